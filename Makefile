@@ -1,0 +1,33 @@
+# Every target sets up what it needs: `make quickstart` and `make test` work on a fresh clone.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: quickstart test lint bench results clean
+
+$(STAMP): setup.py
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; say make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[test,bench]'
+	touch $(STAMP)
+
+quickstart: $(STAMP)  ## trains, scores and reports every stage on the embedded synthetic corpus
+	$(BIN)/signbind quickstart
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+test: $(STAMP) lint  ## the whole suite
+	JAX_PLATFORMS=cpu $(BIN)/python -m pytest -q tests
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks.expert_step
+
+results: $(STAMP)  ## every figure of docs/results.md (hours)
+	$(BIN)/python -m benchmarks.results
+
+clean:
+	rm -rf $(VENV) runs .pytest_cache .ruff_cache *.egg-info

@@ -1,0 +1,15 @@
+"""Stage 3, alignment: fusion and projector learn to speak to the frozen LLM."""
+
+from configs import common
+
+
+def get_config(arg=None):
+    arg = common.parse_arg(arg, size="small")
+    config = common.run(
+        "alignment",
+        steps=500,
+        model={"dropout": 0.1},
+        data={"frames_per_batch": 2048, "n_buckets": 5},
+        optim={"learning_rate": 1.5e-3, "warmup_steps": 50},
+    )
+    return common.shrink(config) if arg.size == "tiny" else config

@@ -1,0 +1,62 @@
+"""What configs share: the argument string and the blank run."""
+
+import ast
+import dataclasses
+
+from ml_collections import ConfigDict
+
+from signbind_jax.config import RunConfig, unknown_name
+from signbind_jax.errors import SignBindError
+
+
+def parse_arg(arg: str | None, **defaults) -> ConfigDict:
+    """`"size=tiny,frontend=lips"` over defaults; a bare word is True.
+
+    Raises:
+      SignBindError: a name that has no default here.
+    """
+    values = dict(defaults)
+    for part in filter(None, (arg or "").split(",")):
+        name, equals, text = part.partition("=")
+        if name not in defaults:
+            raise SignBindError(unknown_name("--config argument", name, defaults))
+        try:
+            values[name] = ast.literal_eval(text) if equals else True
+        except (SyntaxError, ValueError):
+            values[name] = text
+    return ConfigDict(values)
+
+
+def run(stage: str, **values) -> ConfigDict:
+    """A run of a stage with every field of RunConfig at its default, then `values`."""
+    config = ConfigDict(dataclasses.asdict(RunConfig(stage)))
+    for section in ("model", "augment", "options"):
+        config[section] = ConfigDict(config[section])
+    for name, value in values.items():
+        if isinstance(value, dict):
+            with config[name].unlocked():
+                config[name].update(value)
+        else:
+            config[name] = value
+    return config
+
+
+def shrink(config: ConfigDict) -> ConfigDict:
+    """The same run at a size for tests: two heads of 16, one or two layers, few steps."""
+    small = {"d_model": 32, "n_layers": 2, "n_heads": 2, "d_mlp": 64, "n_kv_heads": 2,
+             "head_size": 16, "d_part": 16, "channels": (4, 8, 16)}  # fmt: skip
+    sizes = {
+        "signing": ("d_model", "n_layers", "n_heads", "d_mlp", "d_part"),
+        "language_model": ("d_model", "n_layers", "n_heads", "d_mlp", "n_kv_heads", "head_size"),
+        "fusion": ("d_model", "n_layers", "n_heads", "d_mlp"),
+        "alignment": (),
+        "translation": (),
+    }
+    sizes["fingerspelling"] = sizes["signing"]
+    sizes["lipreading"] = (*sizes["signing"], "channels")
+    config.model.update({name: small[name] for name in sizes[config.stage]})
+    config.steps = 20
+    config.optim.warmup_steps = 5
+    config.data.frames_per_batch = 1024
+    config.data.n_buckets = 2
+    return config

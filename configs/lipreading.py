@@ -1,0 +1,19 @@
+"""Stage 1, lipreading: CTC over phonemes, from mouth crops or from mouth landmarks.
+
+Arguments: `frontend=mouth_landmarks` where a corpus has no crops; `size=tiny`.
+"""
+
+from configs import common
+
+
+def get_config(arg=None):
+    arg = common.parse_arg(arg, size="small", frontend="lips")
+    config = common.run(
+        "lipreading",
+        steps=900,
+        model={"frontend": arg.frontend, "d_model": 128, "n_layers": 2, "subsample": 2,
+               "dropout": 0.1},
+        data={"frames_per_batch": 4096},
+        optim={"learning_rate": 2e-3, "warmup_steps": 150},
+    )  # fmt: skip
+    return common.shrink(config) if arg.size == "tiny" else config

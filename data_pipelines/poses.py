@@ -1,0 +1,260 @@
+"""Reading poses of any known scheme from files, in the canonical layout and units."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pose_format import Pose as PoseFile
+
+from signbind_jax import keypoints
+from signbind_jax.errors import SignBindError
+
+SURE = 0.3  # keypoints below this confidence do not decide the clip's scale
+
+
+@dataclass(frozen=True)
+class _Anchor:
+    """What a clip is centred on and scaled by.
+
+    `centres`: groups of keypoints, the mean of each is a centre; `spans`: pairs whose
+    distance is `length` shoulder widths; `height`: where the centre stands below
+    mid-shoulder. The numbers are medians over recorded sentences.
+    """
+
+    name: str
+    centres: tuple[tuple[int, ...], ...]
+    spans: tuple[tuple[int, int], ...]
+    length: float = 1.0
+    height: float = 0.0
+
+
+_SHOULDERS = (keypoints.LEFT_SHOULDER, keypoints.RIGHT_SHOULDER)
+_WRISTS = (keypoints.LEFT_HAND_SLICE.start, keypoints.RIGHT_HAND_SLICE.start)
+_MIDDLE_KNUCKLE = keypoints.HAND.index("middle_1")
+_ANCHORS = (
+    _Anchor("shoulders", (_SHOULDERS,), (_SHOULDERS,)),
+    _Anchor("hands", tuple((wrist,) for wrist in _WRISTS),
+            tuple((wrist, wrist + _MIDDLE_KNUCKLE) for wrist in _WRISTS), 0.22, 0.4),
+    _Anchor("eyes", (keypoints.EYE_OUTER_CORNERS,), (keypoints.EYE_OUTER_CORNERS,), 0.28, -0.57),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Pose:
+    """A clip's pose in the canonical layout.
+
+    Attributes:
+      points: f16 (t, 91, 3) x, y in shoulder widths about the clip's mid-shoulder point (y
+        grows downwards) and confidence in 0..1; a missing keypoint is (0, 0, 0).
+      fps: frames a second.
+      n_repaired: keypoints that were not finite and count as missing.
+      notes: what else was decided for this file, to be counted in the build's report.
+    """
+
+    points: np.ndarray
+    fps: float
+    n_repaired: int = 0
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Recording:
+    """What a file holds: (t, n, 3) x, y, confidence in its scheme and units."""
+
+    points_tnc: np.ndarray
+    scheme: str
+    fps: float
+    width: float
+    height: float
+    notes: tuple[str, ...]
+
+
+def read_pose_file(path: Path) -> Pose:
+    """The pose of a `.pose` or `.npz` file, canonical and normalised.
+
+    A `.npz` holds `keypoints` (t, n, 2) x, y or (t, n, 3) x, y, confidence; `fps`; and may
+    hold `scores` (t, n), `scheme` (else the number of points decides) and, for coordinates
+    in 0..1, the frame's `width` and `height` in pixels.
+
+    Raises:
+      SignBindError: where the file is missing, broken, empty or of no known scheme.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise SignBindError(f"{path}: no such file")
+    if path.suffix == ".pose":
+        recording = _read_pose_format(path)
+    elif path.suffix == ".npz":
+        recording = _read_npz(path)
+    else:
+        raise SignBindError(f"{path}: pose: found a file ending {path.suffix!r}, wanted .pose or "
+                            ".npz")  # fmt: skip
+    if recording.points_tnc.shape[0] == 0:
+        raise SignBindError(f"{path}: pose: found 0 frames, wanted at least 1")
+    if not (math.isfinite(recording.fps) and recording.fps > 0):
+        raise SignBindError(f"{path}: fps: found {recording.fps}, wanted a number above 0")
+    return _canonical(recording, path)
+
+
+def normalise(points_tkc: np.ndarray, where: str = "pose") -> tuple[np.ndarray, str]:
+    """Canonical keypoints in shoulder widths about the mid-shoulder point, and the anchor used.
+
+    Centre and width are medians over the frames in which both shoulders are sure, so that
+    the signer's movement stays. Where no frame shows them, the hands stand in (the wrists
+    for the centre, wrist to middle knuckle for the scale), then the eyes.
+
+    Args:
+      points_tkc: float (t, 91, 3) x, y in any unit with square pixels, confidence in 0..1.
+      where: what the error calls the source, such as a file name.
+
+    Returns:
+      The points as float32 (t, 91, 3), and "shoulders", "hands" or "eyes".
+
+    Raises:
+      SignBindError: where no frame shows shoulders, a hand or the eyes.
+    """
+    for least in (SURE, 0.0):
+        for anchor in _ANCHORS:
+            centres_nc = _sure(points_tkc, anchor.centres, least).mean(1)
+            spans_nac = _sure(points_tkc, anchor.spans, least)
+            if not len(spans_nac) or not len(centres_nc):
+                continue
+            span = np.median(np.linalg.norm(spans_nac[:, 0] - spans_nac[:, 1], axis=-1))
+            if span < 1e-6:
+                continue
+            xy_tkc = points_tkc[..., :2] - np.median(centres_nc, axis=0)
+            xy_tkc = xy_tkc * (anchor.length / span) + (0, anchor.height)
+            points = np.concatenate([xy_tkc, points_tkc[..., 2:]], -1) * (points_tkc[..., 2:] > 0)
+            return points.astype(np.float32), anchor.name
+    raise SignBindError(f"{where}: pose: no frame shows shoulders, a hand or the eyes")
+
+
+def _sure(points_tkc: np.ndarray, groups: tuple[tuple[int, ...], ...], least: float) -> np.ndarray:
+    """x, y (n, group, 2) wherever all keypoints of a group are more than `least` sure."""
+    found = [points_tkc[(points_tkc[:, group, 2] > least).all(1)][:, group, :2]
+             for group in map(list, groups)]  # fmt: skip
+    return np.concatenate(found).astype(np.float64)
+
+
+def _canonical(recording: _Recording, path: Path) -> Pose:
+    source_k = np.array([i for i in keypoints.SCHEMES[recording.scheme].source_k if i >= 0])
+    n_repaired = int((~np.isfinite(recording.points_tnc[:, source_k]).all(-1)).sum())
+    points_tkc = keypoints.to_canonical(recording.points_tnc, recording.scheme, str(path))
+    notes = list(recording.notes)
+    if _is_relative(points_tkc):
+        if recording.width > 0 and recording.height > 0:
+            points_tkc[..., 0] *= recording.width / recording.height
+        else:
+            notes.append("coordinates in 0..1 without a frame size: a square frame taken")
+    points_tkc, anchor = normalise(points_tkc, str(path))
+    if anchor != "shoulders":
+        notes.append(f"no shoulders: scaled by the {anchor}")
+    with np.errstate(over="ignore"):
+        half_tkc = points_tkc.astype(np.float16)
+    # A keypoint thousands of shoulder widths away is no keypoint.
+    overflow_tk = ~np.isfinite(half_tkc).all(-1)
+    half_tkc[overflow_tk] = 0
+    half_tkc[half_tkc[..., 2] == 0] = 0  # a confidence that f16 rounds to 0 is a missing point
+    return Pose(half_tkc, recording.fps, n_repaired + int(overflow_tk.sum()), tuple(notes))
+
+
+def _is_relative(points_tkc: np.ndarray) -> bool:
+    """Whether coordinates are shares of the frame: nine in ten between 0 and 1.
+
+    Poses in shoulder widths are about 0 and have as many coordinates below 0 as above.
+    """
+    xy_nc = points_tkc[points_tkc[..., 2] > 0][:, :2]
+    return bool(len(xy_nc)) and ((xy_nc >= 0) & (xy_nc <= 1)).mean() >= 0.9
+
+
+def _read_pose_format(path: Path) -> _Recording:
+    try:
+        pose = PoseFile.read(path.read_bytes())
+        points_tpnc = np.ma.getdata(pose.body.data)
+        confidence_tpn = np.ma.getdata(pose.body.confidence)
+    except Exception as error:  # the reader raises whatever its parsing of broken bytes meets
+        raise SignBindError(f"{path}: cannot be read as a .pose file "
+                            f"({_one_line(error)}): export it again") from error  # fmt: skip
+    header = pose.header
+    scheme = keypoints.scheme_of([(c.name, c.points) for c in header.components], str(path))
+    n_people = points_tpnc.shape[1]
+    if n_people == 0:
+        raise SignBindError(f"{path}: people: found 0, wanted 1")
+    points_tnc = np.concatenate(
+        [points_tpnc[:, 0, :, :2], confidence_tpn[:, 0, :, None]], axis=-1, dtype=np.float32
+    )
+    dimensions = header.dimensions
+    return _Recording(points_tnc, scheme, float(pose.body.fps), dimensions.width,
+                      dimensions.height, _people(n_people))  # fmt: skip
+
+
+def _people(n_people: int) -> tuple[str, ...]:
+    return ("several people: the first taken",) if n_people > 1 else ()
+
+
+def _read_npz(path: Path) -> _Recording:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            fields = {name: archive[name] for name in archive.files}
+    except Exception as error:  # zip, deflate, header and pickle refusals all differ in type
+        raise SignBindError(f"{path}: cannot be read as a .npz file ({_one_line(error)}): save it "
+                            "with numpy.savez, without object arrays") from error  # fmt: skip
+    for name in ("keypoints", "fps"):
+        if name not in fields:
+            raise SignBindError(f"{path}: field {name}: missing; found {sorted(fields)}")
+    points_tnc = fields["keypoints"]
+    notes: tuple[str, ...] = ()
+    if points_tnc.ndim == 4 and points_tnc.shape[1] >= 1:  # (t, people, n, c)
+        notes = _people(points_tnc.shape[1])
+        points_tnc = points_tnc[:, 0]
+    numeric = points_tnc.dtype.kind in "fiu"
+    if not numeric or points_tnc.ndim != 3 or points_tnc.shape[2] not in (2, 3):
+        raise SignBindError(f"{path}: keypoints: found {points_tnc.dtype} {points_tnc.shape}, "
+                            "wanted numbers (frames, points, 2 or 3)")  # fmt: skip
+    with np.errstate(over="ignore"):
+        points_tnc = points_tnc.astype(np.float32)
+    where = str(path)
+    scheme = (str(fields["scheme"]) if "scheme" in fields
+              else keypoints.scheme_of(points_tnc.shape[1], where))  # fmt: skip
+    if scheme not in keypoints.SCHEMES:
+        keypoints.to_canonical(points_tnc, scheme, where)  # raises, listing the known ones
+    confidence_tn = _confidence(points_tnc, fields.get("scores"), path)
+    numbers = {name: _number(fields, name, path) for name in ("fps", "width", "height")}
+    points_tnc = np.concatenate([points_tnc[..., :2], confidence_tn[..., None]], -1)
+    return _Recording(points_tnc, scheme, **numbers, notes=notes)
+
+
+def _confidence(points_tnc: np.ndarray, scores: np.ndarray | None, path: Path) -> np.ndarray:
+    """Confidence (t, n): the scores, else the third column, else 1 wherever a point is set."""
+    if scores is not None:
+        if scores.ndim == 3:  # (t, people, n)
+            scores = scores[:, 0]
+        if scores.shape != points_tnc.shape[:2] or scores.dtype.kind not in "fiu":
+            raise SignBindError(f"{path}: scores: found {scores.dtype} {scores.shape}, "
+                                f"wanted numbers {points_tnc.shape[:2]}")  # fmt: skip
+        return scores.astype(np.float32)
+    if points_tnc.shape[2] == 2:
+        return (points_tnc != 0).any(-1).astype(np.float32)
+    confidence_tn = points_tnc[..., 2]
+    known = confidence_tn[np.isfinite(confidence_tn)]
+    # Estimators overshoot 1 by a little; depths and pixels do so by far.
+    if known.size and (known.min() < -0.1 or known.max() > 1.5):
+        raise SignBindError(f"{path}: keypoints: third column: found {known.min():.3g} to "
+                            f"{known.max():.3g}, wanted confidences in 0..1: put them in a field "
+                            "'scores'")  # fmt: skip
+    return confidence_tn
+
+
+def _number(fields: dict[str, np.ndarray], name: str, path: Path) -> float:
+    """A field's one number; 0 where the field is absent."""
+    if name not in fields:
+        return 0.0
+    value = fields[name]
+    if value.size != 1 or value.dtype.kind not in "fiu":
+        raise SignBindError(f"{path}: {name}: found {value.dtype} {value.shape}, wanted one number")
+    return float(value.reshape(()))
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:120]

@@ -1,0 +1,193 @@
+"""A trained stage on disk: `artefact.json` beside its checkpoints, and how others open it."""
+
+import dataclasses
+import json
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from flax import nnx
+
+from signbind_jax import keypoints, sharding
+from signbind_jax.checkpoint import CheckpointDir, Manifest, artefact_digest
+from signbind_jax.config import RunConfig, from_mapping
+from signbind_jax.data.vocabulary import Vocabulary
+from signbind_jax.errors import SignBindError
+from signbind_jax.hf.tokenizer import TextTokenizer
+from signbind_jax.models.expert import Expert, ExpertConfig
+from signbind_jax.models.fusion import Fusion, FusionConfig
+from signbind_jax.models.llm.config import DecoderConfig
+from signbind_jax.models.llm.decoder import Decoder
+from signbind_jax.models.signbind import SignBind
+
+FILE = "artefact.json"
+TOKENIZER = "tokenizer"
+
+
+def model_record(model_config) -> dict:
+    """JSON form of a model's config or, for SignBind, of its two configs."""
+    if isinstance(model_config, tuple):
+        fusion, decoder = model_config
+        return {"kind": "signbind", "fusion": dataclasses.asdict(fusion),
+                "decoder": dataclasses.asdict(decoder)}  # fmt: skip
+    kind = {ExpertConfig: "expert", FusionConfig: "fusion", DecoderConfig: "decoder"}
+    return {"kind": kind[type(model_config)], "config": dataclasses.asdict(model_config)}
+
+
+def make_model(record: dict, rngs: nnx.Rngs) -> nnx.Module:
+    """The module that `model_record` describes, freshly initialised."""
+    kind = record["kind"]
+    if kind == "expert":
+        return Expert(from_mapping(ExpertConfig, record["config"]), rngs)
+    if kind == "fusion":
+        return Fusion(from_mapping(FusionConfig, record["config"]), rngs)
+    if kind == "decoder":
+        return Decoder(from_mapping(DecoderConfig, record["config"]), rngs)
+    return SignBind(from_mapping(FusionConfig, record["fusion"]),
+                    from_mapping(DecoderConfig, record["decoder"]), rngs)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A finished (or running) stage as its run directory holds it.
+
+    Attributes:
+      workdir: the run directory.
+      stage: the stage's name.
+      config: what it was trained with.
+      model: see `model_record`.
+      vocabularies: name -> Vocabulary.
+      parents: name -> run directory of each parent.
+      manifest: of the newest complete checkpoint.
+      step: that checkpoint's step.
+    """
+
+    workdir: Path
+    stage: str
+    config: RunConfig
+    model: dict
+    vocabularies: dict[str, Vocabulary]
+    parents: dict[str, Path]
+    manifest: Manifest
+    step: int
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the manifest: which weights these are."""
+        return artefact_digest(self.manifest)
+
+    @cached_property
+    def tokenizer(self) -> TextTokenizer:
+        """The text tokenizer of a stage that has one."""
+        return TextTokenizer.load(self.workdir / TOKENIZER)
+
+    def load_model(self, mesh=None) -> nnx.Module:
+        """The module with its trained weights, sharded over `mesh` (default: data only)."""
+        graphdef, params = self.load_params(mesh)
+        return nnx.merge(graphdef, params)
+
+    def load_params(self, mesh=None) -> tuple[nnx.GraphDef, nnx.State]:
+        """Graph definition and weights; see `load_model`."""
+        mesh = mesh or sharding.make_mesh()
+        abstract = nnx.eval_shape(lambda: make_model(self.model, nnx.Rngs(0)))
+        graphdef, params = nnx.split(abstract)
+        target = sharding.with_shardings(params, sharding.state_shardings(params, mesh))
+        checkpoints = CheckpointDir(self.workdir / "checkpoints")
+        tree = checkpoints.restore(self.step, {"params": target})
+        checkpoints.close()
+        return graphdef, tree["params"]
+
+
+def open_artefact(workdir: Path | str) -> Artefact:
+    """The artefact of a run directory.
+
+    Raises:
+      SignBindError: no run there, or no complete checkpoint in it.
+    """
+    workdir = Path(workdir)
+    record = _read(workdir)
+    checkpoints = CheckpointDir(workdir / "checkpoints")
+    step = checkpoints.latest()
+    if step is None:
+        raise SignBindError(f"{workdir}: found no complete checkpoint; train the stage first")
+    manifest = checkpoints.read_manifest(step)
+    checkpoints.close()
+    parents = {name: Path(os.path.normpath(workdir / path))
+               for name, path in record["parents"].items()}  # fmt: skip
+    return Artefact(
+        workdir=workdir,
+        stage=record["stage"],
+        config=from_mapping(RunConfig, record["config"]),
+        model=record["model"],
+        vocabularies={v["name"]: Vocabulary.from_json(v) for v in record["vocabularies"]},
+        parents=parents,
+        manifest=manifest,
+        step=step,
+    )
+
+
+def write(workdir: Path, stage) -> Manifest:
+    """Writes `artefact.json` and the stage's own files; returns the checkpoints' manifest."""
+    parent_dirs = dataclasses.asdict(stage.config.parents)
+    record = {
+        "stage": stage.name,
+        "config": stage.config.to_json(),
+        "model": model_record(stage.model_config),
+        "vocabularies": [v.to_json() for v in stage.vocabularies.values()],
+        "parents": {name: os.path.relpath(path, workdir)
+                    for name, path in parent_dirs.items() if path},  # fmt: skip
+    }
+    partial = workdir / (FILE + ".partial")
+    partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    stage.save_files(workdir)
+    partial.replace(workdir / FILE)
+    return Manifest(
+        stage=stage.name,
+        config_digest=stage.config.digest,
+        vocabularies={name: v.digest for name, v in stage.vocabularies.items()},
+        dimensions=stage.dimensions(),
+        keypoint_layout=keypoints.LAYOUT_VERSION,
+        parents=dict(stage.parents),
+        arrays={},
+    )
+
+
+def check_resumable(workdir: Path, config: RunConfig) -> None:
+    """Refuses a run directory that holds another run.
+
+    Raises:
+      SignBindError: names the first field of the config that differs.
+    """
+    workdir.mkdir(parents=True, exist_ok=True)
+    if not (workdir / FILE).exists():
+        return
+    found = from_mapping(RunConfig, _read(workdir)["config"])
+    if found.digest == config.digest:
+        return
+    old, new = _flat(found.to_json()), _flat(config.to_json())
+    key = next(k for k in sorted({*old, *new}) if old.get(k) != new.get(k))
+    raise SignBindError(f"{workdir / FILE}: {key}: found {old.get(key)!r}, wanted "
+                        f"{new.get(key)!r}; another run lives here: give another --workdir "
+                        "or remove it")  # fmt: skip
+
+
+def _read(workdir: Path) -> dict:
+    path = workdir / FILE
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SignBindError(f"{path}: no such file; wanted the --workdir of a trained "
+                            "stage") from None  # fmt: skip
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise SignBindError(f"{path}: not readable as JSON ({error})") from None
+
+
+def _flat(record: dict, prefix: str = "") -> dict:
+    flat = {}
+    for key, value in record.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat

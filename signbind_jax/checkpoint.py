@@ -1,0 +1,383 @@
+"""Checkpoints: Orbax behind one door, a manifest with every step, digests of every array.
+
+On disk, a step is
+
+    step_00000100/state/           what Orbax wrote
+    step_00000100/manifest.json    written last: a step without it does not count
+"""
+
+import contextlib
+import logging
+import re
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from etils import epath
+from jax.experimental import multihost_utils
+from jax.sharding import AbstractMesh, SingleDeviceSharding
+
+from signbind_jax import array_digest
+from signbind_jax.errors import SignBindError
+from signbind_jax.manifest import (
+    DamagedCheckpoint,
+    Manifest,
+    artefact_digest,
+    check_parent,
+    manifest_from_text,
+    manifest_to_text,
+)
+from signbind_jax.sharding import path_parts
+
+__all__ = ["CheckpointDir", "DamagedCheckpoint", "Manifest", "artefact_digest", "check_parent"]
+
+logger = logging.getLogger(__name__)
+# What goes wrong inside Orbax reaches the caller as an exception; its own log would print the
+# same as a traceback.
+logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
+
+_STEP_NAME = re.compile(r"step_(\d{8,})")
+
+
+class CheckpointDir:
+    """The checkpoints of one run: saved in the background, verified when they are read.
+
+    Args:
+      directory: made on the first save.
+      keep: how many of the newest complete steps stay.
+    """
+
+    def __init__(self, directory: str, keep: int = 3):
+        if keep < 1:
+            raise SignBindError(f"checkpoints {directory}: keep: found {keep}, wanted at least 1")
+        self.directory = epath.Path(directory).resolve()
+        self.keep = keep
+        self._writer: ocp.AsyncCheckpointer | None = None
+        self._thread: threading.Thread | None = None
+        self._failure: SignBindError | None = None
+
+    def steps(self) -> list[int]:
+        """The complete steps, in order."""
+        return [s for s in self._step_dirs() if (self._step_dir(s) / "manifest.json").exists()]
+
+    def latest(self) -> int | None:
+        """The newest complete step; None where there is none."""
+        return max(self.steps(), default=None)
+
+    def save(self, step: int, state: Any, manifest: Manifest, *, wait: bool = False) -> None:
+        """Saves a pytree of arrays (numbers count as arrays) and its manifest.
+
+        When it returns, the arrays may be donated: their bytes are on the host. Writing goes on
+        in the background unless `wait`. Steps later than `step` belong to a run that was taken
+        up again from before them, and are removed.
+
+        Raises:
+          SignBindError: this save, or the one before it, could not be written. The checkpoints
+            before it stay readable.
+        """
+        self.wait()
+        flat = _flatten(state)
+        manifest = replace(manifest, arrays=_describe_and_digest(flat))
+        text = manifest_to_text(manifest)
+        path = self._step_dir(step)
+        already_there = self._holds(step, manifest)
+        try:
+            if jax.process_index() == 0:
+                self._remove_unusable(step, keep_step=already_there)
+                path.mkdir(parents=True, exist_ok=True)
+            if already_there:
+                return
+            if self._writer is None:
+                self._writer = ocp.AsyncCheckpointer(ocp.PyTreeCheckpointHandler())
+            self._writer.save(path / "state", args=ocp.args.PyTreeSave(_nest(flat)))
+        except Exception as error:
+            raise self._save_error(step, error) from error
+        self._thread = threading.Thread(target=self._finish, args=(step, text))
+        self._thread.start()
+        if wait:
+            self.wait()
+
+    def wait(self) -> None:
+        """Returns when the save in progress, if any, is complete on every host.
+
+        Raises:
+          SignBindError: it could not be written.
+        """
+        if self._thread is None:
+            return
+        self._thread.join()
+        self._thread = None
+        if jax.process_count() > 1:
+            multihost_utils.sync_global_devices("signbind checkpoint is complete")
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+
+    def close(self) -> None:
+        """Waits for the save in progress and frees Orbax's threads."""
+        try:
+            self.wait()
+        finally:
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+
+    def __enter__(self) -> "CheckpointDir":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def read_manifest(self, step: int) -> Manifest:
+        """The manifest of a complete step.
+
+        Raises:
+          SignBindError: there is no such step. DamagedCheckpoint: its manifest is not as written.
+        """
+        path = self._step_dir(step) / "manifest.json"
+        if not path.exists():
+            raise SignBindError(f"{path}: not found; complete steps: {self.steps() or 'none'}")
+        return manifest_from_text(path.read_bytes(), str(path))
+
+    def restore(self, step: int, target: Any, *, verify: bool = True) -> Any:
+        """The arrays of a step, in the structure and with the shardings of `target`.
+
+        `target` holds ShapeDtypeStructs or arrays; a leaf without a sharding goes to one device.
+        It may leave out whole top-level entries, such as the optimiser. Numbers come back as
+        numpy arrays.
+
+        Raises:
+          SignBindError: the step does not hold what `target` asks for.
+          DamagedCheckpoint: a file cannot be read, or (`verify`) an array is not what was saved.
+        """
+        manifest = self.read_manifest(step)
+        flat = _flatten(target)
+        where = str(self._step_dir(step))
+        _check_arrays(manifest.arrays, flat, where)
+        targets = {path: _restore_target(leaf) for path, leaf in flat.items()}
+        arrays = self._read(step, targets, verify and manifest.arrays)
+        leaves = [arrays[path] for path in flat]
+        return jax.tree.unflatten(jax.tree.structure(target), leaves)
+
+    def restore_latest(self, target: Any, *, verify: bool = True) -> tuple[int, Any, Manifest]:
+        """The newest step that is whole: (step, tree, manifest).
+
+        A damaged step is passed over with a warning that says what is wrong with it.
+
+        Raises:
+          SignBindError: no step is complete, none is whole, or `target` asks for other arrays.
+        """
+        steps, first = self.steps(), None
+        for step in reversed(steps):
+            try:
+                tree = self.restore(step, target, verify=verify)
+            except DamagedCheckpoint as error:
+                first = first or error
+                logger.warning("damaged checkpoint passed over: %s", error)
+                continue
+            if first:
+                logger.warning("%s: going on from step %d", self.directory, step)
+            return step, tree, self.read_manifest(step)
+        if first is None:
+            raise SignBindError(f"{self.directory}: found no complete checkpoint")
+        raise SignBindError(f"{self.directory}: none of the {len(steps)} checkpoints is whole; "
+                            f"the newest: {first}; put a good copy there, or start in another "
+                            "directory")  # fmt: skip
+
+    def verify(self, step: int) -> Manifest:
+        """Reads a whole step into host memory and checks every array; returns its manifest.
+
+        Raises:
+          DamagedCheckpoint: names the first array or file that is not as it was saved.
+        """
+        manifest = self.read_manifest(step)
+        self._read(step, dict.fromkeys(manifest.arrays), manifest.arrays)
+        return manifest
+
+    def _read(self, step: int, targets: Mapping[str, Any], digests: Mapping[str, str] | None):
+        where, failure, arrays = self._step_dir(step), None, {}
+        restore_args = {path: _restore_args(target) for path, target in targets.items()}
+        item = {path: target if target is not None else 0 for path, target in targets.items()}
+        request = ocp.args.PyTreeRestore(
+            _nest(item), restore_args=_nest(restore_args), partial_restore=True
+        )
+        try:
+            with _quiet_stray_reads(), ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+                arrays = _flatten(reader.restore(where / "state", args=request))
+        except (MemoryError, jax.errors.JaxRuntimeError):
+            raise  # too little memory is no damage
+        except Exception as error:
+            failure = f"{where}: cannot be read ({_one_line(error)})"
+        if _any_host(failure is not None):
+            raise DamagedCheckpoint(failure or f"{where}: cannot be read on another host")
+        if digests:
+            _check_digests(digests, arrays, str(where))
+        return arrays
+
+    def _finish(self, step: int, manifest_text: str) -> None:
+        try:
+            self._writer.wait_until_finished()
+            if jax.process_index() == 0:
+                path = self._step_dir(step) / "manifest.json"
+                temporary = path.with_name("manifest.json.partial")
+                temporary.write_text(manifest_text)
+                temporary.replace(path)
+                for old in self.steps()[: -self.keep]:
+                    self._remove(old)
+        except Exception as error:
+            self._failure = self._save_error(step, error)
+
+    def _save_error(self, step: int, error: Exception) -> SignBindError:
+        path = self._step_dir(step)
+        if jax.process_index() == 0 and path.exists():
+            self._remove(step)  # gives its disk space back
+        newest = self.latest()
+        kept = "there is no earlier one" if newest is None else f"step {newest} is still good"
+        return SignBindError(f"{path}: checkpoint not saved ({_one_line(error)}); {kept}; "
+                             "free disk space or choose another directory")  # fmt: skip
+
+    def _holds(self, step: int, manifest: Manifest) -> bool:
+        """Whether this very artefact is on disk, whole: then it must not be put at risk."""
+        if step not in self.steps():
+            return False
+        try:
+            return artefact_digest(self.verify(step)) == artefact_digest(manifest)
+        except SignBindError:
+            return False
+
+    def _remove_unusable(self, step: int, *, keep_step: bool) -> None:
+        """Takes away what no run can use once `step` is saved again."""
+        complete = self.steps()
+        for other in self._step_dirs():
+            if other < step and other in complete or other == step and keep_step:
+                continue
+            if other in complete:
+                logger.warning("%s: removed, the run goes on from before it at step %d",
+                               self._step_dir(other), step)  # fmt: skip
+            self._remove(other)
+
+    def _remove(self, step: int) -> None:
+        path = self._step_dir(step)
+        # The manifest goes first: a half-removed step must not count as complete.
+        (path / "manifest.json").unlink(missing_ok=True)
+        path.rmtree(missing_ok=True)
+
+    def _step_dir(self, step: int) -> epath.Path:
+        return self.directory / f"step_{step:08d}"
+
+    def _step_dirs(self) -> list[int]:
+        if not self.directory.exists():
+            return []
+        names = (_STEP_NAME.fullmatch(p.name) for p in self.directory.iterdir())
+        return sorted(int(match[1]) for match in names if match)
+
+
+@contextlib.contextmanager
+def _quiet_stray_reads():
+    """Drops the tracebacks of reads that end after a failed one has closed their event loop."""
+    previous = sys.unraisablehook
+
+    def hook(unraisable):
+        if "Event loop is closed" not in str(unraisable.exc_value):
+            previous(unraisable)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    except Exception:
+        time.sleep(0.3)  # they end within milliseconds, and cannot be waited for
+        raise
+    finally:
+        sys.unraisablehook = previous
+
+
+def _flatten(tree: Any) -> dict[str, Any]:
+    """Leaves by path, such as "params/encoder/kernel"; Python numbers become numpy arrays."""
+    flat = {}
+    for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+        name = "/".join(path_parts(path))
+        if name in flat:
+            raise ValueError(f"two leaves are called {name}")
+        flat[name] = leaf if hasattr(leaf, "shape") else np.asarray(leaf)
+    return flat
+
+
+def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for path, leaf in flat.items():
+        *parents, name = path.split("/")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[name] = leaf
+    return tree
+
+
+def _restore_target(leaf: Any) -> Any:
+    # None asks for a numpy array: also where jax without x64 would cut 64 bits to 32.
+    on_host = isinstance(leaf, (np.ndarray, np.generic))
+    if on_host or jax.dtypes.canonicalize_dtype(leaf.dtype) != leaf.dtype:
+        return None
+    sharding = getattr(leaf, "sharding", None)
+    if sharding is None or isinstance(getattr(sharding, "mesh", None), AbstractMesh):
+        sharding = SingleDeviceSharding(jax.local_devices()[0])
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+
+def _restore_args(target: jax.ShapeDtypeStruct | None) -> ocp.RestoreArgs:
+    if target is None:
+        return ocp.RestoreArgs(restore_type=np.ndarray)
+    return ocp.ArrayRestoreArgs(sharding=target.sharding, global_shape=target.shape,
+                                dtype=target.dtype)  # fmt: skip
+
+
+def _check_arrays(saved: Mapping[str, str], flat: Mapping[str, Any], where: str) -> None:
+    tops = {path.split("/")[0] for path in flat}
+    saved = {path: text for path, text in saved.items() if path.split("/")[0] in tops}
+    for path in [*flat, *saved]:
+        found = saved[path].split()[0] if path in saved else "no such array"
+        wanted = array_digest.describe(flat[path]) if path in flat else "no such array"
+        if found != wanted:
+            raise SignBindError(f"{where}: array {path}: found {found}, wanted {wanted}; "
+                                "use the config it was trained with")  # fmt: skip
+
+
+def _describe_and_digest(flat: Mapping[str, Any]) -> dict[str, str]:
+    sums = _global_checksums(list(flat.values()))
+    return {
+        path: f"{array_digest.describe(x)} {total:016x}"
+        for (path, x), total in zip(flat.items(), sums, strict=True)
+    }
+
+
+def _check_digests(saved: Mapping[str, str], arrays: Mapping[str, Any], where: str) -> None:
+    for path, found in _describe_and_digest(arrays).items():
+        if found != saved[path]:
+            raise DamagedCheckpoint(f"{where}: array {path}: found {found}, wanted "
+                                    f"{saved[path]}: its bytes changed on disk")  # fmt: skip
+
+
+def _global_checksums(arrays: list[Any]) -> list[int]:
+    sums = np.array([array_digest.partial_checksum(x) for x in arrays], np.uint64)
+    if jax.process_count() > 1:
+        # As 32-bit words: without x64, jax would cut 64-bit ones.
+        words = np.asarray(multihost_utils.process_allgather(sums.view(np.uint32)))
+        sums = np.ascontiguousarray(words).view(np.uint64).sum(axis=0, dtype=np.uint64)
+    return [int(s) for s in sums]
+
+
+def _any_host(flag: bool) -> bool:
+    if jax.process_count() == 1:
+        return flag
+    return bool(np.any(multihost_utils.process_allgather(np.asarray(flag))))
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 200 else f"{text[:120]} ... {text[-75:]}"

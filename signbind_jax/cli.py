@@ -1,0 +1,103 @@
+"""The `signbind` command: one line a command; each command lives in the module it names."""
+
+import argparse
+import importlib
+import os
+import sys
+from pathlib import Path
+
+from signbind_jax.errors import SignBindError
+
+# command -> (module with add_arguments and run, what it does)
+COMMANDS = {
+    "quickstart": ("signbind_jax.quickstart", "all stages on the embedded corpus, with a report"),
+    "data build": ("data_pipelines.build", "writes a dataset from a corpus on disk"),
+    "train": ("signbind_jax.train_command", "trains one stage"),
+    "evaluate": ("signbind_jax.evaluate", "scores a trained stage on a split"),
+    "translate": ("signbind_jax.translate", "writes the sentences of clips"),
+    "score": ("signbind_jax.score", "every scoring convention of the field, from plain text"),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one command; 0 done, 1 failed work, 2 bad usage."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in argv
+    argv = [a for a in argv if a != "--debug"]
+    _quiet()
+    try:
+        arguments = _parse(argv)
+        return arguments.run(arguments)
+    except SignBindError as error:
+        if debug:
+            raise
+        print(f"signbind: error: {error}", file=sys.stderr)
+        return 1
+    except (KeyboardInterrupt, BrokenPipeError):
+        if debug:
+            raise
+        return 130
+    except Exception as error:
+        if debug:
+            raise
+        line = " ".join(str(error).split())[:300]
+        print(f"signbind: error: {type(error).__name__}: {line} (--debug shows where)",
+              file=sys.stderr)  # fmt: skip
+        return 1
+
+
+def _parse(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="signbind",
+        description="Multi-stream sign language translation: experts, fusion, LLM.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="commands:\n"
+        + "\n".join(f"  {name:14s}{text}" for name, (_, text) in COMMANDS.items())
+        + "\n\n`signbind COMMAND --help` explains each; --debug shows tracebacks.",
+    )
+    parser.add_argument("command", metavar="COMMAND", help=argparse.SUPPRESS)
+    name, rest = _command(argv)
+    if name is None:
+        parser.parse_args(argv[:1] if argv and argv[0] in ("-h", "--help") else [])
+        parser.error("no command")
+    if name not in COMMANDS:
+        from signbind_jax.config import unknown_name
+
+        parser.error(unknown_name("command", name, COMMANDS))
+    module = importlib.import_module(COMMANDS[name][0])
+    own = argparse.ArgumentParser(
+        prog=f"signbind {name}",
+        description=module.run.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    module.add_arguments(own)
+    if hasattr(module, "parse"):
+        arguments = module.parse(own, rest)
+    else:
+        arguments = own.parse_args(rest)
+    arguments.run = module.run
+    return arguments
+
+
+def _command(argv: list[str]) -> tuple[str | None, list[str]]:
+    if not argv or argv[0].startswith("-"):
+        return None, argv
+    if len(argv) > 1 and f"{argv[0]} {argv[1]}" in COMMANDS:
+        return f"{argv[0]} {argv[1]}", argv[2:]
+    if argv[0] == "data":
+        return " ".join(argv[:2]), argv[2:]
+    return argv[0], argv[1:]
+
+
+def _quiet() -> None:
+    """Keeps libraries' start-up chatter off the terminal and compiled programs on disk."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(cache) / "signbind_jax" / "xla"))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "1")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

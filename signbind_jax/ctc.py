@@ -1,0 +1,230 @@
+"""CTC: the loss, which samples it can use at all, and decoding into token streams.
+
+The blank has id 0. Steps are an expert's output steps, s; masks may have gaps, and a masked
+step is as if it were not there.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import jax
+import jax.numpy as jnp
+
+from signbind_jax.token_stream import TokenStream
+
+NEVER = -1e30  # log of "impossible"; finite, so that gradients stay finite
+
+
+def min_steps(target: Sequence[int]) -> int:
+    """The fewest output steps that can spell `target`: its length and a blank a repeat."""
+    return len(target) + sum(a == b for a, b in zip(target, target[1:], strict=False))
+
+
+def count_impossible(targets: Iterable[Sequence[int]], n_steps: Iterable[int]) -> int:
+    """How many targets need more steps than their sample has (or have no step at all)."""
+    return sum(s < max(min_steps(t), 1) for t, s in zip(targets, n_steps, strict=True))
+
+
+def ctc_loss(log_probs_bsv, mask_bs, target_bn, target_length_b):
+    """Negative log likelihood of each target over all alignments (Graves et al., 2006).
+
+    log_probs_bsv: float32 log posteriors. target_bn: int ids, whatever beyond
+    `target_length_b`. Returns (loss_b, feasible_b) in nats a sample. A sample with fewer
+    steps than its target needs, or with no step at all, has loss 0, gradient 0 and
+    `feasible_b` False: count it and leave it out of the mean.
+    """
+    target_bn = target_bn.astype(jnp.int32)
+    n = target_bn.shape[1]
+    within_bn = jnp.arange(n) < target_length_b[:, None]
+    repeat_bn = (target_bn == jnp.roll(target_bn, 1, axis=1)) & within_bn
+    needed_b = target_length_b + repeat_bn[:, 1:].sum(axis=1)
+    feasible_b = mask_bs.sum(axis=1) >= jnp.maximum(needed_b, 1)
+    loss_b = _alignment_loss(log_probs_bsv.astype(jnp.float32), mask_bs, target_bn,
+                             target_length_b)  # fmt: skip
+    return jnp.where(feasible_b, loss_b, 0.0), feasible_b
+
+
+@jax.custom_vjp
+def _alignment_loss(log_probs_bsv, mask_bs, target_bn, target_length_b):
+    return _occupancy(log_probs_bsv, mask_bs, target_bn, target_length_b)[0]
+
+
+def _alignment_loss_fwd(log_probs_bsv, mask_bs, target_bn, target_length_b):
+    loss_b, occupancy_bsz = _occupancy(log_probs_bsv, mask_bs, target_bn, target_length_b)
+    return loss_b, (occupancy_bsz, target_bn, log_probs_bsv.shape[-1])
+
+
+def _alignment_loss_bwd(residual, grad_b):
+    """d loss / d log_probs[s, v] is minus the chance that the alignment is at v in step s."""
+    occupancy_bsz, target_bn, v = residual
+    token_bnv = jax.nn.one_hot(target_bn, v, dtype=occupancy_bsz.dtype)
+    grad_bsv = jnp.einsum("bsn,bnv->bsv", occupancy_bsz[..., 1::2], token_bnv)
+    grad_bsv = grad_bsv.at[..., 0].add(occupancy_bsz[..., ::2].sum(axis=-1))
+    return -grad_b[:, None, None] * grad_bsv, None, None, None
+
+
+_alignment_loss.defvjp(_alignment_loss_fwd, _alignment_loss_bwd)
+
+
+def _occupancy(log_probs_bsv, mask_bs, target_bn, target_length_b):
+    """Loss and the posterior of every lattice state z (blank, token, blank, ...) a step.
+
+    Forward and backward variables run in one scan: the backward lattice is the forward
+    lattice of the reversed target over reversed time, shifted to end in its last state.
+    """
+    b, n = target_bn.shape
+    z = 2 * n + 1
+    state_bz = jnp.zeros((b, z), jnp.int32).at[:, 1::2].set(target_bn)
+    last_b = 2 * target_length_b
+    is_token_z = jnp.arange(z) % 2 == 1
+    skip_bz = is_token_z & (state_bz != jnp.pad(state_bz, ((0, 0), (2, 0)))[:, :z])
+    emit_bsz = jnp.take_along_axis(log_probs_bsv, state_bz[:, None, :], axis=2)
+    alpha_sbz = _lattice(emit_bsz, mask_bs, skip_bz, jnp.arange(z) <= 1)
+    in_lattice_bz = jnp.arange(z) <= last_b[:, None]
+    ends_bz = in_lattice_bz & (jnp.arange(z) >= last_b[:, None] - 1)
+    loss_b = -jax.nn.logsumexp(jnp.where(ends_bz, alpha_sbz[-1], NEVER), axis=-1)
+
+    skip_back_bz = jnp.pad(skip_bz[:, 2:], ((0, 0), (0, 2)))
+    beta_sbz = _lattice(
+        jnp.where(in_lattice_bz[:, None], emit_bsz, NEVER)[:, ::-1, ::-1], mask_bs[:, ::-1],
+        skip_back_bz[:, ::-1], ends_bz[:, ::-1],
+    )[::-1, :, ::-1]  # fmt: skip
+    joint_bsz = jnp.swapaxes(alpha_sbz + beta_sbz, 0, 1) - emit_bsz + loss_b[:, None, None]
+    possible_b11 = (loss_b < -0.5 * NEVER)[:, None, None]
+    use_bsz = possible_b11 & mask_bs[..., None] & in_lattice_bz[:, None]
+    return loss_b, jnp.where(use_bsz, jnp.exp(jnp.minimum(joint_bsz, 0.0)), 0.0)
+
+
+def _lattice(emit_bsz, mask_bs, skip_bz, starts_z):
+    """Log weight of all paths that are in state z after step s, (s, b, z)."""
+    b, _, z = emit_bsz.shape
+    # Before the first step the path waits in front of the lattice.
+    first_bz = jnp.broadcast_to(jnp.where(starts_z, 0.0, NEVER), (b, z))
+
+    def shift(x_bz, by):
+        return jnp.pad(x_bz, ((0, 0), (by, 0)), constant_values=NEVER)[:, :z]
+
+    def body(carry, step):
+        alpha_bz, started_b = carry
+        emit_bz, mask_b = step
+        one_bz = shift(alpha_bz, 1)
+        two_bz = jnp.where(skip_bz, shift(alpha_bz, 2), NEVER)
+        top_bz = jnp.maximum(jnp.maximum(alpha_bz, one_bz), two_bz)
+        total_bz = top_bz + jnp.log(
+            jnp.exp(alpha_bz - top_bz) + jnp.exp(one_bz - top_bz) + jnp.exp(two_bz - top_bz)
+        )
+        new_bz = jnp.where(started_b[:, None], total_bz, first_bz) + emit_bz
+        new_bz = jnp.maximum(new_bz, NEVER)
+        alpha_bz = jnp.where(mask_b[:, None], new_bz, alpha_bz)
+        return (alpha_bz, started_b | mask_b), alpha_bz
+
+    start = (jnp.full((b, z), NEVER), jnp.zeros(b, bool))
+    steps = (jnp.swapaxes(emit_bsz, 0, 1), jnp.swapaxes(mask_bs, 0, 1))
+    return jax.lax.scan(body, start, steps)[1]
+
+
+def greedy_stream(log_probs_bsv, hidden_bsd, mask_bs, seconds_per_step_b, capacity: int):
+    """The best path as a TokenStream: repeats collapsed, blanks dropped.
+
+    seconds_per_step_b (b,) turns steps into seconds; a token ends where the step after its
+    last begins. Tokens beyond `capacity` are counted in `overflow_b`.
+    """
+    id_bs = jnp.argmax(log_probs_bsv, axis=-1).astype(jnp.int32)
+    id_bs = jnp.where(mask_bs, id_bs, 0)
+    posterior_bs = jnp.exp(log_probs_bsv.max(axis=-1))
+    begins_bs = (id_bs != 0) & (id_bs != jnp.pad(id_bs, ((0, 0), (1, 0)))[:, :-1])
+    place_bs = jnp.cumsum(begins_bs, axis=1) - 1
+    # One-hot sums rather than scatters: static, and matrix products on an accelerator.
+    at_bsn = (place_bs[..., None] == jnp.arange(capacity)) & (id_bs != 0)[..., None]
+    begins_bsn = at_bsn & begins_bs[..., None]
+    n_steps_bn = at_bsn.sum(axis=1)
+    first_bn = jnp.where(begins_bsn, jnp.arange(id_bs.shape[1])[:, None], 0).sum(axis=1)
+    weight_bsn = jnp.where(at_bsn, posterior_bs[..., None], 0.0)
+    weight_bn = weight_bsn.sum(axis=1)
+    mean_bsn = (weight_bsn / jnp.maximum(weight_bn, 1e-9)[:, None]).astype(hidden_bsd.dtype)
+    mask_bn = n_steps_bn > 0
+    seconds_b1 = jnp.asarray(seconds_per_step_b, jnp.float32)[:, None]
+    return TokenStream(
+        ids_bn=jnp.where(begins_bsn, id_bs[..., None], 0).sum(axis=1),
+        hidden_bnd=jnp.einsum("bsn,bsd->bnd", mean_bsn, hidden_bsd),
+        start_bn=first_bn * seconds_b1 * mask_bn,
+        end_bn=(first_bn + n_steps_bn) * seconds_b1 * mask_bn,
+        confidence_bn=weight_bn / jnp.maximum(n_steps_bn, 1),
+        mask_bn=mask_bn,
+        overflow_b=jnp.maximum(begins_bs.sum(axis=1) - capacity, 0).astype(jnp.int32),
+    )
+
+
+def prefix_beam(log_probs_bsv, mask_bs, beam_size: int, capacity: int, candidates_per_step: int):
+    """CTC prefix beam search (Hannun et al., 2014): the most probable token sequences.
+
+    Each step extends a prefix by the `candidates_per_step` best tokens of that step; equal
+    prefixes are merged. Returns ids_bkn (0 beyond the end), best first, and score_bk, the
+    log probability the search found for each; -inf where fewer than k prefixes exist.
+    Prefixes of `capacity` tokens are not extended.
+    """
+    n_candidates = min(candidates_per_step, log_probs_bsv.shape[-1] - 1)
+    step = jax.vmap(lambda beam, log_prob_v, on: _beam_step(beam, log_prob_v, on, n_candidates))
+
+    def body(beam, inputs):
+        return step(beam, *inputs), None
+
+    b = mask_bs.shape[0]
+    beam = (
+        jnp.zeros((b, beam_size, capacity), jnp.int32),
+        jnp.zeros((b, beam_size), jnp.int32),
+        jnp.full((b, beam_size), NEVER).at[:, 0].set(0.0),
+        jnp.full((b, beam_size), NEVER),
+    )
+    inputs = (jnp.swapaxes(log_probs_bsv, 0, 1).astype(jnp.float32), jnp.swapaxes(mask_bs, 0, 1))
+    (ids_bkn, _, blank_bk, token_bk), _ = jax.lax.scan(body, beam, inputs)
+    score_bk = jnp.logaddexp(blank_bk, token_bk)
+    order_bk = jnp.argsort(-score_bk, axis=1)
+    score_bk = jnp.take_along_axis(score_bk, order_bk, axis=1)
+    ids_bkn = jnp.take_along_axis(ids_bkn, order_bk[..., None], axis=1)
+    alive_bk = score_bk > 0.5 * NEVER
+    return jnp.where(alive_bk[..., None], ids_bkn, 0), jnp.where(alive_bk, score_bk, -jnp.inf)
+
+
+def _beam_step(beam, log_prob_v, on, n_candidates: int):
+    """One step for one sample. A beam is (ids_kn, length_k, and the log weight of its paths
+    that end in a blank and in a token)."""
+    ids_kn, length_k, blank_k, token_k = beam
+    k, capacity = ids_kn.shape
+    total_k = jnp.logaddexp(blank_k, token_k)
+    last_k = jnp.take_along_axis(ids_kn, jnp.maximum(length_k - 1, 0)[:, None], axis=1)[:, 0]
+    last_k = jnp.where(length_k > 0, last_k, 0)
+
+    # parent_pq: prefix p and one more token are the live prefix q.
+    same_pqn = (ids_kn[:, None] == ids_kn[None]) | (jnp.arange(capacity) >= length_k[:, None, None])
+    parent_pq = (
+        same_pqn.all(axis=-1)
+        & (length_k[None] == length_k[:, None] + 1)
+        & (total_k > 0.5 * NEVER)[None]
+    )
+    # A token after itself needs a blank between.
+    into_pq = jnp.where(last_k[:, None] == last_k[None], blank_k[:, None], total_k[:, None])
+    from_parent_q = jax.nn.logsumexp(jnp.where(parent_pq, into_pq, NEVER), axis=0)
+    stay_blank_k = total_k + log_prob_v[0]
+    stay_token_k = jnp.logaddexp(token_k, from_parent_q) + log_prob_v[last_k]
+    stay_token_k = jnp.where(length_k > 0, stay_token_k, NEVER)
+
+    candidate_log_prob_c, candidate_c = jax.lax.top_k(log_prob_v[1:], n_candidates)
+    candidate_c = candidate_c.astype(jnp.int32) + 1
+    grown_kc = jnp.where(last_k[:, None] == candidate_c, blank_k[:, None], total_k[:, None])
+    grown_kc = grown_kc + candidate_log_prob_c
+    merged_kc = (parent_pq[..., None] & (last_k[:, None] == candidate_c)).any(axis=1)
+    grown_kc = jnp.where(merged_kc | (length_k == capacity)[:, None], NEVER, grown_kc)
+
+    score = jnp.concatenate([jnp.logaddexp(stay_blank_k, stay_token_k), grown_kc.reshape(-1)])
+    best_k = jax.lax.top_k(jnp.maximum(score, NEVER), k)[1]
+    grows_k = best_k >= k
+    source_k = jnp.where(grows_k, (best_k - k) // n_candidates, best_k)
+    added_k = candidate_c[(best_k - k) % n_candidates]
+    grows_here_kn = grows_k[:, None] & (jnp.arange(capacity) == length_k[source_k][:, None])
+    new = (
+        jnp.where(grows_here_kn, added_k[:, None], ids_kn[source_k]),
+        length_k[source_k] + grows_k,
+        jnp.maximum(jnp.where(grows_k, NEVER, stay_blank_k[source_k]), NEVER),
+        jnp.maximum(jnp.where(grows_k, score[best_k], stay_token_k[source_k]), NEVER),
+    )
+    return jax.tree.map(lambda a, b: jnp.where(on, a, b), new, beam)

@@ -1,0 +1,288 @@
+"""Batch plan: which clips make up step i, a pure function of (seed, epoch, lengths).
+
+Every host computes the same plan, so a run resumes from one integer on any number of hosts.
+"""
+
+import hashlib
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from signbind_jax.errors import SignBindError
+
+EMPTY_ROW = -1
+_MAX_CANDIDATES = 2048  # bucket lengths the search weighs; coarser cells beyond it
+_CACHED_EPOCHS = 2  # reading ahead crosses from one epoch into the next
+
+
+@dataclass(frozen=True)
+class Step:
+    """The clips of one batch.
+
+    Attributes:
+      bucket_length: frames every row is padded to.
+      batch_size: rows, empty ones included.
+      ids: int32 (batch_size,) indices of clips, -1 in empty rows.
+    """
+
+    bucket_length: int
+    batch_size: int
+    ids: np.ndarray
+
+
+def choose_buckets(
+    lengths: Sequence[int] | np.ndarray, n_buckets: int = 6, multiple: int = 8
+) -> tuple[int, ...]:
+    """The at most `n_buckets` padded lengths that waste the fewest frames on `lengths`.
+
+    Exact by dynamic programming over the histogram of lengths in cells of `multiple` frames
+    (cells grow where there would be more than 2,048). Lengths of 0 are left out.
+
+    Returns:
+      Ascending multiples of `multiple`; the last holds the longest clip.
+    """
+    lengths = _checked_lengths(lengths)
+    lengths = lengths[lengths > 0]
+    if n_buckets < 1 or multiple < 1:
+        raise SignBindError(f"buckets: found n_buckets={n_buckets}, multiple={multiple}, "
+                            "wanted at least 1 each")  # fmt: skip
+    unit = multiple * -(-int(lengths.max()) // (multiple * _MAX_CANDIDATES))
+    cells, counts = np.unique(-(-lengths // unit), return_counts=True)
+    ends = cells.astype(np.float64) * unit
+    below = np.concatenate([[0.0], np.cumsum(counts)])  # clips shorter than candidate j
+    n = len(ends)
+    # frames[i, j]: clips of candidates i..j-1 padded to candidate j-1; no use where i >= j.
+    frames = np.concatenate([[0.0], ends])[None, :] * (below[None, :] - below[:, None])
+    frames[np.tril_indices(n + 1)] = np.inf
+    best = np.full(n + 1, np.inf)
+    best[0] = 0.0
+    choices = []
+    for _ in range(min(n_buckets, n)):
+        total = best[:, None] + frames
+        choices.append(np.argmin(total, axis=0))
+        best = np.min(total, axis=0)
+    # min(n_buckets, n) buckets are never worse than fewer, so trace exactly that many back.
+    buckets, j = [], n
+    for choice in reversed(choices):
+        buckets.append(int(ends[j - 1]))
+        j = int(choice[j])
+    return tuple(reversed(buckets))
+
+
+class BatchPlan:
+    """Endless shuffled epochs of length-bucketed batches with about constant frames.
+
+    The rows of a bucket are `frames_per_batch // bucket`, rounded down to `batch_multiple`
+    (at least one multiple). What does not fill a batch of its bucket moves to the next longer
+    one, so that only the last batch of the longest bucket in use has empty rows. A clip of
+    length 0 (absent modality, left out by the caller) is never drawn; every other clip is
+    drawn exactly once an epoch.
+    """
+
+    def __init__(
+        self,
+        lengths: Sequence[int] | np.ndarray,
+        buckets: Sequence[int],
+        frames_per_batch: int,
+        batch_multiple: int = 1,
+        seed: int = 0,
+    ):
+        self.lengths = _checked_lengths(lengths)
+        self.buckets = tuple(int(b) for b in buckets)
+        self.batch_sizes = _batch_sizes(self.buckets, frames_per_batch, batch_multiple)
+        self.frames_per_batch, self.batch_multiple = int(frames_per_batch), int(batch_multiple)
+        self.seed = int(seed)
+        self._bucket_of_clip = _bucket_of(self.lengths, self.buckets)
+        self._clips = np.flatnonzero(self.lengths > 0).astype(np.int32)
+        self._bucket_of_step, self._start_of_step = self._layout()
+        self._epochs: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_lock": None, "_epochs": {}}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
+
+    @property
+    def n_clips(self) -> int:
+        """Clips drawn an epoch."""
+        return len(self._clips)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches an epoch, the same in every epoch."""
+        return len(self._bucket_of_step)
+
+    @property
+    def n_steps(self) -> None:
+        """Endless."""
+        return None
+
+    @property
+    def shapes(self) -> tuple[tuple[int, int], ...]:
+        """(bucket length, rows) of every shape that occurs, for compiling ahead of time."""
+        used = np.unique(self._bucket_of_step)
+        return tuple((self.buckets[i], self.batch_sizes[i]) for i in used)
+
+    @cached_property
+    def fill(self) -> float:
+        """Real frames over all frames of an epoch, padding and empty rows included."""
+        padded = sum(self.buckets[i] * self.batch_sizes[i] for i in self._bucket_of_step)
+        return float(self.lengths.sum() / padded)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all that decides the plan; hosts that differ here must not train."""
+        numbers = (*self.buckets, self.frames_per_batch, self.batch_multiple, self.seed)
+        digest = hashlib.sha256(f"batch plan 1 {numbers}".encode())
+        digest.update(self.lengths.astype("<i4").tobytes())
+        return digest.hexdigest()
+
+    def step(self, i: int) -> Step:
+        """The clips of global step i >= 0, counted over endless epochs."""
+        if i < 0:
+            raise IndexError(f"step {i} of a batch plan")
+        epoch, j = divmod(int(i), self.steps_per_epoch)
+        clips, order = self._epoch(epoch)
+        j = order[j]
+        bucket, start = self._bucket_of_step[j], self._start_of_step[j]
+        return _step(clips[start:], self.buckets[bucket], self.batch_sizes[bucket])
+
+    def _layout(self) -> tuple[np.ndarray, np.ndarray]:
+        """Bucket and first clip of each batch, before batches are shuffled."""
+        counts = np.bincount(self._bucket_of_clip[self._clips], minlength=len(self.buckets))
+        last = int(np.flatnonzero(counts)[-1])
+        buckets, starts, done, waiting = [], [], 0, 0
+        for bucket in range(last + 1):
+            size = self.batch_sizes[bucket]
+            waiting += int(counts[bucket])
+            n = -(-waiting // size) if bucket == last else waiting // size
+            buckets.append(np.full(n, bucket))
+            starts.append(done + size * np.arange(n))
+            done, waiting = done + n * size, waiting - n * size
+        return np.concatenate(buckets), np.concatenate(starts)
+
+    def _epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Clips by bucket, shuffled within it, and the order in which the batches are drawn."""
+        with self._lock:
+            if epoch not in self._epochs:
+                while len(self._epochs) >= _CACHED_EPOCHS:
+                    del self._epochs[min(self._epochs)]
+                # The bucket in the upper bits and chance below: one sort does both.
+                key = _chance(self._clips, self.seed, 2 * epoch) >> np.uint64(16)
+                key |= self._bucket_of_clip[self._clips].astype(np.uint64) << np.uint64(48)
+                clips = self._clips[np.argsort(key, kind="stable")]
+                steps = np.arange(self.steps_per_epoch)
+                order = np.argsort(_chance(steps, self.seed, 2 * epoch + 1), kind="stable")
+                self._epochs[epoch] = clips, order
+            return self._epochs[epoch]
+
+
+class EvaluationPlan:
+    """Every clip once, longest first, so that only the last batch has empty rows.
+
+    Longest first also means that a batch which does not fit the memory fails at once.
+    """
+
+    def __init__(self, steps: list[Step]):
+        self._steps = steps
+
+    @property
+    def n_steps(self) -> int:
+        """How many batches hold all clips."""
+        return len(self._steps)
+
+    @property
+    def shapes(self) -> tuple[tuple[int, int], ...]:
+        """(bucket length, rows) of every shape that occurs."""
+        return tuple(sorted({(s.bucket_length, s.batch_size) for s in self._steps}))
+
+    def step(self, i: int) -> Step:
+        """The clips of batch i, 0 <= i < n_steps."""
+        if not 0 <= i < len(self._steps):
+            raise IndexError(f"step {i} of an evaluation plan of {len(self._steps)} steps")
+        return self._steps[i]
+
+
+def evaluation_plan(
+    lengths: Sequence[int] | np.ndarray,
+    buckets: Sequence[int],
+    frames_per_batch: int,
+    batch_multiple: int = 1,
+) -> EvaluationPlan:
+    """The plan that visits every clip of nonzero length once, in order of length."""
+    lengths = _checked_lengths(lengths)
+    buckets = tuple(int(b) for b in buckets)
+    sizes = _batch_sizes(buckets, frames_per_batch, batch_multiple)
+    bucket_of_clip = _bucket_of(lengths, buckets)
+    order = np.argsort(-lengths, kind="stable").astype(np.int32)
+    order = order[lengths[order] > 0]
+    steps, start = [], 0
+    while start < len(order):
+        bucket = bucket_of_clip[order[start]]
+        steps.append(_step(order[start:], buckets[bucket], sizes[bucket]))
+        start += sizes[bucket]
+    return EvaluationPlan(steps)
+
+
+def _step(clips: np.ndarray, bucket_length: int, batch_size: int) -> Step:
+    ids = np.full(batch_size, EMPTY_ROW, np.int32)
+    taken = clips[:batch_size]
+    ids[: len(taken)] = taken
+    return Step(bucket_length, batch_size, ids)
+
+
+def _chance(x: np.ndarray, seed: int, stream: int) -> np.ndarray:
+    """One uint64 for each integer of x: the SplitMix64 finaliser (Steele et al., 2014).
+
+    Unlike numpy's generators its values are the same in every version, so a checkpoint
+    outlives an upgrade.
+    """
+
+    def mix(z):
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return z ^ (z >> np.uint64(31))
+
+    golden = np.uint64(0x9E3779B97F4A7C15)
+    start = np.zeros(1, np.uint64)
+    for part in (seed % 2**64, stream % 2**64):
+        start = mix(start + golden + np.uint64(part))
+    return mix(start + golden * (x.astype(np.uint64) + np.uint64(1)))
+
+
+def _checked_lengths(lengths) -> np.ndarray:
+    lengths = np.asarray(lengths, dtype=np.int64)
+    if lengths.ndim != 1 or not (lengths > 0).any() or (lengths < 0).any():
+        raise SignBindError(
+            f"batch plan: lengths: found {lengths.size} clips, {int((lengths > 0).sum())} of them "
+            f"with frames, {int((lengths < 0).sum())} negative; wanted at least one with frames"
+        )
+    return lengths
+
+
+def _batch_sizes(buckets: tuple[int, ...], frames: int, multiple: int) -> tuple[int, ...]:
+    if not buckets or buckets[0] < 1 or list(buckets) != sorted(set(buckets)):
+        raise SignBindError(f"batch plan: buckets: found {buckets}, wanted ascending lengths > 0")
+    if frames < 1 or multiple < 1:
+        raise SignBindError(
+            f"batch plan: found frames_per_batch={frames}, batch_multiple={multiple}, "
+            "wanted at least 1 each"
+        )
+    return tuple(max(frames // bucket // multiple, 1) * multiple for bucket in buckets)
+
+
+def _bucket_of(lengths: np.ndarray, buckets: tuple[int, ...]) -> np.ndarray:
+    too_long = np.flatnonzero(lengths > buckets[-1])
+    if too_long.size:
+        clip = int(too_long[0])
+        raise SignBindError(
+            f"batch plan: clip {clip} has {lengths[clip]} frames, wanted at most {buckets[-1]} "
+            f"({too_long.size} clips are too long): add a longer bucket or leave them out"
+        )
+    return np.searchsorted(np.asarray(buckets), lengths)

@@ -1,0 +1,197 @@
+"""Target sequences of each stage, derived from the text where a corpus has no labels.
+
+Lemmas come from `simplemma`, stop words of languages other than English from `stop-words`,
+pronunciations from the CMU dictionary that the `pocketsphinx` wheel carries. All are offline.
+"""
+
+import functools
+import importlib.util
+import re
+import unicodedata
+from pathlib import Path
+
+import simplemma
+import stop_words
+from simplemma.strategies.dictionaries.dictionary_factory import SUPPORTED_LANGUAGES
+
+from signbind_jax.data.clip import FINGERSPELLED_PREFIX, Clip
+from signbind_jax.data.vocabulary import LETTERS
+from signbind_jax.errors import SignBindError
+
+# Published English lists are made for search engines and drop "help", "work" and numbers, which
+# are signed. These are the closed classes that have no sign of their own or are rarely signed:
+# articles, auxiliaries, prepositions, conjunctions, particles. Pronouns, negation, numbers and
+# question words stay.
+_ENGLISH_FUNCTION_WORDS = """
+a an the this that these those there such
+be am is are was were been being have has had having do does did doing done
+will would shall should may might ought
+of to at in on for from by with into onto upon about as than per via toward towards
+and or nor so if though although whereas while whether because since until unless
+s re ve ll d m t just oh um uh er ah well actually really very quite
+"""
+_CONTRACTIONS = (
+    (re.compile(r"\bwon't\b"), "will not"),
+    (re.compile(r"\bcan(?:'t|not)\b"), "can not"),
+    (re.compile(r"\bshan't\b"), "shall not"),
+    (re.compile(r"n't\b"), " not"),
+    (re.compile(r"'(?:s|m|re|ve|ll|d)\b"), " "),
+)
+_APOSTROPHES = str.maketrans("’‘ʼ`´", "'''''")
+_IDEOGRAPH = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")
+
+
+def pseudo_glosses(text: str, language: str) -> tuple[str, ...]:
+    """The lemmatised content words of a sentence, in its order, lower case.
+
+    English keeps pronouns, negation, numbers and question words, which are signed. Other
+    languages lose the words of their stop list; a language without lemmas or stop words
+    keeps its words as they are. Chinese and Japanese text is taken character by character,
+    all of it: a stop list holds words, not characters.
+
+    Args:
+      text: a sentence.
+      language: BCP-47 tag such as "en" or "de-CH"; empty where unknown.
+    """
+    primary = _primary(language)
+    text = unicodedata.normalize("NFC", text).translate(_APOSTROPHES)
+    if primary == "en":
+        # Lower case before contractions, so that "Don't" and "don't" are one rule.
+        text = text.lower()
+        for pattern, expanded in _CONTRACTIONS:
+            text = pattern.sub(expanded, text)
+    stops = _stop_words(primary)
+    lemmatised = primary in SUPPORTED_LANGUAGES
+    glosses = []
+    for word in _words(text):
+        if word.lower() in stops:
+            continue
+        lemma = simplemma.lemmatize(word, lang=primary) if lemmatised else word
+        if lemma.lower() not in stops:
+            glosses.append(lemma.lower())
+    return tuple(glosses)
+
+
+def phonemes(text: str, language: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """ARPAbet symbols of a sentence without stress, and the words the dictionary lacks.
+
+    The first pronunciation of a word counts. A name with a possessive or a hyphen is looked
+    up by its parts. Only English has a dictionary: in other languages every word is unknown.
+
+    Args:
+      text: a sentence.
+      language: BCP-47 tag such as "en".
+
+    Returns:
+      (phonemes, unknown words), both in the order of the text.
+    """
+    words = _words(text.translate(_APOSTROPHES).lower())
+    if _primary(language) != "en":
+        return (), tuple(words)
+    dictionary = _pronunciations()
+    spoken: list[str] = []
+    unknown: list[str] = []
+    for word in words:
+        sounds = dictionary.get(word)
+        if sounds is None and word.endswith("'s") and word[:-2] in dictionary:
+            sounds = f"{dictionary[word[:-2]]} Z"
+        if sounds is None:
+            unknown.append(word)
+        else:
+            spoken += sounds.split()
+    return tuple(spoken), tuple(unknown)
+
+
+def letters(spelled: tuple[str, ...]) -> tuple[str, ...]:
+    """Fingerspelled words as symbols of the 31-letter alphabet, without a space between words.
+
+    Accents are removed by Unicode decomposition. What is still outside the alphabet is left
+    out: `unknown_letters` tells it.
+    """
+    return tuple(symbol for symbol in _symbols(spelled) if symbol in LETTERS)
+
+
+def unknown_letters(spelled: tuple[str, ...]) -> tuple[str, ...]:
+    """The characters that `letters` leaves out, in order."""
+    return tuple(symbol for symbol in _symbols(spelled) if symbol not in LETTERS)
+
+
+def fusion_tokens(senses: tuple[str, ...]) -> tuple[str, ...]:
+    """Senses as tokens of fusion: "fs-anna" becomes its letters, each a token.
+
+    A lemma of one character gets "_" behind it, so that a letter is always a letter.
+    """
+    tokens: list[str] = []
+    for sense in senses:
+        if sense.startswith(FINGERSPELLED_PREFIX):
+            tokens += letters((sense.removeprefix(FINGERSPELLED_PREFIX),))
+        else:
+            tokens.append(f"{sense}_" if len(sense) == 1 else sense)
+    return tuple(tokens)
+
+
+def targets(clip: Clip) -> dict[str, tuple[str, ...]]:
+    """The target sequence of each stage; empty where the clip has and allows none.
+
+    `gloss` (signing) and `phonemes` (lipreading) are the corpus's labels, else derived from
+    the text. `letters` (fingerspelling) come from the spelled words. `senses` (fusion) are
+    the corpus's, else the glosses followed by the spelled words, whose place in time is not
+    known; see `fusion_tokens`. Pseudo-glosses leave out the words that are spelled.
+    """
+    gloss = clip.gloss
+    if not gloss:
+        # Lemmas of the spelled words as well: "james" may have become another word by now.
+        spelled = {*clip.spelled, *pseudo_glosses(" ".join(clip.spelled), clip.text_language)}
+        words = pseudo_glosses(clip.text, clip.text_language)
+        gloss = tuple(word for word in words if word not in spelled)
+    senses = clip.senses or gloss + tuple(FINGERSPELLED_PREFIX + word for word in clip.spelled)
+    return {
+        "gloss": gloss,
+        "letters": letters(clip.spelled),
+        "phonemes": clip.phonemes or phonemes(clip.text, clip.text_language)[0],
+        "senses": fusion_tokens(senses),
+    }
+
+
+def _primary(language: str) -> str:
+    return re.split("[-_]", language.lower(), maxsplit=1)[0]
+
+
+def _words(text: str) -> list[str]:
+    """Runs of letters, marks, digits and inner apostrophes; an ideograph is its own word."""
+    kept = "".join(
+        f" {char} " if _IDEOGRAPH.match(char)
+        else char if char == "'" or unicodedata.category(char)[0] in "LMN"
+        else " "
+        for char in text
+    )  # fmt: skip
+    return [word for word in (part.strip("'") for part in kept.split()) if word]
+
+
+def _symbols(spelled: tuple[str, ...]) -> list[str]:
+    text = "".join(spelled).translate(_APOSTROPHES).casefold()
+    return [c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c)]
+
+
+@functools.cache
+def _stop_words(primary: str) -> frozenset[str]:
+    if primary == "en":
+        return frozenset(_ENGLISH_FUNCTION_WORDS.split())
+    if primary in ("zh", "ja") or primary not in stop_words.LANGUAGE_MAPPING:
+        return frozenset()
+    return frozenset(stop_words.get_stop_words(primary))
+
+
+@functools.cache
+def _pronunciations() -> dict[str, str]:
+    """Word -> its first pronunciation."""
+    # Found without an import: the recogniser itself asks for an audio library.
+    spec = importlib.util.find_spec("pocketsphinx")
+    if spec is None or not spec.submodule_search_locations:
+        raise SignBindError("phonemes: found no pronunciation dictionary: pip install pocketsphinx")
+    path = Path(spec.submodule_search_locations[0], "model", "en-us", "cmudict-en-us.dict")
+    if not path.is_file():
+        raise SignBindError(f"phonemes: found no {path}: pip install 'pocketsphinx>=5'")
+    entries = (line.split(maxsplit=1) for line in path.read_text(encoding="utf-8").splitlines())
+    # "read(2)" is a second pronunciation.
+    return {word: re.sub(r"\d", "", sounds) for word, sounds in entries if not word.endswith(")")}

@@ -1,0 +1,81 @@
+"""Sentences: decoded streams, fusion targets, prompts and texts of a split, batch by batch."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from signbind_jax.data.batch_plan import BatchPlan, Step
+from signbind_jax.data.sentence_batch import SentenceBatch, pad_left, pad_right
+from signbind_jax.data.stream_cache import SplitStreams
+from signbind_jax.models.fusion import StreamTokens
+
+
+@dataclass(frozen=True)
+class Sentences:
+    """Everything the stages behind the experts read of a split.
+
+    Attributes:
+      lengths: what batches are bucketed by: stream tokens, or prompt and text tokens.
+      streams: decoded streams, or None for a stage that reads text alone.
+      targets: ids of the fusion target, by clip.
+      prompts: ids of the prompt behind the soft prefix, by clip; at least one each.
+      texts: ids of the sentence, the end token included, by clip.
+    """
+
+    lengths: np.ndarray
+    streams: SplitStreams | None
+    targets: Sequence[Sequence[int]]
+    prompts: Sequence[Sequence[int]]
+    texts: Sequence[Sequence[int]]
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def batch(self, step: Step, capacities: tuple[int, int, int]) -> SentenceBatch:
+        """The batch of a plan's step; see `capacities`."""
+        n, p, text = capacities
+        rows = [int(i) for i in step.ids]
+
+        def of(sequences):
+            return [sequences[i] if i >= 0 else () for i in rows]
+
+        tokens = None
+        if self.streams is not None:
+            tokens = StreamTokens(**self.streams.rows(rows, step.bucket_length))
+        target_bn, target_mask = pad_right(of(self.targets), n)
+        prompt_ids, prompt_mask = pad_left(of(self.prompts), p)
+        text_ids, text_mask = pad_right(of(self.texts), text)
+        index_b = np.asarray(rows, np.int32)
+        return SentenceBatch(
+            tokens, target_bn, target_mask.sum(1).astype(np.int32), prompt_ids, prompt_mask,
+            text_ids, text_mask, index_b, index_b >= 0,
+        )  # fmt: skip
+
+    def capacities(self, buckets: Sequence[int], multiple: int = 4) -> dict[int, tuple]:
+        """Bucket length -> sizes of (target, prompt, text) that every clip of it fits.
+
+        A plan may move a clip to a longer bucket, never to a shorter one, so sizes grow
+        with the bucket.
+        """
+        sizes, before = {}, 0
+        best = np.ones(3, int)
+        for bucket in sorted(buckets):
+            inside = np.flatnonzero((self.lengths > before) & (self.lengths <= bucket))
+            for kind, sequences in enumerate((self.targets, self.prompts, self.texts)):
+                longest = max((len(sequences[i]) for i in inside), default=0)
+                best[kind] = max(best[kind], longest)
+            sizes[bucket] = tuple(int(-(-size // multiple) * multiple) for size in best)
+            before = bucket
+        return sizes
+
+
+def sentence_batches(
+    sentences: Sentences, plan: BatchPlan, capacities: dict, start_step: int, stop_step: int | None
+) -> Iterator[SentenceBatch]:
+    """Batches of a plan, gathered from memory."""
+    i = start_step
+    while stop_step is None or i < stop_step:
+        step = plan.step(i)
+        yield sentences.batch(step, capacities[step.bucket_length])
+        i += 1

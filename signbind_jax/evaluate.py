@@ -1,0 +1,153 @@
+"""Scores of a trained stage on a split: error rates of experts, translations by variant."""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+from signbind_jax import artefact
+from signbind_jax.data.dataset import ClipDataset, open_dataset
+from signbind_jax.metrics.sequence import error_counts
+from signbind_jax.metrics.translation import name_recall, translation_scores
+from signbind_jax.read_streams import read_split
+from signbind_jax.stages.expert import READINGS, modality_lengths
+from signbind_jax.stages.language_model import write_from_text
+from signbind_jax.translate import MAX_NEW_TOKENS, Translator
+
+# Which of (signing, fingerspelling, lipreading) each variant of a translation may see.
+VARIANTS = {
+    "signing": (True, False, False),
+    "signing+fingerspelling": (True, True, False),
+    "signing+lips": (True, False, True),
+    "all": (True, True, True),
+}
+
+
+def evaluate_expert(expert: artefact.Artefact, clips: ClipDataset, cache: Path) -> dict:
+    """Error rates in percent of an expert's greedy stream, pooled over the split."""
+    reading = READINGS[expert.stage]
+    vocabulary = expert.vocabularies[reading.vocabulary]
+    tokens = next(e for e in read_split({expert.stage: expert}, clips, cache).experts if e)
+    present = np.flatnonzero(modality_lengths(clips, expert.model["config"]["frontend"]) > 0)
+    references = [list(clips.targets[i][reading.target]) for i in present]
+    hypotheses = [vocabulary.decode(tokens.ids[tokens.of(i)]) for i in present]
+    counts = error_counts(references, hypotheses)
+    scores = {"n": len(present), "absent": len(clips) - len(present),
+              "overflow": int(tokens.overflow.sum()),
+              "substitutions": counts.s, "deletions": counts.d, "insertions": counts.i,
+              "reference_tokens": counts.n}  # fmt: skip
+    if reading.accuracy:
+        htk = error_counts(references, hypotheses, costs="htk")
+        return {reading.metric: counts.accuracy, f"{reading.metric}_htk": htk.accuracy} | scores
+    return {reading.metric: counts.rate} | scores
+
+
+def evaluate_fusion(system: Translator, clips: ClipDataset) -> dict:
+    """Token error rate in percent of the fused tokens of a whole system."""
+    references = [list(labels["senses"]) for labels in clips.targets]
+    fused = system.fused(system.read(clips))
+    return {"token_error_rate": error_counts(references, fused).rate, "n": len(clips)}
+
+
+def evaluate_translation(
+    system: Translator, clips: ClipDataset, variants=tuple(VARIANTS)
+) -> tuple[dict, dict]:
+    """Scores and sentences by variant.
+
+    `name_recall_read` is name recall over the names of clips whose letters were all read
+    right: what is lost there is lost behind the expert.
+    """
+    streams = system.read(clips)
+    read_right = _letters_read_right(system, streams, clips)
+    scores, sentences = {}, {}
+    for variant in variants:
+        hypotheses = system.write(streams, VARIANTS[variant])
+        scores[variant] = translation_scores(clips.labels, hypotheses)
+        kept = [(c, h) for c, h, right in zip(clips.labels, hypotheses, read_right) if right]
+        recall = name_recall([c.text for c, _ in kept], [h for _, h in kept],
+                             [c.spelled for c, _ in kept])  # fmt: skip
+        scores[variant]["name_recall_read"] = recall.value
+        sentences[variant] = hypotheses
+    return scores, sentences
+
+
+def evaluate_language_model(model: artefact.Artefact, clips: ClipDataset) -> tuple[dict, list]:
+    """Scores and sentences of the LLM fed the true streams as text: `oracle_text`."""
+    graphdef, params = model.load_params()
+    beam_size = model.config.options.get("beam_size", 1)
+    hypotheses = write_from_text(graphdef, params, model.tokenizer, clips, beam_size,
+                                 MAX_NEW_TOKENS)  # fmt: skip
+    return translation_scores(clips.labels, hypotheses), hypotheses
+
+
+def evaluate(checkpoint: Path, data: Path, split: str) -> dict:
+    """Scores of any stage on a split of a dataset, JSON-ready.
+
+    Raises:
+      SignBindError: no such run, dataset or split.
+    """
+    run = artefact.open_artefact(checkpoint)
+    clips = open_dataset(data).split(split)
+    record = {"checkpoint": str(checkpoint), "step": run.step, "stage": run.stage, "split": split}
+    if run.stage in READINGS:
+        return record | {"scores": evaluate_expert(run, clips, checkpoint.parent / "streams")}
+    if run.stage == "language_model":
+        return record | {"scores": {"oracle_text": evaluate_language_model(run, clips)[0]}}
+    if run.stage == "fusion":
+        return record | {"scores": _fusion_alone(run, clips)}
+    system = Translator(checkpoint)
+    return record | {"scores": evaluate_translation(system, clips)[0]}
+
+
+def _fusion_alone(run: artefact.Artefact, clips: ClipDataset) -> dict:
+    from signbind_jax.config import STREAMS
+    from signbind_jax.data.sentences import Sentences
+    from signbind_jax.stages.fusion import read_fused
+
+    experts = {name: artefact.open_artefact(path) for name, path in run.parents.items()
+               if name in STREAMS}  # fmt: skip
+    streams = read_split(experts, clips, run.workdir.parent / "streams")
+    none = [()] * len(clips)
+    sentences = Sentences(np.asarray(streams.lengths), streams, none, none, none)
+    graphdef, params = run.load_params()
+    fused = read_fused(graphdef, params, sentences, run.vocabularies["senses"], lambda m: m)
+    references = [list(labels["senses"]) for labels in clips.targets]
+    return {"token_error_rate": error_counts(references, fused).rate, "n": len(clips)}
+
+
+def _letters_read_right(system: Translator, streams, clips: ClipDataset) -> list[bool]:
+    tokens = [system.tokens(streams, i).get("fingerspelling", []) for i in range(len(clips))]
+    return [
+        [t.token for t in row] == list(labels["letters"])
+        for row, labels in zip(tokens, clips.targets, strict=True)
+    ]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `signbind evaluate`."""
+    parser.add_argument("--checkpoint", required=True, type=Path, metavar="DIR",
+                        help="run directory of any trained stage")  # fmt: skip
+    parser.add_argument("--data", required=True, type=Path, metavar="DIR",
+                        help="a dataset written by `signbind data build`")  # fmt: skip
+    parser.add_argument("--split", default="test", help="default: test")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the scores here")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """`signbind evaluate`: prints one line a score."""
+    record = evaluate(arguments.checkpoint, arguments.data, arguments.split)
+    print(f"{record['stage']} at step {record['step']} on split {record['split']}")
+    for name, value in _lines(record["scores"]):
+        print(f"  {name:45s} {value}")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+def _lines(scores: dict, prefix: str = ""):
+    for name, value in scores.items():
+        if isinstance(value, dict):
+            yield from _lines(value, f"{prefix}{name}/")
+        else:
+            yield prefix + name, f"{value:.2f}" if isinstance(value, float) else value

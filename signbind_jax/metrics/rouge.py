@@ -1,0 +1,97 @@
+"""ROUGE-L in the two forms the field reports."""
+
+from collections.abc import Sequence
+
+from signbind_jax.metrics.text import VERSION, Score
+
+
+def rouge_l(
+    references: Sequence[Sequence[str]],
+    hypotheses: Sequence[Sequence[str]],
+    beta: float,
+    note: str,
+) -> Score:
+    """Mean over sentences of the ROUGE-L F measure (Lin 2004).
+
+    F = (1 + beta^2) R P / (R + beta^2 P) with R = LCS / |reference|, P = LCS / |hypothesis|
+    and LCS the length of the longest common subsequence of tokens; 0 where LCS is 0.
+
+    Args:
+      references, hypotheses: token sequences, as many on both sides, at least one.
+      beta: weight of recall against precision.
+      note: the tokenisation, for the signature.
+    """
+    values = []
+    for reference, hypothesis in zip(references, hypotheses, strict=True):
+        common = longest_common_subsequence(reference, hypothesis)
+        if not common:
+            values.append(0.0)
+            continue
+        recall, precision = common / len(reference), common / len(hypothesis)
+        values.append((1 + beta**2) * recall * precision / (recall + beta**2 * precision))
+    signature = f"nrefs:1|mean:sentence|beta:{beta:g}|{note}|version:{VERSION}"
+    return Score("ROUGE-L", 100.0 * sum(values) / len(values), signature)
+
+
+def longest_common_subsequence(a: Sequence[str], b: Sequence[str]) -> int:
+    """Length of the longest sequence of tokens that both hold in this order, with gaps."""
+    lengths = [0] * (len(b) + 1)
+    for token in a:
+        diagonal = 0
+        for column, other in enumerate(b, start=1):
+            above = lengths[column]
+            lengths[column] = diagonal + 1 if token == other else max(above, lengths[column - 1])
+            diagonal = above
+    return lengths[-1]
+
+
+def rouge_l_distinct(references: Sequence[str], hypotheses: Sequence[str]) -> Score:
+    """ROUGE-L over distinct words, as the `rouge` library 1.0.1 and Uni-Sign report it.
+
+    A line is cut into sentences at every full stop. Of each pair of a reference and a
+    hypothesis sentence the longest common subsequence is taken; the distinct words of all
+    of them, divided by the distinct words of the reference and of the hypothesis, are
+    recall and precision; beta is 1. Words are divided by spaces, case is kept. The library
+    refuses empty hypotheses; here they score 0.
+    """
+    total = 0.0
+    for reference, hypothesis in zip(references, hypotheses, strict=True):
+        sides = [
+            # A part of nothing but spaces is one empty word to the library.
+            [part.split() or [""] for part in line.split(".") if part]
+            for line in (reference, hypothesis)
+        ]
+        common = {
+            word for left in sides[0] for right in sides[1] for word in _common_words(left, right)
+        }
+        if not common:
+            continue
+        recall, precision = (len(common) / len(set().union(*side)) for side in sides)
+        total += 2 * recall * precision / (recall + precision)
+    signature = (
+        "nrefs:1|mean:sentence|beta:1|words:distinct|sentences:cut-at-full-stop|tok:space"
+        f"|case:mixed|version:{VERSION}"
+    )
+    return Score("ROUGE-L distinct", 100.0 * total / len(references), signature)
+
+
+def _common_words(a: Sequence[str], b: Sequence[str]) -> list[str]:
+    """Words of one longest common subsequence; ties are broken as the `rouge` library does."""
+    lengths = [[0] * (len(b) + 1)]
+    for token in a:
+        row = [0]
+        for column, other in enumerate(b, start=1):
+            row.append(
+                lengths[-1][column - 1] + 1 if token == other else max(lengths[-1][column], row[-1])
+            )
+        lengths.append(row)
+    words, i, j = [], len(a), len(b)
+    while i and j:
+        if a[i - 1] == b[j - 1]:
+            words.append(a[i - 1])
+            i, j = i - 1, j - 1
+        elif lengths[i - 1][j] > lengths[i][j - 1]:
+            i -= 1
+        else:
+            j -= 1
+    return words

@@ -1,0 +1,199 @@
+"""What the synthetic corpus is judged by, from texts alone: names, homonyms, contrasts.
+
+Every value is a percentage, or None where nothing can be judged.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from signbind_jax.data.clip import Clip
+from signbind_jax.errors import SignBindError
+from signbind_jax.metrics import rouge, text, tokenizers
+from signbind_jax.metrics.sequence import edit_distance
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Items of every clip, judged one by one.
+
+    Attributes:
+      right: for each clip, for each of its items in order: True or False, None where the
+        item cannot be judged.
+    """
+
+    right: tuple[tuple[bool | None, ...], ...]
+
+    @property
+    def n(self) -> int:
+        """How many items were judged."""
+        return sum(item is not None for clip in self.right for item in clip)
+
+    @property
+    def value(self) -> float | None:
+        """Percentage of judged items that are right; None if there are none."""
+        n_right = sum(item is True for clip in self.right for item in clip)
+        return 100.0 * n_right / self.n if self.n else None
+
+
+def name_recall(
+    references: Sequence[str], hypotheses: Sequence[str], names: Sequence[Sequence[str]]
+) -> Judged:
+    """Which of the spelled names the hypotheses hold, letter for letter.
+
+    A name is found where it stands as a whole word, in any case: no letter or digit may touch
+    it, nor a hyphen with a letter behind it ("Anna" is found in "Anna's", not in "Annabel" or
+    "Anna-Lee"). Repeated names need as many occurrences, the first ones count as found. Where
+    the reference itself lacks the name (or has it less often), it cannot be judged: None.
+    The order of names is not looked at; `contrast_accuracy` does that.
+
+    Args:
+      references, hypotheses: one sentence a clip.
+      names: the fingerspelled words of each clip.
+
+    Raises:
+      ValueError: the three differ in length.
+    """
+    rows = []
+    for reference, hypothesis, spelled in zip(references, hypotheses, names, strict=True):
+        seen: dict[str, int] = {}
+        row: list[bool | None] = []
+        for name in (name.casefold() for name in spelled):
+            seen[name] = seen.get(name, 0) + 1
+            wanted = _occurrences(name, reference) >= seen[name]
+            row.append(_occurrences(name, hypothesis) >= seen[name] if wanted else None)
+        rows.append(tuple(row))
+    return Judged(tuple(rows))
+
+
+def homonym_accuracy(hypotheses: Sequence[str], pairs: Sequence[Sequence[str]]) -> Judged:
+    """Whether the hypotheses choose the right word of each pair of words that share hands.
+
+    For each clip and each pair {a, b} the words a and b of the hypothesis are listed in order
+    and compared, place by place, with the right words in the order of the reference: an item
+    is right where the same word stands at its place. A missing word makes its place, and
+    whatever shifts behind it, wrong; surplus words at the end change nothing. So a clip with
+    both members of a pair needs them in the order of the reference, and whoever writes either
+    word at chance is right half the time, hedging with both included.
+
+    Args:
+      hypotheses: one sentence a clip.
+      pairs: for each clip "right/wrong" for every homonym of its text, in the order of the
+        text.
+
+    Raises:
+      ValueError: the two differ in length.
+      SignBindError: an item that is not "right/wrong".
+    """
+    rows = []
+    for hypothesis, items in zip(hypotheses, pairs, strict=True):
+        split = [_right_and_wrong(item) for item in items]
+        words = re.findall(r"\w+(?:['’-]\w+)*", hypothesis.casefold())
+        places: dict[frozenset[str], int] = {}
+        row = []
+        for right, wrong in split:
+            pair = frozenset((right, wrong))
+            place = places[pair] = places.get(pair, -1) + 1
+            written = [word for word in words if word in pair]
+            row.append(len(written) > place and written[place] == right)
+        rows.append(tuple(row))
+    return Judged(tuple(rows))
+
+
+def contrast_accuracy(
+    references: Sequence[str], hypotheses: Sequence[str], contrasts: Sequence[Sequence[str]]
+) -> Judged:
+    """Whether the hypothesis is nearer to the reference than to every wrong sentence.
+
+    Nearness is the character edit distance after case folding and with runs of spaces as
+    one. It must be strictly smaller: a tie is wrong. A clip without contrasts has no item.
+    Chance is 50 % for one contrast.
+
+    Args:
+      references, hypotheses: one sentence a clip.
+      contrasts: for each clip the sentences that are wrong for it.
+
+    Raises:
+      ValueError: the three differ in length.
+    """
+    rows = []
+    for reference, hypothesis, wrong in zip(references, hypotheses, contrasts, strict=True):
+        written = _folded(hypothesis)
+        distances = [edit_distance(_folded(other), written) for other in wrong]
+        nearest = min(distances, default=None)
+        is_right = nearest is not None and edit_distance(_folded(reference), written) < nearest
+        rows.append((is_right,) if wrong else ())
+    return Judged(tuple(rows))
+
+
+def translation_scores(clips: Sequence[Clip], hypotheses: Sequence[str]) -> dict:
+    """All translation scores of a data set, JSON-ready.
+
+    BLEU-4 and chrF are sacrebleu's defaults (13a, cased, exponential smoothing), ROUGE-L is
+    that of the `unisign` convention with the words of the `rouge_score` library.
+
+    Args:
+      clips: what was signed; `text`, `spelled`, `homonym_pairs` and `contrasts` are read.
+      hypotheses: what was written, one sentence a clip.
+
+    Returns:
+      n, bleu4, bleu_signature, chrf, chrf_signature, rouge_l, rouge_l_signature; and
+      name_recall, homonym_accuracy, contrast_accuracy, each with how many items were judged
+      as n_names, n_homonyms, n_contrasts. Values are percentages, None where there is nothing
+      to judge.
+
+    Raises:
+      ValueError: clips and hypotheses differ in number.
+    """
+    if len(clips) != len(hypotheses):
+        raise ValueError(f"{len(clips)} clips, {len(hypotheses)} hypotheses")
+    references = [clip.text for clip in clips]
+    names = name_recall(references, hypotheses, [clip.spelled for clip in clips])
+    homonyms = homonym_accuracy(hypotheses, [clip.homonym_pairs for clip in clips])
+    contrasts = contrast_accuracy(references, hypotheses, [clip.contrasts for clip in clips])
+    return {
+        "n": len(clips),
+        **_corpus_scores(references, hypotheses),
+        "name_recall": names.value,
+        "n_names": names.n,
+        "homonym_accuracy": homonyms.value,
+        "n_homonyms": homonyms.n,
+        "contrast_accuracy": contrasts.value,
+        "n_contrasts": contrasts.n,
+    }
+
+
+def _corpus_scores(references: Sequence[str], hypotheses: Sequence[str]) -> dict:
+    scores = {}
+    if references:
+        words = [
+            [tokenizers.rouge_score_tokens(line) for line in side]
+            for side in (references, hypotheses)
+        ]
+        scores = {
+            "bleu": text.bleu(references, hypotheses, orders=(4,))[0],
+            "chrf": text.chrf(references, hypotheses),
+            "rouge_l": rouge.rouge_l(*words, beta=1.0, note="tok:rouge_score|case:lc"),
+        }
+    result = {}
+    for key, name in (("bleu", "bleu4"), ("chrf", "chrf"), ("rouge_l", "rouge_l")):
+        result[name] = scores[key].value if scores else None
+        result[f"{key}_signature"] = scores[key].signature if scores else None
+    return result
+
+
+def _occurrences(name: str, sentence: str) -> int:
+    """How often the case-folded `name` stands in `sentence` as a whole word."""
+    pattern = rf"(?<!\w)(?<!\w-){re.escape(name)}(?!\w|-\w)"
+    return len(re.findall(pattern, sentence.casefold()))
+
+
+def _right_and_wrong(item: str) -> tuple[str, str]:
+    right, slash, wrong = item.casefold().partition("/")
+    if not (right and slash and wrong) or "/" in wrong or right == wrong:
+        raise SignBindError(f"homonym pair: found {item!r}, wanted two words as 'right/wrong'")
+    return right, wrong
+
+
+def _folded(sentence: str) -> str:
+    return " ".join(sentence.casefold().split())

@@ -1,0 +1,136 @@
+"""Expert: a frontend, a temporal encoder and a CTC head for one modality."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from signbind_jax.errors import SignBindError
+from signbind_jax.models import temporal_encoder
+from signbind_jax.models.frontends import (
+    PARTS,
+    LipFrontend,
+    MouthLandmarkFrontend,
+    PoseFrontend,
+    lip_cell,
+)
+from signbind_jax.models.layers import Linear
+from signbind_jax.models.temporal_encoder import TemporalEncoder
+
+FRONTENDS = {
+    "pose": PoseFrontend,
+    "lips": LipFrontend,
+    "mouth_landmarks": MouthLandmarkFrontend,
+}
+
+
+@dataclass(frozen=True)
+class ExpertConfig:
+    """Shape of one expert.
+
+    Attributes:
+      frontend: "pose", "lips" or "mouth_landmarks".
+      n_tokens: size of the vocabulary, the blank (id 0) included.
+      d_model, n_layers, n_heads, conv_kernel, d_mlp: the Conformer; the kernel in steps.
+      subsample: frames a step, 1, 2 or 4.
+      dropout: rate within the frontend and on every residual branch.
+      d_part: size of one part's embedding (pose; twice this inside mouth_landmarks).
+      parts: which parts the pose frontend reads.
+      lip_size: height and width of a mouth crop in pixels.
+      channels: channels of the lip frontend's stages; each but the first halves the image.
+      dtype: of the computation; parameters, norms' sums and log posteriors are float32.
+      remat: recompute each block in the backward pass instead of keeping it.
+    """
+
+    frontend: str
+    n_tokens: int
+    d_model: int = 128
+    n_layers: int = 3
+    n_heads: int = 4
+    conv_kernel: int = 9
+    d_mlp: int = 256
+    subsample: int = 2
+    dropout: float = 0.1
+    d_part: int = 64
+    parts: tuple[str, ...] = tuple(PARTS)
+    lip_size: int = 32
+    channels: tuple[int, ...] = (16, 32, 64)
+    dtype: str = "float32"
+    remat: bool = False
+
+    def __post_init__(self):
+        object.__setattr__(self, "parts", tuple(self.parts))
+        object.__setattr__(self, "channels", tuple(self.channels))
+        cell = lip_cell(self.channels)
+        unknown = [part for part in self.parts if part not in PARTS]
+        for field, ok, wanted in (
+            ("frontend", self.frontend in FRONTENDS, f"one of {', '.join(FRONTENDS)}"),
+            ("n_tokens", self.n_tokens >= 2, "the blank and at least one token"),
+            ("n_layers", self.n_layers >= 1, "at least 1"),
+            ("conv_kernel", self.conv_kernel % 2 == 1, "an odd number, so that it is centred"),
+            ("subsample", self.subsample in (1, 2, 4), "1, 2 or 4"),
+            ("n_heads", self.n_heads >= 1 and self.d_model % (2 * self.n_heads) == 0,
+             f"a number for which d_model {self.d_model} gives heads of even size"),
+            ("parts", self.parts and not unknown, f"some of {', '.join(PARTS)}"),
+            ("channels", len(self.channels) >= 2, "a stem's and at least one stage's"),
+            ("lip_size", self.lip_size % cell == 0,
+             f"a multiple of {cell}, which channels {self.channels} ask for"),
+        ):  # fmt: skip
+            if not ok:
+                raise SignBindError(f"expert config: {field}: found {getattr(self, field)!r}, "
+                                    f"wanted {wanted}")  # fmt: skip
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class ExpertOutput:
+    """What an expert says about a batch: s steps of `subsample` frames each.
+
+    Attributes:
+      log_probs_bsv: float32 log posteriors, the blank at 0.
+      hidden_bsd: the states under the CTC head, 0 at padding.
+      mask_bs: bool, True at real steps.
+    """
+
+    log_probs_bsv: jax.Array
+    hidden_bsd: jax.Array
+    mask_bs: jax.Array
+
+
+class Expert(nnx.Module):
+    """One modality to CTC posteriors over its own tokens."""
+
+    def __init__(self, config: ExpertConfig, rngs: nnx.Rngs):
+        self.config = config
+        self.frontend = FRONTENDS[config.frontend](config, rngs)
+        self.encoder = TemporalEncoder(config, rngs)
+        self.head = Linear((config.d_model,), (config.n_tokens,), ("model",), ("ctc_vocab",),
+                           bias=True, rngs=rngs)  # fmt: skip
+
+    def __call__(self, x, mask_bt, key=None) -> ExpertOutput:
+        """Reads a batch; `key` switches dropout on.
+
+        x is (b, t, 91, 3) keypoints in shoulder widths for "pose" and "mouth_landmarks"
+        (for the latter also the mouth alone, (b, t, 20, 3)), (b, f, size, size) crops for
+        "lips". Frames where `mask_bt` is False have no influence on the other steps.
+        """
+        keys = (None, None) if key is None else jax.random.split(key)
+        x = jnp.where(mask_bt[(..., *(None,) * (x.ndim - 2))], x, 0)
+        x_btd = self.frontend(x, keys[0])
+        hidden_bsd, mask_bs = self.encoder(x_btd, mask_bt, keys[1])
+        logits_bsv = self.head(hidden_bsd).astype(jnp.float32)
+        return ExpertOutput(
+            log_probs_bsv=jax.nn.log_softmax(logits_bsv),
+            hidden_bsd=hidden_bsd * mask_bs[..., None],
+            mask_bs=mask_bs,
+        )
+
+    @staticmethod
+    def n_steps(n_frames, subsample: int):
+        """Output steps of a clip of `n_frames` frames; a number or an array."""
+        return temporal_encoder.n_steps(n_frames, subsample)
+
+    def seconds_per_step(self, fps):
+        """Duration of one output step, in seconds."""
+        return self.config.subsample / fps

@@ -1,0 +1,221 @@
+"""Frontends: one vector a frame from keypoints, mouth crops or mouth landmarks."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from signbind_jax import keypoints
+from signbind_jax.models.layers import Linear, RMSNorm, dropout, param
+
+PARTS = {
+    "body": keypoints.BODY_SLICE,
+    "face": keypoints.FACE_SLICE,
+    "mouth": keypoints.MOUTH_SLICE,
+    "left_hand": keypoints.LEFT_HAND_SLICE,
+    "right_hand": keypoints.RIGHT_HAND_SLICE,
+}
+N_MOUTH = PARTS["mouth"].stop - PARTS["mouth"].start
+STEM_PATCH = 4  # pixels; the lip stem's spatial stride
+
+
+def previous(x_bt, n: int = 1):
+    """x delayed by n frames (time is axis 1); the first frames see zeros."""
+    pad = [(0, 0), (n, 0)] + [(0, 0)] * (x_bt.ndim - 2)
+    return jnp.pad(x_bt[:, :-n], pad)
+
+
+def differences(x_btkc):
+    """Frame differences of x and y, 0 where a point is missing now or one frame ago.
+
+    x_btkc (b, t, k, 3) -> (b, t, k, 2), in the units of x a frame.
+    """
+    before_btkc = previous(x_btkc)
+    seen = (x_btkc[..., 2:] > 0) & (before_btkc[..., 2:] > 0)
+    return jnp.where(seen, x_btkc[..., :2] - before_btkc[..., :2], 0.0)
+
+
+def centred(x_btkc, centre_bt1c, seen_bt1):
+    """x and y about `centre`, divided by their root-mean-square distance from it.
+
+    Missing points, and frames in which `seen_bt1` is False (b, t, 1), give 0. The result
+    does not depend on where or how large the part is: (b, t, k, 3) -> (b, t, k, 2).
+    """
+    seen_btk1 = (x_btkc[..., 2:] > 0) & seen_bt1[..., None]
+    offset_btkc = jnp.where(seen_btk1, x_btkc[..., :2] - centre_bt1c, 0.0)
+    n_bt = jnp.maximum(seen_btk1.sum(axis=(2, 3)), 1)
+    size_bt = jnp.sqrt(jnp.square(offset_btkc).sum(axis=(2, 3)) / n_bt)
+    return offset_btkc / jnp.maximum(size_bt, 1e-3)[..., None, None]
+
+
+def wrist_centred(hand_btkc):
+    """Hand shape: x and y about the wrist (point 0) in units of the hand's own size."""
+    return centred(hand_btkc, hand_btkc[:, :, :1, :2], hand_btkc[:, :, :1, 2] > 0)
+
+
+def mean_centred(x_btkc):
+    """Shape of a part: x and y about the mean of its visible points, in its own size."""
+    seen_btk1 = x_btkc[..., 2:] > 0
+    n_bt11 = seen_btk1.sum(axis=2, keepdims=True)
+    mean_bt1c = (x_btkc[..., :2] * seen_btk1).sum(axis=2, keepdims=True) / jnp.maximum(n_bt11, 1)
+    return centred(x_btkc, mean_bt1c, n_bt11[..., 0] > 0)
+
+
+def _flat(*xs_btkc):
+    return jnp.concatenate([x.reshape(*x.shape[:2], -1) for x in xs_btkc], axis=-1)
+
+
+class PoseFrontend(nnx.Module):
+    """Keypoints to d_model: an embedding a part, both hands through one shared embedding.
+
+    The left hand is mirrored in x, so that one network reads both; a side embedding tells
+    them apart. Confidences and frame differences are inputs beside the coordinates.
+    """
+
+    def __init__(self, config, rngs: nnx.Rngs):
+        self.parts = tuple(part for part in PARTS if part in config.parts)
+        self.dtype, self.rate = config.dtype, config.dropout
+        e, d = config.d_part, config.d_model
+        self.embed = nnx.Dict()
+        for part in self.parts:
+            n_points = PARTS[part].stop - PARTS[part].start
+            name, n_in = ("hand", 7 * n_points) if part.endswith("_hand") else (part, 5 * n_points)
+            if name not in self.embed:
+                self.embed[name] = Linear((n_in,), (e,), ("input",), ("mlp",), bias=True, rngs=rngs)
+        if "hand" in self.embed:
+            self.hand_shape = Linear((e,), (e,), ("input",), ("mlp",), bias=True, rngs=rngs)
+            self.side = param(rngs, jax.nn.initializers.normal(0.1), (2, e), ("kernel", "mlp"))
+        self.fuse = Linear((e * len(self.parts),), (d,), ("input",), ("model",), bias=True,
+                           rngs=rngs)  # fmt: skip
+        self.norm = RMSNorm(d, rngs=rngs)
+
+    def hands(self, hand_nbtkc):
+        """(sides, b, t, 21, 3) of the mirrored left and the right hand -> (sides, b, t, e)."""
+        n, b = hand_nbtkc.shape[:2]
+        hand_btkc = hand_nbtkc.reshape(n * b, *hand_nbtkc.shape[2:])
+        x = _flat(hand_btkc, differences(hand_btkc), wrist_centred(hand_btkc)).astype(self.dtype)
+        x_btd = jax.nn.silu(self.embed["hand"](x))
+        return self.hand_shape(x_btd).reshape(n, b, *x_btd.shape[1:])
+
+    def __call__(self, x_btkc, key=None):
+        """x_btkc (b, t, 91, 3) in shoulder widths, missing = 0 -> (b, t, d_model)."""
+        embedded = {}
+        sides = [part for part in self.parts if part.endswith("_hand")]
+        if sides:
+            hands = {side: x_btkc[:, :, PARTS[side]] for side in sides}
+            if "left_hand" in hands:
+                hands["left_hand"] *= jnp.array([-1.0, 1.0, 1.0], x_btkc.dtype)
+            side_2e = self.side[...].astype(self.dtype)
+            for side, x_bte in zip(sides, self.hands(jnp.stack(list(hands.values()))), strict=True):
+                embedded[side] = x_bte + side_2e[int(side == "right_hand")]
+        for part in self.parts:
+            if part not in embedded:
+                part_btkc = x_btkc[:, :, PARTS[part]]
+                x = _flat(part_btkc, differences(part_btkc)).astype(self.dtype)
+                embedded[part] = self.embed[part](x)
+        x_bte = jnp.concatenate([embedded[part] for part in self.parts], axis=-1)
+        return self.norm(self.fuse(dropout(jax.nn.silu(x_bte), self.rate, key)))
+
+
+class MouthLandmarkFrontend(nnx.Module):
+    """The 20 mouth points to d_model, where a corpus has landmarks but no crops.
+
+    Inputs are the mouth's shape (centred, in its own size), its extent in shoulder widths,
+    both with their frame differences, and the confidences.
+    """
+
+    def __init__(self, config, rngs: nnx.Rngs):
+        self.dtype, self.rate = config.dtype, config.dropout
+        d, hidden = config.d_model, 2 * config.d_part
+        n_in = (2 + 2 + 2 + 1) * N_MOUTH
+        self.inner = Linear((n_in,), (hidden,), ("input",), ("mlp",), bias=True, rngs=rngs)
+        self.outer = Linear((hidden,), (d,), ("mlp",), ("model",), bias=True, rngs=rngs)
+        self.norm = RMSNorm(d, rngs=rngs)
+
+    def __call__(self, x_btkc, key=None):
+        """x_btkc (b, t, 91, 3), or the mouth alone (b, t, 20, 3) -> (b, t, d_model)."""
+        mouth_btkc = x_btkc[:, :, PARTS["mouth"]] if x_btkc.shape[2] != N_MOUTH else x_btkc
+        confidence_btk1 = mouth_btkc[..., 2:]
+        shape_btkc = mean_centred(mouth_btkc)
+        delta_btkc = differences(jnp.concatenate([shape_btkc, confidence_btk1], axis=-1))
+        x = _flat(shape_btkc, delta_btkc, 10.0 * differences(mouth_btkc), confidence_btk1)
+        x_btd = jax.nn.silu(self.inner(x.astype(self.dtype)))
+        return self.norm(self.outer(dropout(x_btd, self.rate, key)))
+
+
+def lip_cell(channels: tuple[int, ...]) -> int:
+    """Pixels a side that end in one cell of the last stage."""
+    return STEM_PATCH * 2 ** (len(channels) - 1)
+
+
+def _patches(x_nhwc, size: int):
+    """Space to depth: (n, h, w, c) -> (n, h/size, w/size, size*size*c)."""
+    n, h, w, c = x_nhwc.shape
+    x = x_nhwc.reshape(n, h // size, size, w // size, size, c)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(n, h // size, w // size, size * size * c)
+
+
+def depthwise_3x3(x_nhwc, kernel_kc):
+    """3x3 depthwise convolution as nine shifted products; zeros beyond the edge.
+
+    kernel_kc (9, c), row by row.
+    """
+    h, w = x_nhwc.shape[1:3]
+    padded = jnp.pad(x_nhwc, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    shifts = [(i, j) for i in range(3) for j in range(3)]
+    return sum(padded[:, i : i + h, j : j + w] * kernel_kc[n] for n, (i, j) in enumerate(shifts))
+
+
+class ResidualBlock(nnx.Module):
+    """Residual block on (n, h, w, c): depthwise 3x3, norm, two pointwise layers.
+
+    The form of Liu et al. (2022), "A ConvNet for the 2020s"; the last layer starts at zero.
+    """
+
+    def __init__(self, c: int, rngs: nnx.Rngs):
+        self.depthwise = param(rngs, jax.nn.initializers.normal(1 / 3), (9, c),
+                               ("kernel", "channels"))  # fmt: skip
+        self.norm = RMSNorm(c, rngs=rngs, dim="channels")
+        self.inner = Linear((c,), (2 * c,), ("channels",), ("mlp",), bias=True, rngs=rngs)
+        self.outer = Linear((2 * c,), (c,), ("mlp",), ("channels",), rngs=rngs,
+                            init=jax.nn.initializers.zeros)  # fmt: skip
+
+    def __call__(self, x_nhwc):
+        y = depthwise_3x3(x_nhwc, self.depthwise[...].astype(x_nhwc.dtype))
+        return x_nhwc + self.outer(jax.nn.silu(self.inner(self.norm(y))))
+
+
+class LipFrontend(nnx.Module):
+    """Grey mouth crops to d_model: a 3-D convolution stem, residual stages, one vector.
+
+    The stem sees three frames and patches of 4x4 pixels (stride 1 in time, 4 in space);
+    each stage halves height and width and ends in a residual block. Blocks at the stem's
+    resolution would cost as much as all the rest on a CPU, so there are none.
+    """
+
+    def __init__(self, config, rngs: nnx.Rngs):
+        self.dtype, self.rate = config.dtype, config.dropout
+        channels = config.channels
+        self.stem = Linear((3 * STEM_PATCH**2,), (channels[0],), ("input",), ("channels",),
+                           bias=True, rngs=rngs)  # fmt: skip
+        self.down = nnx.List([
+            Linear((4 * a,), (b,), ("input",), ("channels",), bias=True, rngs=rngs)
+            for a, b in zip(channels, channels[1:], strict=False)
+        ])  # fmt: skip
+        self.blocks = nnx.List([ResidualBlock(c, rngs) for c in channels[1:]])
+        side = config.lip_size // lip_cell(channels)
+        self.out = Linear((side * side * channels[-1],), (config.d_model,), ("input",),
+                          ("model",), bias=True, rngs=rngs)  # fmt: skip
+        self.norm = RMSNorm(config.d_model, rngs=rngs)
+
+    def __call__(self, x_bfhw, key=None):
+        """x_bfhw (b, f, size, size), zero mean and about unit variance -> (b, f, d_model)."""
+        b, f, h, w = x_bfhw.shape
+        patch = _patches(x_bfhw.astype(self.dtype).reshape(b * f, h, w, 1), STEM_PATCH)
+        patch = patch.reshape(b, f, *patch.shape[1:])
+        after = jnp.pad(patch[:, 1:], ((0, 0), (0, 1), (0, 0), (0, 0), (0, 0)))
+        x = jax.nn.silu(self.stem(jnp.concatenate([previous(patch), patch, after], axis=-1)))
+        x_nhwc = x.reshape(b * f, *x.shape[2:])
+        for down, block in zip(self.down, self.blocks, strict=True):
+            x_nhwc = block(down(_patches(x_nhwc, 2)))
+        x_bfe = jax.nn.silu(x_nhwc).reshape(b, f, -1)
+        return self.norm(self.out(dropout(x_bfe, self.rate, key)))

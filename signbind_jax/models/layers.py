@@ -1,0 +1,175 @@
+"""Building blocks that every model shares: parameters with named dimensions, linear
+layers with optional LoRA, norms, rotary positions, attention, stacked layers."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+# Logical dimension names; `signbind_jax.sharding` maps them to mesh axes.
+DIMENSIONS = (
+    "model", "heads", "kv_heads", "head_size", "mlp", "vocab", "ctc_vocab", "input",
+    "kernel", "rank", "layers", "channels",
+)  # fmt: skip
+
+
+def param(rngs: nnx.Rngs, init: Callable, shape: Sequence[int], dims: Sequence[str]) -> nnx.Param:
+    """A float32 parameter whose dimensions carry logical names (`param.dims`)."""
+    unknown = [d for d in dims if d not in DIMENSIONS]
+    if len(shape) != len(dims) or unknown:
+        raise ValueError(f"parameter of shape {tuple(shape)} with dimension names {dims}")
+    return nnx.Param(init(rngs.params(), tuple(shape), jnp.float32), dims=tuple(dims))
+
+
+def fan_in_init(fan_in: int) -> Callable:
+    """Truncated normal with variance 1/fan_in."""
+    return jax.nn.initializers.truncated_normal(stddev=1.0 / math.sqrt(max(fan_in, 1)))
+
+
+class LoRA(nnx.Module):
+    """Low-rank update of one linear layer: (alpha / rank) * x A B (Hu et al., 2021).
+
+    B starts at zero, so a fresh adapter changes nothing.
+    """
+
+    def __init__(self, in_shape, out_shape, in_dims, out_dims, *, rank: int, alpha: float,
+                 rngs: nnx.Rngs):  # fmt: skip
+        self.a = param(rngs, fan_in_init(math.prod(in_shape)), (*in_shape, rank),
+                       (*in_dims, "rank"))  # fmt: skip
+        self.b = param(rngs, jax.nn.initializers.zeros, (rank, *out_shape), ("rank", *out_dims))
+        self.scale = alpha / rank
+        self.n_in = len(in_shape)
+
+    def __call__(self, x):
+        low = jnp.tensordot(x, self.a[...].astype(x.dtype), axes=self.n_in)
+        return jnp.tensordot(low, self.b[...].astype(x.dtype), axes=1) * self.scale
+
+    def merged(self):
+        """The dense update, shaped like the kernel."""
+        return jnp.tensordot(self.a[...], self.b[...], axes=1) * self.scale
+
+
+class Linear(nnx.Module):
+    """y = x W (+ bias), contracting the last `len(in_shape)` dimensions of x.
+
+    `Linear((d,), (h, e), ("model",), ("heads", "head_size"))` maps x_btd to y_bthe.
+    """
+
+    def __init__(self, in_shape, out_shape, in_dims, out_dims, *, rngs: nnx.Rngs,
+                 bias: bool = False, init: Callable | None = None):  # fmt: skip
+        in_shape, out_shape = tuple(in_shape), tuple(out_shape)
+        self.in_shape, self.out_shape = in_shape, out_shape
+        self.in_dims, self.out_dims = tuple(in_dims), tuple(out_dims)
+        self.kernel = param(rngs, init or fan_in_init(math.prod(in_shape)),
+                            in_shape + out_shape, self.in_dims + self.out_dims)  # fmt: skip
+        self.bias = (
+            param(rngs, jax.nn.initializers.zeros, out_shape, self.out_dims) if bias else None
+        )
+        self.lora = nnx.data(None)  # data, so that an adapter may take its place
+
+    def add_lora(self, *, rank: int, alpha: float, rngs: nnx.Rngs) -> None:
+        """Attaches a fresh adapter; the layer's output is unchanged until it is trained."""
+        self.lora = LoRA(self.in_shape, self.out_shape, self.in_dims, self.out_dims,
+                         rank=rank, alpha=alpha, rngs=rngs)  # fmt: skip
+
+    def __call__(self, x):
+        y = jnp.tensordot(x, self.kernel[...].astype(x.dtype), axes=len(self.in_shape))
+        if self.lora is not None:
+            y = y + self.lora(x)
+        if self.bias is not None:
+            y = y + self.bias[...].astype(x.dtype)
+        return y
+
+
+class RMSNorm(nnx.Module):
+    """Root-mean-square norm over the last dimension (Zhang & Sennrich, 2019), in float32."""
+
+    def __init__(self, d: int, *, rngs: nnx.Rngs, eps: float = 1e-6, dim: str = "model"):
+        self.scale = param(rngs, jax.nn.initializers.ones, (d,), (dim,))
+        self.eps = eps
+
+    def __call__(self, x):
+        x32 = x.astype(jnp.float32)
+        x32 = x32 * jax.lax.rsqrt(jnp.mean(jnp.square(x32), axis=-1, keepdims=True) + self.eps)
+        return (x32 * self.scale[...]).astype(x.dtype)
+
+
+class Embed(nnx.Module):
+    """A table of v vectors of size d."""
+
+    def __init__(self, v: int, d: int, *, rngs: nnx.Rngs, dim: str = "vocab"):
+        self.table = param(rngs, jax.nn.initializers.normal(d**-0.5), (v, d), (dim, "model"))
+
+    def __call__(self, ids):
+        return jnp.take(self.table[...], ids, axis=0)
+
+
+def rotate(x_bthe, position_bt, *, base: float = 10_000.0):
+    """Rotary position embedding (Su et al., 2021), half-split layout.
+
+    `position_bt` may be fractional: indices, or seconds times a rate.
+    """
+    e = x_bthe.shape[-1]
+    frequency_e = base ** (-jnp.arange(0, e // 2, dtype=jnp.float32) * 2.0 / e)
+    angle_bte = position_bt[..., None].astype(jnp.float32) * frequency_e
+    return apply_rotation(x_bthe, jnp.cos(angle_bte), jnp.sin(angle_bte))
+
+
+def apply_rotation(x_bthe, cos_bte, sin_bte):
+    """Rotates the two halves of the last dimension by the given angles."""
+    x1, x2 = jnp.split(x_bthe.astype(jnp.float32), 2, axis=-1)
+    cos, sin = cos_bte[:, :, None, :], sin_bte[:, :, None, :]
+    rotated = jnp.concatenate([x1 * cos - x2 * sin, x2 * cos + x1 * sin], axis=-1)
+    return rotated.astype(x_bthe.dtype)
+
+
+def attend(q_bthe, k_bshe, v_bshe, mask_bts, bias_bhts=None):
+    """Softmax attention in float32; rows with nothing to attend to give zeros."""
+    score = jnp.einsum("bthe,bshe->bhts", q_bthe, k_bshe).astype(jnp.float32)
+    score = score / math.sqrt(q_bthe.shape[-1])
+    if bias_bhts is not None:
+        score = score + bias_bhts
+    mask = mask_bts[:, None]
+    score = jnp.where(mask, score, -1e30)
+    weight = jax.nn.softmax(score, axis=-1) * mask
+    return jnp.einsum("bhts,bshe->bthe", weight.astype(v_bshe.dtype), v_bshe)
+
+
+def dropout(x, rate: float, key):
+    """Inverted dropout; the identity where `key` is None or the rate is 0."""
+    if key is None or rate == 0.0:
+        return x
+    keep = jax.random.bernoulli(key, 1.0 - rate, x.shape)
+    return jnp.where(keep, x / (1.0 - rate), 0.0).astype(x.dtype)
+
+
+def stack(make_layer: Callable[[nnx.Rngs], nnx.Module], n: int, rngs: nnx.Rngs) -> nnx.Module:
+    """n layers in one module whose parameters have a leading `layers` dimension."""
+    keys = jax.random.split(rngs.params(), n)
+    graphdef, state = nnx.split(make_layer(nnx.Rngs(params=keys[0])))
+    del state
+
+    @jax.vmap
+    def init(key):
+        return nnx.state(make_layer(nnx.Rngs(params=key)))
+
+    stacked = nnx.merge(graphdef, init(keys))
+    for _, variable in nnx.iter_graph(stacked):
+        if isinstance(variable, nnx.Param):
+            variable.set_metadata(dims=("layers", *variable.dims))
+    return stacked
+
+
+def scan_layers(stacked: nnx.Module, x, call: Callable, *, keys=None, remat: bool = False):
+    """Runs stacked layers in turn: x = call(layer, x, key). `keys` (layers, ...) or None."""
+    graphdef, state = nnx.split(stacked)
+
+    def body(x, step):
+        layer_state, key = step
+        return call(nnx.merge(graphdef, layer_state), x, key), None
+
+    body = jax.checkpoint(body) if remat else body
+    x, _ = jax.lax.scan(body, x, (state, keys))
+    return x

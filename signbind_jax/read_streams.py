@@ -1,0 +1,71 @@
+"""Frozen experts read clips: whole splits through the cache, or single clips."""
+
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+from flax import nnx
+
+from signbind_jax.artefact import Artefact
+from signbind_jax.config import STREAMS
+from signbind_jax.data.batch_plan import choose_buckets, evaluation_plan
+from signbind_jax.data.dataset import ClipDataset
+from signbind_jax.data.loader import clip_batches
+from signbind_jax.data.stream_cache import ExpertTokens, SplitStreams, cached, gather
+from signbind_jax.stages.expert import CAPACITY, modality_lengths, read_batch
+
+FRAMES_PER_BATCH = 8192
+N_BUCKETS = 4
+
+
+class ExpertReader:
+    """One frozen expert, loaded once, that turns clips into tokens."""
+
+    def __init__(self, artefact: Artefact):
+        self.artefact = artefact
+        self.frontend = artefact.model["config"]["frontend"]
+        self.d_hidden = artefact.model["config"]["d_model"]
+
+    @functools.cached_property
+    def _loaded(self):
+        graphdef, params = self.artefact.load_params()
+        capacity = CAPACITY[self.artefact.stage]
+
+        @jax.jit
+        def read(params, batch):
+            return read_batch(nnx.merge(graphdef, params), batch, capacity)
+
+        return read, params
+
+    def read(self, clips: ClipDataset | Sequence, lengths: np.ndarray) -> ExpertTokens:
+        """Tokens of every clip; none where `lengths` says the modality is absent."""
+        if not (lengths > 0).any():
+            return gather(len(clips), self.d_hidden, ())
+        read, params = self._loaded
+        plan = evaluation_plan(lengths, choose_buckets(lengths, N_BUCKETS), FRAMES_PER_BATCH)
+        batches = clip_batches(clips, plan, self.frontend, [[]] * len(clips), 8)
+        decoded = ((b.index_b, jax.device_get(read(params, b))) for b in batches)
+        return gather(len(clips), self.d_hidden, decoded)
+
+
+def read_split(
+    experts: Mapping[str, Artefact], clips: ClipDataset, cache: Path
+) -> SplitStreams:
+    """The streams of a split by the given experts, in the order of `STREAMS`.
+
+    Decoded once and kept in `cache` under the digests of split and expert.
+    """
+    streams = []
+    for name in STREAMS:
+        if name not in experts:
+            streams.append(None)
+            continue
+        reader = ExpertReader(experts[name])
+        lengths = modality_lengths(clips, reader.frontend)
+        streams.append(
+            cached(cache, clips.digest, experts[name].digest,
+                   functools.partial(reader.read, clips, lengths))
+        )  # fmt: skip
+    return SplitStreams(tuple(streams))

@@ -1,0 +1,260 @@
+"""The report of a run: one HTML file that needs nothing but a browser, printable, no scripts."""
+
+import json
+import os
+from importlib import resources
+from pathlib import Path
+from xml.etree.ElementTree import Element
+
+from signbind_jax.report import charts, clips, wording
+from signbind_jax.report.markup import page_text, table, tag
+from signbind_jax.report.run_files import Run, number, read_run, text
+from signbind_jax.report.wording import figure, metric_of
+
+# Nothing may be loaded from elsewhere and nothing may run, whatever a clip's text holds.
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+
+
+def write_report(run_dir: Path) -> Path:
+    """Writes `run_dir`/report.html from the files of a run and returns its path.
+
+    Reads results.json, every <stage>/metrics.jsonl and examples.json; the last two may be
+    missing or damaged, which the report then says.
+
+    Raises:
+      SignBindError: results.json is missing or is not a JSON object.
+    """
+    run_dir = Path(run_dir)
+    document = page_text(_document(read_run(run_dir)))
+    path = run_dir / "report.html"
+    partial = path.with_suffix(".html.partial")
+    partial.write_text(document, encoding="utf-8", errors="replace")
+    os.replace(partial, path)
+    return path
+
+
+def _document(run: Run) -> Element:
+    name = text(run.corpus.get("name")) or "unnamed corpus"
+    style = resources.files("signbind_jax.report").joinpath("style.css").read_text("utf-8")
+    sections = [
+        ("contributions", "What each stream contributes", _contributions(run)),
+        ("scores", "The scores of every variant", _variants(run)),
+        ("stages", "How well each stage learned", _stages(run)),
+        ("curves", "Learning curves", _curves(run)),
+        ("clips", "Examples", _clips(run)),
+        ("facts", "Facts of the run", _facts(run)),
+    ]
+    links = [tag("a", title, href=f"#{key}") for key, title, _ in sections]
+    body = tag(
+        "body",
+        tag("header", tag("h1", "SignBind run report"), _headline(run)),
+        tag("nav", links, aria_label="Sections"),
+        tag("main", [tag("section", tag("h2", title), content, id=key)
+                     for key, title, content in sections]),
+    )  # fmt: skip
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name="color-scheme", content="light dark"),
+        tag("title", f"SignBind run report: {name}"),
+        tag("style", style),
+    )
+    return tag("html", head, body, lang="en")
+
+
+def _headline(run: Run) -> list:
+    scores = run.variants.get("all", {})
+    cards = [
+        tag("div", tag("b", figure(scores.get(key), metric_of(key).unit)),
+            tag("span", wording.title(key)), class_="card")
+        for key in wording.HEADLINE_METRICS
+        if number(scores.get(key)) is not None
+    ]  # fmt: skip
+    notice = wording.synthetic_notice(run.corpus)
+    return [
+        tag("p", " ".join(wording.headline(run)), class_="lead"),
+        tag("p", notice, class_="notice") if notice else None,
+        tag("div", cards, class_="cards") if cards else None,
+        _how_it_works(),
+    ]
+
+
+def _how_it_works() -> Element:
+    readers = [
+        tag("li", tag("b", title), " ", tag("span", does), class_=stage)
+        for stage, (title, does) in wording.STAGES.items()
+        if stage in wording.STREAMS
+    ]
+    return tag(
+        "div",
+        tag("ul", readers, class_="readers"),
+        tag("p", "→", class_="arrow", aria_hidden="true"),
+        tag("p", tag("b", "Fusion"), " puts what the three read into one order of events."),
+        tag("p", "→", class_="arrow", aria_hidden="true"),
+        tag("p", tag("b", "Language model"), " writes the sentence."),
+        class_="road",
+    )
+
+
+def _contributions(run: Run) -> list:
+    if not run.variants:
+        return [_missing("This run holds no translation scores, so nothing can be compared.")]
+    boxes = []
+    for item in wording.contributions(run):
+        unit = metric_of(item.metric).unit
+        pair = None
+        if item.off is not None and item.on is not None:
+            off, on = (
+                tag("span", figure(value, unit), tag("small", label))
+                for value, label in zip((item.off, item.on), item.labels, strict=True)
+            )
+            pair = tag("p", off, " → ", on, class_="pair")
+        boxes.append(
+            tag("div", tag("h3", item.title), tag("p", item.question, class_="question"), pair,
+                tag("p", " ".join(item.sentences)), class_="contribution")
+        )  # fmt: skip
+    top = wording.ceiling(run.variants)
+    return [
+        tag("p", "The same test sentences were translated with streams switched off. What gets "
+            "worse is what that stream was good for. One run on few sentences cannot settle "
+            "differences of a point or two."),
+        tag("div", boxes, class_="contributions"),
+        tag("p", top) if top else None,
+    ]  # fmt: skip
+
+
+def _variants(run: Run) -> list:
+    variants = run.variants
+    order = wording.shown_variants(variants)
+    keys = [key for key in wording.TRANSLATION_METRICS
+            if any(number(variants[v].get(key)) is not None for v in order)]  # fmt: skip
+    if not keys:
+        return [_missing("This run holds no translation scores.")]
+    head = ["Variant", *(wording.title(key) for key in keys)]
+    rows = [
+        [wording.variant_name(v),
+         *(figure(variants[v].get(key), metric_of(key).unit) for key in keys)]
+        for v in order
+    ]  # fmt: skip
+    figures = [
+        tag("figure", tag("figcaption", tag("b", wording.title(key)), ". ", metric_of(key).says),
+            charts.bars(f"bars-{key}", key, {v: number(variants[v].get(key)) for v in order}))
+        for key in keys
+    ]  # fmt: skip
+    signatures = sorted({text(s.get("bleu_signature")) for s in variants.values()} - {""})
+    signed = (
+        ["BLEU signature (what someone needs to compute the same number): ",
+         [tag("code", s) for s in signatures]]
+        if signatures
+        else ["The run gives no BLEU signature: this BLEU cannot be compared with any other."]
+    )  # fmt: skip
+    return [
+        table(head, rows, "Higher is better everywhere; “–” was not measured."),
+        tag("p", wording.VARIANT_NOTES),
+        tag("p", signed),
+        tag("div", figures, class_="figures"),
+    ]
+
+
+def _stages(run: Run) -> list:
+    if not run.stages:
+        return [_missing("This run holds no scores of its stages.")]
+    rows = []
+    for stage, scores in run.stages.items():
+        says = []
+        for key, value in scores.items():
+            if key in ("seconds", "steps", *wording.COUNTS) or number(value) is None:
+                continue
+            metric = metric_of(key)
+            meaning = metric.says.format(value=figure(value)) if metric.says else ""
+            says.append(tag("li", tag("b", f"{wording.title(key)}: {figure(value, metric.unit)}"),
+                            _arrow(metric.better), " ", meaning))  # fmt: skip
+        counts = [f"{number(scores[key]):,.0f} {name}" for key, name in wording.COUNTS.items()
+                  if number(scores.get(key)) is not None]  # fmt: skip
+        counted = tag("small", f"Counted: {', '.join(counts)}.") if counts else None
+        does = wording.STAGES.get(stage, ("", ""))[1]
+        steps = number(scores.get("steps"))
+        effort = [wording.duration(scores.get("seconds")),
+                  tag("br"), f"{steps:,.0f} steps" if steps is not None else ""]  # fmt: skip
+        rows.append([[wording.stage_name(stage), tag("small", does)],
+                     [tag("ul", says) if says else "no score", counted], effort])  # fmt: skip
+    return [table(["Stage", "Scores, and what they mean", "Trained for"], rows)]
+
+
+def _arrow(better: str) -> Element | None:
+    return tag("small", f" ({better} is better)") if better else None
+
+
+def _curves(run: Run) -> list:
+    if not run.logs:
+        return [_missing("This run holds no training logs (metrics.jsonl).")]
+    order = [s for s in run.stages if s in run.logs] + [s for s in run.logs if s not in run.stages]
+    content: list = [tag("p", "Solid with dots: clips the system never trains on (validation). "
+                         "Thin: the clips it trains on. When the thin line keeps falling and the "
+                         "solid one turns away, the stage learns by heart.")]  # fmt: skip
+    others: set[str] = set()
+    for stage in order:
+        curves = run.logs[stage].curves
+        judged = [k for k, kinds in curves.items() if set(kinds) != {"train"} and k != "loss"]
+        drawn = (["loss"] if "loss" in curves else []) + judged
+        others |= set(curves) - set(drawn)
+        content.append(tag("h3", wording.stage_name(stage)))
+        if not drawn:
+            content.append(_missing("Its log holds no loss and no validation scores."))
+        content.append(
+            tag("div", [tag("figure", charts.learning_curve(f"{stage}-{key}", key, curves[key]))
+                        for key in drawn], class_="figures")
+        )  # fmt: skip
+    if others:
+        names = ", ".join(sorted(others))
+        content.append(_missing(f"In the logs, but not drawn here: {names}."))
+    return content
+
+
+def _clips(run: Run) -> list:
+    if not run.examples:
+        return [_missing("No example clips are shown; see the notes under the facts of the run.")]
+    how = (
+        "Each example shows the signer as the computer sees it, then what each reader read and "
+        "when, on one clock. Point at a bar for its exact times. Below stand the sentences that "
+        "each variant of the system wrote."
+    )
+    return [tag("p", how), clips.legend(), *clips.section(run.examples)]
+
+
+def _facts(run: Run) -> list:
+    results, corpus = run.results, run.corpus
+    splits = corpus.get("splits")
+    sizes = splits.items() if isinstance(splits, dict) else ()
+    versions = results.get("versions")
+    memory = number(results.get("peak_rss_gb"))
+    facts = [
+        ("Corpus", text(corpus.get("name")) or "not recorded"),
+        ("Made of", {True: "synthetic signing", False: "recordings of people"}.get(
+            corpus.get("synthetic"), "not recorded")),
+        ("Clips", ", ".join(f"{split} {text(n)}" for split, n in sizes) or "not recorded"),
+        ("Time in all", wording.duration(results.get("seconds_total"))),
+        ("Most memory used", f"{figure(memory)} GB" if memory is not None else "not recorded"),
+        ("Command", tag("code", text(results.get("command")) or "not recorded")),
+        ("Versions", _versions(versions)),
+    ]  # fmt: skip
+    notes = [tag("li", note) for note in run.notes]
+    return [
+        tag("dl", [[tag("dt", name), tag("dd", value)] for name, value in facts], class_="lines"),
+        [tag("h3", "Missing or left out"), tag("ul", notes)] if notes else None,
+    ]
+
+
+def _versions(versions) -> str:
+    if not isinstance(versions, dict) or not versions:
+        return "not recorded"
+    return ", ".join(
+        f"{name} {value if isinstance(value, str) else json.dumps(value)}"
+        for name, value in versions.items()
+    )
+
+
+def _missing(sentence: str) -> Element:
+    return tag("p", sentence, class_="note")

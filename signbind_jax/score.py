@@ -1,0 +1,166 @@
+"""`signbind score`: every scoring convention of the field, from plain text files."""
+
+import argparse
+import json
+from pathlib import Path
+
+from signbind_jax.errors import SignBindError
+from signbind_jax.metrics import conventions, translation
+from signbind_jax.metrics.text import VERSION, Score
+
+_EPILOG = "conventions:\n" + "\n".join(
+    f"  {name:10} {convention.about}" for name, convention in conventions.CONVENTIONS.items()
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `signbind score` to `parser`."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = (
+        _EPILOG
+        + "\n\nFiles are UTF-8 with one sentence a line; line n of one belongs to line n of the "
+        "other.\nAn empty hypothesis line counts as an empty translation. Values are 0 to 100 "
+        "unless the\nsignature says otherwise. A number is only comparable with one of the same "
+        "signature."
+    )
+    parser.add_argument("--hypotheses", required=True, metavar="FILE", help="what was written")
+    parser.add_argument("--references", required=True, metavar="FILE", help="what was meant")
+    parser.add_argument(
+        "--convention",
+        default="all",
+        choices=["all", *conventions.CONVENTIONS],
+        help="who to score like; all: every convention for translations (default)",
+    )
+    parser.add_argument(
+        "--names",
+        metavar="FILE",
+        help="the fingerspelled names of each line, divided by spaces; adds name recall",
+    )
+    parser.add_argument(
+        "--rbleu_words",
+        metavar="FILE",
+        help="words rBLEU takes out of both sides, one a line; without it our own list of "
+        "English function words is used and the score is called reduced BLEU",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prints the scores the arguments ask for and returns 0.
+
+    Raises:
+      SignBindError: a file cannot be read or does not fit the others.
+    """
+    references = read_sentences(arguments.references)
+    if not references:
+        raise SignBindError(
+            f"{arguments.references}: found no lines, wanted one reference sentence a line"
+        )
+    for number, line in enumerate(references, start=1):
+        if not line.strip():
+            raise SignBindError(
+                f"{arguments.references}, line {number}: found an empty reference, wanted a "
+                "sentence; take the line out of both files"
+            )
+    hypotheses = _read_parallel(arguments.hypotheses, arguments.references, len(references))
+    rows = _scores(arguments, references, hypotheses)
+    if arguments.json:
+        _print_json(arguments, len(references), rows)
+    else:
+        _print_table(rows)
+    return 0
+
+
+def read_sentences(path: str) -> list[str]:
+    """The lines of a UTF-8 file, divided by newlines alone, without their ends.
+
+    Raises:
+      SignBindError: the file is missing, unreadable or not UTF-8.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise SignBindError(
+            f"{path}: {error.strerror or error}, wanted a text file with one sentence a line"
+        ) from error
+    # Not splitlines(): a sentence may hold U+2028 or a form feed, and the files must stay parallel.
+    lines = content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    return [_decoded(line, path, number) for number, line in enumerate(lines, start=1)]
+
+
+def _decoded(line: bytes, path: str, number: int) -> str:
+    try:
+        return line.removesuffix(b"\r").decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise SignBindError(
+            f"{path}, line {number}: found byte 0x{line[error.start]:02x} at column "
+            f"{error.start + 1}, wanted UTF-8; convert the file, for example with iconv"
+        ) from error
+
+
+def _read_parallel(path: str, references_path: str, n: int) -> list[str]:
+    lines = read_sentences(path)
+    if len(lines) != n:
+        raise SignBindError(
+            f"{path}: found {len(lines)} lines, wanted {n} as in {references_path}; give every "
+            "clip one line, empty where nothing was written"
+        )
+    return lines
+
+
+def _scores(
+    arguments: argparse.Namespace, references: list[str], hypotheses: list[str]
+) -> list[tuple[str, Score]]:
+    words = None
+    if arguments.rbleu_words:
+        words = [line.strip() for line in read_sentences(arguments.rbleu_words) if line.strip()]
+        if not words:
+            raise SignBindError(f"{arguments.rbleu_words}: found no words, wanted one a line")
+    rows = []
+    for name, convention in conventions.CONVENTIONS.items():
+        if arguments.convention not in (name, "all" if convention.translation else name):
+            continue
+        if name == "how2sign":
+            scores = conventions.how2sign(references, hypotheses, words)
+        else:
+            scores = convention.scores(references, hypotheses)
+        rows += [(name, score) for score in scores]
+    if arguments.names:
+        lines = _read_parallel(arguments.names, arguments.references, len(references))
+        found = translation.name_recall(references, hypotheses, [line.split() for line in lines])
+        n_all = sum(len(line.split()) for line in lines)
+        signature = f"whole-words|case:lc|judged:{found.n}/{n_all}|version:{VERSION}"
+        rows.append(("names", Score("name recall", found.value, signature)))
+    return rows
+
+
+def _print_table(rows: list[tuple[str, Score]]) -> None:
+    cells = [("convention", "score", "value", "signature")] + [
+        (name, score.name, "-" if score.value is None else f"{score.value:.2f}", score.signature)
+        for name, score in rows
+    ]
+    widths = [max(len(row[column]) for row in cells) for column in range(3)]
+    for name, score, value, signature in cells:
+        print(f"{name:{widths[0]}}  {score:{widths[1]}}  {value:>{widths[2]}}  {signature}")
+
+
+def _print_json(arguments: argparse.Namespace, n: int, rows: list[tuple[str, Score]]) -> None:
+    scores = [
+        {"convention": name, "name": score.name, "value": score.value,
+         "signature": score.signature}
+        for name, score in rows
+    ]  # fmt: skip
+    print(
+        json.dumps(
+            {
+                "references": arguments.references,
+                "hypotheses": arguments.hypotheses,
+                "sentences": n,
+                "scores": scores,
+            },
+            indent=2,
+            ensure_ascii=False,
+        )
+    )

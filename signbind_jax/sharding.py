@@ -1,0 +1,232 @@
+"""The device mesh, the one rules table, and the shardings of parameters, optimiser and batch."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+from jax.experimental import mesh_utils
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from signbind_jax.errors import SignBindError
+from signbind_jax.models.layers import DIMENSIONS
+
+AXES = ("data", "fsdp", "tensor")
+BATCH_AXES = ("data", "fsdp")
+
+# Logical dimension -> mesh axis. `ctc_vocab` stays whole: its sizes are those of alphabets and
+# gloss lists, which rarely divide. `kernel`, `input`, `channels`, `rank` are too small to split.
+RULES: Mapping[str, str | None] = dict.fromkeys(DIMENSIONS) | {
+    "model": "fsdp",
+    "heads": "tensor",
+    "kv_heads": "tensor",
+    "mlp": "tensor",
+    "vocab": "tensor",
+}
+
+
+def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1,
+              devices: Sequence[jax.Device] | None = None) -> Mesh:  # fmt: skip
+    """A mesh with the axes `data`, `fsdp`, `tensor`; `data=-1` takes what the others leave.
+
+    Where the devices lie on several slices, `data` runs across slices and the other axes stay
+    inside one.
+
+    Raises:
+      SignBindError: the sizes do not use every device exactly once.
+    """
+    devices = list(jax.devices() if devices is None else devices)
+    n, inner = len(devices), fsdp * tensor
+    if fsdp < 1 or tensor < 1 or (data < 1 and data != -1):
+        raise SignBindError(f"mesh: found data={data}, fsdp={fsdp}, tensor={tensor}, "
+                            "wanted sizes of at least 1 (data may be -1)")  # fmt: skip
+    if data == -1:
+        if n % inner:
+            raise SignBindError(f"mesh: fsdp x tensor = {fsdp} x {tensor} = {inner} does not "
+                                f"divide the {n} devices; change fsdp or tensor")  # fmt: skip
+        data = n // inner
+    if data * inner != n:
+        raise SignBindError(f"mesh: data x fsdp x tensor = {data} x {fsdp} x {tensor} = "
+                            f"{data * inner}, wanted {n}, the number of devices")  # fmt: skip
+    # Auto on purpose: Explicit axis types fail in embedding look-ups and CTC (see jax docs on
+    # sharding in types), and jax.make_mesh would default to them.
+    auto = (AxisType.Auto,) * len(AXES)
+    n_slices = len({getattr(d, "slice_index", 0) for d in devices})
+    if n_slices == 1:
+        return jax.make_mesh((data, fsdp, tensor), AXES, axis_types=auto, devices=devices)
+    if data % n_slices:
+        raise SignBindError(f"mesh: data={data}, wanted a multiple of the {n_slices} slices")
+    grid = mesh_utils.create_hybrid_device_mesh(
+        (data // n_slices, fsdp, tensor), (n_slices, 1, 1), devices=devices
+    )
+    return Mesh(grid, AXES, axis_types=auto)
+
+
+def partition_spec(path: str, shape: Sequence[int], dims: Sequence[str] | None,
+                   mesh: Mesh) -> PartitionSpec:  # fmt: skip
+    """Where each dimension of one parameter goes, by RULES.
+
+    Raises:
+      SignBindError: `dims` is missing or does not name every dimension, two dimensions claim one
+        mesh axis, or a dimension does not divide by the size of its axis.
+    """
+    shape = tuple(shape)
+    if dims is None or len(dims) != len(shape) or any(d not in RULES for d in dims):
+        raise SignBindError(f"parameter {path} of shape {shape}: dims: found {dims}, wanted one "
+                            "name a dimension out of signbind_jax.models.layers.DIMENSIONS; "
+                            "create it with layers.param")  # fmt: skip
+    axes = tuple(RULES[d] for d in dims)
+    claimed: dict[str, str] = {}
+    for size, dim, axis in zip(shape, dims, axes, strict=True):
+        if axis is None:
+            continue
+        if axis in claimed:
+            raise SignBindError(f"parameter {path} of shape {shape}: dimensions {claimed[axis]} "
+                                f"and {dim} both claim mesh axis {axis}; "
+                                "rename one dimension")  # fmt: skip
+        claimed[axis] = dim
+        if size % mesh.shape[axis]:
+            raise SignBindError(f"parameter {path} of shape {shape}: dimension {dim} of size "
+                                f"{size} does not divide by mesh axis {axis} of size "
+                                f"{mesh.shape[axis]}")  # fmt: skip
+    # An axis of size 1 splits nothing; leaving it out keeps compiled programs equal.
+    return PartitionSpec(*(a if a and mesh.shape[a] > 1 else None for a in axes))
+
+
+def path_string(path: Sequence[Any]) -> str:
+    """A tree path as "encoder/kernel": the names of dict keys, indices and attributes."""
+    return "/".join(path_parts(path))
+
+
+def path_parts(path: Sequence[Any]) -> tuple[str, ...]:
+    # nnx.Variable is a pytree node of its own, whose single child says nothing.
+    if path and path[-1] == jax.tree_util.GetAttrKey("value"):
+        path = path[:-1]
+    return tuple(str(_entry_name(entry)) for entry in path)
+
+
+def _entry_name(entry: Any) -> Any:
+    for field in ("key", "idx", "name"):
+        if hasattr(entry, field):
+            return getattr(entry, field)
+    return entry
+
+
+def _is_variable(x: Any) -> bool:
+    return isinstance(x, nnx.Variable)
+
+
+def state_shardings(abstract_state: nnx.State, mesh: Mesh) -> nnx.State:
+    """A NamedSharding for every variable of a state, in the state's own structure.
+
+    `abstract_state` holds arrays or ShapeDtypeStructs in nnx.Param variables with `dims`.
+
+    Raises:
+      SignBindError: see `partition_spec`.
+    """
+
+    def sharding(path, variable):
+        name = path_string(path)
+        if not _is_variable(variable):
+            raise SignBindError(f"state leaf {name}: found {type(variable).__name__}, wanted an "
+                                "nnx.Param made by layers.param")  # fmt: skip
+        value = variable.get_value()
+        dims = variable.get_metadata().get("dims")
+        return variable.replace(NamedSharding(mesh, partition_spec(name, value.shape, dims, mesh)))
+
+    return jax.tree_util.tree_map_with_path(sharding, abstract_state, is_leaf=_is_variable)
+
+
+def optimizer_shardings(tx, params: nnx.State, mesh: Mesh) -> Any:
+    """Shardings in the structure of `tx.init(params)` (an optax transformation).
+
+    A leaf whose path ends in a parameter's path and that has its shape (moments, averages)
+    follows that parameter; all others (counts, factored moments) are replicated.
+    """
+    by_path = {}
+    shardings = jax.tree.leaves(state_shardings(params, mesh))
+    paths_and_values = jax.tree_util.tree_flatten_with_path(params)[0]
+    for (path, value), sharding in zip(paths_and_values, shardings, strict=True):
+        by_path[path_parts(path)] = (value.shape, sharding)
+
+    def follow(path, leaf):
+        parts = path_parts(path)
+        for start in range(len(parts)):
+            shape, sharding = by_path.get(parts[start:], (None, None))
+            if shape is not None and shape == leaf.shape:
+                return sharding
+        return replicated(mesh)
+
+    return jax.tree_util.tree_map_with_path(follow, jax.eval_shape(tx.init, params))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """The sharding of a value that every device holds whole."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def with_shardings(abstract_tree: Any, shardings: Any) -> Any:
+    """`abstract_tree` as ShapeDtypeStructs that carry `shardings`: what a restore wants."""
+    return jax.tree.map(
+        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), abstract_tree, shardings
+    )
+
+
+def init_sharded(make_model: Callable[[nnx.Rngs], nnx.Module], mesh: Mesh,
+                 seed: int) -> tuple[nnx.GraphDef, nnx.State]:  # fmt: skip
+    """A fresh model, split, whose state is born sharded and has the same values on any mesh.
+
+    Raises:
+      SignBindError: see `partition_spec`; before anything is allocated.
+    """
+
+    def init(key):
+        return nnx.split(make_model(nnx.Rngs(params=key)))
+
+    # The graph is static: taken from the abstract run, so that the jitted one returns arrays only.
+    key = jax.random.key(seed)
+    graphdef, abstract_state = nnx.eval_shape(init, key)
+    shardings = state_shardings(abstract_state, mesh)
+    return graphdef, jax.jit(lambda key: init(key)[1], out_shardings=shardings)(key)
+
+
+def init_optimizer(tx, params: nnx.State, mesh: Mesh) -> Any:
+    """`tx.init(params)`, sharded as `optimizer_shardings` says."""
+    return jax.jit(tx.init, out_shardings=optimizer_shardings(tx, params, mesh))(params)
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """Rows (the leading axis) over `data` and `fsdp`; everything else whole."""
+    return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
+
+
+def put_batch(batch: Any, mesh: Mesh) -> Any:
+    """The global device batch from the rows of this process; scalars are replicated.
+
+    `batch` is a pytree of arrays with a common leading axis; None leaves stay None.
+
+    Raises:
+      SignBindError: the rows of this process do not divide over its part of the mesh.
+    """
+    ways = _row_shards_here(mesh)
+    rows_sharding, scalar_sharding = batch_sharding(mesh), replicated(mesh)
+
+    def put(path, x):
+        x = np.asarray(x)
+        if x.ndim and x.shape[0] % ways:
+            raise SignBindError(f"batch: {path_string(path)}: found {x.shape[0]} rows on process "
+                                f"{jax.process_index()}, wanted a multiple of {ways}, its part of "
+                                f"data x fsdp; change the batch size")  # fmt: skip
+        sharding = rows_sharding if x.ndim else scalar_sharding
+        return jax.make_array_from_process_local_data(sharding, x)
+
+    return jax.tree_util.tree_map_with_path(put, batch)
+
+
+def _row_shards_here(mesh: Mesh) -> int:
+    """How many different row ranges of a batch the devices of this process hold."""
+    n_rows = math.prod(mesh.shape[a] for a in BATCH_AXES)
+    index = batch_sharding(mesh).addressable_devices_indices_map((n_rows,))
+    return len({rows[0].indices(n_rows) for rows in index.values()})

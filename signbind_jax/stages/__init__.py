@@ -1,0 +1,30 @@
+"""The stages by name; one small file each."""
+
+from signbind_jax.config import RunConfig, unknown_name
+from signbind_jax.errors import SignBindError
+from signbind_jax.stages.stage import Stage
+
+NAMES = ("signing", "fingerspelling", "lipreading", "language_model", "fusion", "alignment",
+         "translation")  # fmt: skip
+
+
+def make_stage(config: RunConfig) -> Stage:
+    """The stage that `config.stage` names, with its data and parents opened and checked.
+
+    Raises:
+      SignBindError: an unknown stage, or whatever is wrong with data and parents.
+    """
+    if config.stage not in NAMES:
+        raise SignBindError(unknown_name("config.stage", config.stage, NAMES))
+    # Imported late: a stage pulls in what only it needs.
+    if config.stage == "language_model":
+        from signbind_jax.stages.language_model import LanguageModelStage as kind
+    elif config.stage == "fusion":
+        from signbind_jax.stages.fusion import FusionStage as kind
+    elif config.stage == "alignment":
+        from signbind_jax.stages.translation import AlignmentStage as kind
+    elif config.stage == "translation":
+        from signbind_jax.stages.translation import TranslationStage as kind
+    else:
+        from signbind_jax.stages.expert import ExpertStage as kind
+    return kind(config)

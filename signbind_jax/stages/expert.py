@@ -1,0 +1,195 @@
+"""Stage 1: an expert learns to read its own modality with CTC."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from signbind_jax import ctc
+from signbind_jax.config import RunConfig, from_mapping
+from signbind_jax.data.batch import ClipBatch
+from signbind_jax.data.batch_plan import BatchPlan, choose_buckets, evaluation_plan
+from signbind_jax.data.dataset import ClipDataset, open_dataset
+from signbind_jax.data.loader import clip_batches
+from signbind_jax.data.preprocess import AugmentConfig, prepare_lips, prepare_pose
+from signbind_jax.data.vocabulary import Vocabulary
+from signbind_jax.errors import SignBindError
+from signbind_jax.metrics.sequence import error_counts
+from signbind_jax.models.expert import Expert, ExpertConfig
+from signbind_jax.stages.stage import Stage
+
+CAPACITY = {"signing": 24, "fingerspelling": 40, "lipreading": 96}
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """What each expert reads and how it is judged."""
+
+    target: str
+    vocabulary: str
+    metric: str
+    accuracy: bool = False
+
+
+READINGS = {
+    "signing": Reading("gloss", "gloss", "gloss_wer"),
+    "fingerspelling": Reading("letters", "letters", "letter_accuracy", accuracy=True),
+    "lipreading": Reading("phonemes", "phonemes", "phoneme_error_rate"),
+}
+
+
+def modality_lengths(dataset: ClipDataset, frontend: str) -> np.ndarray:
+    """Frames of the modality that a frontend reads, by clip; 0 where absent."""
+    return dataset.lip_lengths if frontend == "lips" else dataset.pose_lengths
+
+
+def prepare(batch: ClipBatch, frontend: str, key=None, augment: AugmentConfig | None = None):
+    """Normalised (and, given a key, augmented) input of an expert: x and mask_bt."""
+    if frontend == "lips":
+        return prepare_lips(batch.lips_bfhw, batch.lip_length_b, batch.index_b, key, augment)
+    return prepare_pose(batch.pose_btkc, batch.pose_length_b, batch.index_b, key, augment)
+
+
+def read_batch(model: Expert, batch: ClipBatch, capacity: int):
+    """The token stream an expert reads from a batch, times in seconds."""
+    frontend = model.config.frontend
+    x, mask_bt = prepare(batch, frontend)
+    output = model(x, mask_bt)
+    fps_b = batch.lip_fps_b if frontend == "lips" else batch.pose_fps_b
+    seconds_b = model.seconds_per_step(jnp.maximum(fps_b, 1.0))
+    return ctc.greedy_stream(
+        output.log_probs_bsv, output.hidden_bsd, output.mask_bs, seconds_b, capacity
+    )
+
+
+class ExpertStage(Stage):
+    """Trains `signing`, `fingerspelling` or `lipreading`, as `config.stage` says."""
+
+    def __init__(self, config: RunConfig):
+        super().__init__(config)
+        self.name = config.stage
+        self.reading = READINGS[self.name]
+        self.main_metric = self.reading.metric
+        self.dataset = open_dataset(config.data.directory)
+        self.augment = from_mapping(AugmentConfig, config.augment, "config.augment")
+        train = self.dataset.split(config.data.train)
+        self._targets = {config.data.train: self._labels(train)}
+        self.vocabulary = self._make_vocabulary()
+        self.vocabularies = {self.reading.vocabulary: self.vocabulary}
+        self.model_config = from_mapping(
+            ExpertConfig, config.model | {"n_tokens": len(self.vocabulary)}, "config.model"
+        )
+        self.lengths = modality_lengths(train, self.model_config.frontend)
+        self._check_feasible(train)
+        self.plan = BatchPlan(self.lengths, choose_buckets(self.lengths, config.data.n_buckets),
+                              config.data.frames_per_batch, config.data.batch_multiple,
+                              config.seed)  # fmt: skip
+        self.target_ids = [self.vocabulary.encode(t) for t in self._targets[config.data.train]]
+        self.target_capacity = -(-max(map(len, self.target_ids)) // 8) * 8
+        self.notes.append(f"{self.plan.n_clips} clips, {self.plan.steps_per_epoch} steps an epoch, "
+                          f"{100 * self.plan.fill:.1f} % of the frames are real")  # fmt: skip
+
+    def _labels(self, split: ClipDataset) -> list[tuple[str, ...]]:
+        return [labels[self.reading.target] for labels in split.targets]
+
+    def _make_vocabulary(self) -> Vocabulary:
+        if self.reading.vocabulary == "letters":
+            return Vocabulary.letters()
+        targets = self._targets[self.config.data.train]
+        if not any(targets):
+            raise SignBindError(f"{self.config.data.directory}: split {self.config.data.train}: "
+                                f"found no {self.reading.target} label, wanted some to train "
+                                f"{self.name}")  # fmt: skip
+        return Vocabulary.from_sequences(self.reading.vocabulary, targets)
+
+    def _check_feasible(self, train: ClipDataset) -> None:
+        """Counts the clips whose target is longer than the CTC output, leaves them out, and
+        refuses to start when they are more than the stated share."""
+        targets = self._targets[self.config.data.train]
+        steps = Expert.n_steps(self.lengths, self.model_config.subsample)
+        impossible = np.array([ctc.min_steps(t) > s for t, s in zip(targets, steps)])
+        impossible &= self.lengths > 0
+        n_present = int((self.lengths > 0).sum())
+        if not n_present:
+            raise SignBindError(f"{self.config.data.directory}: split {self.config.data.train}: no "
+                                f"clip has the modality of frontend "
+                                f"'{self.model_config.frontend}'")  # fmt: skip
+        share = impossible.sum() / n_present
+        if share > self.config.data.max_impossible:
+            worst = int(np.argmax([ctc.min_steps(t) - s for t, s in zip(targets, steps)]))
+            raise SignBindError(
+                f"{self.config.data.directory}: {impossible.sum()} of {n_present} clips have a "
+                f"{self.reading.target} target longer than the CTC output, such as "
+                f"{train.ids[worst]}: {ctc.min_steps(targets[worst])} steps needed, "
+                f"{int(steps[worst])} there; wanted at most "
+                f"{100 * self.config.data.max_impossible:g} % (data.max_impossible); lower "
+                f"model.subsample (now {self.model_config.subsample})"
+            )
+        self.lengths = np.where(impossible, 0, self.lengths)
+        if impossible.any():
+            self.notes.append(f"{impossible.sum()} clips left out: target longer than CTC output")
+
+    def dimensions(self):
+        return {"d_model": self.model_config.d_model, "n_tokens": len(self.vocabulary)}
+
+    def make_model(self, rngs):
+        return Expert(self.model_config, rngs)
+
+    def batches(self, start_step, stop_step=None):
+        return clip_batches(
+            self.dataset.split(self.config.data.train), self.plan, self.model_config.frontend,
+            self.target_ids, self.target_capacity, start_step=start_step, stop_step=stop_step,
+            threads=self.config.data.threads,
+        )  # fmt: skip
+
+    def loss(self, model, batch: ClipBatch, key):
+        augment_key, dropout_key = jax.random.split(key)
+        x, mask_bt = prepare(batch, self.model_config.frontend, augment_key, self.augment)
+        output = model(x, mask_bt, dropout_key)
+        loss_b, feasible_b = ctc.ctc_loss(
+            output.log_probs_bsv, output.mask_bs, batch.target_bn, batch.target_length_b
+        )
+        counted_b = batch.valid_b & feasible_b
+        weight = jnp.sum(jnp.maximum(batch.target_length_b, 1) * counted_b)
+        infeasible = jnp.sum(batch.valid_b & ~feasible_b)
+        return jnp.sum(loss_b * counted_b), weight, {"infeasible": infeasible}
+
+    @functools.cached_property
+    def _read(self):
+        capacity = CAPACITY[self.name]
+
+        @functools.partial(jax.jit, static_argnums=0)
+        def read(graphdef, params, batch):
+            return read_batch(nnx.merge(graphdef, params), batch, capacity)
+
+        return read
+
+    def evaluate(self, graphdef, params, split):
+        """Error rates in percent of greedy decoding, pooled over the split."""
+        clips = self.dataset.split(split)
+        if split not in self._targets:
+            self._targets[split] = self._labels(clips)
+        references = self._targets[split]
+        frontend = self.model_config.frontend
+        lengths = modality_lengths(clips, frontend)
+        buckets = sorted({*self.plan.buckets, -(-int(lengths.max()) // 8) * 8})
+        plan = evaluation_plan(lengths, buckets, self.config.data.frames_per_batch,
+                               self.config.data.batch_multiple)  # fmt: skip
+        hypotheses = [[] for _ in references]
+        empty = [[] for _ in references]
+        overflow = 0
+        for batch in clip_batches(clips, plan, frontend, empty, 8):
+            stream = jax.device_get(self._read(graphdef, params, batch))
+            overflow += int(stream.overflow_b.sum())
+            for row, index in enumerate(batch.index_b):
+                if index >= 0:
+                    hypotheses[index] = self.vocabulary.decode(stream.ids_bn[row])
+        present = np.flatnonzero(lengths > 0)
+        counts = error_counts([list(references[i]) for i in present],
+                              [hypotheses[i] for i in present])  # fmt: skip
+        value = counts.accuracy if self.reading.accuracy else counts.rate
+        return {self.reading.metric: value, "overflow": float(overflow)}
+

@@ -1,0 +1,177 @@
+"""Stage 2: fusion learns what the streams say together, with CTC on the fused tokens."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from signbind_jax import artefact, ctc
+from signbind_jax.config import STREAMS, RunConfig, from_mapping
+from signbind_jax.data.batch_plan import BatchPlan, choose_buckets, evaluation_plan
+from signbind_jax.data.dataset import ClipDataset, open_dataset
+from signbind_jax.data.sentences import Sentences, sentence_batches
+from signbind_jax.data.stream_cache import SplitStreams
+from signbind_jax.data.vocabulary import BLANK, Vocabulary
+from signbind_jax.errors import SignBindError
+from signbind_jax.metrics.sequence import error_counts
+from signbind_jax.models.fusion import Fusion, FusionConfig
+from signbind_jax.read_streams import read_split
+from signbind_jax.stages.stage import Stage
+from signbind_jax.token_noise import TokenNoiseConfig, add_noise
+
+FUSED_CAPACITY = 96
+
+
+def open_experts(config: RunConfig) -> dict[str, artefact.Artefact]:
+    """The experts a config names, by stream.
+
+    Raises:
+      SignBindError: none named, not trained, or another stage's artefact.
+    """
+    experts = {}
+    for name in STREAMS:
+        directory = getattr(config.parents, name)
+        if not directory:
+            continue
+        experts[name] = artefact.open_artefact(directory)
+        if experts[name].stage != name:
+            raise SignBindError(f"config.parents.{name}: {directory}: stage: found "
+                                f"{experts[name].stage}, wanted {name}")  # fmt: skip
+    if not experts:
+        raise SignBindError("config.parents: found no expert, wanted at least one of "
+                            + ", ".join(STREAMS))  # fmt: skip
+    return experts
+
+
+def stream_vocabularies(experts: dict[str, artefact.Artefact]) -> list[Vocabulary]:
+    """Vocabulary of each stream in order; the blank alone where there is no expert."""
+    return [
+        next(iter(experts[name].vocabularies.values())) if name in experts
+        else Vocabulary(name, (BLANK,))
+        for name in STREAMS
+    ]  # fmt: skip
+
+
+def ctc_sums(log_probs_bsv, mask_bm, batch):
+    """Summed CTC loss of the fused tokens (two frames each) and the samples it counts."""
+    mask_bs = jnp.repeat(mask_bm, 2, axis=1)
+    loss_b, feasible_b = ctc.ctc_loss(
+        log_probs_bsv, mask_bs, batch.target_bn, batch.target_length_b
+    )
+    counted_b = feasible_b & batch.valid_b
+    return jnp.sum(loss_b * counted_b), counted_b
+
+
+class FusionStage(Stage):
+    """Trains the fusion transformer on cached streams of frozen experts."""
+
+    name = "fusion"
+    main_metric = "token_error_rate"
+
+    def __init__(self, config: RunConfig):
+        super().__init__(config)
+        self.dataset = open_dataset(config.data.directory)
+        self.noise = from_mapping(TokenNoiseConfig, config.augment, "config.augment")
+        self.experts = open_experts(config)
+        self.parents = {name: expert.digest for name, expert in self.experts.items()}
+        train = self.dataset.split(config.data.train)
+        self.senses = Vocabulary.from_sequences(
+            "senses", (labels["senses"] for labels in train.targets)
+        )
+        streams = stream_vocabularies(self.experts)
+        self.vocabularies = {v.name: v for v in (*streams, self.senses)}
+        self.model_config = self._model_config(streams)
+        self.sentences = self.read(train)
+        buckets = choose_buckets(self.sentences.lengths, config.data.n_buckets, 4)
+        self.capacities = self.sentences.capacities(buckets)
+        self.plan = BatchPlan(self.sentences.lengths, buckets, config.data.frames_per_batch,
+                              config.data.batch_multiple, config.seed)  # fmt: skip
+        self._note(train)
+
+    def _model_config(self, streams):
+        d_hidden = max(e.model["config"]["d_model"] for e in self.experts.values())
+        sizes = {"n_ids": tuple(len(v) for v in streams), "d_hidden": d_hidden,
+                 "n_targets": len(self.senses)}  # fmt: skip
+        return from_mapping(FusionConfig, self.config.model | sizes, "config.model")
+
+    def _note(self, train: ClipDataset) -> None:
+        overflow = sum(int(e.overflow.sum()) for e in self.sentences.streams.experts if e)
+        impossible = sum(ctc.min_steps(t) > 2 * n for t, n in
+                         zip(self.sentences.targets, self.sentences.lengths))  # fmt: skip
+        self.notes.append(f"{len(train)} clips, {self.plan.steps_per_epoch} steps an epoch, "
+                          f"{100 * self.plan.fill:.1f} % of the tokens are real, {overflow} tokens "
+                          f"lost to capacity, {impossible} clips with a target longer than the "
+                          "CTC output")  # fmt: skip
+
+    @property
+    def cache(self) -> Path:
+        """Where decoded streams are kept: beside the first expert unless the config says."""
+        if self.config.data.stream_cache:
+            return Path(self.config.data.stream_cache)
+        return next(iter(self.experts.values())).workdir.parent / "streams"
+
+    def read(self, clips: ClipDataset) -> Sentences:
+        """Streams and labels of a split."""
+        streams = read_split(self.experts, clips, self.cache)
+        return self.label(clips, streams)
+
+    def label(self, clips: ClipDataset, streams: SplitStreams) -> Sentences:
+        """Fusion targets beside the streams; no prompt, no text."""
+        target_ids = [self.senses.encode(labels["senses"]) for labels in clips.targets]
+        none = [()] * len(target_ids)
+        return Sentences(np.asarray(streams.lengths), streams, target_ids, none, none)
+
+    def dimensions(self):
+        return {"d_model": self.model_config.d_model, "d_hidden": self.model_config.d_hidden}
+
+    def make_model(self, rngs):
+        return Fusion(self.model_config, rngs)
+
+    def batches(self, start_step, stop_step=None):
+        return sentence_batches(
+            self.sentences, self.plan, self.capacities, start_step, stop_step
+        )
+
+    def loss(self, model: Fusion, batch, key):
+        noise_key, dropout_key = jax.random.split(key)
+        tokens, _ = add_noise(batch.tokens, batch.index_b, noise_key, self.noise)
+        _, mask_bm, log_probs_bsv = model(tokens, dropout_key)
+        loss, counted_b = ctc_sums(log_probs_bsv, mask_bm, batch)
+        weight = jnp.sum(jnp.maximum(batch.target_length_b, 1) * counted_b)
+        return loss, weight, {}
+
+    def evaluate(self, graphdef, params, split):
+        """Token error rate in percent of the fused sequence, all streams present."""
+        clips = self.dataset.split(split)
+        fused = read_fused(graphdef, params, self.read(clips), self.senses, lambda m: m)
+        references = [list(labels["senses"]) for labels in clips.targets]
+        return {"token_error_rate": error_counts(references, fused).rate}
+
+
+def read_fused(graphdef, params, sentences: Sentences, senses: Vocabulary, fusion_of) -> list:
+    """What fusion says each clip holds, by greedy CTC: token strings, clip by clip."""
+    buckets = choose_buckets(sentences.lengths, 3, 4)
+    plan = evaluation_plan(sentences.lengths, buckets, 4096)
+    capacities = sentences.capacities(buckets)
+
+    @jax.jit
+    def read(params, batch):
+        fusion = fusion_of(nnx.merge(graphdef, params))
+        fused_bmd, mask_bm, log_probs_bsv = fusion(batch.tokens)
+        frames_bsd = jnp.zeros((*log_probs_bsv.shape[:2], 1))
+        return ctc.greedy_stream(
+            log_probs_bsv, frames_bsd, jnp.repeat(mask_bm, 2, axis=1),
+            jnp.ones(mask_bm.shape[0]), FUSED_CAPACITY,
+        ).ids_bn  # fmt: skip
+
+    out = [[] for _ in range(len(sentences))]
+    for i in range(plan.n_steps):
+        step = plan.step(i)
+        batch = sentences.batch(step, capacities[step.bucket_length])
+        for row, ids in zip(batch.index_b, np.asarray(read(params, batch)), strict=True):
+            if row >= 0:
+                out[row] = senses.decode(ids)
+    return out
+

@@ -1,0 +1,172 @@
+"""The decoder, where none is pretrained: learns the language, and to copy spelled names.
+
+Each sample is the text of the true streams (sense lemmas, spelled words letter by letter)
+as a prompt and the sentence behind it. Spelled words are replaced by fresh ones in most
+samples, so that the model learns to copy letters instead of remembering names.
+"""
+
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import numpy as np
+
+from signbind_jax.config import RunConfig, from_mapping
+from signbind_jax.data.batch_plan import BatchPlan, choose_buckets, evaluation_plan
+from signbind_jax.data.clip import FINGERSPELLED_PREFIX, Clip
+from signbind_jax.data.dataset import ClipDataset, open_dataset
+from signbind_jax.data.fresh_names import NameMaker, replace_words
+from signbind_jax.data.labels import targets
+from signbind_jax.data.sentences import Sentences
+from signbind_jax.hf.tokenizer import TextTokenizer, train_bpe
+from signbind_jax.metrics.translation import translation_scores
+from signbind_jax.models.llm.config import DecoderConfig
+from signbind_jax.models.llm.decoder import Decoder
+from signbind_jax.models.signbind import sentence_loss
+from signbind_jax.stages.stage import Stage
+from signbind_jax.writing import Writer
+
+
+@dataclass(frozen=True)
+class LanguageModelOptions:
+    """What is special to this stage.
+
+    Attributes:
+      bpe_vocabulary: the most tokens of the byte-level BPE fitted to the corpus.
+      fresh_names: share of the samples whose spelled words are replaced by fresh ones.
+      beam_size: of the sentences written for evaluation.
+    """
+
+    bpe_vocabulary: int = 1024
+    fresh_names: float = 0.8
+    beam_size: int = 1
+
+
+def stream_text(clip: Clip) -> str:
+    """The true streams as words, in order of time: lemmas and spelled words."""
+    if clip.senses:
+        words = [word.removeprefix(FINGERSPELLED_PREFIX) for word in clip.senses]
+    else:
+        words = [*targets(clip)["gloss"], *clip.spelled]
+    return " ".join(words)
+
+
+def encode_prompt(tokenizer: TextTokenizer, text: str, spelled=()) -> list[int]:
+    """Ids of a prompt: its text, then the token that begins a sentence."""
+    return [*tokenizer.encode(text, spelled), tokenizer.bos_id]
+
+
+def encode_sentence(tokenizer: TextTokenizer, text: str, spelled=()) -> list[int]:
+    """Ids of a sentence, then the token that ends it."""
+    return [*tokenizer.encode(text, spelled), tokenizer.eos_id]
+
+
+class LanguageModelStage(Stage):
+    """Trains a small decoder from scratch on the text side of a corpus."""
+
+    name = "language_model"
+    main_metric = "bleu4"
+
+    def __init__(self, config: RunConfig):
+        super().__init__(config)
+        self.options = from_mapping(LanguageModelOptions, config.options, "config.options")
+        self.dataset = open_dataset(config.data.directory)
+        self.clips = [clip for clip in self.dataset.split(config.data.train).labels if clip.text]
+        spelled = [word for clip in self.clips for word in clip.spelled]
+        texts = [text for clip in self.clips for text in (clip.text, stream_text(clip))]
+        self.tokenizer = train_bpe(texts, self.options.bpe_vocabulary, spelled)
+        self.model_config = from_mapping(
+            DecoderConfig, config.model | {"vocab_size": self.tokenizer.model_vocab_size},
+            "config.model",
+        )  # fmt: skip
+        self.names = NameMaker(spelled)
+        self.sentences = self._sentences(self.clips)
+        buckets = choose_buckets(self.sentences.lengths, config.data.n_buckets, 4)
+        self.capacities = self.sentences.capacities(buckets)
+        self.plan = BatchPlan(self.sentences.lengths, buckets, config.data.frames_per_batch,
+                              config.data.batch_multiple, config.seed)  # fmt: skip
+        self.notes.append(f"{len(self.clips)} sentences, {self.tokenizer.vocab_size} tokens, "
+                          f"{self.plan.steps_per_epoch} steps an epoch")  # fmt: skip
+
+    def _sentences(self, clips) -> Sentences:
+        prompts = [encode_prompt(self.tokenizer, stream_text(c), c.spelled) for c in clips]
+        texts = [encode_sentence(self.tokenizer, c.text, c.spelled) for c in clips]
+        lengths = np.array([len(p) + len(t) for p, t in zip(prompts, texts)])
+        return Sentences(lengths, None, [()] * len(clips), prompts, texts)
+
+    def dimensions(self) -> dict[str, int]:
+        return {"d_model": self.model_config.d_model, "vocab_size": self.model_config.vocab_size}
+
+    def make_model(self, rngs):
+        return Decoder(self.model_config, rngs)
+
+    def save_files(self, workdir):
+        from signbind_jax.artefact import TOKENIZER
+
+        self.tokenizer.save(workdir / TOKENIZER)
+
+    def batches(self, start_step, stop_step=None):
+        i = start_step
+        while stop_step is None or i < stop_step:
+            step = self.plan.step(i)
+            rng = np.random.Generator(np.random.Philox(key=[self.config.seed, i]))
+            renamed = self._with_fresh_names(step.ids, rng)
+            yield renamed.batch(step, self.capacities[step.bucket_length])
+            i += 1
+
+    def _with_fresh_names(self, ids, rng) -> Sentences:
+        """The sentences of a batch with fresh names of the old lengths, so that token counts
+        and with them the batch plan stay as they are."""
+        prompts, texts = list(self.sentences.prompts), list(self.sentences.texts)
+        for i in (int(i) for i in ids if i >= 0):
+            clip = self.clips[i]
+            if not clip.spelled or rng.random() >= self.options.fresh_names:
+                continue
+            fresh = {w: self.names.make(len(w), rng) for w in clip.spelled if w.isascii()}
+            spelled = [*fresh.values(), *clip.spelled]
+            prompt = encode_prompt(
+                self.tokenizer, replace_words(stream_text(clip), fresh), spelled
+            )
+            text = encode_sentence(self.tokenizer, replace_words(clip.text, fresh), spelled)
+            # A fresh name may equal an ordinary word of the sentence and so spell it out.
+            if (len(prompt), len(text)) == (len(prompts[i]), len(texts[i])):
+                prompts[i], texts[i] = prompt, text
+        return Sentences(self.sentences.lengths, None, self.sentences.targets, prompts, texts)
+
+    def loss(self, model: Decoder, batch, key):
+        prefix_bpd = model.embed(batch.prompt_ids_bp)
+        loss_bl, correct_bl = sentence_loss(
+            model, prefix_bpd, batch.prompt_mask_bp, batch.text_ids_bl, batch.text_mask_bl, key
+        )
+        weight = jnp.sum(batch.text_mask_bl)
+        return jnp.sum(loss_bl), weight, {"accuracy": jnp.sum(correct_bl)}
+
+    def evaluate(self, graphdef, params, split):
+        """Scores of sentences written from the true streams as text."""
+        clips = self.dataset.split(split)
+        hypotheses = self.write(graphdef, params, clips)
+        scores = translation_scores(clips.labels, hypotheses)
+        return {k: v for k, v in scores.items() if isinstance(v, float)}
+
+    def write(self, graphdef, params, clips: ClipDataset) -> list[str]:
+        """The sentence the model writes for the true streams of each clip."""
+        return write_from_text(graphdef, params, self.tokenizer, clips, self.options.beam_size,
+                               max(map(len, self.sentences.texts)) + 8)  # fmt: skip
+
+
+def write_from_text(graphdef, params, tokenizer, clips, beam_size: int, max_new_tokens: int):
+    """Sentences a decoder writes for the true streams of each clip, given as text."""
+    labels = clips.labels
+    prompts = [encode_prompt(tokenizer, stream_text(c), c.spelled) for c in labels]
+    lengths = np.array([len(p) for p in prompts])
+    sentences = Sentences(lengths, None, [()] * len(prompts), prompts, [()] * len(prompts))
+    plan = evaluation_plan(lengths, choose_buckets(lengths, 3, 4), 2048)
+    capacities = sentences.capacities(choose_buckets(lengths, 3, 4))
+
+    def prefix(model, batch):
+        return model.embed(batch.prompt_ids_bp), batch.prompt_mask_bp
+
+    writer = Writer(graphdef, prefix, lambda model: model, tokenizer, beam_size, max_new_tokens)
+    batches = (sentences.batch(plan.step(i), capacities[plan.step(i).bucket_length])
+               for i in range(plan.n_steps))  # fmt: skip
+    return writer.write(params, batches, len(labels))
+

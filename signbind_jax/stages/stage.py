@@ -1,0 +1,71 @@
+"""Stage: what one training run is about. The loop in `signbind_jax.train` does the rest."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from flax import nnx
+
+from signbind_jax.config import RunConfig
+from signbind_jax.data.batch_plan import BatchPlan
+from signbind_jax.data.vocabulary import Vocabulary
+
+
+class Stage:
+    """A stage opens its data and parents when it is made, so that what is wrong shows before
+    anything is compiled.
+
+    Attributes:
+      config: the run's config.
+      model_config: what the model is made from (see `artefact.model_record`).
+      plan: which samples make up each step.
+      vocabularies: name -> Vocabulary, recorded in the manifest.
+      parents: name -> artefact digest of what the stage was built on.
+      notes: lines about the data a user should see at start-up.
+    """
+
+    name = ""
+    main_metric = "loss"
+
+    def __init__(self, config: RunConfig):
+        self.config = config
+        self.plan: BatchPlan
+        self.vocabularies: dict[str, Vocabulary] = {}
+        self.parents: dict[str, str] = {}
+        self.notes: list[str] = []
+
+    def make_model(self, rngs: nnx.Rngs) -> nnx.Module:
+        """A fresh model."""
+        raise NotImplementedError
+
+    def trains(self, path: tuple[str, ...]) -> bool:
+        """Whether the parameter at `path` is trained; the others stay as they came."""
+        del path
+        return True
+
+    def adopt_parents(self, params: nnx.State) -> nnx.State:
+        """Parameters with what the parents bring put in place."""
+        return params
+
+    def dimensions(self) -> dict[str, int]:
+        """Sizes that a stage built on this one must agree with, for the manifest."""
+        raise NotImplementedError
+
+    def batch(self, i: int) -> Any:
+        """The host batch of step i, for compiling ahead."""
+        return next(self.batches(i))
+
+    def batches(self, start_step: int, stop_step: int | None = None) -> Iterator[Any]:
+        """Host batches from `start_step` on."""
+        raise NotImplementedError
+
+    def loss(self, model: nnx.Module, batch: Any, key) -> tuple[Any, Any, dict]:
+        """Summed loss, its weight (tokens), and summed metrics of a batch."""
+        raise NotImplementedError
+
+    def evaluate(self, graphdef, params: nnx.State, split: str) -> dict[str, float]:
+        """Scores on a split."""
+        raise NotImplementedError
+
+    def save_files(self, workdir: Path) -> None:
+        """Writes what the artefact needs besides its weights, such as a tokenizer."""

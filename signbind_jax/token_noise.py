@@ -1,0 +1,69 @@
+"""Noise on token streams: what fusion learns to live with, and absent streams."""
+
+import dataclasses
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from signbind_jax.models.fusion import StreamTokens, keep_streams
+
+
+@dataclass(frozen=True)
+class TokenNoiseConfig:
+    """Augmentation of decoded streams in training.
+
+    Experts read their own training clips better than unseen ones; without noise fusion
+    would learn to trust them blindly.
+
+    Attributes:
+      drop: share of tokens removed.
+      substitute: share of tokens replaced by another clip's token of the same stream.
+      jitter_s: standard deviation in seconds of each token's time.
+      shift_s: largest shift in seconds of a whole stream against the others.
+      drop_stream: how often each stream (in stream order) is absent from a sample.
+    """
+
+    drop: float = 0.02
+    substitute: float = 0.03
+    jitter_s: float = 0.02
+    shift_s: float = 0.0
+    drop_stream: tuple[float, ...] = (0.05, 0.15, 0.15)
+
+
+def add_noise(tokens: StreamTokens, index_b, key, config: TokenNoiseConfig):
+    """Noisy copies of the streams; a row's noise is drawn from its own clip `index_b`.
+
+    Substitution takes the token of a neighbouring row at the same place where that token is
+    of the same stream, so ids keep the corpus's frequencies.
+
+    Returns:
+      the noisy StreamTokens, and keep_bs (b, streams) bool, False for streams left out.
+    """
+    n_streams = len(config.drop_stream)
+    other = jax.tree.map(lambda x: jnp.roll(x, 1, axis=0), tokens)
+
+    def one_row(own: StreamTokens, other: StreamTokens, index):
+        keys = jax.random.split(jax.random.fold_in(key, index), 5)
+        m = own.ids_bm.shape[0]
+        swap = jax.random.bernoulli(keys[0], config.substitute, (m,))
+        swap &= own.mask_bm & other.mask_bm & (own.stream_bm == other.stream_bm)
+        ids = jnp.where(swap, other.ids_bm, own.ids_bm)
+        hidden = jnp.where(swap[:, None], other.hidden_bmd, own.hidden_bmd)
+        kept = own.mask_bm & ~jax.random.bernoulli(keys[1], config.drop, (m,))
+        shift_s = config.shift_s * jax.random.uniform(keys[2], (n_streams,), minval=-1, maxval=1)
+        moved = config.jitter_s * jax.random.normal(keys[3], (m,)) + shift_s[own.stream_bm]
+        absent = jax.random.uniform(keys[4], (n_streams,)) < jnp.array(config.drop_stream)
+        absent &= ~jnp.all(absent)
+        noisy = dataclasses.replace(
+            own,
+            ids_bm=ids,
+            hidden_bmd=hidden,
+            mask_bm=kept,
+            start_bm=own.start_bm + moved,
+            end_bm=own.end_bm + moved,
+        )
+        return noisy, ~absent
+
+    noisy, keep_bs = jax.vmap(one_row)(tokens, other, index_b)
+    return keep_streams(noisy, keep_bs), keep_bs

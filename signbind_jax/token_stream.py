@@ -1,0 +1,29 @@
+"""TokenStream: what an expert read, when, and how sure it was."""
+
+from dataclasses import dataclass
+
+import jax
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class TokenStream:
+    """Decoded tokens of one modality for a batch of clips, capacity n.
+
+    Attributes:
+      ids_bn: int32 token ids, 0 (blank) in unused places.
+      hidden_bnd: float posterior-weighted mean of the expert's hidden states over the
+        steps of each token; 0 in unused places.
+      start_bn, end_bn: float32 seconds from the start of the clip.
+      confidence_bn: float32 mean posterior of the token over its steps, 0..1.
+      mask_bn: bool, True where a token is present. An absent stream is all False.
+      overflow_b: int32 how many tokens did not fit the capacity and are lost.
+    """
+
+    ids_bn: jax.Array
+    hidden_bnd: jax.Array
+    start_bn: jax.Array
+    end_bn: jax.Array
+    confidence_bn: jax.Array
+    mask_bn: jax.Array
+    overflow_b: jax.Array

@@ -1,0 +1,267 @@
+"""The training loop: one for all stages.
+
+Order inside the loop, and why:
+1. A due checkpoint is saved before the next batch is drawn, so that a saved step is always
+   the number of batches consumed, and a resumed run draws the very next one.
+2. The metrics of step i are read while step i + 1 runs: reading them earlier would make the
+   host wait for the device.
+3. A signal is looked at between steps only; the step in flight is finished and saved.
+
+Start order: resume if a checkpoint exists; else the named parents; else scratch.
+"""
+
+import concurrent.futures
+import json
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from tqdm import tqdm
+
+from signbind_jax import artefact, sharding
+from signbind_jax.checkpoint import CheckpointDir
+from signbind_jax.config import RunConfig
+from signbind_jax.metric_log import MetricLog
+from signbind_jax.optim import make_optimizer
+from signbind_jax.stages import make_stage
+from signbind_jax.stages.stage import Stage
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a run ended: its last step, wall seconds, final scores, every logged loss."""
+
+    step: int
+    seconds: float
+    scores: dict[str, float]
+    losses: list[float]
+    finished: bool
+
+
+def train(config: RunConfig, workdir: Path | str, *, announce: Callable = print) -> TrainResult:
+    """Trains one stage in `workdir`, resuming what is there.
+
+    Raises:
+      SignBindError: the config, the data or a parent is wrong; told before compiling.
+    """
+    workdir = Path(workdir)
+    artefact.check_resumable(workdir, config)
+    stage = make_stage(config)
+    mesh = sharding.make_mesh(config.mesh.data, config.mesh.fsdp, config.mesh.tensor)
+    for note in stage.notes:
+        announce(f"{stage.name}: {note}")
+    run = _Run(stage, mesh)
+    checkpoints = CheckpointDir(workdir / "checkpoints", keep=config.keep_checkpoints)
+    state, frozen = run.start(checkpoints, announce)
+    manifest = artefact.write(workdir, stage)
+    log = MetricLog(workdir, start_step=int(state["step"]))
+    try:
+        return run.loop(state, frozen, checkpoints, manifest, log, workdir)
+    finally:
+        checkpoints.close()
+        log.close()
+
+
+class _Run:
+    """The compiled step of one stage on one mesh, and the loop around it."""
+
+    def __init__(self, stage: Stage, mesh):
+        self.stage, self.config, self.mesh = stage, stage.config, mesh
+        self.tx = make_optimizer(self.config.optim, self.config.steps)
+        self.compiled = {}
+
+    def start(self, checkpoints: CheckpointDir, announce: Callable):
+        """The state to go on from, by the start order: (trained state, frozen parameters)."""
+        stage = self.stage
+        self.graphdef, params = sharding.init_sharded(
+            stage.make_model, self.mesh, self.config.seed
+        )
+        params = stage.adopt_parents(params)
+        trained, frozen = self.split(params)
+        n = sum(x.size for x in jax.tree.leaves(trained))
+        announce(f"{stage.name}: {n:,} parameters train, "
+                 f"{sum(x.size for x in jax.tree.leaves(frozen)):,} are frozen")  # fmt: skip
+        state = {
+            "params": trained,
+            "opt_state": sharding.init_optimizer(self.tx, trained, self.mesh),
+            "step": jax.device_put(jnp.int32(0), sharding.replicated(self.mesh)),
+        }
+        if checkpoints.latest() is not None:
+            target = jax.tree.map(_abstract, _whole(state, frozen))
+            step, restored, _ = checkpoints.restore_latest(target)
+            trained, frozen = self.split(restored["params"])
+            announce(f"{stage.name}: resumed at step {step}")
+            return {**restored, "params": trained}, frozen
+        return state, frozen
+
+    def split(self, params: nnx.State) -> tuple[nnx.State, nnx.State]:
+        """Parameters that train, and those that stay."""
+        return nnx.split_state(params, lambda path, _: self.stage.trains(path), ...)
+
+    def train_step(self, state: dict, frozen: nnx.State, batch):
+        """One update: (new state, {"loss", "weight", ...}); gradients weighted by tokens."""
+        key = jax.random.fold_in(jax.random.key(self.config.seed), state["step"])
+
+        def loss_sum(params, batch):
+            model = nnx.merge(self.graphdef, params, frozen)
+            loss, weight, metrics = self.stage.loss(model, batch, key)
+            return loss, {"weight": weight, **metrics}
+
+        value_and_grad = jax.value_and_grad(loss_sum, has_aux=True)
+        n = self.config.optim.accumulate
+        if n == 1:
+            (loss, metrics), grads = value_and_grad(state["params"], batch)
+        else:
+            loss, metrics, grads = _accumulated(value_and_grad, state["params"], batch, n)
+        weight = jnp.maximum(metrics["weight"], 1.0)
+        grads = jax.tree.map(lambda g: g / weight, grads)
+        updates, opt_state = self.tx.update(grads, state["opt_state"], state["params"])
+        params = jax.tree.map(lambda p, u: p + u, state["params"], updates)
+        metrics = {name: value / weight for name, value in metrics.items() if name != "weight"}
+        metrics |= {"loss": loss / weight, "weight": weight}
+        new_state = {"params": params, "opt_state": opt_state, "step": state["step"] + 1}
+        return new_state, metrics
+
+    def compile_buckets(self, state, frozen, first_step: int) -> None:
+        """Compiles the step for every batch shape, two at a time."""
+        wanted, examples = set(self.stage.plan.shapes), {}
+        for i in range(first_step, first_step + self.stage.plan.steps_per_epoch):
+            step = self.stage.plan.step(i)
+            shape = (step.bucket_length, step.batch_size)
+            if shape in wanted and shape not in examples:
+                examples[shape] = self.stage.batch(i)
+            if len(examples) == len(wanted):
+                break
+        jitted = jax.jit(self.train_step, donate_argnums=0)
+
+        def compile_one(shape):
+            batch = sharding.put_batch(examples[shape], self.mesh)
+            return shape, jitted.lower(state, frozen, batch).compile()
+
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            self.compiled = dict(pool.map(compile_one, examples))
+
+    def loop(self, state, frozen, checkpoints, manifest, log, workdir) -> TrainResult:
+        """Runs to `config.steps` or to a signal."""
+        config, stage = self.config, self.stage
+        step = int(state["step"])
+        losses, pending, scores = [], None, {}
+        with _Signals() as signals, _progress(stage.name, step, config.steps) as bar:
+            if step < config.steps:
+                self.compile_buckets(state, frozen, step)
+            batches = stage.batches(step, config.steps)
+            while step < config.steps and not signals.received:
+                plan_step = stage.plan.step(step)
+                batch = sharding.put_batch(next(batches), self.mesh)
+                compiled = self.compiled[(plan_step.bucket_length, plan_step.batch_size)]
+                state, metrics = compiled(state, frozen, batch)
+                step += 1
+                if pending is not None:
+                    self._log(log, bar, losses, *pending)
+                pending = (step, metrics)
+                last = step == config.steps
+                if _due(step, config.evaluate_every) and not last:
+                    scores = self.evaluate(state, frozen)
+                    log.write(step, config.data.validation, scores)
+                if _due(step, config.checkpoint_every) or signals.received and not last:
+                    checkpoints.save(step, _whole(state, frozen), manifest)
+            if pending is not None:
+                self._log(log, bar, losses, *pending)
+        finished = step >= config.steps
+        if finished:
+            if checkpoints.latest() != step:
+                checkpoints.save(step, _whole(state, frozen), manifest)
+            scores = self.evaluate(state, frozen)
+            log.write(step, config.data.validation or "end", scores)
+        checkpoints.wait()
+        result = TrainResult(step, log.seconds, scores, losses, finished)
+        _write_summary(workdir, result)
+        return result
+
+    def evaluate(self, state, frozen) -> dict[str, float]:
+        """Scores on the validation split; empty where the config names none."""
+        split = self.config.data.validation
+        if not split:
+            return {}
+        params = nnx.merge_state(state["params"], frozen)
+        return self.stage.evaluate(self.graphdef, params, split)
+
+    def _log(self, log, bar, losses, step, metrics):
+        values = {name: float(value) for name, value in jax.device_get(metrics).items()}
+        losses.append(values["loss"])
+        if not np.isfinite(values["loss"]):
+            raise FloatingPointError(f"{self.stage.name}: the loss of step {step} is not finite")
+        bar.update(1)
+        if _due(step, self.config.log_every) or step == self.config.steps:
+            log.write(step, "train", values)
+            bar.set_postfix_str(f"loss {values['loss']:.3f}")
+
+
+def _whole(state: dict, frozen: nnx.State) -> dict:
+    """What a checkpoint holds: every parameter, so that an artefact needs no parent's weights."""
+    return {**state, "params": nnx.merge_state(state["params"], frozen)}
+
+
+def _abstract(x):
+    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding)
+
+
+def _due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0
+
+
+def _accumulated(value_and_grad, params, batch, n: int):
+    """Sums of loss, metrics and gradients over n equal slices of the batch's rows.
+
+    Sums, not means: divided by the whole batch's tokens later they equal the full batch's.
+    """
+    slices = jax.tree.map(lambda x: x.reshape(n, x.shape[0] // n, *x.shape[1:]), batch)
+
+    def add(total, part):
+        (loss, metrics), grads = value_and_grad(params, part)
+        return jax.tree.map(jnp.add, total, (loss, metrics, grads)), None
+
+    shapes = jax.eval_shape(value_and_grad, params, jax.tree.map(lambda x: x[0], slices))
+    (loss, metrics), grads = shapes
+    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), (loss, metrics, grads))
+    return jax.lax.scan(add, zeros, slices)[0]
+
+
+def _progress(name: str, step: int, steps: int) -> tqdm:
+    return tqdm(total=steps, initial=step, desc=name, unit="step", disable=not sys.stderr.isatty(),
+                dynamic_ncols=True)  # fmt: skip
+
+
+def _write_summary(workdir: Path, result: TrainResult) -> None:
+    summary = {"step": result.step, "seconds": result.seconds, "finished": result.finished,
+               "scores": result.scores}  # fmt: skip
+    (workdir / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+
+
+class _Signals:
+    """Notes SIGTERM and SIGINT instead of dying; a second SIGINT interrupts at once."""
+
+    def __enter__(self):
+        self.received = 0
+        self._old = {}
+        for number in (signal.SIGTERM, signal.SIGINT):
+            try:
+                self._old[number] = signal.signal(number, self._note)
+            except ValueError:  # not the main thread: signals are someone else's
+                pass
+        return self
+
+    def _note(self, number, frame):
+        if self.received and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.received = number
+
+    def __exit__(self, *_):
+        for number, handler in self._old.items():
+            signal.signal(number, handler)

@@ -1,0 +1,167 @@
+"""Translator: a trained system as one object, from clips to streams to sentences."""
+
+import argparse
+import functools
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from signbind_jax import artefact
+from signbind_jax.config import STREAMS
+from signbind_jax.data.clip import Clip
+from signbind_jax.data.clip_list import ClipList
+from signbind_jax.data.dataset import ClipDataset
+from signbind_jax.data.sentences import Sentences
+from signbind_jax.data.stream_cache import SplitStreams
+from signbind_jax.errors import SignBindError
+from signbind_jax.read_streams import ExpertReader, read_split
+from signbind_jax.stages.expert import modality_lengths
+from signbind_jax.stages.fusion import read_fused
+from signbind_jax.stages.translation import ALL_STREAMS, make_prompts, write_sentences
+
+MAX_NEW_TOKENS = 96
+
+
+@dataclass(frozen=True)
+class Token:
+    """One decoded token: its text, start and end in seconds, confidence 0..1."""
+
+    token: str
+    start: float
+    end: float
+    confidence: float
+
+
+class Translator:
+    """Opens an alignment or translation run and the experts it stands on.
+
+    Raises:
+      SignBindError: another kind of run; a parent that is missing or was retrained since.
+    """
+
+    def __init__(self, checkpoint: Path | str, beam_size: int | None = None):
+        self.artefact = artefact.open_artefact(checkpoint)
+        if self.artefact.model["kind"] != "signbind":
+            raise SignBindError(f"{checkpoint}: stage: found {self.artefact.stage}, wanted "
+                                "alignment or translation")  # fmt: skip
+        options = self.artefact.config.options
+        self.beam_size = beam_size or options.get("beam_size", 4)
+        self.letters_as_text = options.get("letters_as_text", False)
+        self.experts = {
+            name: artefact.open_artefact(self.artefact.parents[name])
+            for name in STREAMS if name in self.artefact.parents
+        }  # fmt: skip
+        for name, expert in self.experts.items():
+            trained_on = self.artefact.manifest.parents.get(name)
+            if expert.digest != trained_on:
+                raise SignBindError(f"{expert.workdir}: artefact digest: found "
+                                    f"{expert.digest[:12]}, wanted {(trained_on or '')[:12]}: this "
+                                    f"expert was trained again after {checkpoint}")  # fmt: skip
+
+    @functools.cached_property
+    def _loaded(self):
+        return self.artefact.load_params()
+
+    @functools.cached_property
+    def _readers(self) -> dict[str, ExpertReader]:
+        return {name: ExpertReader(expert) for name, expert in self.experts.items()}
+
+    @property
+    def cache(self) -> Path:
+        """Where the streams of whole splits are kept."""
+        configured = self.artefact.config.data.stream_cache
+        return Path(configured or next(iter(self.experts.values())).workdir.parent / "streams")
+
+    def read(self, clips: ClipDataset | ClipList) -> SplitStreams:
+        """The streams of a split (cached on disk) or of loose clips."""
+        if isinstance(clips, ClipDataset):
+            return read_split(self.experts, clips, self.cache)
+        streams = []
+        for name in STREAMS:
+            reader = self._readers.get(name)
+            streams.append(
+                reader and reader.read(clips, modality_lengths(clips, reader.frontend))
+            )
+        return SplitStreams(tuple(streams))
+
+    def sentences(self, streams: SplitStreams) -> Sentences:
+        """Streams with their prompts, ready to be written from."""
+        lengths = np.asarray(streams.lengths)
+        none = [()] * len(lengths)
+        prompts = make_prompts(self.artefact.tokenizer, streams, self.letters_as_text)
+        return Sentences(lengths, streams, none, prompts, none)
+
+    def write(self, streams: SplitStreams, keep: Sequence[bool] = ALL_STREAMS) -> list[str]:
+        """The sentence of each clip with the streams of `keep` present."""
+        graphdef, params = self._loaded
+        return write_sentences(graphdef, params, self.artefact.tokenizer, self.sentences(streams),
+                               keep, self.beam_size, MAX_NEW_TOKENS)  # fmt: skip
+
+    def fused(self, streams: SplitStreams) -> list[list[str]]:
+        """What fusion made of the streams: sense lemmas and letters, clip by clip."""
+        graphdef, params = self._loaded
+        senses = self.artefact.vocabularies["senses"]
+        return read_fused(
+            graphdef, params, self.sentences(streams), senses, lambda m: m.fusion
+        )
+
+    def tokens(self, streams: SplitStreams, clip: int) -> dict[str, list[Token]]:
+        """The streams of one clip as readable tokens, by stream name."""
+        out = {}
+        for name, expert in zip(STREAMS, streams.experts, strict=True):
+            if expert is None:
+                continue
+            vocabulary = next(iter(self.experts[name].vocabularies.values()))
+            own = expert.of(clip)
+            columns = (expert.ids[own], expert.start[own], expert.end[own], expert.confidence[own])
+            out[name] = [Token(vocabulary.tokens[i], round(float(s), 3), round(float(e), 3),
+                               round(float(c), 3)) for i, s, e, c in zip(*columns)]  # fmt: skip
+        return out
+
+
+def read_clip_file(path: Path) -> Clip:
+    """One `.pose` or `.npz` file as a clip without labels.
+
+    Raises:
+      SignBindError: another kind of file, or one that cannot be read.
+    """
+    from data_pipelines.poses import read_pose_file
+
+    if path.suffix not in (".pose", ".npz"):
+        raise SignBindError(f"{path}: found a '{path.suffix}' file, wanted .pose or .npz; video "
+                            "needs its landmarks extracted first")  # fmt: skip
+    pose = read_pose_file(path)
+    return Clip(id=path.stem, text="", pose=pose.points, pose_fps=pose.fps)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `signbind translate`."""
+    parser.add_argument("--checkpoint", required=True, type=Path, metavar="DIR",
+                        help="run directory of a translation (or alignment) stage")  # fmt: skip
+    parser.add_argument("clips", nargs="+", type=Path, metavar="CLIP", help=".pose or .npz files")
+    parser.add_argument("--beam_size", type=int, default=None, help="1 is greedy")
+    parser.add_argument("--json", action="store_true",
+                        help="one JSON object a clip, with the streams and fused tokens")  # fmt: skip
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """`signbind translate`: one line a clip, `name<TAB>sentence`."""
+    translator = Translator(arguments.checkpoint, arguments.beam_size)
+    clips = ClipList([read_clip_file(path) for path in arguments.clips])
+    streams = translator.read(clips)
+    sentences = translator.write(streams)
+    fused = translator.fused(streams) if arguments.json else None
+    for i, (path, sentence) in enumerate(zip(arguments.clips, sentences, strict=True)):
+        if not arguments.json:
+            print(f"{path.name}\t{sentence}")
+            continue
+        tokens = translator.tokens(streams, i)
+        record = {"clip": str(path), "sentence": sentence, "fused": fused[i],
+                  "streams": {name: [vars(t) for t in row] for name, row in tokens.items()}}  # fmt: skip
+        print(json.dumps(record, ensure_ascii=False))
+    jax.clear_caches()
+    return 0

@@ -1,0 +1,227 @@
+"""CTC against enumeration of every path, its impossible samples, and its decoders."""
+
+import itertools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from signbind_jax import ctc
+from signbind_jax.ctc import count_impossible, min_steps
+
+ctc_loss = jax.jit(ctc.ctc_loss)
+greedy_stream = jax.jit(ctc.greedy_stream, static_argnums=4)
+prefix_beam = jax.jit(ctc.prefix_beam, static_argnums=(2, 3, 4))
+
+
+def log_softmax(logits):
+    return logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+
+
+def random_logits(seed: int, b: int, s: int, v: int):
+    return 2.0 * np.random.default_rng(seed).standard_normal((b, s, v), np.float32)
+
+
+def random_log_probs(seed: int, b: int, s: int, v: int):
+    return log_softmax(random_logits(seed, b, s, v))
+
+
+def collapse(path) -> tuple[int, ...]:
+    return tuple(k for k, _ in itertools.groupby(path) if k != 0)
+
+
+def probability_of_every_sequence(log_probs_sv) -> dict[tuple[int, ...], float]:
+    """Sums all v**s paths: what CTC means, in its slowest form."""
+    s, v = log_probs_sv.shape
+    total: dict[tuple[int, ...], float] = {}
+    for path in itertools.product(range(v), repeat=s):
+        p = math.exp(sum(float(log_probs_sv[i, token]) for i, token in enumerate(path)))
+        total[collapse(path)] = total.get(collapse(path), 0.0) + p
+    return total
+
+
+def padded(targets, n: int, fill: int = 1):
+    """Targets as an array; `fill` beyond their ends must not matter."""
+    rows = [list(t) + [fill] * (n - len(t)) for t in targets]
+    return np.array(rows, np.int32), np.array([len(t) for t in targets])
+
+
+def test_loss_is_the_sum_over_all_alignments():
+    targets = [(1,), (2, 1), (1, 1), (1, 2, 1), (), (2, 2)]
+    log_probs = random_log_probs(0, len(targets), 5, 3)
+    target_bn, length_b = padded(targets, 4)
+    loss_b, feasible_b = ctc_loss(log_probs, np.ones((len(targets), 5), bool), target_bn, length_b)
+    wanted = [
+        -math.log(probability_of_every_sequence(lp)[t])
+        for lp, t in zip(log_probs, targets, strict=True)
+    ]
+    np.testing.assert_allclose(loss_b, wanted, rtol=1e-5)
+    assert feasible_b.all()
+
+
+@pytest.mark.parametrize("target", [(1, 1), (2, 1), ()])
+def test_masked_steps_are_as_if_absent(target):
+    log_probs = random_log_probs(1, 1, 7, 3)
+    kept = [1, 2, 4, 5]
+    mask = np.isin(np.arange(7), kept)[None]
+    target_bn, length_b = padded([target], 3)
+    loss_b, _ = ctc_loss(log_probs, mask, target_bn, length_b)
+    wanted = probability_of_every_sequence(log_probs[0, kept])[target]
+    np.testing.assert_allclose(loss_b[0], -math.log(wanted), rtol=1e-5)
+
+
+def test_loss_and_gradient_agree_with_optax_on_long_samples():
+    logits = random_logits(2, 4, 40, 12)
+    length_b = np.array([9, 5, 1, 0])
+    mask = np.arange(40) < np.array([40, 31, 7, 12])[:, None]
+    target_bn = np.random.default_rng(3).integers(1, 4, (4, 9))  # many repeats
+    weight_b = np.array([1.0, -2.0, 0.5, 3.0])
+
+    @jax.jit
+    @jax.grad
+    def difference(logits):
+        ours, _ = ctc_loss(jax.nn.log_softmax(logits), mask, target_bn, length_b)
+        beyond = (np.arange(9) >= length_b[:, None]).astype(np.float32)
+        return ((ours - optax.ctc_loss(logits, 1.0 - mask, target_bn, beyond)) * weight_b).sum()
+
+    ours, _ = ctc_loss(log_softmax(logits), mask, target_bn, length_b)
+    beyond = (np.arange(9) >= length_b[:, None]).astype(np.float32)
+    theirs = jax.jit(optax.ctc_loss)(logits, 1.0 - mask, target_bn, beyond)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+    np.testing.assert_allclose(difference(logits), 0.0, atol=1e-4)
+
+
+def test_impossible_samples_give_no_loss_no_gradient_and_harm_nobody():
+    # Too many tokens; a doubled letter without room for its blank; no step at all; possible.
+    targets = [(1, 2, 1, 2), (1, 1, 1), (), (1, 2)]
+    steps = [3, 4, 0, 3]
+    target_bn, length_b = padded(targets, 4)
+    mask = np.arange(5) < np.array(steps)[:, None]
+
+    @jax.jit
+    def loss(logits):
+        loss_b, feasible_b = ctc_loss(jax.nn.log_softmax(logits), mask, target_bn, length_b)
+        return loss_b.sum(), (loss_b, feasible_b)
+
+    logits = random_logits(4, 4, 5, 3)
+    gradient, (loss_b, feasible_b) = jax.jit(jax.grad(loss, has_aux=True))(logits)
+    gradient = np.asarray(gradient)
+    assert feasible_b.tolist() == [False, False, False, True]
+    assert loss_b[:3].tolist() == [0.0, 0.0, 0.0]
+    assert np.isfinite(gradient).all()
+    assert not gradient[:3].any()
+    assert np.abs(gradient[3, :3]).max() > 0 and not gradient[3, 3:].any()
+    alone, _ = ctc_loss(log_softmax(logits[3:]), mask[3:], target_bn[3:], length_b[3:])
+    np.testing.assert_allclose(loss_b[3], alone[0], rtol=1e-6)
+    assert count_impossible(targets, steps) == 3
+
+
+def test_counting_on_the_host_agrees_with_the_loss():
+    targets = [t for n in range(4) for t in itertools.product((1, 2), repeat=n)]
+    target_bn, length_b = padded(targets, 3)
+    log_probs = random_log_probs(5, len(targets), 5, 3)
+    for s in range(1, 6):
+        mask = np.broadcast_to(np.arange(5) < s, (len(targets), 5))
+        feasible_b = np.asarray(ctc_loss(log_probs, mask, target_bn, length_b)[1])
+        assert count_impossible(targets, [s] * len(targets)) == int((~feasible_b).sum())
+        assert [min_steps(t) <= s for t in targets] == feasible_b.tolist()
+
+
+def test_gradient_stays_finite_when_the_model_is_certain_and_wrong():
+    logits = np.array([[[0.0, 0.0, 1e4]] * 6], np.float32)
+    target_bn, length_b = padded([(1, 1)], 2)
+
+    @jax.jit
+    @jax.value_and_grad
+    def loss(logits):
+        return ctc_loss(jax.nn.log_softmax(logits), np.ones((1, 6), bool), target_bn,
+                        length_b)[0].sum()  # fmt: skip
+
+    value, gradient = loss(logits)
+    assert jnp.isfinite(value) and jnp.isfinite(gradient).all()
+    assert gradient[0, :, 1].min() < 0  # descent raises the wanted token
+
+
+def posteriors(path, v: int, certain: float = 0.9):
+    p = np.full((len(path), v), (1.0 - certain) / (v - 1))
+    p[np.arange(len(path)), path] = certain
+    return np.log(p)
+
+
+def test_greedy_stream_places_tokens_in_time():
+    paths = [0, 2, 2, 0, 2, 3, 3, 3], [1, 1, 1, 1, 1, 1, 0, 3]
+    log_probs = np.stack([posteriors(p, 4) for p in paths])
+    log_probs[0, 2] = posteriors([2], 4, 0.5)
+    hidden = np.arange(8.0)[None, :, None] * np.ones((2, 8, 2))
+    mask = np.arange(8) < np.array([8, 5])[:, None]
+    stream = greedy_stream(log_probs, hidden, mask, np.array([0.1, 0.04]), 4)
+    assert stream.ids_bn.tolist() == [[2, 2, 3, 0], [1, 0, 0, 0]]
+    assert stream.mask_bn.tolist() == [[True, True, True, False], [True, False, False, False]]
+    np.testing.assert_allclose(stream.start_bn, [[0.1, 0.4, 0.5, 0], [0, 0, 0, 0]], atol=1e-6)
+    np.testing.assert_allclose(stream.end_bn, [[0.3, 0.5, 0.8, 0], [0.2, 0, 0, 0]], atol=1e-6)
+    np.testing.assert_allclose(
+        stream.confidence_bn, [[0.7, 0.9, 0.9, 0], [0.9, 0, 0, 0]], atol=1e-5
+    )
+    weighted = (0.9 * 1 + 0.5 * 2) / 1.4
+    np.testing.assert_allclose(
+        stream.hidden_bnd[:, :, 0], [[weighted, 4, 6, 0], [2, 0, 0, 0]], atol=1e-5
+    )
+    assert stream.overflow_b.tolist() == [0, 0]
+
+
+def test_greedy_stream_counts_what_does_not_fit():
+    log_probs = posteriors([1, 2, 1, 0, 1, 2], 3)[None]
+    stream = greedy_stream(log_probs, np.ones((1, 6, 2)), np.ones((1, 6), bool), np.ones(1), 3)
+    assert stream.ids_bn.tolist() == [[1, 2, 1]]
+    assert stream.end_bn.tolist() == [[1.0, 2.0, 3.0]]
+    assert stream.overflow_b.tolist() == [2]
+
+
+def test_greedy_stream_of_an_absent_clip_is_empty():
+    stream = greedy_stream(random_log_probs(6, 2, 5, 3), np.ones((2, 5, 2)),
+                           np.zeros((2, 5), bool), np.ones(2), 3)  # fmt: skip
+    assert not any(np.asarray(leaf).any() for leaf in jax.tree.leaves(stream))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_wide_prefix_beam_finds_the_exact_probabilities(seed):
+    """With room for every sequence, the beam must equal the enumeration, masks included."""
+    log_probs = random_log_probs(seed, 1, 5, 3)
+    mask = np.array([[True, True, seed % 2 == 0, True, True]])
+    exact = probability_of_every_sequence(log_probs[0][mask[0]])
+    ids_bkn, score_bk = prefix_beam(log_probs, mask, 80, 5, 2)
+    found = {
+        tuple(i for i in ids if i): math.exp(score)
+        for ids, score in zip(ids_bkn[0].tolist(), score_bk[0].tolist(), strict=True)
+        if score > -math.inf
+    }
+    assert found.keys() == exact.keys()
+    for sequence, p in exact.items():
+        assert found[sequence] == pytest.approx(p, rel=1e-4), sequence
+    ranked = [s for s in score_bk[0].tolist() if s > -math.inf]
+    assert ranked == sorted(ranked, reverse=True)
+
+
+def test_narrow_prefix_beam_beats_the_best_path():
+    # Blank wins every step, yet "1" in either step is likelier than silence (Graves 2006).
+    log_probs = np.log([[[0.6, 0.4], [0.6, 0.4]]])
+    ids_bkn, score_bk = prefix_beam(log_probs, np.ones((1, 2), bool), 2, 3, 1)
+    assert ids_bkn[0, 0].tolist() == [1, 0, 0]
+    assert float(score_bk[0, 0]) == pytest.approx(math.log(0.64), rel=1e-5)
+    stream = greedy_stream(log_probs, np.ones((1, 2, 1)), np.ones((1, 2), bool), np.ones(1), 3)
+    assert not stream.mask_bn.any()
+
+
+def test_prefix_beam_never_lists_a_sequence_twice_nor_outgrows_its_capacity():
+    log_probs = random_log_probs(9, 3, 12, 5)
+    mask = np.arange(12) < np.array([12, 6, 0])[:, None]
+    ids_bkn, score_bk = prefix_beam(log_probs, mask, 6, 4, 3)
+    for ids, score in zip(ids_bkn[:2].tolist(), score_bk[:2].tolist(), strict=True):
+        assert len({tuple(i) for i in ids}) == 6
+        assert all(s > -math.inf for s in score)
+        assert all(not any(row[row.index(0) :]) for row in ids if 0 in row)
+    assert score_bk[2].tolist() == [0.0] + [-math.inf] * 5
+    assert not np.asarray(ids_bkn[2]).any()

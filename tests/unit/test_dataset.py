@@ -1,0 +1,164 @@
+"""Datasets: what is written is what is read, and nothing half-written is ever seen."""
+
+import dataclasses
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from data_pipelines.build_report import BuildReport
+from data_pipelines.writer import write_dataset
+from signbind_jax.data.clip import Clip
+from signbind_jax.data.dataset import DATASET_FILE, open_dataset
+from signbind_jax.errors import SignBindError
+
+POSE_ONLY = Clip(
+    id="-fZc293MpJk_0",
+    text="Grüße aus 東京 👋\ttab \u2028 line",
+    text_language="de",
+    signed_language="gsg",
+    signer="Ünal",
+    pose=np.linspace(-70, 70, 5 * 91 * 3).astype(np.float16).reshape(5, 91, 3),
+    pose_fps=29.97,
+    gloss=("HAUS1A", "", "über|UND"),
+    spelled=("ß",),
+    homonym_pairs=("brother/battery",),
+)
+LIPS_ONLY = Clip(
+    id="lips", text="", lips=b"\x00\xff\xfe no image \x00", n_lip_frames=3, lip_fps=25.0,
+    phonemes=("B", "AH"), contrasts=("we visited Anna", ""), senses=("fs-anna",),
+)  # fmt: skip
+
+
+def pose_clip(i, split="train", frames=4):
+    pose = np.full((frames, 91, 3), i, np.float16)
+    return Clip(id=f"{split}-{i}", text=str(i), pose=pose, pose_fps=25.0)
+
+
+def write(out, splits, **options):
+    report = BuildReport()
+    functions = {name: (lambda clips=clips: iter(clips)) for name, clips in splits.items()}
+    write_dataset(out, functions, report, source={"corpus": "test"}, progress=False, **options)
+    return report
+
+
+def assert_same(a: Clip, b: Clip):
+    for field in dataclasses.fields(Clip):
+        x, y = getattr(a, field.name), getattr(b, field.name)
+        if field.name == "pose" and x is not None:
+            assert y.dtype == x.dtype and y.shape == x.shape and (y == x).all()
+        else:
+            assert y == x and type(y) is type(x), field.name
+
+
+def test_every_field_comes_back_exactly_over_several_shards(tmp_path):
+    clips = [POSE_ONLY, LIPS_ONLY, *(pose_clip(i, frames=i + 1) for i in range(5))]
+    report = write(tmp_path / "d", {"train": clips, "test": [pose_clip(0, "test")]},
+                   clips_per_shard=3)  # fmt: skip
+    info = open_dataset(tmp_path / "d")
+    train = info.split("train")
+    assert info.splits == dict(report.written) == {"train": 7, "test": 1}
+    assert len(info.description["splits"]["train"]["shards"]) == 3
+    for wanted, found, labels in zip(clips, train, train.labels, strict=True):
+        assert_same(wanted, found)
+        assert_same(dataclasses.replace(wanted, pose=None, lips=b""), labels)
+    assert train.ids == tuple(clip.id for clip in clips)
+    assert train.pose_lengths.tolist() == [5, 0, 1, 2, 3, 4, 5]
+    assert train.lip_lengths.tolist() == [0, 3, 0, 0, 0, 0, 0]
+    assert_same(train[-1], clips[-1])
+    assert info.verify() > 3
+
+
+def test_a_dataset_may_be_moved_and_digests_tell_contents_apart(tmp_path):
+    for name, value in (("a", 1), ("b", 1), ("c", 2)):
+        write(tmp_path / name, {"train": [pose_clip(value)]})
+    shutil.move(tmp_path / "a", tmp_path / "elsewhere")
+    a, b, c = (open_dataset(tmp_path / name).split("train") for name in ("elsewhere", "b", "c"))
+    assert a[0].id == "train-1"
+    assert a.digest == b.digest != c.digest
+
+
+def test_reading_needs_no_tensorflow(tmp_path):
+    write(tmp_path / "d", {"train": [pose_clip(3)]})
+    code = (
+        "import sys; from signbind_jax.data.dataset import open_dataset; "
+        f"print(open_dataset({str(tmp_path / 'd')!r}).split('train')[0].id, "
+        "'tensorflow' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["train-3", "False"], done.stderr
+
+
+def test_unknown_split_lists_the_splits(tmp_path):
+    write(tmp_path / "d", {"train": [pose_clip(0)], "role": [pose_clip(0, "role")]})
+    with pytest.raises(SignBindError, match="'dev'.*train, role"):
+        open_dataset(tmp_path / "d").split("dev")
+
+
+def test_no_dataset_and_another_layout_are_said_in_one_line(tmp_path):
+    with pytest.raises(SignBindError, match="signbind data build"):
+        open_dataset(tmp_path)
+    write(tmp_path / "d", {"train": [pose_clip(0)]})
+    path = tmp_path / "d" / DATASET_FILE
+    description = json.loads(path.read_text()) | {"keypoint_layout": "other-5"}
+    path.write_text(json.dumps(description))
+    with pytest.raises(SignBindError, match="keypoint_layout: found other-5, wanted canonical"):
+        open_dataset(tmp_path / "d")
+
+
+@pytest.mark.parametrize(
+    ("clips", "message"),
+    [
+        ([pose_clip(0), pose_clip(0)], "'train-0'.*id.*occurs once"),
+        ([Clip(id="x", text="a")], "'x'.*at least one"),
+        ([dataclasses.replace(pose_clip(0), pose=np.zeros((0, 91, 3), np.float16))], "frames"),
+        ([dataclasses.replace(pose_clip(0), pose=np.zeros((2, 90, 3), np.float16))], r"90, 3\)"),
+        ([dataclasses.replace(pose_clip(0), pose_fps=0.0)], "pose_fps"),
+        ([dataclasses.replace(POSE_ONLY, pose=np.full((2, 91, 3), np.nan, np.float16))], "finite"),
+        ([dataclasses.replace(LIPS_ONLY, n_lip_frames=0)], "lips"),
+        ([], "no clip to write"),
+    ],
+)
+def test_a_bad_clip_ends_the_build_and_leaves_nothing(tmp_path, clips, message):
+    with pytest.raises(SignBindError, match=message):
+        write(tmp_path / "d", {"train": clips})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_same_id_in_two_splits_is_an_error(tmp_path):
+    with pytest.raises(SignBindError, match="split test.*split train"):
+        write(tmp_path / "d", {"train": [pose_clip(0)], "test": [pose_clip(0)]})
+
+
+def test_a_split_without_clips_is_left_out_and_counted(tmp_path):
+    report = write(tmp_path / "d", {"train": [pose_clip(0)], "test": []})
+    assert open_dataset(tmp_path / "d").splits == {"train": 1}
+    assert report.written["test"] == 0 and "test" in report.written
+
+
+def test_only_a_dataset_is_overwritten_and_only_when_asked(tmp_path):
+    out = tmp_path / "d"
+    write(out, {"train": [pose_clip(0)]})
+    with pytest.raises(SignBindError, match="--overwrite"):
+        write(out, {"train": [pose_clip(1)]})
+    with pytest.raises(RuntimeError):
+        write_dataset(out, {"train": failing}, BuildReport(), source={}, overwrite=True,
+                      progress=False)  # fmt: skip
+    assert open_dataset(out).split("train").ids == ("train-0",)
+    write(out, {"train": [pose_clip(1)]}, overwrite=True)
+    assert open_dataset(out).split("train").ids == ("train-1",)
+    assert [path.name for path in tmp_path.iterdir()] == ["d"]
+
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "thesis.tex").write_text("precious")
+    with pytest.raises(SignBindError, match="no dataset"):
+        write(tmp_path / "home", {"train": [pose_clip(0)]}, overwrite=True)
+    assert (tmp_path / "home" / "thesis.tex").read_text() == "precious"
+
+
+def failing():
+    yield pose_clip(7)
+    raise RuntimeError("the corpus broke")

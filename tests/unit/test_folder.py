@@ -1,0 +1,185 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data_pipelines import folder
+from data_pipelines.build_report import BuildReport
+from signbind_jax.data.lips import decode_mosaic
+from signbind_jax.errors import SignBindError
+
+HEADER = "id split text text_language signed_language signer pose lips video gloss spelled"
+
+
+def write_pose(path: Path, n_frames: int, fps: float = 25.0) -> None:
+    points = np.random.default_rng(0).uniform(0, 500, (n_frames, 133, 2))
+    np.savez(path, keypoints=points, scores=np.ones((n_frames, 133)), fps=fps)
+
+
+def write_crops(directory: Path, n_frames: int) -> None:
+    directory.mkdir()
+    for i in range(n_frames):
+        Image.new("L", (32, 32), i).save(directory / f"{i}.png")
+
+
+def write_manifest(source: Path, *rows: str, header: str = HEADER) -> None:
+    """Rows whose fields are separated by "|"; the header's by spaces."""
+    lines = [header.replace(" ", "\t"), *(row.replace("|", "\t") for row in rows)]
+    (source / "manifest.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+@pytest.fixture
+def source(tmp_path) -> Path:
+    source = tmp_path / "corpus"
+    source.mkdir()
+    write_pose(source / "a.npz", 20)
+    write_crops(source / "mouth", 20)
+    (source / "a.mp4").write_bytes(b"")
+    return source
+
+
+def read(source: Path, **options):
+    report = BuildReport()
+    splits = folder.splits(source, report, **options)
+    return {name: list(clips()) for name, clips in splits.items()}, report
+
+
+def test_a_row_becomes_a_clip(source):
+    write_manifest(
+        source,
+        'c1|train|Anna said "hi".|en|ase|kim|a.npz|mouth||ICH1* $GEST^|Anna Li',
+        "c2|dev|Two.||||a.npz",
+    )
+    clips, report = read(source)
+    assert list(clips) == ["train", "dev"]
+    (clip,) = clips["train"]
+    assert clip.text == 'Anna said "hi".' and clip.signer == "kim"
+    assert clip.gloss == ("ICH1*", "$GEST^") and clip.spelled == ("anna", "li")
+    assert clip.n_pose_frames == clip.n_lip_frames == 20
+    assert clip.pose_fps == clip.lip_fps == 25
+    crops = decode_mosaic(clip.lips, 20)
+    assert crops.shape == (20, 32, 32) and abs(int(crops[19].mean()) - 19) <= 2
+    (other,) = clips["dev"]
+    assert other.lips == b"" and other.lip_fps == 0 and other.gloss == ()
+    assert not report.left_out and not report.repaired
+
+
+def test_labels_of_phonemes_and_senses_may_be_given(source):
+    header = "id split text pose phonemes senses"
+    write_manifest(source, "c|train|Hi.|a.npz|HH AY|hi fs-anna", header=header)
+    (clip,) = read(source)[0]["train"]
+    assert clip.phonemes == ("HH", "AY") and clip.senses == ("hi", "fs-anna")
+
+
+def test_crops_without_a_pose_run_at_25_frames_a_second(source):
+    write_manifest(source, "c|train|Hi.|mouth", header="id split text lips")
+    clips, _ = read(source, lip_size=48)
+    assert clips["train"][0].lip_fps == 25 and clips["train"][0].pose is None
+    assert decode_mosaic(clips["train"][0].lips, 20).shape == (20, 48, 48)
+
+
+def test_a_clip_that_cannot_be_used_is_left_out_with_its_reason(source):
+    write_crops(source / "long", 22)
+    write_pose(source / "none.npz", 0)
+    (source / "torn.npz").write_bytes((source / "a.npz").read_bytes()[:500])
+    (source / "empty").mkdir()
+    write_manifest(
+        source,
+        "good|train|One.||||a.npz",
+        "silent|train| ||||a.npz",
+        "drift|train|Two.||||a.npz|long",
+        "zero|train|Three.||||none.npz",
+        "torn|train|Four.||||torn.npz",
+        "nomouth|train|Five.|||||empty",
+        "raw|train|Six.||||||a.mp4",
+    )
+    clips, report = read(source)
+    assert [clip.id for clip in clips["train"]] == ["good"]
+    reasons = {ids[0]: reason for reason, ids in report.left_out.items()}
+    assert reasons["silent"] == "empty text"
+    assert "0.80 s" in reasons["drift"] and "0.88 s" in reasons["drift"]
+    assert "none.npz" in reasons["zero"] and "0 frames" in reasons["zero"]
+    assert "torn.npz" in reasons["torn"]
+    assert "0 frames" in reasons["nomouth"]
+    assert "extract" in reasons["raw"]
+
+
+def test_strict_makes_such_a_clip_an_error(source):
+    write_manifest(source, "c1|train|One.||||a.npz", "c2|train| ||||a.npz")
+    with pytest.raises(SignBindError, match="manifest.tsv:3: clip c2: empty text"):
+        read(source, strict=True)
+
+
+def test_what_was_repaired_is_counted(source):
+    with np.load(source / "a.npz") as archive:
+        fields = dict(archive)
+    fields["keypoints"][3:5, 0] = np.nan
+    np.savez(source / "a.npz", **fields)
+    write_manifest(source, "c1|train|One.||||a.npz")
+    _, report = read(source)
+    assert report.repaired == {"keypoints not finite, now missing": 2}
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ("id split pose", "column 'text' is missing"),
+        ("id split text", "none of the columns pose, lips, video"),
+        ("id split text pose glosses", "'glosses' is unknown: did you mean 'gloss'"),
+        ("ID split text pose", "'ID' is unknown: did you mean 'id'"),
+        ("id split text pose pose", "'pose' stands there twice"),
+    ],
+)
+def test_a_wrong_header_is_named(source, header, said):
+    write_manifest(source, "c|train|Hi.|a.npz", header=header)
+    with pytest.raises(SignBindError, match=said):
+        folder.splits(source, BuildReport())
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("c|train|Hi.||||b.npz", "manifest.tsv:3: pose: found no file 'b.npz'"),
+        ("c|train|Hi.||||../b.npz", "leaves the corpus directory"),
+        ("c|train|Hi.||||/etc/hostname", "leaves the corpus directory"),
+        ("c|train|Hi.||||link.npz", "leaves the corpus directory"),
+        ("c|train|Hi.|||||linked_mouth", "leaves the corpus directory"),
+        ("c|train|Hi.||||mouth", "pose: found no file 'mouth'"),
+        ("c|train|Hi.", "none of pose, lips, video"),
+        ("first|train|Hi.||||a.npz", "'first' stands on line 2 too"),
+        ("|train|Hi.||||a.npz", "id: found nothing"),
+        ("c||Hi.||||a.npz", "split: found ''"),
+        ("c|train|Hi.||||a.npz|||||x", "found 12 fields, wanted 11"),
+    ],
+)
+def test_a_faulty_row_stops_the_build_before_anything_is_read(source, row, said):
+    write_pose(source.parent / "b.npz", 5)
+    (source / "link.npz").symlink_to(source.parent / "b.npz")
+    (source / "linked_mouth").mkdir()
+    (source / "linked_mouth" / "1.png").symlink_to(source.parent / "b.npz")
+    write_manifest(source, "first|train|One.||||a.npz", row)
+    with pytest.raises(SignBindError, match=said):
+        folder.splits(source, BuildReport())
+
+
+def test_several_faults_are_counted(source):
+    write_manifest(source, *(f"c{i}|train|Hi.||||no{i}.npz" for i in range(4)))
+    with pytest.raises(SignBindError, match="no0.npz.*and 3 more faults"):
+        folder.splits(source, BuildReport())
+
+
+def test_an_odd_but_honest_manifest_is_read(source):
+    text = f"\ufeff{HEADER}\r\nc|train|Za\u0308hne\u2028neu||||a.npz\r\n\r\n".replace(" ", "\t")
+    (source / "manifest.tsv").write_bytes(text.replace("|", "\t").encode())
+    clips, _ = read(source)
+    assert clips["train"][0].text == "Za\u0308hne\u2028neu"
+
+
+def test_a_directory_that_is_no_corpus_is_told(tmp_path):
+    with pytest.raises(SignBindError, match="found no manifest.tsv"):
+        folder.splits(tmp_path, BuildReport())
+    manifest = "id\tsplit\ttext\tpose\nc\ttrain\tgrün".encode("latin-1")
+    (tmp_path / "manifest.tsv").write_bytes(manifest)
+    with pytest.raises(SignBindError, match="not UTF-8"):
+        folder.splits(tmp_path, BuildReport())

@@ -1,0 +1,155 @@
+"""The loader: right clips in right rows, the same stream however it is read."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+
+from data_pipelines.build_report import BuildReport
+from data_pipelines.writer import write_dataset
+from signbind_jax.data.batch_plan import BatchPlan, choose_buckets, evaluation_plan
+from signbind_jax.data.clip import Clip
+from signbind_jax.data.dataset import open_dataset
+from signbind_jax.data.lips import encode_mosaic
+from signbind_jax.data.loader import clip_batches
+from signbind_jax.errors import SignBindError
+
+N = 23
+TARGETS = [[i + 1] * (i % 4) for i in range(N)]
+
+
+def make_clip(i):
+    """Clip 5 has no lips, clip 6 no pose."""
+    chance = np.random.default_rng(i)
+    n = 5 + 3 * i
+    clip = Clip(id=f"c{i}", text="x")
+    if i != 6:
+        pose = chance.normal(size=(n, 91, 3)).astype(np.float16)
+        clip = dataclasses.replace(clip, pose=pose, pose_fps=25.0 + i)
+    if i != 5:
+        lips = encode_mosaic(np.full((n - 1, 8, 12), 10 * i, np.uint8))
+        clip = dataclasses.replace(clip, lips=lips, n_lip_frames=n - 1, lip_fps=30.0)
+    return clip
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    out = tmp_path_factory.mktemp("data") / "d"
+    clips = lambda: map(make_clip, range(N))  # noqa: E731
+    write_dataset(out, {"train": clips}, BuildReport(), source={}, clips_per_shard=10,
+                  progress=False)  # fmt: skip
+    return open_dataset(out).split("train")
+
+
+@pytest.fixture(scope="module")
+def plan(dataset):
+    lengths = np.maximum(dataset.pose_lengths, dataset.lip_lengths)
+    return BatchPlan(lengths, choose_buckets(lengths, 3), 160, batch_multiple=2, seed=1)
+
+
+def read(dataset, plan, modality="pose+lips", n=None, **options):
+    batches = clip_batches(dataset, plan, modality, TARGETS, 4, **options)
+    return list(itertools.islice(batches, n))
+
+
+def assert_equal(a, b):
+    for field in dataclasses.fields(a):
+        x, y = getattr(a, field.name), getattr(b, field.name)
+        assert (x is None and y is None) or (x.dtype == y.dtype and np.array_equal(x, y))
+
+
+def test_each_row_holds_its_own_clip_padded_with_zeros(dataset, plan):
+    seen = []
+    for i, batch in enumerate(read(dataset, plan, n=plan.steps_per_epoch)):
+        step = plan.step(i)
+        assert batch.pose_btkc.shape == (step.batch_size, step.bucket_length, 91, 3)
+        assert batch.lips_bfhw.shape == (step.batch_size, step.bucket_length, 8, 12)
+        assert batch.pose_btkc.dtype == np.float16 and batch.lips_bfhw.dtype == np.uint8
+        for row, index in enumerate(batch.index_b):
+            assert index == step.ids[row] and batch.valid_b[row] == (index >= 0)
+            clip = make_clip(int(index)) if index >= 0 else Clip(id="", text="")
+            n, m = clip.n_pose_frames, clip.n_lip_frames
+            assert (batch.pose_length_b[row], batch.lip_length_b[row]) == (n, m)
+            assert (batch.pose_fps_b[row], batch.lip_fps_b[row]) == (clip.pose_fps, clip.lip_fps)
+            if n:
+                assert np.array_equal(batch.pose_btkc[row, :n], clip.pose)
+            if m:
+                assert np.abs(batch.lips_bfhw[row, :m].astype(int) - 10 * index).max() <= 1
+            assert not batch.pose_btkc[row, n:].any() and not batch.lips_bfhw[row, m:].any()
+            target = TARGETS[index] if index >= 0 else []
+            assert batch.target_length_b[row] == len(target)
+            assert batch.target_bn[row].tolist() == target + [0] * (4 - len(target))
+            seen.append(int(index))
+    assert sorted(i for i in seen if i >= 0) == list(range(N))
+
+
+def test_threads_and_the_cache_do_not_change_the_stream(dataset, plan):
+    n = 2 * plan.steps_per_epoch + 1
+    wanted = read(dataset, plan, n=n, threads=0, cache_bytes=0)
+    for options in ({"threads": 1}, {"threads": 3}, {"threads": 2, "cache_bytes": 0}):
+        for a, b in zip(wanted, read(dataset, plan, n=n, **options), strict=True):
+            assert_equal(a, b)
+
+
+def test_the_stream_goes_on_from_any_step_and_stops_where_told(dataset, plan):
+    start = plan.steps_per_epoch + 1
+    whole = read(dataset, plan, stop_step=start + 3)
+    assert len(whole) == start + 3
+    rest = read(dataset, plan, start_step=start, stop_step=start + 3)
+    assert len(rest) == 3
+    for a, b in zip(whole[start:], rest, strict=True):
+        assert_equal(a, b)
+    assert read(dataset, plan, start_step=5, stop_step=5) == []
+
+
+def test_processes_share_the_rows_of_each_batch(dataset, plan):
+    n = plan.steps_per_epoch
+    whole = read(dataset, plan, n=n)
+    halves = [read(dataset, plan, n=n, process_index=i, process_count=2) for i in range(2)]
+    for batch, *parts in zip(whole, *halves, strict=True):
+        for name in ("pose_btkc", "lips_bfhw", "target_bn", "index_b", "lip_fps_b"):
+            joined = np.concatenate([getattr(part, name) for part in parts])
+            assert np.array_equal(joined, getattr(batch, name))
+    with pytest.raises(SignBindError, match="3 processes.*batch_multiple"):
+        read(dataset, plan, n=1, process_count=3)
+
+
+def test_a_modality_not_asked_for_is_not_in_the_batch(dataset, plan):
+    pose, lips = (read(dataset, plan, modality, n=1)[0] for modality in ("pose", "lips"))
+    assert pose.lips_bfhw is None and not pose.lip_length_b.any() and not pose.lip_fps_b.any()
+    assert lips.pose_btkc is None and not lips.pose_length_b.any() and lips.lip_length_b.any()
+    assert read(dataset, plan, "mouth_landmarks", n=1)[0].pose_btkc is not None
+
+
+def test_evaluation_ends_after_every_clip(dataset):
+    plan = evaluation_plan(dataset.pose_lengths, (32, 80), 160)
+    batches = read(dataset, plan, "pose")
+    ids = np.concatenate([batch.index_b for batch in batches])
+    assert sorted(ids[ids >= 0]) == [i for i in range(N) if i != 6]
+
+
+def test_what_does_not_fit_names_the_clip(dataset, plan):
+    with pytest.raises(SignBindError, match="'c.*target tokens: found 3, wanted at most 2"):
+        list(clip_batches(dataset, plan, "pose", TARGETS, 2, stop_step=plan.steps_per_epoch))
+    short = BatchPlan(np.full(N, 4), (8,), 64)
+    with pytest.raises(SignBindError, match="'c.*pose frames: found .*, wanted at most 8"):
+        list(clip_batches(dataset, short, "pose", TARGETS, 4, stop_step=short.steps_per_epoch))
+
+
+def test_wrong_arguments_are_told_before_anything_is_read(dataset, plan):
+    with pytest.raises(SignBindError, match="'sound', wanted one of pose"):
+        clip_batches(dataset, plan, "sound", TARGETS, 4)
+    with pytest.raises(SignBindError, match="targets: found 2, wanted .* 23"):
+        clip_batches(dataset, plan, "pose", TARGETS[:2], 4)
+
+
+def test_crops_of_two_sizes_are_an_error_that_names_the_clip(tmp_path):
+    small = encode_mosaic(np.zeros((2, 4, 4), np.uint8))
+    clips = [make_clip(3), dataclasses.replace(make_clip(4), lips=small, n_lip_frames=2)]
+    write_dataset(tmp_path / "d", {"train": lambda: clips}, BuildReport(), source={},
+                  progress=False)  # fmt: skip
+    mixed = open_dataset(tmp_path / "d").split("train")
+    plan = evaluation_plan(mixed.lip_lengths, (16,), 32)
+    with pytest.raises(SignBindError, match="'c4'.*4x4 pixels, wanted 8x12"):
+        list(clip_batches(mixed, plan, "lips", [[], []], 1))

@@ -1,0 +1,117 @@
+import numpy as np
+import pytest
+
+from data_pipelines.poses import read_pose_file
+from signbind_jax import keypoints
+from signbind_jax.errors import SignBindError
+
+LEFT, RIGHT = 5, 6  # shoulders of COCO-WholeBody
+
+
+def frames(n_frames: int = 4) -> np.ndarray:
+    """COCO-WholeBody keypoints in pixels: shoulders at (500, 300) and (300, 300)."""
+    points = np.random.default_rng(0).uniform(200, 600, (n_frames, 133, 2))
+    points[:, LEFT], points[:, RIGHT] = (500, 300), (300, 300)
+    return points
+
+
+def saved(path, **fields):
+    np.savez(path, **{"keypoints": frames(), "scores": np.ones((4, 133)), "fps": 30.0, **fields})
+    return path
+
+
+def test_pixels_become_shoulder_widths(tmp_path):
+    pose = read_pose_file(saved(tmp_path / "a.npz"))
+    assert pose.points.shape == (4, 91, 3) and pose.points.dtype == np.float16
+    assert pose.fps == 30 and pose.n_repaired == 0 and pose.notes == ()
+    np.testing.assert_array_equal(pose.points[:, keypoints.LEFT_SHOULDER], [(0.5, 0, 1)] * 4)
+    np.testing.assert_array_equal(pose.points[:, keypoints.RIGHT_SHOULDER], [(-0.5, 0, 1)] * 4)
+
+
+def test_shares_of_the_frame_give_the_same_pose_as_pixels(tmp_path):
+    pixels = read_pose_file(saved(tmp_path / "a.npz")).points.astype(float)
+    shares = saved(tmp_path / "b.npz", keypoints=frames() / (1280, 720), width=1280, height=720)
+    np.testing.assert_allclose(read_pose_file(shares).points.astype(float), pixels, atol=2e-3)
+    unsized = read_pose_file(saved(tmp_path / "c.npz", keypoints=frames() / (1280, 720)))
+    assert "square frame" in unsized.notes[0]
+
+
+def test_a_pose_in_shoulder_widths_is_not_taken_for_shares_of_a_frame(tmp_path):
+    pixels = read_pose_file(saved(tmp_path / "a.npz")).points.astype(float)
+    again = saved(tmp_path / "b.npz", keypoints=(frames() - (400, 300)) / 200, width=9, height=1)
+    np.testing.assert_allclose(read_pose_file(again).points.astype(float), pixels, atol=2e-3)
+
+
+def test_numbers_that_are_not_finite_are_missing_and_counted(tmp_path):
+    points = frames()
+    points[0, 0] = np.nan  # nose
+    points[1, 10, 1] = np.inf  # right wrist
+    points[2, 20] = np.nan  # a toe: not in the layout
+    points[3, 9] = 1e9  # left wrist, where no arm reaches
+    pose = read_pose_file(saved(tmp_path / "a.npz", keypoints=points))
+    assert pose.n_repaired == 3
+    assert np.isfinite(pose.points).all()
+    for frame, name in ((0, "nose"), (1, "right_wrist"), (3, "left_wrist")):
+        assert not pose.points[frame, keypoints.NAMES.index(name)].any()
+
+
+def test_without_shoulders_the_hands_give_the_scale(tmp_path):
+    scores = np.ones((4, 133))
+    scores[:, [LEFT, RIGHT]] = 0
+    sized = {}
+    for factor in (1, 3):
+        path = saved(tmp_path / f"{factor}.npz", keypoints=frames() * factor, scores=scores)
+        pose = read_pose_file(path)
+        assert pose.notes == ("no shoulders: scaled by the hands",)
+        assert not pose.points[:, keypoints.LEFT_SHOULDER].any()
+        sized[factor] = pose.points.astype(float)
+    np.testing.assert_allclose(sized[1], sized[3], atol=5e-3)
+
+
+def test_a_third_column_that_is_no_confidence_is_refused(tmp_path):
+    xyz = np.concatenate([frames(), frames()[..., :1]], -1)
+    path = tmp_path / "a.npz"
+    np.savez(path, keypoints=xyz, fps=25)
+    with pytest.raises(SignBindError, match="third column"):
+        read_pose_file(path)
+
+
+def test_of_several_people_the_first_is_taken_and_it_is_told(tmp_path):
+    two = np.stack([frames(), frames() * 0 + 1], 1)
+    pose = read_pose_file(saved(tmp_path / "a.npz", keypoints=two, scores=np.ones((4, 2, 133))))
+    alone = read_pose_file(saved(tmp_path / "b.npz"))
+    assert pose.notes == ("several people: the first taken",)
+    np.testing.assert_array_equal(pose.points, alone.points)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"keypoints": np.zeros((0, 133, 2)), "scores": np.zeros((0, 133))}, "0 frames"),
+        ({"keypoints": np.zeros((4, 133, 2)), "scores": np.zeros((4, 133))}, "no frame shows"),
+        ({"keypoints": np.zeros((4, 99, 2))}, "99 points.*mediapipe_543"),
+        ({"scheme": "rtmpose"}, "'rtmpose'.*coco_wholebody_133"),
+        ({"scores": np.ones((3, 133))}, "scores: found.*\\(3, 133\\)"),
+        ({"fps": 0.0}, "fps: found 0.0"),
+        ({"fps": "fast"}, "fps: found"),
+        ({"keypoints": np.array([{"a": 1}], object)}, "cannot be read"),
+    ],
+)
+def test_faults_are_named(tmp_path, fields, said):
+    with pytest.raises(SignBindError, match=said) as error:
+        read_pose_file(saved(tmp_path / "a.npz", **fields))
+    assert "a.npz" in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.pose"])
+def test_bytes_that_are_no_pose_are_one_line(tmp_path, name):
+    (tmp_path / name).write_bytes(b"\x00\x00\x80?not a pose at all" * 20)
+    with pytest.raises(SignBindError, match="cannot be read") as error:
+        read_pose_file(tmp_path / name)
+    assert "\n" not in str(error.value)
+
+
+def test_a_field_that_is_missing_is_named(tmp_path):
+    np.savez(tmp_path / "a.npz", keypoints=frames())
+    with pytest.raises(SignBindError, match="field fps: missing"):
+        read_pose_file(tmp_path / "a.npz")
