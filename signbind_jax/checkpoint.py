@@ -82,7 +82,11 @@ class CheckpointDir:
             before it stay readable.
         """
         self.wait()
-        flat = _flatten(state)
+        # Orbax refuses arrays of one process among many, such as a step counter.
+        flat = {
+            path: np.asarray(x) if array_digest.is_local(x) else x
+            for path, x in _flatten(state).items()
+        }
         manifest = replace(manifest, arrays=_describe_and_digest(flat))
         text = manifest_to_text(manifest)
         path = self._step_dir(step)
@@ -148,9 +152,9 @@ class CheckpointDir:
     def restore(self, step: int, target: Any, *, verify: bool = True) -> Any:
         """The arrays of a step, in the structure and with the shardings of `target`.
 
-        `target` holds ShapeDtypeStructs or arrays; a leaf without a sharding goes to one device.
-        It may leave out whole top-level entries, such as the optimiser. Numbers come back as
-        numpy arrays.
+        `target` holds ShapeDtypeStructs or arrays; it may leave out whole top-level entries, such
+        as the optimiser. A leaf without a sharding goes to one device, or among many processes
+        to numpy; numbers and numpy arrays come back as numpy arrays.
 
         Raises:
           SignBindError: the step does not hold what `target` asks for.
@@ -327,6 +331,8 @@ def _restore_target(leaf: Any) -> Any:
     sharding = getattr(leaf, "sharding", None)
     if sharding is None or isinstance(getattr(sharding, "mesh", None), AbstractMesh):
         sharding = SingleDeviceSharding(jax.local_devices()[0])
+    if jax.process_count() > 1 and sharding.is_fully_addressable:
+        return None
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
 

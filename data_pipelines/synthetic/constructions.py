@@ -15,10 +15,10 @@ def role(d: Draw, name_first: bool) -> tuple[Draft, str]:
     English of the other reading.
     """
     name, other = d.name(), d.someone()
-    time, form, when = d.time(0.6)
+    time, form, when = d.time()
     verb = d.word("person-verb", form)
-    place = d.place() if d.chance(0.4) else None
-    again = (function_word("again"),) if d.chance(0.3) or not (time or place) else ()
+    place = d.place() if d.chance(0.65) else None
+    again = (function_word("again"),) if d.chance(0.4) or not (time or place) else ()
     tail = f"{' ' + place.text if place else ''}{' again' if again else ''}{when}."
     acting = make_draft([time, name, other, verb, place or (), again],
                     f"{name.text} {verb.form} {other.as_object}{tail}")  # fmt: skip
@@ -64,7 +64,7 @@ def twins(d: Draw) -> tuple[Draft, str]:
     """Two clauses that use one sign in its two meanings, and the English with them swapped."""
     pair = d.rng.choice(PAIRS)
     a, b = pair if d.chance(0.5) else pair[::-1]
-    build = _two_clauses(d, a.category)
+    build = _two_clauses(d, a.category, rich=d.chance(0.5))
     return build(a, b), build(b, a).text
 
 
@@ -107,7 +107,7 @@ def _place_clause(d: Draw, rich: bool) -> Clause:
 
 
 def _thing_clause(d: Draw, rich: bool) -> Clause:
-    ground, relation = d.thing(0.6 if rich else 0.0), d.word("relation")
+    ground, relation = d.thing(0.6 if rich else 0.3), d.word("relation")
 
     def build(entry: Entry) -> tuple[list[Word], str]:
         word = make_word(entry)
@@ -128,7 +128,7 @@ def _adjective_clause(d: Draw, rich: bool) -> Clause:
 
 
 def _verb_clause(d: Draw, rich: bool) -> Clause:
-    thing, subject = d.thing(0.6 if rich else 0.0), d.person()
+    thing, subject = d.thing(0.6 if rich else 0.3), d.person()
 
     def build(entry: Entry) -> tuple[list[Word], str]:
         word = make_word(entry, "second")

@@ -116,7 +116,7 @@ class Draw:
             number = "I" if entry.sense == "i" else "plural"
             return Phrase((make_word(entry),), entry.text, entry.second, number)
         noun = self.word("person")
-        if not pronouns or self.chance(0.85):
+        if self.chance(0.7):
             return Phrase((noun,), f"the {noun.form}", f"the {noun.form}")
         adjective = self.word("person-adjective")
         text = f"the {adjective.form} {noun.form}"
@@ -128,8 +128,12 @@ class Draw:
             return self.name()
         return self.someone()
 
-    def thing(self, adjective: float = 0.55, number: bool = False) -> Phrase:
-        """ "the red book" (signed BOOK RED), or "three red books" (BOOK RED THREE)."""
+    def thing(self, adjective: float = 0.55, number: float = 0.15) -> Phrase:
+        """ "the red book" (signed BOOK RED), or "three red books" (BOOK RED THREE).
+
+        `adjective` and `number` are the chances that it has one.
+        """
+        number = self.chance(number)
         noun = self.word("thing", "second" if number else "text")
         words, text = [noun], noun.form
         if self.chance(adjective):
@@ -162,7 +166,7 @@ class Draw:
         noun = self.word("place")
         return Phrase((noun,), f"at the {noun.form}", f"the {noun.form}")
 
-    def time(self, p: float = 0.6) -> tuple[tuple[Word, ...], str, str]:
+    def time(self, p: float = 0.7) -> tuple[tuple[Word, ...], str, str]:
         """With probability p a time sign: (its words, verb form it asks for, its English).
 
         Without one a story is told in the past.
@@ -172,3 +176,11 @@ class Draw:
         future = self.chance(0.5)
         word = self.word("future-time" if future else "past-time")
         return (word,), "future" if future else "second", f" {word.form}"
+
+    def scene(self, p: float = 0.7) -> tuple[tuple[Word, ...], str, str]:
+        """Like `time`, with a place sign after the time sign half of the time."""
+        words, form, when = self.time(p)
+        if not self.chance(0.6):
+            return words, form, when
+        place = self.place()
+        return (*words, *place.words), form, f" {place.text}{when}"

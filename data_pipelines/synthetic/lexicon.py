@@ -194,7 +194,7 @@ _FUNCTION_WORDS = {
     "wh-adverb": "where when why",
     "modal": "can must",
     "particle": "not question what who how-many and but because please this have want own "
-    "together again there",
+    "again",
 }
 
 _CONTENT_WORDS = {

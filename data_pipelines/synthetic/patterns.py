@@ -47,24 +47,24 @@ def _third(lemma: str, subject: Phrase) -> str:
 
 def thing_verb(d: Draw) -> Draft:
     """BOOK TEACHER BUY: The teacher bought the book."""
-    time, form, when = d.time()
+    scene, form, tail = d.scene()
     thing, subject, verb = d.thing(), d.person(), d.word("thing-verb", form)
-    return make_draft([time, thing, subject, verb], f"{subject.text} {verb.form} {thing.text}{when}.")
+    return make_draft([scene, thing, subject, verb], f"{subject.text} {verb.form} {thing.text}{tail}.")
 
 
 def counted(d: Draw) -> Draft:
     """BOOK RED THREE TEACHER BUY: The teacher bought three red books."""
-    time, form, when = d.time(0.5)
-    thing, subject = d.thing(number=True), d.person()
+    scene, form, tail = d.scene()
+    thing, subject = d.thing(number=1.0), d.person()
     verb = d.word("thing-verb", form)
-    return make_draft([time, thing, subject, verb], f"{subject.text} {verb.form} {thing.text}{when}.")
+    return make_draft([scene, thing, subject, verb], f"{subject.text} {verb.form} {thing.text}{tail}.")
 
 
 def person_verb(d: Draw) -> Draft:
     """YESTERDAY TEACHER HELP FRIEND SCHOOL: The teacher helped the friend at the school ..."""
     time, form, when = d.time()
     subject, verb, other = d.someone(), d.word("person-verb", form), d.someone(pronouns=False)
-    place = d.place() if d.chance(0.4) else None
+    place = d.place() if d.chance(0.7) else None
     where = f" {place.text}" if place else ""
     return make_draft([time, subject, verb, other, place or ()],
                   f"{subject.text} {verb.form} {other.as_object}{where}{when}.")  # fmt: skip
@@ -74,7 +74,7 @@ def at_place(d: Draw) -> Draft:
     """SCHOOL FRIEND SLEEP: The friend slept at the school."""
     time, form, when = d.time()
     place, subject, verb = d.place(), d.person(), d.word("intransitive", form)
-    again = (function_word("again"),) if d.chance(0.25) else ()
+    again = (function_word("again"),) if d.chance(0.4) else ()
     text = f"{subject.text} {verb.form} {place.text}{' again' if again else ''}{when}."
     return make_draft([time, place, subject, verb, again], text)
 
@@ -95,18 +95,18 @@ def person_is(d: Draw) -> Draft:
 
 def negation(d: Draw) -> Draft:
     """BOOK FRIEND BUY NOT: The friend did not buy the book."""
-    time, form, when = d.time()
+    scene, form, tail = d.scene()
     thing, subject, verb = d.thing(), d.person(), d.word("thing-verb")
-    text = f"{subject.text} {_do(form)} not {verb.form} {thing.text}{when}."
-    return make_draft([time, thing, subject, verb, function_word("not")], text, "negation")
+    text = f"{subject.text} {_do(form)} not {verb.form} {thing.text}{tail}."
+    return make_draft([scene, thing, subject, verb, function_word("not")], text, "negation")
 
 
 def yes_no(d: Draw) -> Draft:
     """BOOK FRIEND BUY QUESTION: Did the friend buy the book?"""
-    time, form, when = d.time()
+    scene, form, tail = d.scene()
     thing, subject, verb = d.thing(), d.person(), d.word("thing-verb")
-    text = f"{_do(form)} {subject.text} {verb.form} {thing.text}{when}?"
-    return make_draft([time, thing, subject, verb, function_word("question")], text, "yes-no")
+    text = f"{_do(form)} {subject.text} {verb.form} {thing.text}{tail}?"
+    return make_draft([scene, thing, subject, verb, function_word("question")], text, "yes-no")
 
 
 def what(d: Draw) -> Draft:
@@ -119,10 +119,10 @@ def what(d: Draw) -> Draft:
 
 def who(d: Draw) -> Draft:
     """MY BOOK FIND WHO: Who found my book?"""
-    time, form, when = d.time(0.5)
+    scene, form, tail = d.scene()
     thing, verb = d.owned(), d.word("thing-verb", form)
-    return make_draft([time, thing, verb, function_word("who")],
-                  f"who {verb.form} {thing.text}{when}?", "wh")  # fmt: skip
+    return make_draft([scene, thing, verb, function_word("who")],
+                  f"who {verb.form} {thing.text}{tail}?", "wh")  # fmt: skip
 
 
 def where_when_why(d: Draw) -> Draft:
@@ -135,16 +135,16 @@ def where_when_why(d: Draw) -> Draft:
 
 def how_many(d: Draw) -> Draft:
     """BOOK FRIEND BUY HOW-MANY: How many books did the friend buy?"""
-    time, form, when = d.time(0.5)
+    scene, form, tail = d.scene()
     thing, subject, verb = d.word("thing", "second"), d.person(), d.word("thing-verb")
-    text = f"how many {thing.form} {_do(form)} {subject.text} {verb.form}{when}?"
-    return make_draft([time, thing, subject, verb, function_word("how-many")], text, "wh")
+    text = f"how many {thing.form} {_do(form)} {subject.text} {verb.form}{tail}?"
+    return make_draft([scene, thing, subject, verb, function_word("how-many")], text, "wh")
 
 
 def located(d: Draw) -> Draft:
     """MY TABLE CUP ON: The cup is on my table."""
     ground = d.owned() if d.names_left or d.chance(0.5) else d.thing(0.6)
-    figure, relation = d.thing(0.2), d.word("relation")
+    figure, relation = d.thing(0.4, number=0.0), d.word("relation")
     return make_draft([ground, figure, relation], f"{figure.text} is {relation.form} {ground.text}.")
 
 
@@ -182,13 +182,13 @@ def modal(d: Draw) -> Draft:
 
 def giving(d: Draw) -> Draft:
     """BOOK FRIEND TEACHER GIVE: The friend gave the book to the teacher."""
-    time, form, when = d.time(0.5)
+    scene, form, tail = d.scene()
     thing, subject = d.thing(), d.person()
     named = bool(subject.words[0].name)
     receiver = d.someone(pronouns=False) if named else d.person()
     verb = d.word("giving", form)
-    text = f"{subject.text} {verb.form} {thing.text} to {receiver.as_object}{when}."
-    return make_draft([time, thing, subject, receiver, verb], text)
+    text = f"{subject.text} {verb.form} {thing.text} to {receiver.as_object}{tail}."
+    return make_draft([scene, thing, subject, receiver, verb], text)
 
 
 def travel(d: Draw) -> Draft:
@@ -217,7 +217,7 @@ def because(d: Draw) -> Draft:
 
 # Patterns and how often each is drawn.
 PATTERNS = {
-    thing_verb: 3, counted: 2, person_verb: 2, at_place: 3, thing_is: 2, person_is: 2,
+    thing_verb: 3, counted: 3, person_verb: 3, at_place: 3, thing_is: 2, person_is: 2,
     negation: 2, yes_no: 2, what: 1, who: 1, where_when_why: 2, how_many: 1, located: 2,
-    imperative: 2, possession: 1, wish: 1, modal: 1, giving: 2, travel: 2, because: 2,
+    imperative: 2, possession: 1, wish: 1, modal: 2, giving: 4, travel: 4, because: 3,
 }  # fmt: skip

@@ -13,11 +13,11 @@ MOUTHED_SHARE = 0.25
 TWIN_DISTANCE = 1.0
 NAME_GAP = (1.4, 1.75)
 _SIGN_SECONDS = (0.36, 0.50)
-_LETTER_RATES = (4.0, 8.0)
+_LETTER_RATES = (4.35, 7.4)
 # A name's place in the hand timeline begins a little before and ends a little after it.
 _RAISE, _LOWER = 0.15, 0.10
 _MOUTH_GAP = 0.06
-_LEAD_IN, _LEAD_OUT = 0.28, 0.30
+_LEAD_IN, _LEAD_OUT = 0.35, 0.35
 
 
 @dataclass
@@ -100,7 +100,7 @@ def schedule(sentence: Sentence, signer: Signer, rng: np.random.Generator) -> Ti
                 line.spellings.append(spelling)
                 now = spelling.slot[1]
             continue
-        seconds = float(np.clip(0.425 / signer.speed * rng.uniform(0.94, 1.06), *_SIGN_SECONDS))
+        seconds = float(np.clip(0.435 / signer.speed * rng.uniform(0.94, 1.06), *_SIGN_SECONDS))
         centre = now + seconds / 2
         mouthing = None
         if _is_mouthed(sentence, place, rng):

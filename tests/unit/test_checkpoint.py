@@ -104,9 +104,10 @@ def test_a_state_comes_back_bit_for_bit_with_its_manifest(two_steps):
 
 def test_another_mesh_and_another_number_of_devices_restore_the_same_values(tmp_path):
     flags = "--xla_force_host_platform_device_count=8"
+    command = [sys.executable, eight_device_program.__file__, "checkpoint", tmp_path]
     result = subprocess.run(
-        [sys.executable, eight_device_program.__file__, "checkpoint", tmp_path], capture_output=True, text=True,
-        timeout=180, env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+        command, capture_output=True, text=True, timeout=180,
+        env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     facts = json.loads(result.stdout.splitlines()[-1])

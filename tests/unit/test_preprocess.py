@@ -4,7 +4,6 @@ import dataclasses
 import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -116,7 +115,7 @@ def test_a_change_of_speed_keeps_the_whole_clip():
     config = dataclasses.replace(OFF, speed=0.15)
     pose = some_pose()
     lengths = set()
-    for seed in range(10):
+    for seed in range(30):
         x, mask = pose_of(pose, key=jax.random.key(seed), config=config)
         n = mask[1].sum()
         lengths.add(int(n))
@@ -207,10 +206,3 @@ def test_a_lip_shift_moves_the_crop_without_wrapping_round():
         assert len(set(places)) == 1  # the whole clip moves as one
         seen.add(tuple(map(int, places[0])))
     assert {y for y, _ in seen} == {3, 4, 5, 6, 7} and {x for _, x in seen} == {6, 7, 8, 9, 10}
-
-
-def test_gradients_pass_to_nothing_and_shapes_are_static():
-    shapes = jax.eval_shape(
-        lambda x, n, i: prepare_pose(x, n, i, KEY, STRONG), some_pose(), LENGTHS, INDEX
-    )
-    assert shapes[0].shape == (5, T, 91, 3) and shapes[1].dtype == jnp.bool_

@@ -1,0 +1,40 @@
+"""Shared by all tests: where the recordings are, and a small synthetic dataset."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+RECORDED = ROOT.parent / "shared" / "data" / "recorded"
+
+
+@pytest.fixture(scope="session")
+def recorded() -> Path:
+    """The folder of real recordings; skips where it is absent."""
+    if not RECORDED.is_dir():
+        pytest.skip(f"real recordings not found at {RECORDED}")
+    return RECORDED
+
+
+@pytest.fixture(scope="session")
+def synthetic(tmp_path_factory) -> Path:
+    """A synthetic dataset of 48 training clips, 8 a split else."""
+    out = tmp_path_factory.mktemp("corpus") / "data"
+    signbind("data", "build", "synthetic", f"--out={out}", "--seed=0", "--train=48",
+             "--validation=8", "--test=8", "--time_split=8")  # fmt: skip
+    return out
+
+
+def signbind(*arguments, check: bool = True, env: dict | None = None, timeout: int = 600):
+    """Runs the real command in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "signbind_jax.cli", *map(str, arguments)],
+        cwd=ROOT, env={**os.environ, "JAX_PLATFORMS": "cpu", **(env or {})}, text=True,
+        capture_output=True, timeout=timeout,
+    )  # fmt: skip
+    if check:
+        assert done.returncode == 0, f"{arguments}\n{done.stdout}\n{done.stderr}"
+    return done

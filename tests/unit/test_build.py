@@ -1,0 +1,51 @@
+"""`signbind data build`, from the command line to a dataset that opens."""
+
+from pathlib import Path
+
+import pytest
+
+from signbind_jax.cli import main
+from signbind_jax.data.dataset import open_dataset
+
+RECORDED = Path(__file__).parents[2] / ".." / "shared" / "data" / "recorded"
+
+
+def test_the_synthetic_corpus_in_the_sizes_asked_for(tmp_path):
+    sizes = ["--train=5", "--validation=2", "--test=3", "--time_split=2", "--workers=1"]
+    assert main(["data", "build", "synthetic", f"--out={tmp_path / 'd'}", "--seed=3", *sizes]) == 0
+    info = open_dataset(tmp_path / "d")
+    assert info.splits == {"train": 5, "validation": 2, "test": 3, "role": 2, "lonely_twin": 2,
+                           "adjacent_names": 2}  # fmt: skip
+    source = info.description["source"]
+    assert source["synthetic"] is True and source["seed"] == 3 and source["train"] == 5
+    train = info.split("train")
+    assert train.lip_size == (32, 32)
+    assert train.targets[0]["gloss"] and (train.pose_lengths > 0).all()
+
+
+def test_recorded_sentences_become_a_dataset_and_the_report_stays_with_it(tmp_path, capsys):
+    source = RECORDED / "dgs"
+    if not source.is_dir():
+        pytest.skip("no recorded data beside the project (shared/data/recorded)")
+    assert main(["data", "build", "folder", f"--source={source}", f"--out={tmp_path / 'd'}"]) == 0
+    info = open_dataset(tmp_path / "d")
+    assert sum(info.splits.values()) == 15
+    assert "left out: empty text: 1" in capsys.readouterr().out
+    assert len(info.description["report"]["left_out"]["empty text"]) == 1
+    clip = next(iter(info.split(next(iter(info.splits)))))
+    assert clip.text and clip.pose.shape[1:] == (91, 3) and not clip.lips
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["how2sgin", "--source=x"], "wanted one of: folder, synthetic"),
+        (["folder"], "--source: missing"),
+        (["folder", "--source=nowhere"], "nowhere"),
+    ],
+)
+def test_bad_usage_is_one_line_and_leaves_nothing(tmp_path, capsys, options, message):
+    assert main(["data", "build", *options, f"--out={tmp_path / 'd'}"]) == 1
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
