@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import eight_device_program
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,6 +22,7 @@ from signbind_jax.checkpoint import (
 )
 from signbind_jax.errors import SignBindError
 from signbind_jax.sharding import make_mesh
+from tests.unit import eight_device_program
 
 GLOSS = "a" * 64
 MANIFEST = Manifest(

@@ -1,0 +1,93 @@
+"""Two processes, two devices each, save and restore one sharded state together."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from signbind_jax.checkpoint import CheckpointDir
+
+PROGRAM = """
+import sys
+import jax, jax.numpy as jnp, numpy as np
+from signbind_jax import sharding
+from signbind_jax.checkpoint import CheckpointDir, Manifest
+
+what, directory, process, port = sys.argv[1:]
+jax.distributed.initialize(f"127.0.0.1:{port}", num_processes=2, process_id=int(process))
+mesh = sharding.make_mesh(fsdp=2, tensor=2)
+where = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("tensor", "fsdp"))
+make = jax.jit(lambda key: jax.random.normal(key, (256, 64)), out_shardings=where)
+
+def state(step):
+    return {"x": make(jax.random.key(step)), "count": jnp.int32(step), "step": step}
+
+with CheckpointDir(directory) as checkpoints:
+    if what == "save":
+        for step in (1, 2):
+            checkpoints.save(step, state(step), Manifest("signing", "c"))
+    else:
+        step, tree, _ = checkpoints.restore_latest(state(0))
+        same = jax.jit(lambda a, b: jnp.array_equal(a, b))(tree["x"], state(step)["x"])
+        print("restored", step, bool(same), int(tree["count"]), int(tree["step"]))
+rows = sharding.put_batch({"rows_b": np.full((2,), int(process))}, mesh)["rows_b"]
+print("rows", rows.shape, int(jax.jit(jnp.sum)(rows)))
+"""
+
+
+def run_two(what: str, directory: Path) -> list[str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    flags = "--xla_force_host_platform_device_count=2"
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, what, directory, str(i), port],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+        )
+        for i in range(2)
+    ]  # fmt: skip
+    try:
+        outputs = [process.communicate(timeout=120) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    for process, (_, err) in zip(processes, outputs, strict=True):
+        assert process.returncode == 0, err
+    return [out for out, _ in outputs]
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("checkpoints")
+    outputs = run_two("save", directory)
+    # Two rows from each process make four: the global batch.
+    assert all("rows (4,) 2" in out for out in outputs), outputs
+    return directory
+
+
+def test_one_process_reads_what_two_wrote(saved):
+    target = {"x": jax.ShapeDtypeStruct((256, 64), jnp.float32), "count": jnp.int32(0), "step": 0}
+    step, tree, _ = CheckpointDir(str(saved)).restore_latest(target)
+    wanted = jax.random.normal(jax.random.key(2), (256, 64))
+    assert (step, int(tree["count"]), int(tree["step"])) == (2, 2, 2)
+    np.testing.assert_array_equal(np.asarray(tree["x"]), np.asarray(wanted))
+
+
+def test_both_processes_fall_back_to_the_same_step(saved, tmp_path):
+    damaged = shutil.copytree(saved, tmp_path / "damaged")
+    state = damaged / "step_00000002" / "state"
+    largest = max((p for p in state.rglob("d/*") if p.is_file()), key=lambda p: p.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    largest.write_bytes(content)
+    for out in run_two("restore", damaged):
+        assert "restored 1 True 1 1" in out
