@@ -20,6 +20,7 @@ setup(
         "absl-py>=2.1",
         "array-record>=0.8.1",
         "av>=14",
+        "etils[epath]>=1.10",
         "flax>=0.12.8",
         "grain>=0.2.18",
         "jax>=0.10.2",

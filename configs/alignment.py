@@ -12,4 +12,4 @@ def get_config(arg=None):
         data={"frames_per_batch": 2048, "n_buckets": 5},
         optim={"learning_rate": 1.5e-3, "warmup_steps": 50},
     )
-    return common.shrink(config) if arg.size == "tiny" else config
+    return common.sized(config, arg.size)

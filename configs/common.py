@@ -41,6 +41,46 @@ def run(stage: str, **values) -> ConfigDict:
     return config
 
 
+def sized(config: ConfigDict, size: str) -> ConfigDict:
+    """A run at a size: `small` as the config says, `few`, `tiny`.
+
+    Raises:
+      SignBindError: another size.
+    """
+    sizes = {"small": lambda same: same, "few": memorise, "tiny": shrink}
+    if size not in sizes:
+        raise SignBindError(unknown_name("--config argument size", size, sizes))
+    return sizes[size](config)
+
+
+def memorise(config: ConfigDict) -> ConfigDict:
+    """The same run for a handful of clips, which it learns by heart: small, without dropout,
+    hardly augmented, one batch shape, scored on its own training clips."""
+    expert = {"d_model": 64, "n_layers": 2, "d_mlp": 128, "d_part": 32, "dropout": 0.0}
+    lightly = {"speed": 0.05, "time_masks": 0, "rotation": 3.0, "scale": 0.05, "shear": 0.05,
+               "translation": 0.05, "hand_drop": 0.0, "lip_shift": 1}  # fmt: skip
+    trusting = {"drop": 0.0, "substitute": 0.0, "drop_stream": (0.0, 0.0, 0.0)}
+    behind = {"d_model": 64, "n_layers": 2, "d_mlp": 128, "dropout": 0.0}
+    decoder = {**behind, "n_heads": 4, "n_kv_heads": 4, "head_size": 16}
+    # stage -> (steps, model, augment)
+    stages = {
+        "signing": (100, expert, lightly),
+        "fingerspelling": (400, expert, lightly),
+        "lipreading": (200, {**expert, "subsample": 1}, lightly),
+        "language_model": (80, decoder, {}),
+        "fusion": (120, behind, trusting),
+        "alignment": (60, {"dropout": 0.0}, trusting),
+        "translation": (60, {"dropout": 0.0}, trusting),
+    }
+    config.steps, model, augment = stages[config.stage]
+    for section, values in ((config.model, model), (config.augment, augment)):
+        with section.unlocked():
+            section.update(values)
+    config.optim.update({"learning_rate": 3e-3, "warmup_steps": 20})
+    config.data.update({"validation": "train", "frames_per_batch": 2304, "n_buckets": 1})
+    return config
+
+
 def shrink(config: ConfigDict) -> ConfigDict:
     """The same run at a size for tests: two heads of 16, one or two layers, few steps."""
     small = {"d_model": 32, "n_layers": 2, "n_heads": 2, "d_mlp": 64, "n_kv_heads": 2,

@@ -1,6 +1,6 @@
 """Stage 1, fingerspelling: CTC over the 31 symbols of ChicagoFSWild.
 
-Argument: `size=tiny` for tests and a handful of clips.
+Argument: `size=few` for a handful of clips, `size=tiny` for tests.
 """
 
 from configs import common
@@ -18,4 +18,4 @@ def get_config(arg=None):
         data={"frames_per_batch": 4096},
         optim={"learning_rate": 2e-3, "warmup_steps": 150},
     )  # fmt: skip
-    return common.shrink(config) if arg.size == "tiny" else config
+    return common.sized(config, arg.size)

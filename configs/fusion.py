@@ -1,6 +1,6 @@
 """Stage 2, fusion: CTC on the fused tokens over frozen experts' streams.
 
-Arguments: `time=False` blinds fusion to time (the ablation `all_without_time`); `size=tiny`.
+Arguments: `time=False` blinds fusion to time (the ablation `all_without_time`); `size=few`, `size=tiny`.
 """
 
 from configs import common
@@ -16,4 +16,4 @@ def get_config(arg=None):
         data={"frames_per_batch": 2048, "n_buckets": 5},
         optim={"learning_rate": 2e-3, "warmup_steps": 100},
     )  # fmt: skip
-    return common.shrink(config) if arg.size == "tiny" else config
+    return common.sized(config, arg.size)

@@ -15,4 +15,4 @@ def get_config(arg=None):
         data={"frames_per_batch": 2560, "n_buckets": 4},
         optim={"learning_rate": 2e-3, "warmup_steps": 100},
     )  # fmt: skip
-    return common.shrink(config) if arg.size == "tiny" else config
+    return common.sized(config, arg.size)

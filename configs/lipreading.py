@@ -1,6 +1,6 @@
 """Stage 1, lipreading: CTC over phonemes, from mouth crops or from mouth landmarks.
 
-Arguments: `frontend=mouth_landmarks` where a corpus has no crops; `size=tiny`.
+Arguments: `frontend=mouth_landmarks` where a corpus has no crops; `size=few`, `size=tiny`.
 """
 
 from configs import common
@@ -16,4 +16,4 @@ def get_config(arg=None):
         data={"frames_per_batch": 4096},
         optim={"learning_rate": 2e-3, "warmup_steps": 150},
     )  # fmt: skip
-    return common.shrink(config) if arg.size == "tiny" else config
+    return common.sized(config, arg.size)

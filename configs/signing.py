@@ -1,6 +1,6 @@
 """Stage 1, continuous signing: CTC over glosses or pseudo-glosses.
 
-Argument: `size=tiny` for tests and a handful of clips.
+Argument: `size=few` for a handful of clips, `size=tiny` for tests.
 """
 
 from configs import common
@@ -16,4 +16,4 @@ def get_config(arg=None):
         data={"frames_per_batch": 4096},
         optim={"learning_rate": 2e-3, "warmup_steps": 150},
     )
-    return common.shrink(config) if arg.size == "tiny" else config
+    return common.sized(config, arg.size)

@@ -58,7 +58,20 @@ def _folder(arguments: argparse.Namespace, report: BuildReport) -> Corpus:
     return Corpus(readers, source, {})
 
 
-CORPORA = {"folder": _folder, "synthetic": _synthetic}
+def _joined_letters(arguments: argparse.Namespace, report: BuildReport) -> Corpus:
+    from data_pipelines.joined_letters import splits
+
+    if arguments.source is None:
+        raise SignBindError("--source: missing; wanted a folder corpus with one clip a letter")
+    names = ("seed", "train", "test")
+    given = {n: getattr(arguments, n) for n in names if getattr(arguments, n) is not None}
+    readers = splits(arguments.source, report, **given)
+    source = {"corpus": "joined_letters", "synthetic": True, **given,
+              "directory": str(arguments.source.absolute())}  # fmt: skip
+    return Corpus(readers, source, {})
+
+
+CORPORA = {"folder": _folder, "joined_letters": _joined_letters, "synthetic": _synthetic}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,7 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="a broken clip ends the build instead of being left out")  # fmt: skip
     parser.add_argument("--lip_size", type=_positive, default=32, metavar="PIXELS",
                         help="side of the mouth crops (default 32)")  # fmt: skip
-    own = parser.add_argument_group("synthetic corpus")
+    own = parser.add_argument_group("synthetic corpus; seed, train, test: also joined_letters")
     own.add_argument("--seed", type=int, metavar="N", help="another corpus of the same kind")
     for split in ("train", "validation", "test"):
         own.add_argument(f"--{split}", type=_positive, metavar="CLIPS", help=f"clips in {split}")

@@ -34,7 +34,7 @@ SCORES = ("bleu4", "bleu_signature", "chrf", "name_recall", "name_recall_read",
           "homonym_accuracy")  # fmt: skip
 
 
-def build_corpus(directory: Path, sizes: dict[str, int], seed: int) -> None:
+def build_corpus(directory: Path, sizes: dict[str, int]) -> None:
     """Builds the synthetic corpus unless it is there already."""
     if (directory / "dataset.json").exists():
         return
@@ -43,7 +43,7 @@ def build_corpus(directory: Path, sizes: dict[str, int], seed: int) -> None:
     options = [f"--{name}={n}" for name, n in sizes.items()]
     parser = argparse.ArgumentParser()
     build.add_arguments(parser)
-    build.run(parser.parse_args(["synthetic", f"--out={directory}", f"--seed={seed}", *options]))
+    build.run(parser.parse_args(["synthetic", f"--out={directory}", *options]))
 
 
 def train_stages(workdir: Path, data: Path, seed: int, overrides: dict[str, str],
@@ -119,7 +119,7 @@ def quickstart(workdir: Path, seed: int = 0, sizes: dict[str, int] | None = None
     began = time.monotonic()
     workdir.mkdir(parents=True, exist_ok=True)
     data = workdir / "data"
-    build_corpus(data, sizes or {}, seed)
+    build_corpus(data, sizes or {})
     seconds_data = time.monotonic() - began
     done = train_stages(workdir, data, seed, overrides or {})
     stages, translation, sentences = score(workdir, data)
@@ -168,9 +168,8 @@ def print_table(results: dict) -> None:
     print("\n" + f"{'streams':24s}" + "".join(f"{c:>17s}" for c in columns))
     for variant in (*VARIANTS, "oracle_text"):
         row = results["translation"][variant]
-        cells = (row.get(c) for c in columns)
-        print(f"{variant:24s}"
-              + "".join(f"{c:17.1f}" if c is not None else f"{'-':>17s}" for c in cells))  # fmt: skip
+        cells = ("-" if row.get(c) is None else f"{row[c]:.1f}" for c in columns)
+        print(f"{variant:24s}" + "".join(f"{cell:>17s}" for cell in cells))
     print(f"BLEU signature: {results['translation']['all']['bleu_signature']}")
     print(f"{results['seconds_total']:.0f} s in all, at most {results['peak_rss_gb']:.1f} GB "
           "resident\n")  # fmt: skip
@@ -179,11 +178,12 @@ def print_table(results: dict) -> None:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `signbind quickstart`."""
     parser.add_argument("--workdir", type=Path, default=Path("runs/quickstart"), metavar="DIR",
-                        help="default: runs/quickstart; a finished stage is not trained again")  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0)
+                        help="default: runs/quickstart; finished stages stay")  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0,
+                        help="of training; the corpus stays the same (default: 0)")  # fmt: skip
     for name in ("train", "validation", "test", "time_split"):
-        parser.add_argument(f"--{name}", type=int, metavar="N",
-                            help=f"clips in the {name} split(s) of the synthetic corpus")  # fmt: skip
+        parser.add_argument(f"--{name}", type=int, metavar="CLIPS",
+                            help=f"synthetic clips in {name}")  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -104,9 +104,9 @@ class _Run:
         """Parameters that train, and those that stay."""
         return nnx.split_state(params, lambda path, _: self.stage.trains(path), ...)
 
-    def train_step(self, state: dict, frozen: nnx.State, batch):
-        """One update: (new state, {"loss", "weight", ...}); gradients weighted by tokens."""
-        key = jax.random.fold_in(jax.random.key(self.config.seed), state["step"])
+    def gradients(self, params: nnx.State, frozen: nnx.State, step, batch):
+        """Mean gradients (weighted by tokens) and {"loss", "weight", ...} of a batch."""
+        key = jax.random.fold_in(jax.random.key(self.config.seed), step)
 
         def loss_sum(params, batch):
             model = nnx.merge(self.graphdef, params, frozen)
@@ -116,20 +116,26 @@ class _Run:
         value_and_grad = jax.value_and_grad(loss_sum, has_aux=True)
         n = self.config.optim.accumulate
         if n == 1:
-            (loss, metrics), grads = value_and_grad(state["params"], batch)
+            (loss, metrics), grads = value_and_grad(params, batch)
         else:
-            loss, metrics, grads = _accumulated(value_and_grad, state["params"], batch, n)
+            loss, metrics, grads = _accumulated(value_and_grad, params, batch, n)
         weight = jnp.maximum(metrics["weight"], 1.0)
         grads = jax.tree.map(lambda g: g / weight, grads)
+        metrics = {name: value / weight for name, value in metrics.items() if name != "weight"}
+        return grads, metrics | {"loss": loss / weight, "weight": weight}
+
+    def update(self, state: dict, grads: nnx.State) -> dict:
+        """The state after one optimiser step."""
         updates, opt_state = self.tx.update(grads, state["opt_state"], state["params"])
         params = jax.tree.map(lambda p, u: p + u, state["params"], updates)
-        metrics = {name: value / weight for name, value in metrics.items() if name != "weight"}
-        metrics |= {"loss": loss / weight, "weight": weight}
-        new_state = {"params": params, "opt_state": opt_state, "step": state["step"] + 1}
-        return new_state, metrics
+        return {"params": params, "opt_state": opt_state, "step": state["step"] + 1}
 
-    def compile_buckets(self, state, frozen, first_step: int) -> None:
-        """Compiles the step for every batch shape, two at a time."""
+    def compile(self, state, frozen, first_step: int) -> None:
+        """Compiles the gradients of every batch shape, two at a time, and the update once.
+
+        The update is a program of its own because it does not depend on the batch's shape:
+        inside the gradients' program it would be compiled again for every bucket.
+        """
         wanted, examples = set(self.stage.plan.shapes), {}
         for i in range(first_step, first_step + self.stage.plan.steps_per_epoch):
             step = self.stage.plan.step(i)
@@ -138,14 +144,24 @@ class _Run:
                 examples[shape] = self.stage.batch(i)
             if len(examples) == len(wanted):
                 break
-        jitted = jax.jit(self.train_step, donate_argnums=0)
+        shardings = jax.tree.map(lambda x: x.sharding, state["params"])
+        gradients = jax.jit(self.gradients, out_shardings=(shardings, None))
+        update = jax.jit(self.update, donate_argnums=(0, 1))
 
         def compile_one(shape):
+            if shape is None:
+                return shape, update.lower(state, state["params"]).compile()
             batch = sharding.put_batch(examples[shape], self.mesh)
-            return shape, jitted.lower(state, frozen, batch).compile()
+            lowered = gradients.lower(state["params"], frozen, state["step"], batch)
+            return shape, lowered.compile()
 
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
-            self.compiled = dict(pool.map(compile_one, examples))
+            self.compiled = dict(pool.map(compile_one, [*examples, None]))
+
+    def train_step(self, state: dict, frozen: nnx.State, batch, shape: tuple[int, int]):
+        """One update by the compiled programs: (new state, metrics)."""
+        grads, metrics = self.compiled[shape](state["params"], frozen, state["step"], batch)
+        return self.compiled[None](state, grads), metrics
 
     def loop(self, state, frozen, checkpoints, manifest, log, workdir) -> TrainResult:
         """Runs to `config.steps` or to a signal."""
@@ -154,13 +170,13 @@ class _Run:
         losses, pending, scores = [], None, {}
         with _Signals() as signals, _progress(stage.name, step, config.steps) as bar:
             if step < config.steps:
-                self.compile_buckets(state, frozen, step)
+                self.compile(state, frozen, step)
             batches = stage.batches(step, config.steps)
             while step < config.steps and not signals.received:
                 plan_step = stage.plan.step(step)
                 batch = sharding.put_batch(next(batches), self.mesh)
-                compiled = self.compiled[(plan_step.bucket_length, plan_step.batch_size)]
-                state, metrics = compiled(state, frozen, batch)
+                shape = (plan_step.bucket_length, plan_step.batch_size)
+                state, metrics = self.train_step(state, frozen, batch, shape)
                 step += 1
                 if pending is not None:
                     self._log(log, bar, losses, *pending)

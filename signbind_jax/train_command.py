@@ -9,14 +9,27 @@ from signbind_jax.train import train
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `signbind train`; `parse` reads the overrides."""
-    parser.add_argument("--config", required=True, metavar="NAME[:ARG]",
-                        help="a module of configs/ (signing, fingerspelling, lipreading, "
-                        "language_model, fusion, alignment, translation) or a .py file")  # fmt: skip
-    parser.add_argument("--workdir", required=True, type=Path, metavar="DIR",
-                        help="checkpoints, metrics and logs; an interrupted run goes on")  # fmt: skip
-    parser.add_argument("--config.PATH", dest="unused", metavar="VALUE",
-                        help="overrides one value, such as --config.optim.learning_rate=3e-4 or "
-                        "--config.data.directory=DIR")  # fmt: skip
+    parser.add_argument(
+        "--config",
+        required=True,
+        metavar="NAME[:ARG]",
+        help="a module of configs/ (signing, fingerspelling, lipreading, language_model, fusion, "
+        "alignment, translation) or a .py file",
+    )
+    parser.add_argument(
+        "--workdir",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="checkpoints, metrics and logs; an interrupted run goes on",
+    )
+    parser.add_argument(
+        "--config.PATH",
+        dest="unused",
+        metavar="VALUE",
+        help="overrides one value, such as --config.optim.learning_rate=3e-4 or "
+        "--config.data.directory=DIR",
+    )
 
 
 def parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:

@@ -144,8 +144,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="run directory of a translation (or alignment) stage")  # fmt: skip
     parser.add_argument("clips", nargs="+", type=Path, metavar="CLIP", help=".pose or .npz files")
     parser.add_argument("--beam_size", type=int, default=None, help="1 is greedy")
-    parser.add_argument("--json", action="store_true",
-                        help="one JSON object a clip, with the streams and fused tokens")  # fmt: skip
+    parser.add_argument(
+        "--json", action="store_true", help="one JSON object a clip, with streams and fused tokens"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -160,8 +161,8 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"{path.name}\t{sentence}")
             continue
         tokens = translator.tokens(streams, i)
-        record = {"clip": str(path), "sentence": sentence, "fused": fused[i],
-                  "streams": {name: [vars(t) for t in row] for name, row in tokens.items()}}  # fmt: skip
+        rows = {name: [vars(t) for t in row] for name, row in tokens.items()}
+        record = {"clip": str(path), "sentence": sentence, "fused": fused[i], "streams": rows}
         print(json.dumps(record, ensure_ascii=False))
     jax.clear_caches()
     return 0

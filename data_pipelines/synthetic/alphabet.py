@@ -10,7 +10,7 @@ _TURNED = {"yaw": -55.0}
 
 # letter -> (fingers index to pinky, thumb, spread, turn in degrees)
 _LETTERS = {
-    "a": ("fist fist fist fist", "side", (0, 0, 0, 0), {"roll": -8.0}),
+    "a": ("fist fist fist fist", "side", (0, 0, 0, 0), {"roll": -4.0}),
     "b": ("straight straight straight straight", "across", (0, 0, 0, 0), {}),
     "c": ("curve curve curve curve", "open", (0, 0, 0, 0), _TURNED),
     "d": ("straight half half half", "touch", (0, 0, 0, 0), {}),
@@ -22,14 +22,14 @@ _LETTERS = {
     "j": ("fist fist fist straight", "front", (0, 0, 0, 0), {}),
     "k": ("straight lean fist fist", "up", (6, -6, 0, 0), {}),
     "l": ("straight fist fist fist", "out", (0, 0, 0, 0), {}),
-    "m": ("over over over fist", "under", (0, 0, 0, 0), {"pitch": 42.0}),
-    "n": ("over over fist fist", "under", (6, -4, 0, 0), {"roll": 16.0, "pitch": 25.0}),
+    "m": ("over over over fist", "under", (0, 0, 0, 0), {"pitch": 55.0}),
+    "n": ("over over fist fist", "under", (6, -4, 0, 0), {"roll": 24.0, "pitch": 25.0}),
     "o": ("round round round round", "open", (0, 0, 0, 0), _TURNED),
     "p": ("straight lean fist fist", "up", (6, -6, 0, 0), _DOWN),
     "q": ("straight fist fist fist", "point", (0, 0, 0, 0), _DOWN),
-    "r": ("straight straight fist fist", "across", (-17, 17, 0, 0), {}),
-    "s": ("fist fist fist fist", "front", (0, 0, 0, 0), {"pitch": -22.0}),
-    "t": ("half fist fist fist", "between", (10, 0, 0, 0), {"roll": 10.0}),
+    "r": ("straight straight fist fist", "across", (-18, 18, 0, 0), {"roll": 14.0}),
+    "s": ("fist fist fist fist", "front", (0, 0, 0, 0), {"pitch": -25.0, "roll": -14.0}),
+    "t": ("half fist fist fist", "between", (10, 0, 0, 0), {"roll": 16.0}),
     "u": ("straight straight fist fist", "across", (-3, 2, 0, 0), {}),
     "v": ("straight straight fist fist", "across", (20, -18, 0, 0), {}),
     "w": ("straight straight straight fist", "across", (17, 0, -17, 0), {}),

@@ -31,7 +31,8 @@ def _face_template() -> np.ndarray:
     right_brow = np.stack([-0.20 + 0.15 * side, 0.145 + 0.03 * np.sin(np.pi * (0.2 + 0.7 * side)),
                            0.02 + 0.05 * side], axis=1)  # fmt: skip
     eye = np.array([[-0.145, 0.09, 0.0], [-0.118, 0.107, 0.02], [-0.085, 0.107, 0.03],
-                    [-0.055, 0.088, 0.03], [-0.085, 0.076, 0.03], [-0.118, 0.076, 0.02]])  # fmt: skip
+                    [-0.055, 0.088, 0.03], [-0.085, 0.076, 0.03],
+                    [-0.118, 0.076, 0.02]])  # fmt: skip
     left_eye = _mirror(eye)[[3, 2, 1, 0, 5, 4]]
     return np.concatenate([right_brow, _mirror(right_brow)[::-1], eye, left_eye])
 

@@ -103,7 +103,9 @@ def generate_clip(seed: int, split: str, index: int) -> Clip:
     )
 
 
-def plan(seed: int, split: str, index: int) -> tuple[Sentence, Signer, Timeline, np.random.Generator]:
+def plan(
+    seed: int, split: str, index: int
+) -> tuple[Sentence, Signer, Timeline, np.random.Generator]:
     """What is signed, by whom and when, before anything is drawn.
 
     A sentence that would take longer than `MAX_SECONDS` is drawn again.

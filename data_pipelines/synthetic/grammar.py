@@ -51,7 +51,7 @@ class Sentence:
 
     @property
     def homonym_pairs(self) -> tuple[str, ...]:
-        """"right/wrong" for each word whose sign has another meaning."""
+        """Pairs "right/wrong", one for each word whose sign has another meaning."""
         return tuple(f"{word.form.removeprefix('will ')}/{word.twin_form.removeprefix('will ')}"
                      for word in self.words if word.twin_form)  # fmt: skip
 

@@ -193,8 +193,7 @@ _FUNCTION_WORDS = {
     "relation": "on under behind beside",
     "wh-adverb": "where when why",
     "modal": "can must",
-    "particle": "not question what who how-many and but because please this have want own "
-    "again",
+    "particle": "not question what who how-many and but because please this have want own again",
 }
 
 _CONTENT_WORDS = {
@@ -289,4 +288,6 @@ def _by_category() -> dict[str, tuple[tuple[Entry, ...], tuple[tuple[Entry, Entr
 
 # category -> (words with a sign of their own, pairs that share a sign)
 BY_CATEGORY = _by_category()
-PAIRS: tuple[tuple[Entry, Entry], ...] = tuple(p for _, pairs in BY_CATEGORY.values() for p in pairs)
+PAIRS: tuple[tuple[Entry, Entry], ...] = tuple(
+    p for _, pairs in BY_CATEGORY.values() for p in pairs
+)

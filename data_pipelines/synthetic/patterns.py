@@ -25,7 +25,10 @@ def make_draft(parts, text: str, face: str = "") -> Draft:
     """A draft of phrases, words and lists of words in signed order; `text` gets its capital."""
     words = []
     for part in parts:
-        words += part.words if isinstance(part, Phrase) else [part] if isinstance(part, Word) else part
+        if isinstance(part, Word):
+            words.append(part)
+        else:
+            words += part.words if isinstance(part, Phrase) else part
     return Draft(tuple(words), text[0].upper() + text[1:], face)
 
 
@@ -49,7 +52,9 @@ def thing_verb(d: Draw) -> Draft:
     """BOOK TEACHER BUY: The teacher bought the book."""
     scene, form, tail = d.scene()
     thing, subject, verb = d.thing(), d.person(), d.word("thing-verb", form)
-    return make_draft([scene, thing, subject, verb], f"{subject.text} {verb.form} {thing.text}{tail}.")
+    return make_draft(
+        [scene, thing, subject, verb], f"{subject.text} {verb.form} {thing.text}{tail}."
+    )
 
 
 def counted(d: Draw) -> Draft:
@@ -57,7 +62,9 @@ def counted(d: Draw) -> Draft:
     scene, form, tail = d.scene()
     thing, subject = d.thing(number=1.0), d.person()
     verb = d.word("thing-verb", form)
-    return make_draft([scene, thing, subject, verb], f"{subject.text} {verb.form} {thing.text}{tail}.")
+    return make_draft(
+        [scene, thing, subject, verb], f"{subject.text} {verb.form} {thing.text}{tail}."
+    )
 
 
 def person_verb(d: Draw) -> Draft:
@@ -67,7 +74,7 @@ def person_verb(d: Draw) -> Draft:
     place = d.place() if d.chance(0.7) else None
     where = f" {place.text}" if place else ""
     return make_draft([time, subject, verb, other, place or ()],
-                  f"{subject.text} {verb.form} {other.as_object}{where}{when}.")  # fmt: skip
+                      f"{subject.text} {verb.form} {other.as_object}{where}{when}.")  # fmt: skip
 
 
 def at_place(d: Draw) -> Draft:
@@ -122,15 +129,15 @@ def who(d: Draw) -> Draft:
     scene, form, tail = d.scene()
     thing, verb = d.owned(), d.word("thing-verb", form)
     return make_draft([scene, thing, verb, function_word("who")],
-                  f"who {verb.form} {thing.text}{tail}?", "wh")  # fmt: skip
+                      f"who {verb.form} {thing.text}{tail}?", "wh")  # fmt: skip
 
 
 def where_when_why(d: Draw) -> Draft:
     """BOOK FRIEND BUY WHERE: Where did the friend buy the book?"""
     thing, subject, verb = d.thing(), d.person(), d.word("thing-verb")
     question = d.word("wh-adverb")
-    return make_draft([thing, subject, verb, question],
-                  f"{question.form} did {subject.text} {verb.form} {thing.text}?", "wh")  # fmt: skip
+    text = f"{question.form} did {subject.text} {verb.form} {thing.text}?"
+    return make_draft([thing, subject, verb, question], text, "wh")
 
 
 def how_many(d: Draw) -> Draft:
@@ -145,7 +152,9 @@ def located(d: Draw) -> Draft:
     """MY TABLE CUP ON: The cup is on my table."""
     ground = d.owned() if d.names_left or d.chance(0.5) else d.thing(0.6)
     figure, relation = d.thing(0.4, number=0.0), d.word("relation")
-    return make_draft([ground, figure, relation], f"{figure.text} is {relation.form} {ground.text}.")
+    return make_draft(
+        [ground, figure, relation], f"{figure.text} is {relation.form} {ground.text}."
+    )
 
 
 def imperative(d: Draw) -> Draft:
@@ -156,28 +165,28 @@ def imperative(d: Draw) -> Draft:
     where = f" {place.text}" if place else ""
     call = f"{addressee.text}, " if addressee else ""
     return make_draft([addressee or (), function_word("please"), thing, verb, place],
-                  f"{call}please {verb.form} {thing.text}{where}.")  # fmt: skip
+                      f"{call}please {verb.form} {thing.text}{where}.")  # fmt: skip
 
 
 def possession(d: Draw) -> Draft:
     """CAR RED FRIEND HAVE: The friend has the red car."""
     thing, subject = d.thing(0.6), d.person()
     return make_draft([thing, subject, function_word("have")],
-                  f"{subject.text} {_third('have', subject)} {thing.text}.")  # fmt: skip
+                      f"{subject.text} {_third('have', subject)} {thing.text}.")  # fmt: skip
 
 
 def wish(d: Draw) -> Draft:
     """BOOK FRIEND BUY WANT: The friend wants to buy the book."""
     thing, subject, verb = d.thing(), d.person(), d.word("thing-verb")
-    return make_draft([thing, subject, verb, function_word("want")],
-                  f"{subject.text} {_third('want', subject)} to {verb.form} {thing.text}.")  # fmt: skip
+    text = f"{subject.text} {_third('want', subject)} to {verb.form} {thing.text}."
+    return make_draft([thing, subject, verb, function_word("want")], text)
 
 
 def modal(d: Draw) -> Draft:
     """BOOK FRIEND BUY CAN: The friend can buy the book."""
     thing, subject, verb, can = d.thing(), d.person(), d.word("thing-verb"), d.word("modal")
     return make_draft([thing, subject, verb, can],
-                  f"{subject.text} {can.form} {verb.form} {thing.text}.")  # fmt: skip
+                      f"{subject.text} {can.form} {verb.form} {thing.text}.")  # fmt: skip
 
 
 def giving(d: Draw) -> Draft:
@@ -212,7 +221,7 @@ def because(d: Draw) -> Draft:
     thing, adjective = d.owned(), d.word("thing-adjective")
     text = f"{subject.text} {_be(subject.number, 'second')} {feeling.form} because "
     return make_draft([subject, feeling, function_word("because"), thing, adjective],
-                  f"{text}{thing.text} was {adjective.form}.")  # fmt: skip
+                      f"{text}{thing.text} was {adjective.form}.")  # fmt: skip
 
 
 # Patterns and how often each is drawn.

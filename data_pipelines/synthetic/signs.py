@@ -2,8 +2,9 @@
 
 import random
 import zlib
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -67,8 +68,7 @@ _BASE_PLACE = np.array([-0.12, -0.86, 0.45])
 _MIN_DIFFERENCES = 2
 
 
-@dataclass(frozen=True)
-class Articulation:
+class Articulation(NamedTuple):
     """How one gloss is signed, by the names of the tables above."""
 
     shape: str
@@ -76,10 +76,6 @@ class Articulation:
     movement: str
     turn: str
     hands: str
-
-    def differences(self, other: "Articulation") -> int:
-        """In how many of shape, place, movement, turn and hands two signs differ."""
-        return sum(a != b for a, b in zip(astuple(self), astuple(other), strict=True))
 
 
 @cache
@@ -90,19 +86,23 @@ def articulations() -> dict[str, Articulation]:
     """
     rng = random.Random("articulations 1")
     chosen: dict[str, Articulation] = {}
+    taken_gf = np.empty((0, len(Articulation._fields)), dtype="U16")
     for gloss in GLOSSES:
-        best, best_score = None, -1.0
-        for _ in range(60):
-            candidate = _draw(rng)
-            apart = [candidate.differences(other) for other in chosen.values()]
-            # Prefer a sign with few near neighbours, not only a far nearest one.
-            score = min(apart, default=5) - sum(n == 2 for n in apart) / 200
-            if score > best_score and min(apart, default=5) >= _MIN_DIFFERENCES:
-                best, best_score = candidate, score
-        if best is None:
+        candidates = [_draw(rng) for _ in range(60)]
+        scores = [_apart(candidate, taken_gf) for candidate in candidates]
+        best = max(range(len(candidates)), key=scores.__getitem__)
+        if scores[best] < _MIN_DIFFERENCES - 1:
             raise RuntimeError(f"no free sign is left for {gloss}")
-        chosen[gloss] = best
+        chosen[gloss] = candidates[best]
+        taken_gf = np.concatenate([taken_gf, np.array([candidates[best]], dtype="U16")])
     return chosen
+
+
+def _apart(candidate: Articulation, taken_gf: np.ndarray) -> float:
+    """Differences from the most similar sign, less a little for every near neighbour."""
+    differences_g = (taken_gf != np.array(candidate)).sum(axis=1)
+    nearest = differences_g.min(initial=len(candidate))
+    return float(nearest) - np.count_nonzero(differences_g == _MIN_DIFFERENCES) / 200
 
 
 def _draw(rng: random.Random) -> Articulation:

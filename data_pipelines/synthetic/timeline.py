@@ -17,7 +17,7 @@ _LETTER_RATES = (4.35, 7.4)
 # A name's place in the hand timeline begins a little before and ends a little after it.
 _RAISE, _LOWER = 0.15, 0.10
 _MOUTH_GAP = 0.06
-_LEAD_IN, _LEAD_OUT = 0.35, 0.35
+_LEAD_IN, _LEAD_OUT = 0.40, 0.40
 
 
 @dataclass
@@ -100,7 +100,7 @@ def schedule(sentence: Sentence, signer: Signer, rng: np.random.Generator) -> Ti
                 line.spellings.append(spelling)
                 now = spelling.slot[1]
             continue
-        seconds = float(np.clip(0.435 / signer.speed * rng.uniform(0.94, 1.06), *_SIGN_SECONDS))
+        seconds = float(np.clip(0.45 / signer.speed * rng.uniform(0.94, 1.06), *_SIGN_SECONDS))
         centre = now + seconds / 2
         mouthing = None
         if _is_mouthed(sentence, place, rng):
@@ -128,7 +128,7 @@ def _is_mouthed(sentence: Sentence, place: int, rng: np.random.Generator) -> boo
 
 def _mouth(word, place: int, centre: float, offset: float, signer: Signer, rng) -> Mouthing:
     offset += rng.uniform(-EVENT_OFFSET, EVENT_OFFSET)
-    seconds = rng.uniform(0.113, 0.137, len(word.entry.phonemes)) / signer.speed
+    seconds = rng.uniform(0.118, 0.140, len(word.entry.phonemes)) / signer.speed
     edges = np.concatenate([[0.0], np.cumsum(seconds)])
     return Mouthing(place, word.entry.phonemes, edges - edges[-1] / 2 + centre + offset, offset,
                     bool(word.entry.twin))  # fmt: skip
@@ -162,9 +162,10 @@ def _spell(sentence: Sentence, place: int, now: float, rate: float, offset: floa
         places = (place, place + 1)
     letters = "".join(names)
     steps = rng.uniform(0.92, 1.08, len(letters) - 1) / rate
-    spacing = float(np.median(steps))
+    between = len(names[0]) - 1
+    spacing = float(np.median(np.delete(steps, between) if len(names) == 2 else steps))
     if len(names) == 2:
-        steps[len(names[0]) - 1] = spacing * rng.uniform(*NAME_GAP)
+        steps[between] = spacing * rng.uniform(*NAME_GAP)
     offset += rng.uniform(-EVENT_OFFSET, EVENT_OFFSET)
     centres = np.concatenate([[0.0], np.cumsum(steps)]) + spacing / 2
     end = now + _RAISE + centres[-1] + spacing / 2 + _LOWER

@@ -147,15 +147,18 @@ def dropout(x, rate: float, key):
 
 def stack(make_layer: Callable[[nnx.Rngs], nnx.Module], n: int, rngs: nnx.Rngs) -> nnx.Module:
     """n layers in one module whose parameters have a leading `layers` dimension."""
-    keys = jax.random.split(rngs.params(), n)
-    graphdef, state = nnx.split(make_layer(nnx.Rngs(params=keys[0])))
-    del state
+    graphdefs = []
 
     @jax.vmap
     def init(key):
-        return nnx.state(make_layer(nnx.Rngs(params=key)))
+        # The structure is noted while tracing; a layer made for it alone would be compiled
+        # for nothing.
+        graphdef, state = nnx.split(make_layer(nnx.Rngs(params=key)))
+        graphdefs.append(graphdef)
+        return state
 
-    stacked = nnx.merge(graphdef, init(keys))
+    states = init(jax.random.split(rngs.params(), n))
+    stacked = nnx.merge(graphdefs[0], states)
     for _, variable in nnx.iter_graph(stacked):
         if isinstance(variable, nnx.Param):
             variable.set_metadata(dims=("layers", *variable.dims))

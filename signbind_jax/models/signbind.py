@@ -42,7 +42,9 @@ class SignBind(nnx.Module):
         return x_bpd, jnp.concatenate([mask_bm, prompt_mask_bp], axis=1), log_probs_bsv
 
 
-def sentence_loss(decoder: Decoder, prefix_bpd, prefix_mask_bp, text_ids_bl, text_mask_bl, key=None):
+def sentence_loss(
+    decoder: Decoder, prefix_bpd, prefix_mask_bp, text_ids_bl, text_mask_bl, key=None
+):
     """Next-token cross-entropy of a sentence behind a prefix.
 
     The prefix ends in a real place (its prompt is padded on the left), whose output

@@ -9,143 +9,147 @@ import pytest
 from flax import nnx
 
 from signbind_jax.errors import SignBindError
-from signbind_jax.models.llm.config import DecoderConfig
-from signbind_jax.models.llm.decoder import Decoder
+from tests.unit.tiny_decoder import CONFIG, tiny_decoder
 
-CONFIG = DecoderConfig(vocab_size=19, d_model=16, n_layers=3, n_heads=4, n_kv_heads=2,
-                       head_size=6, d_mlp=24)  # fmt: skip
+forward = nnx.jit(lambda decoder, *args, **kwargs: decoder(*args, **kwargs))
+prefill = nnx.jit(lambda decoder, *args: decoder.prefill(*args, capacity=8))
+step = nnx.jit(lambda decoder, *args: decoder.step(*args))
 
 
 @pytest.fixture(scope="module")
 def decoder():
-    return Decoder(CONFIG, nnx.Rngs(0))
+    return tiny_decoder()
 
 
-def embeddings(b, l):  # noqa: E741
-    return jax.random.normal(jax.random.key(7), (b, l, CONFIG.d_model))
+@pytest.fixture(scope="module")
+def x_bld():
+    return jax.random.normal(jax.random.key(7), (2, 7, CONFIG.d_model))
 
 
-def test_a_place_sees_its_past_and_not_its_future(decoder):
-    x_bld, mask_bl = embeddings(1, 6), jnp.ones((1, 6), bool)
+ALL = jnp.ones((2, 7), bool)
+
+
+def mask_of(*rows: str):
+    return jnp.array([[c == "1" for c in row] for row in rows])
+
+
+def test_a_place_sees_its_past_and_not_its_future(decoder, x_bld):
     changed_bld = x_bld.at[:, 3].add(1.0)
-    difference_l = jnp.abs(decoder(x_bld, mask_bl) - decoder(changed_bld, mask_bl)).max((0, 2))
-    assert np.all(difference_l[:3] == 0)
-    assert np.all(difference_l[3:] > 1e-3)
+    change_blv = jnp.abs(forward(decoder, x_bld, ALL) - forward(decoder, changed_bld, ALL))
+    assert np.all(change_blv.max((0, 2))[:3] == 0)
+    assert np.all(change_blv.max((0, 2))[3:] > 1e-3)
 
 
-def test_order_of_the_past_matters(decoder):
-    x_bld, mask_bl = embeddings(1, 5), jnp.ones((1, 5), bool)
-    swapped_bld = x_bld[:, jnp.array([1, 0, 2, 3, 4])]
-    difference = decoder(x_bld, mask_bl)[:, -1] - decoder(swapped_bld, mask_bl)[:, -1]
-    assert jnp.abs(difference).max() > 1e-3
+def test_order_of_the_past_matters(decoder, x_bld):
+    swapped_bld = x_bld[:, jnp.array([1, 0, 2, 3, 4, 5, 6])]
+    difference = forward(decoder, x_bld, ALL) - forward(decoder, swapped_bld, ALL)
+    assert jnp.abs(difference[:, -1]).max() > 1e-3
 
 
 @pytest.mark.parametrize("mask", ["0011111", "1111100", "0110111"])
-def test_padding_anywhere_changes_nothing(decoder, mask):
-    mask_bl = jnp.array([[c == "1" for c in mask]])
+def test_padding_anywhere_changes_nothing(decoder, x_bld, mask):
+    mask_bl = mask_of(mask, mask)
     place_r = np.flatnonzero(mask_bl[0])
-    x_brd = embeddings(1, 5)[:, : len(place_r)]
+    n = len(place_r)
     # Padded places hold large numbers, not zeros, so that a leak would show.
-    padded_bld = jnp.full((1, 7, CONFIG.d_model), 50.0).at[:, place_r].set(x_brd)
-    plain_brv = decoder(x_brd, jnp.ones((1, len(place_r)), bool))
-    np.testing.assert_allclose(decoder(padded_bld, mask_bl)[:, place_r], plain_brv, atol=1e-5)
+    padded_bld = jnp.full_like(x_bld, 50.0).at[:, place_r].set(x_bld[:, :n])
+    plain_blv = forward(decoder, x_bld, ALL)
+    padded_blv = forward(decoder, padded_bld, mask_bl)
+    np.testing.assert_allclose(padded_blv[:, place_r], plain_blv[:, :n], atol=1e-5)
 
 
-def test_explicit_positions_shift_rotary_phases(decoder):
-    x_bld, mask_bl = embeddings(1, 4), jnp.ones((1, 4), bool)
-    plain_blv = decoder(x_bld, mask_bl)
-    # Rotary attention depends on differences of positions only.
-    shifted_blv = decoder(x_bld, mask_bl, jnp.arange(4)[None] + 9)
-    stretched_blv = decoder(x_bld, mask_bl, jnp.arange(4)[None] * 3)
+def test_only_differences_of_positions_count(decoder, x_bld):
+    position_bl = jnp.tile(jnp.arange(7), (2, 1))
+    plain_blv, shifted_blv, stretched_blv = (
+        forward(decoder, x_bld, ALL, p) for p in (position_bl, position_bl + 9, position_bl * 3)
+    )
     np.testing.assert_allclose(shifted_blv, plain_blv, atol=1e-4)
     assert jnp.abs(stretched_blv - plain_blv).max() > 1e-3
 
 
 @pytest.mark.parametrize("mask", ["1111", "0011", "1100"])
-def test_cached_steps_equal_the_full_forward_pass(decoder, mask):
-    mask_bp = jnp.array([[c == "1" for c in mask], [True] * 4])
+def test_cached_steps_equal_the_full_forward_pass(decoder, x_bld, mask):
+    mask_bp = mask_of(mask, "1111")
+    see_prefix_bs = jnp.pad(mask_bp, ((0, 0), (0, 4)))
     n_real_b = mask_bp.sum(axis=1)
-    x_bld = embeddings(2, 7)
-    full_blv = decoder(x_bld, jnp.pad(mask_bp, ((0, 0), (0, 3)), constant_values=True))
+    mask_bl = jnp.pad(mask_bp, ((0, 0), (0, 3)), constant_values=True)
+    full_blv = forward(decoder, x_bld, mask_bl)
 
-    logits_bv, cache = decoder.prefill(x_bld[:, :4], mask_bp, capacity=7)
-    last_b = np.array([max(i for i, c in enumerate(mask) if c == "1"), 3])
+    logits_bv, cache = prefill(decoder, x_bld[:, :4], mask_bp)
+    last_b = np.array([mask.rindex("1"), 3])
     np.testing.assert_allclose(logits_bv, full_blv[np.arange(2), last_b], atol=1e-5)
     for t in range(4, 7):
-        see_bs = jnp.pad(mask_bp, ((0, 0), (0, 3))) | ((jnp.arange(7) >= 4) & (jnp.arange(7) <= t))
-        logits_bqv, cache = decoder.step(
-            x_bld[:, t : t + 1], cache, (n_real_b + t - 4)[:, None], see_bs[:, None]
-        )
-        np.testing.assert_allclose(logits_bqv[:, 0], full_blv[:, t], atol=1e-5)
+        see_bs = see_prefix_bs | ((jnp.arange(8) >= 4) & (jnp.arange(8) <= t))
+        position_b1 = (n_real_b + t - 4)[:, None]
+        x_b1d = x_bld[:, t : t + 1]
+        logits_b1v, cache = step(decoder, x_b1d, cache, position_b1, see_bs[:, None])
+        np.testing.assert_allclose(logits_b1v[:, 0], full_blv[:, t], atol=1e-5)
 
 
-def test_rivals_in_one_step_do_not_see_each_other(decoder):
-    x_bpd, mask_bp = embeddings(1, 3), jnp.ones((1, 3), bool)
-    rival_2d = jax.random.normal(jax.random.key(3), (2, CONFIG.d_model))
-    _, cache = decoder.prefill(x_bpd, mask_bp, capacity=5)
-    see_bqs = jnp.array([[[1, 1, 1, 1, 0], [1, 1, 1, 0, 1]]], bool)
-    together_qv = decoder.step(rival_2d[None], cache, jnp.array([[3, 3]]), see_bqs)[0][0]
+def test_rivals_in_one_step_do_not_see_each_other(decoder, x_bld):
+    _, cache = prefill(decoder, x_bld[:, :4], ALL[:, :4])
+    see_bqs = jnp.tile(mask_of("11111000", "11110100"), (2, 1, 1))
+    together_bqv = step(decoder, x_bld[:, 4:6], cache, jnp.full((2, 2), 4), see_bqs)[0]
     for i in range(2):
-        x_bld = jnp.concatenate([x_bpd, rival_2d[None, i : i + 1]], axis=1)
-        alone_v = decoder(x_bld, jnp.ones((1, 4), bool))[0, -1]
-        np.testing.assert_allclose(together_qv[i], alone_v, atol=1e-5)
+        mine_bld = x_bld.at[:, 4].set(x_bld[:, 4 + i])
+        np.testing.assert_allclose(
+            together_bqv[:, i], forward(decoder, mine_bld, ALL)[:, 4], atol=1e-5
+        )
 
 
-def test_a_row_of_padding_gives_finite_logits_and_gradients(decoder):
-    x_bld = embeddings(2, 4)
-    mask_bl = jnp.array([[True] * 4, [False] * 4])
+def test_a_row_of_padding_gives_finite_logits_and_gradients(decoder, x_bld):
+    mask_bl = mask_of("1111111", "0000000")
     graphdef, state = nnx.split(decoder)
 
     def loss(state):
         return jnp.square(nnx.merge(graphdef, state)(x_bld, mask_bl)).mean()
 
-    value, gradient = jax.value_and_grad(loss)(state)
+    value, gradient = jax.jit(jax.value_and_grad(loss))(state)
     assert np.isfinite(value)
     assert all(np.isfinite(g).all() for g in jax.tree.leaves(gradient))
-    assert np.isfinite(decoder.prefill(x_bld, mask_bl, 4)[0]).all()
+    assert np.isfinite(prefill(decoder, x_bld[:, :4], mask_bl[:, :4])[0]).all()
 
 
-def test_remat_leaves_the_gradients_alone(decoder):
-    x_bld, mask_bl = embeddings(1, 4), jnp.ones((1, 4), bool)
-    plain = Decoder(dataclasses.replace(CONFIG, dropout=0.2), nnx.Rngs(0))
-    remat = Decoder(dataclasses.replace(CONFIG, dropout=0.2, remat=True), nnx.Rngs(0))
+def test_remat_leaves_the_gradients_alone(x_bld):
+    def gradient_of(remat):
+        graphdef, state = nnx.split(tiny_decoder(dropout=0.2, remat=remat))
 
-    def gradient(model):
-        graphdef, state = nnx.split(model)
-        loss = lambda s: nnx.merge(graphdef, s)(x_bld, mask_bl, key=jax.random.key(1))[0, -1, 3]  # noqa: E731
-        return jax.tree.leaves(jax.grad(loss)(state)), str(jax.make_jaxpr(jax.grad(loss))(state))
+        def loss(state):
+            return nnx.merge(graphdef, state)(x_bld, ALL, key=jax.random.key(1))[0, -1, 3]
 
-    (plain_leaves, plain_program), (remat_leaves, remat_program) = gradient(plain), gradient(remat)
-    assert "remat" in remat_program and "remat" not in plain_program
-    for a, b in zip(plain_leaves, remat_leaves, strict=True):
+        traced = jax.jit(jax.grad(loss)).trace(state)
+        return traced.jaxpr, jax.tree.leaves(traced.lower().compile()(state))
+
+    (plain_jaxpr, plain), (remat_jaxpr, remat) = gradient_of(False), gradient_of(True)
+    assert "remat" in str(remat_jaxpr) and "remat" not in str(plain_jaxpr)
+    for a, b in zip(plain, remat, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 
-def test_dropout_follows_its_key(decoder):
-    noisy = Decoder(dataclasses.replace(CONFIG, dropout=0.5), nnx.Rngs(0))
-    x_bld, mask_bl = embeddings(1, 4), jnp.ones((1, 4), bool)
-    first, again, other = (noisy(x_bld, mask_bl, key=jax.random.key(i)) for i in (0, 0, 1))
+def test_dropout_follows_its_key(decoder, x_bld):
+    noisy = tiny_decoder(dropout=0.5)
+    first, again, other = (forward(noisy, x_bld, ALL, key=jax.random.key(i)) for i in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert jnp.abs(first - other).max() > 1e-3
-    np.testing.assert_array_equal(noisy(x_bld, mask_bl), decoder(x_bld, mask_bl))
+    np.testing.assert_array_equal(forward(noisy, x_bld, ALL), forward(decoder, x_bld, ALL))
 
 
-def test_bfloat16_compute_keeps_parameters_and_logits_in_float32(decoder):
-    half = Decoder(dataclasses.replace(CONFIG, compute_dtype="bfloat16"), nnx.Rngs(0))
-    x_bld, mask_bl = embeddings(1, 4), jnp.ones((1, 4), bool)
-    logits_blv = half(x_bld, mask_bl)
-    assert half.hidden_states(x_bld, mask_bl).dtype == jnp.bfloat16
+def test_bfloat16_compute_keeps_parameters_and_logits_in_float32(decoder, x_bld):
+    half = tiny_decoder(compute_dtype="bfloat16")
+    logits_blv = forward(half, x_bld, ALL)
+    assert half.embed(jnp.array([[1]])).dtype == jnp.bfloat16
     assert logits_blv.dtype == jnp.float32
     assert {leaf.dtype for leaf in jax.tree.leaves(nnx.state(half))} == {jnp.dtype("float32")}
-    np.testing.assert_allclose(logits_blv, decoder(x_bld, mask_bl), atol=0.2)
+    exact_blv = forward(decoder, x_bld, ALL)
+    np.testing.assert_allclose(logits_blv, exact_blv, atol=0.2)
+    assert jnp.abs(logits_blv - exact_blv).max() > 1e-4
 
 
-def test_untied_embeddings_have_an_output_layer_of_their_own():
-    untied = Decoder(dataclasses.replace(CONFIG, tie_embeddings=False), nnx.Rngs(0))
-    x_bld, mask_bl = embeddings(1, 3), jnp.ones((1, 3), bool)
-    before = untied(x_bld, mask_bl)
+def test_untied_embeddings_have_an_output_layer_of_their_own(x_bld):
+    untied = tiny_decoder(tie_embeddings=False)
+    before = forward(untied, x_bld, ALL)
     untied.embedding.table[...] = untied.embedding.table[...] * 2
-    np.testing.assert_array_equal(untied(x_bld, mask_bl), before)
+    np.testing.assert_array_equal(forward(untied, x_bld, ALL), before)
 
 
 def test_every_parameter_names_its_dimensions(decoder):

@@ -15,13 +15,22 @@ from signbind_jax.errors import SignBindError
 from signbind_jax.models.expert import Expert, ExpertConfig
 from signbind_jax.models.frontends import wrist_centred
 
-TINY = {"n_tokens": 5, "d_model": 16, "n_layers": 2, "n_heads": 2, "d_mlp": 24, "d_part": 8,
+TINY = {"n_tokens": 5, "d_model": 16, "n_layers": 1, "n_heads": 2, "d_mlp": 24, "d_part": 8,
         "lip_size": 16, "channels": (4, 8), "conv_kernel": 5}  # fmt: skip
 FRONTENDS = ("pose", "lips", "mouth_landmarks")
 
 
 def make(frontend: str, **changes) -> Expert:
-    return Expert(ExpertConfig(frontend, **(TINY | changes)), nnx.Rngs(0))
+    """An expert with random parameters, drawn by numpy: compiling the real init takes long."""
+    config = ExpertConfig(frontend, **(TINY | changes))
+    graphdef, state = nnx.split(nnx.eval_shape(lambda: Expert(config, nnx.Rngs(0))))
+    rng = np.random.default_rng(0)
+
+    def draw(path, leaf):
+        centre = 1.0 if any("scale" in str(part) for part in path) else 0.0
+        return jnp.asarray(centre + 0.3 * rng.standard_normal(leaf.shape), leaf.dtype)
+
+    return nnx.merge(graphdef, jax.tree_util.tree_map_with_path(draw, state))
 
 
 def clips(frontend: str, b: int, t: int, seed: int = 0):
@@ -45,26 +54,22 @@ def read(expert: Expert, x, mask_bt, key=None):
 
 @pytest.mark.parametrize("frontend", FRONTENDS)
 def test_neither_padding_nor_the_rest_of_the_batch_reaches_a_clip(frontend):
-    expert = make(frontend, subsample=4)
+    expert = make(frontend, subsample=4, n_layers=2)
     x, n_frames = clips(frontend, 3, 24), np.array([13, 24, 7])
     mask = np.arange(24) < n_frames[:, None]
     x[~mask] = np.nan  # whatever lies in the padding
     batch = read(expert, x, mask)
     assert np.isfinite(batch.log_probs_bsv).all()
-    for i, n in enumerate(n_frames):
-        alone = read(expert, x[i : i + 1, :n], np.ones((1, n), bool))
-        steps = Expert.n_steps(n, 4)
-        assert alone.log_probs_bsv.shape[1] == steps == int(batch.mask_bs[i].sum())
-        np.testing.assert_allclose(
-            batch.log_probs_bsv[i, :steps], alone.log_probs_bsv[0], atol=2e-5
-        )
-        np.testing.assert_allclose(batch.hidden_bsd[i, :steps], alone.hidden_bsd[0], atol=2e-4)
-        assert not np.asarray(batch.hidden_bsd[i, steps:]).any()
+    alone = read(expert, x[:1, :13], np.ones((1, 13), bool))
+    assert batch.mask_bs.sum(axis=1).tolist() == [4, 6, 2]
+    np.testing.assert_allclose(batch.log_probs_bsv[0, :4], alone.log_probs_bsv[0], atol=2e-5)
+    np.testing.assert_allclose(batch.hidden_bsd[0, :4], alone.hidden_bsd[0], atol=2e-4)
+    assert not np.asarray(batch.hidden_bsd)[~np.asarray(batch.mask_bs)].any()
 
 
 def test_every_subsampling_gives_the_promised_steps_and_seconds():
-    for subsample in (1, 2, 4):
-        expert = make("mouth_landmarks", subsample=subsample, n_layers=1)
+    for subsample in (1, 4):
+        expert = make("mouth_landmarks", subsample=subsample)
         mask = np.arange(11) < np.array([[11], [4], [0]])
         output = read(expert, clips("mouth_landmarks", 3, 11), mask)
         steps = Expert.n_steps(np.array([11, 4, 0]), subsample)
@@ -103,7 +108,7 @@ def test_a_mirrored_left_hand_is_read_like_a_right_hand():
 
 
 def test_parts_left_out_are_not_read():
-    expert = make("pose", parts=("body", "left_hand", "right_hand"), n_layers=1)
+    expert = make("pose", parts=("body", "left_hand", "right_hand"))
     x, mask = clips("pose", 1, 8), np.ones((1, 8), bool)
     changed = x.copy()
     changed[:, :, keypoints.FACE_SLICE.start : keypoints.MOUTH_SLICE.stop] = 5.0
@@ -114,7 +119,7 @@ def test_parts_left_out_are_not_read():
 
 
 def test_mouth_landmarks_come_from_the_whole_layout_or_alone():
-    expert = make("mouth_landmarks", n_layers=1)
+    expert = make("mouth_landmarks")
     x, mask = clips("mouth_landmarks", 1, 8), np.ones((1, 8), bool)
     whole = read(expert, x, mask).log_probs_bsv
     alone = read(expert, x[:, :, keypoints.MOUTH_SLICE], mask).log_probs_bsv
@@ -123,7 +128,7 @@ def test_mouth_landmarks_come_from_the_whole_layout_or_alone():
 
 @pytest.mark.parametrize("frontend", FRONTENDS)
 def test_gradients_are_finite_and_reach_every_parameter(frontend):
-    expert = make(frontend, subsample=2, dropout=0.2)
+    expert = make(frontend, dropout=0.2)
     graphdef, state = nnx.split(expert)
     x, mask = clips(frontend, 2, 12), np.arange(12) < np.array([[12], [9]])
     x[1, :4] = 0.0  # nothing seen at first
@@ -135,13 +140,11 @@ def test_gradients_are_finite_and_reach_every_parameter(frontend):
         output = model(x, mask, jax.random.key(1))
         return ctc_loss(output.log_probs_bsv, output.mask_bs, target, length)[0].sum()
 
-    # The last layer of a residual block starts at zero and would hide the others.
-    state = jax.tree.map(lambda p: p + 0.02 * jnp.cos(jnp.arange(p.size)).reshape(p.shape), state)
     step = jax.jit(jax.value_and_grad(loss), static_argnums=1)
     value, gradient = step(state, False)
     for path, leaf in nnx.to_flat_state(gradient):
         assert np.isfinite(leaf[...]).all() and np.abs(leaf[...]).max() > 0, path
-    if frontend == "pose":
+    if frontend == "mouth_landmarks":
         value_remat, gradient_remat = step(state, True)
         np.testing.assert_allclose(value, value_remat, rtol=1e-6)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5),
@@ -156,7 +159,7 @@ def test_every_parameter_names_its_dimensions():
 
 
 def test_dropout_needs_a_key_and_follows_it():
-    expert = make("mouth_landmarks", dropout=0.5, n_layers=1)
+    expert = make("mouth_landmarks", dropout=0.5)
     x, mask = clips("mouth_landmarks", 1, 8), np.ones((1, 8), bool)
     one, again, other, off = (
         np.asarray(read(expert, x, mask, key).log_probs_bsv)
@@ -168,8 +171,8 @@ def test_dropout_needs_a_key_and_follows_it():
 
 def test_bfloat16_computation_keeps_float32_posteriors():
     x, mask = clips("pose", 1, 8), np.ones((1, 8), bool)
-    full = read(make("pose", n_layers=1), x, mask)
-    half = read(make("pose", n_layers=1, dtype="bfloat16"), x, mask)
+    full = read(make("pose"), x, mask)
+    half = read(make("pose", dtype="bfloat16"), x, mask)
     assert half.hidden_bsd.dtype == jnp.bfloat16 and half.log_probs_bsv.dtype == jnp.float32
     np.testing.assert_allclose(np.exp(half.log_probs_bsv), np.exp(full.log_probs_bsv), atol=0.05)
 
@@ -203,7 +206,8 @@ def test_an_expert_learns_to_spell_hand_shapes_it_is_shown():
     target = np.array([s + [0] * (4 - len(s)) for s in spelled])
     length = np.array([len(s) for s in spelled])
     mask = np.arange(32) < 8 * length[:, None]
-    graphdef, state = nnx.split(make("pose", parts=("right_hand",), n_layers=1, d_model=32))
+    config = ExpertConfig("pose", **(TINY | {"parts": ("right_hand",), "d_model": 32}))
+    graphdef, state = nnx.split(Expert(config, nnx.Rngs(0)))
     optimiser = optax.adam(1e-2)
 
     @jax.jit

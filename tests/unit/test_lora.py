@@ -7,18 +7,18 @@ import pytest
 from flax import nnx
 
 from signbind_jax.errors import SignBindError
-from signbind_jax.models.llm.config import DecoderConfig
-from signbind_jax.models.llm.decoder import Decoder
+from signbind_jax.models.layers import Linear
 from signbind_jax.models.llm.lora import TARGETS, add_lora, is_lora, merge_lora
+from tests.unit.tiny_decoder import CONFIG, tiny_decoder
 
-CONFIG = DecoderConfig(vocab_size=19, d_model=16, n_layers=3, n_heads=4, n_kv_heads=2,
-                       head_size=6, d_mlp=24)  # fmt: skip
 X_BLD = jax.random.normal(jax.random.key(1), (2, 5, 16))
 MASK_BL = jnp.ones((2, 5), bool)
 
+forward = nnx.jit(lambda decoder: decoder(X_BLD, MASK_BL))
+
 
 def adapted(trained: bool, targets=TARGETS):
-    decoder = Decoder(CONFIG, nnx.Rngs(0))
+    decoder = tiny_decoder()
     add_lora(decoder, rank=2, alpha=6.0, targets=targets, rngs=nnx.Rngs(5))
     if trained:
         for i, (path, variable) in enumerate(nnx.to_flat_state(nnx.state(decoder, is_lora))):
@@ -28,8 +28,8 @@ def adapted(trained: bool, targets=TARGETS):
 
 
 def test_a_fresh_adapter_changes_nothing():
-    plain = Decoder(CONFIG, nnx.Rngs(0))
-    np.testing.assert_array_equal(adapted(trained=False)(X_BLD, MASK_BL), plain(X_BLD, MASK_BL))
+    plain = tiny_decoder()
+    np.testing.assert_array_equal(forward(adapted(trained=False)), forward(plain))
 
 
 def test_the_filter_selects_the_adapters_of_the_targets_and_nothing_else():
@@ -73,18 +73,16 @@ def test_training_the_adapters_lowers_a_loss_and_leaves_the_rest():
 
 def test_merging_is_exact_and_leaves_no_adapter():
     decoder = adapted(trained=True)
-    expected_blv = decoder(X_BLD, MASK_BL)
+    expected_blv = forward(decoder)
     merged = merge_lora(decoder)
-    assert jnp.abs(expected_blv - adapted(trained=False)(X_BLD, MASK_BL)).max() > 0.1
-    np.testing.assert_allclose(merged(X_BLD, MASK_BL), expected_blv, atol=1e-4, rtol=1e-5)
-    plain = Decoder(CONFIG, nnx.Rngs(0))
+    assert jnp.abs(expected_blv - forward(adapted(trained=False))).max() > 0.1
+    np.testing.assert_allclose(forward(merged), expected_blv, atol=1e-4, rtol=1e-5)
+    plain = tiny_decoder()
     assert jax.tree.structure(nnx.state(merged)) == jax.tree.structure(nnx.state(plain))
-    np.testing.assert_array_equal(decoder(X_BLD, MASK_BL), expected_blv)
+    np.testing.assert_array_equal(forward(decoder), expected_blv)
 
 
 def test_an_adapter_on_a_single_linear_layer_works():
-    from signbind_jax.models.layers import Linear
-
     linear = Linear((4,), (3,), ("model",), ("mlp",), rngs=nnx.Rngs(0))
     before = linear(jnp.ones((2, 4)))
     linear.add_lora(rank=2, alpha=2.0, rngs=nnx.Rngs(1))
@@ -98,7 +96,7 @@ def test_an_adapter_on_a_single_linear_layer_works():
     [({"targets": ("q", "qkv")}, "qkv"), ({"targets": ()}, "targets"), ({"rank": 0}, "rank")],
 )
 def test_impossible_adapters_are_refused(change, message):
-    decoder = Decoder(CONFIG, nnx.Rngs(0))
+    decoder = tiny_decoder()
     with pytest.raises(SignBindError, match=message):
         add_lora(decoder, **({"rank": 2, "alpha": 1.0, "rngs": nnx.Rngs(0)} | change))
     assert not nnx.to_flat_state(nnx.state(decoder, is_lora))

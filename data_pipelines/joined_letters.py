@@ -1,0 +1,205 @@
+"""Fingerspelled words joined from recordings of single letters.
+
+The words are synthetic: nobody signed them. Each letter comes from its one recording, cut to
+what lies between the hand's approach and retreat, played faster, and joined to the next by a
+few interpolated frames. So the words show nothing of how letters change each other in fluent
+spelling, and a score on them is a score on words nobody signed.
+
+The letters lie in a folder corpus (`data_pipelines.folder`), one clip a letter, named in its
+column `spelled`. Three splits come of them:
+
+- `train`: the recordings as they are, and words of random letters;
+- `letters`: the recordings as they are, once more, to be scored on;
+- `test`: names that the training words do not contain, from the same recordings.
+"""
+
+import dataclasses
+import random
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from data_pipelines import folder
+from data_pipelines.build_report import BuildReport
+from data_pipelines.synthetic import names
+from signbind_jax import keypoints
+from signbind_jax.data.clip import Clip
+from signbind_jax.errors import SignBindError
+
+STILL = 1.25  # shoulder widths a second: a hand that approaches or retreats moves faster
+TEMPO = (1.5, 3.0)  # how much faster than recorded a letter is played, at least and at most
+TRANSITION_S = (0.08, 0.2)  # seconds between two letters, at least and at most
+WORD_LENGTHS = (2, 7)  # letters of a training word
+
+
+def splits(
+    source: Path, report: BuildReport, *, seed: int = 0, train: int = 300, test: int = 100
+) -> dict[str, Callable[[], Iterator[Clip]]]:
+    """A reader of clips for each split (see the module's docstring).
+
+    Args:
+      source: a folder corpus with one recording a letter.
+      report: takes what was left out.
+      seed: of the words and of how they are joined.
+      train, test: how many joined words.
+
+    Raises:
+      SignBindError: the folder corpus is wrong; a letter is there twice; fewer than two
+        letters.
+    """
+    letters = read_letters(source, report)
+    if len(letters) < 2:
+        raise SignBindError(f"{source}: found {len(letters)} letters, wanted at least 2 to join")
+    tested = _held_out_words(letters, test, seed)
+    trained = _training_words(letters, train, seed, tested)
+
+    def recorded(suffix: str) -> Iterator[Clip]:
+        for clip in letters.values():
+            yield dataclasses.replace(clip, id=clip.id + suffix)
+
+    def training() -> Iterator[Clip]:
+        yield from recorded("")
+        yield from join(letters, trained, seed)
+
+    return {
+        "train": training,
+        "letters": partial(recorded, "_recorded"),
+        "test": partial(join, letters, tested, seed),
+    }
+
+
+def read_letters(source: Path, report: BuildReport) -> dict[str, Clip]:
+    """Letter -> its recording, from a folder corpus; other clips are left out and reported.
+
+    Raises:
+      SignBindError: the folder corpus is wrong, or a letter is there twice.
+    """
+    letters: dict[str, Clip] = {}
+    for read in folder.splits(source, report).values():
+        for clip in read():
+            if clip.pose is None or len(clip.spelled) != 1 or len(clip.spelled[0]) != 1:
+                report.leave_out(clip.id, "not the pose of one letter")
+                continue
+            letter = clip.spelled[0]
+            if letter in letters:
+                raise SignBindError(f"{source}: letter {letter!r}: found {letters[letter].id} and "
+                                    f"{clip.id}, wanted one recording")  # fmt: skip
+            letters[letter] = clip
+    return letters
+
+
+def join(letter_clips: Mapping[str, Clip], words: Iterable[str], seed: int) -> Iterator[Clip]:
+    """One synthetic clip a word, its letters joined from their recordings.
+
+    How fast each letter and each transition is follows from `seed` and the word alone.
+
+    Args:
+      letter_clips: letter -> its recording, all at one frame rate.
+      words: of letters that are there. No letter may follow itself: signers slide or bounce a
+        doubled letter, which recordings of single letters do not show.
+      seed: of the tempi.
+
+    Raises:
+      SignBindError: an empty word; a letter that is missing or doubled; another frame rate.
+    """
+    held = {letter: held_part(clip) for letter, clip in letter_clips.items()}
+    for word in words:
+        _check(word, letter_clips)
+        rng = np.random.default_rng([seed, zlib.crc32(word.encode())])
+        fps = letter_clips[word[0]].pose_fps
+        parts: list[np.ndarray] = []
+        for letter in word:
+            tempo = rng.uniform(*TEMPO)
+            n_frames = max(round(len(held[letter]) / tempo), 2)
+            played_tkc = _resample(held[letter], n_frames)
+            if parts:
+                n_between = max(round(rng.uniform(*TRANSITION_S) * fps), 1)
+                ends_tkc = np.stack([parts[-1][-1], played_tkc[0]])
+                parts.append(_resample(ends_tkc, n_between + 2)[1:-1])
+            parts.append(played_tkc)
+        pose = np.concatenate(parts).astype(np.float16)
+        yield dataclasses.replace(letter_clips[word[0]], id=f"joined_{word}", text=word,
+                                  pose=pose, spelled=(word,))  # fmt: skip
+
+
+def held_part(clip: Clip) -> np.ndarray:
+    """The pose between the signing hand's approach and its retreat, float32 (t, 91, 3).
+
+    From the first to the last frame in which the hand moves slower than `STILL`; a movement
+    in between, as in J and Z, stays. The signing hand is the one that is seen in more frames.
+    """
+    pose_tkc = clip.pose.astype(np.float32)
+    hands = (pose_tkc[:, keypoints.LEFT_HAND_SLICE], pose_tkc[:, keypoints.RIGHT_HAND_SLICE])
+    hand_tkc = max(hands, key=lambda x_tkc: (x_tkc[..., 2] > 0).sum())
+    seen_tk = (hand_tkc[1:, :, 2] > 0) & (hand_tkc[:-1, :, 2] > 0)
+    step_tk = np.linalg.norm(np.diff(hand_tkc[..., :2], axis=0), axis=-1) * seen_tk
+    n_seen_t = seen_tk.sum(axis=1)
+    speed_t = clip.pose_fps * step_tk.sum(axis=1) / np.maximum(n_seen_t, 1)
+    still_t = np.flatnonzero((n_seen_t > 0) & (speed_t < STILL)) + 1
+    return pose_tkc[still_t[0] : still_t[-1] + 1] if len(still_t) else pose_tkc
+
+
+def _resample(pose_tkc: np.ndarray, n_frames: int) -> np.ndarray:
+    """The same movement in `n_frames` frames, interpolated; a keypoint that is missing on one
+    side of a new frame is taken from the nearer side, never mixed with zeros."""
+    position_n = np.linspace(0, len(pose_tkc) - 1, n_frames)
+    low_n = np.floor(position_n).astype(int)
+    high_n = np.minimum(low_n + 1, len(pose_tkc) - 1)
+    share_n11 = (position_n - low_n)[:, None, None]
+    low_nkc, high_nkc = pose_tkc[low_n], pose_tkc[high_n]
+    both_nk1 = (low_nkc[..., 2:] > 0) & (high_nkc[..., 2:] > 0)
+    nearer_nkc = np.where(share_n11 < 0.5, low_nkc, high_nkc)
+    return np.where(both_nk1, low_nkc + share_n11 * (high_nkc - low_nkc), nearer_nkc)
+
+
+def _check(word: str, letter_clips: Mapping[str, Clip]) -> None:
+    missing = sorted(set(word) - set(letter_clips))
+    if missing or not word:
+        raise SignBindError(f"word {word!r}: found no recording of {''.join(missing) or 'it'!r}, "
+                            f"wanted letters of {''.join(sorted(letter_clips))}")  # fmt: skip
+    if _has_doubled_letter(word):
+        raise SignBindError(f"word {word!r}: found a doubled letter, wanted none: recordings of "
+                            "single letters do not show how it is spelled")  # fmt: skip
+    rates = {letter_clips[letter].pose_fps for letter in word}
+    if len(rates) > 1:
+        raise SignBindError(f"word {word!r}: pose_fps: found letters at {sorted(rates)}, wanted "
+                            "one frame rate")  # fmt: skip
+
+
+def _has_doubled_letter(word: str) -> bool:
+    return any(a == b for a, b in zip(word, word[1:], strict=False))
+
+
+def _held_out_words(letters: Mapping[str, Clip], n: int, seed: int) -> list[str]:
+    """Names that no training split of the synthetic corpus uses, of the letters there are."""
+    rng = random.Random(f"held-out {seed}")
+    words: dict[str, None] = {}
+    for _ in range(1000 * n):
+        if len(words) == n:
+            return list(words)
+        word = names.name(rng, "test")
+        if set(word) <= set(letters) and not _has_doubled_letter(word):
+            words[word] = None
+    raise SignBindError(f"found {len(words)} names of the letters {''.join(sorted(letters))}, "
+                        f"wanted {n}: ask for a smaller --test")  # fmt: skip
+
+
+def _training_words(
+    letters: Mapping[str, Clip], n: int, seed: int, tested: Iterable[str]
+) -> list[str]:
+    """Random letters, each as often as any other: nothing of a word can be guessed."""
+    rng = random.Random(f"train {seed}")
+    alphabet, taken = sorted(letters), set(tested)
+    words: dict[str, None] = {}
+    for _ in range(1000 * n):
+        if len(words) == n:
+            break
+        word = rng.choice(alphabet)
+        for _ in range(rng.randint(*WORD_LENGTHS) - 1):
+            word += rng.choice([letter for letter in alphabet if letter != word[-1]])
+        if word not in taken:
+            words[word] = None
+    return list(words)
