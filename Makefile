@@ -10,7 +10,7 @@ $(STAMP): setup.py
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; say make PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[test,bench]'
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	touch $(STAMP)
 
 quickstart: $(STAMP)  ## trains, scores and reports every stage on the embedded synthetic corpus

@@ -31,6 +31,7 @@ setup(
         "orbax-checkpoint>=0.12.8",
         "pillow>=10",
         "pose-format>=0.10",
+        "psutil>=6",
         "sacrebleu>=2.6",
         "safetensors>=0.5",
         "simplejpeg>=1.8",
@@ -44,7 +45,7 @@ setup(
     ],
     extras_require={
         "test": ["pytest>=8", "ruff>=0.9"],
-        "bench": ["psutil>=6"],
+        "bench": [],
         "tpu": ["jax[tpu]>=0.10.2"],
         "gpu": ["jax[cuda12]>=0.10.2"],
     },

@@ -65,7 +65,7 @@ def memorise(config: ConfigDict) -> ConfigDict:
     # stage -> (steps, model, augment)
     stages = {
         "signing": (100, expert, lightly),
-        "fingerspelling": (400, expert, lightly),
+        "fingerspelling": (500, expert, lightly),
         "lipreading": (200, {**expert, "subsample": 1}, lightly),
         "language_model": (80, decoder, {}),
         "fusion": (120, behind, trusting),

@@ -1,6 +1,7 @@
 """Stage 2, fusion: CTC on the fused tokens over frozen experts' streams.
 
-Arguments: `time=False` blinds fusion to time (the ablation `all_without_time`); `size=few`, `size=tiny`.
+Arguments: `time=False` blinds fusion to time (the ablation `all_without_time`); `size=few` for
+a handful of clips, `size=tiny` for tests.
 """
 
 from configs import common

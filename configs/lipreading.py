@@ -1,6 +1,7 @@
 """Stage 1, lipreading: CTC over phonemes, from mouth crops or from mouth landmarks.
 
-Arguments: `frontend=mouth_landmarks` where a corpus has no crops; `size=few`, `size=tiny`.
+Arguments: `frontend=mouth_landmarks` where a corpus has no crops; `size=few`
+for a handful of clips, `size=tiny` for tests.
 """
 
 from configs import common

@@ -36,7 +36,7 @@ WORD_LENGTHS = (2, 7)  # letters of a training word
 
 
 def splits(
-    source: Path, report: BuildReport, *, seed: int = 0, train: int = 300, test: int = 100
+    source: Path, report: BuildReport, *, seed: int = 0, train: int = 500, test: int = 100
 ) -> dict[str, Callable[[], Iterator[Clip]]]:
     """A reader of clips for each split (see the module's docstring).
 

@@ -4,6 +4,7 @@ The blank has id 0. Steps are an expert's output steps, s; masks may have gaps, 
 step is as if it were not there.
 """
 
+import functools
 from collections.abc import Iterable, Sequence
 
 import jax
@@ -39,23 +40,23 @@ def ctc_loss(log_probs_bsv, mask_bs, target_bn, target_length_b):
     needed_b = target_length_b + repeat_bn[:, 1:].sum(axis=1)
     feasible_b = mask_bs.sum(axis=1) >= jnp.maximum(needed_b, 1)
     loss_b = _alignment_loss(log_probs_bsv.astype(jnp.float32), mask_bs, target_bn,
-                             target_length_b)  # fmt: skip
+                             target_length_b, log_probs_bsv.shape[-1])  # fmt: skip
     return jnp.where(feasible_b, loss_b, 0.0), feasible_b
 
 
-@jax.custom_vjp
-def _alignment_loss(log_probs_bsv, mask_bs, target_bn, target_length_b):
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
+def _alignment_loss(log_probs_bsv, mask_bs, target_bn, target_length_b, v: int):
     return _occupancy(log_probs_bsv, mask_bs, target_bn, target_length_b)[0]
 
 
-def _alignment_loss_fwd(log_probs_bsv, mask_bs, target_bn, target_length_b):
+def _alignment_loss_fwd(log_probs_bsv, mask_bs, target_bn, target_length_b, v: int):
     loss_b, occupancy_bsz = _occupancy(log_probs_bsv, mask_bs, target_bn, target_length_b)
-    return loss_b, (occupancy_bsz, target_bn, log_probs_bsv.shape[-1])
+    return loss_b, (occupancy_bsz, target_bn)
 
 
-def _alignment_loss_bwd(residual, grad_b):
+def _alignment_loss_bwd(v: int, residual, grad_b):
     """d loss / d log_probs[s, v] is minus the chance that the alignment is at v in step s."""
-    occupancy_bsz, target_bn, v = residual
+    occupancy_bsz, target_bn = residual
     token_bnv = jax.nn.one_hot(target_bn, v, dtype=occupancy_bsz.dtype)
     grad_bsv = jnp.einsum("bsn,bnv->bsv", occupancy_bsz[..., 1::2], token_bnv)
     grad_bsv = grad_bsv.at[..., 0].add(occupancy_bsz[..., ::2].sum(axis=-1))

@@ -3,17 +3,13 @@
 import argparse
 import json
 import platform
-import resource
 import time
 from importlib import metadata
 from pathlib import Path
 
-import jax
-
 from signbind_jax import artefact
-from signbind_jax.config import STREAMS, load_config
+from signbind_jax.config import STREAMS
 from signbind_jax.data.dataset import open_dataset
-from signbind_jax.errors import SignBindError
 from signbind_jax.evaluate import (
     VARIANTS,
     evaluate_expert,
@@ -23,10 +19,12 @@ from signbind_jax.evaluate import (
 )
 from signbind_jax.examples import write_examples
 from signbind_jax.report import write_report
-from signbind_jax.train import train
+from signbind_jax.side_by_side import MemoryMeter, run_all, worthwhile
 from signbind_jax.translate import Translator
 
-STAGES = (*STREAMS, "language_model", "fusion", "alignment", "translation")
+# Among the independent ones the longest come first, so that no core waits at the end.
+STAGES = ("lipreading", "fingerspelling", "signing", "language_model",
+          "fusion", "alignment", "translation")  # fmt: skip
 TIME_SPLITS = ("role", "lonely_twin", "adjacent_names")
 PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "tensorflow-datasets",
             "transformers", "tokenizers", "sacrebleu", "numpy")  # fmt: skip
@@ -46,39 +44,43 @@ def build_corpus(directory: Path, sizes: dict[str, int]) -> None:
     build.run(parser.parse_args(["synthetic", f"--out={directory}", *options]))
 
 
-def train_stages(workdir: Path, data: Path, seed: int, overrides: dict[str, str],
-                 stages=STAGES, time_blind: bool = False) -> dict:  # fmt: skip
-    """Trains the stages in order; each finds its parents beside it. Seconds and steps by name.
+def train_stages(workdir: Path, data: Path, seed: int, stages=STAGES,
+                 time_blind: bool = False) -> dict[str, dict]:  # fmt: skip
+    """Trains the stages, each finding its parents beside it; steps and seconds by stage.
+
+    Stages without parents are independent: on a CPU they run side by side.
 
     Raises:
-      SignBindError: a stage was stopped by a signal; the same command goes on with it.
+      SignBindError: a stage failed or was stopped by a signal; the same command goes on.
     """
+    commands = {stage: _command(stage, workdir, data, seed, time_blind) for stage in stages}
+    free = {stage: commands[stage] for stage in stages if not _needs(stage)}
+    if len(free) > 1 and worthwhile():
+        run_all(free, workdir / "logs")
+    for stage in stages:
+        run_all({stage: commands[stage]}, workdir / "logs")
     done = {}
     for stage in stages:
-        began = time.monotonic()
-        argument = ":time=False" if time_blind and stage == "fusion" else ""
-        known = {"data.directory": str(data), "seed": str(seed), **_parents(stage, workdir)}
-        config = load_config(stage + argument, {**known, **overrides})
-        result = train(config, workdir / stage)
-        jax.clear_caches()
-        if not result.finished:
-            raise SignBindError(f"{workdir / stage}: stopped at step {result.step} of "
-                                f"{config.steps}; run the same command to go on")  # fmt: skip
-        seconds = time.monotonic() - began
-        scores = ", ".join(f"{k} {v:.1f}" for k, v in result.scores.items() if v is not None)
-        print(f"{stage}: {result.step} steps in {result.seconds:.0f} s; validation: {scores}",
-              flush=True)  # fmt: skip
-        done[stage] = {"seconds": round(max(result.seconds, seconds), 1), "steps": result.step}
+        summary = json.loads((workdir / stage / "summary.json").read_text())
+        done[stage] = {"seconds": round(summary["seconds"], 1), "steps": summary["step"]}
     return done
 
 
-def _parents(stage: str, workdir: Path) -> dict[str, str]:
+def _command(stage: str, workdir: Path, data: Path, seed: int, time_blind: bool) -> list[str]:
+    argument = ":time=False" if time_blind and stage == "fusion" else ""
+    overrides = {"data.directory": data, "seed": seed}
+    overrides |= {f"parents.{name}": workdir / name for name in _needs(stage)}
+    return ["train", f"--config={stage}{argument}", f"--workdir={workdir / stage}",
+            *(f"--config.{path}={value}" for path, value in overrides.items())]  # fmt: skip
+
+
+def _needs(stage: str) -> tuple[str, ...]:
     needs = {
         "fusion": STREAMS,
         "alignment": (*STREAMS, "language_model", "fusion"),
         "translation": (*STREAMS, "language_model", "alignment"),
     }
-    return {f"parents.{name}": str(workdir / name) for name in needs.get(stage, ())}
+    return needs.get(stage, ())
 
 
 def score(workdir: Path, data: Path, split: str = "test") -> tuple[dict, dict, dict]:
@@ -113,23 +115,23 @@ def score(workdir: Path, data: Path, split: str = "test") -> tuple[dict, dict, d
     return stages, translation, sentences
 
 
-def quickstart(workdir: Path, seed: int = 0, sizes: dict[str, int] | None = None,
-               overrides: dict[str, dict] | None = None) -> Path:  # fmt: skip
+def quickstart(workdir: Path, seed: int = 0, sizes: dict[str, int] | None = None) -> Path:
     """Runs everything; returns the report's path. What is finished already is not done again."""
     began = time.monotonic()
     workdir.mkdir(parents=True, exist_ok=True)
     data = workdir / "data"
-    build_corpus(data, sizes or {})
-    seconds_data = time.monotonic() - began
-    done = train_stages(workdir, data, seed, overrides or {})
-    stages, translation, sentences = score(workdir, data)
+    with MemoryMeter() as memory:
+        build_corpus(data, sizes or {})
+        seconds_data = time.monotonic() - began
+        done = train_stages(workdir, data, seed)
+        stages, translation, sentences = score(workdir, data)
     stages = {name: {**stages[name], **done[name]} for name in STAGES}
     results = {
         "stages": stages,
         "translation": translation,
         "seconds_total": round(time.monotonic() - began, 1),
         "seconds_data": round(seconds_data, 1),
-        "peak_rss_gb": round(peak_rss_gb(), 2),
+        "peak_rss_gb": round(memory.peak_bytes / 1e9, 2),
         "versions": versions(),
         "corpus": {"name": "embedded synthetic corpus", "synthetic": True,
                    "splits": open_dataset(data).splits},
@@ -142,14 +144,6 @@ def quickstart(workdir: Path, seed: int = 0, sizes: dict[str, int] | None = None
     print_table(results)
     print(f"results: {path}\nreport:  {report}")
     return report
-
-
-def peak_rss_gb() -> float:
-    """Largest resident set of this process and of any child so far, in GB (10^9 bytes)."""
-    usage = (resource.getrusage(who).ru_maxrss
-             for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))  # fmt: skip
-    unit = 1 if platform.system() == "Darwin" else 1024
-    return max(usage) * unit / 1e9
 
 
 def versions() -> dict[str, str]:

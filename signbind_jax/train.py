@@ -27,6 +27,7 @@ from tqdm import tqdm
 from signbind_jax import artefact, sharding
 from signbind_jax.checkpoint import CheckpointDir
 from signbind_jax.config import RunConfig
+from signbind_jax.errors import SignBindError
 from signbind_jax.metric_log import MetricLog
 from signbind_jax.optim import make_optimizer
 from signbind_jax.stages import make_stage
@@ -53,6 +54,7 @@ def train(config: RunConfig, workdir: Path | str, *, announce: Callable = print)
     workdir = Path(workdir)
     artefact.check_resumable(workdir, config)
     stage = make_stage(config)
+    _check_validation(stage)
     mesh = sharding.make_mesh(config.mesh.data, config.mesh.fsdp, config.mesh.tensor)
     for note in stage.notes:
         announce(f"{stage.name}: {note}")
@@ -146,7 +148,7 @@ class _Run:
                 break
         shardings = jax.tree.map(lambda x: x.sharding, state["params"])
         gradients = jax.jit(self.gradients, out_shardings=(shardings, None))
-        update = jax.jit(self.update, donate_argnums=(0, 1))
+        update = jax.jit(self.update, donate_argnums=0)
 
         def compile_one(shape):
             if shape is None:
@@ -217,6 +219,15 @@ class _Run:
         if _due(step, self.config.log_every) or step == self.config.steps:
             log.write(step, "train", values)
             bar.set_postfix_str(f"loss {values['loss']:.3f}")
+
+
+def _check_validation(stage: Stage) -> None:
+    """A split that is not there would else show only after the last step."""
+    known, split = stage.dataset.splits, stage.config.data.validation
+    if split and split not in known:
+        raise SignBindError(f"config.data.validation: found {split!r}, wanted one of "
+                            f"{', '.join(known)} of {stage.config.data.directory}, or nothing "
+                            "for no scores (--config.data.validation=)")  # fmt: skip
 
 
 def _whole(state: dict, frozen: nnx.State) -> dict:

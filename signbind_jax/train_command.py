@@ -51,10 +51,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Trains one stage; run the same command again to go on with an interrupted run."""
     config = load_config(arguments.config, arguments.overrides)
     result = train(config, arguments.workdir)
-    for name, value in result.scores.items():
-        print(f"{name}: {value:.3f}")
-    print(f"{arguments.workdir}: step {result.step} of {config.steps}, {result.seconds:.0f} s")
     if not result.finished:
-        print("stopped by a signal after saving; run the same command to go on")
+        print(f"{config.stage}: stopped by a signal at step {result.step}, saved; run the same "
+              "command to go on")  # fmt: skip
         return 1
+    scores = ", ".join(f"{name} {value:.2f}" for name, value in result.scores.items())
+    print(f"{config.stage}: {result.step} steps, {result.seconds:.0f} s; "
+          f"{config.data.validation or 'no evaluation'}: {scores}")  # fmt: skip
     return 0

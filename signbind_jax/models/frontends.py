@@ -16,6 +16,8 @@ PARTS = {
 }
 N_MOUTH = PARTS["mouth"].stop - PARTS["mouth"].start
 STEM_PATCH = 4  # pixels; the lip stem's spatial stride
+# Points move some hundredths of a shoulder width a frame: this brings motion to the size of place.
+MOTION_SCALE = 10.0
 
 
 def previous(x_bt, n: int = 1):
@@ -25,13 +27,13 @@ def previous(x_bt, n: int = 1):
 
 
 def differences(x_btkc):
-    """Frame differences of x and y, 0 where a point is missing now or one frame ago.
+    """Motion: frame differences of x and y, 0 where a point is missing now or one frame ago.
 
-    x_btkc (b, t, k, 3) -> (b, t, k, 2), in the units of x a frame.
+    x_btkc (b, t, k, 3) -> (b, t, k, 2), in tenths of the units of x a frame.
     """
     before_btkc = previous(x_btkc)
     seen = (x_btkc[..., 2:] > 0) & (before_btkc[..., 2:] > 0)
-    return jnp.where(seen, x_btkc[..., :2] - before_btkc[..., :2], 0.0)
+    return jnp.where(seen, MOTION_SCALE * (x_btkc[..., :2] - before_btkc[..., :2]), 0.0)
 
 
 def centred(x_btkc, centre_bt1c, seen_bt1):
@@ -137,7 +139,7 @@ class MouthLandmarkFrontend(nnx.Module):
         confidence_btk1 = mouth_btkc[..., 2:]
         shape_btkc = mean_centred(mouth_btkc)
         delta_btkc = differences(jnp.concatenate([shape_btkc, confidence_btk1], axis=-1))
-        x = _flat(shape_btkc, delta_btkc, 10.0 * differences(mouth_btkc), confidence_btk1)
+        x = _flat(shape_btkc, delta_btkc, differences(mouth_btkc), confidence_btk1)
         x_btd = jax.nn.silu(self.inner(x.astype(self.dtype)))
         return self.norm(self.outer(dropout(x_btd, self.rate, key)))
 

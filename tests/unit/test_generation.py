@@ -32,6 +32,7 @@ def prefix_bpd():
 
 
 ALL = jnp.ones((B, P), bool)
+forward = nnx.jit(lambda decoder, *args: decoder(*args))
 
 
 def generate(decoder, prefix_bpd, mask_bp, **options):
@@ -189,7 +190,7 @@ def test_logits_and_beams_equal_those_of_transformers():
             np.random.default_rng(case["seed"]).normal(size=(B, P, 16)), jnp.float32
         )
         mask_bp = jnp.arange(P) >= jnp.array(golden["left_padding"])[:, None]
-        logits_bv = decoder(prefix_bpd, mask_bp)[:, -1]
+        logits_bv = forward(decoder, prefix_bpd, mask_bp)[:, -1]
         np.testing.assert_allclose(logits_bv, case["logits"], atol=1e-4)
         for beams in case["beams"]:
             ids_bn, score_b = generate(decoder, prefix_bpd, mask_bp, beam_size=4,

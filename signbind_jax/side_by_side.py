@@ -1,0 +1,113 @@
+"""Independent training runs side by side, each in its own process on its own share of cores.
+
+Small models leave most of a core idle when XLA splits every operation over all of them: on
+two cores, two experts at a time finish sooner than one after the other (docs/decisions.md).
+"""
+
+import concurrent.futures
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import jax
+import psutil
+
+from signbind_jax.errors import SignBindError
+
+
+def usable_cores() -> list[int]:
+    """The processors this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def worthwhile() -> bool:
+    """Whether runs should go side by side: several cores and no accelerator to share."""
+    return jax.default_backend() == "cpu" and len(usable_cores()) > 1
+
+
+def run_all(commands: Mapping[str, Sequence[str]], log_dir: Path) -> None:
+    """Runs `signbind` commands, as many at a time as there are cores, in the order given.
+
+    What a run prints goes to the terminal line by line and to `log_dir/<name>.log`.
+
+    Raises:
+      SignBindError: a run failed; its last line says why. Runs under way are finished.
+    """
+    cores = usable_cores()
+    n = min(len(commands), len(cores))
+    shares = [cores[i::n] for i in range(n)]
+    lock = threading.Lock()
+    log_dir.mkdir(parents=True, exist_ok=True)
+
+    def run(name: str) -> tuple[str, int, str]:
+        with lock:
+            share = shares.pop()
+        try:
+            return name, *_run_one(name, commands[name], share, log_dir)
+        finally:
+            with lock:
+                shares.append(share)
+
+    with concurrent.futures.ThreadPoolExecutor(n) as pool:
+        done = list(pool.map(run, commands))
+    for name, code, last in done:
+        if code:
+            raise SignBindError(f"{name}: {last.removeprefix('signbind: error: ')} "
+                                f"(exit code {code}; all of it: {log_dir / name}.log)")  # fmt: skip
+
+
+def _run_one(name, arguments, share, log_dir) -> tuple[int, str]:
+    flags = os.environ.get("XLA_FLAGS", "")
+    if len(share) == 1:
+        flags += " --xla_cpu_multi_thread_eigen=false"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "signbind_jax.cli", *arguments],
+        env={**os.environ, "XLA_FLAGS": flags.strip(), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(process.pid, share)
+    last = ""
+    with (log_dir / f"{name}.log").open("w", encoding="utf-8") as log:
+        for line in process.stdout:
+            log.write(line)
+            log.flush()
+            last = line.strip() or last
+            if last.startswith(name):
+                print(last, flush=True)
+    return process.wait(), last
+
+
+class MemoryMeter:
+    """The most memory this process and all it started held at one moment, sampled."""
+
+    def __init__(self, every_s: float = 0.5):
+        self.peak_bytes = 0
+        self._stop = threading.Event()
+        self._every_s = every_s
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> "MemoryMeter":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        own = psutil.Process()
+        while not self._stop.is_set():
+            total = 0
+            for process in (own, *own.children(recursive=True)):
+                try:
+                    total += process.memory_info().rss
+                except psutil.Error:  # ended between listing and asking
+                    continue
+            self.peak_bytes = max(self.peak_bytes, total)
+            self._stop.wait(self._every_s)
