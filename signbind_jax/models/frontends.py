@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from signbind_jax import keypoints
-from signbind_jax.models.layers import Linear, RMSNorm, dropout, param
+from signbind_jax.models.layers import Linear, RMSNorm, dropout, normal_init, param
 
 PARTS = {
     "body": keypoints.BODY_SLICE,
@@ -85,7 +85,7 @@ class PoseFrontend(nnx.Module):
                 self.embed[name] = Linear((n_in,), (e,), ("input",), ("mlp",), bias=True, rngs=rngs)
         if "hand" in self.embed:
             self.hand_shape = Linear((e,), (e,), ("input",), ("mlp",), bias=True, rngs=rngs)
-            self.side = param(rngs, jax.nn.initializers.normal(0.1), (2, e), ("kernel", "mlp"))
+            self.side = param(rngs, normal_init(0.1), (2, e), ("kernel", "mlp"))
         self.fuse = Linear((e * len(self.parts),), (d,), ("input",), ("model",), bias=True,
                            rngs=rngs)  # fmt: skip
         self.norm = RMSNorm(d, rngs=rngs)
@@ -174,7 +174,7 @@ class ResidualBlock(nnx.Module):
     """
 
     def __init__(self, c: int, rngs: nnx.Rngs):
-        self.depthwise = param(rngs, jax.nn.initializers.normal(1 / 3), (9, c),
+        self.depthwise = param(rngs, normal_init(1 / 3), (9, c),
                                ("kernel", "channels"))  # fmt: skip
         self.norm = RMSNorm(c, rngs=rngs, dim="channels")
         self.inner = Linear((c,), (2 * c,), ("channels",), ("mlp",), bias=True, rngs=rngs)

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from signbind_jax import random_bits
+
 # Logical dimension names; `signbind_jax.sharding` maps them to mesh axes.
 DIMENSIONS = (
     "model", "heads", "kv_heads", "head_size", "mlp", "vocab", "ctc_vocab", "input",
@@ -25,7 +27,16 @@ def param(rngs: nnx.Rngs, init: Callable, shape: Sequence[int], dims: Sequence[s
 
 def fan_in_init(fan_in: int) -> Callable:
     """Truncated normal with variance 1/fan_in."""
-    return jax.nn.initializers.truncated_normal(stddev=1.0 / math.sqrt(max(fan_in, 1)))
+    return normal_init(1.0 / math.sqrt(max(fan_in, 1)))
+
+
+def normal_init(stddev: float) -> Callable:
+    """Truncated normal of the given standard deviation."""
+
+    def init(key, shape, dtype):
+        return (stddev * random_bits.truncated_normal(key, shape)).astype(dtype)
+
+    return init
 
 
 class LoRA(nnx.Module):
@@ -100,7 +111,7 @@ class Embed(nnx.Module):
     """A table of v vectors of size d."""
 
     def __init__(self, v: int, d: int, *, rngs: nnx.Rngs, dim: str = "vocab"):
-        self.table = param(rngs, jax.nn.initializers.normal(d**-0.5), (v, d), (dim, "model"))
+        self.table = param(rngs, normal_init(d**-0.5), (v, d), (dim, "model"))
 
     def __call__(self, ids):
         return jnp.take(self.table[...], ids, axis=0)
@@ -141,7 +152,7 @@ def dropout(x, rate: float, key):
     """Inverted dropout; the identity where `key` is None or the rate is 0."""
     if key is None or rate == 0.0:
         return x
-    keep = jax.random.bernoulli(key, 1.0 - rate, x.shape)
+    keep = random_bits.bernoulli(key, 1.0 - rate, x.shape)
     return jnp.where(keep, x / (1.0 - rate), 0.0).astype(x.dtype)
 
 

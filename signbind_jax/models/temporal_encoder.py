@@ -9,6 +9,7 @@ from signbind_jax.models.layers import (
     RMSNorm,
     attend,
     dropout,
+    normal_init,
     param,
     rotate,
     scan_layers,
@@ -83,7 +84,7 @@ class GatedConvolution(nnx.Module):
     def __init__(self, d: int, kernel: int, rngs: nnx.Rngs):
         self.norm = RMSNorm(d, rngs=rngs)
         self.gate = Linear((d,), (2, d), ("model",), ("kernel", "mlp"), bias=True, rngs=rngs)
-        self.depthwise = param(rngs, jax.nn.initializers.normal(kernel**-0.5), (kernel, d),
+        self.depthwise = param(rngs, normal_init(kernel**-0.5), (kernel, d),
                                ("kernel", "mlp"))  # fmt: skip
         self.inner_norm = RMSNorm(d, rngs=rngs, dim="mlp")
         self.out = Linear((d,), (d,), ("mlp",), ("model",), rngs=rngs)
