@@ -15,6 +15,6 @@ def get_config(arg=None):
         model={"d_model": 128, "n_layers": 2, "n_heads": 4, "d_mlp": 384, "dropout": 0.1,
                "time": arg.time},
         data={"frames_per_batch": 2048, "n_buckets": 5},
-        optim={"learning_rate": 2e-3, "warmup_steps": 100},
+        optim={"learning_rate": 1.5e-3, "warmup_steps": 100},
     )  # fmt: skip
     return common.sized(config, arg.size)

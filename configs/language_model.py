@@ -13,6 +13,6 @@ def get_config(arg=None):
             "d_mlp": 448, "dropout": 0.05,
         },
         data={"frames_per_batch": 2560, "n_buckets": 4},
-        optim={"learning_rate": 2e-3, "warmup_steps": 100},
+        optim={"learning_rate": 1.5e-3, "warmup_steps": 100},
     )  # fmt: skip
     return common.sized(config, arg.size)

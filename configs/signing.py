@@ -10,10 +10,11 @@ def get_config(arg=None):
     arg = common.parse_arg(arg, size="small")
     config = common.run(
         "signing",
-        steps=1400,
-        model={"frontend": "pose", "d_model": 128, "n_layers": 3, "subsample": 4, "dropout": 0.1},
-        augment={"mirror": 0.0},
-        data={"frames_per_batch": 4096},
-        optim={"learning_rate": 2e-3, "warmup_steps": 150},
-    )
+        steps=1300,
+        model={"frontend": "pose", "d_model": 128, "n_layers": 2, "d_part": 128, "subsample": 4,
+               "dropout": 0.1},
+        augment={"mirror": 0.3, "time_mask_frames": 4},
+        data={"frames_per_batch": 2048},
+        optim={"learning_rate": 1e-3, "warmup_steps": 100},
+    )  # fmt: skip
     return common.sized(config, arg.size)

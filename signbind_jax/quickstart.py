@@ -45,7 +45,7 @@ def build_corpus(directory: Path, sizes: dict[str, int]) -> None:
 
 
 def train_stages(workdir: Path, data: Path, seed: int, stages=STAGES,
-                 time_blind: bool = False) -> dict[str, dict]:  # fmt: skip
+                 time_blind: bool = False, smoke: bool = False) -> dict[str, dict]:  # fmt: skip
     """Trains the stages, each finding its parents beside it; steps and seconds by stage.
 
     Stages without parents are independent: on a CPU they run side by side.
@@ -53,7 +53,7 @@ def train_stages(workdir: Path, data: Path, seed: int, stages=STAGES,
     Raises:
       SignBindError: a stage failed or was stopped by a signal; the same command goes on.
     """
-    commands = {stage: _command(stage, workdir, data, seed, time_blind) for stage in stages}
+    commands = {stage: _command(stage, workdir, data, seed, time_blind, smoke) for stage in stages}
     free = {stage: commands[stage] for stage in stages if not _needs(stage)}
     if len(free) > 1 and worthwhile():
         run_all(free, workdir / "logs")
@@ -66,8 +66,10 @@ def train_stages(workdir: Path, data: Path, seed: int, stages=STAGES,
     return done
 
 
-def _command(stage: str, workdir: Path, data: Path, seed: int, time_blind: bool) -> list[str]:
-    argument = ":time=False" if time_blind and stage == "fusion" else ""
+def _command(stage: str, workdir: Path, data: Path, seed: int, time_blind: bool,
+             smoke: bool) -> list[str]:  # fmt: skip
+    words = ["size=tiny"] * smoke + ["time=False"] * (time_blind and stage == "fusion")
+    argument = ":" * bool(words) + ",".join(words)
     overrides = {"data.directory": data, "seed": seed}
     overrides |= {f"parents.{name}": workdir / name for name in _needs(stage)}
     return ["train", f"--config={stage}{argument}", f"--workdir={workdir / stage}",
@@ -115,7 +117,8 @@ def score(workdir: Path, data: Path, split: str = "test") -> tuple[dict, dict, d
     return stages, translation, sentences
 
 
-def quickstart(workdir: Path, seed: int = 0, sizes: dict[str, int] | None = None) -> Path:
+def quickstart(workdir: Path, seed: int = 0, sizes: dict[str, int] | None = None,
+               smoke: bool = False) -> Path:  # fmt: skip
     """Runs everything; returns the report's path. What is finished already is not done again."""
     began = time.monotonic()
     workdir.mkdir(parents=True, exist_ok=True)
@@ -123,7 +126,7 @@ def quickstart(workdir: Path, seed: int = 0, sizes: dict[str, int] | None = None
     with MemoryMeter() as memory:
         build_corpus(data, sizes or {})
         seconds_data = time.monotonic() - began
-        done = train_stages(workdir, data, seed)
+        done = train_stages(workdir, data, seed, smoke=smoke)
         stages, translation, sentences = score(workdir, data)
     stages = {name: {**stages[name], **done[name]} for name in STAGES}
     results = {
@@ -175,6 +178,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="default: runs/quickstart; finished stages stay")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0,
                         help="of training; the corpus stays the same (default: 0)")  # fmt: skip
+    parser.add_argument("--smoke", action="store_true",
+                        help="tiny models, 20 steps a stage, a small corpus: does it all run?")  # fmt: skip
     for name in ("train", "validation", "test", "time_split"):
         parser.add_argument(f"--{name}", type=int, metavar="CLIPS",
                             help=f"synthetic clips in {name}")  # fmt: skip
@@ -184,7 +189,9 @@ def run(arguments: argparse.Namespace) -> int:
     """`signbind quickstart`."""
     sizes = {name: getattr(arguments, name) for name in ("train", "validation", "test",
              "time_split") if getattr(arguments, name) is not None}  # fmt: skip
-    quickstart(arguments.workdir, arguments.seed, sizes)
+    if arguments.smoke:
+        sizes = {"train": 64, "validation": 8, "test": 12, "time_split": 8} | sizes
+    quickstart(arguments.workdir, arguments.seed, sizes, arguments.smoke)
     return 0
 
 

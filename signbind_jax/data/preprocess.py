@@ -88,7 +88,10 @@ def prepare_pose(pose_btkc, length_b, index_b=None, key=None, config: AugmentCon
 
 
 def prepare_lips(lips_bfhw, length_b, index_b=None, key=None, config: AugmentConfig | None = None):
-    """Float32 mouth crops with mean 0 and standard deviation 1 over each clip.
+    """Float32 mouth crops as their deviation from the clip's mean picture.
+
+    The mean over time goes from every pixel, then the clip is scaled to standard deviation 1:
+    what stays is how this mouth moves, not whose it is or how it is lit.
 
     Where a key is given they are augmented; speed and mirror go with the pose of the same
     clip and key.
@@ -111,12 +114,12 @@ def prepare_lips(lips_bfhw, length_b, index_b=None, key=None, config: AugmentCon
     mask_bf = f < length_b[:, None]
     inside_bfhw = mask_bf[:, :, None, None]
     h, w = lips_bfhw.shape[2:]
-    n_b = jnp.maximum(length_b, 1)[:, None, None, None] * (h * w)
-    axes = (1, 2, 3)
+    n_frames_b = jnp.maximum(length_b, 1)[:, None, None, None]
     x_bfhw = jnp.where(inside_bfhw, x_bfhw, 0.0)
-    mean_b = x_bfhw.sum(axes, keepdims=True) / n_b
-    x_bfhw = jnp.where(inside_bfhw, x_bfhw - mean_b, 0.0)
-    std_b = jnp.sqrt(jnp.square(x_bfhw).sum(axes, keepdims=True) / n_b)
+    mean_b1hw = x_bfhw.sum(1, keepdims=True) / n_frames_b
+    x_bfhw = jnp.where(inside_bfhw, x_bfhw - mean_b1hw, 0.0)
+    variance_b = jnp.square(x_bfhw).sum((1, 2, 3), keepdims=True) / (n_frames_b * (h * w))
+    std_b = jnp.sqrt(variance_b)
     x_bfhw = x_bfhw / jnp.maximum(std_b, 1.0)  # one grey level: a blank clip stays near 0
     if key is not None:
         light_bc = 2.0 * u_bn[:, _LIGHT, None, None] - 1.0

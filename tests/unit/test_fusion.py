@@ -1,0 +1,130 @@
+"""Fusion: what it may and may not depend on."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from signbind_jax.models.fusion import (
+    Fusion,
+    FusionConfig,
+    StreamTokens,
+    join_streams,
+    keep_streams,
+    previous_gap,
+)
+from signbind_jax.token_noise import TokenNoiseConfig, add_noise
+from signbind_jax.token_stream import TokenStream
+
+SIZES = dict(n_ids=(7, 5, 6), d_hidden=8, n_targets=9, d_model=16, n_layers=1, n_heads=2, d_mlp=16)
+
+
+def tokens(seed=0, b=2, m=9) -> StreamTokens:
+    rng = np.random.default_rng(seed)
+    start = np.sort(rng.uniform(0, 4, (b, m)), axis=1)
+    return StreamTokens(
+        ids_bm=jnp.array(rng.integers(1, 5, (b, m)), jnp.int32),
+        stream_bm=jnp.array(rng.integers(0, 3, (b, m)), jnp.int32),
+        hidden_bmd=jnp.array(rng.normal(size=(b, m, 8)), jnp.float32),
+        start_bm=jnp.array(start, jnp.float32),
+        end_bm=jnp.array(start + 0.1, jnp.float32),
+        confidence_bm=jnp.ones((b, m), jnp.float32),
+        mask_bm=jnp.array(np.arange(m)[None] < np.array([m, m - 3] * (b // 2))[:, None]),
+    )
+
+
+def fusion(**overrides) -> Fusion:
+    return Fusion(FusionConfig(**{**SIZES, **overrides}), nnx.Rngs(0))
+
+
+def test_result_does_not_depend_on_how_tokens_are_laid_out_or_padded():
+    model, x = fusion(), tokens()
+    order = np.random.default_rng(1).permutation(9)
+    shuffled = jax.tree.map(lambda a: a[:, order], x)
+    wider = jax.tree.map(
+        lambda a: jnp.pad(a, ((0, 0), (0, 4)) + ((0, 0),) * (a.ndim - 2)), shuffled
+    )
+    fused, mask, log_probs = model(x)
+    fused2, mask2, log_probs2 = model(wider)
+    np.testing.assert_array_equal(mask, mask2[:, :9])
+    np.testing.assert_allclose(fused * mask[..., None], fused2[:, :9] * mask[..., None], atol=1e-5)
+    real = np.repeat(np.asarray(mask), 2, axis=1)
+    np.testing.assert_allclose(log_probs[real], log_probs2[:, :18][real], atol=1e-5)
+
+
+def test_only_a_fusion_that_knows_time_hears_a_moved_stream():
+    x = tokens()
+    late = x.stream_bm == 1
+    moved = dataclasses.replace(
+        x,
+        start_bm=jnp.where(late, x.start_bm + 1.5, x.start_bm),
+        end_bm=jnp.where(late, x.end_bm + 1.5, x.end_bm),
+    )
+    blind = fusion(time=False)
+    np.testing.assert_allclose(blind(x)[2], blind(moved)[2], atol=1e-6)
+    seeing = fusion()
+    assert np.abs(seeing(x)[2] - seeing(moved)[2]).max() > 1e-3
+
+
+def test_absent_stream_leaves_no_trace():
+    model, x = fusion(), tokens()
+    without = keep_streams(x, jnp.array([[True, False, True]] * 2))
+    changed = dataclasses.replace(
+        without,
+        hidden_bmd=jnp.where((x.stream_bm == 1)[..., None], 99.0, x.hidden_bmd),
+        start_bm=jnp.where(x.stream_bm == 1, 0.0, x.start_bm),
+    )
+    mask = np.repeat(np.asarray(model(without)[1]), 2, axis=1)
+    np.testing.assert_allclose(model(without)[2][mask], model(changed)[2][mask], atol=1e-5)
+
+
+def test_gap_is_counted_within_a_stream():
+    x = StreamTokens(
+        ids_bm=jnp.ones((1, 5), jnp.int32),
+        stream_bm=jnp.array([[0, 1, 1, 0, 1]]),
+        hidden_bmd=jnp.zeros((1, 5, 8)),
+        start_bm=jnp.array([[0.0, 0.5, 0.7, 1.0, 1.5]]),
+        end_bm=jnp.array([[0.1, 0.6, 0.8, 1.1, 1.6]]),
+        confidence_bm=jnp.ones((1, 5)),
+        mask_bm=jnp.array([[True] * 5]),
+    )
+    np.testing.assert_allclose(previous_gap(x, 2)[0], [0.0, 0.0, 0.2, 1.0, 0.8], atol=1e-6)
+
+
+def test_streams_of_different_hidden_sizes_join():
+    def stream(n, d):
+        return TokenStream(
+            jnp.ones((1, n), jnp.int32), jnp.ones((1, n, d)), jnp.zeros((1, n)),
+            jnp.ones((1, n)), jnp.ones((1, n)), jnp.ones((1, n), bool), jnp.zeros(1, jnp.int32),
+        )  # fmt: skip
+
+    joined = join_streams([stream(2, 4), stream(3, 6)])
+    assert joined.hidden_bmd.shape == (1, 5, 6)
+    assert joined.stream_bm.tolist() == [[0, 0, 1, 1, 1]]
+    assert float(joined.hidden_bmd[0, 0, 4:].sum()) == 0
+
+
+def test_noise_never_takes_every_stream_and_drops_about_what_it_says():
+    x = tokens(b=64, m=12)
+    x = dataclasses.replace(x, mask_bm=jnp.ones((64, 12), bool))
+    config = TokenNoiseConfig(drop=0.0, substitute=0.0, drop_stream=(0.9, 0.9, 0.9))
+    noisy, keep = add_noise(x, jnp.arange(64), jax.random.key(0), config)
+    assert keep.any(axis=1).all()
+    shares = 1 - np.asarray(keep).mean(axis=0)
+    assert (shares > 0.6).all() and (shares < 0.95).all()
+    off = ~np.take_along_axis(np.asarray(keep), np.asarray(x.stream_bm), axis=1)
+    assert not np.asarray(noisy.mask_bm)[off].any()
+
+
+@pytest.mark.parametrize("field", ["ids_bm", "hidden_bmd"])
+def test_substitution_takes_tokens_of_the_same_stream(field):
+    x = tokens(b=16, m=12)
+    x = dataclasses.replace(
+        x, ids_bm=x.stream_bm + 1, hidden_bmd=jnp.ones((16, 12, 8)) * x.stream_bm[..., None]
+    )
+    config = TokenNoiseConfig(drop=0.0, substitute=1.0, drop_stream=(0.0, 0.0, 0.0))
+    noisy, _ = add_noise(x, jnp.arange(16), jax.random.key(0), config)
+    np.testing.assert_array_equal(getattr(noisy, field), getattr(x, field))
