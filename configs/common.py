@@ -96,6 +96,7 @@ def shrink(config: ConfigDict) -> ConfigDict:
     sizes["lipreading"] = (*sizes["signing"], "channels")
     config.model.update({name: small[name] for name in sizes[config.stage]})
     config.steps = 20
+    config.evaluate_every = 0
     config.optim.warmup_steps = 5
     config.data.frames_per_batch = 1024
     config.data.n_buckets = 2

@@ -11,6 +11,7 @@ def get_config(arg=None):
     config = common.run(
         "fingerspelling",
         steps=2200,
+        evaluate_every=550,
         model={
             "frontend": "pose", "d_model": 128, "n_layers": 2, "d_part": 128,
             "subsample": 2, "dropout": 0.1,

@@ -12,6 +12,7 @@ def get_config(arg=None):
     config = common.run(
         "lipreading",
         steps=1300,
+        evaluate_every=325,
         model={"frontend": arg.frontend, "d_model": 128, "n_layers": 2, "subsample": 2,
                "dropout": 0.05},
         # Shifted and relit crops kept CTC on its plateau for ten epochs (docs/decisions.md).

@@ -19,18 +19,17 @@ from signbind_jax.models.expert import Expert, ExpertConfig
 from signbind_jax.models.fusion import Fusion, FusionConfig
 from signbind_jax.models.llm.config import DecoderConfig
 from signbind_jax.models.llm.decoder import Decoder
-from signbind_jax.models.signbind import SignBind
+from signbind_jax.models.signbind import LoRAConfig, SignBind
 
 FILE = "artefact.json"
 TOKENIZER = "tokenizer"
 
 
 def model_record(model_config) -> dict:
-    """JSON form of a model's config or, for SignBind, of its two configs."""
+    """JSON form of a model's config or, for SignBind, of its three configs."""
     if isinstance(model_config, tuple):
-        fusion, decoder = model_config
-        return {"kind": "signbind", "fusion": dataclasses.asdict(fusion),
-                "decoder": dataclasses.asdict(decoder)}  # fmt: skip
+        parts = zip(("fusion", "decoder", "lora"), model_config, strict=True)
+        return {"kind": "signbind"} | {name: dataclasses.asdict(part) for name, part in parts}
     kind = {ExpertConfig: "expert", FusionConfig: "fusion", DecoderConfig: "decoder"}
     return {"kind": kind[type(model_config)], "config": dataclasses.asdict(model_config)}
 
@@ -45,7 +44,8 @@ def make_model(record: dict, rngs: nnx.Rngs) -> nnx.Module:
     if kind == "decoder":
         return Decoder(from_mapping(DecoderConfig, record["config"]), rngs)
     return SignBind(from_mapping(FusionConfig, record["fusion"]),
-                    from_mapping(DecoderConfig, record["decoder"]), rngs)  # fmt: skip
+                    from_mapping(DecoderConfig, record["decoder"]), rngs,
+                    from_mapping(LoRAConfig, record["lora"]))  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -178,8 +178,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="default: runs/quickstart; finished stages stay")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0,
                         help="of training; the corpus stays the same (default: 0)")  # fmt: skip
-    parser.add_argument("--smoke", action="store_true",
-                        help="tiny models, 20 steps a stage, a small corpus: does it all run?")  # fmt: skip
+    parser.add_argument(
+        "--smoke", action="store_true", help="tiny models, 20 steps a stage: does it all run?"
+    )
     for name in ("train", "validation", "test", "time_split"):
         parser.add_argument(f"--{name}", type=int, metavar="CLIPS",
                             help=f"synthetic clips in {name}")  # fmt: skip

@@ -33,6 +33,8 @@ from signbind_jax.optim import make_optimizer
 from signbind_jax.stages import make_stage
 from signbind_jax.stages.stage import Stage
 
+SECONDS_BETWEEN_LINES = 30.0  # of progress, where there is no terminal for a bar
+
 
 @dataclass(frozen=True)
 class TrainResult:
@@ -77,6 +79,7 @@ class _Run:
         self.stage, self.config, self.mesh = stage, stage.config, mesh
         self.tx = make_optimizer(self.config.optim, self.config.steps)
         self.compiled = {}
+        self.told = 0.0
 
     def start(self, checkpoints: CheckpointDir, announce: Callable):
         """The state to go on from, by the start order: (trained state, frozen parameters)."""
@@ -219,6 +222,10 @@ class _Run:
         if _due(step, self.config.log_every) or step == self.config.steps:
             log.write(step, "train", values)
             bar.set_postfix_str(f"loss {values['loss']:.3f}")
+        if bar.disable and log.seconds - self.told > SECONDS_BETWEEN_LINES:
+            self.told = log.seconds
+            print(f"{self.stage.name}: step {step} of {self.config.steps}, loss "
+                  f"{values['loss']:.3f}, {log.seconds:.0f} s", flush=True)  # fmt: skip
 
 
 def _check_validation(stage: Stage) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import jax
 import numpy as np
 
 from signbind_jax.data.batch_plan import BatchPlan, Step
@@ -33,9 +34,10 @@ class Sentences:
         return len(self.lengths)
 
     def batch(self, step: Step, capacities: tuple[int, int, int]) -> SentenceBatch:
-        """The batch of a plan's step; see `capacities`."""
+        """The rows of a plan's step that fall to this process; see `capacities`."""
         n, p, text = capacities
-        rows = [int(i) for i in step.ids]
+        share = len(step.ids) // jax.process_count()
+        rows = [int(i) for i in step.ids[jax.process_index() * share :][:share]]
 
         def of(sequences):
             return [sequences[i] if i >= 0 else () for i in rows]

@@ -1,5 +1,7 @@
 """The translator behind the experts: fusion, projector and LLM decoder as one module."""
 
+from dataclasses import dataclass
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -8,6 +10,7 @@ from signbind_jax.models import layers
 from signbind_jax.models.fusion import Fusion, FusionConfig, StreamTokens
 from signbind_jax.models.llm.config import DecoderConfig
 from signbind_jax.models.llm.decoder import Decoder
+from signbind_jax.models.llm.lora import add_lora
 
 
 class Projector(nnx.Module):
@@ -22,13 +25,32 @@ class Projector(nnx.Module):
         return self.down(jax.nn.gelu(self.up(self.norm(x_bmd))))
 
 
-class SignBind(nnx.Module):
-    """Stream tokens in, a sentence out: fusion -> projector -> soft prefix -> LLM."""
+@dataclass(frozen=True)
+class LoRAConfig:
+    """Adapters on the decoder: their inner size (0: none) and scale alpha / rank."""
 
-    def __init__(self, fusion: FusionConfig, decoder: DecoderConfig, rngs: nnx.Rngs):
+    rank: int = 0
+    alpha: float = 16.0
+
+
+class SignBind(nnx.Module):
+    """Stream tokens in, a sentence out: fusion -> projector -> soft prefix -> LLM.
+
+    With `lora` the decoder's linear layers carry adapters.
+    """
+
+    def __init__(
+        self,
+        fusion: FusionConfig,
+        decoder: DecoderConfig,
+        rngs: nnx.Rngs,
+        lora: LoRAConfig | None = None,
+    ):
         self.fusion = Fusion(fusion, rngs)
         self.projector = Projector(fusion.d_model, decoder.d_model, rngs)
         self.decoder = Decoder(decoder, rngs)
+        if lora is not None and lora.rank:
+            add_lora(self.decoder, rank=lora.rank, alpha=lora.alpha, rngs=rngs)
 
     def prefix(self, tokens: StreamTokens, prompt_ids_bp, prompt_mask_bp, key=None):
         """The soft prefix and the embedded prompt behind it.

@@ -21,6 +21,7 @@ from signbind_jax.metrics.sequence import error_counts
 from signbind_jax.models.expert import Expert, ExpertConfig
 from signbind_jax.stages.stage import Stage
 
+EVALUATION_FRAMES = 8192  # a batch
 CAPACITY = {"signing": 24, "fingerspelling": 40, "lipreading": 96}
 
 
@@ -142,7 +143,8 @@ class ExpertStage(Stage):
         return clip_batches(
             self.dataset.split(self.config.data.train), self.plan, self.model_config.frontend,
             self.target_ids, self.target_capacity, start_step=start_step, stop_step=stop_step,
-            threads=self.config.data.threads,
+            threads=self.config.data.threads, process_index=jax.process_index(),
+            process_count=jax.process_count(),
         )  # fmt: skip
 
     def loss(self, model, batch: ClipBatch, key):
@@ -175,8 +177,8 @@ class ExpertStage(Stage):
         references = self._targets[split]
         frontend = self.model_config.frontend
         lengths = modality_lengths(clips, frontend)
-        buckets = sorted({*self.plan.buckets, -(-int(lengths.max()) // 8) * 8})
-        plan = evaluation_plan(lengths, buckets, self.config.data.frames_per_batch,
+        # Few shapes: reading is cheap, and every shape is compiled.
+        plan = evaluation_plan(lengths, choose_buckets(lengths, 3), EVALUATION_FRAMES,
                                self.config.data.batch_multiple)  # fmt: skip
         hypotheses = [[] for _ in references]
         empty = [[] for _ in references]

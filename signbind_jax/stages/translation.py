@@ -19,7 +19,7 @@ from signbind_jax.errors import SignBindError
 from signbind_jax.metrics.translation import translation_scores
 from signbind_jax.models.fusion import FusionConfig, keep_streams
 from signbind_jax.models.llm.config import DecoderConfig
-from signbind_jax.models.signbind import SignBind, sentence_loss
+from signbind_jax.models.signbind import LoRAConfig, SignBind, sentence_loss
 from signbind_jax.stages.fusion import FusionStage, ctc_sums
 from signbind_jax.stages.language_model import encode_sentence
 from signbind_jax.token_noise import add_noise
@@ -36,12 +36,16 @@ class TranslationOptions:
     Attributes:
       ctc_weight: weight of the CTC loss on the fused tokens beside the sentence's loss.
       letters_as_text: whether the decoded letters also stand in the prompt as text.
+      lora_rank, lora_alpha: adapters of this rank are tuned instead of the whole LLM; 0 tunes
+        all of it (translation alone).
       beam_size: beams of the sentences written for evaluation.
       max_new_tokens: longest sentence written; 0 takes the longest of training and 8 more.
     """
 
     ctc_weight: float = 0.3
     letters_as_text: bool = False
+    lora_rank: int = 0
+    lora_alpha: float = 16.0
     beam_size: int = 4
     max_new_tokens: int = 0
 
@@ -106,10 +110,14 @@ class AlignmentStage(FusionStage):
                 )
         decoder = from_mapping(DecoderConfig, self.decoder_artefact.model["config"])
         overrides = {k: v for k, v in self.config.model.items() if k == "dropout"}
-        return dataclasses.replace(fusion, **overrides), dataclasses.replace(decoder, **overrides)
+        return (
+            dataclasses.replace(fusion, **overrides),
+            dataclasses.replace(decoder, **overrides),
+            LoRAConfig(self.options.lora_rank, self.options.lora_alpha),
+        )
 
     def dimensions(self):
-        fusion, decoder = self.model_config
+        fusion, decoder, _ = self.model_config
         return {"d_model": fusion.d_model, "d_hidden": fusion.d_hidden,
                 "d_decoder": decoder.d_model, "vocab_size": decoder.vocab_size}  # fmt: skip
 
@@ -123,7 +131,8 @@ class AlignmentStage(FusionStage):
         return make_prompts(self.tokenizer, streams, self.options.letters_as_text)
 
     def make_model(self, rngs):
-        return SignBind(*self.model_config, rngs)
+        fusion, decoder, lora = self.model_config
+        return SignBind(fusion, decoder, rngs, lora)
 
     def trains(self, path):
         return path[0] != "decoder"
@@ -173,7 +182,7 @@ class TranslationStage(AlignmentStage):
     parent = "alignment"
 
     def trains(self, path):
-        return True
+        return path[0] != "decoder" or not self.options.lora_rank or "lora" in path
 
     def adopt_parents(self, params):
         _, parent = self.parent_artefact.load_params()

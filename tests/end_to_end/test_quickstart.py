@@ -1,7 +1,12 @@
 """The whole system through its own commands, at a size that takes a minute or two."""
 
 import json
+import shutil
 
+import numpy as np
+import pytest
+
+from signbind_jax.artefact import open_artefact
 from tests.conftest import signbind
 
 VARIANTS = {"signing", "signing+fingerspelling", "signing+lips", "all", "oracle_text"}
@@ -9,10 +14,17 @@ COLUMNS = {"bleu4", "bleu_signature", "chrf", "name_recall", "homonym_accuracy",
            "lonely_twin", "adjacent_names"}  # fmt: skip
 
 
-def test_quickstart_trains_scores_reports_and_goes_on(tmp_path):
-    run = tmp_path / "run"
-    first = signbind("quickstart", "--smoke", f"--workdir={run}", timeout=900)
-    assert str(run / "report.html") in first.stdout
+@pytest.fixture(scope="module")
+def quickstart(tmp_path_factory):
+    """A finished smoke run: its directory and what it printed."""
+    run = tmp_path_factory.mktemp("quickstart") / "run"
+    done = signbind("quickstart", "--smoke", f"--workdir={run}", timeout=900)
+    return run, done.stdout
+
+
+def test_quickstart_trains_scores_and_reports(quickstart):
+    run, printed = quickstart
+    assert str(run / "report.html") in printed
     results = json.loads((run / "results.json").read_text())
     assert set(results["translation"]) == VARIANTS
     assert all(set(row) >= COLUMNS for row in results["translation"].values())
@@ -23,12 +35,111 @@ def test_quickstart_trains_scores_reports_and_goes_on(tmp_path):
     examples = json.loads((run / "examples.json").read_text())
     assert len(examples) == 12 and all(e["reference"] in page for e in examples)
 
-    # Frozen experts are not run again: the streams of each split were decoded once.
+
+def test_frozen_experts_are_not_run_again(quickstart):
+    run, _ = quickstart
     streams = {path: path.stat().st_mtime_ns for path in (run / "streams").iterdir()}
-    weights = run / "translation" / "checkpoints"
-    written = {path: path.stat().st_mtime_ns for path in weights.rglob("manifest.json")}
-    again = signbind("evaluate", f"--checkpoint={run / 'translation'}",
-                     f"--data={run / 'data'}", "--split=test")  # fmt: skip
-    assert "all/bleu4" in again.stdout
+    done = signbind("evaluate", f"--checkpoint={run / 'translation'}", f"--data={run / 'data'}")
+    assert "all/bleu4" in done.stdout
     assert {path: path.stat().st_mtime_ns for path in (run / "streams").iterdir()} == streams
-    assert {p: p.stat().st_mtime_ns for p in weights.rglob("manifest.json")} == written
+
+
+@pytest.mark.parametrize(("stage", "metric"), [("signing", "gloss_wer"), ("fusion", "token_error")])
+def test_any_stage_can_be_scored(quickstart, stage, metric, tmp_path):
+    run, _ = quickstart
+    scores = tmp_path / "scores.json"
+    done = signbind("evaluate", f"--checkpoint={run / stage}", f"--data={run / 'data'}",
+                    "--split=validation", f"--json={scores}")  # fmt: skip
+    assert metric in done.stdout
+    assert json.loads(scores.read_text())["split"] == "validation"
+
+
+def test_recorded_pose_is_translated(quickstart, recorded):
+    run, _ = quickstart
+    clip = recorded / "dgs" / "a1859979.pose"
+    done = signbind("translate", f"--checkpoint={run / 'translation'}", "--json", clip)
+    record = json.loads(done.stdout)
+    assert record["clip"] == str(clip)
+    # The recording has no mouth crops: that stream is absent, not invented.
+    assert record["streams"]["lipreading"] == []
+    assert isinstance(record["sentence"], str)
+
+
+def refused(*arguments) -> str:
+    done = signbind(*arguments, check=False)
+    assert done.returncode in (1, 2)
+    lines = done.stderr.strip().splitlines()
+    assert lines[-1].startswith("signbind: error:") and "Traceback" not in done.stderr
+    return lines[-1]
+
+
+def test_wrong_input_is_refused_in_one_line(quickstart, tmp_path):
+    run, _ = quickstart
+    data, system = f"--data={run / 'data'}", f"--checkpoint={run / 'translation'}"
+    assert "validation" in refused("evaluate", system, data, "--split=tset")
+    assert "no such file" in refused("evaluate", f"--checkpoint={tmp_path}", data)
+    video = tmp_path / "clip.mp4"
+    video.write_bytes(b"no video")
+    assert ".pose or .npz" in refused("translate", system, video)
+    assert "translation" in refused("translate", f"--checkpoint={run / 'signing'}", video)
+
+
+def test_parent_with_another_vocabulary_is_refused(quickstart, tmp_path):
+    run, _ = quickstart
+    other = tmp_path / "data"
+    signbind("data", "build", "synthetic", f"--out={other}", "--seed=7", "--train=8",
+             "--validation=1", "--test=1", "--time_split=1")  # fmt: skip
+    signing = tmp_path / "signing"
+    signbind("train", "--config=signing:size=tiny", f"--workdir={signing}", "--config.steps=1",
+             f"--config.data.directory={other}", "--config.data.validation=")  # fmt: skip
+    parents = {name: run / name for name in ("fingerspelling", "lipreading", "language_model",
+                                             "fusion")} | {"signing": signing}  # fmt: skip
+    error = refused(
+        "train", "--config=alignment:size=tiny", f"--workdir={tmp_path / 'alignment'}",
+        f"--config.data.directory={run / 'data'}",
+        *(f"--config.parents.{name}={path}" for name, path in parents.items()),
+    )  # fmt: skip
+    assert "n_ids" in error or "vocabulary gloss" in error
+    assert "found" in error and "wanted" in error
+    assert not (tmp_path / "alignment" / "checkpoints").exists()
+
+
+def test_expert_trained_again_after_its_child_is_refused(quickstart, tmp_path):
+    run, _ = quickstart
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy, symlinks=True)
+    shutil.rmtree(copy / "signing")
+    signbind("train", "--config=signing:size=tiny", f"--workdir={copy / 'signing'}",
+             "--config.steps=2", f"--config.data.directory={copy / 'data'}",
+             "--config.data.validation=")  # fmt: skip
+    error = refused("evaluate", f"--checkpoint={copy / 'translation'}", f"--data={copy / 'data'}")
+    assert "signing" in error and "trained again" in error
+
+
+def test_run_directory_of_another_config_is_refused(quickstart):
+    run, _ = quickstart
+    error = refused("train", "--config=signing:size=tiny", f"--workdir={run / 'signing'}",
+                    f"--config.data.directory={run / 'data'}", "--config.seed=5")  # fmt: skip
+    assert "seed: found 0, wanted 5" in error
+
+
+def test_impossible_targets_stop_the_start(quickstart, tmp_path):
+    run, _ = quickstart
+    error = refused("train", "--config=lipreading:size=tiny", f"--workdir={tmp_path / 'lips'}",
+                    f"--config.data.directory={run / 'data'}", "--config.model.subsample=4",
+                    "--config.data.max_impossible=0.0")  # fmt: skip
+    assert "longer than the CTC output" in error and "model.subsample" in error
+
+
+def test_adapters_are_tuned_and_the_llm_stays(quickstart, tmp_path):
+    run, _ = quickstart
+    tuned = tmp_path / "translation"
+    parents = ("signing", "fingerspelling", "lipreading", "language_model", "alignment")
+    signbind("train", "--config=translation:size=tiny", f"--workdir={tuned}", "--config.steps=3",
+             f"--config.data.directory={run / 'data'}", "--config.options.lora_rank=4",
+             "--config.data.validation=",
+             *(f"--config.parents.{name}={run / name}" for name in parents))  # fmt: skip
+    before = open_artefact(run / "alignment").load_model().decoder
+    after = open_artefact(tuned).load_model().decoder
+    np.testing.assert_array_equal(before.layers.q.kernel[...], after.layers.q.kernel[...])
+    assert np.abs(after.layers.q.lora.b[...]).max() > 0
