@@ -58,8 +58,9 @@ def memorise(config: ConfigDict) -> ConfigDict:
     hardly augmented, one batch shape, scored on its own training clips."""
     expert = {"d_model": 64, "n_layers": 2, "d_mlp": 128, "d_part": 32, "dropout": 0.0}
     lightly = {"speed": 0.05, "time_masks": 0, "rotation": 3.0, "scale": 0.05, "shear": 0.05,
-               "translation": 0.05, "hand_drop": 0.0, "lip_shift": 1}  # fmt: skip
-    trusting = {"drop": 0.0, "substitute": 0.0, "drop_stream": (0.0, 0.0, 0.0)}
+               "translation": 0.05, "mirror": 0.0, "hand_drop": 0.0, "lip_shift": 1}  # fmt: skip
+    never = (0.0, 0.0, 0.0)
+    trusting = {"drop": never, "substitute": never, "drop_stream": never}
     behind = {"d_model": 64, "n_layers": 2, "d_mlp": 128, "dropout": 0.0}
     decoder = {**behind, "n_heads": 4, "n_kv_heads": 4, "head_size": 16}
     # stage -> (steps, model, augment)
@@ -73,6 +74,7 @@ def memorise(config: ConfigDict) -> ConfigDict:
         "translation": (60, {"dropout": 0.0}, trusting),
     }
     config.steps, model, augment = stages[config.stage]
+    config.evaluate_every = 0
     for section, values in ((config.model, model), (config.augment, augment)):
         with section.unlocked():
             section.update(values)
@@ -84,7 +86,7 @@ def memorise(config: ConfigDict) -> ConfigDict:
 def shrink(config: ConfigDict) -> ConfigDict:
     """The same run at a size for tests: two heads of 16, one or two layers, few steps."""
     small = {"d_model": 32, "n_layers": 2, "n_heads": 2, "d_mlp": 64, "n_kv_heads": 2,
-             "head_size": 16, "d_part": 16, "channels": (4, 8, 16)}  # fmt: skip
+             "head_size": 16, "d_part": 16, "channels": (4, 8)}  # fmt: skip
     sizes = {
         "signing": ("d_model", "n_layers", "n_heads", "d_mlp", "d_part"),
         "language_model": ("d_model", "n_layers", "n_heads", "d_mlp", "n_kv_heads", "head_size"),

@@ -57,8 +57,9 @@ def train_stages(workdir: Path, data: Path, seed: int, stages=STAGES,
     free = {stage: commands[stage] for stage in stages if not _needs(stage)}
     if len(free) > 1 and worthwhile():
         run_all(free, workdir / "logs")
-    for stage in stages:
-        run_all({stage: commands[stage]}, workdir / "logs")
+        commands = {stage: commands[stage] for stage in stages if stage not in free}
+    for stage, command in commands.items():
+        run_all({stage: command}, workdir / "logs")
     done = {}
     for stage in stages:
         summary = json.loads((workdir / stage / "summary.json").read_text())

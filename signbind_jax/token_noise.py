@@ -17,15 +17,16 @@ class TokenNoiseConfig:
     would learn to trust them blindly.
 
     Attributes:
-      drop: share of tokens removed.
-      substitute: share of tokens replaced by another clip's token of the same stream.
+      drop: share of tokens removed, for each stream.
+      substitute: share of tokens replaced by another clip's token of the same stream, for
+        each stream.
       jitter_s: standard deviation in seconds of each token's time.
       shift_s: largest shift in seconds of a whole stream against the others.
       drop_stream: how often each stream (in stream order) is absent from a sample.
     """
 
-    drop: float = 0.02
-    substitute: float = 0.03
+    drop: tuple[float, ...] = (0.02, 0.01, 0.04)
+    substitute: tuple[float, ...] = (0.03, 0.01, 0.08)
     jitter_s: float = 0.02
     shift_s: float = 0.0
     drop_stream: tuple[float, ...] = (0.05, 0.15, 0.15)
@@ -46,11 +47,12 @@ def add_noise(tokens: StreamTokens, index_b, key, config: TokenNoiseConfig):
     def one_row(own: StreamTokens, other: StreamTokens, index):
         keys = jax.random.split(jax.random.fold_in(key, index), 5)
         m = own.ids_bm.shape[0]
-        swap = jax.random.bernoulli(keys[0], config.substitute, (m,))
+        swap = jax.random.uniform(keys[0], (m,)) < jnp.array(config.substitute)[own.stream_bm]
         swap &= own.mask_bm & other.mask_bm & (own.stream_bm == other.stream_bm)
         ids = jnp.where(swap, other.ids_bm, own.ids_bm)
         hidden = jnp.where(swap[:, None], other.hidden_bmd, own.hidden_bmd)
-        kept = own.mask_bm & ~jax.random.bernoulli(keys[1], config.drop, (m,))
+        lost = jax.random.uniform(keys[1], (m,)) < jnp.array(config.drop)[own.stream_bm]
+        kept = own.mask_bm & ~lost
         shift_s = config.shift_s * jax.random.uniform(keys[2], (n_streams,), minval=-1, maxval=1)
         moved = config.jitter_s * jax.random.normal(keys[3], (m,)) + shift_s[own.stream_bm]
         absent = jax.random.uniform(keys[4], (n_streams,)) < jnp.array(config.drop_stream)

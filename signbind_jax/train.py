@@ -33,6 +33,7 @@ from signbind_jax.optim import make_optimizer
 from signbind_jax.stages import make_stage
 from signbind_jax.stages.stage import Stage
 
+SUMMARY = "summary.json"
 SECONDS_BETWEEN_LINES = 30.0  # of progress, where there is no terminal for a bar
 
 
@@ -195,6 +196,9 @@ class _Run:
             if pending is not None:
                 self._log(log, bar, losses, *pending)
         finished = step >= config.steps
+        if finished and checkpoints.latest() == step and (workdir / SUMMARY).exists():
+            summary = json.loads((workdir / SUMMARY).read_text())
+            return TrainResult(step, summary["seconds"], summary["scores"], losses, True)
         if finished:
             if checkpoints.latest() != step:
                 checkpoints.save(step, _whole(state, frozen), manifest)
@@ -275,7 +279,7 @@ def _progress(name: str, step: int, steps: int) -> tqdm:
 def _write_summary(workdir: Path, result: TrainResult) -> None:
     summary = {"step": result.step, "seconds": result.seconds, "finished": result.finished,
                "scores": result.scores}  # fmt: skip
-    (workdir / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+    (workdir / SUMMARY).write_text(json.dumps(summary, indent=1) + "\n")
 
 
 class _Signals:

@@ -97,6 +97,13 @@ class DatasetInfo:
     digest: str
     _opened: dict = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
+    @cached_property
+    def labelled(self) -> frozenset[str]:
+        """Kinds of labels the corpus has in any of its splits; see `labels.targets`."""
+        from signbind_jax.data.labels import labelled
+
+        return labelled(clip for name in self.splits for clip in self.split(name).labels)
+
     @property
     def splits(self) -> dict[str, int]:
         """Clips in each split."""
@@ -206,7 +213,7 @@ class ClipDataset(Sequence):
         """Target sequences of every clip: gloss, letters, phonemes, senses, as labels.py has it."""
         from signbind_jax.data.labels import targets
 
-        return [targets(clip) for clip in self.labels]
+        return [targets(clip, self.info.labelled) for clip in self.labels]
 
     @cached_property
     def lip_size(self) -> tuple[int, int] | None:

@@ -8,6 +8,7 @@ import functools
 import importlib.util
 import re
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 
 import simplemma
@@ -130,8 +131,22 @@ def fusion_tokens(senses: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(tokens)
 
 
-def targets(clip: Clip) -> dict[str, tuple[str, ...]]:
+def labelled(clips: Iterable[Clip]) -> frozenset[str]:
+    """Which of gloss, phonemes and senses a corpus labels: those that any of its clips has."""
+    kinds = ("gloss", "phonemes", "senses")
+    found: set[str] = set()
+    for clip in clips:
+        found |= {kind for kind in kinds if getattr(clip, kind)}
+        if len(found) == len(kinds):
+            break
+    return frozenset(found)
+
+
+def targets(clip: Clip, labelled: frozenset[str] = frozenset()) -> dict[str, tuple[str, ...]]:
     """The target sequence of each stage; empty where the clip has and allows none.
+
+    What a corpus labels (`labelled`) is never derived: a clip without mouthing in a corpus
+    that labels mouthing is a clip in which nothing is mouthed.
 
     `gloss` (signing) and `phonemes` (lipreading) are the corpus's labels, else derived from
     the text. `letters` (fingerspelling) come from the spelled words. `senses` (fusion) are
@@ -139,16 +154,21 @@ def targets(clip: Clip) -> dict[str, tuple[str, ...]]:
     known; see `fusion_tokens`. Pseudo-glosses leave out the words that are spelled.
     """
     gloss = clip.gloss
-    if not gloss:
+    if not gloss and "gloss" not in labelled:
         # Lemmas of the spelled words as well: "james" may have become another word by now.
         spelled = {*clip.spelled, *pseudo_glosses(" ".join(clip.spelled), clip.text_language)}
         words = pseudo_glosses(clip.text, clip.text_language)
         gloss = tuple(word for word in words if word not in spelled)
-    senses = clip.senses or gloss + tuple(FINGERSPELLED_PREFIX + word for word in clip.spelled)
+    senses = clip.senses
+    if not senses and "senses" not in labelled:
+        senses = gloss + tuple(FINGERSPELLED_PREFIX + word for word in clip.spelled)
+    spoken = clip.phonemes
+    if not spoken and "phonemes" not in labelled:
+        spoken = phonemes(clip.text, clip.text_language)[0]
     return {
         "gloss": gloss,
         "letters": letters(clip.spelled),
-        "phonemes": clip.phonemes or phonemes(clip.text, clip.text_language)[0],
+        "phonemes": spoken,
         "senses": fusion_tokens(senses),
     }
 

@@ -38,6 +38,7 @@ class ExpertConfig:
       d_part: size of one part's embedding (pose; twice this inside mouth_landmarks).
       parts: which parts the pose frontend reads.
       lip_size: height and width of a mouth crop in pixels.
+      lip_patch: side in pixels of the patches the lip stem reads; its stride.
       channels: channels of the lip frontend's stages; each but the first halves the image.
       dtype: of the computation; parameters, norms' sums and log posteriors are float32.
       remat: recompute each block in the backward pass instead of keeping it.
@@ -55,6 +56,7 @@ class ExpertConfig:
     d_part: int = 64
     parts: tuple[str, ...] = tuple(PARTS)
     lip_size: int = 32
+    lip_patch: int = 4
     channels: tuple[int, ...] = (16, 32, 64)
     dtype: str = "float32"
     remat: bool = False
@@ -62,7 +64,7 @@ class ExpertConfig:
     def __post_init__(self):
         object.__setattr__(self, "parts", tuple(self.parts))
         object.__setattr__(self, "channels", tuple(self.channels))
-        cell = lip_cell(self.channels)
+        cell = lip_cell(self.lip_patch, self.channels)
         unknown = [part for part in self.parts if part not in PARTS]
         for field, ok, wanted in (
             ("frontend", self.frontend in FRONTENDS, f"one of {', '.join(FRONTENDS)}"),

@@ -15,7 +15,6 @@ PARTS = {
     "right_hand": keypoints.RIGHT_HAND_SLICE,
 }
 N_MOUTH = PARTS["mouth"].stop - PARTS["mouth"].start
-STEM_PATCH = 4  # pixels; the lip stem's spatial stride
 # Points move some hundredths of a shoulder width a frame: this brings motion to the size of place.
 MOTION_SCALE = 10.0
 
@@ -144,9 +143,9 @@ class MouthLandmarkFrontend(nnx.Module):
         return self.norm(self.outer(dropout(x_btd, self.rate, key)))
 
 
-def lip_cell(channels: tuple[int, ...]) -> int:
+def lip_cell(patch: int, channels: tuple[int, ...]) -> int:
     """Pixels a side that end in one cell of the last stage."""
-    return STEM_PATCH * 2 ** (len(channels) - 1)
+    return patch * 2 ** (len(channels) - 1)
 
 
 def _patches(x_nhwc, size: int):
@@ -189,22 +188,22 @@ class ResidualBlock(nnx.Module):
 class LipFrontend(nnx.Module):
     """Grey mouth crops to d_model: a 3-D convolution stem, residual stages, one vector.
 
-    The stem sees three frames and patches of 4x4 pixels (stride 1 in time, 4 in space);
+    The stem sees three frames and patches of `lip_patch` pixels (stride 1 in time);
     each stage halves height and width and ends in a residual block. Blocks at the stem's
     resolution would cost as much as all the rest on a CPU, so there are none.
     """
 
     def __init__(self, config, rngs: nnx.Rngs):
         self.dtype, self.rate = config.dtype, config.dropout
-        channels = config.channels
-        self.stem = Linear((3 * STEM_PATCH**2,), (channels[0],), ("input",), ("channels",),
+        channels, self.patch = config.channels, config.lip_patch
+        self.stem = Linear((3 * config.lip_patch**2,), (channels[0],), ("input",), ("channels",),
                            bias=True, rngs=rngs)  # fmt: skip
         self.down = nnx.List([
             Linear((4 * a,), (b,), ("input",), ("channels",), bias=True, rngs=rngs)
             for a, b in zip(channels, channels[1:], strict=False)
         ])  # fmt: skip
         self.blocks = nnx.List([ResidualBlock(c, rngs) for c in channels[1:]])
-        side = config.lip_size // lip_cell(channels)
+        side = config.lip_size // lip_cell(config.lip_patch, channels)
         self.out = Linear((side * side * channels[-1],), (config.d_model,), ("input",),
                           ("model",), bias=True, rngs=rngs)  # fmt: skip
         self.norm = RMSNorm(config.d_model, rngs=rngs)
@@ -212,7 +211,7 @@ class LipFrontend(nnx.Module):
     def __call__(self, x_bfhw, key=None):
         """x_bfhw (b, f, size, size), zero mean and about unit variance -> (b, f, d_model)."""
         b, f, h, w = x_bfhw.shape
-        patch = _patches(x_bfhw.astype(self.dtype).reshape(b * f, h, w, 1), STEM_PATCH)
+        patch = _patches(x_bfhw.astype(self.dtype).reshape(b * f, h, w, 1), self.patch)
         patch = patch.reshape(b, f, *patch.shape[1:])
         after = jnp.pad(patch[:, 1:], ((0, 0), (0, 1), (0, 0), (0, 0), (0, 0)))
         x = jax.nn.silu(self.stem(jnp.concatenate([previous(patch), patch, after], axis=-1)))

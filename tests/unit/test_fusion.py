@@ -19,6 +19,7 @@ from signbind_jax.models.fusion import (
 from signbind_jax.token_noise import TokenNoiseConfig, add_noise
 from signbind_jax.token_stream import TokenStream
 
+NEVER = (0.0, 0.0, 0.0)
 SIZES = dict(n_ids=(7, 5, 6), d_hidden=8, n_targets=9, d_model=16, n_layers=1, n_heads=2, d_mlp=16)
 
 
@@ -110,7 +111,7 @@ def test_streams_of_different_hidden_sizes_join():
 def test_noise_never_takes_every_stream_and_drops_about_what_it_says():
     x = tokens(b=64, m=12)
     x = dataclasses.replace(x, mask_bm=jnp.ones((64, 12), bool))
-    config = TokenNoiseConfig(drop=0.0, substitute=0.0, drop_stream=(0.9, 0.9, 0.9))
+    config = TokenNoiseConfig(drop=NEVER, substitute=NEVER, drop_stream=(0.9, 0.9, 0.9))
     noisy, keep = add_noise(x, jnp.arange(64), jax.random.key(0), config)
     assert keep.any(axis=1).all()
     shares = 1 - np.asarray(keep).mean(axis=0)
@@ -125,6 +126,6 @@ def test_substitution_takes_tokens_of_the_same_stream(field):
     x = dataclasses.replace(
         x, ids_bm=x.stream_bm + 1, hidden_bmd=jnp.ones((16, 12, 8)) * x.stream_bm[..., None]
     )
-    config = TokenNoiseConfig(drop=0.0, substitute=1.0, drop_stream=(0.0, 0.0, 0.0))
+    config = TokenNoiseConfig(drop=NEVER, substitute=(1.0, 1.0, 1.0), drop_stream=NEVER)
     noisy, _ = add_noise(x, jnp.arange(16), jax.random.key(0), config)
     np.testing.assert_array_equal(getattr(noisy, field), getattr(x, field))
