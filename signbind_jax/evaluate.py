@@ -13,7 +13,8 @@ from signbind_jax.metrics.translation import name_recall, translation_scores
 from signbind_jax.read_streams import read_split
 from signbind_jax.stages.expert import READINGS, modality_lengths
 from signbind_jax.stages.language_model import write_from_text
-from signbind_jax.translate import MAX_NEW_TOKENS, Translator
+from signbind_jax.translate import Translator
+from signbind_jax.writing import MAX_NEW_TOKENS
 
 # Which of (signing, fingerspelling, lipreading) each variant of a translation may see.
 VARIANTS = {

@@ -10,14 +10,13 @@ from flax import nnx
 
 from signbind_jax.artefact import Artefact
 from signbind_jax.config import STREAMS
-from signbind_jax.data.batch_plan import choose_buckets, evaluation_plan
+from signbind_jax.data.batch_plan import evaluation_plan, standard_buckets
 from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.data.loader import clip_batches
 from signbind_jax.data.stream_cache import ExpertTokens, SplitStreams, cached, gather
 from signbind_jax.stages.expert import CAPACITY, modality_lengths, read_batch
 
 FRAMES_PER_BATCH = 8192
-N_BUCKETS = 4
 
 
 class ExpertReader:
@@ -44,7 +43,7 @@ class ExpertReader:
         if not (lengths > 0).any():
             return gather(len(clips), self.d_hidden, ())
         read, params = self._loaded
-        plan = evaluation_plan(lengths, choose_buckets(lengths, N_BUCKETS), FRAMES_PER_BATCH)
+        plan = evaluation_plan(lengths, standard_buckets(lengths.max()), FRAMES_PER_BATCH)
         batches = clip_batches(clips, plan, self.frontend, [[]] * len(clips), 8)
         decoded = ((b.index_b, jax.device_get(read(params, b))) for b in batches)
         return gather(len(clips), self.d_hidden, decoded)

@@ -22,8 +22,7 @@ from signbind_jax.read_streams import ExpertReader, read_split
 from signbind_jax.stages.expert import modality_lengths
 from signbind_jax.stages.fusion import read_fused
 from signbind_jax.stages.translation import ALL_STREAMS, make_prompts, write_sentences
-
-MAX_NEW_TOKENS = 96
+from signbind_jax.writing import MAX_NEW_TOKENS
 
 
 @dataclass(frozen=True)
@@ -50,6 +49,7 @@ class Translator:
                                 "alignment or translation")  # fmt: skip
         options = self.artefact.config.options
         self.beam_size = beam_size or options.get("beam_size", 4)
+        self.max_new_tokens = options.get("max_new_tokens", MAX_NEW_TOKENS)
         self.letters_as_text = options.get("letters_as_text", False)
         self.experts = {
             name: artefact.open_artefact(self.artefact.parents[name])
@@ -99,7 +99,7 @@ class Translator:
         """The sentence of each clip with the streams of `keep` present."""
         graphdef, params = self._loaded
         return write_sentences(graphdef, params, self.artefact.tokenizer, self.sentences(streams),
-                               keep, self.beam_size, MAX_NEW_TOKENS)  # fmt: skip
+                               keep, self.beam_size, self.max_new_tokens)  # fmt: skip
 
     def fused(self, streams: SplitStreams) -> list[list[str]]:
         """What fusion made of the streams: sense lemmas and letters, clip by clip."""

@@ -72,6 +72,19 @@ def choose_buckets(
     return tuple(reversed(buckets))
 
 
+def standard_buckets(longest: int) -> tuple[int, ...]:
+    """16, 24, 32, 48, 64, ... up to the first that holds `longest`: two an octave.
+
+    For reading and writing, where padding costs little and every new shape has to be
+    compiled: splits of different lengths then share their programs.
+    """
+    buckets = [16]
+    while buckets[-1] < longest:
+        last = buckets[-1]
+        buckets.append(last * 3 // 2 if last & (last - 1) == 0 else last * 4 // 3)
+    return tuple(buckets)
+
+
 class BatchPlan:
     """Endless shuffled epochs of length-bucketed batches with about constant frames.
 

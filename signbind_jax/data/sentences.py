@@ -1,12 +1,13 @@
 """Sentences: decoded streams, fusion targets, prompts and texts of a split, batch by batch."""
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import jax
 import numpy as np
 
-from signbind_jax.data.batch_plan import BatchPlan, Step
+from signbind_jax.data.batch_plan import BatchPlan, Step, evaluation_plan, standard_buckets
 from signbind_jax.data.sentence_batch import SentenceBatch, pad_left, pad_right
 from signbind_jax.data.stream_cache import SplitStreams
 from signbind_jax.models.fusion import StreamTokens
@@ -70,6 +71,19 @@ class Sentences:
             sizes[bucket] = tuple(int(-(-size // multiple) * multiple) for size in best)
             before = bucket
         return sizes
+
+
+def reading_batches(sentences: Sentences, frames_per_batch: int) -> Iterator[SentenceBatch]:
+    """Every clip once, with its streams and prompt but no labels, in standard shapes."""
+    bare = dataclasses.replace(
+        sentences, targets=[()] * len(sentences), texts=[()] * len(sentences)
+    )
+    buckets = standard_buckets(sentences.lengths.max())
+    plan = evaluation_plan(sentences.lengths, buckets, frames_per_batch)
+    longest = max(map(len, sentences.prompts), default=1)
+    prompt = 4 if longest <= 4 else standard_buckets(longest)[-1]
+    for i in range(plan.n_steps):
+        yield bare.batch(plan.step(i), (4, prompt, 4))
 
 
 def sentence_batches(

@@ -11,7 +11,12 @@ from flax import nnx
 from signbind_jax import ctc
 from signbind_jax.config import RunConfig, from_mapping
 from signbind_jax.data.batch import ClipBatch
-from signbind_jax.data.batch_plan import BatchPlan, choose_buckets, evaluation_plan
+from signbind_jax.data.batch_plan import (
+    BatchPlan,
+    choose_buckets,
+    evaluation_plan,
+    standard_buckets,
+)
 from signbind_jax.data.dataset import ClipDataset, open_dataset
 from signbind_jax.data.loader import clip_batches
 from signbind_jax.data.preprocess import AugmentConfig, prepare_lips, prepare_pose
@@ -177,8 +182,7 @@ class ExpertStage(Stage):
         references = self._targets[split]
         frontend = self.model_config.frontend
         lengths = modality_lengths(clips, frontend)
-        # Few shapes: reading is cheap, and every shape is compiled.
-        plan = evaluation_plan(lengths, choose_buckets(lengths, 3), EVALUATION_FRAMES,
+        plan = evaluation_plan(lengths, standard_buckets(lengths.max()), EVALUATION_FRAMES,
                                self.config.data.batch_multiple)  # fmt: skip
         hypotheses = [[] for _ in references]
         empty = [[] for _ in references]

@@ -9,9 +9,9 @@ from flax import nnx
 
 from signbind_jax import artefact, ctc
 from signbind_jax.config import STREAMS, RunConfig, from_mapping
-from signbind_jax.data.batch_plan import BatchPlan, choose_buckets, evaluation_plan
+from signbind_jax.data.batch_plan import BatchPlan, choose_buckets
 from signbind_jax.data.dataset import ClipDataset, open_dataset
-from signbind_jax.data.sentences import Sentences, sentence_batches
+from signbind_jax.data.sentences import Sentences, reading_batches, sentence_batches
 from signbind_jax.data.stream_cache import SplitStreams
 from signbind_jax.data.vocabulary import BLANK, Vocabulary
 from signbind_jax.errors import SignBindError
@@ -152,9 +152,6 @@ class FusionStage(Stage):
 
 def read_fused(graphdef, params, sentences: Sentences, senses: Vocabulary, fusion_of) -> list:
     """What fusion says each clip holds, by greedy CTC: token strings, clip by clip."""
-    buckets = choose_buckets(sentences.lengths, 3, 4)
-    plan = evaluation_plan(sentences.lengths, buckets, 4096)
-    capacities = sentences.capacities(buckets)
 
     @jax.jit
     def read(params, batch):
@@ -167,9 +164,7 @@ def read_fused(graphdef, params, sentences: Sentences, senses: Vocabulary, fusio
         ).ids_bn  # fmt: skip
 
     out = [[] for _ in range(len(sentences))]
-    for i in range(plan.n_steps):
-        step = plan.step(i)
-        batch = sentences.batch(step, capacities[step.bucket_length])
+    for batch in reading_batches(sentences, 4096):
         for row, ids in zip(batch.index_b, np.asarray(read(params, batch)), strict=True):
             if row >= 0:
                 out[row] = senses.decode(ids)

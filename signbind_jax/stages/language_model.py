@@ -11,19 +11,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from signbind_jax.config import RunConfig, from_mapping
-from signbind_jax.data.batch_plan import BatchPlan, choose_buckets, evaluation_plan
+from signbind_jax.data.batch_plan import BatchPlan, choose_buckets
 from signbind_jax.data.clip import FINGERSPELLED_PREFIX, Clip
 from signbind_jax.data.dataset import ClipDataset, open_dataset
 from signbind_jax.data.fresh_names import NameMaker, replace_words
 from signbind_jax.data.labels import targets
-from signbind_jax.data.sentences import Sentences
+from signbind_jax.data.sentences import Sentences, reading_batches
 from signbind_jax.hf.tokenizer import TextTokenizer, train_bpe
 from signbind_jax.metrics.translation import translation_scores
 from signbind_jax.models.llm.config import DecoderConfig
 from signbind_jax.models.llm.decoder import Decoder
 from signbind_jax.models.signbind import sentence_loss
 from signbind_jax.stages.stage import Stage
-from signbind_jax.writing import Writer
+from signbind_jax.writing import MAX_NEW_TOKENS, Writer
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ class LanguageModelStage(Stage):
     def write(self, graphdef, params, clips: ClipDataset) -> list[str]:
         """The sentence the model writes for the true streams of each clip."""
         return write_from_text(graphdef, params, self.tokenizer, clips, self.options.beam_size,
-                               max(map(len, self.sentences.texts)) + 8)  # fmt: skip
+                               MAX_NEW_TOKENS)  # fmt: skip
 
 
 def write_from_text(graphdef, params, tokenizer, clips, beam_size: int, max_new_tokens: int):
@@ -159,14 +159,10 @@ def write_from_text(graphdef, params, tokenizer, clips, beam_size: int, max_new_
     prompts = [encode_prompt(tokenizer, stream_text(c), c.spelled) for c in labels]
     lengths = np.array([len(p) for p in prompts])
     sentences = Sentences(lengths, None, [()] * len(prompts), prompts, [()] * len(prompts))
-    plan = evaluation_plan(lengths, choose_buckets(lengths, 3, 4), 2048)
-    capacities = sentences.capacities(choose_buckets(lengths, 3, 4))
 
     def prefix(model, batch):
         return model.embed(batch.prompt_ids_bp), batch.prompt_mask_bp
 
     writer = Writer(graphdef, prefix, lambda model: model, tokenizer, beam_size, max_new_tokens)
-    batches = (sentences.batch(plan.step(i), capacities[plan.step(i).bucket_length])
-               for i in range(plan.n_steps))  # fmt: skip
-    return writer.write(params, batches, len(labels))
+    return writer.write(params, reading_batches(sentences, 2048), len(labels))
 

@@ -6,14 +6,12 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 
 from signbind_jax import artefact
 from signbind_jax.config import STREAMS, RunConfig, from_mapping
-from signbind_jax.data.batch_plan import choose_buckets, evaluation_plan
 from signbind_jax.data.dataset import ClipDataset
-from signbind_jax.data.sentences import Sentences
+from signbind_jax.data.sentences import Sentences, reading_batches
 from signbind_jax.data.stream_cache import SplitStreams
 from signbind_jax.errors import SignBindError
 from signbind_jax.metrics.translation import translation_scores
@@ -23,7 +21,7 @@ from signbind_jax.models.signbind import LoRAConfig, SignBind, sentence_loss
 from signbind_jax.stages.fusion import FusionStage, ctc_sums
 from signbind_jax.stages.language_model import encode_sentence
 from signbind_jax.token_noise import add_noise
-from signbind_jax.writing import Writer
+from signbind_jax.writing import MAX_NEW_TOKENS, Writer
 
 SPELLING = STREAMS.index("fingerspelling")
 ALL_STREAMS = (True, True, True)
@@ -39,7 +37,7 @@ class TranslationOptions:
       lora_rank, lora_alpha: adapters of this rank are tuned instead of the whole LLM; 0 tunes
         all of it (translation alone).
       beam_size: beams of the sentences written for evaluation.
-      max_new_tokens: longest sentence written; 0 takes the longest of training and 8 more.
+      max_new_tokens: longest sentence written.
     """
 
     ctc_weight: float = 0.3
@@ -47,7 +45,7 @@ class TranslationOptions:
     lora_rank: int = 0
     lora_alpha: float = 16.0
     beam_size: int = 4
-    max_new_tokens: int = 0
+    max_new_tokens: int = MAX_NEW_TOKENS
 
 
 class AlignmentStage(FusionStage):
@@ -66,8 +64,6 @@ class AlignmentStage(FusionStage):
         self.parents[self.parent] = self.parent_artefact.digest
         self.parents["language_model"] = self.decoder_artefact.digest
         self._check_vocabularies()
-        longest = max(map(len, self.sentences.texts))
-        self.max_new_tokens = self.options.max_new_tokens or longest + 8
 
     def _open_parent(self, config: RunConfig) -> artefact.Artefact:
         directory = getattr(config.parents, self.parent)
@@ -172,7 +168,7 @@ class AlignmentStage(FusionStage):
     def write(self, graphdef, params, sentences: Sentences, keep: Sequence[bool] = ALL_STREAMS):
         """Sentences of a split with the streams of `keep` present."""
         return write_sentences(graphdef, params, self.tokenizer, sentences, keep,
-                               self.options.beam_size, self.max_new_tokens)  # fmt: skip
+                               self.options.beam_size, self.options.max_new_tokens)  # fmt: skip
 
 
 class TranslationStage(AlignmentStage):
@@ -224,13 +220,8 @@ def visible_prompt(prompt_mask_bp, spelling_b):
 def write_sentences(graphdef, params, tokenizer, sentences: Sentences, keep: Sequence[bool],
                     beam_size: int, max_new_tokens: int) -> list[str]:  # fmt: skip
     """The sentence SignBind writes for each clip with the streams of `keep` present."""
-    lengths = sentences.lengths
-    buckets = choose_buckets(lengths, 3, 4)
-    plan = evaluation_plan(lengths, buckets, 2048)
-    capacities = sentences.capacities(buckets)
-    keep_s = jnp.array(keep)
 
-    def prefix(model: SignBind, batch):
+    def prefix(model: SignBind, batch, keep_s):
         keep_bs = jnp.broadcast_to(keep_s, (batch.index_b.shape[0], len(keep)))
         prompt_mask_bp = visible_prompt(batch.prompt_mask_bp, keep_bs[:, SPELLING])
         tokens = keep_streams(batch.tokens, keep_bs)
@@ -238,6 +229,5 @@ def write_sentences(graphdef, params, tokenizer, sentences: Sentences, keep: Seq
         return prefix_bpd, mask_bp
 
     writer = Writer(graphdef, prefix, lambda m: m.decoder, tokenizer, beam_size, max_new_tokens)
-    batches = (sentences.batch(plan.step(i), capacities[plan.step(i).bucket_length])
-               for i in range(plan.n_steps))  # fmt: skip
-    return writer.write(params, batches, int(np.size(lengths)))
+    batches = reading_batches(sentences, 2048)
+    return writer.write(params, batches, len(sentences), jnp.array(keep))
