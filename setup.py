@@ -12,9 +12,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=find_packages(
-        include=["signbind_jax*", "configs*", "data_pipelines*", "launch*"]
-    ),
+    packages=find_packages(include=["signbind_jax*", "configs*", "data_pipelines*", "launch*"]),
     package_data={"signbind_jax": ["report/*.html", "report/*.css"]},
     install_requires=[
         "absl-py>=2.1",

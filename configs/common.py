@@ -67,10 +67,10 @@ def memorise(config: ConfigDict) -> ConfigDict:
     stages = {
         "signing": (100, expert, lightly),
         "fingerspelling": (500, expert, lightly),
-        "lipreading": (200, {**expert, "subsample": 1}, lightly),
+        "lipreading": (320, {**expert, "subsample": 1}, lightly),
         "language_model": (80, decoder, {}),
         "fusion": (120, behind, trusting),
-        "alignment": (60, {"dropout": 0.0}, trusting),
+        "alignment": (80, {"dropout": 0.0}, trusting),
         "translation": (60, {"dropout": 0.0}, trusting),
     }
     config.steps, model, augment = stages[config.stage]

@@ -10,8 +10,8 @@ def get_config(arg=None):
     arg = common.parse_arg(arg, size="small")
     config = common.run(
         "fingerspelling",
-        steps=2200,
-        evaluate_every=550,
+        steps=2000,
+        evaluate_every=500,
         model={
             "frontend": "pose", "d_model": 128, "n_layers": 2, "d_part": 128,
             "subsample": 2, "dropout": 0.1,

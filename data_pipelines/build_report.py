@@ -24,15 +24,17 @@ class BuildReport:
 
     def to_json(self) -> dict:
         """A JSON-ready copy."""
-        return {"written": dict(self.written), "repaired": dict(self.repaired),
-                "left_out": {reason: list(ids) for reason, ids in self.left_out.items()}}  # fmt: skip
+        return {
+            "written": dict(self.written),
+            "repaired": dict(self.repaired),
+            "left_out": {reason: list(ids) for reason, ids in self.left_out.items()},
+        }
 
     def lines(self) -> list[str]:
         """One line a fact, for the terminal."""
         lines = [f"{split}: {n} clips written" for split, n in self.written.items()]
         lines += [f"repaired: {what}: {n}" for what, n in self.repaired.items()]
-        lines += [
-            f"left out: {reason}: {len(ids)} ({', '.join(ids[:5])}{', ...' if len(ids) > 5 else ''})"
-            for reason, ids in self.left_out.items()
-        ]
+        for reason, ids in self.left_out.items():
+            some = ", ".join(ids[:5]) + (", ..." if len(ids) > 5 else "")
+            lines.append(f"left out: {reason}: {len(ids)} ({some})")
         return lines

@@ -135,8 +135,9 @@ def write(workdir: Path, stage) -> Manifest:
         "config": stage.config.to_json(),
         "model": model_record(stage.model_config),
         "vocabularies": [v.to_json() for v in stage.vocabularies.values()],
-        "parents": {name: os.path.relpath(path, workdir)
-                    for name, path in parent_dirs.items() if path},  # fmt: skip
+        "parents": {
+            name: os.path.relpath(path, workdir) for name, path in parent_dirs.items() if path
+        },  # fmt: skip
     }
     partial = workdir / (FILE + ".partial")
     partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

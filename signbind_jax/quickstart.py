@@ -91,6 +91,7 @@ def score(workdir: Path, data: Path, split: str = "test") -> tuple[dict, dict, d
     dataset = open_dataset(data)
     clips = dataset.split(split)
     stages = {}
+    print(f"scoring {len(clips)} test clips and {len(TIME_SPLITS)} time splits", flush=True)
     for name in STREAMS:
         expert = artefact.open_artefact(workdir / name)
         stages[name] = evaluate_expert(expert, clips, workdir / "streams")
@@ -110,6 +111,7 @@ def score(workdir: Path, data: Path, split: str = "test") -> tuple[dict, dict, d
     for name in TIME_SPLITS:
         if name not in dataset.splits:
             continue
+        print(f"scoring split {name}", flush=True)
         hard = dataset.split(name)
         by_variant, _ = evaluate_translation(system, hard)
         by_variant["oracle_text"] = evaluate_language_model(language_model, hard)[0]
@@ -195,5 +197,3 @@ def run(arguments: argparse.Namespace) -> int:
         sizes = {"train": 64, "validation": 8, "test": 12, "time_split": 8} | sizes
     quickstart(arguments.workdir, arguments.seed, sizes, arguments.smoke)
     return 0
-
-

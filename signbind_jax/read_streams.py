@@ -49,9 +49,7 @@ class ExpertReader:
         return gather(len(clips), self.d_hidden, decoded)
 
 
-def read_split(
-    experts: Mapping[str, Artefact], clips: ClipDataset, cache: Path
-) -> SplitStreams:
+def read_split(experts: Mapping[str, Artefact], clips: ClipDataset, cache: Path) -> SplitStreams:
     """The streams of a split by the given experts, in the order of `STREAMS`.
 
     Decoded once and kept in `cache` under the digests of split and expert.

@@ -85,9 +85,7 @@ class _Run:
     def start(self, checkpoints: CheckpointDir, announce: Callable):
         """The state to go on from, by the start order: (trained state, frozen parameters)."""
         stage = self.stage
-        self.graphdef, params = sharding.init_sharded(
-            stage.make_model, self.mesh, self.config.seed
-        )
+        self.graphdef, params = sharding.init_sharded(stage.make_model, self.mesh, self.config.seed)
         params = stage.adopt_parents(params)
         trained, frozen = self.split(params)
         n = sum(x.size for x in jax.tree.leaves(trained))

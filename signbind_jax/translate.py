@@ -83,9 +83,7 @@ class Translator:
         streams = []
         for name in STREAMS:
             reader = self._readers.get(name)
-            streams.append(
-                reader and reader.read(clips, modality_lengths(clips, reader.frontend))
-            )
+            streams.append(reader and reader.read(clips, modality_lengths(clips, reader.frontend)))
         return SplitStreams(tuple(streams))
 
     def sentences(self, streams: SplitStreams) -> Sentences:
@@ -105,9 +103,7 @@ class Translator:
         """What fusion made of the streams: sense lemmas and letters, clip by clip."""
         graphdef, params = self._loaded
         senses = self.artefact.vocabularies["senses"]
-        return read_fused(
-            graphdef, params, self.sentences(streams), senses, lambda m: m.fusion
-        )
+        return read_fused(graphdef, params, self.sentences(streams), senses, lambda m: m.fusion)
 
     def tokens(self, streams: SplitStreams, clip: int) -> dict[str, list[Token]]:
         """The streams of one clip as readable tokens, by stream name."""

@@ -198,4 +198,3 @@ class ExpertStage(Stage):
                               [hypotheses[i] for i in present])  # fmt: skip
         value = counts.accuracy if self.reading.accuracy else counts.rate
         return {self.reading.metric: value, "overflow": float(overflow)}
-

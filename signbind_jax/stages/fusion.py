@@ -130,9 +130,7 @@ class FusionStage(Stage):
         return Fusion(self.model_config, rngs)
 
     def batches(self, start_step, stop_step=None):
-        return sentence_batches(
-            self.sentences, self.plan, self.capacities, start_step, stop_step
-        )
+        return sentence_batches(self.sentences, self.plan, self.capacities, start_step, stop_step)
 
     def loss(self, model: Fusion, batch, key):
         noise_key, dropout_key = jax.random.split(key)
@@ -169,4 +167,3 @@ def read_fused(graphdef, params, sentences: Sentences, senses: Vocabulary, fusio
             if row >= 0:
                 out[row] = senses.decode(ids)
     return out
-

@@ -123,9 +123,7 @@ class LanguageModelStage(Stage):
                 continue
             fresh = {w: self.names.make(len(w), rng) for w in clip.spelled if w.isascii()}
             spelled = [*fresh.values(), *clip.spelled]
-            prompt = encode_prompt(
-                self.tokenizer, replace_words(stream_text(clip), fresh), spelled
-            )
+            prompt = encode_prompt(self.tokenizer, replace_words(stream_text(clip), fresh), spelled)
             text = encode_sentence(self.tokenizer, replace_words(clip.text, fresh), spelled)
             # A fresh name may equal an ordinary word of the sentence and so spell it out.
             if (len(prompt), len(text)) == (len(prompts[i]), len(texts[i])):
@@ -165,4 +163,3 @@ def write_from_text(graphdef, params, tokenizer, clips, beam_size: int, max_new_
 
     writer = Writer(graphdef, prefix, lambda model: model, tokenizer, beam_size, max_new_tokens)
     return writer.write(params, reading_batches(sentences, 2048), len(labels))
-

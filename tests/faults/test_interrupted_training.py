@@ -15,9 +15,16 @@ STEPS = 300  # long enough that a signal meets it under way
 
 
 def arguments(config: str, data, workdir) -> list[str]:
-    return ["train", f"--config={config}:size=tiny", f"--workdir={workdir}",
-            f"--config.data.directory={data}", "--config.data.validation=",
-            "--config.log_every=1", "--config.checkpoint_every=20", f"--config.steps={STEPS}"]  # fmt: skip
+    return [
+        "train",
+        f"--config={config}:size=tiny",
+        f"--workdir={workdir}",
+        f"--config.data.directory={data}",
+        "--config.data.validation=",
+        "--config.log_every=1",
+        "--config.checkpoint_every=20",
+        f"--config.steps={STEPS}",
+    ]
 
 
 def losses(workdir) -> dict[int, float]:
