@@ -94,7 +94,7 @@ class RunConfig:
     steps: int = 1000
     log_every: int = 20
     evaluate_every: int = 0
-    checkpoint_every: int = 0
+    checkpoint_every: int = 500
     keep_checkpoints: int = 2
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)

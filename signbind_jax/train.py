@@ -150,7 +150,9 @@ class _Run:
                 break
         shardings = jax.tree.map(lambda x: x.sharding, state["params"])
         gradients = jax.jit(self.gradients, out_shardings=(shardings, None))
-        update = jax.jit(self.update, donate_argnums=0)
+        # The same shardings out as in, or the next step's compiled program would refuse them.
+        kept = jax.tree.map(lambda x: x.sharding, state)
+        update = jax.jit(self.update, donate_argnums=0, out_shardings=kept)
 
         def compile_one(shape):
             if shape is None:

@@ -118,14 +118,18 @@ def unknown_letters(spelled: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def fusion_tokens(senses: tuple[str, ...]) -> tuple[str, ...]:
-    """Senses as tokens of fusion: "fs-anna" becomes its letters, each a token.
+    """Senses as tokens of fusion: "fs-anna" becomes "fs-" and its letters, each a token.
+
+    "fs-" in front of every spelled word makes fusion find where one name ends and the next
+    begins, which only their timing shows.
 
     A lemma of one character gets "_" behind it, so that a letter is always a letter.
     """
     tokens: list[str] = []
     for sense in senses:
         if sense.startswith(FINGERSPELLED_PREFIX):
-            tokens += letters((sense.removeprefix(FINGERSPELLED_PREFIX),))
+            word = sense.removeprefix(FINGERSPELLED_PREFIX)
+            tokens += (FINGERSPELLED_PREFIX, *letters((word,)))
         else:
             tokens.append(f"{sense}_" if len(sense) == 1 else sense)
     return tuple(tokens)

@@ -137,7 +137,9 @@ class MouthLandmarkFrontend(nnx.Module):
         mouth_btkc = x_btkc[:, :, PARTS["mouth"]] if x_btkc.shape[2] != N_MOUTH else x_btkc
         confidence_btk1 = mouth_btkc[..., 2:]
         shape_btkc = mean_centred(mouth_btkc)
+        # In its own size a mouth moves much more than in shoulder widths.
         delta_btkc = differences(jnp.concatenate([shape_btkc, confidence_btk1], axis=-1))
+        delta_btkc = delta_btkc / MOTION_SCALE
         x = _flat(shape_btkc, delta_btkc, differences(mouth_btkc), confidence_btk1)
         x_btd = jax.nn.silu(self.inner(x.astype(self.dtype)))
         return self.norm(self.outer(dropout(x_btd, self.rate, key)))

@@ -39,7 +39,7 @@ def test_recorded_sentences_become_a_dataset_and_the_report_stays_with_it(tmp_pa
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["how2sgin", "--source=x"], "wanted one of: folder, synthetic"),
+        (["how2sgin", "--source=x"], "wanted one of: folder, joined_letters, synthetic"),
         (["folder"], "--source: missing"),
         (["folder", "--source=nowhere"], "nowhere"),
     ],

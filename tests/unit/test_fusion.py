@@ -111,11 +111,11 @@ def test_streams_of_different_hidden_sizes_join():
 def test_noise_never_takes_every_stream_and_drops_about_what_it_says():
     x = tokens(b=64, m=12)
     x = dataclasses.replace(x, mask_bm=jnp.ones((64, 12), bool))
-    config = TokenNoiseConfig(drop=NEVER, substitute=NEVER, drop_stream=(0.9, 0.9, 0.9))
+    config = TokenNoiseConfig(drop=NEVER, substitute=NEVER, drop_stream=(0.5, 0.5, 0.5))
     noisy, keep = add_noise(x, jnp.arange(64), jax.random.key(0), config)
     assert keep.any(axis=1).all()
     shares = 1 - np.asarray(keep).mean(axis=0)
-    assert (shares > 0.6).all() and (shares < 0.95).all()
+    assert (shares > 0.2).all() and (shares < 0.55).all()
     off = ~np.take_along_axis(np.asarray(keep), np.asarray(x.stream_bm), axis=1)
     assert not np.asarray(noisy.mask_bm)[off].any()
 

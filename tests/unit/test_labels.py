@@ -47,7 +47,7 @@ def test_spelled_words_become_letters_of_the_alphabet():
 
 
 def test_a_spelled_name_is_letters_in_fusion_and_a_short_lemma_is_no_letter():
-    assert fusion_tokens(("a", "meet", "fs-anna")) == ("a_", "meet", "a", "n", "n", "a")
+    assert fusion_tokens(("a", "meet", "fs-anna")) == ("a_", "meet", "fs-", "a", "n", "n", "a")
 
 
 def test_given_labels_win():
@@ -57,17 +57,17 @@ def test_given_labels_win():
         "gloss": ("MEET",),
         "letters": ("b", "o"),
         "phonemes": ("M",),
-        "senses": ("we", "b", "o"),
+        "senses": ("we", "fs-", "b", "o"),
     }
 
 
 def test_targets_are_derived_where_labels_are_absent():
     found = targets(Clip("c", "We visited James.", "en", spelled=("james",)))
     assert found["gloss"] == ("we", "visit")
-    assert found["senses"] == ("we", "visit", *"james")
+    assert found["senses"] == ("we", "visit", "fs-", *"james")
     assert found["phonemes"][:2] == ("W", "IY")
     glossed = targets(Clip("c", "We visited.", "en", gloss=("VISIT",), spelled=("bo",)))
-    assert glossed["senses"] == ("VISIT", "b", "o")
+    assert glossed["senses"] == ("VISIT", "fs-", "b", "o")
 
 
 def test_a_clip_without_any_label_has_empty_targets():
