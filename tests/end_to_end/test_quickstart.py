@@ -33,7 +33,7 @@ def test_quickstart_trains_scores_and_reports(quickstart):
     page = (run / "report.html").read_text()
     assert "synthetic" in page and "<script" not in page
     examples = json.loads((run / "examples.json").read_text())
-    assert len(examples) == 12 and all(e["reference"] in page for e in examples)
+    assert len(examples) == 12 and all(e["id"] in page for e in examples)
 
 
 def test_frozen_experts_are_not_run_again(quickstart):
@@ -125,7 +125,7 @@ def test_run_directory_of_another_config_is_refused(quickstart):
 
 def test_impossible_targets_stop_the_start(quickstart, tmp_path):
     run, _ = quickstart
-    error = refused("train", "--config=lipreading:size=tiny", f"--workdir={tmp_path / 'lips'}",
+    error = refused("train", "--config=fingerspelling:size=tiny", f"--workdir={tmp_path / 'run'}",
                     f"--config.data.directory={run / 'data'}", "--config.model.subsample=4",
                     "--config.data.max_impossible=0.0")  # fmt: skip
     assert "longer than the CTC output" in error and "model.subsample" in error
