@@ -123,12 +123,20 @@ def test_run_directory_of_another_config_is_refused(quickstart):
     assert "seed: found 0, wanted 5" in error
 
 
-def test_impossible_targets_stop_the_start(quickstart, tmp_path):
-    run, _ = quickstart
-    error = refused("train", "--config=fingerspelling:size=tiny", f"--workdir={tmp_path / 'run'}",
-                    f"--config.data.directory={run / 'data'}", "--config.model.subsample=4",
-                    "--config.data.max_impossible=0.0")  # fmt: skip
+def test_impossible_targets_stop_the_start(tmp_path):
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    points = np.random.default_rng(0).uniform(100, 200, (8, 133, 2))
+    np.savez(corpus / "a.npz", keypoints=points, fps=25.0)
+    glosses = " ".join(f"G{i}" for i in range(9))
+    (corpus / "manifest.tsv").write_text(
+        f"id\tsplit\ttext\tpose\tgloss\na\ttrain\tToo much for 8 frames.\ta.npz\t{glosses}\n"
+    )
+    signbind("data", "build", "folder", f"--source={corpus}", f"--out={tmp_path / 'data'}")
+    error = refused("train", "--config=signing:size=tiny", f"--workdir={tmp_path / 'run'}",
+                    f"--config.data.directory={tmp_path / 'data'}")  # fmt: skip
     assert "longer than the CTC output" in error and "model.subsample" in error
+    assert "9 steps needed, 2 there" in error
 
 
 def test_adapters_are_tuned_and_the_llm_stays(quickstart, tmp_path):
