@@ -11,15 +11,14 @@ import statistics
 from pathlib import Path
 
 from signbind_jax.data.dataset import open_dataset
-from signbind_jax.evaluate import evaluate_translation
+from signbind_jax.evaluate import TIME_SPLITS, evaluate_time_splits, evaluate_translation
 from signbind_jax.quickstart import (
     SCORES,
-    TIME_SPLITS,
-    build_corpus,
     print_table,
     quickstart,
     train_stages,
 )
+from signbind_jax.report import write_report
 from signbind_jax.translate import Translator
 
 COLUMNS = ("bleu4", "chrf", "name_recall", "name_recall_read", "homonym_accuracy", *TIME_SPLITS)
@@ -38,11 +37,8 @@ def blind_to_time(workdir: Path, data: Path, seed: int) -> dict:
     system = Translator(blind / "translation")
     dataset = open_dataset(data)
     scores = evaluate_translation(system, dataset.split("test"), ("all",))[0]["all"]
-    row = {name: scores[name] for name in SCORES}
-    for split in TIME_SPLITS:
-        hard = evaluate_translation(system, dataset.split(split), ("all",))[0]["all"]
-        row[split] = hard["contrast_accuracy"]
-    return row
+    in_time = evaluate_time_splits(system, dataset, ("all",))["all"]
+    return {name: scores[name] for name in SCORES} | in_time
 
 
 def table(results: list[dict], blind: dict) -> str:
@@ -72,23 +68,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workdir", type=Path, default=Path("runs/results"))
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--quickstart", type=Path, default=Path("runs/quickstart"),
+                        help="once finished, the first seed (default: %(default)s)")  # fmt: skip
     arguments = parser.parse_args()
-    data = arguments.workdir / "data"
     arguments.workdir.mkdir(parents=True, exist_ok=True)
-    build_corpus(data, {})
+    first = arguments.workdir / "seed0"
+    if not first.exists() and (arguments.quickstart / "results.json").exists():
+        first.symlink_to(arguments.quickstart.resolve())
     results = []
     for seed in range(arguments.seeds):
         workdir = arguments.workdir / f"seed{seed}"
         workdir.mkdir(exist_ok=True)
-        if not (workdir / "data").exists():
-            (workdir / "data").symlink_to(data.resolve())
+        if not (workdir / "data").exists() and seed:
+            (workdir / "data").symlink_to((first / "data").resolve())
         if not (workdir / "results.json").exists():
             quickstart(workdir, seed)
         results.append(json.loads((workdir / "results.json").read_text()))
-    first = arguments.workdir / "seed0"
-    blind = blind_to_time(first, data, 0)
+    blind = blind_to_time(first, first / "data", 0)
     results[0]["translation"]["all_without_time"] = blind
     (first / "results.json").write_text(json.dumps(results[0], indent=1) + "\n")
+    write_report(first)
     print_table(results[0])
     text = table(results, blind)
     (arguments.workdir / "results.md").write_text(text + "\n")

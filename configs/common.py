@@ -61,7 +61,8 @@ def memorise(config: ConfigDict) -> ConfigDict:
                "translation": 0.05, "mirror": 0.0, "hand_drop": 0.0, "lip_shift": 1}  # fmt: skip
     never = (0.0, 0.0, 0.0)
     # Clips learnt by heart are told apart by any one stream: no other may be needed.
-    trusting = {"drop": never, "substitute": never, "drop_stream": (0.0, 0.15, 0.3)}
+    trusting = {"drop": never, "substitute": never, "drop_hidden": 0.0, "stretch": 0.0,
+                "drop_stream": (0.0, 0.15, 0.3)}  # fmt: skip
     behind = {"d_model": 64, "n_layers": 2, "d_mlp": 128, "dropout": 0.0}
     decoder = {**behind, "n_heads": 4, "n_kv_heads": 4, "head_size": 16}
     # stage -> (steps, model, augment)

@@ -10,11 +10,12 @@ def get_config(arg=None):
     arg = common.parse_arg(arg, size="small")
     config = common.run(
         "fingerspelling",
-        steps=2000,
-        evaluate_every=500,
+        steps=1800,
+        evaluate_every=600,
         model={
             "frontend": "pose", "d_model": 128, "n_layers": 2, "d_part": 128,
-            "subsample": 2, "dropout": 0.1,
+            # A letter lasts four frames and a gap between names half a letter more.
+            "subsample": 1, "conv_kernel": 15, "dropout": 0.1,
             "parts": ("body", "left_hand", "right_hand"),
         },
         # A masked run of frames or a dropped hand would hide whole letters, which last about

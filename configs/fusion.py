@@ -11,11 +11,11 @@ def get_config(arg=None):
     arg = common.parse_arg(arg, size="small", time=True)
     config = common.run(
         "fusion",
-        steps=1200,
-        evaluate_every=300,
-        model={"d_model": 128, "n_layers": 2, "n_heads": 4, "d_mlp": 384, "dropout": 0.1,
+        steps=1600,
+        evaluate_every=400,
+        model={"d_model": 128, "n_layers": 3, "n_heads": 4, "d_mlp": 384, "dropout": 0.1,
                "time": arg.time},
         data={"frames_per_batch": 1024, "n_buckets": 5},
-        optim={"learning_rate": 1.5e-3, "warmup_steps": 100},
+        optim={"learning_rate": 3e-3, "warmup_steps": 100},
     )  # fmt: skip
     return common.sized(config, arg.size)

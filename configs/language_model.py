@@ -8,7 +8,7 @@ def get_config(arg=None):
     config = common.run(
         "language_model",
         steps=1200,
-        evaluate_every=300,
+        evaluate_every=600,
         model={
             "d_model": 160, "n_layers": 3, "n_heads": 4, "n_kv_heads": 4, "head_size": 40,
             "d_mlp": 448, "dropout": 0.05,

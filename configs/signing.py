@@ -11,7 +11,7 @@ def get_config(arg=None):
     config = common.run(
         "signing",
         steps=1600,
-        evaluate_every=400,
+        evaluate_every=800,
         model={"frontend": "pose", "d_model": 128, "n_layers": 2, "d_part": 128, "subsample": 4,
                "dropout": 0.1},
         augment={"mirror": 0.3, "time_mask_frames": 4},

@@ -126,8 +126,10 @@ def _lattice(emit_bsz, mask_bs, skip_bz, starts_z):
 def greedy_stream(log_probs_bsv, hidden_bsd, mask_bs, seconds_per_step_b, capacity: int):
     """The best path as a TokenStream: repeats collapsed, blanks dropped.
 
-    seconds_per_step_b (b,) turns steps into seconds; a token ends where the step after its
-    last begins. Tokens beyond `capacity` are counted in `overflow_b`.
+    seconds_per_step_b (b,) turns steps into seconds. A token lasts as long as its steps; its
+    middle is the mean of its steps and of one step either side, weighted by its posterior in
+    each, so that times are finer than a step. Tokens beyond `capacity` are counted in
+    `overflow_b`.
     """
     id_bs = jnp.argmax(log_probs_bsv, axis=-1).astype(jnp.int32)
     id_bs = jnp.where(mask_bs, id_bs, 0)
@@ -138,21 +140,32 @@ def greedy_stream(log_probs_bsv, hidden_bsd, mask_bs, seconds_per_step_b, capaci
     at_bsn = (place_bs[..., None] == jnp.arange(capacity)) & (id_bs != 0)[..., None]
     begins_bsn = at_bsn & begins_bs[..., None]
     n_steps_bn = at_bsn.sum(axis=1)
-    first_bn = jnp.where(begins_bsn, jnp.arange(id_bs.shape[1])[:, None], 0).sum(axis=1)
+    ids_bn = jnp.where(begins_bsn, id_bs[..., None], 0).sum(axis=1)
+    middle_bn = _middle(log_probs_bsv, mask_bs, ids_bn, at_bsn)
     weight_bsn = jnp.where(at_bsn, posterior_bs[..., None], 0.0)
     weight_bn = weight_bsn.sum(axis=1)
     mean_bsn = (weight_bsn / jnp.maximum(weight_bn, 1e-9)[:, None]).astype(hidden_bsd.dtype)
     mask_bn = n_steps_bn > 0
     seconds_b1 = jnp.asarray(seconds_per_step_b, jnp.float32)[:, None]
     return TokenStream(
-        ids_bn=jnp.where(begins_bsn, id_bs[..., None], 0).sum(axis=1),
+        ids_bn=ids_bn,
         hidden_bnd=jnp.einsum("bsn,bsd->bnd", mean_bsn, hidden_bsd),
-        start_bn=first_bn * seconds_b1 * mask_bn,
-        end_bn=(first_bn + n_steps_bn) * seconds_b1 * mask_bn,
+        start_bn=jnp.maximum(middle_bn - n_steps_bn / 2, 0.0) * seconds_b1 * mask_bn,
+        end_bn=(middle_bn + n_steps_bn / 2) * seconds_b1 * mask_bn,
         confidence_bn=weight_bn / jnp.maximum(n_steps_bn, 1),
         mask_bn=mask_bn,
         overflow_b=jnp.maximum(begins_bs.sum(axis=1) - capacity, 0).astype(jnp.int32),
     )
+
+
+def _middle(log_probs_bsv, mask_bs, ids_bn, at_bsn):
+    """Where the middle of each token lies, in steps; the middle of step s is s + 0.5."""
+    padded = jnp.pad(at_bsn, ((0, 0), (1, 1), (0, 0)))
+    near_bsn = at_bsn | padded[:, 2:] | padded[:, :-2]
+    posterior_bsn = jnp.exp(jnp.take_along_axis(log_probs_bsv, ids_bn[:, None], axis=2))
+    weight_bsn = jnp.where(near_bsn & mask_bs[..., None], posterior_bsn, 0.0)
+    total_bn = jnp.maximum(weight_bsn.sum(axis=1), 1e-9)
+    return jnp.einsum("bsn,s->bn", weight_bsn, jnp.arange(at_bsn.shape[1]) + 0.5) / total_bn
 
 
 def prefix_beam(log_probs_bsv, mask_bs, beam_size: int, capacity: int, candidates_per_step: int):

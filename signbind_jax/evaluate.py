@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from signbind_jax import artefact
-from signbind_jax.data.dataset import ClipDataset, open_dataset
+from signbind_jax.config import STREAMS
+from signbind_jax.data.dataset import ClipDataset, DatasetInfo, open_dataset
+from signbind_jax.data.sentences import Sentences
 from signbind_jax.metrics.sequence import error_counts
 from signbind_jax.metrics.translation import name_recall, translation_scores
-from signbind_jax.read_streams import read_split
+from signbind_jax.read_streams import ExpertReader, read_split
 from signbind_jax.stages.expert import READINGS, modality_lengths
+from signbind_jax.stages.fusion import read_fused
 from signbind_jax.stages.language_model import write_from_text
 from signbind_jax.translate import Translator
 from signbind_jax.writing import MAX_NEW_TOKENS
@@ -24,12 +27,16 @@ VARIANTS = {
     "all": (True, True, True),
 }
 
+# Splits in which time alone decides what is right.
+TIME_SPLITS = ("role", "lonely_twin", "adjacent_names")
+
 
 def evaluate_expert(expert: artefact.Artefact, clips: ClipDataset, cache: Path) -> dict:
     """Error rates in percent of an expert's greedy stream, pooled over the split."""
     reading = READINGS[expert.stage]
     vocabulary = expert.vocabularies[reading.vocabulary]
-    tokens = next(e for e in read_split({expert.stage: expert}, clips, cache).experts if e)
+    readers = {expert.stage: ExpertReader(expert)}
+    tokens = next(e for e in read_split(readers, clips, cache).experts if e)
     present = np.flatnonzero(modality_lengths(clips, expert.model["config"]["frontend"]) > 0)
     references = [list(clips.targets[i][reading.target]) for i in present]
     hypotheses = [vocabulary.decode(tokens.ids[tokens.of(i)]) for i in present]
@@ -44,10 +51,17 @@ def evaluate_expert(expert: artefact.Artefact, clips: ClipDataset, cache: Path) 
     return {reading.metric: counts.rate} | scores
 
 
-def evaluate_fusion(system: Translator, clips: ClipDataset) -> dict:
-    """Token error rate in percent of the fused tokens of a whole system."""
+def evaluate_fusion(run: artefact.Artefact, clips: ClipDataset, cache: Path) -> dict:
+    """Token error rate in percent of what fusion reads.
+
+    run: of any stage that has a fusion; its experts stand in its parents.
+    """
+    readers = {name: ExpertReader(artefact.open_artefact(path))
+               for name, path in run.parents.items() if name in STREAMS}  # fmt: skip
+    sentences = Sentences.unlabelled(read_split(readers, clips, cache))
+    graphdef, params = run.load_params()
+    fused = read_fused(graphdef, params, sentences, run.vocabularies["senses"])
     references = [list(labels["senses"]) for labels in clips.targets]
-    fused = system.fused(system.read(clips))
     return {"token_error_rate": error_counts(references, fused).rate, "n": len(clips)}
 
 
@@ -73,6 +87,19 @@ def evaluate_translation(
     return scores, sentences
 
 
+def evaluate_time_splits(
+    system: Translator, dataset: DatasetInfo, variants=tuple(VARIANTS)
+) -> dict[str, dict[str, float]]:
+    """Contrast accuracies in percent: variant -> time split -> value."""
+    scores = {variant: {} for variant in variants}
+    for split in dataset.splits:
+        if split in TIME_SPLITS:
+            by_variant, _ = evaluate_translation(system, dataset.split(split), variants)
+            for variant, row in by_variant.items():
+                scores[variant][split] = row["contrast_accuracy"]
+    return scores
+
+
 def evaluate_language_model(model: artefact.Artefact, clips: ClipDataset) -> tuple[dict, list]:
     """Scores and sentences of the LLM fed the true streams as text: `oracle_text`."""
     graphdef, params = model.load_params()
@@ -96,25 +123,9 @@ def evaluate(checkpoint: Path, data: Path, split: str) -> dict:
     if run.stage == "language_model":
         return record | {"scores": {"oracle_text": evaluate_language_model(run, clips)[0]}}
     if run.stage == "fusion":
-        return record | {"scores": _fusion_alone(run, clips)}
+        return record | {"scores": evaluate_fusion(run, clips, run.workdir.parent / "streams")}
     system = Translator(checkpoint)
     return record | {"scores": evaluate_translation(system, clips)[0]}
-
-
-def _fusion_alone(run: artefact.Artefact, clips: ClipDataset) -> dict:
-    from signbind_jax.config import STREAMS
-    from signbind_jax.data.sentences import Sentences
-    from signbind_jax.stages.fusion import read_fused
-
-    experts = {name: artefact.open_artefact(path) for name, path in run.parents.items()
-               if name in STREAMS}  # fmt: skip
-    streams = read_split(experts, clips, run.workdir.parent / "streams")
-    none = [()] * len(clips)
-    sentences = Sentences(np.asarray(streams.lengths), streams, none, none, none)
-    graphdef, params = run.load_params()
-    fused = read_fused(graphdef, params, sentences, run.vocabularies["senses"], lambda m: m)
-    references = [list(labels["senses"]) for labels in clips.targets]
-    return {"token_error_rate": error_counts(references, fused).rate, "n": len(clips)}
 
 
 def _letters_read_right(system: Translator, streams, clips: ClipDataset) -> list[bool]:

@@ -11,10 +11,12 @@ from signbind_jax import artefact
 from signbind_jax.config import STREAMS
 from signbind_jax.data.dataset import open_dataset
 from signbind_jax.evaluate import (
+    TIME_SPLITS,
     VARIANTS,
     evaluate_expert,
     evaluate_fusion,
     evaluate_language_model,
+    evaluate_time_splits,
     evaluate_translation,
 )
 from signbind_jax.examples import write_examples
@@ -25,7 +27,6 @@ from signbind_jax.translate import Translator
 # Among the independent ones the longest come first, so that no core waits at the end.
 STAGES = ("lipreading", "fingerspelling", "signing", "language_model",
           "fusion", "alignment", "translation")  # fmt: skip
-TIME_SPLITS = ("role", "lonely_twin", "adjacent_names")
 PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "tensorflow-datasets",
             "transformers", "tokenizers", "sacrebleu", "numpy")  # fmt: skip
 SCORES = ("bleu4", "bleu_signature", "chrf", "name_recall", "name_recall_read",
@@ -54,7 +55,7 @@ def train_stages(workdir: Path, data: Path, seed: int, stages=STAGES,
       SignBindError: a stage failed or was stopped by a signal; the same command goes on.
     """
     commands = {stage: _command(stage, workdir, data, seed, time_blind, smoke) for stage in stages}
-    free = {stage: commands[stage] for stage in stages if not _needs(stage)}
+    free = {stage: commands[stage] for stage in stages if not needs(stage)}
     if len(free) > 1 and worthwhile():
         run_all(free, workdir / "logs")
         commands = {stage: commands[stage] for stage in stages if stage not in free}
@@ -72,18 +73,19 @@ def _command(stage: str, workdir: Path, data: Path, seed: int, time_blind: bool,
     words = ["size=tiny"] * smoke + ["time=False"] * (time_blind and stage == "fusion")
     argument = ":" * bool(words) + ",".join(words)
     overrides = {"data.directory": data, "seed": seed}
-    overrides |= {f"parents.{name}": workdir / name for name in _needs(stage)}
+    overrides |= {f"parents.{name}": workdir / name for name in needs(stage)}
     return ["train", f"--config={stage}{argument}", f"--workdir={workdir / stage}",
             *(f"--config.{path}={value}" for path, value in overrides.items())]  # fmt: skip
 
 
-def _needs(stage: str) -> tuple[str, ...]:
-    needs = {
+def needs(stage: str) -> tuple[str, ...]:
+    """The stages whose artefacts a stage is built on."""
+    parents = {
         "fusion": STREAMS,
         "alignment": (*STREAMS, "language_model", "fusion"),
         "translation": (*STREAMS, "language_model", "alignment"),
     }
-    return needs.get(stage, ())
+    return parents.get(stage, ())
 
 
 def score(workdir: Path, data: Path, split: str = "test") -> tuple[dict, dict, dict]:
@@ -96,7 +98,9 @@ def score(workdir: Path, data: Path, split: str = "test") -> tuple[dict, dict, d
         expert = artefact.open_artefact(workdir / name)
         stages[name] = evaluate_expert(expert, clips, workdir / "streams")
     system = Translator(workdir / "translation")
-    stages["fusion"] = evaluate_fusion(system, clips)
+    stages["fusion"] = evaluate_fusion(
+        artefact.open_artefact(workdir / "fusion"), clips, system.cache
+    )
     scored, sentences = evaluate_translation(system, clips)
     translation = {v: {name: scored[v].get(name) for name in SCORES} for v in scored}
     language_model = artefact.open_artefact(workdir / "language_model")
@@ -108,15 +112,12 @@ def score(workdir: Path, data: Path, split: str = "test") -> tuple[dict, dict, d
         "bleu4": evaluate_translation(aligned, clips, ("all",))[0]["all"]["bleu4"]
     }
     stages["translation"] = {"bleu4": translation["all"]["bleu4"]}
+    for variant, row in evaluate_time_splits(system, dataset).items():
+        translation[variant] |= row
     for name in TIME_SPLITS:
-        if name not in dataset.splits:
-            continue
-        print(f"scoring split {name}", flush=True)
-        hard = dataset.split(name)
-        by_variant, _ = evaluate_translation(system, hard)
-        by_variant["oracle_text"] = evaluate_language_model(language_model, hard)[0]
-        for variant, row in by_variant.items():
-            translation[variant][name] = row["contrast_accuracy"]
+        if name in dataset.splits:
+            scores, _ = evaluate_language_model(language_model, dataset.split(name))
+            translation["oracle_text"][name] = scores["contrast_accuracy"]
     return stages, translation, sentences
 
 

@@ -49,20 +49,22 @@ class ExpertReader:
         return gather(len(clips), self.d_hidden, decoded)
 
 
-def read_split(experts: Mapping[str, Artefact], clips: ClipDataset, cache: Path) -> SplitStreams:
+def read_split(
+    readers: Mapping[str, ExpertReader], clips: ClipDataset, cache: Path
+) -> SplitStreams:
     """The streams of a split by the given experts, in the order of `STREAMS`.
 
     Decoded once and kept in `cache` under the digests of split and expert.
     """
     streams = []
     for name in STREAMS:
-        if name not in experts:
+        reader = readers.get(name)
+        if reader is None:
             streams.append(None)
             continue
-        reader = ExpertReader(experts[name])
         lengths = modality_lengths(clips, reader.frontend)
         streams.append(
-            cached(cache, clips.digest, experts[name].digest,
+            cached(cache, clips.digest, reader.artefact.digest,
                    functools.partial(reader.read, clips, lengths))
         )  # fmt: skip
     return SplitStreams(tuple(streams))

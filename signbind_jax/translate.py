@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jax
-import numpy as np
 
 from signbind_jax import artefact
-from signbind_jax.config import STREAMS
+from signbind_jax.config import STREAMS, from_mapping
 from signbind_jax.data.clip import Clip
 from signbind_jax.data.clip_list import ClipList
 from signbind_jax.data.dataset import ClipDataset
@@ -21,8 +20,13 @@ from signbind_jax.errors import SignBindError
 from signbind_jax.read_streams import ExpertReader, read_split
 from signbind_jax.stages.expert import modality_lengths
 from signbind_jax.stages.fusion import read_fused
-from signbind_jax.stages.translation import ALL_STREAMS, make_prompts, write_sentences
-from signbind_jax.writing import MAX_NEW_TOKENS
+from signbind_jax.stages.translation import (
+    ALL_STREAMS,
+    TranslationOptions,
+    make_pieces,
+    make_prompt,
+    write_translations,
+)
 
 
 @dataclass(frozen=True)
@@ -47,10 +51,11 @@ class Translator:
         if self.artefact.model["kind"] != "signbind":
             raise SignBindError(f"{checkpoint}: stage: found {self.artefact.stage}, wanted "
                                 "alignment or translation")  # fmt: skip
-        options = self.artefact.config.options
-        self.beam_size = beam_size or options.get("beam_size", 4)
-        self.max_new_tokens = options.get("max_new_tokens", MAX_NEW_TOKENS)
-        self.letters_as_text = options.get("letters_as_text", False)
+        self.options = from_mapping(TranslationOptions, self.artefact.config.options,
+                                    "config.options")  # fmt: skip
+        self.beam_size = beam_size or self.options.beam_size
+        self.pieces_vr = make_pieces(self.artefact.vocabularies["senses"], self.artefact.tokenizer,
+                                     self.options.fused_text)  # fmt: skip
         self.experts = {
             name: artefact.open_artefact(self.artefact.parents[name])
             for name in STREAMS if name in self.artefact.parents
@@ -79,7 +84,7 @@ class Translator:
     def read(self, clips: ClipDataset | ClipList) -> SplitStreams:
         """The streams of a split (cached on disk) or of loose clips."""
         if isinstance(clips, ClipDataset):
-            return read_split(self.experts, clips, self.cache)
+            return read_split(self._readers, clips, self.cache)
         streams = []
         for name in STREAMS:
             reader = self._readers.get(name)
@@ -88,22 +93,20 @@ class Translator:
 
     def sentences(self, streams: SplitStreams) -> Sentences:
         """Streams with their prompts, ready to be written from."""
-        lengths = np.asarray(streams.lengths)
-        none = [()] * len(lengths)
-        prompts = make_prompts(self.artefact.tokenizer, streams, self.letters_as_text)
-        return Sentences(lengths, streams, none, prompts, none)
+        return Sentences.unlabelled(streams, make_prompt(self.artefact.tokenizer))
 
     def write(self, streams: SplitStreams, keep: Sequence[bool] = ALL_STREAMS) -> list[str]:
         """The sentence of each clip with the streams of `keep` present."""
         graphdef, params = self._loaded
-        return write_sentences(graphdef, params, self.artefact.tokenizer, self.sentences(streams),
-                               keep, self.beam_size, self.max_new_tokens)  # fmt: skip
+        return write_translations(graphdef, params, self.sentences(streams),
+                                  self.artefact.tokenizer, self.pieces_vr, keep, self.beam_size,
+                                  self.options.max_new_tokens)  # fmt: skip
 
     def fused(self, streams: SplitStreams) -> list[list[str]]:
         """What fusion made of the streams: sense lemmas and letters, clip by clip."""
         graphdef, params = self._loaded
         senses = self.artefact.vocabularies["senses"]
-        return read_fused(graphdef, params, self.sentences(streams), senses, lambda m: m.fusion)
+        return read_fused(graphdef, params, self.sentences(streams), senses)
 
     def tokens(self, streams: SplitStreams, clip: int) -> dict[str, list[Token]]:
         """The streams of one clip as readable tokens, by stream name."""

@@ -1,59 +1,56 @@
-"""Writer: batches in, sentences out; generation inside one compiled call a batch shape."""
+"""Sentences written for a whole split: generation inside one compiled call a batch shape."""
 
-from collections.abc import Callable, Iterable
+import functools
+from collections.abc import Callable
 
 import jax
 import numpy as np
 from flax import nnx
 
 from signbind_jax import generation
-from signbind_jax.data.sentence_batch import SentenceBatch
+from signbind_jax.data.sentences import Sentences, reading_batches
 from signbind_jax.hf.tokenizer import TextTokenizer
 
 MAX_NEW_TOKENS = 96
+PREFIX_PLACES = 2048  # stream or prompt tokens a batch
 
 
-class Writer:
-    """Writes the sentence behind each row's prefix.
+def write_sentences(
+    graphdef: nnx.GraphDef,
+    params: nnx.State,
+    sentences: Sentences,
+    tokenizer: TextTokenizer,
+    *given,
+    prefix: Callable,
+    beam_size: int,
+    max_new_tokens: int,
+) -> list[str]:
+    """The sentence a model writes for each clip.
 
     Args:
-      graphdef: of the module whose parameters `write` is given.
-      prefix: (module, batch, *given) -> prefix_bpd, mask_bp; `write` passes `given` on.
-      decoder_of: module -> its decoder.
+      given: arrays passed on to `prefix`.
+      prefix: (module, batch, *given) -> its decoder, prefix_bpd, mask_bp. A function of a
+        module, not a closure: what is compiled is kept by it.
       beam_size: 1 is greedy.
       max_new_tokens: longest sentence.
     """
+    written = [""] * len(sentences)
+    for batch in reading_batches(sentences, PREFIX_PLACES):
+        ids_bl = np.asarray(
+            _write(graphdef, params, batch, given, prefix, beam_size, max_new_tokens,
+                   tokenizer.eos_id, tokenizer.pad_id)
+        )  # fmt: skip
+        for row, index in enumerate(batch.index_b):
+            if index >= 0:
+                written[index] = tokenizer.decode(ids_bl[row]).strip()
+    return written
 
-    def __init__(
-        self,
-        graphdef: nnx.GraphDef,
-        prefix: Callable,
-        decoder_of: Callable,
-        tokenizer: TextTokenizer,
-        beam_size: int,
-        max_new_tokens: int,
-    ):
-        self.tokenizer = tokenizer
 
-        @jax.jit
-        def write(params, batch, *given):
-            module = nnx.merge(graphdef, params)
-            prefix_bpd, mask_bp = prefix(module, batch, *given)
-            ids_bl, _ = generation.generate(
-                decoder_of(module), prefix_bpd, mask_bp & batch.valid_b[:, None],
-                max_new_tokens=max_new_tokens, eos_id=tokenizer.eos_id,
-                pad_id=tokenizer.pad_id, beam_size=beam_size,
-            )  # fmt: skip
-            return ids_bl
-
-        self._write = write
-
-    def write(self, params, batches: Iterable[SentenceBatch], n: int, *given) -> list[str]:
-        """Sentences of n clips, in the order of their indices."""
-        sentences = [""] * n
-        for batch in batches:
-            ids_bl = np.asarray(self._write(params, batch, *given))
-            for row, index in enumerate(batch.index_b):
-                if index >= 0:
-                    sentences[index] = self.tokenizer.decode(ids_bl[row]).strip()
-        return sentences
+@functools.partial(jax.jit, static_argnums=(0, 4, 5, 6, 7, 8))
+def _write(graphdef, params, batch, given, prefix, beam_size, max_new_tokens, eos_id, pad_id):
+    decoder, prefix_bpd, mask_bp = prefix(nnx.merge(graphdef, params), batch, *given)
+    ids_bl, _ = generation.generate(
+        decoder, prefix_bpd, mask_bp & batch.valid_b[:, None], max_new_tokens=max_new_tokens,
+        eos_id=eos_id, pad_id=pad_id, beam_size=beam_size,
+    )  # fmt: skip
+    return ids_bl

@@ -32,6 +32,19 @@ class Step:
     batch_size: int
     ids: np.ndarray
 
+    def share(self, process_index: int, process_count: int) -> "Step":
+        """The equal part of the rows that falls to one of several processes.
+
+        Raises:
+          SignBindError: rows that do not divide among the processes.
+        """
+        if self.batch_size % process_count:
+            raise SignBindError(f"batch plan: found batches of {self.batch_size} rows and "
+                                f"{process_count} processes, wanted a multiple: set "
+                                f"batch_multiple to {process_count} or a multiple")  # fmt: skip
+        n = self.batch_size // process_count
+        return Step(self.bucket_length, n, self.ids[process_index * n :][:n])
+
 
 def choose_buckets(
     lengths: Sequence[int] | np.ndarray, n_buckets: int = 6, multiple: int = 8

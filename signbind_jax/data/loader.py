@@ -8,7 +8,7 @@ import numpy as np
 
 from signbind_jax import keypoints
 from signbind_jax.data.batch import ClipBatch, collate, decode_lips, modality_parts
-from signbind_jax.data.batch_plan import EMPTY_ROW, BatchPlan, EvaluationPlan, Step
+from signbind_jax.data.batch_plan import EMPTY_ROW, BatchPlan, EvaluationPlan
 from signbind_jax.data.clip import Clip
 from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.errors import SignBindError
@@ -51,15 +51,11 @@ def clip_batches(
     if len(targets) != len(dataset):
         raise SignBindError(f"loader: targets: found {len(targets)}, wanted one for each of the "
                             f"{len(dataset)} clips of split {dataset.name}")  # fmt: skip
-    for _, rows in plan.shapes:
-        if rows % process_count:
-            raise SignBindError(f"loader: found batches of {rows} rows and {process_count} "
-                                f"processes, wanted a multiple: set batch_multiple to "
-                                f"{process_count} or a multiple")  # fmt: skip
     n_steps = _ENDLESS if plan.n_steps is None else plan.n_steps
     stop_step = n_steps if stop_step is None else min(stop_step, n_steps)
     if start_step >= stop_step:
         return iter(())
+    plan.step(start_step).share(process_index, process_count)  # raises here, not in a thread
     source = _Batches(dataset, plan, modality, targets, target_capacity, stop_step,
                       process_index, process_count)  # fmt: skip
     if plan.n_steps is None and source.decoded_bytes() <= cache_bytes:
@@ -96,7 +92,7 @@ class _Batches:
         return f"batches of split {self.dataset.name}"
 
     def __getitem__(self, i: int) -> ClipBatch:
-        step = self._own_rows(self.plan.step(i))
+        step = self.plan.step(i).share(self.process_index, self.process_count)
         ids = step.ids[step.ids != EMPTY_ROW].tolist()
         decoded = [self._decoded(clip) for clip in ids]
         lips = {clip.id: frames_fhw for clip, frames_fhw in decoded}
@@ -104,10 +100,6 @@ class _Batches:
             [clip for clip, _ in decoded], step, self.modality, [self.targets[i] for i in ids],
             self.target_capacity, lip_size=self.lip_size, decode=lambda clip: lips[clip.id],
         )  # fmt: skip
-
-    def _own_rows(self, step: Step) -> Step:
-        n = step.batch_size // self.process_count
-        return Step(step.bucket_length, n, step.ids[self.process_index * n :][:n])
 
     def _decoded(self, i: int) -> tuple[Clip, np.ndarray | None]:
         """Clip i and its mouth crops, without what the modality does not read."""

@@ -1,13 +1,13 @@
 """Sentences: decoded streams, fusion targets, prompts and texts of a split, batch by batch."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-import jax
 import numpy as np
 
-from signbind_jax.data.batch_plan import BatchPlan, Step, evaluation_plan, standard_buckets
+from signbind_jax.data.batch_plan import Step, evaluation_plan, standard_buckets
 from signbind_jax.data.sentence_batch import SentenceBatch, pad_left, pad_right
 from signbind_jax.data.stream_cache import SplitStreams
 from signbind_jax.models.fusion import StreamTokens
@@ -31,14 +31,19 @@ class Sentences:
     prompts: Sequence[Sequence[int]]
     texts: Sequence[Sequence[int]]
 
+    @classmethod
+    def unlabelled(cls, streams: SplitStreams, prompt: Sequence[int] = ()) -> "Sentences":
+        """Streams to be read or written from, each with the same prompt."""
+        n = len(streams.lengths)
+        return cls(streams.lengths, streams, [()] * n, [prompt] * n, [()] * n)
+
     def __len__(self) -> int:
         return len(self.lengths)
 
     def batch(self, step: Step, capacities: tuple[int, int, int]) -> SentenceBatch:
-        """The rows of a plan's step that fall to this process; see `capacities`."""
+        """The rows of a step; see `capacities`."""
         n, p, text = capacities
-        share = len(step.ids) // jax.process_count()
-        rows = [int(i) for i in step.ids[jax.process_index() * share :][:share]]
+        rows = step.ids.tolist()
 
         def of(sequences):
             return [sequences[i] if i >= 0 else () for i in rows]
@@ -86,12 +91,6 @@ def reading_batches(sentences: Sentences, frames_per_batch: int) -> Iterator[Sen
         yield bare.batch(plan.step(i), (4, prompt, 4))
 
 
-def sentence_batches(
-    sentences: Sentences, plan: BatchPlan, capacities: dict, start_step: int, stop_step: int | None
-) -> Iterator[SentenceBatch]:
-    """Batches of a plan, gathered from memory."""
-    i = start_step
-    while stop_step is None or i < stop_step:
-        step = plan.step(i)
-        yield sentences.batch(step, capacities[step.bucket_length])
-        i += 1
+def step_numbers(start_step: int, stop_step: int | None) -> Iterable[int]:
+    """The steps from one up to another, or without end."""
+    return itertools.count(start_step) if stop_step is None else range(start_step, stop_step)

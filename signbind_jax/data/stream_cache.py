@@ -11,6 +11,8 @@ import numpy as np
 
 from signbind_jax.errors import SignBindError
 
+VERSION = 2  # of what experts' posteriors are turned into; raised when streams change
+
 
 @dataclass(frozen=True)
 class ExpertTokens:
@@ -96,7 +98,8 @@ def cached(
     The file's name is made from the digests of the split and of the expert's weights, so a
     changed corpus or expert never meets old streams.
     """
-    key = hashlib.sha256(f"{split_digest} {expert_digest}".encode()).hexdigest()[:24]
+    content = f"streams {VERSION} {split_digest} {expert_digest}"
+    key = hashlib.sha256(content.encode()).hexdigest()[:24]
     path = directory / f"{key}.npz"
     fields = [f.name for f in dataclasses.fields(ExpertTokens)]
     if path.exists():

@@ -83,6 +83,10 @@ class ExpertConfig:
                 raise SignBindError(f"expert config: {field}: found {getattr(self, field)!r}, "
                                     f"wanted {wanted}")  # fmt: skip
 
+    def n_steps(self, n_frames):
+        """Output steps of a clip of `n_frames` frames; a number or an array."""
+        return temporal_encoder.n_steps(n_frames, self.subsample)
+
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
@@ -127,11 +131,6 @@ class Expert(nnx.Module):
             hidden_bsd=hidden_bsd * mask_bs[..., None],
             mask_bs=mask_bs,
         )
-
-    @staticmethod
-    def n_steps(n_frames, subsample: int):
-        """Output steps of a clip of `n_frames` frames; a number or an array."""
-        return temporal_encoder.n_steps(n_frames, subsample)
 
     def seconds_per_step(self, fps):
         """Duration of one output step, in seconds."""

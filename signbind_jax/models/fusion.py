@@ -7,8 +7,11 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from signbind_jax import ctc
 from signbind_jax.models import layers
 from signbind_jax.token_stream import TokenStream
+
+SHORTEST_GAP_S = 0.04  # gaps are measured in usual gaps of at least this
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,8 @@ class FusionConfig:
       d_model, n_layers, n_heads, d_mlp, dropout: the transformer's.
       time: whether fusion knows when each token happened. False gives the streams end to
         end with their indices: the ablation `all_without_time`.
+      ctc_frames: CTC frames a fused token, which a spelled word's marker, doubled letters and
+        tokens that fusion has to move take up.
       shortest_s, longest_s: wavelengths in seconds of the fastest and slowest rotary pair.
     """
 
@@ -34,6 +39,7 @@ class FusionConfig:
     d_mlp: int = 384
     dropout: float = 0.1
     time: bool = True
+    ctc_frames: int = 2
     shortest_s: float = 0.25
     longest_s: float = 60.0
 
@@ -90,23 +96,49 @@ def sort_tokens(tokens: StreamTokens, by_time: bool) -> StreamTokens:
     return jax.tree.map(reorder, tokens)
 
 
-def previous_gap(tokens: StreamTokens, n_streams: int):
-    """Seconds from the start of the last token of the same stream to each token's start.
+def gaps(tokens: StreamTokens, n_streams: int):
+    """Time between neighbours of the same stream, middle to middle.
 
-    `tokens` are in order of time. The first token of a stream has gap 0.
+    `tokens` are in order of time.
+
+    Returns:
+      before_bm and after_bm, seconds from the token before and to the token after, 0 where
+      there is none, and usual_bm, the median gap of the token's stream in its row.
     """
-    gap_bm = jnp.zeros_like(tokens.start_bm)
+    middle_bm = (tokens.start_bm + tokens.end_bm) / 2
+    before_bm = after_bm = usual_bm = jnp.zeros_like(middle_bm)
     for stream in range(n_streams):
         mine = tokens.mask_bm & (tokens.stream_bm == stream)
-        latest = jax.lax.cummax(jnp.where(mine, tokens.start_bm, -jnp.inf), axis=1)
-        before = jnp.pad(latest[:, :-1], ((0, 0), (1, 0)), constant_values=-jnp.inf)
-        gap = jnp.where(jnp.isfinite(before), tokens.start_bm - before, 0.0)
-        gap_bm = jnp.where(mine, gap, gap_bm)
-    return gap_bm
+        latest = jax.lax.cummax(jnp.where(mine, middle_bm, -jnp.inf), axis=1)
+        last = jnp.pad(latest[:, :-1], ((0, 0), (1, 0)), constant_values=-jnp.inf)
+        earliest = jax.lax.cummin(jnp.where(mine, middle_bm, jnp.inf), axis=1, reverse=True)
+        following = jnp.pad(earliest[:, 1:], ((0, 0), (0, 1)), constant_values=jnp.inf)
+        has_last, has_following = mine & jnp.isfinite(last), mine & jnp.isfinite(following)
+        # Sorted by start: middles may be out of order by a little.
+        before = jnp.where(has_last, jnp.maximum(middle_bm - last, 0.0), 0.0)
+        after = jnp.where(has_following, jnp.maximum(following - middle_bm, 0.0), 0.0)
+        # Not nanmedian: its sort is the same, its handling of rows without numbers is not.
+        n_b1 = has_last.sum(axis=1, keepdims=True)
+        ordered = jnp.sort(jnp.where(has_last, before, jnp.inf), axis=1)
+        usual_b1 = jnp.take_along_axis(ordered, n_b1 // 2, axis=1)
+        before_bm = jnp.where(mine, before, before_bm)
+        after_bm = jnp.where(mine, after, after_bm)
+        usual_bm = jnp.where(mine & (n_b1 > 0), usual_b1, usual_bm)
+    return before_bm, after_bm, usual_bm
+
+
+def _geometric_decay(key, shape, dtype):
+    """Log rates of 0.125, 0.5, 2, 8, ... a second, one a head."""
+    del key
+    return jnp.log(0.125 * 4.0 ** jnp.arange(shape[0], dtype=dtype))
 
 
 class FusionLayer(nnx.Module):
-    """Pre-norm self-attention with rotary positions, then a gated MLP."""
+    """Pre-norm self-attention with rotary positions, then a gated MLP.
+
+    Given the tokens' distances in seconds, attention fades with them, in each head at a rate
+    of its own that is learnt: which mouthing belongs to which sign is a matter of nearness.
+    """
 
     def __init__(self, config: FusionConfig, rngs: nnx.Rngs):
         d, h = config.d_model, config.n_heads
@@ -117,19 +149,25 @@ class FusionLayer(nnx.Module):
         self.k = layers.Linear((d,), (h, e), ("model",), heads, rngs=rngs)
         self.v = layers.Linear((d,), (h, e), ("model",), heads, rngs=rngs)
         self.out = layers.Linear((h, e), (d,), heads, ("model",), rngs=rngs)
+        if config.time:
+            self.log_decay = layers.param(rngs, _geometric_decay, (h,), ("heads",))
         self.norm_mlp = layers.RMSNorm(d, rngs=rngs)
         self.gate = layers.Linear((d,), (config.d_mlp,), ("model",), ("mlp",), rngs=rngs)
         self.up = layers.Linear((d,), (config.d_mlp,), ("model",), ("mlp",), rngs=rngs)
         self.down = layers.Linear((config.d_mlp,), (d,), ("mlp",), ("model",), rngs=rngs)
         self.dropout = config.dropout
 
-    def __call__(self, x_bmd, cos_bme, sin_bme, mask_bm, key):
+    def __call__(self, x_bmd, cos_bme, sin_bme, distance_bmm, mask_bm, key):
         key_attention, key_mlp = (None, None) if key is None else jax.random.split(key)
         y = self.norm_attention(x_bmd)
         q = layers.apply_rotation(self.q(y), cos_bme, sin_bme)
         k = layers.apply_rotation(self.k(y), cos_bme, sin_bme)
         mask_bms = mask_bm[:, None, :] & mask_bm[:, :, None]
-        y = self.out(layers.attend(q, k, self.v(y), mask_bms))
+        bias_bhmm = None
+        if distance_bmm is not None:
+            decay_h11 = jnp.exp(self.log_decay[...])[:, None, None]
+            bias_bhmm = -decay_h11 * distance_bmm[:, None]
+        y = self.out(layers.attend(q, k, self.v(y), mask_bms, bias_bhmm))
         x_bmd = x_bmd + layers.dropout(y, self.dropout, key_attention)
         y = self.norm_mlp(x_bmd)
         y = self.down(jax.nn.silu(self.gate(y)) * self.up(y))
@@ -140,8 +178,8 @@ class Fusion(nnx.Module):
     """Resolves what the streams say, and when, into one sequence of fused tokens.
 
     A token enters as the sum of its projected hidden vector, its id's embedding, its
-    stream's embedding and its confidence; with `config.time` also its duration and its gap
-    to the token before it in the same stream. CTC runs on two frames a fused token, so
+    stream's embedding and its confidence; with `config.time` also its duration and its gaps
+    to the tokens around it in the same stream. CTC runs on several frames a fused token, so
     that doubled letters fit.
     """
 
@@ -153,12 +191,12 @@ class Fusion(nnx.Module):
                                     ("kernel", "model"), rngs=rngs)  # fmt: skip
         self.id_embed = layers.Embed(sum(config.n_ids), d, rngs=rngs, dim="ctc_vocab")
         self.stream_embed = layers.Embed(n_streams, d, rngs=rngs, dim="kernel")
-        n_features = 1 + (4 if config.time else 0)
+        n_features = 1 + (6 if config.time else 0)
         self.features = layers.Linear((n_features,), (d,), ("input",), ("model",), rngs=rngs)
         self.layers = layers.stack(lambda r: FusionLayer(config, r), config.n_layers, rngs)
         self.norm = layers.RMSNorm(d, rngs=rngs)
-        self.ctc_frames = layers.Linear((d,), (2, d), ("model",), ("kernel", "channels"),
-                                        rngs=rngs)  # fmt: skip
+        self.ctc_frames = layers.Linear((d,), (config.ctc_frames, d), ("model",),
+                                        ("kernel", "channels"), rngs=rngs)  # fmt: skip
         self.ctc_head = layers.Linear((d,), (config.n_targets,), ("channels",), ("ctc_vocab",),
                                       rngs=rngs, bias=True)  # fmt: skip
 
@@ -166,7 +204,7 @@ class Fusion(nnx.Module):
         """Fuses.
 
         Returns:
-          fused_bmd, its mask_bm, and log_probs_bsv with s = 2m CTC frames.
+          fused_bmd, its mask_bm, and log_probs_bsv with s = ctc_frames * m.
         """
         config = self.config
         tokens = sort_tokens(tokens, by_time=config.time)
@@ -177,9 +215,13 @@ class Fusion(nnx.Module):
             keys = jax.random.split(layers_key, config.n_layers)
         x_bmd = layers.dropout(self._embed(tokens), config.dropout, key)
         cos_bme, sin_bme = self._angles(tokens)
+        distance_bmm = None
+        if config.time:
+            middle_bm = (tokens.start_bm + tokens.end_bm) / 2
+            distance_bmm = jnp.abs(middle_bm[:, :, None] - middle_bm[:, None])
 
         def call(layer, x, key):
-            return layer(x, cos_bme, sin_bme, mask_bm, key)
+            return layer(x, cos_bme, sin_bme, distance_bmm, mask_bm, key)
 
         x_bmd = self.norm(layers.scan_layers(self.layers, x_bmd, call, keys=keys))
         frames = jax.nn.silu(self.ctc_frames(x_bmd))
@@ -196,10 +238,13 @@ class Fusion(nnx.Module):
         x_bmd = x_bmd + self.stream_embed(tokens.stream_bm)
         features = [tokens.confidence_bm]
         if config.time:
-            gap_bm = previous_gap(tokens, len(config.n_ids))
+            gap_bm, after_bm, usual_bm = gaps(tokens, len(config.n_ids))
+            usual_bm = jnp.maximum(usual_bm, SHORTEST_GAP_S)
             duration_bm = tokens.end_bm - tokens.start_bm
             features += [jnp.log1p(10 * duration_bm), jnp.log1p(10 * gap_bm),
-                         jnp.minimum(gap_bm, 2.0), (gap_bm > 0).astype(jnp.float32)]  # fmt: skip
+                         jnp.minimum(gap_bm, 2.0), (gap_bm > 0).astype(jnp.float32),
+                         jnp.minimum(gap_bm / usual_bm, 3.0),
+                         jnp.minimum(after_bm / usual_bm, 3.0)]  # fmt: skip
         x_bmd = x_bmd + self.features(jnp.stack(features, axis=-1))
         return x_bmd * tokens.mask_bm[..., None]
 
@@ -217,6 +262,19 @@ class Fusion(nnx.Module):
             wavelength_e = 2 * jnp.pi * 10_000.0 ** (jnp.arange(half) / half)
         angle_bme = position_bm[..., None] * (2 * jnp.pi / wavelength_e)
         return jnp.cos(angle_bme), jnp.sin(angle_bme)
+
+
+def frame_mask(mask_bm, log_probs_bsv):
+    """Which CTC frames are real, mask_bs, given which fused tokens are."""
+    return jnp.repeat(mask_bm, log_probs_bsv.shape[1] // mask_bm.shape[1], axis=1)
+
+
+def read_ctc(log_probs_bsv, mask_bm, capacity: int):
+    """What fusion says, by greedy CTC: ids_bn and mask_bn of n = `capacity` tokens at most."""
+    no_hidden_bsd = jnp.zeros((*log_probs_bsv.shape[:2], 1))
+    stream = ctc.greedy_stream(log_probs_bsv, no_hidden_bsd, frame_mask(mask_bm, log_probs_bsv),
+                               jnp.ones(mask_bm.shape[0]), capacity)  # fmt: skip
+    return stream.ids_bn, stream.mask_bn
 
 
 def keep_streams(tokens: StreamTokens, keep_bs) -> StreamTokens:

@@ -7,19 +7,25 @@ import jax.numpy as jnp
 from flax import nnx
 
 from signbind_jax.models import layers
-from signbind_jax.models.fusion import Fusion, FusionConfig, StreamTokens
+from signbind_jax.models.fused_text import fused_text
+from signbind_jax.models.fusion import Fusion, FusionConfig, StreamTokens, read_ctc
 from signbind_jax.models.llm.config import DecoderConfig
 from signbind_jax.models.llm.decoder import Decoder
 from signbind_jax.models.llm.lora import add_lora
 
 
 class Projector(nnx.Module):
-    """Two-layer perceptron from fused tokens to the LLM's embedding space."""
+    """Two-layer perceptron from fused tokens to the LLM's embedding space.
+
+    Its output starts at zero: beside text that the LLM can read already, a random prefix
+    would only be in the way.
+    """
 
     def __init__(self, d_in: int, d_out: int, rngs: nnx.Rngs):
         self.norm = layers.RMSNorm(d_in, rngs=rngs)
         self.up = layers.Linear((d_in,), (d_out,), ("model",), ("mlp",), rngs=rngs)
-        self.down = layers.Linear((d_out,), (d_out,), ("mlp",), ("model",), rngs=rngs)
+        self.down = layers.Linear((d_out,), (d_out,), ("mlp",), ("model",), rngs=rngs,
+                                  init=nnx.initializers.zeros)  # fmt: skip
 
     def __call__(self, x_bmd):
         return self.down(jax.nn.gelu(self.up(self.norm(x_bmd))))
@@ -31,6 +37,32 @@ class LoRAConfig:
 
     rank: int = 0
     alpha: float = 16.0
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """The LLM's input in front of the sentence.
+
+    Attributes:
+      x_bpd, mask_bp: embeddings; the last place is real.
+      fused_mask_bm, log_probs_bsv: fusion's, for its CTC loss.
+      lost_b: tokens of the fused text that found no place.
+    """
+
+    x_bpd: jax.Array
+    mask_bp: jax.Array
+    fused_mask_bm: jax.Array
+    log_probs_bsv: jax.Array
+    lost_b: jax.Array
+
+
+def text_capacity(n_tokens: int) -> int:
+    """Places for the fused text of a batch of `n_tokens` stream tokens a row.
+
+    A sign is one token and its lemma one or two of the LLM's, a letter is one of each, and
+    phonemes have no text.
+    """
+    return n_tokens + 8
 
 
 class SignBind(nnx.Module):
@@ -52,16 +84,24 @@ class SignBind(nnx.Module):
         if lora is not None and lora.rank:
             add_lora(self.decoder, rank=lora.rank, alpha=lora.alpha, rngs=rngs)
 
-    def prefix(self, tokens: StreamTokens, prompt_ids_bp, prompt_mask_bp, key=None):
-        """The soft prefix and the embedded prompt behind it.
-
-        Returns:
-          x_bpd and mask_bp over m fused tokens and the prompt, and the CTC log_probs_bsv.
-        """
+    def prefix(self, tokens: StreamTokens, prompt_ids_bp, prompt_mask_bp, pieces_vr=None,
+               key=None) -> Prefix:  # fmt: skip
+        """What the sentence is written from: m fused tokens as embeddings, then, given the
+        `fused_text.piece_table`, what fusion read as text, then the prompt."""
         fused_bmd, mask_bm, log_probs_bsv = self.fusion(tokens, key)
-        soft_bmd = self.projector(fused_bmd) * mask_bm[..., None]
-        x_bpd = jnp.concatenate([soft_bmd, self.decoder.embed(prompt_ids_bp)], axis=1)
-        return x_bpd, jnp.concatenate([mask_bm, prompt_mask_bp], axis=1), log_probs_bsv
+        x = [self.projector(fused_bmd) * mask_bm[..., None]]
+        mask = [mask_bm]
+        lost_b = jnp.zeros(mask_bm.shape[0], jnp.int32)
+        if pieces_vr is not None:
+            capacity = text_capacity(mask_bm.shape[1])
+            read = read_ctc(log_probs_bsv, mask_bm, capacity)
+            text_ids_bp, text_mask_bp, lost_b = fused_text(*read, pieces_vr, capacity)
+            x.append(self.decoder.embed(text_ids_bp))
+            mask.append(text_mask_bp)
+        x.append(self.decoder.embed(prompt_ids_bp))
+        mask.append(prompt_mask_bp)
+        return Prefix(jnp.concatenate(x, axis=1), jnp.concatenate(mask, axis=1), mask_bm,
+                      log_probs_bsv, lost_b)  # fmt: skip
 
 
 def sentence_loss(

@@ -197,7 +197,8 @@ def _curves(run: Run) -> list:
     others: set[str] = set()
     for stage in order:
         curves = run.logs[stage].curves
-        judged = [k for k, kinds in curves.items() if set(kinds) != {"train"} and k != "loss"]
+        judged = [key for key, kinds in curves.items()
+                  if set(kinds) != {"train"} and key != "loss" and _moves(kinds)]  # fmt: skip
         drawn = (["loss"] if "loss" in curves else []) + judged
         others |= set(curves) - set(drawn)
         content.append(tag("h3", wording.stage_name(stage)))
@@ -211,6 +212,11 @@ def _curves(run: Run) -> list:
         names = ", ".join(sorted(others))
         content.append(_missing(f"In the logs, but not drawn here: {names}."))
     return content
+
+
+def _moves(kinds: dict[str, list]) -> bool:
+    """Whether a curve is anything but zero: counts of what went wrong seldom are."""
+    return any(value for points in kinds.values() for _, value in points)
 
 
 def _clips(run: Run) -> list:

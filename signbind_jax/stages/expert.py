@@ -115,7 +115,7 @@ class ExpertStage(Stage):
         """Counts the clips whose target is longer than the CTC output, leaves them out, and
         refuses to start when they are more than the stated share."""
         targets = self._targets[self.config.data.train]
-        steps = Expert.n_steps(self.lengths, self.model_config.subsample)
+        steps = self.model_config.n_steps(self.lengths)
         impossible = np.array([ctc.min_steps(t) > s for t, s in zip(targets, steps)])
         impossible &= self.lengths > 0
         n_present = int((self.lengths > 0).sum())

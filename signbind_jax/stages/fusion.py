@@ -1,5 +1,6 @@
 """Stage 2: fusion learns what the streams say together, with CTC on the fused tokens."""
 
+import functools
 from pathlib import Path
 
 import jax
@@ -11,13 +12,13 @@ from signbind_jax import artefact, ctc
 from signbind_jax.config import STREAMS, RunConfig, from_mapping
 from signbind_jax.data.batch_plan import BatchPlan, choose_buckets
 from signbind_jax.data.dataset import ClipDataset, open_dataset
-from signbind_jax.data.sentences import Sentences, reading_batches, sentence_batches
+from signbind_jax.data.sentences import Sentences, reading_batches, step_numbers
 from signbind_jax.data.stream_cache import SplitStreams
 from signbind_jax.data.vocabulary import BLANK, Vocabulary
 from signbind_jax.errors import SignBindError
 from signbind_jax.metrics.sequence import error_counts
-from signbind_jax.models.fusion import Fusion, FusionConfig
-from signbind_jax.read_streams import read_split
+from signbind_jax.models.fusion import Fusion, FusionConfig, frame_mask, read_ctc
+from signbind_jax.read_streams import ExpertReader, read_split
 from signbind_jax.stages.stage import Stage
 from signbind_jax.token_noise import TokenNoiseConfig, add_noise
 
@@ -55,10 +56,9 @@ def stream_vocabularies(experts: dict[str, artefact.Artefact]) -> list[Vocabular
 
 
 def ctc_sums(log_probs_bsv, mask_bm, batch):
-    """Summed CTC loss of the fused tokens (two frames each) and the samples it counts."""
-    mask_bs = jnp.repeat(mask_bm, 2, axis=1)
+    """Summed CTC loss of the fused tokens and the samples it counts."""
     loss_b, feasible_b = ctc.ctc_loss(
-        log_probs_bsv, mask_bs, batch.target_bn, batch.target_length_b
+        log_probs_bsv, frame_mask(mask_bm, log_probs_bsv), batch.target_bn, batch.target_length_b
     )
     counted_b = feasible_b & batch.valid_b
     return jnp.sum(loss_b * counted_b), counted_b
@@ -75,6 +75,7 @@ class FusionStage(Stage):
         self.dataset = open_dataset(config.data.directory)
         self.noise = from_mapping(TokenNoiseConfig, config.augment, "config.augment")
         self.experts = open_experts(config)
+        self.readers = {name: ExpertReader(expert) for name, expert in self.experts.items()}
         self.parents = {name: expert.digest for name, expert in self.experts.items()}
         train = self.dataset.split(config.data.train)
         self.senses = Vocabulary.from_sequences(
@@ -98,12 +99,17 @@ class FusionStage(Stage):
 
     def _note(self, train: ClipDataset) -> None:
         overflow = sum(int(e.overflow.sum()) for e in self.sentences.streams.experts if e)
-        impossible = sum(ctc.min_steps(t) > 2 * n for t, n in
+        impossible = sum(ctc.min_steps(t) > self.ctc_frames * n for t, n in
                          zip(self.sentences.targets, self.sentences.lengths))  # fmt: skip
         self.notes.append(f"{len(train)} clips, {self.plan.steps_per_epoch} steps an epoch, "
                           f"{100 * self.plan.fill:.1f} % of the tokens are real, {overflow} tokens "
                           f"lost to capacity, {impossible} clips with a target longer than the "
                           "CTC output")  # fmt: skip
+
+    @property
+    def ctc_frames(self) -> int:
+        """CTC frames a fused token."""
+        return self.model_config.ctc_frames
 
     @property
     def cache(self) -> Path:
@@ -114,7 +120,7 @@ class FusionStage(Stage):
 
     def read(self, clips: ClipDataset) -> Sentences:
         """Streams and labels of a split."""
-        streams = read_split(self.experts, clips, self.cache)
+        streams = read_split(self.readers, clips, self.cache)
         return self.label(clips, streams)
 
     def label(self, clips: ClipDataset, streams: SplitStreams) -> Sentences:
@@ -130,11 +136,13 @@ class FusionStage(Stage):
         return Fusion(self.model_config, rngs)
 
     def batches(self, start_step, stop_step=None):
-        return sentence_batches(self.sentences, self.plan, self.capacities, start_step, stop_step)
+        for i in step_numbers(start_step, stop_step):
+            step = self.plan.step(i).share(jax.process_index(), jax.process_count())
+            yield self.sentences.batch(step, self.capacities[step.bucket_length])
 
     def loss(self, model: Fusion, batch, key):
         noise_key, dropout_key = jax.random.split(key)
-        tokens, _ = add_noise(batch.tokens, batch.index_b, noise_key, self.noise)
+        tokens = add_noise(batch.tokens, batch.index_b, noise_key, self.noise)
         _, mask_bm, log_probs_bsv = model(tokens, dropout_key)
         loss, counted_b = ctc_sums(log_probs_bsv, mask_bm, batch)
         weight = jnp.sum(jnp.maximum(batch.target_length_b, 1) * counted_b)
@@ -143,27 +151,27 @@ class FusionStage(Stage):
     def evaluate(self, graphdef, params, split):
         """Token error rate in percent of the fused sequence, all streams present."""
         clips = self.dataset.split(split)
-        fused = read_fused(graphdef, params, self.read(clips), self.senses, lambda m: m)
+        fused = read_fused(graphdef, params, self.read(clips), self.senses)
         references = [list(labels["senses"]) for labels in clips.targets]
         return {"token_error_rate": error_counts(references, fused).rate}
 
 
-def read_fused(graphdef, params, sentences: Sentences, senses: Vocabulary, fusion_of) -> list:
-    """What fusion says each clip holds, by greedy CTC: token strings, clip by clip."""
+def read_fused(graphdef, params, sentences: Sentences, senses: Vocabulary) -> list[list[str]]:
+    """What fusion says each clip holds, by greedy CTC: token strings, clip by clip.
 
-    @jax.jit
-    def read(params, batch):
-        fusion = fusion_of(nnx.merge(graphdef, params))
-        fused_bmd, mask_bm, log_probs_bsv = fusion(batch.tokens)
-        frames_bsd = jnp.zeros((*log_probs_bsv.shape[:2], 1))
-        return ctc.greedy_stream(
-            log_probs_bsv, frames_bsd, jnp.repeat(mask_bm, 2, axis=1),
-            jnp.ones(mask_bm.shape[0]), FUSED_CAPACITY,
-        ).ids_bn  # fmt: skip
-
+    graphdef and params: of Fusion, or of a module that has one as its `fusion`.
+    """
     out = [[] for _ in range(len(sentences))]
     for batch in reading_batches(sentences, 4096):
-        for row, ids in zip(batch.index_b, np.asarray(read(params, batch)), strict=True):
+        ids_bn = np.asarray(_read_fused(graphdef, params, batch))
+        for row, ids in zip(batch.index_b, ids_bn, strict=True):
             if row >= 0:
                 out[row] = senses.decode(ids)
     return out
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _read_fused(graphdef, params, batch):
+    module = nnx.merge(graphdef, params)
+    _, mask_bm, log_probs_bsv = getattr(module, "fusion", module)(batch.tokens)
+    return read_ctc(log_probs_bsv, mask_bm, FUSED_CAPACITY)[0]

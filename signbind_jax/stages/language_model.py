@@ -7,23 +7,25 @@ samples, so that the model learns to copy letters instead of remembering names.
 
 from dataclasses import dataclass
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
+from signbind_jax import artefact
 from signbind_jax.config import RunConfig, from_mapping
 from signbind_jax.data.batch_plan import BatchPlan, choose_buckets
 from signbind_jax.data.clip import FINGERSPELLED_PREFIX, Clip
 from signbind_jax.data.dataset import ClipDataset, open_dataset
 from signbind_jax.data.fresh_names import NameMaker, replace_words
 from signbind_jax.data.labels import targets
-from signbind_jax.data.sentences import Sentences, reading_batches
+from signbind_jax.data.sentences import Sentences, step_numbers
 from signbind_jax.hf.tokenizer import TextTokenizer, train_bpe
 from signbind_jax.metrics.translation import translation_scores
 from signbind_jax.models.llm.config import DecoderConfig
 from signbind_jax.models.llm.decoder import Decoder
 from signbind_jax.models.signbind import sentence_loss
 from signbind_jax.stages.stage import Stage
-from signbind_jax.writing import MAX_NEW_TOKENS, Writer
+from signbind_jax.writing import MAX_NEW_TOKENS, write_sentences
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class LanguageModelOptions:
     """
 
     bpe_vocabulary: int = 1024
-    fresh_names: float = 0.8
+    fresh_names: float = 0.9
     beam_size: int = 1
 
 
@@ -51,8 +53,9 @@ def stream_text(clip: Clip) -> str:
 
 
 def encode_prompt(tokenizer: TextTokenizer, text: str, spelled=()) -> list[int]:
-    """Ids of a prompt: its text, then the token that begins a sentence."""
-    return [*tokenizer.encode(text, spelled), tokenizer.bos_id]
+    """Ids of a prompt: its text, a space before every word as in `fused_text`, then the
+    token that begins a sentence."""
+    return [*tokenizer.encode(" " + text, spelled), tokenizer.bos_id]
 
 
 def encode_sentence(tokenizer: TextTokenizer, text: str, spelled=()) -> list[int]:
@@ -100,18 +103,15 @@ class LanguageModelStage(Stage):
         return Decoder(self.model_config, rngs)
 
     def save_files(self, workdir):
-        from signbind_jax.artefact import TOKENIZER
-
-        self.tokenizer.save(workdir / TOKENIZER)
+        self.tokenizer.save(workdir / artefact.TOKENIZER)
 
     def batches(self, start_step, stop_step=None):
-        i = start_step
-        while stop_step is None or i < stop_step:
+        for i in step_numbers(start_step, stop_step):
             step = self.plan.step(i)
             rng = np.random.Generator(np.random.Philox(key=[self.config.seed, i]))
             renamed = self._with_fresh_names(step.ids, rng)
-            yield renamed.batch(step, self.capacities[step.bucket_length])
-            i += 1
+            own = step.share(jax.process_index(), jax.process_count())
+            yield renamed.batch(own, self.capacities[step.bucket_length])
 
     def _with_fresh_names(self, ids, rng) -> Sentences:
         """The sentences of a batch with fresh names of the old lengths, so that token counts
@@ -157,9 +157,9 @@ def write_from_text(graphdef, params, tokenizer, clips, beam_size: int, max_new_
     prompts = [encode_prompt(tokenizer, stream_text(c), c.spelled) for c in labels]
     lengths = np.array([len(p) for p in prompts])
     sentences = Sentences(lengths, None, [()] * len(prompts), prompts, [()] * len(prompts))
+    return write_sentences(graphdef, params, sentences, tokenizer, prefix=_prompt_alone,
+                           beam_size=beam_size, max_new_tokens=max_new_tokens)  # fmt: skip
 
-    def prefix(model, batch):
-        return model.embed(batch.prompt_ids_bp), batch.prompt_mask_bp
 
-    writer = Writer(graphdef, prefix, lambda model: model, tokenizer, beam_size, max_new_tokens)
-    return writer.write(params, reading_batches(sentences, 2048), len(labels))
+def _prompt_alone(decoder: Decoder, batch):
+    return decoder, decoder.embed(batch.prompt_ids_bp), batch.prompt_mask_bp

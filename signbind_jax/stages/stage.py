@@ -53,7 +53,7 @@ class Stage:
 
     def batch(self, i: int) -> Any:
         """The host batch of step i, for compiling ahead."""
-        return next(self.batches(i))
+        return next(self.batches(i, i + 1))
 
     def batches(self, start_step: int, stop_step: int | None = None) -> Iterator[Any]:
         """Host batches from `start_step` on."""

@@ -6,24 +6,27 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from signbind_jax import artefact
-from signbind_jax.config import STREAMS, RunConfig, from_mapping
+from signbind_jax.config import RunConfig, from_mapping
 from signbind_jax.data.dataset import ClipDataset
-from signbind_jax.data.sentences import Sentences, reading_batches
+from signbind_jax.data.sentences import Sentences
 from signbind_jax.data.stream_cache import SplitStreams
+from signbind_jax.data.vocabulary import Vocabulary
 from signbind_jax.errors import SignBindError
+from signbind_jax.hf.tokenizer import TextTokenizer
 from signbind_jax.metrics.translation import translation_scores
+from signbind_jax.models.fused_text import piece_table
 from signbind_jax.models.fusion import FusionConfig, keep_streams
 from signbind_jax.models.llm.config import DecoderConfig
 from signbind_jax.models.signbind import LoRAConfig, SignBind, sentence_loss
 from signbind_jax.stages.fusion import FusionStage, ctc_sums
 from signbind_jax.stages.language_model import encode_sentence
 from signbind_jax.token_noise import add_noise
-from signbind_jax.writing import MAX_NEW_TOKENS, Writer
+from signbind_jax.writing import MAX_NEW_TOKENS, write_sentences
 
-SPELLING = STREAMS.index("fingerspelling")
 ALL_STREAMS = (True, True, True)
 
 
@@ -33,7 +36,7 @@ class TranslationOptions:
 
     Attributes:
       ctc_weight: weight of the CTC loss on the fused tokens beside the sentence's loss.
-      letters_as_text: whether the decoded letters also stand in the prompt as text.
+      fused_text: whether what fusion read also stands behind the soft prefix as text.
       lora_rank, lora_alpha: adapters of this rank are tuned instead of the whole LLM; 0 tunes
         all of it (translation alone).
       beam_size: beams of the sentences written for evaluation.
@@ -41,10 +44,10 @@ class TranslationOptions:
     """
 
     ctc_weight: float = 0.3
-    letters_as_text: bool = False
+    fused_text: bool = True
     lora_rank: int = 0
     lora_alpha: float = 16.0
-    beam_size: int = 4
+    beam_size: int = 1
     max_new_tokens: int = MAX_NEW_TOKENS
 
 
@@ -64,6 +67,7 @@ class AlignmentStage(FusionStage):
         self.parents[self.parent] = self.parent_artefact.digest
         self.parents["language_model"] = self.decoder_artefact.digest
         self._check_vocabularies()
+        self.pieces_vr = make_pieces(self.senses, self.tokenizer, self.options.fused_text)
 
     def _open_parent(self, config: RunConfig) -> artefact.Artefact:
         directory = getattr(config.parents, self.parent)
@@ -117,14 +121,15 @@ class AlignmentStage(FusionStage):
         return {"d_model": fusion.d_model, "d_hidden": fusion.d_hidden,
                 "d_decoder": decoder.d_model, "vocab_size": decoder.vocab_size}  # fmt: skip
 
+    @property
+    def ctc_frames(self):
+        return self.model_config[0].ctc_frames
+
     def label(self, clips: ClipDataset, streams: SplitStreams) -> Sentences:
         base = super().label(clips, streams)
         texts = [encode_sentence(self.tokenizer, c.text, c.spelled) for c in clips.labels]
-        return dataclasses.replace(base, prompts=self.prompts(streams), texts=texts)
-
-    def prompts(self, streams: SplitStreams) -> list[list[int]]:
-        """The prompt behind each clip's soft prefix."""
-        return make_prompts(self.tokenizer, streams, self.options.letters_as_text)
+        prompts = [make_prompt(self.tokenizer)] * len(texts)
+        return dataclasses.replace(base, prompts=prompts, texts=texts)
 
     def make_model(self, rngs):
         fusion, decoder, lora = self.model_config
@@ -143,16 +148,15 @@ class AlignmentStage(FusionStage):
 
     def loss(self, model: SignBind, batch, key):
         noise_key, fusion_key, decoder_key = jax.random.split(key, 3)
-        tokens, keep_bs = add_noise(batch.tokens, batch.index_b, noise_key, self.noise)
-        prompt_mask_bp = visible_prompt(batch.prompt_mask_bp, keep_bs[:, SPELLING])
-        prefix_bpd, mask_bp, log_probs_bsv = model.prefix(
-            tokens, batch.prompt_ids_bp, prompt_mask_bp, fusion_key
+        tokens = add_noise(batch.tokens, batch.index_b, noise_key, self.noise)
+        prefix = model.prefix(
+            tokens, batch.prompt_ids_bp, batch.prompt_mask_bp, self.pieces_vr, fusion_key
         )
         loss_bl, correct_bl = sentence_loss(
-            model.decoder, prefix_bpd, mask_bp, batch.text_ids_bl, batch.text_mask_bl, decoder_key
-        )
-        m = batch.tokens.ids_bm.shape[1]
-        ctc_loss, _ = ctc_sums(log_probs_bsv, mask_bp[:, :m], batch)
+            model.decoder, prefix.x_bpd, prefix.mask_bp, batch.text_ids_bl, batch.text_mask_bl,
+            decoder_key,
+        )  # fmt: skip
+        ctc_loss, _ = ctc_sums(prefix.log_probs_bsv, prefix.fused_mask_bm, batch)
         loss = jnp.sum(loss_bl)
         metrics = {"accuracy": jnp.sum(correct_bl), "sentence_loss": loss, "ctc_loss": ctc_loss}
         total = loss + self.options.ctc_weight * ctc_loss
@@ -167,8 +171,9 @@ class AlignmentStage(FusionStage):
 
     def write(self, graphdef, params, sentences: Sentences, keep: Sequence[bool] = ALL_STREAMS):
         """Sentences of a split with the streams of `keep` present."""
-        return write_sentences(graphdef, params, self.tokenizer, sentences, keep,
-                               self.options.beam_size, self.options.max_new_tokens)  # fmt: skip
+        return write_translations(graphdef, params, sentences, self.tokenizer, self.pieces_vr,
+                                  keep, self.options.beam_size,
+                                  self.options.max_new_tokens)  # fmt: skip
 
 
 class TranslationStage(AlignmentStage):
@@ -194,40 +199,27 @@ def replace_parts(params: nnx.State, parts: dict[str, nnx.State]) -> nnx.State:
     return nnx.State.from_flat_path(flat)
 
 
-def make_prompts(tokenizer, streams: SplitStreams, letters_as_text: bool) -> list[list[int]]:
-    """[letters of the fingerspelling stream as characters,] and the beginning token."""
-    expert = streams.experts[SPELLING]
-    n = next(e.n_clips for e in streams.experts if e is not None)
-    if not letters_as_text or expert is None:
-        return [[tokenizer.bos_id] for _ in range(n)]
-    from signbind_jax.data.vocabulary import Vocabulary
-
-    letters = Vocabulary.letters()
-    prompts = []
-    for clip in range(n):
-        word = "".join(letters.decode(expert.ids[expert.of(clip)]))
-        prompts.append([*tokenizer.encode(word, [word]), tokenizer.bos_id])
-    return prompts
+def make_prompt(tokenizer: TextTokenizer) -> list[int]:
+    """What stands between the fused text and the sentence: the beginning token."""
+    return [tokenizer.bos_id]
 
 
-def visible_prompt(prompt_mask_bp, spelling_b):
-    """Hides the letters in the prompt of rows whose fingerspelling stream is absent; the
-    last place, the beginning token, stays."""
-    last_p = jnp.arange(prompt_mask_bp.shape[1]) == prompt_mask_bp.shape[1] - 1
-    return prompt_mask_bp & (spelling_b[:, None] | last_p)
+def make_pieces(senses: Vocabulary, tokenizer: TextTokenizer, fused_text: bool):
+    """The table of the fused text, or None where the soft prefix is alone."""
+    return piece_table(senses, tokenizer.encode) if fused_text else None
 
 
-def write_sentences(graphdef, params, tokenizer, sentences: Sentences, keep: Sequence[bool],
-                    beam_size: int, max_new_tokens: int) -> list[str]:  # fmt: skip
+def write_translations(graphdef, params, sentences: Sentences, tokenizer: TextTokenizer,
+                       pieces_vr, keep: Sequence[bool], beam_size: int,
+                       max_new_tokens: int) -> list[str]:  # fmt: skip
     """The sentence SignBind writes for each clip with the streams of `keep` present."""
+    return write_sentences(graphdef, params, sentences, tokenizer, np.array(keep), pieces_vr,
+                           prefix=_prefix, beam_size=beam_size,
+                           max_new_tokens=max_new_tokens)  # fmt: skip
 
-    def prefix(model: SignBind, batch, keep_s):
-        keep_bs = jnp.broadcast_to(keep_s, (batch.index_b.shape[0], len(keep)))
-        prompt_mask_bp = visible_prompt(batch.prompt_mask_bp, keep_bs[:, SPELLING])
-        tokens = keep_streams(batch.tokens, keep_bs)
-        prefix_bpd, mask_bp, _ = model.prefix(tokens, batch.prompt_ids_bp, prompt_mask_bp)
-        return prefix_bpd, mask_bp
 
-    writer = Writer(graphdef, prefix, lambda m: m.decoder, tokenizer, beam_size, max_new_tokens)
-    batches = reading_batches(sentences, 2048)
-    return writer.write(params, batches, len(sentences), jnp.array(keep))
+def _prefix(model: SignBind, batch, keep_s, pieces_vr):
+    keep_bs = jnp.broadcast_to(keep_s, (batch.index_b.shape[0], keep_s.shape[0]))
+    tokens = keep_streams(batch.tokens, keep_bs)
+    prefix = model.prefix(tokens, batch.prompt_ids_bp, batch.prompt_mask_bp, pieces_vr)
+    return model.decoder, prefix.x_bpd, prefix.mask_bp

@@ -10,15 +10,9 @@ import json
 import sys
 from pathlib import Path
 
-from signbind_jax.config import STREAMS, load_config
-from signbind_jax.quickstart import STAGES
+from signbind_jax.config import load_config
+from signbind_jax.quickstart import STAGES, needs
 from signbind_jax.train import train
-
-NEEDS = {
-    "fusion": STREAMS,
-    "alignment": (*STREAMS, "language_model", "fusion"),
-    "translation": (*STREAMS, "language_model", "alignment"),
-}
 
 
 def main(data: str, parents: str, workdir: str, *mesh: str) -> None:
@@ -30,7 +24,7 @@ def main(data: str, parents: str, workdir: str, *mesh: str) -> None:
             "data.batch_multiple": "4",
             "data.n_buckets": "1",
             **{f"mesh.{axis}": n for axis, n in zip(("data", "fsdp", "tensor"), mesh)},
-            **{f"parents.{name}": str(Path(parents) / name) for name in NEEDS.get(stage, ())},
+            **{f"parents.{name}": str(Path(parents) / name) for name in needs(stage)},
         }
         config = load_config(f"{stage}:size=tiny", overrides)
         losses[stage] = train(config, Path(workdir) / stage).losses

@@ -72,9 +72,10 @@ def test_every_subsampling_gives_the_promised_steps_and_seconds():
         expert = make("mouth_landmarks", subsample=subsample)
         mask = np.arange(11) < np.array([[11], [4], [0]])
         output = read(expert, clips("mouth_landmarks", 3, 11), mask)
-        steps = Expert.n_steps(np.array([11, 4, 0]), subsample)
+        steps = expert.config.n_steps(np.array([11, 4, 0]))
         assert output.mask_bs.sum(axis=1).tolist() == steps.tolist()
         assert output.mask_bs.shape == output.log_probs_bsv.shape[:2] == (3, steps[0])
+        assert output.hidden_bsd.shape[:2] == (3, steps[0])
         np.testing.assert_allclose(np.exp(output.log_probs_bsv).sum(-1), 1.0, rtol=1e-5)
         assert expert.seconds_per_step(25.0) == pytest.approx(subsample / 25)
 
