@@ -25,7 +25,7 @@ from signbind_jax.side_by_side import MemoryMeter, run_all, worthwhile
 from signbind_jax.translate import Translator
 
 # Among the independent ones the longest come first, so that no core waits at the end.
-STAGES = ("lipreading", "fingerspelling", "signing", "language_model",
+STAGES = ("fingerspelling", "language_model", "signing", "lipreading",
           "fusion", "alignment", "translation")  # fmt: skip
 PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "tensorflow-datasets",
             "transformers", "tokenizers", "sacrebleu", "numpy")  # fmt: skip

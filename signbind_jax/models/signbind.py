@@ -15,17 +15,12 @@ from signbind_jax.models.llm.lora import add_lora
 
 
 class Projector(nnx.Module):
-    """Two-layer perceptron from fused tokens to the LLM's embedding space.
-
-    Its output starts at zero: beside text that the LLM can read already, a random prefix
-    would only be in the way.
-    """
+    """Two-layer perceptron from fused tokens to the LLM's embedding space."""
 
     def __init__(self, d_in: int, d_out: int, rngs: nnx.Rngs):
         self.norm = layers.RMSNorm(d_in, rngs=rngs)
         self.up = layers.Linear((d_in,), (d_out,), ("model",), ("mlp",), rngs=rngs)
-        self.down = layers.Linear((d_out,), (d_out,), ("mlp",), ("model",), rngs=rngs,
-                                  init=nnx.initializers.zeros)  # fmt: skip
+        self.down = layers.Linear((d_out,), (d_out,), ("mlp",), ("model",), rngs=rngs)
 
     def __call__(self, x_bmd):
         return self.down(jax.nn.gelu(self.up(self.norm(x_bmd))))
