@@ -81,7 +81,9 @@ def memorise(config: ConfigDict) -> ConfigDict:
         with section.unlocked():
             section.update(values)
     config.optim.update({"learning_rate": 3e-3, "warmup_steps": 20})
-    config.data.update({"validation": "train", "frames_per_batch": 2304, "n_buckets": 1})
+    config.data.update(
+        {"validation": "train", "frames_per_batch": 2304, "n_buckets": 1, "keep_empty": 1.0}
+    )
     return config
 
 

@@ -10,8 +10,8 @@ def get_config(arg=None):
     arg = common.parse_arg(arg, size="small")
     config = common.run(
         "fingerspelling",
-        steps=1800,
-        evaluate_every=600,
+        steps=1500,
+        evaluate_every=500,
         model={
             "frontend": "pose", "d_model": 128, "n_layers": 2, "d_part": 128,
             # A letter lasts four frames and a gap between names half a letter more.
@@ -21,7 +21,7 @@ def get_config(arg=None):
         # A masked run of frames or a dropped hand would hide whole letters, which last about
         # four frames, and leave them in the target.
         augment={"mirror": 0.3, "time_masks": 0, "hand_drop": 0.0},
-        data={"frames_per_batch": 2048},
+        data={"frames_per_batch": 2048, "keep_empty": 0.3},
         optim={"learning_rate": 1e-3, "warmup_steps": 100},
     )  # fmt: skip
     return common.sized(config, arg.size)

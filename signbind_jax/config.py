@@ -31,6 +31,8 @@ class DataConfig:
       threads: reader threads of the loader.
       max_impossible: the largest share of clips whose CTC target may be longer than the
         output; above it the run refuses to start.
+      keep_empty: share of the clips with an empty CTC target, such as those in which nothing is
+        spelled, that an expert trains on. Some are needed: without any it reads into them.
       stream_cache: where decoded expert streams are kept; empty: `streams` beside the run.
     """
 
@@ -42,6 +44,7 @@ class DataConfig:
     batch_multiple: int = 1
     threads: int = 1
     max_impossible: float = 0.02
+    keep_empty: float = 1.0
     stream_cache: str = ""
 
 

@@ -20,9 +20,9 @@ class TokenNoiseConfig:
       drop: share of tokens removed, for each stream.
       substitute: share of tokens replaced by another clip's token of the same stream, for
         each stream.
-      jitter_s: standard deviation in seconds of each token's time.
       drop_hidden: share of tokens that lose their hidden vector and keep their id: the vectors
         are so rich that fusion can learn training clips by heart from them.
+      jitter_s: standard deviation in seconds of each token's time.
       stretch: largest relative change of a clip's tempo.
       shift_s: largest shift in seconds of a whole stream against the others.
       drop_stream: how often each stream (in stream order) is absent from a sample.
@@ -42,7 +42,6 @@ def add_noise(tokens: StreamTokens, index_b, key, config: TokenNoiseConfig) -> S
 
     Substitution takes the token of a neighbouring row at the same place where that token is
     of the same stream, so ids keep the corpus's frequencies.
-
     """
     n_streams = len(config.drop_stream)
     other = jax.tree.map(lambda x: jnp.roll(x, 1, axis=0), tokens)

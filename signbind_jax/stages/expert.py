@@ -90,6 +90,7 @@ class ExpertStage(Stage):
         )
         self.lengths = modality_lengths(train, self.model_config.frontend)
         self._check_feasible(train)
+        self._thin_empty()
         self.plan = BatchPlan(self.lengths, choose_buckets(self.lengths, config.data.n_buckets),
                               config.data.frames_per_batch, config.data.batch_multiple,
                               config.seed)  # fmt: skip
@@ -137,6 +138,17 @@ class ExpertStage(Stage):
         self.lengths = np.where(impossible, 0, self.lengths)
         if impossible.any():
             self.notes.append(f"{impossible.sum()} clips left out: target longer than CTC output")
+
+    def _thin_empty(self) -> None:
+        """Leaves out the stated share of the clips whose target is empty."""
+        empty = np.array([not t for t in self._targets[self.config.data.train]])
+        chance = np.random.Generator(np.random.Philox(key=[self.config.seed, 0]))
+        left_out = empty & (self.lengths > 0)
+        left_out &= chance.random(len(empty)) >= self.config.data.keep_empty
+        self.lengths = np.where(left_out, 0, self.lengths)
+        if left_out.any():
+            self.notes.append(f"{left_out.sum()} of {empty.sum()} clips with an empty target left "
+                              "out (data.keep_empty)")  # fmt: skip
 
     def dimensions(self):
         return {"d_model": self.model_config.d_model, "n_tokens": len(self.vocabulary)}

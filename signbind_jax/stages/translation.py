@@ -158,7 +158,8 @@ class AlignmentStage(FusionStage):
         )  # fmt: skip
         ctc_loss, _ = ctc_sums(prefix.log_probs_bsv, prefix.fused_mask_bm, batch)
         loss = jnp.sum(loss_bl)
-        metrics = {"accuracy": jnp.sum(correct_bl), "sentence_loss": loss, "ctc_loss": ctc_loss}
+        metrics = {"accuracy": jnp.sum(correct_bl), "sentence_loss": loss, "ctc_loss": ctc_loss,
+                   "fused_text_lost": jnp.sum(prefix.lost_b)}  # fmt: skip
         total = loss + self.options.ctc_weight * ctc_loss
         return total, jnp.sum(batch.text_mask_bl), metrics
 
