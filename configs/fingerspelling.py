@@ -10,8 +10,8 @@ def get_config(arg=None):
     arg = common.parse_arg(arg, size="small")
     config = common.run(
         "fingerspelling",
-        steps=1500,
-        evaluate_every=500,
+        steps=1800,
+        evaluate_every=600,
         model={
             "frontend": "pose", "d_model": 128, "n_layers": 2, "d_part": 128,
             # A letter lasts four frames and a gap between names half a letter more.

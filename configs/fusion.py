@@ -11,8 +11,8 @@ def get_config(arg=None):
     arg = common.parse_arg(arg, size="small", time=True)
     config = common.run(
         "fusion",
-        steps=1600,
-        evaluate_every=400,
+        steps=1800,
+        evaluate_every=600,
         model={"d_model": 128, "n_layers": 3, "n_heads": 4, "d_mlp": 384, "dropout": 0.1,
                "time": arg.time},
         data={"frames_per_batch": 1024, "n_buckets": 5},

@@ -7,8 +7,8 @@ def get_config(arg=None):
     arg = common.parse_arg(arg, size="small")
     config = common.run(
         "language_model",
-        steps=1400,
-        evaluate_every=700,
+        steps=1600,
+        evaluate_every=800,
         model={
             "d_model": 160, "n_layers": 3, "n_heads": 4, "n_kv_heads": 4, "head_size": 40,
             "d_mlp": 448, "dropout": 0.05,

@@ -11,8 +11,8 @@ def get_config(arg=None):
     arg = common.parse_arg(arg, size="small", frontend="lips")
     config = common.run(
         "lipreading",
-        steps=1000,
-        evaluate_every=500,
+        steps=1200,
+        evaluate_every=600,
         model={"frontend": arg.frontend, "d_model": 128, "n_layers": 2, "subsample": 2,
                "dropout": 0.05, "lip_patch": 8, "channels": (32, 64)},
         # Shifted and relit crops kept CTC on its plateau for ten epochs (docs/decisions.md).

@@ -10,8 +10,8 @@ def get_config(arg=None):
     arg = common.parse_arg(arg, size="small")
     config = common.run(
         "signing",
-        steps=1800,
-        evaluate_every=900,
+        steps=2000,
+        evaluate_every=1000,
         model={"frontend": "pose", "d_model": 128, "n_layers": 2, "d_part": 128, "subsample": 4,
                "dropout": 0.1},
         augment={"mirror": 0.3, "time_mask_frames": 4},

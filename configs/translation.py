@@ -7,7 +7,7 @@ def get_config(arg=None):
     arg = common.parse_arg(arg, size="small")
     config = common.run(
         "translation",
-        steps=420,
+        steps=500,
         model={"dropout": 0.1},
         data={"frames_per_batch": 1024, "n_buckets": 4},
         optim={"learning_rate": 7e-4, "warmup_steps": 50},
