@@ -106,7 +106,7 @@ def test_another_mesh_and_another_number_of_devices_restore_the_same_values(tmp_
     flags = "--xla_force_host_platform_device_count=8"
     command = [sys.executable, eight_device_program.__file__, "checkpoint", tmp_path]
     result = subprocess.run(
-        command, capture_output=True, text=True, timeout=180,
+        command, capture_output=True, text=True, timeout=600,
         env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
