@@ -127,6 +127,9 @@ def quickstart(workdir: Path, seed: int = 0, sizes: dict[str, int] | None = None
     began = time.monotonic()
     workdir.mkdir(parents=True, exist_ok=True)
     data = workdir / "data"
+    path = workdir / "results.json"
+    if _finished(workdir, path):
+        return _tell(json.loads(path.read_text()), path)
     with MemoryMeter() as memory:
         build_corpus(data, sizes or {})
         seconds_data = time.monotonic() - began
@@ -144,10 +147,22 @@ def quickstart(workdir: Path, seed: int = 0, sizes: dict[str, int] | None = None
                    "splits": open_dataset(data).splits},
         "command": f"signbind quickstart --workdir={workdir} --seed={seed}",
     }  # fmt: skip
-    path = workdir / "results.json"
-    path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     write_examples(workdir, open_dataset(data).split("test"), sentences)
-    report = write_report(workdir)
+    path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    return _tell(results, path)
+
+
+def _finished(workdir: Path, results: Path) -> bool:
+    """Whether the results are there and no stage has been trained since: scoring again would
+    only put its own seconds in the place of the run's."""
+    summaries = [workdir / stage / "summary.json" for stage in STAGES]
+    if not results.exists() or not all(path.exists() for path in summaries):
+        return False
+    return all(path.stat().st_mtime <= results.stat().st_mtime for path in summaries)
+
+
+def _tell(results: dict, path: Path) -> Path:
+    report = write_report(path.parent)
     print_table(results)
     print(f"results: {path}\nreport:  {report}")
     return report

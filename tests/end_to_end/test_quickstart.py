@@ -36,6 +36,14 @@ def test_quickstart_trains_scores_and_reports(quickstart):
     assert len(examples) == 12 and all(e["id"] in page for e in examples)
 
 
+def test_finished_run_keeps_its_figures(quickstart):
+    run, _ = quickstart
+    before = (run / "results.json").read_text()
+    done = signbind("quickstart", "--smoke", f"--workdir={run}", timeout=300)
+    assert "homonym_accuracy" in done.stdout and str(run / "report.html") in done.stdout
+    assert (run / "results.json").read_text() == before
+
+
 def test_frozen_experts_are_not_run_again(quickstart):
     run, _ = quickstart
     streams = {path: path.stat().st_mtime_ns for path in (run / "streams").iterdir()}
