@@ -85,7 +85,7 @@ def test_what_is_not_known_is_refused_by_name(change, said):
 
 def test_config_that_disagrees_with_its_tensors_is_refused():
     config = decoder_config(LLAMA | {"intermediate_size": 32}, "config.json")
-    with pytest.raises(SignBindError, match=r"gate_proj.weight: found shape \(24, 16\).*32, 16"):
+    with pytest.raises(SignBindError, match=r"down_proj.weight: found shape \(16, 24\).*16, 32"):
         read_params(config, open_checkpoint(FAMILIES / "llama2"), sharding.make_mesh())
     config = decoder_config(LLAMA | {"num_hidden_layers": 3}, "config.json")
     with pytest.raises(SignBindError, match="no place for, such as model.layers.3"):
