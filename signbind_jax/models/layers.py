@@ -97,14 +97,18 @@ class Linear(nnx.Module):
 class RMSNorm(nnx.Module):
     """Root-mean-square norm over the last dimension (Zhang & Sennrich, 2019), in float32."""
 
-    def __init__(self, d: int, *, rngs: nnx.Rngs, eps: float = 1e-6, dim: str = "model"):
-        self.scale = param(rngs, jax.nn.initializers.ones, (d,), (dim,))
-        self.eps = eps
+    def __init__(self, d: int, *, rngs: nnx.Rngs, eps: float = 1e-6, dim: str = "model",
+                 plus_one: bool = False):  # fmt: skip
+        """`plus_one`: the scale is stored as its difference from one."""
+        init = jax.nn.initializers.zeros if plus_one else jax.nn.initializers.ones
+        self.scale = param(rngs, init, (d,), (dim,))
+        self.eps, self.plus_one = eps, plus_one
 
     def __call__(self, x):
         x32 = x.astype(jnp.float32)
         x32 = x32 * jax.lax.rsqrt(jnp.mean(jnp.square(x32), axis=-1, keepdims=True) + self.eps)
-        return (x32 * self.scale[...]).astype(x.dtype)
+        scale = self.scale[...].astype(jnp.float32)
+        return (x32 * (scale + 1.0 if self.plus_one else scale)).astype(x.dtype)
 
 
 class Embed(nnx.Module):
@@ -177,7 +181,10 @@ def stack(make_layer: Callable[[nnx.Rngs], nnx.Module], n: int, rngs: nnx.Rngs) 
 
 
 def scan_layers(stacked: nnx.Module, x, call: Callable, *, keys=None, remat: bool = False):
-    """Runs stacked layers in turn: x = call(layer, x, key). `keys` (layers, ...) or None."""
+    """Runs stacked layers in turn: x = call(layer, x, key).
+
+    keys: a pytree of arrays (layers, ...), of which each layer gets its own, or None.
+    """
     graphdef, state = nnx.split(stacked)
 
     def body(x, step):

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from signbind_jax.errors import SignBindError
 
 COMPUTE_DTYPES = ("float32", "bfloat16")
+ACTIVATIONS = ("silu", "gelu_tanh")
 
 
 @dataclass(frozen=True)
 class DecoderConfig:
-    """Shape and numerics of a Llama-style decoder.
+    """Shape and numerics of a decoder: Llama, and what other families change about it.
 
     Attributes:
       vocab_size: rows of the embedding table; ids are 0..vocab_size-1.
@@ -20,11 +21,29 @@ class DecoderConfig:
       head_size: dimensions of one head; even, because rotary positions turn pairs.
       d_mlp: width of the gated feed-forward layer.
       rope_base: base of the rotary frequencies.
+      rope_divisor: every frequency is divided by it ("linear" scaling).
+      rope_llama3: (factor, low, high, original length) of Llama 3's scaling, or empty:
+        wavelengths above original / low are stretched by the factor, those below
+        original / high stay, and those between are blended.
+      local_layers: for each layer whether it sees only `sliding_window` places back, its own
+        included; empty: none does.
+      sliding_window: places a local layer sees.
+      local_rope_base: rotary base of local layers where it is another (Gemma 3); 0: the same,
+        scaling included.
+      unrotated_layers: for each layer whether it has no rotary positions (SmolLM3); empty:
+        none has.
       norm_eps: epsilon of the RMS norms.
+      norm_plus_one: norms multiply by 1 + scale (Gemma).
+      post_norms: each branch is also normed before it joins the residual stream (Gemma 2, 3).
+      qk_norm: queries and keys are normed within each head, before the rotation.
+      qkv_bias, o_bias, mlp_bias: whether these linear layers have a bias.
+      activation: of the feed-forward layer's gate, "silu" or "gelu_tanh".
+      query_scale: queries are multiplied by it; 0: head_size ** -0.5.
+      attention_cap, logit_cap: scores are squashed to cap * tanh(score / cap); 0: not.
+      embed_scale: embeddings of token ids are multiplied by it (Gemma: d_model ** 0.5).
       tie_embeddings: whether the embedding table is also the output layer.
       dropout: rate on the embeddings and on each residual branch, 0..1.
-      compute_dtype: "float32" or "bfloat16"; parameters, norms, softmax and logits stay
-        float32.
+      compute_dtype: "float32" or "bfloat16"; norms, softmax and logits stay float32.
       remat: whether the backward pass recomputes the inside of each block.
     """
 
@@ -36,13 +55,32 @@ class DecoderConfig:
     head_size: int
     d_mlp: int
     rope_base: float = 10_000.0
+    rope_divisor: float = 1.0
+    rope_llama3: tuple[float, ...] = ()
+    local_layers: tuple[bool, ...] = ()
+    sliding_window: int = 0
+    local_rope_base: float = 0.0
+    unrotated_layers: tuple[bool, ...] = ()
     norm_eps: float = 1e-6
+    norm_plus_one: bool = False
+    post_norms: bool = False
+    qk_norm: bool = False
+    qkv_bias: bool = False
+    o_bias: bool = False
+    mlp_bias: bool = False
+    activation: str = "silu"
+    query_scale: float = 0.0
+    attention_cap: float = 0.0
+    logit_cap: float = 0.0
+    embed_scale: float = 1.0
     tie_embeddings: bool = True
     dropout: float = 0.0
     compute_dtype: str = "float32"
     remat: bool = False
 
     def __post_init__(self):
+        for field in ("rope_llama3", "local_layers", "unrotated_layers"):
+            object.__setattr__(self, field, tuple(getattr(self, field)))
         for field in ("vocab_size", "d_model", "n_layers", "n_heads", "n_kv_heads", "head_size",
                       "d_mlp"):  # fmt: skip
             if getattr(self, field) < 1:
@@ -53,8 +91,28 @@ class DecoderConfig:
             raise _error("head_size", self.head_size, "an even number (rotary positions)")
         if not 0.0 <= self.dropout < 1.0:
             raise _error("dropout", self.dropout, "a rate in [0, 1)")
-        if self.compute_dtype not in COMPUTE_DTYPES:
-            raise _error("compute_dtype", self.compute_dtype, f"one of {COMPUTE_DTYPES}")
+        for field, allowed in (("compute_dtype", COMPUTE_DTYPES), ("activation", ACTIVATIONS)):
+            if getattr(self, field) not in allowed:
+                raise _error(field, getattr(self, field), f"one of {allowed}")
+        for field in ("local_layers", "unrotated_layers"):
+            if len(getattr(self, field)) not in (0, self.n_layers):
+                raise _error(field, len(getattr(self, field)),
+                             f"one value for each of the {self.n_layers} layers")  # fmt: skip
+        if any(self.local_layers) and self.sliding_window < 1:
+            raise _error("sliding_window", self.sliding_window, "at least 1 with local layers")
+        if len(self.rope_llama3) not in (0, 4):
+            raise _error("rope_llama3", self.rope_llama3, "(factor, low, high, original length)")
+
+    @property
+    def kind_of_layer(self) -> tuple[tuple[bool, bool], ...]:
+        """(local, unrotated) of each layer."""
+        plain = (False,) * self.n_layers
+        return tuple(zip(self.local_layers or plain, self.unrotated_layers or plain, strict=True))
+
+    @property
+    def layer_kinds(self) -> tuple[tuple[bool, bool], ...]:
+        """The kinds of layer there are, each once."""
+        return tuple(dict.fromkeys(self.kind_of_layer))
 
 
 def _error(field: str, found, wanted: str) -> SignBindError:

@@ -1,10 +1,10 @@
 """A Llama-style decoder that reads embeddings, so that a soft prefix can come first."""
 
-import math
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from signbind_jax.models import layers
@@ -21,16 +21,33 @@ class KVCache:
 
     Attributes:
       k_lbhse, v_lbhse: (layers, batch, kv heads, slots, head size).
+      position_bs: int32, where in its sentence each slot's token stands.
       length: int32 scalar, how many slots are written; `step` writes the next ones.
     """
 
     k_lbhse: jax.Array
     v_lbhse: jax.Array
+    position_bs: jax.Array
     length: jax.Array
 
 
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Places:
+    """What a layer knows about where its queries and keys stand.
+
+    Attributes:
+      cos_bte, sin_bte: rotary angles of the queries and of the new keys.
+      see_bts: bool, which keys each query sees.
+    """
+
+    cos_bte: jax.Array
+    sin_bte: jax.Array
+    see_bts: jax.Array
+
+
 class Block(nnx.Module):
-    """One pre-norm layer: grouped-query attention, then a SwiGLU feed-forward layer."""
+    """One pre-norm layer: grouped-query attention, then a gated feed-forward layer."""
 
     def __init__(self, config: DecoderConfig, *, rngs: nnx.Rngs):
         d, e, d_mlp = config.d_model, config.head_size, config.d_mlp
@@ -38,37 +55,71 @@ class Block(nnx.Module):
         # Branch outputs start smaller the deeper the stack, so that the residual stream
         # keeps its scale (GPT-2's rule).
         depth = 2 * config.n_layers
-        self.attention_norm = layers.RMSNorm(d, rngs=rngs, eps=config.norm_eps)
-        self.q = layers.Linear((d,), (h, e), ("model",), ("heads", "head_size"), rngs=rngs)
-        self.k = layers.Linear((d,), (kv, e), ("model",), ("kv_heads", "head_size"), rngs=rngs)
-        self.v = layers.Linear((d,), (kv, e), ("model",), ("kv_heads", "head_size"), rngs=rngs)
-        self.o = layers.Linear((h, e), (d,), ("heads", "head_size"), ("model",), rngs=rngs,
-                               init=layers.fan_in_init(h * e * depth))  # fmt: skip
-        self.mlp_norm = layers.RMSNorm(d, rngs=rngs, eps=config.norm_eps)
-        self.gate = layers.Linear((d,), (d_mlp,), ("model",), ("mlp",), rngs=rngs)
-        self.up = layers.Linear((d,), (d_mlp,), ("model",), ("mlp",), rngs=rngs)
-        self.down = layers.Linear((d_mlp,), (d,), ("mlp",), ("model",), rngs=rngs,
-                                  init=layers.fan_in_init(d_mlp * depth))  # fmt: skip
-        self.dropout = config.dropout
 
-    def project(self, x_btd, rotation):
-        """Rotated queries q_bthe, rotated keys k_bhte and values v_bhte."""
+        def norm(size=d, dim="model"):
+            return layers.RMSNorm(size, rngs=rngs, eps=config.norm_eps, dim=dim,
+                                  plus_one=config.norm_plus_one)  # fmt: skip
+
+        def linear(in_shape, out_shape, in_dims, out_dims, bias, init=None):
+            return layers.Linear(in_shape, out_shape, in_dims, out_dims, rngs=rngs, bias=bias,
+                                 init=init)  # fmt: skip
+
+        heads, kv_heads = ("heads", "head_size"), ("kv_heads", "head_size")
+        self.config = config
+        self.attention_norm = norm()
+        self.q = linear((d,), (h, e), ("model",), heads, config.qkv_bias)
+        self.k = linear((d,), (kv, e), ("model",), kv_heads, config.qkv_bias)
+        self.v = linear((d,), (kv, e), ("model",), kv_heads, config.qkv_bias)
+        self.o = linear((h, e), (d,), heads, ("model",), config.o_bias,
+                        layers.fan_in_init(h * e * depth))  # fmt: skip
+        self.mlp_norm = norm()
+        self.gate = linear((d,), (d_mlp,), ("model",), ("mlp",), config.mlp_bias)
+        self.up = linear((d,), (d_mlp,), ("model",), ("mlp",), config.mlp_bias)
+        self.down = linear((d_mlp,), (d,), ("mlp",), ("model",), config.mlp_bias,
+                           layers.fan_in_init(d_mlp * depth))  # fmt: skip
+        if config.qk_norm:
+            self.q_norm, self.k_norm = norm(e, "head_size"), norm(e, "head_size")
+        if config.post_norms:
+            self.attention_post_norm, self.mlp_post_norm = norm(), norm()
+
+    def project(self, x_btd, places: Places):
+        """Rotated, scaled queries q_bthe, rotated keys k_bhte and values v_bhte."""
+        config = self.config
         x_btd = self.attention_norm(x_btd)
-        q_bthe = layers.apply_rotation(self.q(x_btd), *rotation)
-        k_bthe = layers.apply_rotation(self.k(x_btd), *rotation)
+        q_bthe, k_bthe = self.q(x_btd), self.k(x_btd)
+        if config.qk_norm:
+            q_bthe, k_bthe = self.q_norm(q_bthe), self.k_norm(k_bthe)
+        q_bthe = layers.apply_rotation(q_bthe, places.cos_bte, places.sin_bte)
+        k_bthe = layers.apply_rotation(k_bthe, places.cos_bte, places.sin_bte)
+        q_bthe = q_bthe * (config.query_scale or config.head_size**-0.5)
         return q_bthe, k_bthe.swapaxes(1, 2), self.v(x_btd).swapaxes(1, 2)
+
+    def attend(self, q_bthe, k_bhse, v_bhse, places: Places):
+        """What the queries gather from the values they see."""
+        return attention(q_bthe, k_bhse, v_bhse, places.see_bts, self.config.attention_cap)
 
     def finish(self, x_btd, attended_bthe, key=None):
         """The rest of the block, once attention has been computed."""
+        config = self.config
         keys = (None, None) if key is None else jax.random.split(key)
-        x_btd = x_btd + layers.dropout(self.o(attended_bthe), self.dropout, keys[0])
+        branch_btd = self.o(attended_bthe)
+        if config.post_norms:
+            branch_btd = self.attention_post_norm(branch_btd)
+        x_btd = x_btd + layers.dropout(branch_btd, config.dropout, keys[0])
         inner_btd = self.mlp_norm(x_btd)
-        hidden = jax.nn.silu(self.gate(inner_btd)) * self.up(inner_btd)
-        return x_btd + layers.dropout(self.down(hidden), self.dropout, keys[1])
+        gate = self.gate(inner_btd)
+        gate = jax.nn.silu(gate) if config.activation == "silu" else jax.nn.gelu(gate)
+        branch_btd = self.down(gate * self.up(inner_btd))
+        if config.post_norms:
+            branch_btd = self.mlp_post_norm(branch_btd)
+        return x_btd + layers.dropout(branch_btd, config.dropout, keys[1])
 
 
 class Decoder(nnx.Module):
     """Decoder-only transformer (Llama layout: Touvron et al., 2023) over embeddings.
+
+    Layers are stacked and scanned, also where they differ in what they see or how they are
+    turned: those differences are arrays with one entry a layer.
 
     A caller embeds its token ids with `embed`, concatenates them with any soft prefix and
     calls the decoder on the result. Masked places may stand anywhere (left or right
@@ -79,7 +130,8 @@ class Decoder(nnx.Module):
         self.config = config
         self.embedding = layers.Embed(config.vocab_size, config.d_model, rngs=rngs)
         self.layers = layers.stack(lambda r: Block(config, rngs=r), config.n_layers, rngs)
-        self.norm = layers.RMSNorm(config.d_model, rngs=rngs, eps=config.norm_eps)
+        self.norm = layers.RMSNorm(config.d_model, rngs=rngs, eps=config.norm_eps,
+                                   plus_one=config.norm_plus_one)  # fmt: skip
         d, v = config.d_model, config.vocab_size
         self.head = (
             None if config.tie_embeddings
@@ -88,7 +140,9 @@ class Decoder(nnx.Module):
 
     def embed(self, ids_bl):
         """Embeddings x_bld of token ids, in the compute dtype."""
-        return self.embedding(ids_bl).astype(self.config.compute_dtype)
+        x_bld = self.embedding(ids_bl).astype(self.config.compute_dtype)
+        # Rounded to the compute dtype first, as the reference does.
+        return x_bld * jnp.asarray(self.config.embed_scale, x_bld.dtype)
 
     def __call__(self, x_bld, mask_bl, position_bl=None, key=None):
         """Float32 next-token logits_blv at every place.
@@ -107,28 +161,35 @@ class Decoder(nnx.Module):
         With `logits` on a slice of it, a loss pays for the vocabulary only where it has
         targets.
         """
-        rotation = self._rotation(positions(mask_bl) if position_bl is None else position_bl)
-        see_bts = causal(mask_bl)
+        position_bl = positions(mask_bl) if position_bl is None else position_bl
+        places_of = self._places(position_bl, position_bl, causal(mask_bl))
         key_embed, keys = None, None
         if key is not None:
             key_embed, key_layers = jax.random.split(key)
             keys = jax.random.split(key_layers, self.config.n_layers)
 
-        def call(block, x_btd, layer_key):
-            q_bthe, k_bhse, v_bhse = block.project(x_btd, rotation)
-            return block.finish(x_btd, attention(q_bthe, k_bhse, v_bhse, see_bts), layer_key)
+        def call(block, x_btd, own):
+            kind, layer_key = own
+            places = _pick(places_of, kind)
+            q_bthe, k_bhse, v_bhse = block.project(x_btd, places)
+            return block.finish(x_btd, block.attend(q_bthe, k_bhse, v_bhse, places), layer_key)
 
         x_bld = x_bld.astype(self.config.compute_dtype)
         x_bld = layers.dropout(x_bld, self.config.dropout, key_embed)
-        return layers.scan_layers(self.layers, x_bld, call, keys=keys, remat=self.config.remat)
+        return layers.scan_layers(self.layers, x_bld, call, keys=(self._kinds(), keys),
+                                  remat=self.config.remat)  # fmt: skip
 
     def logits(self, x_bld):
         """Float32 logits_blv of hidden states x_bld."""
         x_bld = self.norm(x_bld)
         if self.head is None:
             kernel_vd = self.embedding.table[...].astype(x_bld.dtype)
-            return jnp.einsum("bld,vd->blv", x_bld, kernel_vd, preferred_element_type=jnp.float32)
-        return self.head(x_bld).astype(jnp.float32)
+            logits_blv = jnp.einsum("bld,vd->blv", x_bld, kernel_vd,
+                                    preferred_element_type=jnp.float32)  # fmt: skip
+        else:
+            logits_blv = self.head(x_bld).astype(jnp.float32)
+        cap = self.config.logit_cap
+        return cap * jnp.tanh(logits_blv / cap) if cap else logits_blv
 
     def prefill(self, x_bpd, mask_bp, capacity: int):
         """Reads a prefix and keeps its keys and values.
@@ -145,21 +206,25 @@ class Decoder(nnx.Module):
         b, p, _ = x_bpd.shape
         if capacity < p:
             raise ValueError(f"prefill: capacity {capacity} is less than the prefix, {p} places")
-        rotation, see_bts = self._rotation(positions(mask_bp)), causal(mask_bp)
+        position_bp = positions(mask_bp)
+        places_of = self._places(position_bp, position_bp, causal(mask_bp))
         graphdef, state = nnx.split(self.layers)
 
-        def body(x_btd, layer_state):
-            block = nnx.merge(graphdef, layer_state)
-            q_bthe, k_bhse, v_bhse = block.project(x_btd, rotation)
-            attended_bthe = attention(q_bthe, k_bhse, v_bhse, see_bts)
+        def body(x_btd, layer):
+            kind, layer_state = layer
+            block, places = nnx.merge(graphdef, layer_state), _pick(places_of, kind)
+            q_bthe, k_bhse, v_bhse = block.project(x_btd, places)
+            attended_bthe = block.attend(q_bthe, k_bhse, v_bhse, places)
             return block.finish(x_btd, attended_bthe), (k_bhse, v_bhse)
 
         x_bpd = x_bpd.astype(self.config.compute_dtype)
-        x_bpd, (k_lbhse, v_lbhse) = jax.lax.scan(body, x_bpd, state)
+        x_bpd, (k_lbhse, v_lbhse) = jax.lax.scan(body, x_bpd, (self._kinds(), state))
         last_b = jnp.max(jnp.where(mask_bp, jnp.arange(p), 0), axis=1)
         logits_b1v = self.logits(jnp.take_along_axis(x_bpd, last_b[:, None, None], axis=1))
         room = [(0, 0)] * 3 + [(0, capacity - p), (0, 0)]
-        cache = KVCache(jnp.pad(k_lbhse, room), jnp.pad(v_lbhse, room), jnp.int32(p))
+        position_bs = jnp.pad(position_bp, [(0, 0), (0, capacity - p)])
+        cache = KVCache(jnp.pad(k_lbhse, room), jnp.pad(v_lbhse, room), position_bs,
+                        jnp.int32(p))  # fmt: skip
         return logits_b1v[:, 0], cache
 
     def step(self, x_bqd, cache: KVCache, position_bq, see_bqs):
@@ -178,34 +243,77 @@ class Decoder(nnx.Module):
         Returns:
           (logits_bqv, cache).
         """
-        rotation = self._rotation(position_bq)
+        position_bs = jax.lax.dynamic_update_slice(
+            cache.position_bs, position_bq.astype(jnp.int32), (0, cache.length)
+        )
+        places_of = self._places(position_bq, position_bs, see_bqs)
         graphdef, state = nnx.split(self.layers)
 
         def body(carry, layer):
             x_bqd, k_lbhse, v_lbhse = carry
-            index, layer_state = layer
-            block = nnx.merge(graphdef, layer_state)
-            q_bqhe, k_bhqe, v_bhqe = block.project(x_bqd, rotation)
+            index, kind, layer_state = layer
+            block, places = nnx.merge(graphdef, layer_state), _pick(places_of, kind)
+            q_bqhe, k_bhqe, v_bhqe = block.project(x_bqd, places)
             start = (index, 0, 0, cache.length, 0)
             k_lbhse = jax.lax.dynamic_update_slice(k_lbhse, k_bhqe[None], start)
             v_lbhse = jax.lax.dynamic_update_slice(v_lbhse, v_bhqe[None], start)
             k_bhse = jax.lax.dynamic_index_in_dim(k_lbhse, index, keepdims=False)
             v_bhse = jax.lax.dynamic_index_in_dim(v_lbhse, index, keepdims=False)
-            attended_bqhe = attention(q_bqhe, k_bhse, v_bhse, see_bqs)
+            attended_bqhe = block.attend(q_bqhe, k_bhse, v_bhse, places)
             return (block.finish(x_bqd, attended_bqhe), k_lbhse, v_lbhse), None
 
         x_bqd = x_bqd.astype(self.config.compute_dtype)
         (x_bqd, k_lbhse, v_lbhse), _ = jax.lax.scan(
-            body, (x_bqd, cache.k_lbhse, cache.v_lbhse), (jnp.arange(self.config.n_layers), state)
-        )
-        return self.logits(x_bqd), KVCache(k_lbhse, v_lbhse, cache.length + x_bqd.shape[1])
+            body, (x_bqd, cache.k_lbhse, cache.v_lbhse),
+            (jnp.arange(self.config.n_layers), self._kinds(), state),
+        )  # fmt: skip
+        length = cache.length + x_bqd.shape[1]
+        return self.logits(x_bqd), KVCache(k_lbhse, v_lbhse, position_bs, length)
 
-    def _rotation(self, position_bt):
-        """Cosines and sines (b, t, head_size / 2) of the rotary angles."""
-        half = self.config.head_size // 2
-        frequency_e = self.config.rope_base ** (-jnp.arange(half, dtype=jnp.float32) / half)
-        angle_bte = position_bt[..., None].astype(jnp.float32) * frequency_e
-        return jnp.cos(angle_bte), jnp.sin(angle_bte)
+    def _kinds(self):
+        """Which of the config's `layer_kinds` each layer is."""
+        kinds = self.config.layer_kinds
+        return jnp.array([kinds.index(kind) for kind in self.config.kind_of_layer])
+
+    def _places(self, position_bt, position_bs, see_bts) -> list[Places]:
+        """Angles and visibility for each of the config's kinds of layer."""
+        out = []
+        for local, unrotated in self.config.layer_kinds:
+            see = see_bts
+            if local:
+                back_bts = position_bt[:, :, None] - position_bs[:, None, :]
+                see = see & (back_bts < self.config.sliding_window)
+            angle_bte = position_bt[..., None].astype(jnp.float32)
+            angle_bte = angle_bte * rotary_frequencies(self.config, local)
+            if unrotated:
+                angle_bte = jnp.zeros_like(angle_bte)
+            out.append(Places(jnp.cos(angle_bte), jnp.sin(angle_bte), see))
+        return out
+
+
+def _pick(places_of: list[Places], kind) -> Places:
+    """The places of a layer whose kind is known only inside the scan."""
+    if len(places_of) == 1:
+        return places_of[0]
+    return jax.tree.map(lambda *x: jax.lax.select_n(kind, *x), *places_of)
+
+
+def rotary_frequencies(config: DecoderConfig, local: bool):
+    """Angular frequency_e of each rotated pair, float32, e = head_size / 2.
+
+    Llama 3's scaling is that of its reference implementation (Dubey et al., 2024).
+    """
+    half = config.head_size // 2
+    base = (local and config.local_rope_base) or config.rope_base
+    frequency_e = base ** (-np.arange(half, dtype=np.float64) / half)
+    if local and config.local_rope_base:
+        return jnp.asarray(frequency_e, jnp.float32)
+    if config.rope_llama3:
+        factor, low, high, original = config.rope_llama3
+        turns_e = original * frequency_e / (2 * np.pi)  # turns within the original length
+        smooth_e = np.clip((turns_e - low) / (high - low), 0.0, 1.0)
+        frequency_e = (1 - smooth_e) * frequency_e / factor + smooth_e * frequency_e
+    return jnp.asarray(frequency_e / config.rope_divisor, jnp.float32)
 
 
 def positions(mask_bl):
@@ -219,18 +327,22 @@ def causal(mask_bl):
     return jnp.tril(jnp.ones((size, size), bool)) & mask_bl[:, None, :].astype(bool)
 
 
-def attention(q_bthe, k_bhse, v_bhse, see_bts):
+def attention(q_bthe, k_bhse, v_bhse, see_bts, cap: float = 0.0):
     """Grouped-query softmax attention (Ainslie et al., 2023) in float32.
 
     Query heads in a row share one key head, which is read once for all of them. Rows that
     see nothing give zeros. Keys are head-major, the layout of the cache, because a cache
     that has to be transposed is a cache that is copied at every step.
+
+    q_bthe: scaled already. cap: squashes scores to cap * tanh(score / cap); 0: not.
     """
     b, t, h, e = q_bthe.shape
     kv = k_bhse.shape[1]
     q_btkge = q_bthe.reshape(b, t, kv, h // kv, e)
     score = jnp.einsum("btkge,bkse->bkgts", q_btkge, k_bhse, preferred_element_type=jnp.float32)
+    if cap:
+        score = cap * jnp.tanh(score / cap)
     see = see_bts[:, None, None]
-    weight = jax.nn.softmax(jnp.where(see, score / math.sqrt(e), -1e30), axis=-1) * see
+    weight = jax.nn.softmax(jnp.where(see, score, -1e30), axis=-1) * see
     attended = jnp.einsum("bkgts,bkse->btkge", weight.astype(v_bhse.dtype), v_bhse)
     return attended.reshape(b, t, h, e)

@@ -1,0 +1,247 @@
+"""Safetensors of a Hugging Face directory <-> the decoder's parameters, slice by slice.
+
+Every device's part of a parameter is read straight from the files, so that no host holds more
+of the model than its devices do.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import jax
+import numpy as np
+from flax import nnx
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from signbind_jax import sharding
+from signbind_jax.errors import SignBindError
+from signbind_jax.models.llm.config import DecoderConfig
+from signbind_jax.models.llm.decoder import Decoder
+
+_INDEX = "model.safetensors.index.json"
+_SINGLE = "model.safetensors"
+_LAYER_NAMES = {
+    "q": "self_attn.q_proj", "k": "self_attn.k_proj", "v": "self_attn.v_proj",
+    "o": "self_attn.o_proj", "gate": "mlp.gate_proj", "up": "mlp.up_proj",
+    "down": "mlp.down_proj", "q_norm": "self_attn.q_norm", "k_norm": "self_attn.k_norm",
+    "attention_norm": "input_layernorm",
+}  # fmt: skip
+_LEAVES = {"kernel": "weight", "scale": "weight", "table": "weight", "bias": "bias"}
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """How one parameter of the decoder stands in the files.
+
+    Attributes:
+      path: of the parameter in the decoder's state.
+      names: one tensor a layer, or one alone.
+      n_in: how many dimensions of the parameter (of one layer) are a linear layer's input; 0:
+        the tensor is stored as it is, but for dimensions that are folded into one.
+      layered: whether the parameter has a leading layers dimension.
+    """
+
+    path: tuple[str, ...]
+    names: tuple[str, ...]
+    n_in: int
+    layered: bool
+
+
+def layout(config: DecoderConfig, params: nnx.State) -> Iterator[Tensor]:
+    """Where each parameter of a decoder without adapters is found, in the state's order."""
+    two_in = {"o"}
+    for path, _ in params.flat_state():
+        part, leaf = path[-2], path[-1]
+        n_in = 0 if leaf != "kernel" else 2 if part in two_in else 1
+        if path[0] == "layers":
+            stem = _layer_name(part, config)
+            names = tuple(f"model.layers.{i}.{stem}.{_LEAVES[leaf]}"
+                          for i in range(config.n_layers))  # fmt: skip
+            yield Tensor(path, names, n_in, True)
+        else:
+            stem = {"embedding": "model.embed_tokens", "norm": "model.norm", "head": "lm_head"}
+            yield Tensor(path, (f"{stem[path[0]]}.weight",), n_in, False)
+
+
+def _layer_name(part: str, config: DecoderConfig) -> str:
+    if part in _LAYER_NAMES:
+        return _LAYER_NAMES[part]
+    if config.post_norms:  # Gemma names what stands behind each branch by what comes next
+        return {"mlp_norm": "pre_feedforward_layernorm",
+                "attention_post_norm": "post_attention_layernorm",
+                "mlp_post_norm": "post_feedforward_layernorm"}[part]  # fmt: skip
+    return {"mlp_norm": "post_attention_layernorm"}[part]
+
+
+@dataclass
+class Checkpoint:
+    """The tensors of a directory, opened when they are asked for.
+
+    Attributes:
+      directory: of the model.
+      file_of: tensor name -> file.
+    """
+
+    directory: Path
+    file_of: Mapping[str, Path]
+    _open: dict = field(default_factory=dict)
+
+    def tensor(self, name: str):
+        """A slice reader of one tensor.
+
+        Raises:
+          SignBindError: no such tensor, or its file is not whole.
+        """
+        if name not in self.file_of:
+            raise SignBindError(f"{self.directory}: tensor {name}: found nothing, wanted it as "
+                                "config.json says")  # fmt: skip
+        path = self.file_of[name]
+        if path not in self._open:
+            self._open[path] = _open(path)
+        return self._open[path].get_slice(name)
+
+
+def open_checkpoint(directory: Path | str) -> Checkpoint:
+    """The safetensors of a directory, in one file or several.
+
+    Raises:
+      SignBindError: none there, a file of the index missing or not whole, weights as a pickle.
+    """
+    directory = Path(directory)
+    index = directory / _INDEX
+    if index.exists():
+        try:
+            names = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise SignBindError(f"{index}: not a safetensors index ({error})") from error
+        file_of = {name: directory / file for name, file in names.items()}
+        for path in sorted(set(file_of.values())):
+            if path.parent != directory:
+                raise SignBindError(f"{index}: found file {path.name} outside its directory")
+            if not path.exists():
+                raise SignBindError(f"{path}: no such file; {_INDEX} wants it")
+        return Checkpoint(directory, file_of)
+    single = directory / _SINGLE
+    if not single.exists():
+        pickled = sorted(p.name for p in directory.glob("*.bin")) + sorted(
+            p.name for p in directory.glob("*.pt*")
+        )
+        if pickled:
+            raise SignBindError(f"{directory}: found weights as a pickle ({pickled[0]}), which is "
+                                f"not loaded; wanted {_SINGLE}")  # fmt: skip
+        raise SignBindError(f"{directory}: found no {_SINGLE} and no {_INDEX}")
+    with _open(single) as file:
+        return Checkpoint(directory, dict.fromkeys(file.keys(), single))
+
+
+def _open(path: Path):
+    try:
+        return safe_open(path, framework="numpy")
+    except (SafetensorError, OSError) as error:
+        raise SignBindError(f"{path}: not a whole safetensors file ({error})") from error
+
+
+def read_params(config: DecoderConfig, checkpoint: Checkpoint, mesh, dtype="float32") -> nnx.State:
+    """The decoder's parameters, each device's part read by its own host.
+
+    Raises:
+      SignBindError: a tensor that is missing, of another shape than config.json says, or that
+        the config has no use for.
+    """
+
+    def init():
+        return nnx.state(Decoder(config, nnx.Rngs(params=0)))
+
+    abstract = nnx.eval_shape(init)
+    shardings = dict(sharding.state_shardings(abstract, mesh).flat_state())
+    flat, used = {}, set()
+    for tensor in layout(config, abstract):
+        variable = dict(abstract.flat_state())[tensor.path]
+        shape = variable.get_value().shape
+        readers = [checkpoint.tensor(name) for name in tensor.names]
+        for name, reader in zip(tensor.names, readers, strict=True):
+            wanted = _stored_shape(shape[tensor.layered :], tensor.n_in, reader.get_shape())
+            if tuple(reader.get_shape()) != wanted:
+                raise SignBindError(f"{checkpoint.file_of[name]}: tensor {name}: found shape "
+                                    f"{tuple(reader.get_shape())}, wanted {wanted}")  # fmt: skip
+        used.update(tensor.names)
+        read = _reader(readers, shape, tensor, np.dtype(dtype))
+        array = jax.make_array_from_callback(shape, shardings[tensor.path].get_value(), read)
+        flat[tensor.path] = variable.replace(array)
+    _refuse_unused(checkpoint, used, config)
+    return nnx.State.from_flat_path(flat)
+
+
+def _refuse_unused(checkpoint: Checkpoint, used: set[str], config: DecoderConfig) -> None:
+    unused = [
+        name for name in sorted(set(checkpoint.file_of) - used)
+        if not name.endswith("rotary_emb.inv_freq")
+        and not (config.tie_embeddings and name == "lm_head.weight")
+    ]  # fmt: skip
+    if unused:
+        raise SignBindError(f"{checkpoint.directory}: found {len(unused)} tensors that config.json "
+                            f"has no place for, such as {unused[0]}")  # fmt: skip
+
+
+def _stored_shape(shape: Sequence[int], n_in: int, found: Sequence[int]) -> tuple[int, ...]:
+    """The shape of a parameter of one layer in the files."""
+    if n_in:
+        return math.prod(shape[n_in:]), math.prod(shape[:n_in])
+    return tuple(shape) if len(found) == len(shape) else (math.prod(shape),)
+
+
+def _reader(readers, shape, tensor: Tensor, dtype) -> Callable:
+    """index of a part of the parameter -> that part, read from the files."""
+
+    def one(reader, index, own_shape):
+        own = [s.indices(n)[:2] for s, n in zip(index, own_shape, strict=True)]
+        part = tuple(stop - start for start, stop in own)
+        if not tensor.n_in:
+            rows = _folded(own, own_shape) if len(reader.get_shape()) < len(own_shape) else None
+            stored = reader[rows] if rows else reader[tuple(slice(*span) for span in own)]
+            return np.asarray(stored).reshape(part)
+        n_in = tensor.n_in
+        columns = _folded(own[:n_in], own_shape[:n_in])
+        rows = _folded(own[n_in:], own_shape[n_in:])
+        return np.asarray(reader[rows, columns]).T.reshape(part)
+
+    def read(index):
+        if not tensor.layered:
+            return one(readers[0], index, shape).astype(dtype)
+        layers = range(*index[0].indices(shape[0]))
+        cut = (len(range(*s.indices(n))) for s, n in zip(index[1:], shape[1:]))
+        parts = np.empty((len(layers), *cut), dtype)
+        for place, layer in enumerate(layers):
+            parts[place] = one(readers[layer], index[1:], shape[1:])
+        return parts
+
+    return read
+
+
+def _folded(spans: Sequence[tuple[int, int]], shape: Sequence[int]) -> slice:
+    """The range of a folded dimension; only the first of the folded ones may be cut."""
+    inner = math.prod(shape[1:])
+    for (start, stop), size in zip(spans[1:], shape[1:], strict=True):
+        if (start, stop) != (0, size):
+            raise ValueError(f"a cut through an inner dimension: {spans} of {shape}")
+    return slice(spans[0][0] * inner, spans[0][1] * inner)
+
+
+def write_params(config: DecoderConfig, params: nnx.State, directory: Path) -> None:
+    """Writes the parameters of a decoder without adapters as one safetensors file."""
+    flat, tensors = dict(params.flat_state()), {}
+    for tensor in layout(config, params):
+        value = np.asarray(flat[tensor.path].get_value())
+        for layer, name in enumerate(tensor.names):
+            own = value[layer] if tensor.layered else value
+            rows_columns = _stored_shape(own.shape, tensor.n_in, ())
+            if tensor.n_in:
+                tensors[name] = np.ascontiguousarray(own.reshape(rows_columns[::-1]).T)
+            elif tensor.path[-1] == "bias":
+                tensors[name] = np.ascontiguousarray(own.reshape(-1))
+            else:
+                tensors[name] = np.ascontiguousarray(own)
+    save_file(tensors, directory / _SINGLE, metadata={"format": "pt"})
