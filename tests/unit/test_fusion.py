@@ -146,6 +146,18 @@ def test_substitution_takes_tokens_of_the_same_stream(field):
     x = dataclasses.replace(
         x, ids_bm=x.stream_bm + 1, hidden_bmd=jnp.ones((16, 12, 8)) * x.stream_bm[..., None]
     )
-    config = TokenNoiseConfig(drop=NEVER, substitute=(1.0, 1.0, 1.0), drop_stream=NEVER)
+    config = TokenNoiseConfig(
+        drop=NEVER, substitute=(1.0, 1.0, 1.0), drop_hidden=0.0, drop_stream=NEVER
+    )
     noisy = add_noise(x, jnp.arange(16), jax.random.key(0), config)
     np.testing.assert_array_equal(getattr(noisy, field), getattr(x, field))
+
+
+def test_dropped_hidden_vectors_leave_the_token():
+    x = tokens(b=64, m=12)
+    config = TokenNoiseConfig(drop=NEVER, substitute=NEVER, drop_hidden=0.3, drop_stream=NEVER)
+    noisy = add_noise(x, jnp.arange(64), jax.random.key(0), config)
+    np.testing.assert_array_equal(noisy.ids_bm, x.ids_bm)
+    np.testing.assert_array_equal(noisy.mask_bm, x.mask_bm)
+    bare = ~np.asarray(noisy.hidden_bmd).any(axis=-1)
+    assert 0.2 < bare.mean() < 0.4
