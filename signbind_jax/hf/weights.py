@@ -39,8 +39,8 @@ class Tensor:
     Attributes:
       path: of the parameter in the decoder's state.
       names: one tensor a layer, or one alone.
-      n_in: how many dimensions of the parameter (of one layer) are a linear layer's input; 0:
-        the tensor is stored as it is, but for dimensions that are folded into one.
+      n_in: how many dimensions of the parameter (of one layer) are a linear layer's input; 0
+        for all but kernels.
       layered: whether the parameter has a leading layers dimension.
     """
 
@@ -49,13 +49,19 @@ class Tensor:
     n_in: int
     layered: bool
 
+    def stored_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """The shape in the files of one layer's parameter: kernels are transposed and, like
+        biases, have their heads folded; all else is stored as it is."""
+        if self.n_in:
+            return math.prod(shape[self.n_in :]), math.prod(shape[: self.n_in])
+        return (math.prod(shape),) if self.path[-1] == "bias" else tuple(shape)
+
 
 def layout(config: DecoderConfig, params: nnx.State) -> Iterator[Tensor]:
     """Where each parameter of a decoder without adapters is found, in the state's order."""
-    two_in = {"o"}
     for path, _ in params.flat_state():
         part, leaf = path[-2], path[-1]
-        n_in = 0 if leaf != "kernel" else 2 if part in two_in else 1
+        n_in = 0 if leaf != "kernel" else 2 if part == "o" else 1
         if path[0] == "layers":
             stem = _layer_name(part, config)
             names = tuple(f"model.layers.{i}.{stem}.{_LEAVES[leaf]}"
@@ -157,13 +163,14 @@ def read_params(config: DecoderConfig, checkpoint: Checkpoint, mesh, dtype="floa
 
     abstract = nnx.eval_shape(init)
     shardings = dict(sharding.state_shardings(abstract, mesh).flat_state())
+    variables = dict(abstract.flat_state())
     flat, used = {}, set()
     for tensor in layout(config, abstract):
-        variable = dict(abstract.flat_state())[tensor.path]
+        variable = variables[tensor.path]
         shape = variable.get_value().shape
         readers = [checkpoint.tensor(name) for name in tensor.names]
+        wanted = tensor.stored_shape(shape[tensor.layered :])
         for name, reader in zip(tensor.names, readers, strict=True):
-            wanted = _stored_shape(shape[tensor.layered :], tensor.n_in, reader.get_shape())
             if tuple(reader.get_shape()) != wanted:
                 raise SignBindError(f"{checkpoint.file_of[name]}: tensor {name}: found shape "
                                     f"{tuple(reader.get_shape())}, wanted {wanted}")  # fmt: skip
@@ -186,13 +193,6 @@ def _refuse_unused(checkpoint: Checkpoint, used: set[str], config: DecoderConfig
                             f"has no place for, such as {unused[0]}")  # fmt: skip
 
 
-def _stored_shape(shape: Sequence[int], n_in: int, found: Sequence[int]) -> tuple[int, ...]:
-    """The shape of a parameter of one layer in the files."""
-    if n_in:
-        return math.prod(shape[n_in:]), math.prod(shape[:n_in])
-    return tuple(shape) if len(found) == len(shape) else (math.prod(shape),)
-
-
 def _reader(readers, shape, tensor: Tensor, dtype) -> Callable:
     """index of a part of the parameter -> that part, read from the files."""
 
@@ -200,9 +200,9 @@ def _reader(readers, shape, tensor: Tensor, dtype) -> Callable:
         own = [s.indices(n)[:2] for s, n in zip(index, own_shape, strict=True)]
         part = tuple(stop - start for start, stop in own)
         if not tensor.n_in:
-            rows = _folded(own, own_shape) if len(reader.get_shape()) < len(own_shape) else None
-            stored = reader[rows] if rows else reader[tuple(slice(*span) for span in own)]
-            return np.asarray(stored).reshape(part)
+            folded = tensor.path[-1] == "bias"
+            index = _folded(own, own_shape) if folded else tuple(slice(*span) for span in own)
+            return np.asarray(reader[index]).reshape(part)
         n_in = tensor.n_in
         columns = _folded(own[:n_in], own_shape[:n_in])
         rows = _folded(own[n_in:], own_shape[n_in:])
@@ -237,11 +237,7 @@ def write_params(config: DecoderConfig, params: nnx.State, directory: Path) -> N
         value = np.asarray(flat[tensor.path].get_value())
         for layer, name in enumerate(tensor.names):
             own = value[layer] if tensor.layered else value
-            rows_columns = _stored_shape(own.shape, tensor.n_in, ())
-            if tensor.n_in:
-                tensors[name] = np.ascontiguousarray(own.reshape(rows_columns[::-1]).T)
-            elif tensor.path[-1] == "bias":
-                tensors[name] = np.ascontiguousarray(own.reshape(-1))
-            else:
-                tensors[name] = np.ascontiguousarray(own)
+            stored = tensor.stored_shape(own.shape)
+            own = own.reshape(stored[::-1]).T if tensor.n_in else own.reshape(stored)
+            tensors[name] = np.ascontiguousarray(own)
     save_file(tensors, directory / _SINGLE, metadata={"format": "pt"})

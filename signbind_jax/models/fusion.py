@@ -60,6 +60,11 @@ class StreamTokens:
     confidence_bm: jax.Array
     mask_bm: jax.Array
 
+    @property
+    def middle_bm(self) -> jax.Array:
+        """When each token is half over, in seconds."""
+        return (self.start_bm + self.end_bm) / 2
+
 
 def join_streams(streams: list[TokenStream]) -> StreamTokens:
     """The streams end to end, in the order given; hidden sizes are zero-padded alike."""
@@ -105,7 +110,7 @@ def gaps(tokens: StreamTokens, n_streams: int):
       before_bm and after_bm, seconds from the token before and to the token after, 0 where
       there is none, and usual_bm, the median gap of the token's stream in its row.
     """
-    middle_bm = (tokens.start_bm + tokens.end_bm) / 2
+    middle_bm = tokens.middle_bm
     before_bm = after_bm = usual_bm = jnp.zeros_like(middle_bm)
     for stream in range(n_streams):
         mine = tokens.mask_bm & (tokens.stream_bm == stream)
@@ -217,7 +222,7 @@ class Fusion(nnx.Module):
         cos_bme, sin_bme = self._angles(tokens)
         distance_bmm = None
         if config.time:
-            middle_bm = (tokens.start_bm + tokens.end_bm) / 2
+            middle_bm = tokens.middle_bm
             distance_bmm = jnp.abs(middle_bm[:, :, None] - middle_bm[:, None])
 
         def call(layer, x, key):
