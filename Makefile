@@ -26,7 +26,7 @@ test: $(STAMP) lint  ## the whole suite
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.expert_step
 
-results: quickstart  ## every figure of docs/results.md: two more seeds, and fusion blind to time (an hour)
+results: quickstart  ## every figure of docs/results.md: two more seeds, and what fusion does without time (three quarters of an hour)
 	$(BIN)/python -m benchmarks.results
 
 clean:

@@ -1,8 +1,10 @@
 """Every figure of docs/results.md: `python -m benchmarks.results [--workdir=DIR] [--seeds=3]`.
 
-Trains and scores the quickstart once a seed on the same corpus, then, with the first seed's
-experts, fusion, alignment and translation blind to time. What is finished already is kept, so
-an interrupted call goes on. Prints the tables of docs/results.md as Markdown.
+Trains and scores the quickstart once a seed on the same corpus. Then, with the first seed's
+experts and decoder, trains fusion, alignment and translation again without what the
+ablations hide. On a CPU the seeds run side by side, a core each, and so do the ablations.
+What is finished already is kept, so an interrupted call goes on. Prints the tables of
+docs/results.md as Markdown.
 """
 
 import argparse
@@ -12,40 +14,75 @@ from pathlib import Path
 
 from signbind_jax.data.dataset import open_dataset
 from signbind_jax.evaluate import TIME_SPLITS, evaluate_time_splits, evaluate_translation
-from signbind_jax.quickstart import (
-    SCORES,
-    print_table,
-    quickstart,
-    train_stages,
-)
+from signbind_jax.quickstart import SCORES, print_table, training_command
 from signbind_jax.report import write_report
+from signbind_jax.side_by_side import run_all, worthwhile
 from signbind_jax.translate import Translator
 
-COLUMNS = ("bleu4", "chrf", "name_recall", "name_recall_read", "homonym_accuracy", *TIME_SPLITS)
+COLUMNS = ("bleu4", "chrf", "name_recall", "name_recall_read", "homonym_accuracy",
+           "homonym_swapped", *TIME_SPLITS)  # fmt: skip
 EXPERTS = ("signing", "fingerspelling", "lipreading", "language_model")
 
+# Name of the variant -> argument of the fusion config.
+ABLATIONS = {"all_without_time": "time=False,hidden=False", "all_without_hidden": "hidden=False"}
 
-def blind_to_time(workdir: Path, data: Path, seed: int) -> dict:
-    """Scores of a system whose fusion does not know when tokens happened; its experts and
-    decoder are those of `workdir`."""
-    blind = workdir / "without_time"
-    blind.mkdir(exist_ok=True)
-    for name in EXPERTS:
-        if not (blind / name).exists():
-            (blind / name).symlink_to((workdir / name).resolve())
-    train_stages(blind, data, seed, ("fusion", "alignment", "translation"), time_blind=True)
-    system = Translator(blind / "translation")
-    dataset = open_dataset(data)
+
+def run_together(commands: dict[str, list[str]], log_dir: Path) -> None:
+    """Runs `signbind` commands side by side on a CPU, else one after the other."""
+    if worthwhile():
+        run_all(commands, log_dir)
+        return
+    for name, command in commands.items():
+        run_all({name: command}, log_dir)
+
+
+def train_seeds(workdir: Path, n_seeds: int) -> list[dict]:
+    """Quickstarts of further seeds on the first one's corpus; the results of all."""
+    commands = {}
+    for seed in range(n_seeds):
+        directory = workdir / f"seed{seed}"
+        directory.mkdir(exist_ok=True)
+        if seed and not (directory / "data").exists():
+            (directory / "data").symlink_to((workdir / "seed0" / "data").resolve())
+        if not (directory / "results.json").exists():
+            commands[f"seed{seed}"] = ["quickstart", f"--workdir={directory}", f"--seed={seed}"]
+    if "seed0" in commands:  # it makes the corpus
+        run_all({"seed0": commands.pop("seed0")}, workdir / "logs")
+    if commands:
+        run_together(commands, workdir / "logs")
+    return [json.loads((workdir / f"seed{seed}" / "results.json").read_text())
+            for seed in range(n_seeds)]  # fmt: skip
+
+
+def train_ablations(first: Path, seed: int = 0) -> dict[str, dict]:
+    """Scores by ablation; experts and decoder are those of the run `first`."""
+    data = first / "data"
+    for name in ABLATIONS:
+        (first / name).mkdir(exist_ok=True)
+        for expert in EXPERTS:
+            if not (first / name / expert).exists():
+                (first / name / expert).symlink_to((first / expert).resolve())
+    for stage in ("fusion", "alignment", "translation"):
+        commands = {
+            name: training_command(stage, first / name, data, seed,
+                                   argument if stage == "fusion" else "")
+            for name, argument in ABLATIONS.items()
+        }  # fmt: skip
+        run_together(commands, first / "logs")
+    return {name: _score(first / name / "translation", data) for name in ABLATIONS}
+
+
+def _score(translation: Path, data: Path) -> dict:
+    system, dataset = Translator(translation), open_dataset(data)
     scores = evaluate_translation(system, dataset.split("test"), ("all",))[0]["all"]
     in_time = evaluate_time_splits(system, dataset, ("all",))["all"]
     return {name: scores[name] for name in SCORES} | in_time
 
 
-def table(results: list[dict], blind: dict) -> str:
+def table(results: list[dict]) -> str:
     """Markdown: variants of the first seed, then mean and spread of `all` over the seeds."""
     lines = ["| streams | " + " | ".join(COLUMNS) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
-    rows = {**results[0]["translation"], "all_without_time": blind}
-    for variant, row in rows.items():
+    for variant, row in results[0]["translation"].items():
         cells = [f"{row[c]:.1f}" if row.get(c) is not None else "–" for c in COLUMNS]
         lines.append(f"| {variant} | " + " | ".join(cells) + " |")
     spread = []
@@ -75,21 +112,12 @@ def main() -> None:
     first = arguments.workdir / "seed0"
     if not first.exists() and (arguments.quickstart / "results.json").exists():
         first.symlink_to(arguments.quickstart.resolve())
-    results = []
-    for seed in range(arguments.seeds):
-        workdir = arguments.workdir / f"seed{seed}"
-        workdir.mkdir(exist_ok=True)
-        if not (workdir / "data").exists() and seed:
-            (workdir / "data").symlink_to((first / "data").resolve())
-        if not (workdir / "results.json").exists():
-            quickstart(workdir, seed)
-        results.append(json.loads((workdir / "results.json").read_text()))
-    blind = blind_to_time(first, first / "data", 0)
-    results[0]["translation"]["all_without_time"] = blind
+    results = train_seeds(arguments.workdir, arguments.seeds)
+    results[0]["translation"] |= train_ablations(first)
     (first / "results.json").write_text(json.dumps(results[0], indent=1) + "\n")
     write_report(first)
     print_table(results[0])
-    text = table(results, blind)
+    text = table(results)
     (arguments.workdir / "results.md").write_text(text + "\n")
     print(text)
 

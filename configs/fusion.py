@@ -1,20 +1,21 @@
 """Stage 2, fusion: CTC on the fused tokens over frozen experts' streams.
 
-Arguments: `time=False` blinds fusion to time (the ablation `all_without_time`); `size=few` for
-a handful of clips, `size=tiny` for tests.
+Arguments: `time=False` hides from fusion when tokens happened, `hidden=False` the experts'
+hidden vectors (both: the ablation `all_without_time`); `size=few` for a handful of clips,
+`size=tiny` for tests.
 """
 
 from configs import common
 
 
 def get_config(arg=None):
-    arg = common.parse_arg(arg, size="small", time=True)
+    arg = common.parse_arg(arg, size="small", time=True, hidden=True)
     config = common.run(
         "fusion",
-        steps=1800,
-        evaluate_every=600,
+        steps=4800,
+        evaluate_every=1600,
         model={"d_model": 128, "n_layers": 3, "n_heads": 4, "d_mlp": 384, "dropout": 0.1,
-               "time": arg.time},
+               "time": arg.time, "hidden": arg.hidden},
         data={"frames_per_batch": 1024, "n_buckets": 5},
         optim={"learning_rate": 3e-3, "warmup_steps": 100},
     )  # fmt: skip

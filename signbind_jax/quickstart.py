@@ -30,7 +30,7 @@ STAGES = ("fingerspelling", "language_model", "signing", "lipreading",
 PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "tensorflow-datasets",
             "transformers", "tokenizers", "sacrebleu", "numpy")  # fmt: skip
 SCORES = ("bleu4", "bleu_signature", "chrf", "name_recall", "name_recall_read",
-          "homonym_accuracy")  # fmt: skip
+          "homonym_accuracy", "homonym_swapped")  # fmt: skip
 
 
 def build_corpus(directory: Path, sizes: dict[str, int]) -> None:
@@ -45,36 +45,36 @@ def build_corpus(directory: Path, sizes: dict[str, int]) -> None:
     build.run(parser.parse_args(["synthetic", f"--out={directory}", *options]))
 
 
-def train_stages(workdir: Path, data: Path, seed: int, stages=STAGES,
-                 time_blind: bool = False, smoke: bool = False) -> dict[str, dict]:  # fmt: skip
-    """Trains the stages, each finding its parents beside it; steps and seconds by stage.
+def train_stages(workdir: Path, data: Path, seed: int, smoke: bool = False) -> dict[str, dict]:
+    """Trains all stages, each finding its parents beside it; steps and seconds by stage.
 
     Stages without parents are independent: on a CPU they run side by side.
 
     Raises:
       SignBindError: a stage failed or was stopped by a signal; the same command goes on.
     """
-    commands = {stage: _command(stage, workdir, data, seed, time_blind, smoke) for stage in stages}
-    free = {stage: commands[stage] for stage in stages if not needs(stage)}
-    if len(free) > 1 and worthwhile():
+    argument = "size=tiny" if smoke else ""
+    commands = {s: training_command(s, workdir, data, seed, argument) for s in STAGES}
+    if worthwhile():
+        free = {stage: commands.pop(stage) for stage in STAGES if not needs(stage)}
         run_all(free, workdir / "logs")
-        commands = {stage: commands[stage] for stage in stages if stage not in free}
     for stage, command in commands.items():
         run_all({stage: command}, workdir / "logs")
     done = {}
-    for stage in stages:
+    for stage in STAGES:
         summary = json.loads((workdir / stage / "summary.json").read_text())
         done[stage] = {"seconds": round(summary["seconds"], 1), "steps": summary["step"]}
     return done
 
 
-def _command(stage: str, workdir: Path, data: Path, seed: int, time_blind: bool,
-             smoke: bool) -> list[str]:  # fmt: skip
-    words = ["size=tiny"] * smoke + ["time=False"] * (time_blind and stage == "fusion")
-    argument = ":" * bool(words) + ",".join(words)
+def training_command(stage: str, workdir: Path, data: Path, seed: int,
+                     argument: str = "") -> list[str]:  # fmt: skip
+    """Arguments of the `signbind train` that trains a stage beside its parents; `argument` is
+    its config's."""
     overrides = {"data.directory": data, "seed": seed}
     overrides |= {f"parents.{name}": workdir / name for name in needs(stage)}
-    return ["train", f"--config={stage}{argument}", f"--workdir={workdir / stage}",
+    config = f"{stage}:{argument}" if argument else stage
+    return ["train", f"--config={config}", f"--workdir={workdir / stage}",
             *(f"--config.{path}={value}" for path, value in overrides.items())]  # fmt: skip
 
 

@@ -15,11 +15,14 @@ from pathlib import Path
 import jax
 import psutil
 
+from signbind_jax import stages
 from signbind_jax.errors import SignBindError
 
 # XLA takes fresh memory for every step. In pages of 2 MB instead of 4 kB the kernel hands it out
 # so much faster that a training step takes three quarters of the time (docs/decisions.md).
 HUGE_PAGES = "glibc.malloc.hugetlb=1"
+
+_STAGE_LINES = tuple(f"{stage}: " for stage in stages.NAMES)
 
 
 def usable_cores() -> list[int]:
@@ -37,7 +40,8 @@ def worthwhile() -> bool:
 def run_all(commands: Mapping[str, Sequence[str]], log_dir: Path) -> None:
     """Runs `signbind` commands, as many at a time as there are cores, in the order given.
 
-    What a run prints goes to the terminal line by line and to `log_dir/<name>.log`.
+    What a run prints goes to `log_dir/<name>.log`; its lines about a stage go to the terminal
+    too, after the run's name where that is not the stage's.
 
     Raises:
       SignBindError: a run failed; its last line says why. Runs under way are finished.
@@ -83,8 +87,8 @@ def _run_one(name, arguments, share, log_dir) -> tuple[int, str]:
             log.write(line)
             log.flush()
             last = line.strip() or last
-            if last.startswith(name):
-                print(last, flush=True)
+            if last.startswith(_STAGE_LINES):
+                print(last if last.startswith(f"{name}: ") else f"{name}: {last}", flush=True)
     return process.wait(), last
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from signbind_jax.errors import SignBindError
 
-VERSION = 2  # of what experts' posteriors are turned into; raised when streams change
+VERSION = 4  # of what experts' posteriors are turned into; raised when streams change
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,20 @@ def homonym_accuracy(hypotheses: Sequence[str], pairs: Sequence[Sequence[str]]) 
       ValueError: the two differ in length.
       SignBindError: an item that is not "right/wrong".
     """
+    return _judge_homonyms(hypotheses, pairs, lambda word, right, wrong: word == right)
+
+
+def homonym_swapped(hypotheses: Sequence[str], pairs: Sequence[Sequence[str]]) -> Judged:
+    """Whether the other word of the pair stands where the right one should.
+
+    As `homonym_accuracy`; what is neither right nor swapped was left out or is a third word.
+    Whoever chooses blindly between the two has as many right as swapped.
+    """
+    return _judge_homonyms(hypotheses, pairs, lambda word, right, wrong: word == wrong)
+
+
+def _judge_homonyms(hypotheses, pairs, judge) -> Judged:
+    """Applies `judge(word or None, right, wrong)` to what stands in each homonym's place."""
     rows = []
     for hypothesis, items in zip(hypotheses, pairs, strict=True):
         split = [_right_and_wrong(item) for item in items]
@@ -95,7 +109,7 @@ def homonym_accuracy(hypotheses: Sequence[str], pairs: Sequence[Sequence[str]]) 
             pair = frozenset((right, wrong))
             place = places[pair] = places.get(pair, -1) + 1
             written = [word for word in words if word in pair]
-            row.append(len(written) > place and written[place] == right)
+            row.append(judge(written[place] if len(written) > place else None, right, wrong))
         rows.append(tuple(row))
     return Judged(tuple(rows))
 
@@ -138,9 +152,9 @@ def translation_scores(clips: Sequence[Clip], hypotheses: Sequence[str]) -> dict
 
     Returns:
       n, bleu4, bleu_signature, chrf, chrf_signature, rouge_l, rouge_l_signature; and
-      name_recall, homonym_accuracy, contrast_accuracy, each with how many items were judged
-      as n_names, n_homonyms, n_contrasts. Values are percentages, None where there is nothing
-      to judge.
+      name_recall, homonym_accuracy and homonym_swapped, contrast_accuracy, with how many
+      items were judged as n_names, n_homonyms, n_contrasts. Values are percentages, None where
+      there is nothing to judge.
 
     Raises:
       ValueError: clips and hypotheses differ in number.
@@ -157,6 +171,7 @@ def translation_scores(clips: Sequence[Clip], hypotheses: Sequence[str]) -> dict
         "name_recall": names.value,
         "n_names": names.n,
         "homonym_accuracy": homonyms.value,
+        "homonym_swapped": homonym_swapped(hypotheses, [c.homonym_pairs for c in clips]).value,
         "n_homonyms": homonyms.n,
         "contrast_accuracy": contrasts.value,
         "n_contrasts": contrasts.n,

@@ -12,6 +12,7 @@ from signbind_jax.models import layers
 from signbind_jax.token_stream import TokenStream
 
 SHORTEST_GAP_S = 0.04  # gaps are measured in usual gaps of at least this
+N_PLACES = 17  # on the scale of gaps in usual gaps
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,10 @@ class FusionConfig:
       n_targets: size of the fused (sense and letter) vocabulary, blank included.
       d_model, n_layers, n_heads, d_mlp, dropout: the transformer's.
       time: whether fusion knows when each token happened. False gives the streams end to
-        end with their indices: the ablation `all_without_time`.
+        end with their indices.
+      hidden: whether fusion sees the experts' hidden vectors. They tell of time too: an
+        expert's state at a sign knows what came before and after it. The ablation
+        `all_without_time` has neither.
       ctc_frames: CTC frames a fused token, which a spelled word's marker, doubled letters and
         tokens that fusion has to move take up.
       shortest_s, longest_s: wavelengths in seconds of the fastest and slowest rotary pair.
@@ -39,6 +43,7 @@ class FusionConfig:
     d_mlp: int = 384
     dropout: float = 0.1
     time: bool = True
+    hidden: bool = True
     ctc_frames: int = 2
     shortest_s: float = 0.25
     longest_s: float = 60.0
@@ -132,6 +137,16 @@ def gaps(tokens: StreamTokens, n_streams: int):
     return before_bm, after_bm, usual_bm
 
 
+def _places(ratio_bm):
+    """How near a gap, in usual gaps, is to each of 0.5, 0.625, ... 2.5, from 0 to 1.
+
+    A gap half as long again as usual parts two names: as one number among the features of a
+    token it is hardly heard.
+    """
+    step = 0.125
+    return [jnp.exp(-jnp.square((ratio_bm - 0.5 - i * step) / step)) for i in range(N_PLACES)]
+
+
 def _geometric_decay(key, shape, dtype):
     """Log rates of 0.125, 0.5, 2, 8, ... a second, one a head."""
     del key
@@ -182,21 +197,22 @@ class FusionLayer(nnx.Module):
 class Fusion(nnx.Module):
     """Resolves what the streams say, and when, into one sequence of fused tokens.
 
-    A token enters as the sum of its projected hidden vector, its id's embedding, its
-    stream's embedding and its confidence; with `config.time` also its duration and its gaps
-    to the tokens around it in the same stream. CTC runs on several frames a fused token, so
-    that doubled letters fit.
+    A token enters as the sum of its id's embedding, its stream's embedding, its confidence
+    and, with `config.hidden`, its projected hidden vector; with `config.time` also its
+    duration and its gaps to the tokens around it in the same stream. CTC runs on several
+    frames a fused token, so that doubled letters fit.
     """
 
     def __init__(self, config: FusionConfig, rngs: nnx.Rngs):
         d = config.d_model
         n_streams = len(config.n_ids)
         self.config = config
-        self.hidden = layers.Linear((config.d_hidden,), (n_streams, d), ("input",),
-                                    ("kernel", "model"), rngs=rngs)  # fmt: skip
+        if config.hidden:
+            self.hidden = layers.Linear((config.d_hidden,), (n_streams, d), ("input",),
+                                        ("kernel", "model"), rngs=rngs)  # fmt: skip
         self.id_embed = layers.Embed(sum(config.n_ids), d, rngs=rngs, dim="ctc_vocab")
         self.stream_embed = layers.Embed(n_streams, d, rngs=rngs, dim="kernel")
-        n_features = 1 + (6 if config.time else 0)
+        n_features = 1 + (4 + 2 * N_PLACES if config.time else 0)
         self.features = layers.Linear((n_features,), (d,), ("input",), ("model",), rngs=rngs)
         self.layers = layers.stack(lambda r: FusionLayer(config, r), config.n_layers, rngs)
         self.norm = layers.RMSNorm(d, rngs=rngs)
@@ -236,11 +252,12 @@ class Fusion(nnx.Module):
     def _embed(self, tokens: StreamTokens):
         config = self.config
         first_id = jnp.cumsum(jnp.array((0, *config.n_ids[:-1])))
-        projected = self.hidden(tokens.hidden_bmd.astype(jnp.float32))
-        own = tokens.stream_bm[..., None, None]
-        x_bmd = jnp.take_along_axis(projected, own, axis=2)[..., 0, :]
-        x_bmd = x_bmd + self.id_embed(tokens.ids_bm + first_id[tokens.stream_bm])
+        x_bmd = self.id_embed(tokens.ids_bm + first_id[tokens.stream_bm])
         x_bmd = x_bmd + self.stream_embed(tokens.stream_bm)
+        if config.hidden:
+            projected = self.hidden(tokens.hidden_bmd.astype(jnp.float32))
+            own = tokens.stream_bm[..., None, None]
+            x_bmd = x_bmd + jnp.take_along_axis(projected, own, axis=2)[..., 0, :]
         features = [tokens.confidence_bm]
         if config.time:
             gap_bm, after_bm, usual_bm = gaps(tokens, len(config.n_ids))
@@ -248,8 +265,7 @@ class Fusion(nnx.Module):
             duration_bm = tokens.end_bm - tokens.start_bm
             features += [jnp.log1p(10 * duration_bm), jnp.log1p(10 * gap_bm),
                          jnp.minimum(gap_bm, 2.0), (gap_bm > 0).astype(jnp.float32),
-                         jnp.minimum(gap_bm / usual_bm, 3.0),
-                         jnp.minimum(after_bm / usual_bm, 3.0)]  # fmt: skip
+                         *_places(gap_bm / usual_bm), *_places(after_bm / usual_bm)]  # fmt: skip
         x_bmd = x_bmd + self.features(jnp.stack(features, axis=-1))
         return x_bmd * tokens.mask_bm[..., None]
 

@@ -96,14 +96,17 @@ VARIANTS = {
     "signing+lips": "Signing + lips",
     "all": "All three streams",
     "all_without_time": "All three, times hidden",
+    "all_without_hidden": "All three, tokens and times only",
     "oracle_text": "Perfect readers",
 }
 VARIANT_NOTES = (
-    "“Times hidden”: the system gets the same three streams, but not the moments at which their "
-    "tokens happened. “Perfect readers”: the language model is handed what was really signed, "
-    "spelled and mouthed; it marks what could be reached if no reader made a mistake. “Who did "
-    "what”, “same sign twice” and “two names in a row” each have their own test sentences; a "
-    "translation is right when it is nearer to the true sentence than to the wrong one."
+    "“Times hidden”: the system gets the tokens of the same three streams, but not the moments at "
+    "which they happened, nor the readers' inner states, which tell of time as well. “Tokens and "
+    "times only”: without the inner states, but with the moments. “Perfect readers”: the "
+    "language model is handed what was really signed, spelled and mouthed; it marks what could "
+    "be reached if no reader made a mistake. “Who did what”, “same sign twice” and “two names in "
+    "a row” each have their own test sentences; a translation is right when it is nearer to the "
+    "true sentence than to the wrong one."
 )
 
 

@@ -70,6 +70,15 @@ def test_only_a_fusion_that_knows_time_hears_a_moved_stream():
     assert np.abs(seeing(x)[2] - seeing(moved)[2]).max() > 1e-3
 
 
+def test_only_a_fusion_that_sees_hidden_vectors_hears_a_change_in_them():
+    x = tokens()
+    other = dataclasses.replace(x, hidden_bmd=x.hidden_bmd + 1.0)
+    deaf = fusion(hidden=False)
+    np.testing.assert_allclose(deaf(x)[2], deaf(other)[2], atol=1e-6)
+    hearing = fusion()
+    assert np.abs(hearing(x)[2] - hearing(other)[2]).max() > 1e-3
+
+
 def test_absent_stream_leaves_no_trace():
     model, x = fusion(), tokens()
     without = keep_streams(x, jnp.array([[True, False, True]] * 2))

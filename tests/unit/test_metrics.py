@@ -218,6 +218,13 @@ def test_homonyms_are_judged_each():
     assert judged.right == ((True, True), (False,))
 
 
+def test_a_third_word_is_neither_right_nor_swapped():
+    pairs = [("bread/butter",)] * 4
+    hypotheses = ["the bread", "the butter", "the jam", "the"]
+    assert translation.homonym_accuracy(hypotheses, pairs).value == pytest.approx(25)
+    assert translation.homonym_swapped(hypotheses, pairs).value == pytest.approx(25)
+
+
 def test_a_lonely_twin_needs_the_order_of_the_reference():
     pairs = [("shore/bank", "bank/shore")] * 4
     hypotheses = ["shore then bank", "bank then shore", "shore then shore", "the bank"]
