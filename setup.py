@@ -22,6 +22,7 @@ setup(
         "flax>=0.12.8",
         "grain>=0.2.18",
         "jax>=0.10.2",
+        "jinja2>=3.1",
         "ml-collections>=1.1",
         "numpy>=2.0",
         "optax>=0.2.8",

@@ -1,10 +1,14 @@
-"""Stage 3, alignment: fusion and projector learn to speak to the frozen LLM."""
+"""Stage 3, alignment: fusion and projector learn to speak to the frozen LLM.
+
+Arguments: `llm=pretrained` for a model of others; `size=few` for a handful of clips,
+`size=tiny` for tests.
+"""
 
 from configs import common
 
 
 def get_config(arg=None):
-    arg = common.parse_arg(arg, size="small")
+    arg = common.parse_arg(arg, size="small", llm="scratch")
     config = common.run(
         "alignment",
         steps=150,
@@ -12,4 +16,6 @@ def get_config(arg=None):
         data={"frames_per_batch": 1024, "n_buckets": 4},
         optim={"learning_rate": 1.5e-3, "warmup_steps": 30},
     )
+    if common.is_pretrained(arg.llm):
+        config.data.frames_per_batch = 512
     return common.sized(config, arg.size)

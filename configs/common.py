@@ -41,6 +41,18 @@ def run(stage: str, **values) -> ConfigDict:
     return config
 
 
+def is_pretrained(llm: str) -> bool:
+    """Whether the `llm` argument asks for a model of others.
+
+    Raises:
+      SignBindError: neither `scratch` nor `pretrained`.
+    """
+    kinds = ("scratch", "pretrained")
+    if llm not in kinds:
+        raise SignBindError(unknown_name("--config argument llm", llm, kinds))
+    return llm == "pretrained"
+
+
 def sized(config: ConfigDict, size: str) -> ConfigDict:
     """A run at a size: `small` as the config says, `few`, `tiny`.
 

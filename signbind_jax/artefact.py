@@ -14,6 +14,7 @@ from signbind_jax.checkpoint import CheckpointDir, Manifest, artefact_digest
 from signbind_jax.config import RunConfig, from_mapping
 from signbind_jax.data.vocabulary import Vocabulary
 from signbind_jax.errors import SignBindError
+from signbind_jax.hf.pretrained import open_pretrained
 from signbind_jax.hf.tokenizer import TextTokenizer
 from signbind_jax.models.expert import Expert, ExpertConfig
 from signbind_jax.models.fusion import Fusion, FusionConfig
@@ -87,16 +88,39 @@ class Artefact:
         graphdef, params = self.load_params(mesh)
         return nnx.merge(graphdef, params)
 
-    def load_params(self, mesh=None) -> tuple[nnx.GraphDef, nnx.State]:
-        """Graph definition and weights; see `load_model`."""
+    def load_params(self, mesh=None, imported: bool = True) -> tuple[nnx.GraphDef, nnx.State]:
+        """Graph definition and weights; see `load_model`.
+
+        imported: whether to read also the decoder's weights where they stay in a pretrained
+          model's directory; without them the state has no such parameters.
+        """
         mesh = mesh or sharding.make_mesh()
         abstract = nnx.eval_shape(lambda: make_model(self.model, nnx.Rngs(0)))
         graphdef, params = nnx.split(abstract)
-        target = sharding.with_shardings(params, sharding.state_shardings(params, mesh))
+        shardings = sharding.state_shardings(params, mesh)
+        stored, elsewhere = nnx.split_state(
+            sharding.with_shardings(params, shardings), lambda path, _: self._stores(path), ...
+        )
         checkpoints = CheckpointDir(self.workdir / "checkpoints")
-        tree = checkpoints.restore(self.step, {"params": target})
+        found = checkpoints.restore(self.step, {"params": stored})["params"]
         checkpoints.close()
-        return graphdef, tree["params"]
+        if imported and elsewhere.flat_state():
+            found = nnx.merge_state(found, self._imported(mesh))
+        return graphdef, found
+
+    def _stores(self, path: tuple) -> bool:
+        return f"params/{'/'.join(map(str, path))}" in self.manifest.arrays
+
+    def _imported(self, mesh) -> nnx.State:
+        """The frozen decoder, which stays in the directory it came from."""
+        name = "language_model"
+        pretrained = open_pretrained(self.parents[name])
+        if pretrained.digest != self.manifest.parents[name]:
+            raise SignBindError(f"{pretrained.workdir}: digest: found {pretrained.digest[:12]}, "
+                                f"wanted {self.manifest.parents[name][:12]}: not the model that "
+                                f"{self.workdir} was trained with")  # fmt: skip
+        _, params = pretrained.load_params(mesh, self.config.options.get("frozen_dtype", "float32"))
+        return nnx.State({"decoder": params})
 
 
 def open_artefact(workdir: Path | str) -> Artefact:
@@ -129,15 +153,16 @@ def open_artefact(workdir: Path | str) -> Artefact:
 
 def write(workdir: Path, stage) -> Manifest:
     """Writes `artefact.json` and the stage's own files; returns the checkpoints' manifest."""
-    parent_dirs = dataclasses.asdict(stage.config.parents)
     record = {
         "stage": stage.name,
         "config": stage.config.to_json(),
         "model": model_record(stage.model_config),
         "vocabularies": [v.to_json() for v in stage.vocabularies.values()],
         "parents": {
-            name: os.path.relpath(path, workdir) for name, path in parent_dirs.items() if path
-        },  # fmt: skip
+            name: os.path.relpath(path, workdir)
+            for name, path in stage.parent_directories().items()
+            if path
+        },
     }
     partial = workdir / (FILE + ".partial")
     partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

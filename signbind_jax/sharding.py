@@ -174,13 +174,17 @@ def with_shardings(abstract_tree: Any, shardings: Any) -> Any:
     )
 
 
-def init_sharded(make_model: Callable[[nnx.Rngs], nnx.Module], mesh: Mesh,
-                 seed: int) -> tuple[nnx.GraphDef, nnx.State]:  # fmt: skip
+def init_sharded(make_model: Callable[[nnx.Rngs], nnx.Module], mesh: Mesh, seed: int,
+                 given: Mapping[tuple, nnx.Variable] | None = None,
+                 ) -> tuple[nnx.GraphDef, nnx.State]:  # fmt: skip
     """A fresh model, split, whose state is born sharded and has the same values on any mesh.
+
+    given: variables by path that are not fresh; no memory is taken for what they replace.
 
     Raises:
       SignBindError: see `partition_spec`; before anything is allocated.
     """
+    given = dict(given or {})
 
     def init(key):
         return nnx.split(make_model(nnx.Rngs(params=key)))
@@ -189,7 +193,18 @@ def init_sharded(make_model: Callable[[nnx.Rngs], nnx.Module], mesh: Mesh,
     key = jax.random.key(seed)
     graphdef, abstract_state = nnx.eval_shape(init, key)
     shardings = state_shardings(abstract_state, mesh)
-    return graphdef, jax.jit(lambda key: init(key)[1], out_shardings=shardings)(key)
+    unknown = [path for path in given if path not in dict(abstract_state.flat_state())]
+    if unknown:
+        raise SignBindError(f"parameter {path_string(unknown[0])}: found one for it, wanted none: "
+                            "the model has no such parameter")  # fmt: skip
+
+    def fresh(state):
+        return nnx.State.from_flat_path(
+            {path: x for path, x in state.flat_state() if path not in given}
+        )
+
+    make = jax.jit(lambda key: fresh(init(key)[1]), out_shardings=fresh(shardings))
+    return graphdef, nnx.State.from_flat_path(dict(make(key).flat_state()) | given)
 
 
 def init_optimizer(tx, params: nnx.State, mesh: Mesh) -> Any:

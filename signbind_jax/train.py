@@ -85,8 +85,9 @@ class _Run:
     def start(self, checkpoints: CheckpointDir, announce: Callable):
         """The state to go on from, by the start order: (trained state, frozen parameters)."""
         stage = self.stage
-        self.graphdef, params = sharding.init_sharded(stage.make_model, self.mesh, self.config.seed)
-        params = stage.adopt_parents(params)
+        self.graphdef, params = sharding.init_sharded(
+            stage.make_model, self.mesh, self.config.seed, stage.adopted(self.mesh)
+        )
         trained, frozen = self.split(params)
         n = sum(x.size for x in jax.tree.leaves(trained))
         announce(f"{stage.name}: {n:,} parameters train, "
@@ -97,9 +98,9 @@ class _Run:
             "step": jax.device_put(jnp.int32(0), sharding.replicated(self.mesh)),
         }
         if checkpoints.latest() is not None:
-            target = jax.tree.map(_abstract, _whole(state, frozen))
+            target = jax.tree.map(_abstract, self.stored(state, frozen))
             step, restored, _ = checkpoints.restore_latest(target)
-            trained, frozen = self.split(restored["params"])
+            trained, frozen = self.split(nnx.merge_state(params, restored["params"]))
             announce(f"{stage.name}: resumed at step {step}")
             return {**restored, "params": trained}, frozen
         return state, frozen
@@ -107,6 +108,11 @@ class _Run:
     def split(self, params: nnx.State) -> tuple[nnx.State, nnx.State]:
         """Parameters that train, and those that stay."""
         return nnx.split_state(params, lambda path, _: self.stage.trains(path), ...)
+
+    def stored(self, state: dict, frozen: nnx.State) -> dict:
+        """What a checkpoint holds: every parameter but those that stay in a parent's files."""
+        kept, _ = nnx.split_state(frozen, lambda path, _: self.stage.stores(path), ...)
+        return {**state, "params": nnx.merge_state(state["params"], kept)}
 
     def gradients(self, params: nnx.State, frozen: nnx.State, step, batch):
         """Mean gradients (weighted by tokens) and {"loss", "weight", ...} of a batch."""
@@ -192,7 +198,7 @@ class _Run:
                     scores = self.evaluate(state, frozen)
                     log.write(step, config.data.validation, scores)
                 if _due(step, config.checkpoint_every) or signals.received and not last:
-                    checkpoints.save(step, _whole(state, frozen), manifest)
+                    checkpoints.save(step, self.stored(state, frozen), manifest)
             if pending is not None:
                 self._log(log, bar, losses, *pending)
         finished = step >= config.steps
@@ -201,7 +207,7 @@ class _Run:
             return TrainResult(step, summary["seconds"], summary["scores"], losses, True)
         if finished:
             if checkpoints.latest() != step:
-                checkpoints.save(step, _whole(state, frozen), manifest)
+                checkpoints.save(step, self.stored(state, frozen), manifest)
             scores = self.evaluate(state, frozen)
             log.write(step, config.data.validation or "end", scores)
         checkpoints.wait()
@@ -239,11 +245,6 @@ def _check_validation(stage: Stage) -> None:
         raise SignBindError(f"config.data.validation: found {split!r}, wanted one of "
                             f"{', '.join(known)} of {stage.config.data.directory}, or nothing "
                             "for no scores (--config.data.validation=)")  # fmt: skip
-
-
-def _whole(state: dict, frozen: nnx.State) -> dict:
-    """What a checkpoint holds: every parameter, so that an artefact needs no parent's weights."""
-    return {**state, "params": nnx.merge_state(state["params"], frozen)}
 
 
 def _abstract(x):

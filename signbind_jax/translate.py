@@ -23,8 +23,7 @@ from signbind_jax.stages.fusion import read_fused
 from signbind_jax.stages.translation import (
     ALL_STREAMS,
     TranslationOptions,
-    make_pieces,
-    make_prompt,
+    make_prompt_parts,
     write_translations,
 )
 
@@ -54,8 +53,9 @@ class Translator:
         self.options = from_mapping(TranslationOptions, self.artefact.config.options,
                                     "config.options")  # fmt: skip
         self.beam_size = beam_size or self.options.beam_size
-        self.pieces_vr = make_pieces(self.artefact.vocabularies["senses"], self.artefact.tokenizer,
-                                     self.options.fused_text)  # fmt: skip
+        self.prompt_parts = make_prompt_parts(
+            self.artefact.vocabularies["senses"], self.artefact.tokenizer, self.options.fused_text
+        )
         self.experts = {
             name: artefact.open_artefact(self.artefact.parents[name])
             for name in STREAMS if name in self.artefact.parents
@@ -93,13 +93,13 @@ class Translator:
 
     def sentences(self, streams: SplitStreams) -> Sentences:
         """Streams with their prompts, ready to be written from."""
-        return Sentences.unlabelled(streams, make_prompt(self.artefact.tokenizer))
+        return Sentences.unlabelled(streams, self.artefact.tokenizer.tail)
 
     def write(self, streams: SplitStreams, keep: Sequence[bool] = ALL_STREAMS) -> list[str]:
         """The sentence of each clip with the streams of `keep` present."""
         graphdef, params = self._loaded
         return write_translations(graphdef, params, self.sentences(streams),
-                                  self.artefact.tokenizer, self.pieces_vr, keep, self.beam_size,
+                                  self.artefact.tokenizer, self.prompt_parts, keep, self.beam_size,
                                   self.options.max_new_tokens)  # fmt: skip
 
     def fused(self, streams: SplitStreams) -> list[list[str]]:

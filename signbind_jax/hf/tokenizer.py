@@ -31,10 +31,14 @@ class TextTokenizer:
       pad_id, bos_id, eos_id, sep_id: ids of the special tokens.
       vocab_size: how many tokens there are.
       model_vocab_size: the same, rounded up to a multiple of 64: rows for a model to have.
+      head, tail: ids of the prompt in front of the signs, and between them and the sentence.
     """
 
-    def __init__(self, tokenizer: tokenizers.Tokenizer, special_tokens: dict[str, str]):
+    def __init__(self, tokenizer: tokenizers.Tokenizer, special_tokens: dict[str, str],
+                 frame: tuple[Sequence[int], Sequence[int]] | None = None):  # fmt: skip
         """Wraps a tokenizer that holds `special_tokens` ("pad", "bos", "eos", "sep" → token).
+
+        frame: `head` and `tail`; by default nothing, and the token that begins a sentence.
 
         Raises:
           SignBindError: a special token is not named or not in the vocabulary.
@@ -53,6 +57,16 @@ class TextTokenizer:
         )
         self.vocab_size = tokenizer.get_vocab_size(with_added_tokens=True)
         self.model_vocab_size = -(-self.vocab_size // VOCAB_MULTIPLE) * VOCAB_MULTIPLE
+        self.head, self.tail = (list(part) for part in frame or ((), (self.bos_id,)))
+
+    def with_frame(self, head: Sequence[int], tail: Sequence[int]) -> "TextTokenizer":
+        """The same tokenizer with another prompt around the signs."""
+        return TextTokenizer(self._tokenizer, self.special_tokens, (head, tail))
+
+    @property
+    def has_bos(self) -> bool:
+        """Whether there is a token for the beginning of a text."""
+        return self.bos_id != self.eos_id
 
     def encode(self, text: str, spelled: Sequence[str] = ()) -> list[int]:
         """Ids of `text`, without special tokens.
@@ -93,7 +107,8 @@ class TextTokenizer:
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
         self._tokenizer.save(str(directory / _TOKENIZER_FILE))
-        settings = json.dumps({"special_tokens": self.special_tokens}, indent=1)
+        record = {"special_tokens": self.special_tokens, "frame": [self.head, self.tail]}
+        settings = json.dumps(record, indent=1)
         (directory / _SETTINGS_FILE).write_text(settings + "\n", encoding="utf-8")
 
     @classmethod
@@ -108,11 +123,11 @@ class TextTokenizer:
             tokenizer = tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8"))
             path = Path(directory) / _SETTINGS_FILE
             settings = json.loads(path.read_text(encoding="utf-8"))
-            special_tokens = dict(settings["special_tokens"])
+            special_tokens, frame = dict(settings["special_tokens"]), settings.get("frame")
         except Exception as error:  # tokenizers raises bare Exception for a broken file
             raise SignBindError(f"{path}: found {type(error).__name__}: {error}; wanted a file "
                                 "written by TextTokenizer.save") from error  # fmt: skip
-        return cls(tokenizer, special_tokens)
+        return cls(tokenizer, special_tokens, frame)
 
     @cached_property
     def digest(self) -> str:
@@ -122,17 +137,56 @@ class TextTokenizer:
         return hashlib.sha256(content.encode()).hexdigest()
 
     def _char_ids(self, char: str) -> list[int]:
-        """Ids of one character: its byte tokens, before any merge."""
+        """Ids of one character, before any merge: its own token or those of its bytes."""
         # The byte-level alphabet writes each byte of UTF-8 as one printable character.
         (symbols, _), *_ = _BYTES.pre_tokenize_str(char)
-        ids = [self._tokenizer.token_to_id(symbol) for symbol in symbols]
-        if None in ids:
-            raise SignBindError(f"tokenizer: found no token for the bytes of {char!r}; spelled "
-                                "words want a byte-level BPE tokenizer")  # fmt: skip
-        return ids
+        # Tokenizers of SentencePiece's kind have whole characters and, for rare ones, bytes.
+        rivals = (symbols, ["▁" if char == " " else char],
+                  [f"<0x{byte:02X}>" for byte in char.encode()])  # fmt: skip
+        for rival in rivals:
+            ids = [self._tokenizer.token_to_id(symbol) for symbol in rival]
+            if None not in ids:
+                return ids
+        raise SignBindError(f"tokenizer: found no token for {char!r} nor for its bytes; spelled "
+                            "words want them")  # fmt: skip
 
 
 _BYTES = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+
+
+def read_tokenizer(directory: Path | str) -> TextTokenizer:
+    """The tokenizer of a Hugging Face directory.
+
+    Where it names no token for padding, or none for the beginning, the one that ends a
+    sentence stands in.
+
+    Raises:
+      SignBindError: no tokenizer.json, one that cannot be read, no token that ends a sentence,
+        or a tokenizer that puts a space in front of every piece of text.
+    """
+    path = Path(directory) / _TOKENIZER_FILE
+    settings_path = Path(directory) / "tokenizer_config.json"
+    for file in (path, settings_path):
+        if not file.exists():
+            raise SignBindError(f"{file}: no such file; wanted a model with its tokenizer")
+    try:
+        tokenizer = tokenizers.Tokenizer.from_file(str(path))
+        settings = json.loads(settings_path.read_text(encoding="utf-8"))
+    except Exception as error:  # tokenizers raises bare Exception for a broken file
+        raise SignBindError(f"{path}: found {type(error).__name__}: {error}; wanted a tokenizer "
+                            "of the tokenizers library") from error  # fmt: skip
+
+    def named(role: str) -> str | None:
+        token = settings.get(f"{role}_token")
+        return token["content"] if isinstance(token, dict) else token
+
+    eos = named("eos")
+    roles = {"pad": named("pad") or eos, "bos": named("bos") or eos, "eos": eos, "sep": eos}
+    found = TextTokenizer(tokenizer, roles)
+    if found.decode(found.encode("a") + found.encode("b")) != "ab":
+        raise SignBindError(f"{path}: puts a space in front of every piece of text; wanted a "
+                            "tokenizer that leaves text as it is")  # fmt: skip
+    return found
 
 
 def train_bpe(texts: Iterable[str], vocab_size: int, spelled: Sequence[str] = ()) -> TextTokenizer:

@@ -95,6 +95,11 @@ class Checkpoint:
     file_of: Mapping[str, Path]
     _open: dict = field(default_factory=dict)
 
+    @property
+    def files(self) -> list[str]:
+        """Names of the files, sorted."""
+        return sorted({path.name for path in self.file_of.values()})
+
     def tensor(self, name: str):
         """A slice reader of one tensor.
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from signbind_jax.models import layers
@@ -32,6 +33,20 @@ class LoRAConfig:
 
     rank: int = 0
     alpha: float = 16.0
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class PromptParts:
+    """What of the LLM's prompt is the same for all clips.
+
+    Attributes:
+      head_ids_p: int32 ids in front of the soft prefix; may be empty.
+      pieces_vr: the `fused_text.piece_table`, or None where the soft prefix is alone.
+    """
+
+    head_ids_p: np.ndarray
+    pieces_vr: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -79,18 +94,20 @@ class SignBind(nnx.Module):
         if lora is not None and lora.rank:
             add_lora(self.decoder, rank=lora.rank, alpha=lora.alpha, rngs=rngs)
 
-    def prefix(self, tokens: StreamTokens, prompt_ids_bp, prompt_mask_bp, pieces_vr=None,
+    def prefix(self, tokens: StreamTokens, prompt_ids_bp, prompt_mask_bp, parts: PromptParts,
                key=None) -> Prefix:  # fmt: skip
-        """What the sentence is written from: m fused tokens as embeddings, then, given the
-        `fused_text.piece_table`, what fusion read as text, then the prompt."""
+        """What the sentence is written from: the prompt's head, m fused tokens as embeddings,
+        what fusion read as text where `parts` asks for it, and the rest of the prompt."""
         fused_bmd, mask_bm, log_probs_bsv = self.fusion(tokens, key)
-        x = [self.projector(fused_bmd) * mask_bm[..., None]]
-        mask = [mask_bm]
-        lost_b = jnp.zeros(mask_bm.shape[0], jnp.int32)
-        if pieces_vr is not None:
+        b = mask_bm.shape[0]
+        head_ids_bp = jnp.broadcast_to(parts.head_ids_p, (b, *parts.head_ids_p.shape))
+        x = [self.decoder.embed(head_ids_bp), self.projector(fused_bmd) * mask_bm[..., None]]
+        mask = [jnp.ones(head_ids_bp.shape, bool), mask_bm]
+        lost_b = jnp.zeros(b, jnp.int32)
+        if parts.pieces_vr is not None:
             capacity = text_capacity(mask_bm.shape[1])
             read = read_ctc(log_probs_bsv, mask_bm, capacity)
-            text_ids_bp, text_mask_bp, lost_b = fused_text(*read, pieces_vr, capacity)
+            text_ids_bp, text_mask_bp, lost_b = fused_text(*read, parts.pieces_vr, capacity)
             x.append(self.decoder.embed(text_ids_bp))
             mask.append(text_mask_bp)
         x.append(self.decoder.embed(prompt_ids_bp))

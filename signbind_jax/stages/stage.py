@@ -1,5 +1,6 @@
 """Stage: what one training run is about. The loop in `signbind_jax.train` does the rest."""
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,9 +44,19 @@ class Stage:
         del path
         return True
 
-    def adopt_parents(self, params: nnx.State) -> nnx.State:
-        """Parameters with what the parents bring put in place."""
-        return params
+    def adopted(self, mesh) -> dict[tuple, nnx.Variable]:
+        """What the parents bring: variables by path, sharded over `mesh`."""
+        del mesh
+        return {}
+
+    def stores(self, path: tuple[str, ...]) -> bool:
+        """Whether checkpoints hold the parameter at `path`; others stay in a parent's files."""
+        del path
+        return True
+
+    def parent_directories(self) -> dict[str, str]:
+        """Where each parent lies; empty for those that are not there."""
+        return dataclasses.asdict(self.config.parents)
 
     def dimensions(self) -> dict[str, int]:
         """Sizes that a stage built on this one must agree with, for the manifest."""

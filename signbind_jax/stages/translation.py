@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -16,12 +17,13 @@ from signbind_jax.data.sentences import Sentences
 from signbind_jax.data.stream_cache import SplitStreams
 from signbind_jax.data.vocabulary import Vocabulary
 from signbind_jax.errors import SignBindError
+from signbind_jax.hf.pretrained import Pretrained, open_pretrained
 from signbind_jax.hf.tokenizer import TextTokenizer
 from signbind_jax.metrics.translation import translation_scores
 from signbind_jax.models.fused_text import piece_table
 from signbind_jax.models.fusion import FusionConfig, keep_streams
 from signbind_jax.models.llm.config import DecoderConfig
-from signbind_jax.models.signbind import LoRAConfig, SignBind, sentence_loss
+from signbind_jax.models.signbind import LoRAConfig, PromptParts, SignBind, sentence_loss
 from signbind_jax.stages.fusion import FusionStage, ctc_sums
 from signbind_jax.stages.language_model import encode_sentence
 from signbind_jax.token_noise import add_noise
@@ -37,6 +39,8 @@ class TranslationOptions:
     Attributes:
       ctc_weight: weight of the CTC loss on the fused tokens beside the sentence's loss.
       fused_text: whether what fusion read also stands behind the soft prefix as text.
+      instruction: what a pretrained LLM is asked to do.
+      frozen_dtype: of a pretrained LLM's frozen weights, "float32" or "bfloat16".
       lora_rank, lora_alpha: adapters of this rank are tuned instead of the whole LLM; 0 tunes
         all of it (translation alone).
       beam_size: beams of the sentences written for evaluation.
@@ -45,6 +49,8 @@ class TranslationOptions:
 
     ctc_weight: float = 0.3
     fused_text: bool = True
+    instruction: str = "Write the English sentence that these signs, in order, say."
+    frozen_dtype: str = "float32"
     lora_rank: int = 0
     lora_alpha: float = 16.0
     beam_size: int = 1
@@ -67,7 +73,7 @@ class AlignmentStage(FusionStage):
         self.parents[self.parent] = self.parent_artefact.digest
         self.parents["language_model"] = self.decoder_artefact.digest
         self._check_vocabularies()
-        self.pieces_vr = make_pieces(self.senses, self.tokenizer, self.options.fused_text)
+        self.prompt_parts = make_prompt_parts(self.senses, self.tokenizer, self.options.fused_text)
 
     def _open_parent(self, config: RunConfig) -> artefact.Artefact:
         directory = getattr(config.parents, self.parent)
@@ -80,11 +86,20 @@ class AlignmentStage(FusionStage):
                                 f"{parent.stage}, wanted {self.parent}")  # fmt: skip
         return parent
 
-    def _open_decoder(self, config: RunConfig) -> artefact.Artefact:
+    def _open_decoder(self, config: RunConfig) -> artefact.Artefact | Pretrained:
         if not config.parents.language_model:
             raise SignBindError("config.parents.language_model: found nothing, wanted the "
-                                "--workdir of a trained language_model stage")  # fmt: skip
-        return artefact.open_artefact(config.parents.language_model)
+                                "--workdir of a trained language_model stage or a pretrained "
+                                "model's directory")  # fmt: skip
+        directory = Path(config.parents.language_model)
+        if (directory / artefact.FILE).exists():
+            return artefact.open_artefact(directory)
+        return open_pretrained(directory, self.options.instruction)
+
+    @property
+    def imported(self) -> bool:
+        """Whether the decoder comes from others and not from a language_model stage."""
+        return isinstance(self.decoder_artefact, Pretrained)
 
     def _check_vocabularies(self) -> None:
         """Experts and fusion parent must mean the same by every id."""
@@ -112,7 +127,8 @@ class AlignmentStage(FusionStage):
         overrides = {k: v for k, v in self.config.model.items() if k == "dropout"}
         return (
             dataclasses.replace(fusion, **overrides),
-            dataclasses.replace(decoder, **overrides),
+            # Dropout inside is how a pretrained model was not trained.
+            decoder if self.imported else dataclasses.replace(decoder, **overrides),
             LoRAConfig(self.options.lora_rank, self.options.lora_alpha),
         )
 
@@ -128,7 +144,7 @@ class AlignmentStage(FusionStage):
     def label(self, clips: ClipDataset, streams: SplitStreams) -> Sentences:
         base = super().label(clips, streams)
         texts = [encode_sentence(self.tokenizer, c.text, c.spelled) for c in clips.labels]
-        prompts = [make_prompt(self.tokenizer)] * len(texts)
+        prompts = [self.tokenizer.tail] * len(texts)
         return dataclasses.replace(base, prompts=prompts, texts=texts)
 
     def make_model(self, rngs):
@@ -138,10 +154,23 @@ class AlignmentStage(FusionStage):
     def trains(self, path):
         return path[0] != "decoder"
 
-    def adopt_parents(self, params):
-        _, fusion = self.parent_artefact.load_params()
-        _, decoder = self.decoder_artefact.load_params()
-        return replace_parts(params, {"fusion": fusion, "decoder": decoder})
+    def stores(self, path):
+        base = path[0] == "decoder" and "lora" not in path
+        return not (base and self.imported) or self.trains(path)
+
+    def parent_directories(self):
+        return super().parent_directories() | {"language_model": str(self.decoder_artefact.workdir)}
+
+    def adopted(self, mesh):
+        _, fusion = self.parent_artefact.load_params(mesh)
+        return under("fusion", fusion) | under("decoder", self._decoder_params(mesh))
+
+    def _decoder_params(self, mesh) -> nnx.State:
+        if not self.imported:
+            return self.decoder_artefact.load_params(mesh)[1]
+        frozen = not self.trains(("decoder",))
+        dtype = self.options.frozen_dtype if frozen else "float32"
+        return self.decoder_artefact.load_params(mesh, dtype)[1]
 
     def save_files(self, workdir):
         self.tokenizer.save(workdir / artefact.TOKENIZER)
@@ -150,7 +179,7 @@ class AlignmentStage(FusionStage):
         noise_key, fusion_key, decoder_key = jax.random.split(key, 3)
         tokens = add_noise(batch.tokens, batch.index_b, noise_key, self.noise)
         prefix = model.prefix(
-            tokens, batch.prompt_ids_bp, batch.prompt_mask_bp, self.pieces_vr, fusion_key
+            tokens, batch.prompt_ids_bp, batch.prompt_mask_bp, self.prompt_parts, fusion_key
         )
         loss_bl, correct_bl = sentence_loss(
             model.decoder, prefix.x_bpd, prefix.mask_bp, batch.text_ids_bl, batch.text_mask_bl,
@@ -172,7 +201,7 @@ class AlignmentStage(FusionStage):
 
     def write(self, graphdef, params, sentences: Sentences, keep: Sequence[bool] = ALL_STREAMS):
         """Sentences of a split with the streams of `keep` present."""
-        return write_translations(graphdef, params, sentences, self.tokenizer, self.pieces_vr,
+        return write_translations(graphdef, params, sentences, self.tokenizer, self.prompt_parts,
                                   keep, self.options.beam_size,
                                   self.options.max_new_tokens)  # fmt: skip
 
@@ -186,41 +215,38 @@ class TranslationStage(AlignmentStage):
     def trains(self, path):
         return path[0] != "decoder" or not self.options.lora_rank or "lora" in path
 
-    def adopt_parents(self, params):
-        _, parent = self.parent_artefact.load_params()
-        return replace_parts(params, {part: parent[part] for part in parent})
+    def adopted(self, mesh):
+        _, parent = self.parent_artefact.load_params(mesh, imported=False)
+        brought = under("", parent)
+        if self.imported:
+            brought |= under("decoder", self._decoder_params(mesh))
+        return brought
 
 
-def replace_parts(params: nnx.State, parts: dict[str, nnx.State]) -> nnx.State:
-    """`params` with whole sub-trees replaced; their structure must be the same."""
-    flat = dict(params.flat_state())
-    for name, part in parts.items():
-        for path, variable in part.flat_state():
-            flat[(name, *path)] = flat[(name, *path)].replace(variable[...])
-    return nnx.State.from_flat_path(flat)
+def under(name: str, params: nnx.State) -> dict[tuple, nnx.Variable]:
+    """The variables of a part by their path in the whole; the whole's own where `name` is
+    empty."""
+    return {((name,) if name else ()) + path: x for path, x in params.flat_state()}
 
 
-def make_prompt(tokenizer: TextTokenizer) -> list[int]:
-    """What stands between the fused text and the sentence: the beginning token."""
-    return [tokenizer.bos_id]
-
-
-def make_pieces(senses: Vocabulary, tokenizer: TextTokenizer, fused_text: bool):
-    """The table of the fused text, or None where the soft prefix is alone."""
-    return piece_table(senses, tokenizer.encode) if fused_text else None
+def make_prompt_parts(senses: Vocabulary, tokenizer: TextTokenizer,
+                      fused_text: bool) -> PromptParts:  # fmt: skip
+    """The prompt's head and, with `fused_text`, the table of the fused text."""
+    pieces_vr = piece_table(senses, tokenizer.encode) if fused_text else None
+    return PromptParts(np.array(tokenizer.head, np.int32), pieces_vr)
 
 
 def write_translations(graphdef, params, sentences: Sentences, tokenizer: TextTokenizer,
-                       pieces_vr, keep: Sequence[bool], beam_size: int,
+                       parts: PromptParts, keep: Sequence[bool], beam_size: int,
                        max_new_tokens: int) -> list[str]:  # fmt: skip
     """The sentence SignBind writes for each clip with the streams of `keep` present."""
-    return write_sentences(graphdef, params, sentences, tokenizer, np.array(keep), pieces_vr,
+    return write_sentences(graphdef, params, sentences, tokenizer, np.array(keep), parts,
                            prefix=_prefix, beam_size=beam_size,
                            max_new_tokens=max_new_tokens)  # fmt: skip
 
 
-def _prefix(model: SignBind, batch, keep_s, pieces_vr):
+def _prefix(model: SignBind, batch, keep_s, parts):
     keep_bs = jnp.broadcast_to(keep_s, (batch.index_b.shape[0], keep_s.shape[0]))
     tokens = keep_streams(batch.tokens, keep_bs)
-    prefix = model.prefix(tokens, batch.prompt_ids_bp, batch.prompt_mask_bp, pieces_vr)
+    prefix = model.prefix(tokens, batch.prompt_ids_bp, batch.prompt_mask_bp, parts)
     return model.decoder, prefix.x_bpd, prefix.mask_bp

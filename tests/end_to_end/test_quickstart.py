@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from signbind_jax.artefact import open_artefact
+from signbind_jax.hf.pretrained import open_pretrained
 from tests.conftest import signbind
+from tests.unit.tiny_pretrained import write_pretrained
 
 VARIANTS = {"signing", "signing+fingerspelling", "signing+lips", "all", "oracle_text"}
 COLUMNS = {"bleu4", "bleu_signature", "chrf", "name_recall", "homonym_accuracy", "role",
@@ -159,3 +161,31 @@ def test_adapters_are_tuned_and_the_llm_stays(quickstart, tmp_path):
     after = open_artefact(tuned).load_model().decoder
     np.testing.assert_array_equal(before.layers.q.kernel[...], after.layers.q.kernel[...])
     assert np.abs(after.layers.q.lora.b[...]).max() > 0
+
+
+def test_a_pretrained_llm_is_tuned_by_adapters_and_stays_in_its_directory(quickstart, tmp_path):
+    run, _ = quickstart
+    llm = write_pretrained(tmp_path / "llm")
+    own = {name: run / name for name in ("signing", "fingerspelling", "lipreading")}
+    own["language_model"] = llm
+    for stage, parent, extra in (
+        ("alignment", {"fusion": run / "fusion"}, ["--config.options.frozen_dtype=bfloat16"]),
+        ("translation", {"alignment": tmp_path / "alignment"}, ["--config.options.lora_rank=4"]),
+    ):
+        signbind("train", f"--config={stage}:size=tiny", f"--workdir={tmp_path / stage}",
+                 "--config.steps=3", f"--config.data.directory={run / 'data'}", *extra,
+                 "--config.data.validation=", f"--config.data.stream_cache={run / 'streams'}",
+                 *(f"--config.parents.{k}={v}" for k, v in (own | parent).items()))  # fmt: skip
+    tuned = open_artefact(tmp_path / "translation")
+    stored = [name for name in tuned.manifest.arrays if "/decoder/" in name]
+    assert stored and all("/lora/" in name for name in stored)
+    decoder = tuned.load_model().decoder
+    assert np.abs(decoder.layers.q.lora.b[...]).max() > 0
+    written = dict(open_pretrained(llm).load_params()[1].flat_state())
+    np.testing.assert_array_equal(decoder.layers.q.kernel[...],
+                                  written["layers", "q", "kernel"][...])  # fmt: skip
+    data = f"--data={run / 'data'}"
+    done = signbind("evaluate", f"--checkpoint={tmp_path / 'translation'}", data)
+    assert "all/bleu4" in done.stdout
+    (llm / "tokenizer.json").write_text((llm / "tokenizer.json").read_text() + " ")
+    assert "not the model" in refused("evaluate", f"--checkpoint={tuned.workdir}", data)

@@ -1,0 +1,81 @@
+"""Pretrained: a language model in a Hugging Face directory, as a stage's decoder."""
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from flax import nnx
+
+from signbind_jax import sharding
+from signbind_jax.errors import SignBindError
+from signbind_jax.hf import families, prompt, weights
+from signbind_jax.hf.tokenizer import TextTokenizer, read_tokenizer
+from signbind_jax.models.llm.config import DecoderConfig
+from signbind_jax.models.llm.decoder import Decoder
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """What a directory with `config.json` and safetensors holds; weights are read on demand.
+
+    Offers what the stages ask of an `Artefact` of the `language_model` stage.
+
+    Attributes:
+      workdir: the directory.
+      config: the decoder's shape.
+      instruction: what the prompt asks for.
+    """
+
+    workdir: Path
+    config: DecoderConfig
+    instruction: str = ""
+
+    @property
+    def model(self) -> dict:
+        """The record of the decoder, see `artefact.model_record`."""
+        return {"kind": "decoder", "config": dataclasses.asdict(self.config)}
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of config, tokenizer and weights."""
+        names = ["config.json", "tokenizer.json", *weights.open_checkpoint(self.workdir).files]
+        digest = hashlib.sha256()
+        for name in names:
+            with (self.workdir / name).open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        return digest.hexdigest()
+
+    @cached_property
+    def tokenizer(self) -> TextTokenizer:
+        """The model's tokenizer, with the prompt that holds the instruction.
+
+        Raises:
+          SignBindError: none there, or one with ids that the model has no embedding for.
+        """
+        tokenizer = read_tokenizer(self.workdir)
+        if tokenizer.vocab_size > self.config.vocab_size:
+            raise SignBindError(f"{self.workdir}/tokenizer.json: found {tokenizer.vocab_size} "
+                                f"tokens, wanted at most the {self.config.vocab_size} that "
+                                "config.json has embeddings for")  # fmt: skip
+        head, tail = prompt.frame(self.workdir, tokenizer, self.instruction)
+        return tokenizer.with_frame(head, tail)
+
+    def load_params(self, mesh=None, dtype: str = "float32") -> tuple[nnx.GraphDef, nnx.State]:
+        """Graph definition and weights, sharded over `mesh` (default: data only)."""
+        graphdef = nnx.graphdef(nnx.eval_shape(lambda: Decoder(self.config, nnx.Rngs(0))))
+        checkpoint = weights.open_checkpoint(self.workdir)
+        return graphdef, weights.read_params(
+            self.config, checkpoint, mesh or sharding.make_mesh(), dtype
+        )
+
+
+def open_pretrained(directory: Path | str, instruction: str = "") -> Pretrained:
+    """The model of a directory, asked for `instruction`.
+
+    Raises:
+      SignBindError: see `families.read_config`.
+    """
+    directory = Path(directory)
+    return Pretrained(directory, families.read_config(directory), instruction)
