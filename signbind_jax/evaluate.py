@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from signbind_jax import artefact
-from signbind_jax.config import STREAMS
 from signbind_jax.data.dataset import ClipDataset, DatasetInfo, open_dataset
 from signbind_jax.data.sentences import Sentences
 from signbind_jax.metrics.sequence import error_counts
 from signbind_jax.metrics.translation import name_recall, translation_scores
-from signbind_jax.read_streams import ExpertReader, read_split
+from signbind_jax.read_streams import ExpertReader, open_experts_of, read_split
 from signbind_jax.stages.expert import READINGS, modality_lengths
 from signbind_jax.stages.fusion import read_fused
 from signbind_jax.stages.language_model import write_from_text
@@ -56,8 +55,7 @@ def evaluate_fusion(run: artefact.Artefact, clips: ClipDataset, cache: Path) -> 
 
     run: of any stage that has a fusion; its experts stand in its parents.
     """
-    readers = {name: ExpertReader(artefact.open_artefact(path))
-               for name, path in run.parents.items() if name in STREAMS}  # fmt: skip
+    readers = {name: ExpertReader(expert) for name, expert in open_experts_of(run).items()}
     sentences = Sentences.unlabelled(read_split(readers, clips, cache))
     graphdef, params = run.load_params()
     fused = read_fused(graphdef, params, sentences, run.vocabularies["senses"])

@@ -8,12 +8,13 @@ import jax
 import numpy as np
 from flax import nnx
 
-from signbind_jax.artefact import Artefact
+from signbind_jax.artefact import Artefact, open_artefact
 from signbind_jax.config import STREAMS
 from signbind_jax.data.batch_plan import evaluation_plan, standard_buckets
 from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.data.loader import clip_batches
 from signbind_jax.data.stream_cache import ExpertTokens, SplitStreams, cached, gather
+from signbind_jax.errors import SignBindError
 from signbind_jax.stages.expert import CAPACITY, modality_lengths, read_batch
 
 FRAMES_PER_BATCH = 8192
@@ -47,6 +48,24 @@ class ExpertReader:
         batches = clip_batches(clips, plan, self.frontend, [[]] * len(clips), 8)
         decoded = ((b.index_b, jax.device_get(read(params, b))) for b in batches)
         return gather(len(clips), self.d_hidden, decoded)
+
+
+def open_experts_of(run: Artefact) -> dict[str, Artefact]:
+    """The experts that a stage behind them was trained on, by stream.
+
+    Raises:
+      SignBindError: one is missing or was trained again since.
+    """
+    experts = {
+        name: open_artefact(run.parents[name]) for name in STREAMS if name in run.parents
+    }  # fmt: skip
+    for name, expert in experts.items():
+        trained_on = run.manifest.parents.get(name)
+        if expert.digest != trained_on:
+            raise SignBindError(f"{expert.workdir}: artefact digest: found {expert.digest[:12]}, "
+                                f"wanted {(trained_on or '')[:12]}: this expert was trained again "
+                                f"after {run.workdir}")  # fmt: skip
+    return experts
 
 
 def read_split(

@@ -17,7 +17,7 @@ from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.data.sentences import Sentences
 from signbind_jax.data.stream_cache import SplitStreams
 from signbind_jax.errors import SignBindError
-from signbind_jax.read_streams import ExpertReader, read_split
+from signbind_jax.read_streams import ExpertReader, open_experts_of, read_split
 from signbind_jax.stages.expert import modality_lengths
 from signbind_jax.stages.fusion import read_fused
 from signbind_jax.stages.translation import (
@@ -56,16 +56,7 @@ class Translator:
         self.prompt_parts = make_prompt_parts(
             self.artefact.vocabularies["senses"], self.artefact.tokenizer, self.options.fused_text
         )
-        self.experts = {
-            name: artefact.open_artefact(self.artefact.parents[name])
-            for name in STREAMS if name in self.artefact.parents
-        }  # fmt: skip
-        for name, expert in self.experts.items():
-            trained_on = self.artefact.manifest.parents.get(name)
-            if expert.digest != trained_on:
-                raise SignBindError(f"{expert.workdir}: artefact digest: found "
-                                    f"{expert.digest[:12]}, wanted {(trained_on or '')[:12]}: this "
-                                    f"expert was trained again after {checkpoint}")  # fmt: skip
+        self.experts = open_experts_of(self.artefact)
 
     @functools.cached_property
     def _loaded(self):
