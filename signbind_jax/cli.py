@@ -49,6 +49,7 @@ def main(argv: list[str] | None = None) -> int:
 def _parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="signbind",
+        usage="signbind COMMAND [--help] [arguments]",
         description="Multi-stream sign language translation: experts, fusion, LLM.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="commands:\n"

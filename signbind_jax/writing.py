@@ -1,10 +1,10 @@
 """Sentences written for a whole split: generation inside one compiled call a batch shape."""
 
 import functools
+import sys
 from collections.abc import Callable
 
 import jax
-import numpy as np
 from flax import nnx
 
 from signbind_jax import generation
@@ -29,28 +29,32 @@ def write_sentences(
 
     Args:
       given: arrays passed on to `prefix`.
-      prefix: (module, batch, *given) -> its decoder, prefix_bpd, mask_bp. A function of a
-        module, not a closure: what is compiled is kept by it.
+      prefix: (module, batch, *given) -> its decoder, prefix_bpd, mask_bp, and how many tokens
+        of each row found no place in it. A function of a module, not a closure: what is
+        compiled is kept by it.
       beam_size: 1 is greedy.
       max_new_tokens: longest sentence.
     """
-    written = [""] * len(sentences)
+    written, lost = [""] * len(sentences), 0
     for batch in reading_batches(sentences, PREFIX_PLACES):
-        ids_bl = np.asarray(
+        ids_bl, lost_b = jax.device_get(
             _write(graphdef, params, batch, given, prefix, beam_size, max_new_tokens,
                    tokenizer.eos_id, tokenizer.pad_id)
         )  # fmt: skip
+        lost += int(lost_b.sum())
         for row, index in enumerate(batch.index_b):
             if index >= 0:
                 written[index] = tokenizer.decode(ids_bl[row]).strip()
+    if lost:
+        print(f"{lost} tokens of the fused text found no place in the prompt", file=sys.stderr)
     return written
 
 
 @functools.partial(jax.jit, static_argnums=(0, 4, 5, 6, 7, 8))
 def _write(graphdef, params, batch, given, prefix, beam_size, max_new_tokens, eos_id, pad_id):
-    decoder, prefix_bpd, mask_bp = prefix(nnx.merge(graphdef, params), batch, *given)
+    decoder, prefix_bpd, mask_bp, lost_b = prefix(nnx.merge(graphdef, params), batch, *given)
     ids_bl, _ = generation.generate(
         decoder, prefix_bpd, mask_bp & batch.valid_b[:, None], max_new_tokens=max_new_tokens,
         eos_id=eos_id, pad_id=pad_id, beam_size=beam_size,
     )  # fmt: skip
-    return ids_bl
+    return ids_bl, lost_b

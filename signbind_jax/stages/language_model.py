@@ -162,4 +162,4 @@ def write_from_text(graphdef, params, tokenizer, clips, beam_size: int, max_new_
 
 
 def _prompt_alone(decoder: Decoder, batch):
-    return decoder, decoder.embed(batch.prompt_ids_bp), batch.prompt_mask_bp
+    return decoder, decoder.embed(batch.prompt_ids_bp), batch.prompt_mask_bp, np.zeros(1, np.int32)

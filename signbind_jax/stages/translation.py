@@ -249,4 +249,4 @@ def _prefix(model: SignBind, batch, keep_s, parts):
     keep_bs = jnp.broadcast_to(keep_s, (batch.index_b.shape[0], keep_s.shape[0]))
     tokens = keep_streams(batch.tokens, keep_bs)
     prefix = model.prefix(tokens, batch.prompt_ids_bp, batch.prompt_mask_bp, parts)
-    return model.decoder, prefix.x_bpd, prefix.mask_bp
+    return model.decoder, prefix.x_bpd, prefix.mask_bp, prefix.lost_b
