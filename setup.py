@@ -20,7 +20,7 @@ setup(
         "av>=14",
         "etils[epath]>=1.10",
         "flax>=0.12.8",
-        "gguf>=0.17",
+        "gguf>=0.19",
         "grain>=0.2.18",
         "huggingface-hub>=1.31",
         "jax>=0.10.2",

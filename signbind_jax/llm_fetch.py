@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from signbind_jax.errors import SignBindError
 from signbind_jax.hf import hub
 
 
@@ -28,6 +29,11 @@ def run(arguments: argparse.Namespace) -> int:
     # Imported late: JAX takes seconds, and a name that is not known is told at once.
     from signbind_jax.llm_inspect import inspect
 
-    inspect(directory)
+    try:
+        inspect(directory)
+    except SignBindError as error:
+        if arguments.name not in hub.CATALOGUE:
+            raise
+        raise SignBindError(f"{error}; delete {directory} and fetch it again") from error
     print(directory)
     return 0

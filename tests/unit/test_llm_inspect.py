@@ -141,7 +141,7 @@ NORM = "model.norm.weight"
         (lambda d: (d / "config.json").unlink(), "config.json: No such file"),
         (lambda d: (d / "config.json").write_text("[]"), "config.json: found list, wanted an"),
         (lambda d: change(d / "config.json", model_type="rwkv"), "model_type: found 'rwkv'"),
-        (lambda d: change(d / "config.json", head_dim=32), "k_proj.weight: found shape (32, 64), wanted (64, 64)"),
+        (lambda d: change(d / "config.json", head_dim=32), "shape (32, 64), wanted (64, 64)"),
         (truncate, "model.safetensors: not a whole safetensors file"),
         (pickled, "found weights as a pickle (pytorch_model.bin)"),
         (lost_from_its_shard, "of-00002.safetensors: tensor model.embed_tokens.weight: found"),
