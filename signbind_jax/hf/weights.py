@@ -29,6 +29,8 @@ _LAYER_NAMES = {
     "down": "mlp.down_proj", "q_norm": "self_attn.q_norm", "k_norm": "self_attn.k_norm",
     "attention_norm": "input_layernorm",
 }  # fmt: skip
+# safetensors' names of the types that weights may be stored in.
+STORED_TYPES = ("F32", "F16", "BF16")
 _LEAVES = {"kernel": "weight", "scale": "weight", "table": "weight", "bias": "bias"}
 
 
@@ -112,7 +114,11 @@ class Checkpoint:
         path = self.file_of[name]
         if path not in self._open:
             self._open[path] = _open(path)
-        return self._open[path].get_slice(name)
+        try:
+            return self._open[path].get_slice(name)
+        except SafetensorError as error:
+            raise SignBindError(f"{path}: tensor {name}: found nothing, wanted it as {_INDEX} "
+                                "says") from error  # fmt: skip
 
 
 def open_checkpoint(directory: Path | str) -> Checkpoint:
@@ -126,9 +132,9 @@ def open_checkpoint(directory: Path | str) -> Checkpoint:
     if index.exists():
         try:
             names = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-        except (ValueError, KeyError, TypeError) as error:
+            file_of = {name: directory / file for name, file in names.items()}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise SignBindError(f"{index}: not a safetensors index ({error})") from error
-        file_of = {name: directory / file for name, file in names.items()}
         for path in sorted(set(file_of.values())):
             if path.parent != directory:
                 raise SignBindError(f"{index}: found file {path.name} outside its directory")
@@ -155,35 +161,51 @@ def _open(path: Path):
         raise SignBindError(f"{path}: not a whole safetensors file ({error})") from error
 
 
+def check_tensors(config: DecoderConfig, checkpoint: Checkpoint) -> nnx.State:
+    """The decoder's parameters as shapes, once the files are known to hold just these.
+
+    Only the files' headers are read.
+
+    Raises:
+      SignBindError: a tensor that is missing, of another shape than config.json says, not of a
+        float type, or that the config has no use for.
+    """
+    abstract = nnx.eval_shape(lambda: nnx.state(Decoder(config, nnx.Rngs(params=0))))
+    shapes = {path: variable.get_value().shape for path, variable in abstract.flat_state()}
+    used = set()
+    for tensor in layout(config, abstract):
+        wanted = tensor.stored_shape(shapes[tensor.path][tensor.layered :])
+        for name in tensor.names:
+            reader = checkpoint.tensor(name)
+            found = tuple(reader.get_shape()), reader.get_dtype()
+            where = f"{checkpoint.file_of[name]}: tensor {name}"
+            if found[0] != wanted:
+                raise SignBindError(f"{where}: found shape {found[0]}, wanted {wanted}")
+            if found[1] not in STORED_TYPES:
+                raise SignBindError(f"{where}: found type {found[1]}, wanted "
+                                    f"{', '.join(STORED_TYPES)}")  # fmt: skip
+        used.update(tensor.names)
+    _refuse_unused(checkpoint, used, config)
+    return abstract
+
+
 def read_params(config: DecoderConfig, checkpoint: Checkpoint, mesh, dtype="float32") -> nnx.State:
     """The decoder's parameters, each device's part read by its own host.
 
     Raises:
-      SignBindError: a tensor that is missing, of another shape than config.json says, or that
-        the config has no use for.
+      SignBindError: see `check_tensors`.
     """
-
-    def init():
-        return nnx.state(Decoder(config, nnx.Rngs(params=0)))
-
-    abstract = nnx.eval_shape(init)
+    abstract = check_tensors(config, checkpoint)
     shardings = dict(sharding.state_shardings(abstract, mesh).flat_state())
     variables = dict(abstract.flat_state())
-    flat, used = {}, set()
+    flat = {}
     for tensor in layout(config, abstract):
         variable = variables[tensor.path]
         shape = variable.get_value().shape
         readers = [checkpoint.tensor(name) for name in tensor.names]
-        wanted = tensor.stored_shape(shape[tensor.layered :])
-        for name, reader in zip(tensor.names, readers, strict=True):
-            if tuple(reader.get_shape()) != wanted:
-                raise SignBindError(f"{checkpoint.file_of[name]}: tensor {name}: found shape "
-                                    f"{tuple(reader.get_shape())}, wanted {wanted}")  # fmt: skip
-        used.update(tensor.names)
         read = _reader(readers, shape, tensor, np.dtype(dtype))
         array = jax.make_array_from_callback(shape, shardings[tensor.path].get_value(), read)
         flat[tensor.path] = variable.replace(array)
-    _refuse_unused(checkpoint, used, config)
     return nnx.State.from_flat_path(flat)
 
 

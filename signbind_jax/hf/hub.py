@@ -1,0 +1,88 @@
+"""Where a language model is: a directory, a model of the catalogue, or one of a hub."""
+
+import os
+import re
+from pathlib import Path
+
+from signbind_jax.config import unknown_name
+from signbind_jax.errors import SignBindError
+from signbind_jax.hf import smollm2
+
+CATALOGUE = {smollm2.NAME: smollm2.fetch}
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+# All of a repository that is read here: other formats of the same weights stay where they are.
+_HUB_FILES = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
+              "special_tokens_map.json", "chat_template.jinja", "model.safetensors",
+              "model-*.safetensors", "model.safetensors.index.json")  # fmt: skip
+
+
+def find(name: str, cache: Path | None = None) -> Path:
+    """The directory of a model that is given by path, by name or by hub id.
+
+    A hub id is downloaded unless a whole copy is in the cache; a name of the catalogue must
+    have been fetched.
+
+    Args:
+      name: a local directory, a name such as "smollm2-135m", or a hub id "owner/model".
+      cache: where fetched models are; by default the user's cache, for hub ids
+        huggingface_hub's own.
+
+    Raises:
+      SignBindError: nothing there, or a name that is not known.
+    """
+    if name in CATALOGUE and not Path(name).is_dir():
+        directory = (cache or default_cache()) / name
+        if not directory.exists():
+            option = f" --cache={cache}" if cache else ""
+            raise SignBindError(f"{directory}: no such directory; `signbind llm fetch "
+                                f"{name}{option}` makes it")  # fmt: skip
+        return directory
+    return _local(name) or _from_hub(name, cache, look_here_first=True)
+
+
+def fetch(name: str, cache: Path | None = None) -> Path:
+    """The same, after making or downloading what is not there or, on a hub, has changed."""
+    if name in CATALOGUE and not Path(name).is_dir():
+        return CATALOGUE[name](cache or default_cache())
+    return _local(name) or _from_hub(name, cache, look_here_first=False)
+
+
+def default_cache() -> Path:
+    """`llm` in this package's part of the user's cache."""
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "signbind_jax" / "llm"
+
+
+def _local(name: str) -> Path | None:
+    """The directory itself; None for what can only be a hub id."""
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise SignBindError(f"{name}: found a file, wanted a Hugging Face directory")
+    if _HUB_ID.fullmatch(name) and name[0] not in ".~":
+        return None
+    if "/" in name:
+        raise SignBindError(f"{name}: no such directory")
+    raise SignBindError(unknown_name("language model", name, CATALOGUE)
+                        + "; a directory or a hub id such as owner/model will do too")  # fmt: skip
+
+
+def _from_hub(hub_id: str, cache: Path | None, look_here_first: bool) -> Path:
+    # Imported late: it takes a while and only hub ids need it.
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    options = {"allow_patterns": _HUB_FILES, "cache_dir": cache}
+    if look_here_first:
+        try:
+            return Path(snapshot_download(hub_id, local_files_only=True, **options))
+        except LocalEntryNotFoundError:
+            pass
+    try:
+        return Path(snapshot_download(hub_id, **options))
+    except Exception as error:  # the HTTP library's own errors come through too
+        line = " ".join(str(error).split())[:300]
+        raise SignBindError(f"{hub_id}: no such directory, and the hub says: "
+                            f"{type(error).__name__}: {line}") from error  # fmt: skip
