@@ -73,7 +73,11 @@ class MeshConfig:
 
 @dataclass(frozen=True)
 class ParentsConfig:
-    """Run directories of the artefacts a stage builds on; empty where it needs none."""
+    """Run directories of the artefacts a stage builds on; empty where it needs none.
+
+    `language_model` may also name a pretrained model: a Hugging Face directory, what
+    `signbind llm fetch` made, or a hub id.
+    """
 
     signing: str = ""
     fingerspelling: str = ""

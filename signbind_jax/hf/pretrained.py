@@ -9,9 +9,9 @@ from pathlib import Path
 from flax import nnx
 
 from signbind_jax import sharding
-from signbind_jax.errors import SignBindError
-from signbind_jax.hf import families, prompt, weights
-from signbind_jax.hf.tokenizer import TextTokenizer, read_tokenizer
+from signbind_jax.hf import families, weights
+from signbind_jax.hf.chat import ChatTokenizer
+from signbind_jax.hf.tokenizer import TextTokenizer
 from signbind_jax.models.llm.config import DecoderConfig
 from signbind_jax.models.llm.decoder import Decoder
 
@@ -52,15 +52,11 @@ class Pretrained:
         """The model's tokenizer, with the prompt that holds the instruction.
 
         Raises:
-          SignBindError: none there, or one with ids that the model has no embedding for.
+          SignBindError: see `ChatTokenizer`; or ids that the model has no embedding for.
         """
-        tokenizer = read_tokenizer(self.workdir)
-        if tokenizer.vocab_size > self.config.vocab_size:
-            raise SignBindError(f"{self.workdir}/tokenizer.json: found {tokenizer.vocab_size} "
-                                f"tokens, wanted at most the {self.config.vocab_size} that "
-                                "config.json has embeddings for")  # fmt: skip
-        head, tail = prompt.frame(self.workdir, tokenizer, self.instruction)
-        return tokenizer.with_frame(head, tail)
+        chat = ChatTokenizer(self.workdir)
+        chat.check_rows(self.config.vocab_size)
+        return chat.text_tokenizer(self.instruction)
 
     def load_params(self, mesh=None, dtype: str = "float32") -> tuple[nnx.GraphDef, nnx.State]:
         """Graph definition and weights, sharded over `mesh` (default: data only)."""

@@ -63,11 +63,6 @@ class TextTokenizer:
         """The same tokenizer with another prompt around the signs."""
         return TextTokenizer(self._tokenizer, self.special_tokens, (head, tail))
 
-    @property
-    def has_bos(self) -> bool:
-        """Whether there is a token for the beginning of a text."""
-        return self.bos_id != self.eos_id
-
     def encode(self, text: str, spelled: Sequence[str] = ()) -> list[int]:
         """Ids of `text`, without special tokens.
 
@@ -152,41 +147,6 @@ class TextTokenizer:
 
 
 _BYTES = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-
-
-def read_tokenizer(directory: Path | str) -> TextTokenizer:
-    """The tokenizer of a Hugging Face directory.
-
-    Where it names no token for padding, or none for the beginning, the one that ends a
-    sentence stands in.
-
-    Raises:
-      SignBindError: no tokenizer.json, one that cannot be read, no token that ends a sentence,
-        or a tokenizer that puts a space in front of every piece of text.
-    """
-    path = Path(directory) / _TOKENIZER_FILE
-    settings_path = Path(directory) / "tokenizer_config.json"
-    for file in (path, settings_path):
-        if not file.exists():
-            raise SignBindError(f"{file}: no such file; wanted a model with its tokenizer")
-    try:
-        tokenizer = tokenizers.Tokenizer.from_file(str(path))
-        settings = json.loads(settings_path.read_text(encoding="utf-8"))
-    except Exception as error:  # tokenizers raises bare Exception for a broken file
-        raise SignBindError(f"{path}: found {type(error).__name__}: {error}; wanted a tokenizer "
-                            "of the tokenizers library") from error  # fmt: skip
-
-    def named(role: str) -> str | None:
-        token = settings.get(f"{role}_token")
-        return token["content"] if isinstance(token, dict) else token
-
-    eos = named("eos")
-    roles = {"pad": named("pad") or eos, "bos": named("bos") or eos, "eos": eos, "sep": eos}
-    found = TextTokenizer(tokenizer, roles)
-    if found.decode(found.encode("a") + found.encode("b")) != "ab":
-        raise SignBindError(f"{path}: puts a space in front of every piece of text; wanted a "
-                            "tokenizer that leaves text as it is")  # fmt: skip
-    return found
 
 
 def train_bpe(texts: Iterable[str], vocab_size: int, spelled: Sequence[str] = ()) -> TextTokenizer:

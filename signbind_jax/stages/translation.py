@@ -17,6 +17,7 @@ from signbind_jax.data.sentences import Sentences
 from signbind_jax.data.stream_cache import SplitStreams
 from signbind_jax.data.vocabulary import Vocabulary
 from signbind_jax.errors import SignBindError
+from signbind_jax.hf import hub
 from signbind_jax.hf.pretrained import Pretrained, open_pretrained
 from signbind_jax.hf.tokenizer import TextTokenizer
 from signbind_jax.metrics.translation import translation_scores
@@ -90,11 +91,11 @@ class AlignmentStage(FusionStage):
         if not config.parents.language_model:
             raise SignBindError("config.parents.language_model: found nothing, wanted the "
                                 "--workdir of a trained language_model stage or a pretrained "
-                                "model's directory")  # fmt: skip
-        directory = Path(config.parents.language_model)
-        if (directory / artefact.FILE).exists():
-            return artefact.open_artefact(directory)
-        return open_pretrained(directory, self.options.instruction)
+                                "model: a directory, a fetched name or a hub id")  # fmt: skip
+        name = config.parents.language_model
+        if (Path(name) / artefact.FILE).exists():
+            return artefact.open_artefact(name)
+        return open_pretrained(hub.find(name), self.options.instruction)
 
     @property
     def imported(self) -> bool:
