@@ -15,6 +15,7 @@ COMMANDS = {
     "train": ("signbind_jax.train_command", "trains one stage"),
     "evaluate": ("signbind_jax.evaluate", "scores a trained stage on a split"),
     "translate": ("signbind_jax.translate", "writes the sentences of clips"),
+    "llm export": ("signbind_jax.hf.export_command", "a tuned language model for other tools"),
     "score": ("signbind_jax.score", "every scoring convention of the field, from plain text"),
 }
 
@@ -85,7 +86,7 @@ def _command(argv: list[str]) -> tuple[str | None, list[str]]:
         return None, argv
     if len(argv) > 1 and f"{argv[0]} {argv[1]}" in COMMANDS:
         return f"{argv[0]} {argv[1]}", argv[2:]
-    if argv[0] == "data":
+    if argv[0] in ("data", "llm"):
         return " ".join(argv[:2]), argv[2:]
     return argv[0], argv[1:]
 

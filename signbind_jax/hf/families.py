@@ -22,6 +22,15 @@ def read_config(directory: Path) -> DecoderConfig:
       SignBindError: no readable config.json, an unknown architecture, a field or value that
         is not supported: nothing is ignored in silence.
     """
+    return decoder_config(read_record(directory), str(Path(directory) / "config.json"))
+
+
+def read_record(directory: Path) -> dict:
+    """config.json as it stands.
+
+    Raises:
+      SignBindError: it cannot be read.
+    """
     path = Path(directory) / "config.json"
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
@@ -30,7 +39,9 @@ def read_config(directory: Path) -> DecoderConfig:
             from error  # fmt: skip
     except ValueError as error:
         raise SignBindError(f"{path}: not JSON ({error})") from error
-    return decoder_config(record, str(path))
+    if not isinstance(record, dict):
+        raise SignBindError(f"{path}: found {type(record).__name__}, wanted an object")
+    return record
 
 
 def decoder_config(record: Mapping, where: str) -> DecoderConfig:
