@@ -120,12 +120,17 @@ def _make(decoder: Decoder, tensor: Tensor, layer: int, dtype) -> np.ndarray:
         module = getattr(module, name)
     if leaf != "kernel":
         value = getattr(module, leaf)[...]
-        value = value[layer] if tensor.layered else value
+        value = _at(value, layer) if tensor.layered else value
         return tensor.stored(np.asarray(value.astype(dtype)))
     graphdef, state = nnx.split(module)
     if tensor.layered:
-        state = jax.tree.map(lambda x: x[layer], state)
+        state = jax.tree.map(lambda x: _at(x, layer), state)
     return tensor.stored(np.asarray(nnx.merge(graphdef, state).merged_kernel(dtype)))
+
+
+def _at(stacked, layer: int):
+    # Compiled once for all layers, which a static index need not be.
+    return jax.lax.dynamic_index_in_dim(stacked, layer, keepdims=False)
 
 
 @contextlib.contextmanager

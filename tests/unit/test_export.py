@@ -39,13 +39,23 @@ IDS = np.random.default_rng(0).integers(0, 9, (2, 7))
 forward = nnx.jit(lambda decoder: decoder(decoder.embed(IDS), jnp.ones(IDS.shape, bool)))
 
 
-def with_adapters(decoder: Decoder, lora: LoRAConfig = LORA) -> Decoder:
-    """Adapters as if they had been trained."""
-    add_lora(decoder, **dataclasses.asdict(lora), rngs=nnx.Rngs(0))
-    random = np.random.default_rng(1)
-    state = nnx.state(decoder, is_lora)
-    nnx.update(decoder, jax.tree.map(lambda x: x + 0.2 * random.normal(size=x.shape), state))
-    return decoder
+def with_adapters(decoder: Decoder, seed: int = 1) -> Decoder:
+    """A decoder of the same weights with adapters as if they had been trained, by NumPy."""
+
+    def make():
+        shape = Decoder(decoder.config, nnx.Rngs(0))
+        add_lora(shape, **dataclasses.asdict(LORA), rngs=nnx.Rngs(0))
+        return shape
+
+    adapted = nnx.eval_shape(make)
+    nnx.update(adapted, nnx.state(decoder))
+    nnx.update(adapted, filled(nnx.state(adapted, is_lora), seed))
+    return adapted
+
+
+def filled(shapes: nnx.State, seed: int) -> nnx.State:
+    random = np.random.default_rng(seed)
+    return jax.tree.map(lambda x: jnp.asarray(0.3 * random.normal(size=x.shape), x.dtype), shapes)
 
 
 def imported(directory: Path, dtype: str = "float32") -> Decoder:
@@ -55,12 +65,13 @@ def imported(directory: Path, dtype: str = "float32") -> Decoder:
     return nnx.merge(graphdef, params)
 
 
-def same(a: nnx.State, b: nnx.State) -> None:
+def same(a: nnx.State, b: nnx.State, rtol: float = 0.0, atol: float = 0.0) -> None:
     for (path, x), (_, y) in zip(nnx.to_flat_state(a), nnx.to_flat_state(b), strict=True):
-        np.testing.assert_array_equal(x[...], y[...], err_msg=str(path))
+        x, y = (np.asarray(v[...], np.float32) for v in (x, y))
+        np.testing.assert_allclose(x, y, rtol=rtol, atol=atol, err_msg=str(path))
 
 
-@pytest.fixture(scope="module", params=["llama2", "qwen3", "gemma3"])
+@pytest.fixture(scope="module", params=["llama2", "gemma3"])
 def family(request):
     """A decoder with adapters and the directory it was imported from."""
     directory = FAMILIES / request.param
@@ -75,7 +86,7 @@ def test_a_merged_export_computes_what_the_adapted_decoder_does(family, tmp_path
     assert again.config == decoder.config
     assert jnp.abs(forward(imported(source)) - wanted).max() > 0.1 * jnp.abs(wanted).max()
     np.testing.assert_allclose(forward(again), wanted, atol=1e-5 * float(jnp.abs(wanted).max()))
-    same(nnx.state(again), nnx.state(merge_lora(decoder)))
+    same(nnx.state(again), nnx.state(merge_lora(decoder)), atol=1e-6)
     old, new = (json.loads((d / "config.json").read_text()) for d in (source, tmp_path / "out"))
     assert old == new
 
@@ -85,8 +96,8 @@ def test_adapters_read_back_as_they_were(family, tmp_path):
     export_adapters(decoder, tmp_path / "out", base_model=str(source))
     lora, state = adapters.read_adapters(decoder.config, tmp_path / "out", sharding.make_mesh())
     assert lora == lora_config(decoder) == LORA
-    again = imported(source)
-    add_lora(again, **dataclasses.asdict(lora), rngs=nnx.Rngs(5))
+    again = with_adapters(imported(source), seed=2)
+    assert jnp.abs(forward(again) - forward(decoder)).max() > 0.1
     nnx.update(again, state)
     same(nnx.state(again), nnx.state(decoder))
     np.testing.assert_array_equal(forward(again), forward(decoder))
@@ -105,8 +116,7 @@ def test_adapters_have_pefts_names_shapes_and_values(tmp_path):
         for i in range(4) for part in "AB"
         for name in ("self_attn.q_proj", "self_attn.o_proj", "mlp.down_proj")
     }  # fmt: skip
-    merged, plain = imported(FAMILIES / "llama3"), imported(FAMILIES / "llama3")
-    merged = merge_lora(decoder)
+    merged, plain = merge_lora(decoder), imported(FAMILIES / "llama3")
     for part, module in (("q", "self_attn.q_proj"), ("o", "self_attn.o_proj")):
         stem = f"base_model.model.model.layers.2.{module}.lora_"
         update = tensors[f"{stem}B.weight"] @ tensors[f"{stem}A.weight"] * 2.5  # out x in
@@ -140,8 +150,7 @@ def test_the_dtype_asked_for_is_written_and_rounded_to_once(tmp_path):
     export_merged(decoder, tmp_path / "out", source=FAMILIES / "smollm2", dtype="bfloat16")
     assert json.loads((tmp_path / "out" / "config.json").read_text())["dtype"] == "bfloat16"
     again = nnx.state(imported(tmp_path / "out", "bfloat16"))
-    wanted = jax.tree.map(lambda x: x.astype(jnp.bfloat16), nnx.state(merge_lora(decoder)))
-    same(again, wanted)
+    same(again, nnx.state(merge_lora(decoder)), rtol=1.01 * 2.0**-8, atol=1e-6)
     # A decoder kept in bfloat16 is written in bfloat16.
     halved = imported(tmp_path / "out", "bfloat16")
     export_merged(halved, tmp_path / "again", source=tmp_path / "out")
@@ -326,7 +335,8 @@ def write_run(workdir: Path, model, model_config, parents=None) -> Path:
 def tuned_system(source: Path):
     """SignBind around an imported decoder with trained adapters, and its configs."""
     configs = FusionConfig((5, 5, 5), 8, 6, d_model=16, n_layers=1), read_config(source), LORA
-    model = SignBind(configs[0], configs[1], nnx.Rngs(0), configs[2])
+    model = nnx.eval_shape(lambda: SignBind(configs[0], configs[1], nnx.Rngs(0), configs[2]))
+    nnx.update(model, filled(nnx.state(model), seed=3))
     model.decoder = with_adapters(imported(source))
     return model, configs
 
@@ -343,7 +353,8 @@ def test_the_command_exports_a_translation_run(tmp_path, capsys):
     parent = os.path.relpath(source, tmp_path / "run")
     run = write_run(tmp_path / "run", model, configs, {"language_model": parent})
     assert export(f"--checkpoint={run}", f"--out={tmp_path / 'merged'}") == 0
-    same(nnx.state(imported(tmp_path / "merged")), nnx.state(merge_lora(model.decoder)))
+    wanted = nnx.state(merge_lora(model.decoder))
+    same(nnx.state(imported(tmp_path / "merged")), wanted, atol=1e-6)
     assert export(f"--checkpoint={run}", f"--out={tmp_path / 'lora'}", "--adapters") == 0
     lora, state = adapters.read_adapters(configs[1], tmp_path / "lora", sharding.make_mesh())
     assert lora == LORA
