@@ -20,7 +20,8 @@ from signbind_jax.models.expert import Expert, ExpertConfig
 from signbind_jax.models.fusion import Fusion, FusionConfig
 from signbind_jax.models.llm.config import DecoderConfig
 from signbind_jax.models.llm.decoder import Decoder
-from signbind_jax.models.signbind import LoRAConfig, SignBind
+from signbind_jax.models.llm.lora import LoRAConfig
+from signbind_jax.models.signbind import SignBind
 
 FILE = "artefact.json"
 TOKENIZER = "tokenizer"

@@ -17,6 +17,7 @@ COMMANDS = {
     "translate": ("signbind_jax.translate", "writes the sentences of clips"),
     "llm fetch": ("signbind_jax.llm_fetch", "puts a pretrained language model on disk"),
     "llm inspect": ("signbind_jax.llm_inspect", "what a language model directory holds"),
+    "llm export": ("signbind_jax.hf.export_command", "a tuned language model for other tools"),
     "score": ("signbind_jax.score", "every scoring convention of the field, from plain text"),
 }
 

@@ -1,12 +1,12 @@
-"""Safetensors of a Hugging Face directory <-> the decoder's parameters, slice by slice.
+"""Safetensors of a Hugging Face directory -> the decoder's parameters, slice by slice.
 
 Every device's part of a parameter is read straight from the files, so that no host holds more
-of the model than its devices do.
+of the model than its devices do. `hf/export.py` writes.
 """
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,16 +14,14 @@ import jax
 import numpy as np
 from flax import nnx
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from signbind_jax import sharding
 from signbind_jax.errors import SignBindError
+from signbind_jax.hf.shards import INDEX, SINGLE
 from signbind_jax.models.llm.config import DecoderConfig
 from signbind_jax.models.llm.decoder import Decoder
 
-_INDEX = "model.safetensors.index.json"
-_SINGLE = "model.safetensors"
-_LAYER_NAMES = {
+LAYER_NAMES = {
     "q": "self_attn.q_proj", "k": "self_attn.k_proj", "v": "self_attn.v_proj",
     "o": "self_attn.o_proj", "gate": "mlp.gate_proj", "up": "mlp.up_proj",
     "down": "mlp.down_proj", "q_norm": "self_attn.q_norm", "k_norm": "self_attn.k_norm",
@@ -58,12 +56,22 @@ class Tensor:
             return math.prod(shape[self.n_in :]), math.prod(shape[: self.n_in])
         return (math.prod(shape),) if self.path[-1] == "bias" else tuple(shape)
 
+    def stored(self, value: np.ndarray) -> np.ndarray:
+        """One layer's parameter as the files have it."""
+        shape = self.stored_shape(value.shape)
+        return value.reshape(shape[::-1]).T if self.n_in else value.reshape(shape)
+
+
+def input_dimensions(part: str) -> int:
+    """How many leading dimensions of a linear layer's kernel are its input."""
+    return 2 if part == "o" else 1  # o reads heads x head_size
+
 
 def layout(config: DecoderConfig, params: nnx.State) -> Iterator[Tensor]:
     """Where each parameter of a decoder without adapters is found, in the state's order."""
     for path, _ in params.flat_state():
         part, leaf = path[-2], path[-1]
-        n_in = 0 if leaf != "kernel" else 2 if part == "o" else 1
+        n_in = input_dimensions(part) if leaf == "kernel" else 0
         if path[0] == "layers":
             stem = _layer_name(part, config)
             names = tuple(f"model.layers.{i}.{stem}.{_LEAVES[leaf]}"
@@ -75,8 +83,8 @@ def layout(config: DecoderConfig, params: nnx.State) -> Iterator[Tensor]:
 
 
 def _layer_name(part: str, config: DecoderConfig) -> str:
-    if part in _LAYER_NAMES:
-        return _LAYER_NAMES[part]
+    if part in LAYER_NAMES:
+        return LAYER_NAMES[part]
     if config.post_norms:  # Gemma names what stands behind each branch by what comes next
         return {"mlp_norm": "pre_feedforward_layernorm",
                 "attention_post_norm": "post_attention_layernorm",
@@ -113,11 +121,11 @@ class Checkpoint:
                                 "config.json says")  # fmt: skip
         path = self.file_of[name]
         if path not in self._open:
-            self._open[path] = _open(path)
+            self._open[path] = open_file(path)
         try:
             return self._open[path].get_slice(name)
         except SafetensorError as error:
-            raise SignBindError(f"{path}: tensor {name}: found nothing, wanted it as {_INDEX} "
+            raise SignBindError(f"{path}: tensor {name}: found nothing, wanted it as {INDEX} "
                                 "says") from error  # fmt: skip
 
 
@@ -128,7 +136,7 @@ def open_checkpoint(directory: Path | str) -> Checkpoint:
       SignBindError: none there, a file of the index missing or not whole, weights as a pickle.
     """
     directory = Path(directory)
-    index = directory / _INDEX
+    index = directory / INDEX
     if index.exists():
         try:
             names = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
@@ -139,22 +147,27 @@ def open_checkpoint(directory: Path | str) -> Checkpoint:
             if path.parent != directory:
                 raise SignBindError(f"{index}: found file {path.name} outside its directory")
             if not path.exists():
-                raise SignBindError(f"{path}: no such file; {_INDEX} wants it")
+                raise SignBindError(f"{path}: no such file; {INDEX} wants it")
         return Checkpoint(directory, file_of)
-    single = directory / _SINGLE
+    single = directory / SINGLE
     if not single.exists():
         pickled = sorted(p.name for p in directory.glob("*.bin")) + sorted(
             p.name for p in directory.glob("*.pt*")
         )
         if pickled:
             raise SignBindError(f"{directory}: found weights as a pickle ({pickled[0]}), which is "
-                                f"not loaded; wanted {_SINGLE}")  # fmt: skip
-        raise SignBindError(f"{directory}: found no {_SINGLE} and no {_INDEX}")
-    with _open(single) as file:
+                                f"not loaded; wanted {SINGLE}")  # fmt: skip
+        raise SignBindError(f"{directory}: found no {SINGLE} and no {INDEX}")
+    with open_file(single) as file:
         return Checkpoint(directory, dict.fromkeys(file.keys(), single))
 
 
-def _open(path: Path):
+def open_file(path: Path):
+    """A safetensors file.
+
+    Raises:
+      SignBindError: it is not whole.
+    """
     try:
         return safe_open(path, framework="numpy")
     except (SafetensorError, OSError) as error:
@@ -167,13 +180,30 @@ def check_tensors(config: DecoderConfig, checkpoint: Checkpoint) -> nnx.State:
     Only the files' headers are read.
 
     Raises:
-      SignBindError: a tensor that is missing, of another shape than config.json says, not of a
-        float type, or that the config has no use for.
+      SignBindError: see `check_state`.
     """
     abstract = nnx.eval_shape(lambda: nnx.state(Decoder(config, nnx.Rngs(params=0))))
+    check_state(layout(config, abstract), abstract, checkpoint,
+                lambda name: config.tie_embeddings and name == "lm_head.weight")  # fmt: skip
+    return abstract
+
+
+def check_state(tensors: Iterable[Tensor], abstract: nnx.State, checkpoint: Checkpoint,
+                unneeded: Callable[[str], bool] = lambda name: False) -> None:  # fmt: skip
+    """Refuses a checkpoint that does not hold just the tensors of a state.
+
+    Args:
+      tensors: one for every parameter of `abstract`.
+      abstract: the parameters' shapes and dimension names.
+      unneeded: which tensors of the checkpoint may be left over.
+
+    Raises:
+      SignBindError: a tensor that is missing, of another shape, not of a float type, or left
+        over.
+    """
     shapes = {path: variable.get_value().shape for path, variable in abstract.flat_state()}
     used = set()
-    for tensor in layout(config, abstract):
+    for tensor in tensors:
         wanted = tensor.stored_shape(shapes[tensor.path][tensor.layered :])
         for name in tensor.names:
             reader = checkpoint.tensor(name)
@@ -185,21 +215,30 @@ def check_tensors(config: DecoderConfig, checkpoint: Checkpoint) -> nnx.State:
                 raise SignBindError(f"{where}: found type {found[1]}, wanted "
                                     f"{', '.join(STORED_TYPES)}")  # fmt: skip
         used.update(tensor.names)
-    _refuse_unused(checkpoint, used, config)
-    return abstract
+    unused = [name for name in sorted(set(checkpoint.file_of) - used)
+              if not name.endswith("rotary_emb.inv_freq") and not unneeded(name)]  # fmt: skip
+    if unused:
+        raise SignBindError(f"{checkpoint.directory}: found {len(unused)} tensors that its config "
+                            f"has no place for, such as {unused[0]}")  # fmt: skip
 
 
 def read_params(config: DecoderConfig, checkpoint: Checkpoint, mesh, dtype="float32") -> nnx.State:
     """The decoder's parameters, each device's part read by its own host.
 
     Raises:
-      SignBindError: see `check_tensors`.
+      SignBindError: see `check_state`.
     """
     abstract = check_tensors(config, checkpoint)
+    return read_state(layout(config, abstract), abstract, checkpoint, mesh, dtype)
+
+
+def read_state(tensors: Iterable[Tensor], abstract: nnx.State, checkpoint: Checkpoint, mesh,
+               dtype="float32") -> nnx.State:  # fmt: skip
+    """A state read from the tensors it is stored in, which `check_state` has found to be there."""
     shardings = dict(sharding.state_shardings(abstract, mesh).flat_state())
     variables = dict(abstract.flat_state())
     flat = {}
-    for tensor in layout(config, abstract):
+    for tensor in tensors:
         variable = variables[tensor.path]
         shape = variable.get_value().shape
         readers = [checkpoint.tensor(name) for name in tensor.names]
@@ -207,17 +246,6 @@ def read_params(config: DecoderConfig, checkpoint: Checkpoint, mesh, dtype="floa
         array = jax.make_array_from_callback(shape, shardings[tensor.path].get_value(), read)
         flat[tensor.path] = variable.replace(array)
     return nnx.State.from_flat_path(flat)
-
-
-def _refuse_unused(checkpoint: Checkpoint, used: set[str], config: DecoderConfig) -> None:
-    unused = [
-        name for name in sorted(set(checkpoint.file_of) - used)
-        if not name.endswith("rotary_emb.inv_freq")
-        and not (config.tie_embeddings and name == "lm_head.weight")
-    ]  # fmt: skip
-    if unused:
-        raise SignBindError(f"{checkpoint.directory}: found {len(unused)} tensors that config.json "
-                            f"has no place for, such as {unused[0]}")  # fmt: skip
 
 
 def _reader(readers, shape, tensor: Tensor, dtype) -> Callable:
@@ -255,16 +283,3 @@ def _folded(spans: Sequence[tuple[int, int]], shape: Sequence[int]) -> slice:
         if (start, stop) != (0, size):
             raise ValueError(f"a cut through an inner dimension: {spans} of {shape}")
     return slice(spans[0][0] * inner, spans[0][1] * inner)
-
-
-def write_params(config: DecoderConfig, params: nnx.State, directory: Path) -> None:
-    """Writes the parameters of a decoder without adapters as one safetensors file."""
-    flat, tensors = dict(params.flat_state()), {}
-    for tensor in layout(config, params):
-        value = np.asarray(flat[tensor.path].get_value())
-        for layer, name in enumerate(tensor.names):
-            own = value[layer] if tensor.layered else value
-            stored = tensor.stored_shape(own.shape)
-            own = own.reshape(stored[::-1]).T if tensor.n_in else own.reshape(stored)
-            tensors[name] = np.ascontiguousarray(own)
-    save_file(tensors, directory / _SINGLE, metadata={"format": "pt"})

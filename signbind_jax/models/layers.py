@@ -40,32 +40,40 @@ def normal_init(stddev: float) -> Callable:
 
 
 class LoRA(nnx.Module):
-    """Low-rank update of one linear layer: (alpha / rank) * x A B (Hu et al., 2021).
+    """Low-rank update of one linear layer: (alpha / rank) * dropout(x) A B (Hu et al., 2021).
 
-    B starts at zero, so a fresh adapter changes nothing.
+    B starts at zero, so a fresh adapter changes nothing. The arithmetic is float32 whatever
+    x and the kernel are, as in PEFT: A and B learn from small differences.
     """
 
     def __init__(self, in_shape, out_shape, in_dims, out_dims, *, rank: int, alpha: float,
-                 rngs: nnx.Rngs):  # fmt: skip
+                 rngs: nnx.Rngs, dropout: float = 0.0):  # fmt: skip
+        """`dropout`: rate on the adapter's input, where a call brings a key."""
         self.a = param(rngs, fan_in_init(math.prod(in_shape)), (*in_shape, rank),
                        (*in_dims, "rank"))  # fmt: skip
         self.b = param(rngs, jax.nn.initializers.zeros, (rank, *out_shape), ("rank", *out_dims))
+        self.rank, self.alpha, self.dropout = rank, alpha, dropout
         self.scale = alpha / rank
         self.n_in = len(in_shape)
 
-    def __call__(self, x):
-        low = jnp.tensordot(x, self.a[...].astype(x.dtype), axes=self.n_in)
-        return jnp.tensordot(low, self.b[...].astype(x.dtype), axes=1) * self.scale
+    def __call__(self, x, key=None):
+        """The update in float32; `key` switches dropout on."""
+        x = dropout(x.astype(jnp.float32), self.dropout, key)
+        low = jnp.tensordot(x, self.a[...].astype(jnp.float32), axes=self.n_in)
+        return jnp.tensordot(low, self.b[...].astype(jnp.float32), axes=1) * self.scale
 
     def merged(self):
-        """The dense update, shaped like the kernel."""
-        return jnp.tensordot(self.a[...], self.b[...], axes=1) * self.scale
+        """The dense update in float32, shaped like the kernel."""
+        a, b = self.a[...].astype(jnp.float32), self.b[...].astype(jnp.float32)
+        # An accelerator would multiply in bfloat16 unless told otherwise.
+        return jnp.tensordot(a, b, axes=1, precision=jax.lax.Precision.HIGHEST) * self.scale
 
 
 class Linear(nnx.Module):
     """y = x W (+ bias), contracting the last `len(in_shape)` dimensions of x.
 
-    `Linear((d,), (h, e), ("model",), ("heads", "head_size"))` maps x_btd to y_bthe.
+    `Linear((d,), (h, e), ("model",), ("heads", "head_size"))` maps x_btd to y_bthe. A kernel
+    may be stored in another dtype than x; y has that of x.
     """
 
     def __init__(self, in_shape, out_shape, in_dims, out_dims, *, rngs: nnx.Rngs,
@@ -80,18 +88,31 @@ class Linear(nnx.Module):
         )
         self.lora = nnx.data(None)  # data, so that an adapter may take its place
 
-    def add_lora(self, *, rank: int, alpha: float, rngs: nnx.Rngs) -> None:
+    def add_lora(self, *, rank: int, alpha: float, rngs: nnx.Rngs, dropout: float = 0.0) -> None:
         """Attaches a fresh adapter; the layer's output is unchanged until it is trained."""
         self.lora = LoRA(self.in_shape, self.out_shape, self.in_dims, self.out_dims,
-                         rank=rank, alpha=alpha, rngs=rngs)  # fmt: skip
+                         rank=rank, alpha=alpha, rngs=rngs, dropout=dropout)  # fmt: skip
 
-    def __call__(self, x):
+    def __call__(self, x, key=None):
+        """`key`: of the adapter's dropout; None switches it off."""
         y = jnp.tensordot(x, self.kernel[...].astype(x.dtype), axes=len(self.in_shape))
-        if self.lora is not None:
-            y = y + self.lora(x)
         if self.bias is not None:
             y = y + self.bias[...].astype(x.dtype)
+        if self.lora is not None:
+            y = (y + self.lora(x, key)).astype(x.dtype)
         return y
+
+    def merged_kernel(self, dtype=None):
+        """The kernel with its adapter's update, in `dtype` (default: the kernel's own).
+
+        The sum is formed in float32 and rounded once: of a bfloat16 kernel it is the nearest
+        bfloat16 to the exact sum, from which it differs by up to 2**-8 of each weight.
+        """
+        kernel = self.kernel[...]
+        if self.lora is None:
+            return kernel.astype(dtype or kernel.dtype)
+        merged = kernel.astype(jnp.float32) + self.lora.merged()
+        return merged.astype(dtype or kernel.dtype)
 
 
 class RMSNorm(nnx.Module):

@@ -1,5 +1,6 @@
 """The translator behind the experts: fusion, projector and LLM decoder as one module."""
 
+import dataclasses
 from dataclasses import dataclass
 
 import jax
@@ -12,7 +13,7 @@ from signbind_jax.models.fused_text import fused_text
 from signbind_jax.models.fusion import Fusion, FusionConfig, StreamTokens, read_ctc
 from signbind_jax.models.llm.config import DecoderConfig
 from signbind_jax.models.llm.decoder import Decoder
-from signbind_jax.models.llm.lora import add_lora
+from signbind_jax.models.llm.lora import LoRAConfig, add_lora
 
 
 class Projector(nnx.Module):
@@ -25,14 +26,6 @@ class Projector(nnx.Module):
 
     def __call__(self, x_bmd):
         return self.down(jax.nn.gelu(self.up(self.norm(x_bmd))))
-
-
-@dataclass(frozen=True)
-class LoRAConfig:
-    """Adapters on the decoder: their inner size (0: none) and scale alpha / rank."""
-
-    rank: int = 0
-    alpha: float = 16.0
 
 
 @jax.tree_util.register_dataclass
@@ -92,7 +85,7 @@ class SignBind(nnx.Module):
         self.projector = Projector(fusion.d_model, decoder.d_model, rngs)
         self.decoder = Decoder(decoder, rngs)
         if lora is not None and lora.rank:
-            add_lora(self.decoder, rank=lora.rank, alpha=lora.alpha, rngs=rngs)
+            add_lora(self.decoder, **dataclasses.asdict(lora), rngs=rngs)
 
     def prefix(self, tokens: StreamTokens, prompt_ids_bp, prompt_mask_bp, parts: PromptParts,
                key=None) -> Prefix:  # fmt: skip

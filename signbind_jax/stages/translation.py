@@ -24,7 +24,8 @@ from signbind_jax.metrics.translation import translation_scores
 from signbind_jax.models.fused_text import piece_table
 from signbind_jax.models.fusion import FusionConfig, keep_streams
 from signbind_jax.models.llm.config import DecoderConfig
-from signbind_jax.models.signbind import LoRAConfig, PromptParts, SignBind, sentence_loss
+from signbind_jax.models.llm.lora import TARGETS, LoRAConfig
+from signbind_jax.models.signbind import PromptParts, SignBind, sentence_loss
 from signbind_jax.stages.fusion import FusionStage, ctc_sums
 from signbind_jax.stages.language_model import encode_sentence
 from signbind_jax.token_noise import add_noise
@@ -42,8 +43,9 @@ class TranslationOptions:
       fused_text: whether what fusion read also stands behind the soft prefix as text.
       instruction: what a pretrained LLM is asked to do.
       frozen_dtype: of a pretrained LLM's frozen weights, "float32" or "bfloat16".
-      lora_rank, lora_alpha: adapters of this rank are tuned instead of the whole LLM; 0 tunes
-        all of it (translation alone).
+      lora_rank: adapters of this rank are tuned instead of the whole LLM; 0 tunes all of it
+        (translation alone).
+      lora_alpha, lora_dropout, lora_targets: see `LoRAConfig`.
       beam_size: beams of the sentences written for evaluation.
       max_new_tokens: longest sentence written.
     """
@@ -54,6 +56,8 @@ class TranslationOptions:
     frozen_dtype: str = "float32"
     lora_rank: int = 0
     lora_alpha: float = 16.0
+    lora_dropout: float = 0.0
+    lora_targets: tuple[str, ...] = TARGETS
     beam_size: int = 1
     max_new_tokens: int = MAX_NEW_TOKENS
 
@@ -130,7 +134,12 @@ class AlignmentStage(FusionStage):
             dataclasses.replace(fusion, **overrides),
             # Dropout inside is how a pretrained model was not trained.
             decoder if self.imported else dataclasses.replace(decoder, **overrides),
-            LoRAConfig(self.options.lora_rank, self.options.lora_alpha),
+            LoRAConfig(
+                self.options.lora_rank,
+                self.options.lora_alpha,
+                self.options.lora_dropout,
+                self.options.lora_targets,
+            ),
         )
 
     def dimensions(self):

@@ -10,8 +10,9 @@ from flax import nnx
 
 from signbind_jax import generation, sharding
 from signbind_jax.errors import SignBindError
+from signbind_jax.hf.export import export_merged
 from signbind_jax.hf.families import decoder_config, read_config
-from signbind_jax.hf.weights import open_checkpoint, read_params, write_params
+from signbind_jax.hf.weights import open_checkpoint, read_params
 from signbind_jax.models.llm.decoder import Decoder
 
 FAMILIES = Path(__file__).parents[1] / "golden" / "families"
@@ -59,11 +60,11 @@ def test_sentences_equal_the_references_token_for_token(family, kind, beam_size)
 
 
 def test_what_is_written_is_what_was_read(family, tmp_path):
-    decoder, config, _, _ = family
-    params = nnx.state(decoder)
-    write_params(config, params, tmp_path)
-    again = read_params(config, open_checkpoint(tmp_path), sharding.make_mesh())
-    for (path, a), (_, b) in zip(params.flat_state(), again.flat_state(), strict=True):
+    decoder, config, directory, _ = family
+    export_merged(decoder, tmp_path / "out", source=directory)
+    assert read_config(tmp_path / "out") == config
+    again = read_params(config, open_checkpoint(tmp_path / "out"), sharding.make_mesh())
+    for (path, a), (_, b) in zip(nnx.to_flat_state(nnx.state(decoder)), again.flat_state()):
         np.testing.assert_array_equal(a[...], b[...], err_msg=str(path))
 
 

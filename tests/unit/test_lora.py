@@ -17,9 +17,9 @@ MASK_BL = jnp.ones((2, 5), bool)
 forward = nnx.jit(lambda decoder: decoder(X_BLD, MASK_BL))
 
 
-def adapted(trained: bool, targets=TARGETS):
+def adapted(trained: bool, targets=TARGETS, dropout=0.0):
     decoder = tiny_decoder()
-    add_lora(decoder, rank=2, alpha=6.0, targets=targets, rngs=nnx.Rngs(5))
+    add_lora(decoder, rank=2, alpha=6.0, targets=targets, dropout=dropout, rngs=nnx.Rngs(5))
     if trained:
         for i, (path, variable) in enumerate(nnx.to_flat_state(nnx.state(decoder, is_lora))):
             noise = 0.3 * jax.random.normal(jax.random.key(i), variable.shape)
@@ -82,6 +82,69 @@ def test_merging_is_exact_and_leaves_no_adapter():
     np.testing.assert_array_equal(forward(decoder), expected_blv)
 
 
+def test_dropout_is_on_the_adapters_input_and_only_with_a_key():
+    linear = Linear((64,), (3,), ("model",), ("mlp",), rngs=nnx.Rngs(0))
+    x = jnp.ones((400, 64))
+    frozen = linear(x)
+    linear.add_lora(rank=2, alpha=2.0, dropout=0.25, rngs=nnx.Rngs(1))
+    np.testing.assert_array_equal(linear(x, jax.random.key(3)), frozen)  # B is still zero
+    # A sums its input and B passes that on: the update counts what was kept.
+    linear.lora.a[...] = jnp.ones((64, 2))
+    linear.lora.b[...] = jnp.ones((2, 3))
+    np.testing.assert_allclose(linear(x) - frozen, 64.0 * 2, rtol=1e-4)
+    update = np.asarray(linear(x, jax.random.key(3)) - frozen)[:, 0] / 2
+    kept = update * 0.75
+    np.testing.assert_allclose(kept, np.round(kept), atol=1e-3)
+    assert abs(kept.mean() / 64 - 0.75) < 0.02 and kept.std() > 1.0
+    assert np.abs(update - (linear(x, jax.random.key(4)) - frozen)[:, 0] / 2).max() > 0.5
+
+
+def test_every_target_of_every_layer_drops_what_is_its_own():
+    decoder = adapted(trained=True, dropout=0.5)
+    dropped = nnx.jit(lambda decoder, key: decoder(X_BLD, MASK_BL, key=key))
+    key, plain = jax.random.key(0), forward(decoder)
+    np.testing.assert_array_equal(plain, forward(adapted(trained=True)))
+    np.testing.assert_array_equal(dropped(decoder, key), dropped(decoder, key))
+    assert jnp.abs(dropped(decoder, key) - dropped(decoder, jax.random.key(1))).max() > 0.1
+    for target in TARGETS:
+        alone = adapted(trained=True, targets=(target,), dropout=0.5)
+        assert jnp.abs(dropped(alone, key) - forward(alone)).max() > 1e-3, target
+
+
+def test_adapters_on_bfloat16_weights_compute_in_float32():
+    linear = Linear((32,), (5,), ("model",), ("mlp",), rngs=nnx.Rngs(0))
+    linear.add_lora(rank=2, alpha=2.0, rngs=nnx.Rngs(1))
+    linear.lora.b[...] += 1.0
+    linear.kernel = nnx.Param(linear.kernel[...].astype(jnp.bfloat16), dims=linear.kernel.dims)
+    x = jax.random.normal(jax.random.key(0), (7, 32)).astype(jnp.bfloat16)
+    x64, a, b, kernel = (np.asarray(v, np.float64) for v in (
+        x, linear.lora.a[...], linear.lora.b[...], linear.kernel[...]))  # fmt: skip
+    assert linear.lora(x).dtype == jnp.float32
+    np.testing.assert_allclose(linear.lora(x), x64 @ a @ b, atol=1e-5)
+    # The frozen product is rounded to bfloat16, the sum once more: nothing else is.
+    y, exact = linear(x), x64 @ kernel + x64 @ a @ b
+    assert y.dtype == jnp.bfloat16
+    bound = 2.0**-8 * (np.abs(x64 @ kernel) + np.abs(exact)) + 1e-5
+    assert (np.abs(np.asarray(y, np.float64) - exact) <= bound).all()
+
+
+def test_merging_into_bfloat16_rounds_the_sum_once():
+    decoder = adapted(trained=True)
+    graphdef, lora, frozen = nnx.split(decoder, is_lora, ...)
+    frozen = jax.tree.map(lambda x: x.astype(jnp.bfloat16), frozen)
+    merged = merge_lora(nnx.merge(graphdef, lora, frozen))
+    for target in TARGETS:
+        linear = getattr(decoder.layers, target)
+        a, b = (np.asarray(v[...], np.float64) for v in (linear.lora.a, linear.lora.b))
+        a, b = a.reshape(CONFIG.n_layers, -1, 2), b.reshape(CONFIG.n_layers, 2, -1)
+        rounded = np.asarray(linear.kernel[...].astype(jnp.bfloat16), np.float64)
+        exact = rounded + (a @ b * 3.0).reshape(rounded.shape)  # alpha / rank = 6 / 2
+        kernel = getattr(merged.layers, target).kernel[...]
+        assert kernel.dtype == jnp.bfloat16
+        error = np.abs(np.asarray(kernel, np.float64) - exact)
+        assert (error <= 2.0**-8 * 1.01 * np.abs(exact) + 1e-7).all()
+
+
 def test_an_adapter_on_a_single_linear_layer_works():
     linear = Linear((4,), (3,), ("model",), ("mlp",), rngs=nnx.Rngs(0))
     before = linear(jnp.ones((2, 4)))
@@ -93,7 +156,16 @@ def test_an_adapter_on_a_single_linear_layer_works():
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"targets": ("q", "qkv")}, "qkv"), ({"targets": ()}, "targets"), ({"rank": 0}, "rank")],
+    [
+        ({"targets": ("q", "qkv")}, r"lora: targets: found \('q', 'qkv'\), wanted some of"),
+        ({"targets": ()}, r"lora: targets: found \(\), wanted some of"),
+        ({"targets": "qk"}, "lora: targets: found 'qk', wanted some of"),
+        ({"targets": ("q", "q")}, "targets.*each once"),
+        ({"rank": 0}, "lora: rank: found 0, wanted at least 1"),
+        ({"rank": -1}, "lora: rank: found -1, wanted at least 1"),
+        ({"alpha": 0.0}, "lora: alpha: found 0.0, wanted a number above 0"),
+        ({"dropout": 1.0}, r"lora: dropout: found 1.0, wanted a rate in \[0, 1\)"),
+    ],
 )
 def test_impossible_adapters_are_refused(change, message):
     decoder = tiny_decoder()
@@ -104,6 +176,6 @@ def test_impossible_adapters_are_refused(change, message):
 
 def test_a_second_adapter_is_refused():
     decoder = adapted(trained=False, targets=("v",))
-    with pytest.raises(SignBindError, match="v has an adapter"):
+    with pytest.raises(SignBindError, match="targets: found 'v', wanted a layer without an adapt"):
         add_lora(decoder, rank=1, alpha=1.0, rngs=nnx.Rngs(0))
     assert len(nnx.to_flat_state(nnx.state(decoder, is_lora))) == 2

@@ -1,6 +1,7 @@
 """A Llama-style decoder that reads embeddings, so that a soft prefix can come first."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,31 @@ from flax import nnx
 
 from signbind_jax.models import layers
 from signbind_jax.models.llm.config import DecoderConfig
+
+
+class DropoutKeys(NamedTuple):
+    """Dropout keys of one block: of its residual branches and of its adapters."""
+
+    attention_branch: jax.Array | None = None
+    mlp_branch: jax.Array | None = None
+    q: jax.Array | None = None
+    k: jax.Array | None = None
+    v: jax.Array | None = None
+    o: jax.Array | None = None
+    gate: jax.Array | None = None
+    up: jax.Array | None = None
+    down: jax.Array | None = None
+
+    @classmethod
+    def split(cls, key) -> "DropoutKeys":
+        """A key for each, or none for any where `key` is None."""
+        if key is None:
+            return NO_DROPOUT
+        of_adapters = jax.random.split(jax.random.fold_in(key, 2), len(cls._fields) - 2)
+        return cls(*jax.random.split(key), *of_adapters)
+
+
+NO_DROPOUT = DropoutKeys()
 
 
 @jax.tree_util.register_dataclass
@@ -82,37 +108,36 @@ class Block(nnx.Module):
         if config.post_norms:
             self.attention_post_norm, self.mlp_post_norm = norm(), norm()
 
-    def project(self, x_btd, places: Places):
+    def project(self, x_btd, places: Places, keys=NO_DROPOUT):
         """Rotated, scaled queries q_bthe, rotated keys k_bhte and values v_bhte."""
         config = self.config
         x_btd = self.attention_norm(x_btd)
-        q_bthe, k_bthe = self.q(x_btd), self.k(x_btd)
+        q_bthe, k_bthe = self.q(x_btd, keys.q), self.k(x_btd, keys.k)
         if config.qk_norm:
             q_bthe, k_bthe = self.q_norm(q_bthe), self.k_norm(k_bthe)
         q_bthe = layers.apply_rotation(q_bthe, places.cos_bte, places.sin_bte)
         k_bthe = layers.apply_rotation(k_bthe, places.cos_bte, places.sin_bte)
         q_bthe = q_bthe * (config.query_scale or config.head_size**-0.5)
-        return q_bthe, k_bthe.swapaxes(1, 2), self.v(x_btd).swapaxes(1, 2)
+        return q_bthe, k_bthe.swapaxes(1, 2), self.v(x_btd, keys.v).swapaxes(1, 2)
 
     def attend(self, q_bthe, k_bhse, v_bhse, places: Places):
         """What the queries gather from the values they see."""
         return attention(q_bthe, k_bhse, v_bhse, places.see_bts, self.config.attention_cap)
 
-    def finish(self, x_btd, attended_bthe, key=None):
+    def finish(self, x_btd, attended_bthe, keys=NO_DROPOUT):
         """The rest of the block, once attention has been computed."""
         config = self.config
-        keys = (None, None) if key is None else jax.random.split(key)
-        branch_btd = self.o(attended_bthe)
+        branch_btd = self.o(attended_bthe, keys.o)
         if config.post_norms:
             branch_btd = self.attention_post_norm(branch_btd)
-        x_btd = x_btd + layers.dropout(branch_btd, config.dropout, keys[0])
+        x_btd = x_btd + layers.dropout(branch_btd, config.dropout, keys.attention_branch)
         inner_btd = self.mlp_norm(x_btd)
-        gate = self.gate(inner_btd)
+        gate = self.gate(inner_btd, keys.gate)
         gate = jax.nn.silu(gate) if config.activation == "silu" else jax.nn.gelu(gate)
-        branch_btd = self.down(gate * self.up(inner_btd))
+        branch_btd = self.down(gate * self.up(inner_btd, keys.up), keys.down)
         if config.post_norms:
             branch_btd = self.mlp_post_norm(branch_btd)
-        return x_btd + layers.dropout(branch_btd, config.dropout, keys[1])
+        return x_btd + layers.dropout(branch_btd, config.dropout, keys.mlp_branch)
 
 
 class Decoder(nnx.Module):
@@ -170,9 +195,10 @@ class Decoder(nnx.Module):
 
         def call(block, x_btd, own):
             kind, layer_key = own
-            places = _pick(places_of, kind)
-            q_bthe, k_bhse, v_bhse = block.project(x_btd, places)
-            return block.finish(x_btd, block.attend(q_bthe, k_bhse, v_bhse, places), layer_key)
+            places, keys = _pick(places_of, kind), DropoutKeys.split(layer_key)
+            q_bthe, k_bhse, v_bhse = block.project(x_btd, places, keys)
+            attended_bthe = block.attend(q_bthe, k_bhse, v_bhse, places)
+            return block.finish(x_btd, attended_bthe, keys)
 
         x_bld = x_bld.astype(self.config.compute_dtype)
         x_bld = layers.dropout(x_bld, self.config.dropout, key_embed)

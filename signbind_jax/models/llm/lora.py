@@ -1,6 +1,7 @@
-"""LoRA on the decoder: attach, select for training, merge."""
+"""LoRA on the decoder: which adapters, attach, select for training, merge."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import jax
 from flax import nnx
@@ -12,6 +13,38 @@ from signbind_jax.models.llm.decoder import Decoder
 TARGETS = ("q", "k", "v", "o", "gate", "up", "down")
 
 
+@dataclass(frozen=True)
+class LoRAConfig:
+    """Adapters on a decoder's linear layers.
+
+    Attributes:
+      rank: inner size of the adapters; 0: there are none.
+      alpha: an adapter's update is scaled by alpha / rank.
+      dropout: rate on the adapters' input while training, 0..1; the frozen layer beside an
+        adapter sees all of its input.
+      targets: which linear layers of every block, some of TARGETS.
+    """
+
+    rank: int = 0
+    alpha: float = 16.0
+    dropout: float = 0.0
+    targets: tuple[str, ...] = TARGETS
+
+    def __post_init__(self):
+        if self.rank < 0:
+            raise _error("rank", self.rank, "at least 1, or 0 for no adapters")
+        if not self.alpha > 0:
+            raise _error("alpha", self.alpha, "a number above 0")
+        if not 0.0 <= self.dropout < 1.0:
+            raise _error("dropout", self.dropout, "a rate in [0, 1)")
+        # A string would be taken apart into one-letter targets, some of which exist.
+        targets = self.targets if isinstance(self.targets, str) else tuple(self.targets)
+        unknown = [target for target in targets if target not in TARGETS]
+        if isinstance(targets, str) or unknown or not targets or len(set(targets)) < len(targets):
+            raise _error("targets", targets, f"some of {TARGETS}, each once")
+        object.__setattr__(self, "targets", targets)
+
+
 def is_lora(path, value) -> bool:
     """NNX filter: the adapters' parameters and nothing else.
 
@@ -20,48 +53,57 @@ def is_lora(path, value) -> bool:
     return "lora" in path and isinstance(value, nnx.Variable)
 
 
-def add_lora(decoder: Decoder, *, rank: int, alpha: float, targets: Sequence[str] = TARGETS,
-             rngs: nnx.Rngs) -> None:  # fmt: skip
-    """Attaches fresh adapters to linear layers of every block, in place.
+def add_lora(decoder: Decoder, *, rank: int, alpha: float, dropout: float = 0.0,
+             targets: Sequence[str] = TARGETS, rngs: nnx.Rngs) -> None:  # fmt: skip
+    """Attaches fresh float32 adapters to linear layers of every block, in place.
 
     The decoder's output is unchanged until the adapters are trained.
 
     Args:
       decoder: without adapters.
-      rank: inner size of the adapters.
-      alpha: the update is scaled by alpha / rank.
-      targets: which linear layers, from TARGETS.
+      rank, alpha, dropout, targets: see LoRAConfig; rank at least 1.
       rngs: source of the initial values.
 
     Raises:
-      SignBindError: an unknown target, a rank below 1, or a layer that has an adapter.
+      SignBindError: a value that LoRAConfig refuses, or a layer that has an adapter.
     """
-    unknown = [target for target in targets if target not in TARGETS]
-    if unknown or not targets:
-        raise SignBindError(
-            f"lora: targets: found {list(unknown or targets)}, wanted some of {list(TARGETS)}"
-        )
-    if rank < 1:
-        raise SignBindError(f"lora: rank: found {rank}, wanted at least 1")
-    for target in targets:
-        linear = getattr(decoder.layers, target)
-        if linear.lora is not None:
-            raise SignBindError(f"lora: targets: {target} has an adapter already; merge it first")
+    config = LoRAConfig(rank, alpha, dropout, targets)
+    if not config.rank:
+        raise _error("rank", rank, "at least 1")
+    for target in config.targets:
+        if getattr(decoder.layers, target).lora is not None:
+            raise _error("targets", target, "a layer without an adapter (merge_lora first)")
 
-    for target in targets:
+    for target in config.targets:
         linear = getattr(decoder.layers, target)
 
         def adapter(r, linear=linear):
             return layers.LoRA(linear.in_shape, linear.out_shape, linear.in_dims, linear.out_dims,
-                               rank=rank, alpha=alpha, rngs=r)  # fmt: skip
+                               rank=rank, alpha=alpha, rngs=r, dropout=dropout)  # fmt: skip
 
         linear.lora = layers.stack(adapter, decoder.config.n_layers, rngs)
 
 
-def merge_lora(decoder: Decoder) -> Decoder:
-    """A decoder without adapters that computes the same, to float32 rounding.
+def lora_config(decoder: Decoder) -> LoRAConfig:
+    """What a decoder's adapters are; rank 0 where it has none.
 
-    The decoder given is left as it is.
+    Raises:
+      SignBindError: they are not alike.
+    """
+    found = {target: getattr(decoder.layers, target).lora for target in TARGETS}
+    found = {target: lora for target, lora in found.items() if lora is not None}
+    kinds = {(lora.rank, lora.alpha, lora.dropout) for lora in found.values()}
+    if len(kinds) > 1:
+        raise _error("rank, alpha, dropout", sorted(kinds), "the same in every layer")
+    return LoRAConfig(*kinds.pop(), tuple(found)) if kinds else LoRAConfig()
+
+
+def merge_lora(decoder: Decoder) -> Decoder:
+    """A decoder without adapters that computes the same, to the rounding of its kernels.
+
+    The sum is formed in float32 and rounded once to the kernel's dtype (see
+    `layers.Linear.merged_kernel`): float32 kernels stay exact to float32 rounding. The
+    decoder given is left as it is.
     """
     graphdef, state = nnx.split(decoder)
     # The map makes new variables around the same arrays: nothing is copied.
@@ -70,8 +112,16 @@ def merge_lora(decoder: Decoder) -> Decoder:
         linear = getattr(merged.layers, target)
         if linear.lora is None:
             continue
-        graphdef, state = nnx.split(linear.lora)
-        update = jax.vmap(lambda s, graphdef=graphdef: nnx.merge(graphdef, s).merged())(state)
-        linear.kernel[...] = linear.kernel[...] + update
+        graphdef, state = nnx.split(linear)
+
+        def one(layer, graphdef=graphdef):
+            return nnx.merge(graphdef, layer).merged_kernel()
+
+        # Layer by layer, so that no float32 copy of the whole stack exists.
+        linear.kernel[...] = jax.lax.map(one, state)
         linear.lora = nnx.data(None)
     return merged
+
+
+def _error(field: str, found, wanted: str) -> SignBindError:
+    return SignBindError(f"lora: {field}: found {found!r}, wanted {wanted}")
