@@ -96,7 +96,7 @@ VARIANTS = {
     "signing+lips": "Signing + lips",
     "all": "All three streams",
     "all_without_time": "All three, times hidden",
-    "all_without_hidden": "All three, tokens and times only",
+    "all_without_hidden": "Tokens and times only",
     "oracle_text": "Perfect readers",
 }
 VARIANT_NOTES = (
