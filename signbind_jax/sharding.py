@@ -77,7 +77,7 @@ def partition_spec(path: str, shape: Sequence[int], dims: Sequence[str] | None,
         raise SignBindError(f"parameter {path} of shape {shape}: dims: found {dims}, wanted one "
                             "name a dimension out of signbind_jax.models.layers.DIMENSIONS; "
                             "create it with layers.param")  # fmt: skip
-    axes = tuple(RULES[d] for d in dims)
+    axes = tuple(_axis(d, size, mesh) for d, size in zip(dims, shape, strict=True))
     claimed: dict[str, str] = {}
     for size, dim, axis in zip(shape, dims, axes, strict=True):
         if axis is None:
@@ -93,6 +93,15 @@ def partition_spec(path: str, shape: Sequence[int], dims: Sequence[str] | None,
                                 f"{mesh.shape[axis]}")  # fmt: skip
     # An axis of size 1 splits nothing; leaving it out keeps compiled programs equal.
     return PartitionSpec(*(a if a and mesh.shape[a] > 1 else None for a in axes))
+
+
+def _axis(dim: str, size: int, mesh: Mesh) -> str | None:
+    axis = RULES[dim]
+    # Queries of several heads share one key head. Where there are fewer key heads than ways to
+    # split the query heads, every device needs a whole one: each holds them all.
+    if dim == "kv_heads" and size < mesh.shape[axis]:
+        return None
+    return axis
 
 
 def path_string(path: Sequence[Any]) -> str:

@@ -4,10 +4,11 @@ Every device's part of a parameter is read straight from the files, so that no h
 of the model than its devices do. `hf/export.py` writes.
 """
 
+import contextlib
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import jax
@@ -92,9 +93,44 @@ def _layer_name(part: str, config: DecoderConfig) -> str:
     return {"mlp_norm": "post_attention_layernorm"}[part]
 
 
-@dataclass
+@dataclass(frozen=True)
+class StoredTensor:
+    """One tensor in its file; what safetensors gives as a slice, but for the open file.
+
+    The file is open only while a part is read: what has been read of a file that stays mapped
+    counts as this process's memory, which by the end would be the whole checkpoint again.
+    """
+
+    path: Path
+    name: str
+
+    def get_shape(self) -> tuple[int, ...]:
+        with self._slice() as part:
+            return tuple(part.get_shape())
+
+    def get_dtype(self) -> str:
+        """As safetensors calls it: F32, BF16, ..."""
+        with self._slice() as part:
+            return part.get_dtype()
+
+    def __getitem__(self, index) -> np.ndarray:
+        with self._slice() as part:
+            return np.asarray(part[index])
+
+    @contextlib.contextmanager
+    def _slice(self):
+        with open_file(self.path) as file:
+            try:
+                part = file.get_slice(self.name)
+            except SafetensorError as error:
+                raise SignBindError(f"{self.path}: tensor {self.name}: found nothing, wanted it "
+                                    f"as {INDEX} says") from error  # fmt: skip
+            yield part
+
+
+@dataclass(frozen=True)
 class Checkpoint:
-    """The tensors of a directory, opened when they are asked for.
+    """The tensors of a directory, read when they are asked for.
 
     Attributes:
       directory: of the model.
@@ -103,30 +139,22 @@ class Checkpoint:
 
     directory: Path
     file_of: Mapping[str, Path]
-    _open: dict = field(default_factory=dict)
 
     @property
     def files(self) -> list[str]:
         """Names of the files, sorted."""
         return sorted({path.name for path in self.file_of.values()})
 
-    def tensor(self, name: str):
-        """A slice reader of one tensor.
+    def tensor(self, name: str) -> StoredTensor:
+        """One tensor, of which nothing is read yet.
 
         Raises:
-          SignBindError: no such tensor, or its file is not whole.
+          SignBindError: no such tensor.
         """
         if name not in self.file_of:
             raise SignBindError(f"{self.directory}: tensor {name}: found nothing, wanted it as "
                                 "config.json says")  # fmt: skip
-        path = self.file_of[name]
-        if path not in self._open:
-            self._open[path] = open_file(path)
-        try:
-            return self._open[path].get_slice(name)
-        except SafetensorError as error:
-            raise SignBindError(f"{path}: tensor {name}: found nothing, wanted it as {INDEX} "
-                                "says") from error  # fmt: skip
+        return StoredTensor(self.file_of[name], name)
 
 
 def open_checkpoint(directory: Path | str) -> Checkpoint:
@@ -257,23 +285,31 @@ def _reader(readers, shape, tensor: Tensor, dtype) -> Callable:
         if not tensor.n_in:
             folded = tensor.path[-1] == "bias"
             index = _folded(own, own_shape) if folded else tuple(slice(*span) for span in own)
-            return np.asarray(reader[index]).reshape(part)
+            return reader[index].reshape(part)
         n_in = tensor.n_in
         columns = _folded(own[:n_in], own_shape[:n_in])
         rows = _folded(own[n_in:], own_shape[n_in:])
-        return np.asarray(reader[rows, columns]).T.reshape(part)
+        return reader[rows, columns].T.reshape(part)
 
     def read(index):
+        cut = tuple(len(range(*s.indices(n))) for s, n in zip(index, shape, strict=True))
+        parts = _aligned_empty(cut, dtype)
         if not tensor.layered:
-            return one(readers[0], index, shape).astype(dtype)
-        layers = range(*index[0].indices(shape[0]))
-        cut = (len(range(*s.indices(n))) for s, n in zip(index[1:], shape[1:]))
-        parts = np.empty((len(layers), *cut), dtype)
-        for place, layer in enumerate(layers):
+            parts[...] = one(readers[0], index, shape)
+            return parts
+        for place, layer in enumerate(range(*index[0].indices(shape[0]))):
             parts[place] = one(readers[layer], index[1:], shape[1:])
         return parts
 
     return read
+
+
+def _aligned_empty(shape: Sequence[int], dtype) -> np.ndarray:
+    """An array at an address that JAX's CPU devices take over as it is: 64-byte aligned."""
+    size = math.prod(shape) * dtype.itemsize
+    room = np.empty(size + 64, np.uint8)
+    start = -room.ctypes.data % 64
+    return room[start : start + size].view(dtype).reshape(shape)
 
 
 def _folded(spans: Sequence[tuple[int, int]], shape: Sequence[int]) -> slice:

@@ -1,7 +1,6 @@
 """Imported checkpoints compute what `transformers` computes (tests/golden/make_families.py)."""
 
 import json
-from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,21 +12,23 @@ from signbind_jax.errors import SignBindError
 from signbind_jax.hf.export import export_merged
 from signbind_jax.hf.families import decoder_config, read_config
 from signbind_jax.hf.weights import open_checkpoint, read_params
-from signbind_jax.models.llm.decoder import Decoder
-
-FAMILIES = Path(__file__).parents[1] / "golden" / "families"
-NAMES = sorted(path.name for path in FAMILIES.iterdir())
-EOS = (2, 5, 9, 11, 17, 23)
+from tests.golden.families_of_reference import (
+    EOS,
+    FAMILIES,
+    GENERATION,
+    NAMES,
+    load,
+    logits_agree,
+    sentences_agree,
+)
 
 
 @pytest.fixture(scope="module", params=NAMES)
 def family(request):
     """A family's decoder, its config, its directory and the reference's results."""
     directory = FAMILIES / request.param
-    config = read_config(directory)
-    params = read_params(config, open_checkpoint(directory), sharding.make_mesh())
-    graphdef = nnx.graphdef(nnx.eval_shape(lambda: Decoder(config, nnx.Rngs(0))))
-    return nnx.merge(graphdef, params), config, directory, np.load(directory / "reference.npz")
+    decoder = load(directory, sharding.make_mesh())
+    return decoder, decoder.config, directory, np.load(directory / "reference.npz")
 
 
 def test_logits_equal_the_references(family):
@@ -38,8 +39,7 @@ def test_logits_equal_the_references(family):
         (jnp.asarray(reference["soft"][:4]), reference["logits_of_soft"]),
     )
     for x, wanted in pairs:
-        difference = np.abs(np.asarray(decoder(x, mask)) - wanted)[mask]
-        assert difference.max() < 1e-4 * np.abs(wanted).max()
+        assert logits_agree(decoder(x, mask), wanted, mask)
 
 
 @pytest.mark.parametrize(("kind", "beam_size"), [("greedy", 1), ("beam", 4)])
@@ -49,14 +49,28 @@ def test_sentences_equal_the_references_token_for_token(family, kind, beam_size)
         decoder, jnp.asarray(reference["soft"]), jnp.asarray(reference["mask"]),
         max_new_tokens=14, eos_id=EOS, pad_id=0, beam_size=beam_size,
     )  # fmt: skip
-    wanted = reference[kind].astype(int)
-    found = np.asarray(ids)[:, : wanted.shape[1]]
-    # What the reference fills up with behind the end is the padding or an ending id.
-    ends = np.isin(wanted, EOS)
-    up_to_end = np.cumsum(ends, axis=1) - ends == 0
-    np.testing.assert_array_equal(found[up_to_end], wanted[up_to_end])
-    assert not found[~up_to_end].any()
-    assert ends.any()  # sentences that end inside the beams are among the cases
+    assert sentences_agree(np.asarray(ids), reference[kind])
+    assert np.isin(reference[kind], EOS).any()  # sentences that end are among the cases
+
+
+@pytest.mark.parametrize("early_stopping", [False, True, "never"])
+@pytest.mark.parametrize("length_penalty", [-0.5, 0.0, 1.0, 2.0])
+def test_beams_stop_when_those_of_transformers_do(early_stopping, length_penalty):
+    golden, name = np.load(GENERATION), f"{early_stopping}/{length_penalty}"
+    wanted = golden[name]
+    reference = np.load(FAMILIES / "llama2" / "reference.npz")
+    soft, mask = (jnp.asarray(reference[part][: len(wanted)]) for part in ("soft", "mask"))
+    ids, _ = generation.generate(
+        load(FAMILIES / "llama2", sharding.make_mesh()), soft, mask, max_new_tokens=14, eos_id=EOS,
+        pad_id=0, beam_size=4, length_penalty=length_penalty, early_stopping=early_stopping,
+    )  # fmt: skip
+    assert sentences_agree(np.asarray(ids), wanted)
+
+
+def test_ways_to_stop_differ_in_the_reference():
+    golden = np.load(GENERATION)
+    for one, other in (("False", "True"), ("False", "never"), ("True", "never")):
+        assert not np.array_equal(golden[f"{one}/2.0"], golden[f"{other}/2.0"])
 
 
 def test_what_is_written_is_what_was_read(family, tmp_path):

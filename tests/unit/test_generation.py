@@ -12,6 +12,7 @@ from flax import nnx
 
 from signbind_jax import generation
 from signbind_jax.errors import SignBindError
+from signbind_jax.generation.beam import beam_search
 from tests.unit.tiny_decoder import tiny_decoder
 
 # Made once with transformers 5.23.0 and torch 2.13.0: LlamaForCausalLM with the weights of
@@ -91,7 +92,7 @@ def test_a_beam_of_one_is_greedy(decoder, prefix_bpd):
         lambda search_fn: search_fn(decoder, prefix_bpd, ALL, jnp.array([EOS]), PAD, 1.0, n=N),
         static_argnums=0,
     )
-    ids_bn, score_b = search(lambda *a, n: generation._beam_search(*a, n=n, beam_size=1))
+    ids_bn, score_b = search(lambda *a, n: beam_search(*a, n=n, beam_size=1))
     greedy_ids_bn, greedy_score_b = generate(decoder, prefix_bpd, ALL)
     np.testing.assert_array_equal(ids_bn, greedy_ids_bn)
     np.testing.assert_allclose(score_b, greedy_score_b, atol=1e-5)
@@ -203,3 +204,8 @@ def test_logits_and_beams_equal_those_of_transformers():
 def test_impossible_sizes_are_refused(decoder, prefix_bpd, option):
     with pytest.raises(SignBindError, match=f"{next(iter(option))}: found 0, wanted at least 1"):
         generate(decoder, prefix_bpd, ALL, **option)
+
+
+def test_an_unknown_early_stopping_is_refused(decoder, prefix_bpd):
+    with pytest.raises(SignBindError, match="early_stopping: found 'always', wanted False, True"):
+        generate(decoder, prefix_bpd, ALL, beam_size=2, early_stopping="always")

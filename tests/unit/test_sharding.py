@@ -88,3 +88,13 @@ def test_a_collision_is_found_on_one_device_too():
     mesh = sharding.make_mesh(devices=jax.devices()[:1])
     with pytest.raises(SignBindError, match="model and model both claim"):
         sharding.partition_spec("encoder/kernel", (4, 4), ("model", "model"), mesh)
+
+
+def test_key_heads_stay_whole_where_there_are_fewer_than_devices_to_split_them():
+    mesh = jax.sharding.AbstractMesh((1, 1, 4), sharding.AXES)
+    dims = ("model", "kv_heads", "head_size")
+    for n, axis in ((1, None), (2, None), (4, "tensor"), (8, "tensor")):
+        spec = sharding.partition_spec("k/kernel", (8, n, 16), dims, mesh)
+        assert spec == jax.sharding.PartitionSpec(None, axis, None)
+    with pytest.raises(SignBindError, match="kv_heads of size 6 does not divide"):
+        sharding.partition_spec("k/kernel", (8, 6, 16), dims, mesh)

@@ -1,6 +1,9 @@
 """A Llama-style decoder that reads embeddings, so that a soft prefix can come first."""
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -46,15 +49,20 @@ class KVCache:
     each query. That lets several beams share one cache without ever moving a key.
 
     Attributes:
-      k_lbhse, v_lbhse: (layers, batch, kv heads, slots, head size).
+      k_lbhse, v_lbhse: (layers, batch, kv heads, slots, head size); or, taken apart, a tuple
+        of one array a layer.
       position_bs: int32, where in its sentence each slot's token stands.
       length: int32 scalar, how many slots are written; `step` writes the next ones.
     """
 
-    k_lbhse: jax.Array
-    v_lbhse: jax.Array
+    k_lbhse: jax.Array | tuple[jax.Array, ...]
+    v_lbhse: jax.Array | tuple[jax.Array, ...]
     position_bs: jax.Array
     length: jax.Array
+
+    def apart(self) -> "KVCache":
+        """The same with one array a layer, as `Decoder.step` wants it beside `blocks`."""
+        return dataclasses.replace(self, k_lbhse=tuple(self.k_lbhse), v_lbhse=tuple(self.v_lbhse))
 
 
 @jax.tree_util.register_dataclass
@@ -253,7 +261,14 @@ class Decoder(nnx.Module):
                         jnp.int32(p))  # fmt: skip
         return logits_b1v[:, 0], cache
 
-    def step(self, x_bqd, cache: KVCache, position_bq, see_bqs):
+    def blocks(self) -> list[Block]:
+        """The layers taken apart: each has its own copy of its parameters."""
+        graphdef, state = nnx.split(self.layers)
+        return [nnx.merge(graphdef, jax.tree.map(lambda x, i=i: x[i], state))
+                for i in range(self.config.n_layers)]  # fmt: skip
+
+    def step(self, x_bqd, cache: KVCache, position_bq, see_bqs,
+             blocks: Sequence[Block] | None = None):  # fmt: skip
         """Reads q more tokens a row, which go to the next q slots of the cache.
 
         The q tokens may follow one another or be rival continuations (beams): what each
@@ -265,6 +280,9 @@ class Decoder(nnx.Module):
             length is not known when the program is compiled).
           position_bq: positions of the tokens.
           see_bqs: bool over all slots.
+          blocks: from `blocks`, with a cache taken apart: the layers are run one by one instead
+            of scanned. A scan cuts each layer's weights and cache out of the stack, which XLA
+            does on the CPU by copying them, at every step.
 
         Returns:
           (logits_bqv, cache).
@@ -273,6 +291,25 @@ class Decoder(nnx.Module):
             cache.position_bs, position_bq.astype(jnp.int32), (0, cache.length)
         )
         places_of = self._places(position_bq, position_bs, see_bqs)
+        x_bqd = x_bqd.astype(self.config.compute_dtype)
+        run = self._step_scanned if blocks is None else partial(self._step_apart, blocks)
+        x_bqd, k_lbhse, v_lbhse = run(x_bqd, cache, places_of)
+        length = cache.length + x_bqd.shape[1]
+        return self.logits(x_bqd), KVCache(k_lbhse, v_lbhse, position_bs, length)
+
+    def _step_apart(self, blocks, x_bqd, cache: KVCache, places_of: list[Places]):
+        k_lbhse, v_lbhse, start = [], [], (0, 0, cache.length, 0)
+        kinds = [self.config.layer_kinds.index(kind) for kind in self.config.kind_of_layer]
+        layers_of_cache = zip(cache.k_lbhse, cache.v_lbhse, strict=True)
+        for block, kind, (k_bhse, v_bhse) in zip(blocks, kinds, layers_of_cache, strict=True):
+            q_bqhe, k_bhqe, v_bhqe = block.project(x_bqd, places_of[kind])
+            k_lbhse.append(jax.lax.dynamic_update_slice(k_bhse, k_bhqe, start))
+            v_lbhse.append(jax.lax.dynamic_update_slice(v_bhse, v_bhqe, start))
+            attended_bqhe = block.attend(q_bqhe, k_lbhse[-1], v_lbhse[-1], places_of[kind])
+            x_bqd = block.finish(x_bqd, attended_bqhe)
+        return x_bqd, tuple(k_lbhse), tuple(v_lbhse)
+
+    def _step_scanned(self, x_bqd, cache: KVCache, places_of: list[Places]):
         graphdef, state = nnx.split(self.layers)
 
         def body(carry, layer):
@@ -288,13 +325,10 @@ class Decoder(nnx.Module):
             attended_bqhe = block.attend(q_bqhe, k_bhse, v_bhse, places)
             return (block.finish(x_bqd, attended_bqhe), k_lbhse, v_lbhse), None
 
-        x_bqd = x_bqd.astype(self.config.compute_dtype)
-        (x_bqd, k_lbhse, v_lbhse), _ = jax.lax.scan(
+        return jax.lax.scan(
             body, (x_bqd, cache.k_lbhse, cache.v_lbhse),
             (jnp.arange(self.config.n_layers), self._kinds(), state),
-        )  # fmt: skip
-        length = cache.length + x_bqd.shape[1]
-        return self.logits(x_bqd), KVCache(k_lbhse, v_lbhse, position_bs, length)
+        )[0]  # fmt: skip
 
     def _kinds(self):
         """Which of the config's `layer_kinds` each layer is."""

@@ -1,0 +1,81 @@
+"""Peak memory of loading a large checkpoint, over the size of the checkpoint.
+
+python -m benchmarks.llm_memory [--gigabytes=2] [--dtype=float32]
+
+Writes a random Llama of several files, then loads it on one device in a fresh process; stored
+and loaded in the same dtype. The peak counts the whole process, libraries included.
+"""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks.random_llama import Llama, write
+
+ROOT = Path(__file__).resolve().parents[1]
+LAYER = Llama(layers=1, d=1024, heads=16, kv_heads=4, mlp=4096, vocabulary=32_000)
+
+
+def of_size(gigabytes: float, itemsize: int) -> Llama:
+    """A Llama with as many layers as fill the given size."""
+    one = LAYER.size()
+    two = Llama(**{**vars(LAYER), "layers": 2}).size()
+    layers = 1 + round((gigabytes * 1e9 / itemsize - one) / (two - one))
+    return Llama(**{**vars(LAYER), "layers": layers})
+
+
+def peak_bytes() -> int:
+    """The most this process has held at once (Linux; getrusage would count its parent too)."""
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(re.search(r"VmHWM:\s+(\d+) kB", status)[1])
+
+
+def load(directory: str, dtype: str) -> None:
+    """Loads and prints the peak before and after, and what the parameters take."""
+    import jax
+
+    from signbind_jax import sharding
+    from signbind_jax.hf.families import read_config
+    from signbind_jax.hf.weights import open_checkpoint, read_params
+
+    mesh = sharding.make_mesh(devices=jax.devices()[:1])
+    before = peak_bytes()
+    params = read_params(read_config(Path(directory)), open_checkpoint(directory), mesh, dtype)
+    jax.block_until_ready(params)
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(params))
+    print(json.dumps({"before": before, "after": peak_bytes(), "params": size}))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--gigabytes", type=float, default=2.0)
+    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--load", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.load:
+        load(arguments.load, arguments.dtype)
+        return
+    itemsize = {"float32": 4, "float16": 2, "bfloat16": 2}[arguments.dtype]
+    with tempfile.TemporaryDirectory() as scratch:
+        llama = of_size(arguments.gigabytes, itemsize)
+        size = write(llama, Path(scratch), dtype=arguments.dtype, files=4)
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.llm_memory", f"--load={scratch}",
+             f"--dtype={arguments.dtype}"],
+            cwd=ROOT, env={**os.environ, "JAX_PLATFORMS": "cpu"}, text=True, check=True,
+            stdout=subprocess.PIPE,
+        )  # fmt: skip
+    facts = json.loads(done.stdout.splitlines()[-1])
+    print(f"checkpoint {size / 1e9:.2f} GB in 4 files of {arguments.dtype}, {llama.layers} layers")
+    print(f"parameters {facts['params'] / 1e9:.2f} GB; peak before loading "
+          f"{facts['before'] / 1e9:.2f} GB, after {facts['after'] / 1e9:.2f} GB: "
+          f"{facts['after'] / size:.2f} x the checkpoint (wanted below 1.3)")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

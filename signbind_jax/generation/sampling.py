@@ -1,0 +1,86 @@
+"""What a token may be drawn from, and the draw."""
+
+import math
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from signbind_jax import random_bits
+from signbind_jax.errors import SignBindError
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Which tokens may be drawn; names, meaning and order are those of `transformers`.
+
+    Attributes:
+      temperature: logits are divided by it; above 0.
+      top_k: only the k most probable tokens stay, and those as probable as the k-th; 0: all.
+      top_p: of these only the smallest set of most probable tokens whose probability reaches
+        top_p, in 0..1, stays, but at least one token; 1: all.
+    """
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+
+    def __post_init__(self):
+        if not 0.0 < self.temperature < math.inf:
+            raise _error("temperature", self.temperature, "a number above 0")
+        if not isinstance(self.top_k, int) or self.top_k < 0:
+            raise _error("top_k", self.top_k, "a whole number, at least 0")
+        if not 0.0 <= self.top_p <= 1.0:
+            raise _error("top_p", self.top_p, "a probability in 0..1")
+
+
+def _error(field: str, found, wanted: str) -> SignBindError:
+    return SignBindError(f"sampling: {field}: found {found!r}, wanted {wanted}")
+
+
+def warp(logits_bv, sampling: Sampling):
+    """The logits of what may be drawn, -inf for all else.
+
+    Where several tokens are as probable as the last one that stays, all of them stay.
+    """
+    logits_bv = logits_bv / sampling.temperature
+    n = logits_bv.shape[-1]
+    k = min(sampling.top_k or n, n)
+    if k == n and sampling.top_p == 1.0:
+        return logits_bv
+    best_bk = jax.lax.top_k(logits_bv, k)[0]
+    if sampling.top_p < 1.0:
+        p_bk = jax.nn.softmax(best_bk)
+        # A token stays if those before it have not reached top_p yet.
+        stays_bk = (jnp.cumsum(p_bk, axis=-1) - p_bk < sampling.top_p).at[:, 0].set(True)
+        best_bk = jnp.where(stays_bk, best_bk, jnp.inf)
+    return jnp.where(logits_bv >= best_bk.min(axis=-1, keepdims=True), logits_bv, -jnp.inf)
+
+
+def draw(key_b, t, logits_bv):
+    """int32 token_b, drawn with the probabilities softmax(logits_bv).
+
+    The draw depends on the row's own key and on t alone (Gumbel-max; the noise is the integer
+    hash that dropout uses, for the same reasons).
+    """
+    shape = logits_bv.shape[1:]
+    bits_bv = jax.vmap(lambda key: random_bits.bits(jax.random.fold_in(key, t), shape))(key_b)
+    uniform_bv = ((bits_bv >> 8).astype(jnp.float32) + 0.5) / 2.0**24  # never 0 or 1
+    gumbel_bv = -jnp.log(-jnp.log(uniform_bv))
+    return jnp.argmax(logits_bv + gumbel_bv, axis=-1).astype(jnp.int32)
+
+
+def row_keys(key, b: int):
+    """One key a row: those given, or one folded from a single key for each.
+
+    Raises:
+      SignBindError: neither one key nor b.
+    """
+    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        key = jax.random.wrap_key_data(key)
+    if key.shape == ():
+        return jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(b))
+    if key.shape != (b,):
+        raise SignBindError(f"generation: key: found shape {key.shape}, wanted one key or one for "
+                            f"each of the {b} rows")  # fmt: skip
+    return key
