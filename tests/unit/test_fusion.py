@@ -1,6 +1,7 @@
 """Fusion: what it may and may not depend on."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -37,8 +38,12 @@ def tokens(seed=0, b=2, m=9) -> StreamTokens:
     )
 
 
-def fusion(**overrides) -> Fusion:
-    return Fusion(FusionConfig(**{**SIZES, **overrides}), nnx.Rngs(0))
+forward = nnx.jit(lambda model, x: model(x))
+
+
+def fusion(**overrides):
+    """A fresh fusion as a function of its tokens, compiled as a whole."""
+    return functools.partial(forward, Fusion(FusionConfig(**{**SIZES, **overrides}), nnx.Rngs(0)))
 
 
 def test_result_does_not_depend_on_how_tokens_are_laid_out_or_padded():
