@@ -17,5 +17,7 @@ def get_config(arg=None):
         optim={"learning_rate": 1.5e-3, "warmup_steps": 30},
     )
     if common.is_pretrained(arg.llm):
+        config.steps = 60
         config.data.frames_per_batch = 512
+        config.optim.warmup_steps = 10
     return common.sized(config, arg.size)

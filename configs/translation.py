@@ -17,6 +17,8 @@ def get_config(arg=None):
         optim={"learning_rate": 7e-4, "warmup_steps": 50},
     )
     if common.is_pretrained(arg.llm):
+        config.steps = 300
         config.data.frames_per_batch = 512
+        config.optim.warmup_steps = 30
         config.options.update({"lora_rank": 16, "lora_alpha": 32.0, "frozen_dtype": "float32"})
     return common.sized(config, arg.size)
