@@ -88,9 +88,9 @@ def run(arguments: argparse.Namespace) -> int:
         tokenizer=None if source else trained.tokenizer,
         shard_bytes=round(arguments.shard_gb * 1e9),
     )  # fmt: skip
-    size = sum(file.stat().st_size for file in files) / 1e9
+    size = sum(file.stat().st_size for file in files) / 1e6
     print(f"{arguments.out}: {_count(nnx.state(decoder, nnx.Not(is_lora))):,} parameters in "
-          f"{len(files)} file{'s' * (len(files) > 1)}, {size:.2f} GB")  # fmt: skip
+          f"{len(files)} file{'s' * (len(files) > 1)}, {size:,.1f} MB")  # fmt: skip
     return 0
 
 
