@@ -39,8 +39,7 @@ def test_recorded_sentences_become_a_dataset_and_the_report_stays_with_it(tmp_pa
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["how2sgin", "--source=x"], "wanted one of: folder, joined_letters, synthetic"),
-        (["folder"], "--source: missing"),
+        (["how2sgin", "--source=x"], "unknown name 'how2sgin'"),
         (["folder", "--source=nowhere"], "nowhere"),
     ],
 )
@@ -49,3 +48,14 @@ def test_bad_usage_is_one_line_and_leaves_nothing(tmp_path, capsys, options, mes
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_any_number_of_workers_writes_the_same_dataset(tmp_path):
+    sizes = ["--train=70", "--validation=2", "--test=0", "--time_split=0"]
+    for name, workers in (("alone", 1), ("together", 3)):
+        out = [f"--out={tmp_path / name}", f"--workers={workers}"]
+        assert main(["data", "build", "synthetic", *out, *sizes]) == 0
+    alone, together = (open_dataset(tmp_path / name) for name in ("alone", "together"))
+    assert alone.splits == {"train": 70, "validation": 2}
+    assert alone.split("train").digest == together.split("train").digest
+    assert alone.description["files"].keys() == together.description["files"].keys()
