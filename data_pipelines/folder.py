@@ -85,8 +85,12 @@ def add_arguments(parser) -> None:
                         help="the directory that holds manifest.tsv")  # fmt: skip
     parser.add_argument("--lip_size", type=int, default=32, metavar="PIXELS",
                         help="side of the mouth crops (default: 32)")  # fmt: skip
-    parser.add_argument("--poses", type=Path, metavar="DIR",
-                        help="what signbind extract wrote, for rows with a video alone")  # fmt: skip
+    parser.add_argument(
+        "--poses",
+        type=Path,
+        metavar="DIR",
+        help="what signbind extract wrote, for rows with a video alone",
+    )
 
 
 def from_arguments(arguments) -> Corpus:
