@@ -12,6 +12,7 @@ from signbind_jax.side_by_side import usable_cores
 # corpus -> the module with add_arguments(parser) and from_arguments(arguments) -> Corpus
 CORPORA = {
     "folder": "data_pipelines.folder",
+    "how2sign": "data_pipelines.how2sign",
     "joined_letters": "data_pipelines.joined_letters",
     "synthetic": "data_pipelines.synthetic.corpus",
 }
