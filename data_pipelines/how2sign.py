@@ -16,9 +16,8 @@ missing leaves its split out. Clips are named by SENTENCE_NAME.
 - rtmpose: <SENTENCE_NAME>.pkl as Uni-Sign releases them.
 - extracted: what signbind extract wrote, or .pose files, <SENTENCE_NAME>.npz or .pose.
 
---videos holds the full videos, <VIDEO_NAME>.mp4. The released clips, and the keypoints made of
-them, are cut at the times of the unaligned lists; signbind extract cuts the full videos at
-START_REALIGNED and END_REALIGNED.
+--videos holds the full videos, <VIDEO_NAME>.mp4, which signbind extract cuts at START_REALIGNED
+and END_REALIGNED. The released clips are cut at the times of the unaligned lists.
 """
 
 import argparse

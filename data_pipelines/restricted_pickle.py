@@ -12,7 +12,7 @@ import pickle
 import pickletools
 import re
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +75,7 @@ def load(path: Path, most_bytes: int = MOST_BYTES) -> object:
     try:
         data = _bytes(path, most_bytes)
         _check_instructions(data, path)
-        return _Unpickler(io.BytesIO(data), path).load()
+        return _Unpickler(data, path, _Budget(most_bytes)).load()
     except SignBindError:
         raise
     except OSError as error:
@@ -136,9 +136,10 @@ def _check_instructions(data: bytes, path: Path) -> None:
 class _Unpickler(pickle.Unpickler):
     """Knows the few names that arrays and plain containers are pickled under."""
 
-    def __init__(self, file: io.BytesIO, path: Path):
-        super().__init__(file)
+    def __init__(self, data: bytes, path: Path, budget: "_Budget"):
+        super().__init__(io.BytesIO(data))
         self._path = path
+        self._budget = budget
 
     def find_class(self, module: str, name: str) -> object:
         if (module, name) == ("numpy", "ndarray"):
@@ -149,11 +150,32 @@ class _Unpickler(pickle.Unpickler):
             raise SignBindError(f"{self._path}: pickle: found {module}.{name}, wanted only "
                                 "containers, numbers, strings and arrays: a pickle runs what it "
                                 "names")  # fmt: skip
-        # A function of this one load, so that a pickle that sets attributes harms no other.
-        return lambda *arguments: build(*arguments)
+        budget = self._budget
+
+        # Of this one load, so that a pickle that sets its attributes harms no other.
+        def call(*arguments: object) -> object:
+            budget.spend(*arguments)
+            built = build(*arguments)
+            if isinstance(built, _Array):
+                built.budget = budget
+            return built
+
+        return call
 
     def persistent_load(self, pid: object) -> object:
         raise SignBindError(f"{self._path}: pickle: found a persistent id, wanted none")
+
+
+class _Budget:
+    """Bounds what may be copied: a pickle may have one string copied again and again."""
+
+    def __init__(self, n_bytes: int):
+        self._left = n_bytes
+
+    def spend(self, *values: object) -> None:
+        self._left -= sum(len(value) for value in values if isinstance(value, Sized))
+        if self._left < 0:
+            raise ValueError("more copies of its strings than would fit into the largest file")
 
 
 class _Dtype:
@@ -176,9 +198,12 @@ class _Dtype:
 class _Array(np.ndarray):
     """An array whose state is checked before NumPy takes it."""
 
+    budget: _Budget
+
     def __setstate__(self, state: tuple) -> None:
         _, shape, dtype, in_columns, data = state
         _check_size(shape, dtype, data)
+        self.budget.spend(data)
         super().__setstate__((1, shape, dtype.dtype, bool(in_columns), data))
 
 

@@ -130,8 +130,10 @@ def rtmpose(file: Path, frames: Iterable[Sequence[dict]], *, packed: bool = Fals
 
 def labels(file: Path, entries: dict[str, str]) -> None:
     """Uni-Sign's list of sentences: names end in .mp4, glosses are empty."""
-    listed = {f"{name}.mp4": {"name": f"{name}.mp4", "gloss": "", "text": text,
-                              "video_path": f"{name}.mp4"} for name, text in entries.items()}  # fmt: skip
+    listed = {}
+    for name in (f"{name}.mp4" for name in entries):
+        text = entries[name.removesuffix(".mp4")]
+        listed[name] = {"name": name, "gloss": "", "text": text, "video_path": name}
     file.write_bytes(gzip.compress(pickle.dumps(listed)))
 
 
