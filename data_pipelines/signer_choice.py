@@ -15,7 +15,7 @@ class People(NamedTuple):
     """Everyone who was found in a clip.
 
     Attributes:
-      frames: float32 (people, points, 3) x, y in one unit, and confidence; no people where the
+      frames: float32 (people, points, 3) x, y as in the source, confidence; no people where the
         frame shows none or is missing.
       scheme: of the points, a name in `keypoints.SCHEMES`.
       counted: what was amiss -> how many times.
