@@ -54,6 +54,7 @@ class SpelledRow:
     """A clip of the CSV: `id` is its filename, `label` its label_proc as it stands."""
 
     id: str
+    split: str
     label: str
     signer: str
     n_frames: int
@@ -98,34 +99,16 @@ def open_corpus(
     Raises:
       SignBindError: no such directory; no CSV in it; a CSV with another header, or broken.
     """
-    release = RELEASES[corpus]
     table = _table(source, corpus)
-    for option, directory in (("--poses", poses), ("--frames", frames), ("--boxes", boxes)):
-        layout.check_directory(option, directory)
+    layout.check_directories(poses=poses, frames=frames, boxes=boxes)
     left_out: dict[str, list[str]] = {}
-    rows_of: dict[str, list[SpelledRow]] = {split: [] for split in SPLITS.values()}
-    split_of: dict[str, str] = {}
-    rows = []
-    for line in read_table(table, COLUMNS):
-        fault = _fault(line)
-        if fault:
-            name = line.cells.get("filename", "").strip() or f"line {line.line}"
-            left_out.setdefault(fault, []).append(name)
-            continue
-        row = _row(line)
-        split_of[row.id] = SPLITS[line.cells["partition"].strip()]
-        rows.append(row)
-    for row in layout.without_repeated(rows, left_out):
-        rows_of[split_of[row.id]].append(row)
-    frames = frames or _frames_root(source, release, rows)
-    options = {
-        name: str(directory.absolute()) if directory else ""
-        for name, directory in (("poses", poses), ("frames", frames), ("boxes", boxes))
-    }
-    record = {"corpus": corpus, "synthetic": False, "directory": str(source.absolute()), **options,
-              "lip_size": lip_size, "citation": CITATION}  # fmt: skip
+    rows = layout.without_repeated(_rows(table, left_out), left_out)
+    by_split = {split: [row for row in rows if row.split == split] for split in SPLITS.values()}
+    frames = frames or _frames_root(source, RELEASES[corpus], rows)
+    record = {"corpus": corpus, "synthetic": False, "lip_size": lip_size, "citation": CITATION}
+    record |= layout.paths_of_record(directory=source, poses=poses, frames=frames, boxes=boxes)
     read = partial(read_row, poses=poses, frames=frames, boxes=boxes, lip_size=lip_size)
-    return Corpus(rows_of, read, record, left_out, PUBLISHED[corpus],
+    return Corpus(by_split, read, record, left_out, PUBLISHED[corpus],
                   partial(_recording, frames=frames, fps=fps))  # fmt: skip
 
 
@@ -222,6 +205,20 @@ def _table(source: Path, corpus: str) -> Path:
     return layout.locate(source, name)[0]
 
 
+def _rows(table: Path, left_out: dict[str, list[str]]) -> list[SpelledRow]:
+    rows = []
+    for line in read_table(table, COLUMNS):
+        fault = _fault(line)
+        if fault:
+            name = layout.sayable(line.cells.get("filename", "").strip(), f"line {line.line}")
+            left_out.setdefault(fault, []).append(name)
+            continue
+        filename, number, label, partition, signer = (line.cells[name] for name in COLUMNS)
+        rows.append(SpelledRow(filename.strip(), SPLITS[partition.strip()], label, signer.strip(),
+                               int(number)))  # fmt: skip
+    return rows
+
+
 def _fault(line: TableRow) -> str:
     if line.fault:
         return line.fault
@@ -235,12 +232,6 @@ def _fault(line: TableRow) -> str:
     if not re.fullmatch("0*[1-9][0-9]{0,8}", number):
         return f"number_of_frames: found {number!r}, wanted a whole number above 0"
     return ""
-
-
-def _row(line: TableRow) -> SpelledRow:
-    cells = line.cells
-    return SpelledRow(cells["filename"].strip(), cells["label_proc"], cells["signer"].strip(),
-                      int(cells["number_of_frames"]))  # fmt: skip
 
 
 def _label(label: str) -> tuple[str, dict[str, int]]:

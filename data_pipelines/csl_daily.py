@@ -81,8 +81,7 @@ def open_corpus(
       SignBindError: no such directory; labels or splits that are missing or broken.
     """
     labels, split_file = layout.locate(source, LABELS, SPLIT_FILE)
-    layout.check_directory("--poses", poses)
-    layout.check_directory("--frames", frames)
+    layout.check_directories(poses=poses, frames=frames)
     left_out: dict[str, list[str]] = {}
     row_of = {row.id: row for row in _rows(labels, left_out)}
     labelled = {*row_of, *(name for names in left_out.values() for name in names)}
@@ -98,10 +97,9 @@ def open_corpus(
         if name not in listed:
             left_out.setdefault(f"no split in {split_file.name}", []).append(name)
     frames = frames or layout.frame_directory(source, FRAMES)
-    options = {name: str(directory.absolute()) if directory else ""
-               for name, directory in (("poses", poses), ("frames", frames))}  # fmt: skip
-    record = {"corpus": "csl_daily", "synthetic": False, "directory": str(source.absolute()),
-              **options, "lip_size": lip_size, "citation": CITATION}  # fmt: skip
+    record = {"corpus": "csl_daily", "synthetic": False, "lip_size": lip_size,
+              "citation": CITATION}  # fmt: skip
+    record |= layout.paths_of_record(directory=source, poses=poses, frames=frames)
     read = partial(read_row, poses=poses, frames=frames, lip_size=lip_size)
     return Corpus(by_split, read, record, left_out, PUBLISHED,
                   partial(_recording, frames=frames, fps=fps))  # fmt: skip
@@ -141,7 +139,7 @@ def _rows(labels: Path, left_out: dict[str, list[str]]) -> list[SentenceRow]:
         try:
             rows.append(_row(name, entry))
         except SignBindError as fault:
-            left_out.setdefault(str(fault), []).append(name or f"info {index}")
+            left_out.setdefault(str(fault), []).append(layout.sayable(name, f"info {index}"))
     if not rows:
         raise SignBindError(f"{labels}: info: found no clip that can be used, wanted at least one")
     return layout.without_repeated(rows, left_out)
@@ -153,7 +151,7 @@ def _row(name: str, entry) -> SentenceRow:
         raise SignBindError(f"name: {fault}")
     length, signer = entry.get("length"), entry.get("signer")
     n_frames = int(length) if isinstance(length, int | np.integer) and length > 0 else None
-    signer = str(signer) if isinstance(signer, str | int | np.integer) else ""
+    signer = str(signer) if isinstance(signer, int | np.integer) or _is_text(signer) else ""
     text = "".join(_tokens(entry, "label_char")).strip()
     return SentenceRow(name, signer, _tokens(entry, "label_gloss"), text, n_frames)
 
@@ -162,9 +160,14 @@ def _tokens(entry: Mapping, field: str) -> tuple[str, ...]:
     values = entry.get(field)
     if isinstance(values, np.ndarray):
         values = values.tolist()
-    if not isinstance(values, list | tuple) or not all(isinstance(v, str) for v in values):
+    if not isinstance(values, list | tuple) or not all(map(_is_text, values)):
         raise SignBindError(f"{field}: found {type(values).__name__}, wanted a list of text")
     return tuple(str(value) for value in values)
+
+
+def _is_text(value) -> bool:
+    """Whether a value is text that can be written: a pickle may hold halves of characters."""
+    return isinstance(value, str) and not any("\ud800" <= char <= "\udfff" for char in value)
 
 
 def _splits(path: Path, left_out: dict[str, list[str]]) -> dict[str, str]:
@@ -178,7 +181,7 @@ def _splits(path: Path, left_out: dict[str, list[str]]) -> dict[str, str]:
             parts_of.setdefault(name, set()).add(part)
         else:
             reason = f"{path.name}: found split {part!r}, wanted one of {', '.join(SPLITS)}"
-            left_out.setdefault(reason, []).append(name or f"line {number}")
+            left_out.setdefault(reason, []).append(layout.sayable(name, f"line {number}"))
     in_two = [name for name, parts in parts_of.items() if len(parts) > 1]
     if in_two:
         left_out[f"in two splits of {path.name}"] = in_two

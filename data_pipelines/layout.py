@@ -12,6 +12,7 @@ from data_pipelines.lip_crops import IMAGE_SUFFIXES
 from signbind_jax.errors import SignBindError
 
 _LEVELS_UP, _LEVELS_DOWN = 3, 4
+_LONGEST_ID = 1000
 _MOST_LOOKED_AT = 300  # directories; a directory of frames holds thousands
 
 
@@ -76,20 +77,36 @@ def _nearby(source: Path) -> Iterable[Path]:
             queue += [(Path(path), depth + 1) for path in below[:_MOST_LOOKED_AT]]
 
 
-def check_directory(option: str, directory: Path | None) -> None:
+def check_directories(**options: Path | None) -> None:
     """Raises SignBindError where an option names a directory that is not there."""
-    if directory is not None and not directory.is_dir():
-        raise SignBindError(f"{option}: {directory}: found no such directory")
+    for option, directory in options.items():
+        if directory is not None and not directory.is_dir():
+            raise SignBindError(f"--{option}: {directory}: found no such directory")
+
+
+def paths_of_record(**directories: Path | None) -> dict[str, str]:
+    """Directories as a dataset's record of its source has them; empty where there is none."""
+    return {name: str(path.absolute()) if path else "" for name, path in directories.items()}
 
 
 def fault_of_id(clip_id: str) -> str:
     """Why a clip's id cannot name its files; empty where it can."""
     if not clip_id:
         return "found no name"
-    parts = Path(clip_id).parts
-    if clip_id.startswith("/") or ".." in parts or "\0" in clip_id or not parts:
+    if not _is_sayable(clip_id):
+        return "name with unprintable characters, or too long"
+    if clip_id.startswith("/") or {"..", ""} & set(clip_id.split("/")):
         return "name that leaves the corpus directory"
     return ""
+
+
+def sayable(clip_id: str, otherwise: str) -> str:
+    """A clip's id as a report can show it, or what stands for it there."""
+    return clip_id if _is_sayable(clip_id) else otherwise
+
+
+def _is_sayable(clip_id: str) -> bool:
+    return 0 < len(clip_id) <= _LONGEST_ID and clip_id.isprintable()
 
 
 def without_repeated(rows: Sequence, left_out: dict[str, list[str]]) -> list:

@@ -78,16 +78,14 @@ def open_corpus(
     """
     names = [f"annotations/manual/PHOENIX-2014-T.{part}.corpus.csv" for part in SPLITS]
     tables = dict(zip(SPLITS, layout.locate(source, *names), strict=True))
-    layout.check_directory("--poses", poses)
-    layout.check_directory("--frames", frames)
+    layout.check_directories(poses=poses, frames=frames)
     left_out: dict[str, list[str]] = {}
     rows = [row for part, table in tables.items() for row in _rows(part, table, left_out)]
     rows = layout.without_repeated(rows, left_out)
     frames = frames or layout.frame_directory(source, FRAMES)
-    options = {name: str(directory.absolute()) if directory else ""
-               for name, directory in (("poses", poses), ("frames", frames))}  # fmt: skip
-    record = {"corpus": "phoenix14t", "synthetic": False, "directory": str(source.absolute()),
-              **options, "lip_size": lip_size, "citation": CITATION}  # fmt: skip
+    record = {"corpus": "phoenix14t", "synthetic": False, "lip_size": lip_size,
+              "citation": CITATION}  # fmt: skip
+    record |= layout.paths_of_record(directory=source, poses=poses, frames=frames)
     read = partial(read_row, poses=poses, frames=frames, lip_size=lip_size)
     by_split = {split: [row for row in rows if row.part == part]
                 for part, split in SPLITS.items()}  # fmt: skip
@@ -121,7 +119,8 @@ def _rows(part: str, table: Path, left_out: dict[str, list[str]]) -> list[Senten
     for line in read_table(table, COLUMNS, delimiter="|", quoted=False):
         fault = _fault(line)
         if fault:
-            name = line.cells.get("name", "").strip() or f"{table.name} line {line.line}"
+            name = layout.sayable(line.cells.get("name", "").strip(),
+                                  f"{table.name} line {line.line}")  # fmt: skip
             left_out.setdefault(fault, []).append(name)
             continue
         cells = {name: value.strip() for name, value in line.cells.items()}

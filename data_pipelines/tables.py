@@ -14,7 +14,7 @@ class TableRow(NamedTuple):
 
     Attributes:
       line: where it ends in the file, counted from 1.
-      cells: column -> value, without the spaces around it where nothing is quoted.
+      cells: column -> value as it stands, with the spaces around it.
       fault: why it cannot be trusted; empty where it can.
     """
 

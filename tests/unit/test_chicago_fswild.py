@@ -135,6 +135,8 @@ def test_a_row_that_cannot_be_used_is_left_out_with_its_reason(source, tmp_path)
         {"filename": "../../good", "label_proc": "asl"},
         {"filename": "/etc/good", "label_proc": "asl"},
         {"filename": "", "label_proc": "asl"},
+        {"filename": "a\nb", "label_proc": "asl"},
+        {"filename": "long" * 1000, "label_proc": "asl"},
         {"filename": "part", "label_proc": "asl", "partition": "Training"},
         {"filename": "count", "label_proc": "asl", "number_of_frames": "1e3"},
         {"filename": "zero", "label_proc": "asl", "number_of_frames": 0},
@@ -156,6 +158,8 @@ def test_a_row_that_cannot_be_used_is_left_out_with_its_reason(source, tmp_path)
     assert reasons["../../good"] == reasons["/etc/good"]
     assert reasons["/etc/good"] == "filename: name that leaves the corpus directory"
     assert reasons["line 7"] == "filename: found no name"
+    assert reasons["line 9"] == reasons["line 10"]
+    assert reasons["line 9"] == "filename: name with unprintable characters, or too long"
     assert reasons["part"] == "partition: found 'Training', wanted one of train, dev, test"
     assert "number_of_frames: found '1e3', wanted a whole number" in reasons["count"]
     assert "wanted a whole number" in reasons["zero"] and "wanted" in reasons["huge"]

@@ -75,6 +75,8 @@ def test_labels_and_splits_that_do_not_match_are_left_out(source, tmp_path):
         {**csl_entry("length", "好", "好"), "length": "many", "signer": None},
         {"length": 3},
         "not an entry",
+        csl_entry("half\ud800", "好", "好"),
+        csl_entry("half", "好\udfff", "好"),
     ]
     names = (ONE, "twice", "silent", "nogloss", "odd", "length", "S000005_P0004_T00")
     splits = "".join(f"{name}|train\n" for name in names)
@@ -89,7 +91,9 @@ def test_labels_and_splits_that_do_not_match_are_left_out(source, tmp_path):
         "name: name that leaves the corpus directory": ["../up"],
         "label_gloss: found NoneType, wanted a list of text": ["nogloss"],
         "label_char: found list, wanted a list of text": ["odd"],
+        "label_gloss: found list, wanted a list of text": ["half"],
         "name: found no name": ["info 11", "info 12"],
+        "name: name with unprintable characters, or too long": ["info 13"],
         "several rows of that name": ["twice", "twice"],
         "split_1.txt: found split 'valid', wanted one of train, dev, test": [TWO],
         "split_1.txt: found split '', wanted one of train, dev, test": ["line 12"],
