@@ -45,7 +45,8 @@ setup(
         "transformers>=5.0",
     ],
     extras_require={
-        "test": ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9"],
+        "test": ["apache-beam>=2.77", "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9"],
+        "beam": ["apache-beam>=2.77"],
         "bench": ["peft>=0.15", "torch>=2.5"],
         "tpu": ["jax[tpu]>=0.10.2"],
         "gpu": ["jax[cuda12]>=0.10.2"],

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -35,6 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=positive, metavar="N", default=len(usable_cores()),
                         help="processes that read clips; the dataset does not depend on it "
                         "(default: the cores, here %(default)s)")  # fmt: skip
+    parser.add_argument("--beam", metavar="OPTIONS", help="read clips on an Apache Beam runner "
+                        "instead, such as \"--runner=FlinkRunner --parallelism=96\"; --out has to "
+                        "lie where all its workers see it (extra: beam)")  # fmt: skip
 
 
 def parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
@@ -62,10 +66,14 @@ def run(arguments: argparse.Namespace) -> int:
     What was repaired or left out is printed by clip id and stored in the dataset. A build that
     was interrupted goes on when the same command is given again.
     """
+    from data_pipelines.beam_runner import write_shards_on_beam
     from data_pipelines.writer import write_dataset
 
     corpus = _module(arguments.corpus).from_arguments(arguments)
-    report = write_dataset(arguments.out, corpus, overwrite=arguments.overwrite,
+    on_beam = None
+    if arguments.beam is not None:
+        on_beam = partial(write_shards_on_beam, options=arguments.beam)
+    report = write_dataset(arguments.out, corpus, overwrite=arguments.overwrite, run=on_beam,
                            strict=arguments.strict, workers=arguments.workers)  # fmt: skip
     for line in report.lines():
         print(line)
