@@ -11,9 +11,12 @@ from signbind_jax.side_by_side import usable_cores
 
 # corpus -> the module with add_arguments(parser) and from_arguments(arguments) -> Corpus
 CORPORA = {
+    "bobsl": "data_pipelines.bobsl",
     "folder": "data_pipelines.folder",
     "joined_letters": "data_pipelines.joined_letters",
+    "openasl": "data_pipelines.openasl",
     "synthetic": "data_pipelines.synthetic.corpus",
+    "youtube_asl": "data_pipelines.youtube_asl",
 }
 
 
