@@ -91,9 +91,8 @@ def open_corpus(
         directory = source / "keypoints"
     left_out: dict[str, list[str]] = {}
     annotated: dict[str, list[Sentence]] = {}
-    for path in sorted(source.glob("*annotation*.json")):
-        match = _SPLIT.search(path.name)
-        annotated.setdefault(match[1] if match else "train", []).extend(_sentences(path, left_out))
+    for split, path in sorted(map(_split_of, source.glob("*annotation*.json")), reverse=True):
+        annotated.setdefault(split, []).extend(_sentences(path, left_out))
     read, options = partial(read_sentence, poses=poses, signed_language="ase"), poses.record()
     if directory is not None:
         if fps is None or not 0 < fps < 1e6:
@@ -108,6 +107,11 @@ def open_corpus(
               "directory": str(source.absolute()), **options}  # fmt: skip
     splits = {SPLITS.get(split, split): rows for split, rows in annotated.items()}
     return Corpus(splits, read, record, left_out)
+
+
+def _split_of(path: Path) -> tuple[str, Path]:
+    match = _SPLIT.search(path.name)
+    return match[1] if match else "train", path
 
 
 def _with_features(

@@ -104,7 +104,7 @@ def _unrolled(cues: list[tuple[int, int, list[str]]]) -> tuple[list, int]:
             on_screen = []
         most = min(len(lines), len(on_screen))
         again = next(n for n in range(most, -1, -1) if on_screen[len(on_screen) - n :] == lines[:n])
-        if lines[again:]:
+        if lines[again:] or not lines:
             kept.append((start, end, lines[again:]))
         on_screen, shown_until = lines or on_screen, max(end, shown_until)
     return kept, len(cues) - len(kept)
