@@ -31,11 +31,11 @@ from data_pipelines.subtitled import outside, sentences
 from data_pipelines.subtitles import Cue
 from data_pipelines.timed_sentences import (
     NO_POSES,
-    SPLITS,
     PoseSource,
     Sentence,
     add_pose_arguments,
     check_directory,
+    common_names,
     poses_from,
     read_sentence,
     recording_of,
@@ -289,11 +289,10 @@ def _episodes(source: Path, splits: Path | None) -> dict[str, list[str]]:
             if name in split_of:
                 raise SignBindError(
                     f"{path}: {split}: found the episode {name}, which is in {split_of[name]} "
-                    "already: an episode is in one split"
+                    "already: give lists with every episode in one split as --splits"
                 )
             split_of[name] = split
-    return {split if SPLITS.get(split) in listed else SPLITS.get(split, split): names
-            for split, names in listed.items()}  # fmt: skip
+    return common_names(listed)
 
 
 def _json_lists(path: Path) -> dict[str, list[str]]:

@@ -22,10 +22,10 @@ from data_pipelines.corpus import Corpus, Reading
 from data_pipelines.extracted import notes_of
 from data_pipelines.poses import pose_of_fields
 from data_pipelines.timed_sentences import (
-    SPLITS,
     PoseSource,
     Sentence,
     check_directory,
+    common_names,
     read_sentence,
 )
 from data_pipelines.whereabouts import inside
@@ -105,8 +105,7 @@ def open_corpus(
         options = {"keypoints": str(directory.absolute()), "fps": fps}
     record = {"corpus": "youtube_asl", "synthetic": False, "citation": citation,
               "directory": str(source.absolute()), **options}  # fmt: skip
-    splits = {SPLITS.get(split, split): rows for split, rows in annotated.items()}
-    return Corpus(splits, read, record, left_out)
+    return Corpus(common_names(annotated), read, record, left_out)
 
 
 def _split_of(path: Path) -> tuple[str, Path]:

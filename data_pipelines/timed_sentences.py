@@ -3,9 +3,9 @@
 import argparse
 import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from data_pipelines.corpus import Reading, Recording
 from data_pipelines.extracted import find, read_extracted
@@ -17,6 +17,13 @@ VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm")
 SPLITS = {"val": "validation", "valid": "validation", "dev": "validation", "public_test": "test"}
 _SLACK_S = 0.2  # a frame on either side, and what a container's clock is off
 _SLACK = 0.05  # share of the sentence, besides
+
+
+def common_names(splits: Mapping[str, Any]) -> dict[str, Any]:
+    """Splits under the names in common use here, each as it is where two would share one."""
+    names = [SPLITS.get(split, split) for split in splits]
+    return {name if names.count(name) == 1 else split: rows
+            for name, (split, rows) in zip(names, splits.items())}  # fmt: skip
 
 
 class Sentence(NamedTuple):

@@ -216,9 +216,9 @@ def test_splits_may_be_text_lists(tmp_path, release):
     (release / "readme.txt").write_text("no list\n")
     assert {split: len(rows) for split, rows in listed(release).items()} == {"train": 5, "test": 1}
     given = tmp_path / "mine.json"
-    given.write_text(json.dumps({"train": [6001], "dev": ["7001"]}))
+    given.write_text(json.dumps({"train": [6001], "dev": ["7001"], "test": [], "public_test": []}))
     corpus = bobsl.open_corpus(release, splits=given)
-    assert list(corpus.splits) == ["train", "validation"]
+    assert list(corpus.splits) == ["train", "validation", "test", "public_test"]
     assert corpus.left_out["no subtitles of the episode"] == ["6001"]
 
 
