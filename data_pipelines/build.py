@@ -12,14 +12,17 @@ from signbind_jax.side_by_side import usable_cores
 
 # corpus -> the module with add_arguments(parser) and from_arguments(arguments) -> Corpus
 CORPORA = {
+    "bobsl": "data_pipelines.bobsl",
     "chicago_fswild": "data_pipelines.chicago_fswild",
     "chicago_fswild_plus": "data_pipelines.chicago_fswild",
     "csl_daily": "data_pipelines.csl_daily",
     "folder": "data_pipelines.folder",
     "how2sign": "data_pipelines.how2sign",
     "joined_letters": "data_pipelines.joined_letters",
+    "openasl": "data_pipelines.openasl",
     "phoenix14t": "data_pipelines.phoenix14t",
     "synthetic": "data_pipelines.synthetic.corpus",
+    "youtube_asl": "data_pipelines.youtube_asl",
 }
 
 

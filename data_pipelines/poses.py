@@ -1,6 +1,7 @@
 """Reading poses of any known scheme from files, in the canonical layout and units."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,6 +113,19 @@ def canonical_pose(points_tnc: np.ndarray, scheme: str, fps: float, *, size: tup
     return _canonical(_Recording(points_tnc, scheme, fps, *size, notes), where)
 
 
+def pose_of_fields(fields: Mapping[str, np.ndarray], path: Path) -> Pose:
+    """The pose of arrays that another file than an `.npz` holds.
+
+    Args:
+      fields: as `read_pose_file` finds them in an `.npz`.
+      path: what an error calls the source.
+
+    Raises:
+      SignBindError: see `read_pose_file`.
+    """
+    return _canonical(_recording_of_fields(fields, path), str(path))
+
+
 def normalise(points_tkc: np.ndarray, where: str = "pose") -> tuple[np.ndarray, str]:
     """Canonical keypoints in shoulder widths about the mid-shoulder point, and the anchor used.
 
@@ -219,6 +233,10 @@ def _read_npz(path: Path) -> _Recording:
     except Exception as error:  # zip, deflate, header and pickle refusals all differ in type
         raise SignBindError(f"{path}: cannot be read as a .npz file ({_one_line(error)}): save it "
                             "with numpy.savez, without object arrays") from error  # fmt: skip
+    return _recording_of_fields(fields, path)
+
+
+def _recording_of_fields(fields: Mapping[str, np.ndarray], path: Path) -> _Recording:
     for name in ("keypoints", "fps"):
         if name not in fields:
             raise SignBindError(f"{path}: field {name}: missing; found {sorted(fields)}")
@@ -265,7 +283,7 @@ def _confidence(points_tnc: np.ndarray, scores: np.ndarray | None, path: Path) -
     return confidence_tn
 
 
-def _number(fields: dict[str, np.ndarray], name: str, path: Path) -> float:
+def _number(fields: Mapping[str, np.ndarray], name: str, path: Path) -> float:
     """A field's one number; 0 where the field is absent."""
     if name not in fields:
         return 0.0
