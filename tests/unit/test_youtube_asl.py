@@ -2,6 +2,7 @@ import json
 import pickle
 import sys
 
+import h5py
 import numpy as np
 import pytest
 
@@ -171,7 +172,6 @@ def test_annotated_clips_take_their_poses_by_id(tmp_path, annotated):
 
 
 def test_keypoints_in_hdf5_are_read_and_other_features_are_not(tmp_path, annotated):
-    h5py = pytest.importorskip("h5py", reason="the extra hdf5 is not installed")
     directory = annotated / "keypoints"
     directory.mkdir()
     shards = {"train": {FIRST: 0, SECOND: 0}, "dev": {FRENCH: "7"}}
