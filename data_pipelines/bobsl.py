@@ -34,14 +34,13 @@ from data_pipelines.timed_sentences import (
     PoseSource,
     Sentence,
     add_pose_arguments,
-    check_directory,
     common_names,
     poses_from,
     read_sentence,
     recording_of,
     seconds,
 )
-from data_pipelines.whereabouts import first_directory, inside, not_the_corpus
+from data_pipelines.whereabouts import check_directories, first_directory, inside, not_the_corpus
 from signbind_jax.errors import SignBindError
 
 SHIFT_S = 2.7
@@ -178,8 +177,8 @@ def open_corpus(
       SignBindError: no release in `source`; a split list or a spotting file that is broken; an
         episode in two splits.
     """
-    check_directory("--train_subtitles", train_subtitles)
-    check_directory("--videos", videos)
+    check_directories(train_subtitles=train_subtitles)
+    check_directories(videos=videos)
     episodes = _episodes(source, splits)
     manual = first_directory(source, MANUALLY_ALIGNED)
     audio = train_subtitles or first_directory(source, AUDIO_ALIGNED)

@@ -27,6 +27,7 @@ import numpy as np
 from data_pipelines import layout
 from data_pipelines.corpus import Corpus, Reading, Recording
 from data_pipelines.tables import TableRow, read_table
+from data_pipelines.whereabouts import check_directories
 from signbind_jax import keypoints
 from signbind_jax.data.clip import Clip
 from signbind_jax.data.labels import letters, unknown_letters
@@ -100,7 +101,7 @@ def open_corpus(
       SignBindError: no such directory; no CSV in it; a CSV with another header, or broken.
     """
     table = _table(source, corpus)
-    layout.check_directories(poses=poses, frames=frames, boxes=boxes)
+    check_directories(poses=poses, frames=frames, boxes=boxes)
     left_out: dict[str, list[str]] = {}
     rows = layout.without_repeated(_rows(table, left_out), left_out)
     by_split = {split: [row for row in rows if row.split == split] for split in SPLITS.values()}

@@ -23,6 +23,7 @@ import numpy as np
 from data_pipelines import layout, restricted_pickle
 from data_pipelines.corpus import Corpus, Reading, Recording
 from data_pipelines.tables import read_text
+from data_pipelines.whereabouts import check_directories
 from signbind_jax.data.clip import Clip
 from signbind_jax.errors import SignBindError
 
@@ -81,7 +82,7 @@ def open_corpus(
       SignBindError: no such directory; labels or splits that are missing or broken.
     """
     labels, split_file = layout.locate(source, LABELS, SPLIT_FILE)
-    layout.check_directories(poses=poses, frames=frames)
+    check_directories(poses=poses, frames=frames)
     left_out: dict[str, list[str]] = {}
     row_of = {row.id: row for row in _rows(labels, left_out)}
     labelled = {*row_of, *(name for names in left_out.values() for name in names)}

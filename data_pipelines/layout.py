@@ -4,16 +4,15 @@ import argparse
 import collections
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from data_pipelines.extracted import find, read_extracted
 from data_pipelines.lip_crops import IMAGE_SUFFIXES
+from data_pipelines.whereabouts import not_the_corpus
 from signbind_jax.errors import SignBindError
 
-_LEVELS_UP, _LEVELS_DOWN = 3, 4
 _LONGEST_ID = 1000
-_MOST_LOOKED_AT = 300  # directories; a directory of frames holds thousands
 
 
 def add_arguments(parser, corpus: str, fps: float) -> None:
@@ -46,42 +45,13 @@ def locate(source: Path, name: str, *others: str) -> list[Path]:
     Raises:
       SignBindError: one is not there; says where the corpus seems to be.
     """
-    if not source.is_dir():
-        raise SignBindError(f"{source}: found no such directory, wanted the one that holds {name}")
     if not (source / name).is_file():
-        seen = next((place for place in _nearby(source) if (place / name).is_file()), None)
-        hint = f"the corpus seems to be in {seen}" if seen else "give its directory as --source"
-        raise SignBindError(f"{source}: found no {name} in it: {hint}")
+        raise not_the_corpus(source, name, lambda place: (place / name).is_file())
     for other in others:
         if not (source / other).is_file():
             raise SignBindError(f"{source / other}: no such file, wanted it with {name}: copy the "
                                 "corpus again")  # fmt: skip
     return [source / path for path in (name, *others)]
-
-
-def _nearby(source: Path) -> Iterable[Path]:
-    source = source.resolve()
-    yield from source.parents[:_LEVELS_UP]
-    queue = collections.deque([(source, 0)])
-    looked_at = 0
-    while queue and looked_at < _MOST_LOOKED_AT:
-        directory, depth = queue.popleft()
-        looked_at += 1
-        yield directory
-        if depth < _LEVELS_DOWN:
-            try:
-                below = sorted(entry.path for entry in os.scandir(directory)
-                               if entry.is_dir(follow_symlinks=False))  # fmt: skip
-            except OSError:
-                continue
-            queue += [(Path(path), depth + 1) for path in below[:_MOST_LOOKED_AT]]
-
-
-def check_directories(**options: Path | None) -> None:
-    """Raises SignBindError where an option names a directory that is not there."""
-    for option, directory in options.items():
-        if directory is not None and not directory.is_dir():
-            raise SignBindError(f"--{option}: {directory}: found no such directory")
 
 
 def paths_of_record(**directories: Path | None) -> dict[str, str]:

@@ -26,14 +26,13 @@ from data_pipelines.timed_sentences import (
     PoseSource,
     Sentence,
     add_pose_arguments,
-    check_directory,
     file_names,
     poses_from,
     read_sentence,
     recording_of,
     video_of,
 )
-from data_pipelines.whereabouts import first_directory, not_the_corpus
+from data_pipelines.whereabouts import check_directories, first_directory, not_the_corpus
 from signbind_jax.errors import SignBindError
 
 TABLES = ("openasl-v1.0.tsv", "data/openasl-v1.0.tsv")
@@ -86,8 +85,8 @@ def open_corpus(
     Raises:
       SignBindError: no table; a column that is missing; not UTF-8.
     """
-    check_directory("--clips", clips)
-    check_directory("--videos", videos)
+    check_directories(clips=clips)
+    check_directories(videos=videos)
     path = _table(source)
     if path is None:
         raise not_the_corpus(source, TABLES[0], lambda near: _table(near) is not None)

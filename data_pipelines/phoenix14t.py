@@ -19,6 +19,7 @@ from pathlib import Path
 from data_pipelines import layout
 from data_pipelines.corpus import Corpus, Reading, Recording
 from data_pipelines.tables import TableRow, read_table
+from data_pipelines.whereabouts import check_directories
 from signbind_jax.data.clip import Clip
 from signbind_jax.errors import SignBindError
 
@@ -78,7 +79,7 @@ def open_corpus(
     """
     names = [f"annotations/manual/PHOENIX-2014-T.{part}.corpus.csv" for part in SPLITS]
     tables = dict(zip(SPLITS, layout.locate(source, *names), strict=True))
-    layout.check_directories(poses=poses, frames=frames)
+    check_directories(poses=poses, frames=frames)
     left_out: dict[str, list[str]] = {}
     rows = [row for part, table in tables.items() for row in _rows(part, table, left_out)]
     rows = layout.without_repeated(rows, left_out)

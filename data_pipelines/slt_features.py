@@ -24,11 +24,10 @@ from data_pipelines.poses import pose_of_fields
 from data_pipelines.timed_sentences import (
     PoseSource,
     Sentence,
-    check_directory,
     common_names,
     read_sentence,
 )
-from data_pipelines.whereabouts import inside
+from data_pipelines.whereabouts import check_directories, inside
 from signbind_jax import keypoints
 from signbind_jax.data.clip import Clip
 from signbind_jax.errors import SignBindError
@@ -86,7 +85,7 @@ def open_corpus(
     Raises:
       SignBindError: annotations that are none; features without a frame rate; no h5py.
     """
-    check_directory("--keypoints", directory)
+    check_directories(keypoints=directory)
     if directory is None and poses.directory is None and (source / "keypoints").is_dir():
         directory = source / "keypoints"
     left_out: dict[str, list[str]] = {}

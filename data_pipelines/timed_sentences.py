@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from data_pipelines.corpus import Reading, Recording
 from data_pipelines.extracted import find, read_extracted
-from data_pipelines.whereabouts import inside
+from data_pipelines.whereabouts import check_directories, inside
 from signbind_jax.data.clip import Clip
 from signbind_jax.errors import SignBindError
 
@@ -190,14 +190,8 @@ def poses_from(arguments) -> PoseSource:
     Raises:
       SignBindError: no such directory.
     """
-    check_directory("--poses", arguments.poses)
+    check_directories(poses=arguments.poses)
     return PoseSource(arguments.poses, arguments.lip_size, getattr(arguments, "padding", 0.0))
-
-
-def check_directory(option: str, directory: Path | None) -> None:
-    """Raises SignBindError where an option names a directory that is not there."""
-    if directory is not None and not directory.is_dir():
-        raise SignBindError(f"{option}: {directory}: found no such directory")
 
 
 def seconds(least: float = -math.inf) -> Callable[[str], float]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from signbind_jax.errors import SignBindError
 
-_LEVELS_UP, _LEVELS_DOWN = 3, 3
+_LEVELS_UP, _LEVELS_DOWN = 3, 4
 _MOST_LOOKED_AT = 300  # directories: a corpus may hold hundreds of thousands
 
 
@@ -26,6 +26,13 @@ def not_the_corpus(source: Path, wanted: str, is_corpus: Callable[[Path], bool])
     return SignBindError(f"{source}: found no {wanted} in it: {hint}")
 
 
+def check_directories(**options: Path | None) -> None:
+    """Raises SignBindError where an option names a directory that is not there."""
+    for option, directory in options.items():
+        if directory is not None and not directory.is_dir():
+            raise SignBindError(f"--{option}: {directory}: found no such directory")
+
+
 def first_directory(source: Path, names: Iterable[str]) -> Path | None:
     """The first of some subdirectories that is there."""
     return next((source / name for name in names if (source / name).is_dir()), None)
@@ -41,7 +48,8 @@ def inside(root: Path, name: str) -> Path | None:
 
 
 def _nearby(source: Path) -> Iterator[Path]:
-    yield from source.resolve().parents[:_LEVELS_UP]
+    source = source.resolve()
+    yield from source.parents[:_LEVELS_UP]
     queue = collections.deque([(source, 0)])
     for _ in range(_MOST_LOOKED_AT):
         if not queue:

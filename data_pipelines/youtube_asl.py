@@ -32,13 +32,12 @@ from data_pipelines.timed_sentences import (
     PoseSource,
     Sentence,
     add_pose_arguments,
-    check_directory,
     poses_from,
     read_sentence,
     recording_of,
     seconds,
 )
-from data_pipelines.whereabouts import first_directory, inside, not_the_corpus
+from data_pipelines.whereabouts import check_directories, first_directory, inside, not_the_corpus
 from signbind_jax.errors import SignBindError
 
 PUBLISHED_CAPTIONS = 610_193
@@ -145,8 +144,8 @@ def open_corpus(
     Raises:
       SignBindError: no list; a list that cannot be read; a video in two lists.
     """
-    check_directory("--captions", captions)
-    check_directory("--videos", videos)
+    check_directories(captions=captions)
+    check_directories(videos=videos)
     left_out: dict[str, list[str]] = {}
     lists = _lists(source, ids, left_out)
     captions = captions or first_directory(source, ("captions", "subtitles")) or source

@@ -267,7 +267,7 @@ def test_a_directory_on_the_wrong_level_is_told_the_right_one(source, tmp_path, 
 
 def test_a_directory_without_the_corpus_is_told(tmp_path, capsys):
     said = error_of(capsys, "chicago_fswild", f"--source={tmp_path}", f"--out={tmp_path}/x")
-    assert f"{tmp_path}: found no ChicagoFSWild.csv in it: give its directory" in said
+    assert f"{tmp_path}: found no ChicagoFSWild.csv in it: give the corpus directory" in said
     said = error_of(capsys, "chicago_fswild", f"--source={tmp_path}/no", f"--out={tmp_path}/x")
     assert "found no such directory" in said
 
