@@ -37,12 +37,15 @@ def worker_command(environment: Path) -> list[str]:
     return [str(_python(environment)), "-E", "-s", str(WORKER)]
 
 
-def ready_environment(directory: Path, tell: Callable[[str], None] = print) -> Path:
+def ready_environment(
+    directory: Path, tell: Callable[[str], None] = print, python: str | None = None
+) -> Path:
     """The environment, made now if it is not there.
 
     Args:
       directory: of the environment.
       tell: gets the line that says what is being made.
+      python: makes it; else one is chosen.
 
     Raises:
       SignBindError: it cannot be made: no package index, no fitting Python, no room.
@@ -53,7 +56,7 @@ def ready_environment(directory: Path, tell: Callable[[str], None] = print) -> P
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise SignBindError(f"{directory}: found no bin/python, wanted a virtual environment, "
                             "or nothing there: name another --environment")  # fmt: skip
-    python = _fitting_python()
+    python = python or _fitting_python()
     try:
         with _alone(directory):
             if not _python(directory).exists():
