@@ -25,8 +25,9 @@ from signbind_jax.side_by_side import usable_cores
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("videos", nargs="+", type=Path)
     parser.add_argument("--environment", type=Path, default=default_directory())
     arguments = parser.parse_args()

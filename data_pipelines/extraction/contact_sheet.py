@@ -15,7 +15,7 @@ _GAP, _TITLE = 4, 14  # pixels between crops, and above a row
 
 
 def write_contact_sheet(path: Path, files: Mapping[str, Path]) -> None:
-    """Draws a row of crops for each clip: interpolated ones underlined, missing ones crossed out.
+    """Draws a row of crops for each clip: interpolated ones framed, missing ones crossed out.
 
     Args:
       path: of the picture, such as `sheet.png`.
@@ -59,4 +59,4 @@ def _draw_crop(sheet, draw, x: int, y: int, crop_hw: np.ndarray, state: int) -> 
         draw.line((x, y, x + width - 1, y + height - 1), fill=255, width=2)
         draw.line((x, y + height - 1, x + width - 1, y), fill=255, width=2)
     if state == INTERPOLATED:
-        draw.line((x, y + height - 1, x + width - 1, y + height - 1), fill=255, width=3)
+        draw.rectangle((x + 2, y + 2, x + width - 3, y + height - 3), outline=255, width=2)

@@ -95,10 +95,12 @@ def _alone(directory: Path) -> Iterator[None]:
 
 
 def _make(directory: Path, python: str, tell: Callable[[str], None]) -> None:
-    tell(f"making the environment for extraction in {directory}: 450 MB, about a minute, once")
+    tell(f"making the environment for extraction in {directory}: about 500 MB and a minute, once")
     start = time.monotonic()
-    partial = directory.with_name(f".{directory.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # of a command that was killed
+    for left in directory.parent.glob(f".{directory.name}.partial-*"):  # by killed commands
+        shutil.rmtree(left, ignore_errors=True)
+    # Of its own name: what a killed command started may still be writing.
+    partial = directory.with_name(f".{directory.name}.partial-{os.getpid()}")
     try:
         _run([python, "-m", "venv", str(partial)], directory)
         pip = [str(_python(partial)), "-m", "pip", "install", "--quiet", "--retries=2",

@@ -73,10 +73,14 @@ async def _extract_all(tasks, command, finished, workers: int, timeout_s: float)
     loops = [asyncio.create_task(_work(waiting, command, finished, timeout_s))
              for _ in range(min(workers, len(tasks)))]  # fmt: skip
 
+    def cancel() -> None:
+        for loop in loops:
+            if not loop.cancelling():  # a second time would disturb its tidying up
+                loop.cancel()
+
     def stop(number: int) -> None:
         caught.append(number)
-        for loop in loops:
-            loop.cancel()
+        cancel()
 
     with _signals_to(stop):
         try:
@@ -85,8 +89,7 @@ async def _extract_all(tasks, command, finished, workers: int, timeout_s: float)
             if not caught:
                 raise
         finally:
-            for loop in loops:
-                loop.cancel()
+            cancel()
             await asyncio.gather(*loops, return_exceptions=True)
     if caught:
         raise Interrupted(caught[0])

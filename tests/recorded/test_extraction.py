@@ -1,12 +1,17 @@
 """The true extraction, where its environment was made (`signbind extract` makes it)."""
 
+import shutil
+
 import av
 import numpy as np
 import pytest
 from PIL import Image
 
-from data_pipelines.extraction.environment import WORKER, default_directory
+from benchmarks.moving_face import write_clip
+from data_pipelines.extraction.environment import default_directory
 from data_pipelines.extraction.worker import pictures
+from signbind_jax import keypoints
+from signbind_jax.data.dataset import open_dataset
 from tests.recorded.in_process import command
 
 PAD = 40  # pixels round the published crop in which it is looked for
@@ -21,12 +26,25 @@ def environment():
 
 
 @pytest.fixture(scope="module")
-def extracted(recorded, tmp_path_factory):
-    """The fields of one GRID clip, and where its corpus's file lies."""
-    out = tmp_path_factory.mktemp("poses")
-    printed = command("extract", recorded / "grid" / "bbaf2n.mpg", f"--out={out}", "--workers=1")
+def corpus(recorded, tmp_path_factory):
+    """A folder corpus of one GRID clip, its video alone, and what was extracted of it."""
+    directory = tmp_path_factory.mktemp("grid")
+    source, clips, poses = directory / "corpus", directory / "clips.tsv", directory / "poses"
+    source.mkdir()
+    shutil.copy(recorded / "grid" / "bbaf2n.mpg", source)
+    (source / "manifest.tsv").write_text(
+        "id\tsplit\ttext\tvideo\nbbaf2n\ttrain\tbin blue at f two now\tbbaf2n.mpg\n"
+    )
+    command("data", "clips", "folder", f"--source={source}", f"--out={clips}")
+    printed = command("extract", f"--list={clips}", f"--out={poses}", "--workers=1")
     assert "no hand in any frame: 1 clips (bbaf2n)" in printed  # a talking face
-    with np.load(out / "bbaf2n.npz") as archive:
+    return source, poses
+
+
+@pytest.fixture(scope="module")
+def extracted(corpus):
+    """The fields of the clip's file."""
+    with np.load(corpus[1] / "bbaf2n.npz") as archive:
         return dict(archive)
 
 
@@ -37,6 +55,16 @@ def test_every_frame_of_a_talking_face_has_a_crop(extracted):
     # Still where the head is and moving where the mouth is.
     change_hw = extracted["lips"].astype(float).std(0)
     assert change_hw[40:64, 32:64].mean() > 1.5 * change_hw[:20].mean()
+
+
+def test_a_corpus_of_videos_becomes_a_dataset(corpus, tmp_path):
+    source, poses = corpus
+    command("data", "build", "folder", f"--source={source}", f"--out={tmp_path / 'data'}",
+            f"--poses={poses}", "--workers=1")  # fmt: skip
+    (clip,) = open_dataset(tmp_path / "data").split("train")
+    assert clip.n_pose_frames == clip.n_lip_frames == 75 and clip.pose_fps == clip.lip_fps == 25
+    x, y = clip.pose[:, keypoints.MOUTH_SLICE, :2].mean((0, 1))
+    assert abs(x) < 0.3 and -1 < y < -0.2  # shoulder widths: in the middle, above the shoulders
 
 
 def test_the_mouth_is_where_the_corpus_published_it(extracted, recorded):
@@ -67,22 +95,15 @@ def place_of(crop_hw: np.ndarray, frame_hw: np.ndarray, near) -> np.ndarray:
 
 def test_a_face_that_moves_and_turns_keeps_its_mouth_in_place(tmp_path):
     """A photograph, moved: the known face that the models are checked with."""
-    with Image.open(WORKER / "known_face.jpg") as image:
-        photograph = image.convert("RGB")
-    directory = tmp_path / "moving"
-    directory.mkdir()
-    for t in range(20):
-        angle, scale = 12 * np.sin(t / 4), 1 + 0.15 * np.sin(t / 6)
-        frame = photograph.rotate(angle, Image.Resampling.BICUBIC, fillcolor=(128, 128, 128))
-        side = round(256 / scale)
-        left, top = (256 - side) // 2 + t // 2, (256 - side) // 3
-        frame.crop((left, top, left + side, top + side)).resize((320, 320)).save(
-            directory / f"{t}.png")  # fmt: skip
-    command("extract", directory, f"--out={tmp_path / 'o'}", "--fps=25", "--workers=1")
-    with np.load(tmp_path / "o" / "moving.npz") as archive:
+    directories = [write_clip(tmp_path, clip) for clip in ("turns", "leaves")]
+    command("extract", *directories, f"--out={tmp_path / 'o'}", "--fps=25", "--workers=1")
+    with np.load(tmp_path / "o" / "turns.npz") as archive:
         crops_thw, state_t = archive["lips"].astype(float), archive["lip_state"]
     assert (state_t == 1).all()
     still_hw = crops_thw.mean(0)
     assert still_hw.std() > 25
     # The same picture in every frame, but for what resampling and the models' tremor do.
     assert np.abs(crops_thw - still_hw).mean() < 0.25 * still_hw.std()
+    with np.load(tmp_path / "o" / "leaves.npz") as archive:
+        state_t = archive["lip_state"]
+    assert (state_t[11:15] == 2).all() and (state_t[27:38] == 0).all() and state_t[45] == 1

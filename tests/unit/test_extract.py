@@ -332,7 +332,7 @@ def test_an_environment_is_made_once(tmp_path):
     python = python_that_makes(tmp_path, "exit 0")
     wanted, told = tmp_path / "cache" / "environment", []
     assert ready_environment(wanted, told.append, python) == wanted
-    assert f"in {wanted}: 450 MB, about a minute" in told[0]
+    assert f"in {wanted}: about 500 MB and a minute, once" in told[0]
     assert worker_command(wanted)[0] == str(wanted / "bin" / "python")
     made = (wanted / "bin" / "python").stat().st_mtime_ns
     assert ready_environment(wanted, told.append, "nothing") == wanted

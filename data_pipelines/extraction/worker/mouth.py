@@ -3,8 +3,8 @@
 Every frame gets a similarity transform onto a fixed template. The line between the outer corners
 of the eyes gives rotation and size, as eyes do not move with speech; the middle of the mouth's
 corners gives the place. Landmarks tremble, so all three are smoothed over time: rotation and place
-briefly, since heads nod quickly, size longer, since it changes slowly and a turning head only
-seems to shrink it.
+briefly, since heads nod quickly, size longer, since it changes slowly, and a head that turns away
+only seems to shrink.
 """
 
 import math
@@ -114,15 +114,29 @@ def _filled(x_t2: np.ndarray, found_t: np.ndarray) -> np.ndarray:
 
 
 def _smooth(x_tc: np.ndarray, usable_t: np.ndarray, sigma: float) -> np.ndarray:
-    """A Gaussian mean over time of the usable frames; `sigma` in frames."""
+    """The line that fits the usable frames about each frame best, there; `sigma` in frames.
+
+    A Gaussian weighs the frames by how near they are. A mere mean would lag at the clip's start
+    and end, where a head that moves has neighbours on one side alone.
+    """
     reach = min(math.ceil(3 * sigma), max(len(x_tc) - 1, 0))
-    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / max(sigma, 1e-6)) ** 2)
+    step = np.arange(-reach, reach + 1)
+    kernel = np.exp(-0.5 * (step / max(sigma, 1e-6)) ** 2)
 
-    def mean(column_t: np.ndarray) -> np.ndarray:
-        return np.convolve(column_t, kernel)[reach : reach + len(column_t)]
+    def about(column_t: np.ndarray, power: int) -> np.ndarray:
+        return np.convolve(column_t, kernel * step**power)[reach : reach + len(column_t)]
 
-    weight_t = np.maximum(mean(usable_t.astype(np.float64)), 1e-12)
-    return np.stack([mean(column_t * usable_t) / weight_t for column_t in x_tc.T], 1)
+    weight_t = usable_t.astype(np.float64)
+    s0, s1, s2 = (about(weight_t, power) for power in range(3))
+    spread_t = s0 * s2 - s1**2
+    is_line_t = spread_t > 1e-6  # else one frame alone
+    columns = []
+    for column_t in x_tc.T:
+        t0, t1 = (about(column_t * weight_t, power) for power in range(2))
+        mean_t = t0 / np.maximum(s0, 1e-12)
+        line_t = (s2 * t0 - s1 * t1) / np.where(is_line_t, spread_t, 1.0)
+        columns.append(np.where(is_line_t, line_t, mean_t))
+    return np.stack(columns, 1)
 
 
 def _bilinear(frame_hw: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
