@@ -122,6 +122,23 @@ def test_from_a_corpus_of_videos_to_a_dataset(environment, videos, tmp_path, cap
     assert "crops that are the clip's mean" in capsys.readouterr().out
 
 
+def test_rows_without_a_recording_are_counted(videos, tmp_path, capsys):
+    out = tmp_path / "clips.tsv"
+    np.savez(tmp_path / "a.npz")
+    (tmp_path / "v.mp4").write_bytes((videos / "short.mp4").read_bytes())
+    (tmp_path / "manifest.tsv").write_text(
+        "id\tsplit\ttext\tpose\tvideo\na\ttrain\tOne.\ta.npz\t\nv\ttest\tTwo.\t\tv.mp4\n"
+    )
+    assert main(["data", "clips", "folder", f"--source={tmp_path}", f"--out={out}"]) == 0
+    assert "no recording: 1 (a)\n1 clips listed" in capsys.readouterr().out
+    (tmp_path / "manifest.tsv").write_text("id\tsplit\ttext\tpose\na\ttrain\tOne.\ta.npz\n")
+    out.unlink()
+    assert main(["data", "clips", "folder", f"--source={tmp_path}", f"--out={out}"]) == 1
+    error = capsys.readouterr().err
+    assert "found no recording of any of 1 rows" in error and error.count("\n") == 1
+    assert not out.exists()
+
+
 def test_a_list_cuts_clips_out_of_videos_and_directories(environment, videos, tmp_path):
     pictures = tmp_path / "pictures"
     pictures.mkdir()
