@@ -13,7 +13,10 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["signbind_jax*", "configs*", "data_pipelines*", "launch*"]),
-    package_data={"signbind_jax": ["report/*.html", "report/*.css"]},
+    package_data={
+        "signbind_jax": ["report/*.html", "report/*.css"],
+        "data_pipelines": ["extraction/requirements.txt", "extraction/worker/known_face.jpg"],
+    },
     install_requires=[
         "absl-py>=2.1",
         "array-record>=0.8.1",

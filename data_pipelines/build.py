@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from types import ModuleType
 
+from data_pipelines.corpus import Corpus
 from signbind_jax.config import unknown_name
 from signbind_jax.errors import SignBindError
 from signbind_jax.side_by_side import usable_cores
@@ -28,9 +29,7 @@ CORPORA = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What all corpora share; `parse` adds those of the corpus."""
-    parser.usage = "signbind data build CORPUS [--help] [options]"
-    parser.add_argument("corpus", metavar="CORPUS", help=f"one of: {', '.join(CORPORA)}; "
-                        "`signbind data build CORPUS --help` tells its layout")  # fmt: skip
+    add_corpus_argument(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", required=True,
                         help="the dataset to write; complete or not there at all")  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace a dataset at --out")
@@ -44,12 +43,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         "lie where all its workers see it (extra: beam)")  # fmt: skip
 
 
+def add_corpus_argument(parser: argparse.ArgumentParser) -> None:
+    """The corpus that a command of `signbind data` reads, its first argument."""
+    parser.usage = f"{parser.prog} CORPUS [--help] [options]"
+    parser.add_argument("corpus", metavar="CORPUS", help=f"one of: {', '.join(CORPORA)}; "
+                        f"`{parser.prog} CORPUS --help` tells its layout")  # fmt: skip
+
+
 def parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
     """Parses the arguments of the corpus that `argv` begins with."""
     if argv and not argv[0].startswith("-"):
         module = _module(argv[0])
-        parser.prog = f"signbind data build {argv[0]}"
-        parser.usage = f"{parser.prog} --out=DIR [options]"
+        parser.prog = f"{parser.prog} {argv[0]}"
+        parser.usage = f"{parser.prog} --out=OUT [options]"
         parser.description = module.__doc__
         module.add_arguments(parser.add_argument_group(f"{argv[0]} corpus"))
     return parser.parse_args(argv)
@@ -72,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
     from data_pipelines.beam_runner import write_shards_on_beam
     from data_pipelines.writer import write_dataset
 
-    corpus = _module(arguments.corpus).from_arguments(arguments)
+    corpus = open_corpus(arguments)
     on_beam = None
     if arguments.beam is not None:
         on_beam = partial(write_shards_on_beam, options=arguments.beam)
@@ -82,6 +88,11 @@ def run(arguments: argparse.Namespace) -> int:
         print(line)
     print(f"dataset written to {arguments.out}")
     return 0
+
+
+def open_corpus(arguments: argparse.Namespace) -> Corpus:
+    """The corpus that parsed arguments ask for."""
+    return _module(arguments.corpus).from_arguments(arguments)
 
 
 def _module(corpus: str) -> ModuleType:

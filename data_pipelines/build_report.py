@@ -2,10 +2,15 @@
 
 import collections
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 _MOST_REASONS = 20  # lines on the terminal; dataset.json has all
+
+
+def some_of(ids: Sequence[str]) -> str:
+    """The first few ids, for a line on the terminal."""
+    return ", ".join(ids[:5]) + (", ..." if len(ids) > 5 else "")
 
 
 @dataclass
@@ -62,8 +67,7 @@ class BuildReport:
         lines += [f"repaired: {what}: {n}" for what, n in self.repaired.items()]
         by_count = sorted(self.left_out.items(), key=lambda reason: -len(reason[1]))
         for reason, ids in by_count[:_MOST_REASONS]:
-            some = ", ".join(ids[:5]) + (", ..." if len(ids) > 5 else "")
-            lines.append(f"left out: {reason}: {len(ids)} ({some})")
+            lines.append(f"left out: {reason}: {len(ids)} ({some_of(ids)})")
         rest = by_count[_MOST_REASONS:]
         if rest:
             n = sum(len(ids) for _, ids in rest)

@@ -2,7 +2,8 @@
 
 `DIRECTORY/<clip id>.npz` holds `keypoints` (t, n, 2), `scores` (t, n), `fps`, `width` and
 `height` (`data_pipelines.poses`), and may hold `lips`, uint8 (f, h, w) grey mouth crops, with
-`lip_fps` where it is not that of the pose. A `.pose` file of that name is a pose without crops.
+`lip_fps` where it is not that of the pose and `lip_state` (f,), 0 for a crop without a face
+(`data_pipelines.extraction.worker.mouth`). A `.pose` file of that name is a pose without crops.
 An id with slashes lies in subdirectories.
 """
 
@@ -18,16 +19,31 @@ from signbind_jax.errors import SignBindError
 SUFFIXES = (".npz", ".pose")
 
 
+def file_of(directory: Path, clip_id: str, suffix: str = SUFFIXES[0]) -> Path:
+    """Where the file of a clip lies, or will.
+
+    Raises:
+      SignBindError: an id that no file can have or that leaves the directory.
+    """
+    parts = clip_id.split("/")
+    if ".." in parts or parts[0] == "":
+        raise SignBindError(f"id: {clip_id!r} leaves the directory of poses" if clip_id else
+                            "id: found nothing, wanted a name")  # fmt: skip
+    # What a file system takes, the suffixes of partial files left for us.
+    if parts[-1] == "" or not clip_id.isprintable() or max(len(p.encode()) for p in parts) > 200:
+        raise SignBindError(f"id: {clip_id[:100]!r} cannot be a file's name: wanted printable "
+                            "characters, at most 200 bytes")  # fmt: skip
+    return directory / f"{clip_id}{suffix}"
+
+
 def find(directory: Path, clip_id: str) -> Path:
     """The file of a clip.
 
     Raises:
-      SignBindError: an id that leaves the directory; no such file.
+      SignBindError: as `file_of`; no such file.
     """
-    if clip_id.startswith("/") or ".." in Path(clip_id).parts:
-        raise SignBindError(f"id: {clip_id!r} leaves the directory of poses")
     for suffix in SUFFIXES:
-        path = directory / f"{clip_id}{suffix}"
+        path = file_of(directory, clip_id, suffix)
         if path.is_file():
             return path
     raise SignBindError("no pose file: extract it first (signbind extract)")
@@ -50,6 +66,7 @@ def read_extracted(path: Path, lip_size: int) -> tuple[dict, dict[str, int]]:
         with np.load(path, allow_pickle=False) as archive:
             crops_fhw = archive["lips"] if "lips" in archive.files else None
             fps = float(archive["lip_fps"]) if "lip_fps" in archive.files else pose.fps
+            state_f = archive["lip_state"] if "lip_state" in archive.files else np.ones(1)
         if crops_fhw is not None and len(crops_fhw):
             if crops_fhw.ndim != 3 or crops_fhw.dtype != np.uint8:
                 raise SignBindError(f"{path}: lips: found {crops_fhw.dtype} {crops_fhw.shape}, "
@@ -57,6 +74,9 @@ def read_extracted(path: Path, lip_size: int) -> tuple[dict, dict[str, int]]:
             crops_fhw = lips.resize(crops_fhw, lip_size, lip_size)
             fields |= {"lips": lips.encode_mosaic(crops_fhw), "n_lip_frames": len(crops_fhw),
                        "lip_fps": fps}  # fmt: skip
+        if crops_fhw is not None and (n_without := int((state_f == 0).sum())):
+            repaired["mouth crops without a face, now the clip's mean" if len(crops_fhw) else
+                     "frames without a face, so without mouth crops"] = n_without  # fmt: skip
     return fields, repaired
 
 
