@@ -13,7 +13,10 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["signbind_jax*", "configs*", "data_pipelines*", "launch*"]),
-    package_data={"signbind_jax": ["report/*.html", "report/*.css"]},
+    package_data={
+        "signbind_jax": ["report/*.html", "report/*.css"],
+        "data_pipelines": ["extraction/requirements.txt", "extraction/worker/known_face.jpg"],
+    },
     install_requires=[
         "absl-py>=2.1",
         "array-record>=0.8.1",
@@ -43,9 +46,12 @@ setup(
         "tokenizers>=0.22",
         "tqdm>=4.66",
         "transformers>=5.0",
+        "webvtt-py>=0.6",
     ],
     extras_require={
-        "test": ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9"],
+        "test": ["apache-beam>=2.77", "h5py>=3.10", "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9"],
+        "beam": ["apache-beam>=2.77"],
+        "hdf5": ["h5py>=3.10"],
         "bench": ["peft>=0.15", "torch>=2.5"],
         "tpu": ["jax[tpu]>=0.10.2"],
         "gpu": ["jax[cuda12]>=0.10.2"],

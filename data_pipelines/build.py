@@ -1,100 +1,68 @@
 """`signbind data build`: reads a corpus and writes it as a dataset."""
 
 import argparse
-import dataclasses
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import importlib
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 
-from data_pipelines.build_report import BuildReport
-from signbind_jax.data.clip import Clip
+from data_pipelines.corpus import Corpus
+from signbind_jax.config import unknown_name
 from signbind_jax.errors import SignBindError
+from signbind_jax.side_by_side import usable_cores
 
-Splits = dict[str, Callable[[], Iterable[Clip]]]
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """A corpus opened for reading.
-
-    Attributes:
-      splits: split name -> a function that gives its clips.
-      source: JSON-ready record of where they come from.
-      expected: clips a split, where known before reading.
-    """
-
-    splits: Splits
-    source: dict
-    expected: dict[str, int]
-
-
-def _synthetic(arguments: argparse.Namespace, report: BuildReport) -> Corpus:
-    from data_pipelines.synthetic.corpus import SyntheticConfig, splits
-
-    names = [field.name for field in dataclasses.fields(SyntheticConfig)]
-    given = {name: getattr(arguments, name, None) for name in names}
-    config = SyntheticConfig(**{name: x for name, x in given.items() if x is not None})
-    if arguments.source is not None:
-        raise SignBindError("--source: the synthetic corpus is generated and takes none")
-    readers = splits(config)
-    sizes = {name: getattr(config, name, config.time_split) for name in readers}
-    source = {"corpus": "synthetic", "synthetic": True, **dataclasses.asdict(config)}
-    del source["workers"]  # changes nothing in the clips
-    return Corpus(readers, source, sizes)
-
-
-def _folder(arguments: argparse.Namespace, report: BuildReport) -> Corpus:
-    from data_pipelines.folder import splits
-
-    if arguments.source is None:
-        raise SignBindError("--source: missing; wanted the directory that holds manifest.tsv")
-    readers = splits(arguments.source, report, lip_size=arguments.lip_size, strict=arguments.strict)
-    source = {
-        "corpus": "folder",
-        "synthetic": False,
-        "directory": str(arguments.source.absolute()),
-        "lip_size": arguments.lip_size,
-    }
-    return Corpus(readers, source, {})
-
-
-def _joined_letters(arguments: argparse.Namespace, report: BuildReport) -> Corpus:
-    from data_pipelines.joined_letters import splits
-
-    if arguments.source is None:
-        raise SignBindError("--source: missing; wanted a folder corpus with one clip a letter")
-    names = ("seed", "train", "test")
-    given = {n: getattr(arguments, n) for n in names if getattr(arguments, n) is not None}
-    readers = splits(arguments.source, report, **given)
-    source = {"corpus": "joined_letters", "synthetic": True, **given,
-              "directory": str(arguments.source.absolute())}  # fmt: skip
-    return Corpus(readers, source, {})
-
-
-CORPORA = {"folder": _folder, "joined_letters": _joined_letters, "synthetic": _synthetic}
+# corpus -> the module with add_arguments(parser) and from_arguments(arguments) -> Corpus
+CORPORA = {
+    "bobsl": "data_pipelines.bobsl",
+    "chicago_fswild": "data_pipelines.chicago_fswild",
+    "chicago_fswild_plus": "data_pipelines.chicago_fswild",
+    "csl_daily": "data_pipelines.csl_daily",
+    "folder": "data_pipelines.folder",
+    "how2sign": "data_pipelines.how2sign",
+    "joined_letters": "data_pipelines.joined_letters",
+    "openasl": "data_pipelines.openasl",
+    "phoenix14t": "data_pipelines.phoenix14t",
+    "synthetic": "data_pipelines.synthetic.corpus",
+    "youtube_asl": "data_pipelines.youtube_asl",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `signbind data build`."""
-    parser.add_argument("corpus", metavar="CORPUS", help=f"one of: {', '.join(CORPORA)}")
-    parser.add_argument("--source", type=Path, metavar="DIR", help="where the corpus lies")
+    """What all corpora share; `parse` adds those of the corpus."""
+    add_corpus_argument(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", required=True,
                         help="the dataset to write; complete or not there at all")  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace a dataset at --out")
     parser.add_argument("--strict", action="store_true",
                         help="a broken clip ends the build instead of being left out")  # fmt: skip
-    parser.add_argument("--lip_size", type=_positive, default=32, metavar="PIXELS",
-                        help="side of the mouth crops (default 32)")  # fmt: skip
-    own = parser.add_argument_group("synthetic corpus; seed, train, test: also joined_letters")
-    own.add_argument("--seed", type=int, metavar="N", help="another corpus of the same kind")
-    for split in ("train", "validation", "test"):
-        own.add_argument(f"--{split}", type=_positive, metavar="CLIPS", help=f"clips in {split}")
-    own.add_argument("--time_split", type=_positive, metavar="CLIPS",
-                     help="clips in each split that time alone decides")  # fmt: skip
-    own.add_argument("--workers", type=_positive, metavar="N", help="processes that generate clips")
+    parser.add_argument("--workers", type=positive, metavar="N", default=len(usable_cores()),
+                        help="processes that read clips; the dataset does not depend on it "
+                        "(default: the cores, here %(default)s)")  # fmt: skip
+    parser.add_argument("--beam", metavar="OPTIONS", help="read clips on an Apache Beam runner "
+                        "instead, such as \"--runner=FlinkRunner --parallelism=96\"; --out has to "
+                        "lie where all its workers see it (extra: beam)")  # fmt: skip
 
 
-def _positive(text: str) -> int:
+def add_corpus_argument(parser: argparse.ArgumentParser) -> None:
+    """The corpus that a command of `signbind data` reads, its first argument."""
+    parser.usage = f"{parser.prog} CORPUS [--help] [options]"
+    parser.add_argument("corpus", metavar="CORPUS", help=f"one of: {', '.join(CORPORA)}; "
+                        f"`{parser.prog} CORPUS --help` tells its layout")  # fmt: skip
+
+
+def parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
+    """Parses the arguments of the corpus that `argv` begins with."""
+    if argv and not argv[0].startswith("-"):
+        module = _module(argv[0])
+        parser.prog = f"{parser.prog} {argv[0]}"
+        parser.usage = f"{parser.prog} --out=OUT [options]"
+        parser.description = module.__doc__
+        module.add_arguments(parser.add_argument_group(f"{argv[0]} corpus"))
+    return parser.parse_args(argv)
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"found {value}, wanted at least 1")
@@ -104,23 +72,30 @@ def _positive(text: str) -> int:
 def run(arguments: argparse.Namespace) -> int:
     """Reads a corpus and writes it as a TFDS dataset of ArrayRecord shards.
 
-    What was repaired or left out is printed by clip id and stored in the dataset.
+    What was repaired or left out is printed by clip id and stored in the dataset. A build that
+    was interrupted goes on when the same command is given again.
     """
-    if arguments.corpus not in CORPORA:
-        known = ", ".join(CORPORA)
-        raise SignBindError(f"corpus: found '{arguments.corpus}', wanted one of: {known}")
-    for line in build(arguments).lines():
+    from data_pipelines.beam_runner import write_shards_on_beam
+    from data_pipelines.writer import write_dataset
+
+    corpus = open_corpus(arguments)
+    on_beam = None
+    if arguments.beam is not None:
+        on_beam = partial(write_shards_on_beam, options=arguments.beam)
+    report = write_dataset(arguments.out, corpus, overwrite=arguments.overwrite, run=on_beam,
+                           strict=arguments.strict, workers=arguments.workers)  # fmt: skip
+    for line in report.lines():
         print(line)
     print(f"dataset written to {arguments.out}")
     return 0
 
 
-def build(arguments: argparse.Namespace) -> BuildReport:
-    """Builds the dataset that the parsed `arguments` ask for; returns what was done."""
-    from data_pipelines.writer import write_dataset
+def open_corpus(arguments: argparse.Namespace) -> Corpus:
+    """The corpus that parsed arguments ask for."""
+    return _module(arguments.corpus).from_arguments(arguments)
 
-    report = BuildReport()
-    corpus = CORPORA[arguments.corpus](arguments, report)
-    write_dataset(arguments.out, corpus.splits, report, source=corpus.source,
-                  overwrite=arguments.overwrite, expected=corpus.expected)  # fmt: skip
-    return report
+
+def _module(corpus: str) -> ModuleType:
+    if corpus not in CORPORA:
+        raise SignBindError(unknown_name("corpus", corpus, CORPORA))
+    return importlib.import_module(CORPORA[corpus])

@@ -15,12 +15,12 @@ manifest and may not leave its directory.
 import difflib
 import os
 import re
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from data_pipelines.build_report import BuildReport
+from data_pipelines.corpus import Corpus, Reading, Recording
+from data_pipelines.extracted import find, notes_of, read_extracted
 from data_pipelines.lip_crops import read_lip_crops
 from data_pipelines.poses import read_pose_file
 from signbind_jax.data import lips
@@ -38,57 +38,67 @@ LARGEST_DRIFT = 0.05  # share by which the durations of pose and lips may differ
 
 
 @dataclass(frozen=True)
-class _Row:
+class ManifestRow:
+    """A line of the manifest: its cells by column, and the files they name."""
+
     line: int
     cells: dict[str, str]
     paths: dict[str, Path]
 
+    @property
+    def id(self) -> str:
+        """The clip's id."""
+        return self.cells["id"]
 
-def splits(
-    source: Path, report: BuildReport, *, lip_size: int = 32, strict: bool = False
-) -> dict[str, Callable[[], Iterator[Clip]]]:
-    """A reader of clips for each split of a folder corpus, in the manifest's order.
 
-    The whole manifest is checked before anything is read. What is wrong with a single clip
-    shows when it is read: the clip is left out and stands in `report` with its reason.
+def open_corpus(source: Path, lip_size: int = 32, poses: Path | None = None) -> Corpus:
+    """A folder corpus, its rows in the manifest's order.
+
+    The whole manifest is checked before anything is read.
 
     Args:
       source: the directory that holds `manifest.tsv`.
-      report: takes what was repaired and left out, each time a reader runs.
       lip_size: side of the grey mouth crops in pixels.
-      strict: makes a clip that would be left out an error.
+      poses: where `signbind extract` put what belongs to rows with a video alone.
 
     Raises:
       SignBindError: on a missing or unknown column, a duplicate id, a missing file, a path
-        that leaves the directory; from the readers where `strict`.
+        that leaves the directory.
     """
     source = Path(source)
-    by_split: dict[str, list[_Row]] = {}
+    by_split: dict[str, list[ManifestRow]] = {}
     for row in _rows(source):
         by_split.setdefault(row.cells["split"], []).append(row)
-    return {
-        split: partial(_clips, rows, source / MANIFEST, report, lip_size, strict)
-        for split, rows in by_split.items()
-    }
+    record = {"corpus": "folder", "synthetic": False, "directory": str(source.absolute()),
+              "lip_size": lip_size, "poses": str(poses.absolute()) if poses else ""}  # fmt: skip
+    return Corpus(by_split, partial(read_row, lip_size=lip_size, poses=poses), record,
+                  recording=_recording)  # fmt: skip
 
 
-def _clips(
-    rows: list[_Row], manifest: Path, report: BuildReport, lip_size: int, strict: bool
-) -> Iterator[Clip]:
-    for row in rows:
-        clip_id = row.cells["id"]
-        try:
-            clip, repaired = _read(row, lip_size)
-        except SignBindError as error:
-            if strict:
-                raise SignBindError(f"{manifest}:{row.line}: clip {clip_id}: {error}") from error
-            report.leave_out(clip_id, str(error))
-            continue
-        report.repaired.update(repaired)
-        yield clip
+def _recording(row: ManifestRow) -> Recording | None:
+    return Recording(row.paths["video"]) if "video" in row.paths else None
 
 
-def _read(row: _Row, lip_size: int) -> tuple[Clip, dict[str, int]]:
+def add_arguments(parser) -> None:
+    """Options of `signbind data build folder`."""
+    parser.add_argument("--source", type=Path, metavar="DIR", required=True,
+                        help="the directory that holds manifest.tsv")  # fmt: skip
+    parser.add_argument("--lip_size", type=int, default=32, metavar="PIXELS",
+                        help="side of the mouth crops (default: 32)")  # fmt: skip
+    parser.add_argument(
+        "--poses",
+        type=Path,
+        metavar="DIR",
+        help="what signbind extract wrote, for rows with a video alone",
+    )
+
+
+def from_arguments(arguments) -> Corpus:
+    """The corpus that parsed arguments ask for."""
+    return open_corpus(arguments.source, arguments.lip_size, arguments.poses)
+
+
+def read_row(row: ManifestRow, lip_size: int, poses: Path | None = None) -> Reading:
     """The clip of a row, and what was repaired in it.
 
     Raises:
@@ -97,16 +107,16 @@ def _read(row: _Row, lip_size: int) -> tuple[Clip, dict[str, int]]:
     cells = row.cells
     if not cells["text"]:
         raise SignBindError("empty text")
-    if not cells["pose"] and not cells["lips"]:
+    if not cells["pose"] and not cells["lips"] and poses is None:
         raise SignBindError("only a video: extract pose and mouth crops first (signbind extract)")
     fields: dict = {}
     repaired: dict[str, int] = {}
+    if not cells["pose"] and not cells["lips"]:
+        fields, repaired = read_extracted(find(poses, row.id), lip_size)
     if cells["pose"]:
         pose = read_pose_file(row.paths["pose"])
         fields |= {"pose": pose.points, "pose_fps": pose.fps}
-        if pose.n_repaired:
-            repaired["keypoints not finite, now missing"] = pose.n_repaired
-        repaired |= {f"pose: {note}": 1 for note in pose.notes}
+        repaired |= notes_of(pose)
     if cells["lips"]:
         frames_fhw, fps = read_lip_crops(row.paths["lips"], lip_size)
         fps = fps or fields.get("pose_fps") or DEFAULT_LIP_FPS
@@ -117,7 +127,8 @@ def _read(row: _Row, lip_size: int) -> tuple[Clip, dict[str, int]]:
     tokens = {name: tuple(cells[name].split()) for name in TOKENS}
     tokens["spelled"] = tuple(word.lower() for word in tokens["spelled"])
     languages = {name: cells[name] for name in LANGUAGES}
-    return Clip(id=cells["id"], text=cells["text"], **languages, **tokens, **fields), repaired
+    clip = Clip(id=row.id, text=cells["text"], **languages, **tokens, **fields)
+    return Reading(clip, repaired)
 
 
 def _check_durations(fields: dict) -> None:
@@ -128,7 +139,7 @@ def _check_durations(fields: dict) -> None:
                             f"{LARGEST_DRIFT:.0%} apart")  # fmt: skip
 
 
-def _rows(source: Path) -> list[_Row]:
+def _rows(source: Path) -> list[ManifestRow]:
     """The manifest's rows, with every structural fault found before the first error is raised."""
     manifest = source / MANIFEST
     if not manifest.is_file():
@@ -183,7 +194,7 @@ def _check_header(header: list[str], manifest: Path) -> None:
                             "wanted at least one")  # fmt: skip
 
 
-def _row(line: int, header: list[str], values: list[str], source: Path) -> _Row:
+def _row(line: int, header: list[str], values: list[str], source: Path) -> ManifestRow:
     if len(values) > len(header):
         raise SignBindError(f"found {len(values)} fields, wanted {len(header)} as in the header: "
                             "a tab inside a field?")  # fmt: skip
@@ -198,7 +209,7 @@ def _row(line: int, header: list[str], values: list[str], source: Path) -> _Row:
     given = [name for name in MODALITIES if cells[name]]
     if not given:
         raise SignBindError(f"found none of {', '.join(MODALITIES)}, wanted at least one")
-    return _Row(line, cells, {name: _inside(source, name, cells[name]) for name in given})
+    return ManifestRow(line, cells, {name: _inside(source, name, cells[name]) for name in given})
 
 
 def _inside(source: Path, column: str, value: str) -> Path:

@@ -14,9 +14,11 @@ column `spelled`. Three splits come of them:
 """
 
 import dataclasses
+import itertools
 import random
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +26,7 @@ import numpy as np
 
 from data_pipelines import folder
 from data_pipelines.build_report import BuildReport
+from data_pipelines.corpus import Corpus, Reading, read_clips
 from data_pipelines.synthetic import names
 from signbind_jax import keypoints
 from signbind_jax.data.clip import Clip
@@ -35,14 +38,37 @@ TRANSITION_S = (0.08, 0.2)  # seconds between two letters, at least and at most
 WORD_LENGTHS = (2, 7)  # letters of a training word
 
 
-def splits(
-    source: Path, report: BuildReport, *, seed: int = 0, train: int = 500, test: int = 100
-) -> dict[str, Callable[[], Iterator[Clip]]]:
-    """A reader of clips for each split (see the module's docstring).
+@dataclass(frozen=True)
+class Letter:
+    """A row: the recording of a letter, once more under another id where `suffix` is given."""
+
+    letter: str
+    clip_id: str
+    suffix: str = ""
+
+    @property
+    def id(self) -> str:
+        """The clip's id."""
+        return self.clip_id + self.suffix
+
+
+@dataclass(frozen=True)
+class Word:
+    """A row: a word to be joined."""
+
+    word: str
+
+    @property
+    def id(self) -> str:
+        """The clip's id."""
+        return f"joined_{self.word}"
+
+
+def open_corpus(source: Path, *, seed: int = 0, train: int = 500, test: int = 100) -> Corpus:
+    """The splits of the module's docstring.
 
     Args:
       source: a folder corpus with one recording a letter.
-      report: takes what was left out.
       seed: of the words and of how they are joined.
       train, test: how many joined words.
 
@@ -50,79 +76,97 @@ def splits(
       SignBindError: the folder corpus is wrong; a letter is there twice; fewer than two
         letters.
     """
-    letters = read_letters(source, report)
+    letters, left_out = read_letters(source)
     if len(letters) < 2:
         raise SignBindError(f"{source}: found {len(letters)} letters, wanted at least 2 to join")
     tested = _held_out_words(letters, test, seed)
     trained = _training_words(letters, train, seed, tested)
-
-    def recorded(suffix: str) -> Iterator[Clip]:
-        for clip in letters.values():
-            yield dataclasses.replace(clip, id=clip.id + suffix)
-
-    def training() -> Iterator[Clip]:
-        yield from recorded("")
-        yield from join(letters, trained, seed)
-
-    return {
-        "train": training,
-        "letters": partial(recorded, "_recorded"),
-        "test": partial(join, letters, tested, seed),
+    recorded = [Letter(letter, clip.id) for letter, clip in letters.items()]
+    splits = {
+        "train": [*recorded, *map(Word, trained)],
+        "letters": [dataclasses.replace(row, suffix="_recorded") for row in recorded],
+        "test": list(map(Word, tested)),
     }
+    record = {"corpus": "joined_letters", "synthetic": True, "seed": seed, "train": train,
+              "test": test, "directory": str(Path(source).absolute())}  # fmt: skip
+    return Corpus(splits, partial(_read, letters, seed), record, left_out)
 
 
-def read_letters(source: Path, report: BuildReport) -> dict[str, Clip]:
-    """Letter -> its recording, from a folder corpus; other clips are left out and reported.
+def add_arguments(parser) -> None:
+    """Options of `signbind data build joined_letters`."""
+    parser.add_argument("--source", type=Path, metavar="DIR", required=True,
+                        help="a folder corpus with one recording a letter")  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0, help="of the words (default: 0)")
+    parser.add_argument("--train", type=int, default=500, metavar="WORDS",
+                        help="joined words in train (default: 500)")  # fmt: skip
+    parser.add_argument("--test", type=int, default=100, metavar="WORDS",
+                        help="joined words in test (default: 100)")  # fmt: skip
+
+
+def from_arguments(arguments) -> Corpus:
+    """The corpus that parsed arguments ask for."""
+    return open_corpus(arguments.source, seed=arguments.seed, train=arguments.train,
+                       test=arguments.test)  # fmt: skip
+
+
+def _read(letters: Mapping[str, Clip], seed: int, row: Letter | Word) -> Reading:
+    if isinstance(row, Letter):
+        return Reading(dataclasses.replace(letters[row.letter], id=row.id))
+    return Reading(join(letters, row.word, seed))
+
+
+def read_letters(source: Path) -> tuple[dict[str, Clip], dict[str, list[str]]]:
+    """Letter -> its recording, from a folder corpus; and the clips left out, by reason.
 
     Raises:
       SignBindError: the folder corpus is wrong, or a letter is there twice.
     """
+    corpus = folder.open_corpus(source)
     letters: dict[str, Clip] = {}
-    for read in folder.splits(source, report).values():
-        for clip in read():
-            if clip.pose is None or len(clip.spelled) != 1 or len(clip.spelled[0]) != 1:
-                report.leave_out(clip.id, "not the pose of one letter")
-                continue
-            letter = clip.spelled[0]
-            if letter in letters:
-                raise SignBindError(f"{source}: letter {letter!r}: found {letters[letter].id} and "
-                                    f"{clip.id}, wanted one recording")  # fmt: skip
-            letters[letter] = clip
-    return letters
+    report = BuildReport()
+    rows = itertools.chain.from_iterable(corpus.splits.values())
+    for clip in read_clips(rows, corpus.read, report):
+        if clip.pose is None or len(clip.spelled) != 1 or len(clip.spelled[0]) != 1:
+            report.leave_out(clip.id, "not the pose of one letter")
+            continue
+        letter = clip.spelled[0]
+        if letter in letters:
+            raise SignBindError(f"{source}: letter {letter!r}: found {letters[letter].id} and "
+                                f"{clip.id}, wanted one recording")  # fmt: skip
+        letters[letter] = clip
+    return letters, report.left_out
 
 
-def join(letter_clips: Mapping[str, Clip], words: Iterable[str], seed: int) -> Iterator[Clip]:
-    """One synthetic clip a word, its letters joined from their recordings.
+def join(letter_clips: Mapping[str, Clip], word: str, seed: int) -> Clip:
+    """A synthetic clip of a word, its letters joined from their recordings.
 
     How fast each letter and each transition is follows from `seed` and the word alone.
 
     Args:
       letter_clips: letter -> its recording, all at one frame rate.
-      words: of letters that are there. No letter may follow itself: signers slide or bounce a
+      word: of letters that are there. No letter may follow itself: signers slide or bounce a
         doubled letter, which recordings of single letters do not show.
       seed: of the tempi.
 
     Raises:
       SignBindError: an empty word; a letter that is missing or doubled; another frame rate.
     """
-    held = {letter: held_part(clip) for letter, clip in letter_clips.items()}
-    for word in words:
-        _check(word, letter_clips)
-        rng = np.random.default_rng([seed, zlib.crc32(word.encode())])
-        fps = letter_clips[word[0]].pose_fps
-        parts: list[np.ndarray] = []
-        for letter in word:
-            tempo = rng.uniform(*TEMPO)
-            n_frames = max(round(len(held[letter]) / tempo), 2)
-            played_tkc = _resample(held[letter], n_frames)
-            if parts:
-                n_between = max(round(rng.uniform(*TRANSITION_S) * fps), 1)
-                ends_tkc = np.stack([parts[-1][-1], played_tkc[0]])
-                parts.append(_resample(ends_tkc, n_between + 2)[1:-1])
-            parts.append(played_tkc)
-        pose = np.concatenate(parts).astype(np.float16)
-        yield dataclasses.replace(letter_clips[word[0]], id=f"joined_{word}", text=word,
-                                  pose=pose, spelled=(word,))  # fmt: skip
+    _check(word, letter_clips)
+    rng = np.random.default_rng([seed, zlib.crc32(word.encode())])
+    fps = letter_clips[word[0]].pose_fps
+    parts: list[np.ndarray] = []
+    for letter in word:
+        tempo = rng.uniform(*TEMPO)
+        held_tkc = held_part(letter_clips[letter])
+        played_tkc = _resample(held_tkc, max(round(len(held_tkc) / tempo), 2))
+        if parts:
+            n_between = max(round(rng.uniform(*TRANSITION_S) * fps), 1)
+            ends_tkc = np.stack([parts[-1][-1], played_tkc[0]])
+            parts.append(_resample(ends_tkc, n_between + 2)[1:-1])
+        parts.append(played_tkc)
+    pose = np.concatenate(parts).astype(np.float16)
+    return dataclasses.replace(letter_clips[word[0]], id=Word(word).id, text=word, pose=pose,
+                               spelled=(word,))  # fmt: skip
 
 
 def held_part(clip: Clip) -> np.ndarray:

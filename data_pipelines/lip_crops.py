@@ -1,6 +1,5 @@
 """Reading mouth crops: a directory of images or a video, as grey squares."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,9 +7,9 @@ import av
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from data_pipelines.extraction.worker.pictures import in_order
 from signbind_jax.errors import SignBindError
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".pgm")
 LARGEST = 256  # pixels; a picture larger than this both ways is a whole frame, not a mouth
 
 
@@ -56,16 +55,8 @@ def _square(image: Image.Image, size: int) -> np.ndarray:
     return np.asarray(square.resize((size, size), Image.Resampling.BILINEAR))
 
 
-def _natural(path: Path) -> list:
-    """Sort key that counts digits as numbers: mouth2 before mouth10."""
-    parts = re.split(r"(\d+)", path.name)
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
-
-
 def _images(directory: Path) -> Iterator[tuple[Image.Image, float]]:
-    paths = [path for path in directory.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES
-             and not path.name.startswith(".")]  # fmt: skip
-    for path in sorted(paths, key=_natural):
+    for path in in_order(directory):
         try:
             with Image.open(path) as image:
                 image.load()

@@ -1,6 +1,7 @@
 """Reading poses of any known scheme from files, in the canonical layout and units."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,11 +91,39 @@ def read_pose_file(path: Path) -> Pose:
     else:
         raise SignBindError(f"{path}: pose: found a file ending {path.suffix!r}, wanted .pose or "
                             ".npz")  # fmt: skip
-    if recording.points_tnc.shape[0] == 0:
-        raise SignBindError(f"{path}: pose: found 0 frames, wanted at least 1")
-    if not (math.isfinite(recording.fps) and recording.fps > 0):
-        raise SignBindError(f"{path}: fps: found {recording.fps}, wanted a number above 0")
-    return _canonical(recording, path)
+    return _canonical(recording, str(path))
+
+
+def canonical_pose(points_tnc: np.ndarray, scheme: str, fps: float, *, size: tuple[float, float],
+                   notes: tuple[str, ...] = (), where: str = "pose") -> Pose:  # fmt: skip
+    """The pose of keypoints in any known scheme, canonical and normalised.
+
+    Args:
+      points_tnc: (t, n, 3) x, y, confidence.
+      scheme: a name in `keypoints.SCHEMES`.
+      fps: frames a second.
+      size: width and height of the picture in pixels, for coordinates in 0..1.
+      notes: see `Pose`.
+      where: what an error calls the source, such as a file name.
+
+    Raises:
+      SignBindError: no frames, no frame rate, or no frame that shows shoulders, a hand or the
+        eyes.
+    """
+    return _canonical(_Recording(points_tnc, scheme, fps, *size, notes), where)
+
+
+def pose_of_fields(fields: Mapping[str, np.ndarray], path: Path) -> Pose:
+    """The pose of arrays that another file than an `.npz` holds.
+
+    Args:
+      fields: as `read_pose_file` finds them in an `.npz`.
+      path: what an error calls the source.
+
+    Raises:
+      SignBindError: see `read_pose_file`.
+    """
+    return _canonical(_recording_of_fields(fields, path), str(path))
 
 
 def normalise(points_tkc: np.ndarray, where: str = "pose") -> tuple[np.ndarray, str]:
@@ -137,17 +166,21 @@ def _sure(points_tkc: np.ndarray, groups: tuple[tuple[int, ...], ...], least: fl
     return np.concatenate(found).astype(np.float64)
 
 
-def _canonical(recording: _Recording, path: Path) -> Pose:
+def _canonical(recording: _Recording, where: str) -> Pose:
+    if recording.points_tnc.shape[0] == 0:
+        raise SignBindError(f"{where}: pose: found 0 frames, wanted at least 1")
+    if not (math.isfinite(recording.fps) and recording.fps > 0):
+        raise SignBindError(f"{where}: fps: found {recording.fps}, wanted a number above 0")
     source_k = np.array([i for i in keypoints.SCHEMES[recording.scheme].source_k if i >= 0])
     n_repaired = int((~np.isfinite(recording.points_tnc[:, source_k]).all(-1)).sum())
-    points_tkc = keypoints.to_canonical(recording.points_tnc, recording.scheme, str(path))
+    points_tkc = keypoints.to_canonical(recording.points_tnc, recording.scheme, where)
     notes = list(recording.notes)
     if _is_relative(points_tkc):
         if recording.width > 0 and recording.height > 0:
             points_tkc[..., 0] *= recording.width / recording.height
         else:
             notes.append("coordinates in 0..1 without a frame size: a square frame taken")
-    points_tkc, anchor = normalise(points_tkc, str(path))
+    points_tkc, anchor = normalise(points_tkc, where)
     if anchor != "shoulders":
         notes.append(f"no shoulders: scaled by the {anchor}")
     with np.errstate(over="ignore"):
@@ -200,6 +233,10 @@ def _read_npz(path: Path) -> _Recording:
     except Exception as error:  # zip, deflate, header and pickle refusals all differ in type
         raise SignBindError(f"{path}: cannot be read as a .npz file ({_one_line(error)}): save it "
                             "with numpy.savez, without object arrays") from error  # fmt: skip
+    return _recording_of_fields(fields, path)
+
+
+def _recording_of_fields(fields: Mapping[str, np.ndarray], path: Path) -> _Recording:
     for name in ("keypoints", "fps"):
         if name not in fields:
             raise SignBindError(f"{path}: field {name}: missing; found {sorted(fields)}")
@@ -246,7 +283,7 @@ def _confidence(points_tnc: np.ndarray, scores: np.ndarray | None, path: Path) -
     return confidence_tn
 
 
-def _number(fields: dict[str, np.ndarray], name: str, path: Path) -> float:
+def _number(fields: Mapping[str, np.ndarray], name: str, path: Path) -> float:
     """A field's one number; 0 where the field is absent."""
     if name not in fields:
         return 0.0

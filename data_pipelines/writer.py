@@ -1,95 +1,88 @@
-"""Writes clips as a TFDS dataset of ArrayRecord shards, complete or not at all."""
+"""Writes a corpus as a TFDS dataset of ArrayRecord shards, complete or not at all.
+
+A shard is a fixed run of a split's rows, so that any number of processes writes the same bytes.
+Shards lie in a hidden directory beside the dataset until all are there: a build that was killed
+goes on with those it finds.
+"""
 
 import contextlib
 import fcntl
 import json
 import os
 import shutil
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import tensorflow_datasets as tfds
-from array_record.python.array_record_module import ArrayRecordReader
-from tqdm import tqdm
 
 from data_pipelines.build_report import BuildReport
+from data_pipelines.corpus import Corpus
+from data_pipelines.shard import Shard, Summary, features, read_summary
+from data_pipelines.shard_pool import write_shards
 from signbind_jax import keypoints
-from signbind_jax.data.clip import Clip
 from signbind_jax.data.dataset import (
     DATASET_FILE,
     FORMAT_VERSION,
     digest_of_json,
     file_digest,
     index_file,
-    labels_to_json,
 )
 from signbind_jax.errors import SignBindError
 
 TFDS_NAME = "signbind"
-_CLIPS_PER_CALL = 64  # SequentialWriter rewrites its metadata at every call
+CLIPS_PER_SHARD = 1000
 _LOCK = ".writer"
-
-
-def features() -> tfds.features.FeaturesDict:
-    """The TFDS features of one clip; `Encoding.BYTES` keeps numbers exact and fast to read."""
-    kinds = tfds.features
-    raw = kinds.Encoding.BYTES
-    texts = kinds.Sequence(kinds.Text())
-    return kinds.FeaturesDict({
-        "id": kinds.Text(),
-        "text": kinds.Text(),
-        "text_language": kinds.Text(),
-        "signed_language": kinds.Text(),
-        "signer": kinds.Text(),
-        "pose": kinds.Tensor(shape=(None, keypoints.K, 3), dtype=np.float16, encoding=raw),
-        "pose_fps": kinds.Tensor(shape=(), dtype=np.float64, encoding=raw),
-        "lips": kinds.Text(),  # holds any bytes; an Image feature would need TensorFlow
-        "n_lip_frames": kinds.Scalar(np.int32),
-        "lip_fps": kinds.Tensor(shape=(), dtype=np.float64, encoding=raw),
-        "gloss": texts, "spelled": texts, "phonemes": texts, "senses": texts,
-        "contrasts": texts, "homonym_pairs": texts,
-    })  # fmt: skip
+_PLAN = "plan.sha256"
+_TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_INDEX}"
 
 
 def write_dataset(
     out: Path,
-    splits: dict[str, Callable[[], Iterable[Clip]]],
-    report: BuildReport,
+    corpus: Corpus,
     *,
-    source: dict,
     overwrite: bool = False,
-    clips_per_shard: int = 1000,
-    expected: dict[str, int] | None = None,
+    strict: bool = False,
+    clips_per_shard: int = CLIPS_PER_SHARD,
+    workers: int = 1,
     progress: bool = True,
-) -> None:
-    """Writes `splits` under `out`, which comes into being complete or not at all.
+    run: Callable[[list[Shard]], None] | None = None,
+) -> BuildReport:
+    """Writes the corpus under `out`, which comes into being complete or not at all.
 
-    Everything is written into a temporary directory beside `out`, which takes its name at the
-    end. A split without clips is left out.
+    A split without clips is left out. What an earlier, killed call for the same rows finished
+    is not done again.
 
     Args:
       out: the dataset's directory; must not exist, be empty, or hold a dataset to overwrite.
-      splits: split name -> a function that gives its clips.
-      report: counts of the build, stored with the dataset; `written` is counted here.
-      source: JSON-ready record of where the clips come from.
-      expected: clips a split, where known, for the progress bar.
+      strict: a clip that cannot be read ends the build instead of being left out.
+      clips_per_shard: rows a shard.
+      workers: processes that read clips; the dataset does not depend on it.
+      run: writes the shards in another way, such as on a Beam runner.
+
+    Returns:
+      What was written, repaired and left out; stored with the dataset, too.
 
     Raises:
-      SignBindError: `out` is taken; two clips share an id; a clip breaks its own contract;
-        nothing to write; the disk is full.
+      SignBindError: `out` is taken; two rows share an id; a clip breaks its own contract;
+        nothing to write; another build is under way; the disk is full.
     """
     out = Path(out).absolute()
     _refuse_taken(out, overwrite)
+    _check_ids(corpus)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with _partial_directory(out) as partial:
-            shards = _write_shards(partial, splits, report, clips_per_shard, expected, progress)
-            _describe(partial, shards, report, source)
-            _take_the_name(partial, out)
+        with _building(out, corpus, clips_per_shard) as building:
+            shards = _shards(building, corpus, clips_per_shard, strict)
+            if run is None:
+                write_shards(shards, workers, progress)
+            else:
+                run(shards)
+            report = _finish(building, shards, corpus)
+            _take_the_name(building, out)
     except OSError as error:
         raise SignBindError(f"{out}: cannot be written: {error.strerror or error}") from error
+    return report
 
 
 def _refuse_taken(out: Path, overwrite: bool) -> None:
@@ -106,154 +99,144 @@ def _refuse_taken(out: Path, overwrite: bool) -> None:
         raise SignBindError(f"{out}: already holds a dataset: choose another --out or --overwrite")
 
 
+def _check_ids(corpus: Corpus) -> None:
+    split_of_id: dict[str, str] = {}
+    for split, rows in corpus.splits.items():
+        for row in rows:
+            if not row.id:
+                raise SignBindError(f"clip of split {split}: id: found nothing, wanted a name")
+            if row.id in split_of_id:
+                raise SignBindError(
+                    f"clip {row.id!r} of split {split}: id: found it in split "
+                    f"{split_of_id[row.id]} already, wanted an id that occurs once"
+                )
+            split_of_id[row.id] = split
+
+
 @contextlib.contextmanager
-def _partial_directory(out: Path) -> Iterator[Path]:
-    """A locked directory beside `out`, removed on failure; dead writers' ones are removed too."""
-    prefix = f".{out.name}.partial-"
-    for left in out.parent.glob(f"{prefix}*"):
-        with contextlib.suppress(OSError), open(left / _LOCK, "rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held by its writer while it lives
-            shutil.rmtree(left, ignore_errors=True)
-    partial = Path(tempfile.mkdtemp(prefix=prefix, dir=out.parent))
-    try:
-        partial.chmod(0o755)
-        with open(partial / _LOCK, "wb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield partial
-    finally:
-        if partial.exists():
-            shutil.rmtree(partial, ignore_errors=True)
+def _building(out: Path, corpus: Corpus, clips_per_shard: int) -> Iterator[Path]:
+    """The locked directory beside `out` in which the dataset grows.
+
+    Shards of the same plan that lie in it are kept, those of another are removed. On an error it
+    is removed where nothing in it is finished.
+    """
+    directory = out.with_name(f".{out.name}.building")
+    directory.mkdir(exist_ok=True)
+    with open(directory / _LOCK, "wb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise SignBindError(f"{out}: another build of it is under way: wait for it, or choose "
+                                "another --out") from error  # fmt: skip
+        plan = _plan_digest(corpus, clips_per_shard)
+        if not (directory / _PLAN).is_file() or (directory / _PLAN).read_text() != plan:
+            for left in directory.iterdir():
+                if left.name != _LOCK:
+                    left.unlink()
+            (directory / _PLAN).write_text(plan)
+        for left in directory.glob("*.partial-*"):
+            left.unlink()
+        try:
+            yield directory
+        except BaseException:
+            if directory.exists() and not any(directory.glob("*.npz")):
+                shutil.rmtree(directory, ignore_errors=True)
+            raise
 
 
-def _write_shards(
-    partial: Path,
-    splits: dict[str, Callable[[], Iterable[Clip]]],
-    report: BuildReport,
-    clips_per_shard: int,
-    expected: dict[str, int] | None,
-    progress: bool,
-) -> dict[str, dict[str, int]]:
-    """Writes records and indices; returns split -> shard file -> clips."""
+def _plan_digest(corpus: Corpus, clips_per_shard: int) -> str:
+    """Which clip goes where: a build that differs in it starts anew."""
+    return digest_of_json({
+        "format": FORMAT_VERSION,
+        "keypoint_layout": keypoints.LAYOUT_VERSION,
+        "source": corpus.source,
+        "clips_per_shard": clips_per_shard,
+        "rows": {split: [row.id for row in rows] for split, rows in corpus.splits.items()},
+    })  # fmt: skip
+
+
+def _shards(building: Path, corpus: Corpus, clips_per_shard: int, strict: bool) -> list[Shard]:
+    return [
+        Shard(building / f"{split}-{start // clips_per_shard:05d}.shard", split,
+              rows[start : start + clips_per_shard], corpus.read, strict)
+        for split, rows in corpus.splits.items()
+        for start in range(0, len(rows), clips_per_shard)
+    ]  # fmt: skip
+
+
+def _finish(building: Path, shards: list[Shard], corpus: Corpus) -> BuildReport:
+    """Names the shards, writes indices and descriptions."""
+    report = BuildReport(left_out={r: list(ids) for r, ids in corpus.left_out.items()})
+    for split in corpus.splits:
+        report.written[split] = 0
+    infos, names = [], {}
+    for split in corpus.splits:
+        done = [(shard, read_summary(shard)) for shard in shards if shard.split == split]
+        for _, summary in done:
+            report.add(summary.report)
+        done = [(shard, summary) for shard, summary in done if len(summary)]
+        if not done:
+            continue
+        lengths = [len(summary) for _, summary in done]
+        report.written[split] = sum(lengths)
+        files = _file_names(split, building, len(done))
+        infos.append(tfds.core.SplitInfo(
+            name=split, shard_lengths=lengths, num_bytes=sum(s.n_bytes for _, s in done),
+            filename_template=_template(split, building)))  # fmt: skip
+        names[split] = dict(zip(files, lengths, strict=True))
+        _write_index(building, split, [summary for _, summary in done])
+        for (shard, _), name in zip(done, files, strict=True):
+            shard.path.rename(building / name)
+    if not names:
+        shutil.rmtree(building)
+        raise SignBindError(f"no clip to write: {'; '.join(report.lines()) or 'no splits'}")
+    for shard in shards:
+        shard.path.unlink(missing_ok=True)  # of no clips
+        shard.summary_path.unlink()
+    (building / _PLAN).unlink()
+    _write_tfds_info(building, infos)
+    _describe(building, names, report, corpus.source)
+    return report
+
+
+def _template(split: str, directory: Path) -> tfds.core.ShardedFileTemplate:
+    return tfds.core.ShardedFileTemplate(
+        dataset_name=TFDS_NAME, data_dir=directory, split=split, filetype_suffix="array_record",
+        template=_TEMPLATE,
+    )  # fmt: skip
+
+
+def _file_names(split: str, directory: Path, n: int) -> list[str]:
+    template = _template(split, directory)
+    return [template.sharded_filepath(shard_index=i, num_shards=n).name for i in range(n)]
+
+
+def _write_index(building: Path, split: str, summaries: list[Summary]) -> None:
+    """Lengths and labels by clip, so that planning and targets need no pass over the data."""
+    lines = "\n".join("\n".join(summary.labels) for summary in summaries).encode()
+    np.savez_compressed(
+        building / index_file(split),
+        labels=np.frombuffer(lines, np.uint8),
+        pose_lengths=np.concatenate([summary.pose_lengths for summary in summaries]),
+        lip_lengths=np.concatenate([summary.lip_lengths for summary in summaries]),
+    )
+
+
+def _write_tfds_info(building: Path, splits: list) -> None:
     identity = tfds.core.dataset_info.DatasetIdentity(
-        name=TFDS_NAME, version="1.0.0", data_dir=str(partial), module_name="data_pipelines.writer"
+        name=TFDS_NAME, version="1.0.0", data_dir=str(building), module_name="data_pipelines.writer"
     )
     info = tfds.core.DatasetInfo(
         builder=identity,
         features=features(),
         description="Signed sentences: poses, mouth crops, labels and text.",
     )
-    writer = tfds.core.SequentialWriter(info, clips_per_shard, file_format="array_record")
-    split_of_id: dict[str, str] = {}
-    shards = {}
-    for split, clips in splits.items():
-        total = (expected or {}).get(split)
-        quiet = None if progress else True  # None: shown on a terminal only
-        with tqdm(clips(), desc=split, total=total, unit="clip", disable=quiet) as bar:
-            index = _write_split(writer, split, bar, split_of_id)
-        report.written[split] += len(index)
-        if index:
-            _write_index(partial, split, index)
-            paths = sorted(partial.glob(f"{TFDS_NAME}-{split}.array_record-*"))
-            lengths = info.splits[split].shard_lengths
-            _check_complete(paths, lengths)
-            shards[split] = {path.name: n for path, n in zip(paths, lengths, strict=True)}
-    if not shards:
-        reasons = "; ".join(report.lines()) or "no splits"
-        raise SignBindError(f"no clip to write: {reasons}")
-    return shards
+    info.set_file_format("array_record")
+    info.set_splits(tfds.core.splits.SplitDict(splits))
+    info.write_to_directory(str(building))
 
 
-def _write_split(writer, split: str, clips: Iterable[Clip], split_of_id: dict[str, str]) -> list:
-    """Writes the records of one split; returns the clips without their arrays."""
-    index, waiting = [], []
-    for clip in clips:
-        _check_clip(clip, split, split_of_id)
-        split_of_id[clip.id] = split
-        if not index:
-            writer.initialize_splits([split])
-        index.append((labels_to_json(clip), clip.n_pose_frames, clip.n_lip_frames))
-        waiting.append(_record(clip))
-        if len(waiting) == _CLIPS_PER_CALL:
-            with _errors_in_one_line(split):
-                writer.add_examples({split: waiting})
-            waiting = []
-    if index:
-        with _errors_in_one_line(split):
-            writer.add_examples({split: waiting})
-            writer.close_splits([split])
-    return index
-
-
-@contextlib.contextmanager
-def _errors_in_one_line(split: str) -> Iterator[None]:
-    """array_record reports a full disk as a RuntimeError of several lines."""
-    try:
-        yield
-    except RuntimeError as error:
-        raise SignBindError(f"split {split}: cannot be written: {_one_line(error)}") from error
-
-
-def _check_clip(clip: Clip, split: str, split_of_id: dict[str, str]) -> None:
-    def fail(field: str, found, wanted: str):
-        raise SignBindError(f"clip {clip.id!r} of split {split}: {field}: found {found}, "
-                            f"wanted {wanted}")  # fmt: skip
-
-    if not clip.id:
-        fail("id", repr(clip.id), "a name")
-    if clip.id in split_of_id:
-        fail("id", f"it in split {split_of_id[clip.id]} already", "an id that occurs once")
-    if clip.pose is None and not clip.lips:
-        fail("pose and lips", "neither", "at least one")
-    if clip.pose is None and clip.pose_fps != 0:
-        fail("pose_fps", clip.pose_fps, "0 where there is no pose")
-    if clip.pose is not None:
-        shape, kind = clip.pose.shape, clip.pose.dtype
-        if kind != np.float16 or len(shape) != 3 or shape[1:] != (keypoints.K, 3) or not shape[0]:
-            fail("pose", f"{kind} {shape}", f"float16 (frames, {keypoints.K}, 3) with frames")
-        if not np.isfinite(clip.pose).all():
-            fail("pose", "values that are not finite", "(0, 0, 0) for a missing keypoint")
-        if not 0 < clip.pose_fps < np.inf:
-            fail("pose_fps", clip.pose_fps, "frames a second above 0")
-    if bool(clip.lips) != (clip.n_lip_frames > 0) or bool(clip.lips) != (0 < clip.lip_fps < np.inf):
-        fail("lips", f"{len(clip.lips)} bytes, {clip.n_lip_frames} frames, {clip.lip_fps} a second",
-             "all three above 0, or all 0")  # fmt: skip
-
-
-def _record(clip: Clip) -> dict:
-    record = {name: getattr(clip, name) for name in clip.__dataclass_fields__}
-    if clip.pose is None:
-        record["pose"] = np.zeros((0, keypoints.K, 3), np.float16)
-    record["pose_fps"], record["lip_fps"] = np.float64(clip.pose_fps), np.float64(clip.lip_fps)
-    return {name: list(x) if isinstance(x, tuple) else x for name, x in record.items()}
-
-
-def _write_index(partial: Path, split: str, index: list) -> None:
-    """Lengths and labels by clip, so that planning and targets need no pass over the data."""
-    lines = "\n".join(labels for labels, _, _ in index).encode()
-    np.savez_compressed(
-        partial / index_file(split),
-        labels=np.frombuffer(lines, np.uint8),
-        pose_lengths=np.asarray([n for _, n, _ in index], np.int32),
-        lip_lengths=np.asarray([n for _, _, n in index], np.int32),
-    )
-
-
-def _check_complete(shards: list[Path], n_clips: list[int]) -> None:
-    """A full disk may show only when a shard is read again."""
-    for path, wanted in zip(shards, n_clips, strict=True):
-        try:
-            reader = ArrayRecordReader(str(path))
-            found = reader.num_records()
-            reader.close()
-        except RuntimeError as error:
-            raise SignBindError(f"{path.name}: was not written completely (disk full?): "
-                                f"{_one_line(error)}") from error  # fmt: skip
-        if found != wanted:
-            raise SignBindError(f"{path.name}: found {found} records after writing, wanted "
-                                f"{wanted}: is the disk full?")  # fmt: skip
-
-
-def _describe(partial: Path, shards: dict[str, dict[str, int]], report: BuildReport, source: dict):
+def _describe(building: Path, shards: dict[str, dict[str, int]], report: BuildReport, source: dict):
     """Writes `dataset.json`: contents, origin and digests of the whole dataset."""
     description = {
         "format": FORMAT_VERSION,
@@ -267,30 +250,26 @@ def _describe(partial: Path, shards: dict[str, dict[str, int]], report: BuildRep
         },
         "files": {
             path.name: {"bytes": path.stat().st_size, "sha256": file_digest(path)}
-            for path in sorted(partial.iterdir())
+            for path in sorted(building.iterdir())
             if path.name != _LOCK
         },
     }
     description["digest"] = digest_of_json(description)
     text = json.dumps(description, indent=1, ensure_ascii=False)
-    (partial / DATASET_FILE).write_text(text + "\n", encoding="utf-8")
+    (building / DATASET_FILE).write_text(text + "\n", encoding="utf-8")
 
 
-def _take_the_name(partial: Path, out: Path) -> None:
-    (partial / _LOCK).unlink()
+def _take_the_name(building: Path, out: Path) -> None:
+    (building / _LOCK).unlink()
     old = None
     if out.is_dir() and any(out.iterdir()):
         old = out.with_name(f".{out.name}.old-{os.getpid()}")
         out.rename(old)
     try:
-        partial.rename(out)
+        building.rename(out)
     except OSError:
         if old is not None:
             old.rename(out)
         raise
     if old is not None:
         shutil.rmtree(old, ignore_errors=True)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

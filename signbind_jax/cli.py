@@ -12,6 +12,8 @@ from signbind_jax.errors import SignBindError
 COMMANDS = {
     "quickstart": ("signbind_jax.quickstart", "all stages on the embedded corpus, with a report"),
     "data build": ("data_pipelines.build", "writes a dataset from a corpus on disk"),
+    "data clips": ("data_pipelines.clips", "lists the recordings of a corpus for `extract`"),
+    "extract": ("data_pipelines.extraction.command", "landmarks and mouth crops from videos"),
     "train": ("signbind_jax.train_command", "trains one stage"),
     "evaluate": ("signbind_jax.evaluate", "scores a trained stage on a split"),
     "translate": ("signbind_jax.translate", "writes the sentences of clips"),

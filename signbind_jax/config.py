@@ -23,7 +23,9 @@ class DataConfig:
     """Where the clips come from and how they are batched.
 
     Attributes:
-      directory: a dataset written by `signbind data build`.
+      directory: a dataset written by `signbind data build`, or several, separated by commas.
+      weights: with several, how often an epoch draws each clip of each of them, on average;
+        empty: once.
       train, validation: names of its splits; `validation` may be empty (no evaluation).
       frames_per_batch: padded frames (experts) or tokens (later stages) a batch.
       n_buckets: how many padded lengths are compiled.
@@ -37,6 +39,7 @@ class DataConfig:
     """
 
     directory: str = ""
+    weights: tuple[float, ...] = ()
     train: str = "train"
     validation: str = "validation"
     frames_per_batch: int = 4096
@@ -122,6 +125,8 @@ class RunConfig:
         for key in ("mesh", "parents", "log_every", "evaluate_every", "checkpoint_every",
                     "keep_checkpoints"):  # fmt: skip
             del record[key]
+        if not self.data.weights:
+            del record["data"]["weights"]
         for key in ("directory", "threads", "stream_cache", "validation"):
             del record["data"][key]
         return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()

@@ -21,7 +21,7 @@ from signbind_jax.evaluate import (
 )
 from signbind_jax.examples import write_examples
 from signbind_jax.report import write_report
-from signbind_jax.side_by_side import MemoryMeter, run_all, worthwhile
+from signbind_jax.side_by_side import MemoryMeter, run_all, usable_cores, worthwhile
 from signbind_jax.translate import Translator
 
 # Among the independent ones the longest come first, so that no core waits at the end.
@@ -37,12 +37,12 @@ def build_corpus(directory: Path, sizes: dict[str, int]) -> None:
     """Builds the synthetic corpus unless it is there already."""
     if (directory / "dataset.json").exists():
         return
-    from data_pipelines import build
+    from data_pipelines.synthetic.corpus import SyntheticConfig, open_corpus
+    from data_pipelines.writer import write_dataset
 
-    options = [f"--{name}={n}" for name, n in sizes.items()]
-    parser = argparse.ArgumentParser()
-    build.add_arguments(parser)
-    build.run(parser.parse_args(["synthetic", f"--out={directory}", *options]))
+    corpus = open_corpus(SyntheticConfig(**sizes))
+    report = write_dataset(directory, corpus, workers=len(usable_cores()))
+    print("\n".join(report.lines()), flush=True)
 
 
 def train_stages(workdir: Path, data: Path, seed: int, smoke: bool = False) -> dict[str, dict]:

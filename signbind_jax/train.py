@@ -5,7 +5,10 @@ Order inside the loop, and why:
    the number of batches consumed, and a resumed run draws the very next one.
 2. The metrics of step i are read while step i + 1 runs: reading them earlier would make the
    host wait for the device.
-3. A signal is looked at between steps only; the step in flight is finished and saved.
+3. A batch is drawn and sent to the device while the step before it still runs there. What the
+   host waited for it is logged as `data_wait`, a share of all time: the device waited at most
+   as long.
+4. A signal is looked at between steps only; the step in flight is finished and saved.
 
 Start order: resume if a checkpoint exists; else the named parents; else scratch.
 """
@@ -14,6 +17,7 @@ import concurrent.futures
 import json
 import signal
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +32,7 @@ from signbind_jax import artefact, sharding
 from signbind_jax.checkpoint import CheckpointDir
 from signbind_jax.config import RunConfig
 from signbind_jax.errors import SignBindError
+from signbind_jax.hosts import check_agreement
 from signbind_jax.metric_log import MetricLog
 from signbind_jax.optim import make_optimizer
 from signbind_jax.stages import make_stage
@@ -58,6 +63,8 @@ def train(config: RunConfig, workdir: Path | str, *, announce: Callable = print)
     artefact.check_resumable(workdir, config)
     stage = make_stage(config)
     _check_validation(stage)
+    check_agreement({"config": config.digest, "datasets": stage.dataset.digest,
+                     "batch plan": stage.plan.digest})  # fmt: skip
     mesh = sharding.make_mesh(config.mesh.data, config.mesh.fsdp, config.mesh.tensor)
     for note in stage.notes:
         announce(f"{stage.name}: {note}")
@@ -183,16 +190,16 @@ class _Run:
         with _Signals() as signals, _progress(stage.name, step, config.steps) as bar:
             if step < config.steps:
                 self.compile(state, frozen, step)
-            batches = stage.batches(step, config.steps)
+            batches, feed = stage.batches(step, config.steps), _Feed()
             while step < config.steps and not signals.received:
                 plan_step = stage.plan.step(step)
-                batch = sharding.put_batch(next(batches), self.mesh)
+                batch = sharding.put_batch(feed.next(batches), self.mesh)
                 shape = (plan_step.bucket_length, plan_step.batch_size)
                 state, metrics = self.train_step(state, frozen, batch, shape)
                 step += 1
                 if pending is not None:
                     self._log(log, bar, losses, *pending)
-                pending = (step, metrics)
+                pending = (step, metrics | {"data_wait": feed.share})
                 last = step == config.steps
                 if _due(step, config.evaluate_every) and not last:
                     scores = self.evaluate(state, frozen)
@@ -281,6 +288,25 @@ def _write_summary(workdir: Path, result: TrainResult) -> None:
     summary = {"step": result.step, "seconds": result.seconds, "finished": result.finished,
                "scores": result.scores}  # fmt: skip
     (workdir / SUMMARY).write_text(json.dumps(summary, indent=1) + "\n")
+
+
+class _Feed:
+    """Draws batches and notes how long that takes."""
+
+    def __init__(self):
+        self._began = time.monotonic()
+        self._waited = 0.0
+
+    def next(self, batches):
+        start = time.monotonic()
+        batch = next(batches)
+        self._waited += time.monotonic() - start
+        return batch
+
+    @property
+    def share(self) -> float:
+        """Of the time since the first step, compilation left out."""
+        return self._waited / max(time.monotonic() - self._began, 1e-9)
 
 
 class _Signals:

@@ -1,14 +1,15 @@
 """The synthetic corpus: clips that are pure functions of seed, split and index."""
 
+import dataclasses
 import functools
 import math
-import multiprocessing
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from data_pipelines.corpus import Corpus, Reading
 from data_pipelines.synthetic import body, crops, motion, mouth, tracker
 from data_pipelines.synthetic.grammar import SPLITS, TIME_SPLITS, Sentence, sentence
 from data_pipelines.synthetic.signer import N_SIGNERS, Signer, signer, signer_group
@@ -29,11 +30,9 @@ class SyntheticConfig:
       seed: another seed gives other sentences, names and signers of the same language.
       train, validation, test: clips a split.
       time_split: clips in each of role, lonely_twin and adjacent_names.
-      workers: processes that make clips; the clips do not depend on it. More than one
-        needs a main module that can be imported (`if __name__ == "__main__":`).
 
     Raises:
-      SignBindError: for a negative size or fewer than one worker.
+      SignBindError: for a negative size.
     """
 
     seed: int = 0
@@ -41,35 +40,75 @@ class SyntheticConfig:
     validation: int = 400
     test: int = 400
     time_split: int = 100
-    workers: int = 2
 
     def __post_init__(self):
-        for field, least in (("seed", 0), ("train", 0), ("validation", 0), ("test", 0),
-                             ("time_split", 0), ("workers", 1)):  # fmt: skip
+        for field in ("seed", "train", "validation", "test", "time_split"):
             value = getattr(self, field)
-            if not isinstance(value, int) or value < least:
+            if not isinstance(value, int) or value < 0:
                 raise SignBindError(f"synthetic corpus: {field}: found {value!r}, wanted a whole "
-                                    f"number of at least {least}")  # fmt: skip
+                                    "number of at least 0")  # fmt: skip
 
     def size(self, split: str) -> int:
         """How many clips a split has."""
         return self.time_split if split in TIME_SPLITS else getattr(self, split)
 
 
-def splits(config: SyntheticConfig) -> dict[str, Callable[[], Iterator[Clip]]]:
-    """Split name -> a function that gives its clips in order of their index."""
-    return {split: functools.partial(_clips, config, split) for split in SPLITS}
+@dataclass(frozen=True)
+class Place:
+    """A clip of the corpus: its split and its index in it."""
+
+    split: str
+    index: int
+
+    @property
+    def id(self) -> str:
+        """The clip's id."""
+        return f"{self.split}-{self.index:06d}"
 
 
-def _clips(config: SyntheticConfig, split: str) -> Iterator[Clip]:
-    make = functools.partial(generate_clip, config.seed, split)
-    n = config.size(split)
-    if config.workers == 1 or n < 64:
-        yield from map(make, range(n))
-        return
-    # Spawned, not forked: the caller may hold JAX threads.
-    with multiprocessing.get_context("spawn").Pool(config.workers) as pool:
-        yield from pool.imap(make, range(n), chunksize=16)
+@dataclass(frozen=True)
+class Places(Sequence):
+    """The places of a split, in order; takes no memory."""
+
+    split: str
+    indices: range
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, i):
+        if isinstance(i, slice):
+            return Places(self.split, self.indices[i])
+        return Place(self.split, self.indices[i])
+
+
+def open_corpus(config: SyntheticConfig) -> Corpus:
+    """The corpus of a configuration: every split's clips in order of their index."""
+    return Corpus(
+        {split: Places(split, range(config.size(split))) for split in SPLITS},
+        functools.partial(_read, config.seed),
+        {"corpus": "synthetic", "synthetic": True, **dataclasses.asdict(config)},
+    )
+
+
+def add_arguments(parser) -> None:
+    """Options of `signbind data build synthetic`."""
+    what = {"seed": "another corpus of the same kind", "train": "clips in train",
+            "validation": "clips in validation", "test": "clips in test",
+            "time_split": "clips in each split that time alone decides"}  # fmt: skip
+    for field in dataclasses.fields(SyntheticConfig):
+        parser.add_argument(f"--{field.name}", type=int, default=field.default, metavar="N",
+                            help=f"{what[field.name]} (default: {field.default})")  # fmt: skip
+
+
+def from_arguments(arguments) -> Corpus:
+    """The corpus that parsed arguments ask for."""
+    names = [field.name for field in dataclasses.fields(SyntheticConfig)]
+    return open_corpus(SyntheticConfig(**{name: getattr(arguments, name) for name in names}))
+
+
+def _read(seed: int, place: Place) -> Reading:
+    return Reading(generate_clip(seed, place.split, place.index))
 
 
 def generate_clip(seed: int, split: str, index: int) -> Clip:
@@ -84,7 +123,7 @@ def generate_clip(seed: int, split: str, index: int) -> Clip:
     drawn, who, line, rng = plan(seed, split, index)
     pose_tk3, crops_fhw = render(drawn, who, line, rng)
     return Clip(
-        id=f"{split}-{index:06d}",
+        id=Place(split, index).id,
         text=drawn.text,
         text_language="en",
         signed_language="",

@@ -137,7 +137,7 @@ class BatchPlan:
     @property
     def n_clips(self) -> int:
         """Clips drawn an epoch."""
-        return len(self._clips)
+        return int(self._draws().sum())
 
     @property
     def steps_per_epoch(self) -> int:
@@ -181,7 +181,7 @@ class BatchPlan:
 
     def _layout(self) -> tuple[np.ndarray, np.ndarray]:
         """Bucket and first clip of each batch, before batches are shuffled."""
-        counts = np.bincount(self._bucket_of_clip[self._clips], minlength=len(self.buckets))
+        counts = self._draws()
         last = int(np.flatnonzero(counts)[-1])
         buckets, starts, done, waiting = [], [], 0, 0
         for bucket in range(last + 1):
@@ -199,14 +199,21 @@ class BatchPlan:
             if epoch not in self._epochs:
                 while len(self._epochs) >= _CACHED_EPOCHS:
                     del self._epochs[min(self._epochs)]
-                # The bucket in the upper bits and chance below: one sort does both.
-                key = _chance(self._clips, self.seed, 2 * epoch) >> np.uint64(16)
-                key |= self._bucket_of_clip[self._clips].astype(np.uint64) << np.uint64(48)
-                clips = self._clips[np.argsort(key, kind="stable")]
                 steps = np.arange(self.steps_per_epoch)
-                order = np.argsort(_chance(steps, self.seed, 2 * epoch + 1), kind="stable")
-                self._epochs[epoch] = clips, order
+                order = np.argsort(chance(steps, self.seed, 2 * epoch + 1), kind="stable")
+                self._epochs[epoch] = self._shuffled(epoch), order
             return self._epochs[epoch]
+
+    def _draws(self) -> np.ndarray:
+        """How many clips an epoch draws, by bucket; the same in every epoch."""
+        return np.bincount(self._bucket_of_clip[self._clips], minlength=len(self.buckets))
+
+    def _shuffled(self, epoch: int) -> np.ndarray:
+        """The clips an epoch draws: bucket after bucket, shuffled within each."""
+        # The bucket in the upper bits and chance below: one sort does both.
+        key = chance(self._clips, self.seed, 2 * epoch) >> np.uint64(16)
+        key |= self._bucket_of_clip[self._clips].astype(np.uint64) << np.uint64(48)
+        return self._clips[np.argsort(key, kind="stable")]
 
 
 class EvaluationPlan:
@@ -263,7 +270,7 @@ def _step(clips: np.ndarray, bucket_length: int, batch_size: int) -> Step:
     return Step(bucket_length, batch_size, ids)
 
 
-def _chance(x: np.ndarray, seed: int, stream: int) -> np.ndarray:
+def chance(x: np.ndarray, seed: int, stream: int) -> np.ndarray:
     """One uint64 for each integer of x: the SplitMix64 finaliser (Steele et al., 2014).
 
     Unlike numpy's generators its values are the same in every version, so a checkpoint

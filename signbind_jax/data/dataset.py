@@ -160,8 +160,11 @@ class ClipDataset(Sequence):
     Attributes:
       info: the dataset it belongs to.
       name: of the split.
+      times: None: an epoch draws every clip once (see `mixture.MixedSplit`).
       pose_lengths, lip_lengths: int32 (clips,) frames, 0 where the modality is absent.
     """
+
+    times = None
 
     def __init__(self, info: DatasetInfo, name: str):
         self.info, self.name = info, name

@@ -156,7 +156,12 @@ def targets(clip: Clip, labelled: frozenset[str] = frozenset()) -> dict[str, tup
     the text. `letters` (fingerspelling) come from the spelled words. `senses` (fusion) are
     the corpus's, else the glosses followed by the spelled words, whose place in time is not
     known; see `fusion_tokens`. Pseudo-glosses leave out the words that are spelled.
+
+    A clip whose text is nothing but its spelled words is one of a fingerspelling corpus. Its
+    letters keep the spaces between the words, which published letter accuracies count, and its
+    text tells no phonemes: nobody says that the mouth follows the fingers.
     """
+    only_spelled = bool(clip.spelled) and clip.text.lower().split() == list(clip.spelled)
     gloss = clip.gloss
     if not gloss and "gloss" not in labelled:
         # Lemmas of the spelled words as well: "james" may have become another word by now.
@@ -167,11 +172,11 @@ def targets(clip: Clip, labelled: frozenset[str] = frozenset()) -> dict[str, tup
     if not senses and "senses" not in labelled:
         senses = gloss + tuple(FINGERSPELLED_PREFIX + word for word in clip.spelled)
     spoken = clip.phonemes
-    if not spoken and "phonemes" not in labelled:
+    if not spoken and "phonemes" not in labelled and not only_spelled:
         spoken = phonemes(clip.text, clip.text_language)[0]
     return {
         "gloss": gloss,
-        "letters": letters(clip.spelled),
+        "letters": letters((" ".join(clip.spelled),) if only_spelled else clip.spelled),
         "phonemes": spoken,
         "senses": fusion_tokens(senses),
     }

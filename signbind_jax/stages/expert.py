@@ -11,16 +11,13 @@ from flax import nnx
 from signbind_jax import ctc
 from signbind_jax.config import RunConfig, from_mapping
 from signbind_jax.data.batch import ClipBatch
-from signbind_jax.data.batch_plan import (
-    BatchPlan,
-    choose_buckets,
-    evaluation_plan,
-    standard_buckets,
-)
-from signbind_jax.data.dataset import ClipDataset, open_dataset
+from signbind_jax.data.batch_plan import choose_buckets, evaluation_plan, standard_buckets
+from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.data.loader import clip_batches
+from signbind_jax.data.mixture import open_data
 from signbind_jax.data.preprocess import AugmentConfig, prepare_lips, prepare_pose
 from signbind_jax.data.vocabulary import Vocabulary
+from signbind_jax.data.weighted_plan import training_plan
 from signbind_jax.errors import SignBindError
 from signbind_jax.metrics.sequence import error_counts
 from signbind_jax.models.expert import Expert, ExpertConfig
@@ -79,7 +76,7 @@ class ExpertStage(Stage):
         self.name = config.stage
         self.reading = READINGS[self.name]
         self.main_metric = self.reading.metric
-        self.dataset = open_dataset(config.data.directory)
+        self.dataset = open_data(config.data)
         self.augment = from_mapping(AugmentConfig, config.augment, "config.augment")
         train = self.dataset.split(config.data.train)
         self._targets = {config.data.train: self._labels(train)}
@@ -91,9 +88,8 @@ class ExpertStage(Stage):
         self.lengths = modality_lengths(train, self.model_config.frontend)
         self._check_feasible(train)
         self._thin_empty()
-        self.plan = BatchPlan(self.lengths, choose_buckets(self.lengths, config.data.n_buckets),
-                              config.data.frames_per_batch, config.data.batch_multiple,
-                              config.seed)  # fmt: skip
+        buckets = choose_buckets(self.lengths, config.data.n_buckets)
+        self.plan = training_plan(self.lengths, buckets, config.data, config.seed, train.times)
         self.target_ids = [self.vocabulary.encode(t) for t in self._targets[config.data.train]]
         self.target_capacity = -(-max(map(len, self.target_ids)) // 8) * 8
         self.notes.append(f"{self.plan.n_clips} clips, {self.plan.steps_per_epoch} steps an epoch, "

@@ -10,11 +10,13 @@ from flax import nnx
 
 from signbind_jax import artefact, ctc
 from signbind_jax.config import STREAMS, RunConfig, from_mapping
-from signbind_jax.data.batch_plan import BatchPlan, choose_buckets
-from signbind_jax.data.dataset import ClipDataset, open_dataset
+from signbind_jax.data.batch_plan import choose_buckets
+from signbind_jax.data.dataset import ClipDataset
+from signbind_jax.data.mixture import open_data
 from signbind_jax.data.sentences import Sentences, reading_batches, step_numbers
 from signbind_jax.data.stream_cache import SplitStreams
 from signbind_jax.data.vocabulary import BLANK, Vocabulary
+from signbind_jax.data.weighted_plan import training_plan
 from signbind_jax.errors import SignBindError
 from signbind_jax.metrics.sequence import error_counts
 from signbind_jax.models.fusion import Fusion, FusionConfig, frame_mask, read_ctc
@@ -72,7 +74,7 @@ class FusionStage(Stage):
 
     def __init__(self, config: RunConfig):
         super().__init__(config)
-        self.dataset = open_dataset(config.data.directory)
+        self.dataset = open_data(config.data)
         self.noise = from_mapping(TokenNoiseConfig, config.augment, "config.augment")
         self.experts = open_experts(config)
         self.readers = {name: ExpertReader(expert) for name, expert in self.experts.items()}
@@ -87,8 +89,8 @@ class FusionStage(Stage):
         self.sentences = self.read(train)
         buckets = choose_buckets(self.sentences.lengths, config.data.n_buckets, 4)
         self.capacities = self.sentences.capacities(buckets)
-        self.plan = BatchPlan(self.sentences.lengths, buckets, config.data.frames_per_batch,
-                              config.data.batch_multiple, config.seed)  # fmt: skip
+        self.plan = training_plan(self.sentences.lengths, buckets, config.data, config.seed,
+                                  train.times)  # fmt: skip
         self._note(train)
 
     def _model_config(self, streams):

@@ -13,12 +13,14 @@ import numpy as np
 
 from signbind_jax import artefact
 from signbind_jax.config import RunConfig, from_mapping
-from signbind_jax.data.batch_plan import BatchPlan, choose_buckets
+from signbind_jax.data.batch_plan import choose_buckets
 from signbind_jax.data.clip import FINGERSPELLED_PREFIX, Clip
-from signbind_jax.data.dataset import ClipDataset, open_dataset
+from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.data.fresh_names import NameMaker, replace_words
 from signbind_jax.data.labels import targets
+from signbind_jax.data.mixture import open_data
 from signbind_jax.data.sentences import Sentences, step_numbers
+from signbind_jax.data.weighted_plan import training_plan
 from signbind_jax.hf.tokenizer import TextTokenizer, train_bpe
 from signbind_jax.metrics.translation import translation_scores
 from signbind_jax.models.llm.config import DecoderConfig
@@ -72,8 +74,10 @@ class LanguageModelStage(Stage):
     def __init__(self, config: RunConfig):
         super().__init__(config)
         self.options = from_mapping(LanguageModelOptions, config.options, "config.options")
-        self.dataset = open_dataset(config.data.directory)
-        self.clips = [clip for clip in self.dataset.split(config.data.train).labels if clip.text]
+        self.dataset = open_data(config.data)
+        train = self.dataset.split(config.data.train)
+        with_text = [i for i, clip in enumerate(train.labels) if clip.text]
+        self.clips = [train.labels[i] for i in with_text]
         spelled = [word for clip in self.clips for word in clip.spelled]
         texts = [text for clip in self.clips for text in (clip.text, stream_text(clip))]
         self.tokenizer = train_bpe(texts, self.options.bpe_vocabulary, spelled)
@@ -85,8 +89,8 @@ class LanguageModelStage(Stage):
         self.sentences = self._sentences(self.clips)
         buckets = choose_buckets(self.sentences.lengths, config.data.n_buckets, 4)
         self.capacities = self.sentences.capacities(buckets)
-        self.plan = BatchPlan(self.sentences.lengths, buckets, config.data.frames_per_batch,
-                              config.data.batch_multiple, config.seed)  # fmt: skip
+        times = None if train.times is None else train.times[with_text]
+        self.plan = training_plan(self.sentences.lengths, buckets, config.data, config.seed, times)
         self.notes.append(f"{len(self.clips)} sentences, {self.tokenizer.vocab_size} tokens, "
                           f"{self.plan.steps_per_epoch} steps an epoch")  # fmt: skip
 

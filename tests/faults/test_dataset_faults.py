@@ -1,15 +1,14 @@
 """Damage to datasets on disk, and a writer that dies."""
 
+import dataclasses
 import os
-import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 
-from data_pipelines.build_report import BuildReport
+from data_pipelines.corpus import corpus_of_clips
 from data_pipelines.writer import write_dataset
 from signbind_jax.data.clip import Clip
 from signbind_jax.data.dataset import index_file, open_dataset
@@ -25,8 +24,8 @@ def clips(n=8):
 
 @pytest.fixture
 def dataset(tmp_path):
-    write_dataset(tmp_path / "d", {"train": clips}, BuildReport(), source={}, clips_per_shard=4,
-                  progress=False)  # fmt: skip
+    corpus = corpus_of_clips({"train": clips()}, {})
+    write_dataset(tmp_path / "d", corpus, clips_per_shard=4, progress=False)
     return tmp_path / "d"
 
 
@@ -85,45 +84,79 @@ def test_a_changed_description_is_found_when_opened(dataset):
 
 
 WRITER = """
-import sys, time
+import os, sys, time
 from pathlib import Path
-from data_pipelines.build_report import BuildReport
+from data_pipelines.corpus import Reading, corpus_of_clips
 from data_pipelines.writer import write_dataset
 from tests.faults.test_dataset_faults import clips
 
-def endless():
-    yield from clips(6)
-    print("ready", flush=True)
-    time.sleep(60)
+class Slow:
+    def __call__(self, row):
+        print(row.id, flush=True)
+        if row.id == "c6":
+            time.sleep(60)
+        return Reading(row.clip)
 
-write_dataset(Path(sys.argv[1]), {"train": endless}, BuildReport(), source={},
-              clips_per_shard=2, progress=False)
+corpus = corpus_of_clips({"train": clips()}, {})
+object.__setattr__(corpus, "read", Slow())
+write_dataset(Path(sys.argv[1]), corpus, clips_per_shard=2, progress=False)
 """
 
 
-def test_a_killed_writer_leaves_no_dataset_and_the_next_one_cleans_up(tmp_path):
-    out = tmp_path / "d"
-    child = subprocess.Popen([sys.executable, "-c", WRITER, str(out)], stdout=subprocess.PIPE)
-    try:
-        assert child.stdout.readline().strip() == b"ready"
-    finally:
-        child.send_signal(signal.SIGKILL)
-        child.wait(30)
+def start_writer(out, code=WRITER):
+    return subprocess.Popen([sys.executable, "-c", code, str(out)], stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True)  # fmt: skip
+
+
+def wait_for_clip(child, name):
+    while (line := child.stdout.readline().strip()) != name:
+        assert line, child.stderr.read()
+
+
+def test_a_killed_build_leaves_no_dataset_and_goes_on_with_what_was_finished(tmp_path):
+    out, undisturbed = tmp_path / "d", tmp_path / "undisturbed"
+    child = start_writer(out)
+    wait_for_clip(child, "c6")
+    with pytest.raises(SignBindError, match="another build of it is under way"):
+        write_dataset(out, corpus_of_clips({"train": clips()}, {}), progress=False)
+    child.kill()
+    child.wait(30)
     assert not out.exists()
-    assert [path.name.startswith(".d.partial-") for path in tmp_path.iterdir()] == [True]
-    write_dataset(out, {"train": clips}, BuildReport(), source={}, progress=False)
+    assert [path.name for path in tmp_path.iterdir()] == [".d.building"]
+
+    corpus = corpus_of_clips({"train": clips()}, {})
+    read = []
+    counting = dataclasses.replace(corpus, read=lambda row: read.append(row) or corpus.read(row))
+    write_dataset(out, counting, clips_per_shard=2, progress=False)
+    assert [row.id for row in read] == ["c6", "c7"]
     assert [path.name for path in tmp_path.iterdir()] == ["d"]
-    assert len(open_dataset(out).split("train")) == 8
+    write_dataset(undisturbed, corpus, clips_per_shard=2, progress=False)
+    assert bytes_of(out) == bytes_of(undisturbed)
 
 
-def test_a_full_disk_ends_in_one_line_and_leaves_nothing(tmp_path):
-    code = WRITER.replace("import sys, time", "import sys, time, resource, signal").replace(
+def bytes_of(dataset):
+    """Contents by name; TFDS notes the directory in its own description."""
+    names = {path.name for path in dataset.iterdir()}
+    return {name: (dataset / name).read_bytes() for name in names - {"dataset_info.json"}}
+
+
+def test_other_rows_begin_anew_in_what_a_killed_build_left(tmp_path):
+    child = start_writer(tmp_path / "d")
+    wait_for_clip(child, "c6")
+    child.kill()
+    child.wait(30)
+    write_dataset(tmp_path / "d", corpus_of_clips({"train": clips(3)}, {}), progress=False)
+    assert open_dataset(tmp_path / "d").split("train").ids == ("c0", "c1", "c2")
+    assert [path.name for path in tmp_path.iterdir()] == ["d"]
+
+
+def test_a_full_disk_ends_in_one_line_and_leaves_nothing_half_written(tmp_path):
+    code = WRITER.replace("import os, sys, time", "import os, sys, time, resource, signal").replace(
         "write_dataset(Path", "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\nwrite_dataset(Path"
-    ).replace("time.sleep(60)", "pass")  # fmt: skip
-    started = time.monotonic()
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "d")], capture_output=True,
-                          text=True, timeout=60)  # fmt: skip
-    assert done.returncode == 1, time.monotonic() - started
-    assert "SignBindError" in done.stderr.strip().splitlines()[-1]
+    ).replace("clips_per_shard=2", "clips_per_shard=4")  # fmt: skip
+    child = start_writer(tmp_path / "d", code)
+    error = child.communicate(timeout=60)[1]
+    assert child.returncode == 1
+    assert "SignBindError" in error.strip().splitlines()[-1]
     assert list(tmp_path.iterdir()) == []

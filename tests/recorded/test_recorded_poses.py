@@ -7,11 +7,11 @@ from pose_format.utils.cocowholebody133_header import cocowholebody_components
 from pose_format.utils.generic import reduce_holistic
 
 from data_pipelines import folder
-from data_pipelines.build_report import BuildReport
 from data_pipelines.poses import normalise, read_pose_file
 from signbind_jax import keypoints
 from signbind_jax.data.lips import decode_mosaic
 from signbind_jax.keypoints import NAMES, to_canonical
+from tests.corpora import clips_of
 
 RECORDED = Path(__file__).parents[2] / ".." / "shared" / "data" / "recorded"
 pytestmark = pytest.mark.skipif(not RECORDED.is_dir(), reason=f"no recordings in {RECORDED}")
@@ -157,8 +157,8 @@ def test_a_stand_in_for_the_shoulders_gives_about_the_same_size(gone):
 
 
 def test_german_sentences_come_out_but_for_the_one_without_text():
-    report = BuildReport()
-    clips = list(folder.splits(RECORDED / "dgs", report)["train"]())
+    by_split, report = clips_of(folder.open_corpus(RECORDED / "dgs"))
+    clips = by_split["train"]
     assert len(clips) == 15
     assert report.left_out == {"empty text": ["a3340720"]}
     assert all(clip.pose_fps == 25 and clip.gloss and clip.pose.shape[1:] == (91, 3)
@@ -166,8 +166,8 @@ def test_german_sentences_come_out_but_for_the_one_without_text():
 
 
 def test_of_the_talking_faces_the_one_with_mouth_crops_comes_out():
-    report = BuildReport()
-    (clip,) = folder.splits(RECORDED / "grid", report)["train"]()
+    by_split, report = clips_of(folder.open_corpus(RECORDED / "grid"))
+    (clip,) = by_split["train"]
     assert clip.id == "bbaf2n" and clip.n_lip_frames == 75 and clip.lip_fps == 25
     crops = decode_mosaic(clip.lips, 75)
     assert crops.shape == (75, 32, 32) and crops.std() > 10

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from data_pipelines.build_report import BuildReport
+from data_pipelines.corpus import corpus_of_clips
 from data_pipelines.writer import write_dataset
 from signbind_jax.data.clip import Clip
 from signbind_jax.data.dataset import DATASET_FILE, open_dataset
@@ -39,10 +39,8 @@ def pose_clip(i, split="train", frames=4):
 
 
 def write(out, splits, **options):
-    report = BuildReport()
-    functions = {name: (lambda clips=clips: iter(clips)) for name, clips in splits.items()}
-    write_dataset(out, functions, report, source={"corpus": "test"}, progress=False, **options)
-    return report
+    corpus = corpus_of_clips(splits, {"corpus": "test"})
+    return write_dataset(out, corpus, progress=False, **options)
 
 
 def assert_same(a: Clip, b: Clip):
@@ -144,9 +142,8 @@ def test_only_a_dataset_is_overwritten_and_only_when_asked(tmp_path):
     write(out, {"train": [pose_clip(0)]})
     with pytest.raises(SignBindError, match="--overwrite"):
         write(out, {"train": [pose_clip(1)]})
-    with pytest.raises(RuntimeError):
-        write_dataset(out, {"train": failing}, BuildReport(), source={}, overwrite=True,
-                      progress=False)  # fmt: skip
+    with pytest.raises(SignBindError, match="pose_fps"):
+        write(out, {"train": [dataclasses.replace(pose_clip(7), pose_fps=0.0)]}, overwrite=True)
     assert open_dataset(out).split("train").ids == ("train-0",)
     write(out, {"train": [pose_clip(1)]}, overwrite=True)
     assert open_dataset(out).split("train").ids == ("train-1",)
@@ -157,8 +154,3 @@ def test_only_a_dataset_is_overwritten_and_only_when_asked(tmp_path):
     with pytest.raises(SignBindError, match="no dataset"):
         write(tmp_path / "home", {"train": [pose_clip(0)]}, overwrite=True)
     assert (tmp_path / "home" / "thesis.tex").read_text() == "precious"
-
-
-def failing():
-    yield pose_clip(7)
-    raise RuntimeError("the corpus broke")

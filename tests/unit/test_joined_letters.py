@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 from data_pipelines import joined_letters
-from data_pipelines.build_report import BuildReport
 from data_pipelines.joined_letters import held_part, join
 from signbind_jax import keypoints
 from signbind_jax.data.clip import Clip
 from signbind_jax.errors import SignBindError
+from tests.corpora import clips_of
 
 FPS = 25.0
 RIGHT_WRIST = keypoints.RIGHT_HAND_SLICE.start
@@ -40,7 +40,7 @@ def test_approach_and_retreat_are_cut_off_but_a_letter_that_moves_is_whole():
 
 
 def test_a_joined_word_holds_its_letters_in_order_without_jumps(letters):
-    (clip,) = join(letters, ["bead"], seed=1)
+    clip = join(letters, "bead", seed=1)
     assert (clip.text, clip.spelled, clip.pose_fps) == ("bead", ("bead",), FPS)
     x_t = clip.pose[:, RIGHT_WRIST, 0].astype(float)
     # Each letter stands at its own place for two frames or more; the hand travels in between.
@@ -58,7 +58,7 @@ def test_a_hand_missing_in_one_letter_is_not_mixed_with_zeros(letters):
     pose = letters["a"].pose.copy()
     pose[:, keypoints.LEFT_HAND_SLICE] = (-2.0, 0.5, 1.0)
     letters["a"] = Clip(id="a", text="a", pose=pose, pose_fps=FPS, spelled=("a",))
-    (clip,) = join(letters, ["cab"], seed=0)
+    clip = join(letters, "cab", seed=0)
     left_tkc = clip.pose[:, keypoints.LEFT_HAND_SLICE]
     seen_tk = left_tkc[..., 2] > 0
     assert seen_tk.any() and not seen_tk.all()
@@ -71,14 +71,14 @@ def test_a_hand_missing_in_one_letter_is_not_mixed_with_zeros(letters):
 )
 def test_words_that_cannot_be_joined_are_refused(letters, word, said):
     with pytest.raises(SignBindError, match=said):
-        list(join(letters, [word], seed=0))
+        join(letters, word, seed=0)
 
 
 def test_letters_at_two_frame_rates_are_refused(letters):
     fast = recording("e", 4)
     letters["e"] = Clip(id="e", text="e", pose=fast.pose, pose_fps=50.0, spelled=("e",))
     with pytest.raises(SignBindError, match="pose_fps"):
-        list(join(letters, ["bed"], seed=0))
+        join(letters, "bed", seed=0)
 
 
 @pytest.fixture
@@ -97,9 +97,7 @@ def corpus(tmp_path):
 
 
 def read(corpus, seed: int):
-    report = BuildReport()
-    readers = joined_letters.splits(corpus, report, seed=seed, train=40, test=10)
-    return {split: list(clips()) for split, clips in readers.items()}, report
+    return clips_of(joined_letters.open_corpus(corpus, seed=seed, train=40, test=10))
 
 
 def test_test_words_are_not_among_the_training_words(corpus):

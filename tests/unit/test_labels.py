@@ -74,3 +74,10 @@ def test_a_clip_without_any_label_has_empty_targets():
     assert targets(Clip("c", "?", "en")) == dict.fromkeys(
         ("gloss", "letters", "phonemes", "senses"), ()
     )
+
+
+def test_a_clip_that_is_spelled_and_nothing_else_has_letters_alone():
+    found = targets(Clip("c", "Dr Dona o'neil", "en", spelled=("dr", "dona", "o'neil")))
+    assert "".join(found["letters"]) == "dr dona o'neil"  # its spaces count
+    assert found["gloss"] == found["phonemes"] == ()
+    assert found["senses"] == fusion_tokens(("fs-dr", "fs-dona", "fs-o'neil"))

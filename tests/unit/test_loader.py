@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import pytest
 
-from data_pipelines.build_report import BuildReport
+from data_pipelines.corpus import corpus_of_clips
 from data_pipelines.writer import write_dataset
 from signbind_jax.data.batch_plan import BatchPlan, choose_buckets, evaluation_plan
 from signbind_jax.data.clip import Clip
@@ -36,9 +36,8 @@ def make_clip(i):
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
     out = tmp_path_factory.mktemp("data") / "d"
-    clips = lambda: map(make_clip, range(N))  # noqa: E731
-    write_dataset(out, {"train": clips}, BuildReport(), source={}, clips_per_shard=10,
-                  progress=False)  # fmt: skip
+    corpus = corpus_of_clips({"train": map(make_clip, range(N))}, {})
+    write_dataset(out, corpus, clips_per_shard=10, progress=False)
     return open_dataset(out).split("train")
 
 
@@ -147,8 +146,7 @@ def test_wrong_arguments_are_told_before_anything_is_read(dataset, plan):
 def test_crops_of_two_sizes_are_an_error_that_names_the_clip(tmp_path):
     small = encode_mosaic(np.zeros((2, 4, 4), np.uint8))
     clips = [make_clip(3), dataclasses.replace(make_clip(4), lips=small, n_lip_frames=2)]
-    write_dataset(tmp_path / "d", {"train": lambda: clips}, BuildReport(), source={},
-                  progress=False)  # fmt: skip
+    write_dataset(tmp_path / "d", corpus_of_clips({"train": clips}, {}), progress=False)
     mixed = open_dataset(tmp_path / "d").split("train")
     plan = evaluation_plan(mixed.lip_lengths, (16,), 32)
     with pytest.raises(SignBindError, match="'c4'.*4x4 pixels, wanted 8x12"):

@@ -2,7 +2,6 @@
 
 import collections
 import itertools
-import multiprocessing
 
 import numpy as np
 import pytest
@@ -13,8 +12,8 @@ from data_pipelines.synthetic.corpus import (
     MAX_SECONDS,
     SyntheticConfig,
     generate_clip,
+    open_corpus,
     plan,
-    splits,
 )
 from data_pipelines.synthetic.grammar import SPLITS, TIME_SPLITS, sentence
 from data_pipelines.synthetic.lexicon import GLOSSES, LEXICON, PAIRS
@@ -23,6 +22,7 @@ from data_pipelines.synthetic.signs import articulations, stroke
 from signbind_jax.data.lips import decode_mosaic
 from signbind_jax.errors import SignBindError
 from signbind_jax.keypoints import LEFT_HAND_SLICE, MOUTH_SLICE, RIGHT_HAND_SLICE, K
+from tests.corpora import clips_of
 
 
 @pytest.fixture(scope="module")
@@ -344,21 +344,15 @@ def test_same_arguments_same_bytes_and_another_seed_another_clip():
     assert other.pose.shape != clip.pose.shape or (other.pose != clip.pose).any()
 
 
-def test_worker_processes_make_the_same_clips_in_order():
-    if "spawn" not in multiprocessing.get_all_start_methods():
-        pytest.skip("this system cannot spawn processes")
-    alone = SyntheticConfig(train=64, validation=0, test=0, time_split=2, workers=1)
-    together = SyntheticConfig(train=64, validation=0, test=0, time_split=2, workers=2)
-    expected = list(splits(alone)["train"]())
-    found = list(splits(together)["train"]())
-    assert [clip.id for clip in found] == [f"train-{i:06d}" for i in range(64)]
-    assert [c.pose.tobytes() for c in found] == [c.pose.tobytes() for c in expected]
-    assert list(splits(alone)["validation"]()) == []
-    assert len(list(splits(alone)["lonely_twin"]())) == 2
+def test_the_corpus_holds_the_clips_asked_for_in_order():
+    clips, _ = clips_of(open_corpus(SyntheticConfig(train=3, validation=0, test=0, time_split=2)))
+    assert [clip.id for clip in clips["train"]] == [f"train-{i:06d}" for i in range(3)]
+    assert clips["train"][2].pose.tobytes() == generate_clip(0, "train", 2).pose.tobytes()
+    assert clips["validation"] == [] and len(clips["lonely_twin"]) == 2
 
 
 def test_bad_arguments_are_named():
-    with pytest.raises(SignBindError, match="workers: found 0"):
-        SyntheticConfig(workers=0)
+    with pytest.raises(SignBindError, match="train: found -1"):
+        SyntheticConfig(train=-1)
     with pytest.raises(SignBindError, match="split: found 'dev'"):
         generate_clip(0, "dev", 0)

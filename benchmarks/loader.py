@@ -1,0 +1,136 @@
+"""Clips a second that a training step is fed with, against PyTorch's DataLoader and tf.data.
+
+python -m benchmarks.loader [--clips=500] [--runs=5] [--torch_python=PYTHON] [--tf_python=PYTHON]
+
+All sides read one dataset of synthetic clips (91 keypoints as f16, 96x96 mouth crops as one
+JPEG mosaic a clip, 60 to 200 frames) in the same batches of 16 and do the same work: decode,
+rotate the pose by up to 8 degrees, shift the crops by up to 2 pixels, take away each clip's mean
+picture and divide by its standard deviation, pad to the bucket, float32. Ours does the
+arithmetic inside jit, as training does. Each side is a process of its own; they take turns;
+medians. PYTHON is an environment with this project and torch (extra `bench`) or tensorflow; a side
+whose package is missing is left out and named.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.worker import Worker
+from data_pipelines.corpus import corpus_of_clips
+from data_pipelines.writer import write_dataset
+from signbind_jax.data.batch_plan import BatchPlan, choose_buckets
+from signbind_jax.data.clip import Clip
+from signbind_jax.data.dataset import open_dataset
+from signbind_jax.data.lips import encode_mosaic
+from signbind_jax.side_by_side import usable_cores
+
+BATCH, SIDE, FPS = 16, 96, 25.0
+LENGTHS = (60, 200)
+WANTED = {"torch": 1.3, "tf": 1.0}
+PACKAGES = {"torch": "torch", "tf": "tensorflow"}
+# Log-normal fit to the durations of the first 40 rows of How2Sign's test list (mean and standard
+# deviation of the logarithm of seconds), cut off at 0.3 and 60 s.
+HOW2SIGN = {"mean": 1.52, "std": 0.84, "fps": 24.0, "clips": 31_048}
+
+
+def write_clips(out: Path, n: int) -> None:
+    """Random movement and blurred random mouths: sizes and costs of real clips, no content."""
+    random = np.random.default_rng(0)
+    clips = []
+    for i in range(n):
+        t = int(random.integers(*LENGTHS))
+        steps_tkc = random.normal(0, 0.02, (t, 91, 3))
+        pose = np.cumsum(steps_tkc, axis=0).astype(np.float16)
+        pose[..., 2] = 1.0
+        coarse_fhw = random.integers(60, 200, (t, SIDE // 8, SIDE // 8)).astype(np.uint8)
+        crops_fhw = coarse_fhw.repeat(8, axis=1).repeat(8, axis=2)
+        clips.append(Clip(f"c{i}", "x", pose=pose, pose_fps=FPS, lips=encode_mosaic(crops_fhw),
+                          n_lip_frames=t, lip_fps=FPS))  # fmt: skip
+    write_dataset(out, corpus_of_clips({"train": clips}, {"synthetic": True}), progress=False)
+
+
+def write_batches(dataset: Path, path: Path) -> int:
+    """An epoch's batches, each as its bucket length and 16 clips; returns how many clips."""
+    lengths = open_dataset(dataset).split("train").pose_lengths
+    order = np.argsort(lengths, kind="stable")
+    rows = order[: len(order) // BATCH * BATCH].reshape(-1, BATCH)
+    rows = rows[np.random.default_rng(1).permutation(len(rows))]
+    buckets = -(-lengths[rows].max(axis=1) // 8) * 8
+    np.savez(path, rows=rows, buckets=buckets)
+    return rows.size
+
+
+def real_frames() -> float:
+    """Share of real frames of a plan with 8 buckets on durations like How2Sign's."""
+    random = np.random.default_rng(0)
+    seconds = random.lognormal(HOW2SIGN["mean"], HOW2SIGN["std"], HOW2SIGN["clips"])
+    lengths = np.ceil(np.clip(seconds, 0.3, 60.0) * HOW2SIGN["fps"]).astype(int)
+    return BatchPlan(lengths, choose_buckets(lengths, 8), 65_536).fill
+
+
+def has(python: str, package: str) -> bool:
+    """Whether an environment can import a package."""
+    return not subprocess.run([python, "-c", f"import {package}"], capture_output=True).returncode
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--clips", type=int, default=500)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--torch_python", default=sys.executable)
+    parser.add_argument("--tf_python", default=sys.executable)
+    arguments = parser.parse_args()
+    pythons = {"torch": arguments.torch_python, "tf": arguments.tf_python}
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "2"}
+    with tempfile.TemporaryDirectory() as folder:
+        dataset, batches = Path(folder, "dataset"), Path(folder, "batches.npz")
+        write_clips(dataset, arguments.clips)
+        n = write_batches(dataset, batches)
+        sides = {"ours": Worker(sys.executable, "benchmarks.loader_ours", str(dataset),
+                                str(batches), environment=environment)}  # fmt: skip
+        for name, package in PACKAGES.items():
+            if has(pythons[name], package):
+                sides[name] = Worker(pythons[name], f"benchmarks.loader_{name}", str(dataset),
+                                     str(batches), environment=environment)  # fmt: skip
+            else:
+                print(f"{name}: left out: no package {package} in {pythons[name]}")
+        measure(sides, n, arguments.runs)
+    print(f"real frames, 8 buckets, durations like How2Sign's: {100 * real_frames():.1f} % "
+          "(wanted at least 93)")  # fmt: skip
+
+
+def measure(sides: dict[str, Worker], n_clips: int, runs: int) -> None:
+    """Turn by turn; prints medians and ratios."""
+    cores = len(usable_cores())
+    rates: dict[str, list[float]] = {name: [] for name in sides}
+    sums: dict[str, float] = {}
+    for run in range(runs + 1):
+        for name, worker in sides.items():
+            seconds, sums[name] = worker.run("epoch")
+            if run:  # the first one warms the caches up
+                rates[name].append(n_clips / seconds)
+    for worker in sides.values():
+        worker.__exit__()
+    for name, value in sums.items():
+        if not np.isclose(value, sums["ours"], rtol=0.02):
+            raise SystemExit(f"{name}: mean size of the crops' values: found {value}, wanted "
+                             f"{sums['ours']}: not the same work")  # fmt: skip
+    ours = statistics.median(rates["ours"])
+    print(f"ours   {ours:7.1f} clips/s on {cores} cores, {ours / cores:6.1f} a core (wanted 110)")
+    for name in sides:
+        if name != "ours":
+            rate = statistics.median(rates[name])
+            print(f"{name:6s} {rate:7.1f} clips/s, ours is {ours / rate:.2f} times as fast "
+                  f"(wanted {WANTED[name]})")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

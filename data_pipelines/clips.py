@@ -1,0 +1,172 @@
+"""`signbind data clips`: which part of which recording every row of a corpus is.
+
+The list is tab-separated with CSV quoting and a header row: `id`, `video` (or a directory of
+pictures), `start_s` and `end_s` in seconds, `fps`. Only `id` and `video` are required; an empty
+`start_s` is the recording's start, an empty `end_s` its end, and `fps` is for directories alone.
+"""
+
+import argparse
+import csv
+import math
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from data_pipelines import build
+from data_pipelines.build_report import some_of
+from data_pipelines.corpus import Recording
+from data_pipelines.extracted import file_of
+from signbind_jax.config import unknown_name
+from signbind_jax.errors import SignBindError
+
+COLUMNS = ("id", "video", "start_s", "end_s", "fps")
+REQUIRED = ("id", "video")
+parse = build.parse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What all corpora share; `parse` adds those of the corpus."""
+    build.add_corpus_argument(parser)
+    parser.add_argument("--out", type=Path, metavar="FILE", required=True,
+                        help="the list to write, such as clips.tsv")  # fmt: skip
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Lists the recordings of a corpus for `signbind extract --list`.
+
+    Rows whose recording is not there are counted. The corpus takes the options that it takes in
+    `signbind data build`.
+    """
+    corpus = build.open_corpus(arguments)
+    recordings: dict[str, Recording] = {}
+    without: list[str] = []
+    for row in (row for rows in corpus.splits.values() for row in rows):
+        recording = corpus.recording(row)
+        if recording is None:
+            without.append(row.id)
+        elif recordings.setdefault(row.id, recording) != recording:
+            raise SignBindError(f"id: {row.id!r} stands for two recordings: ids are unique")
+    if not recordings:
+        raise SignBindError(f"{arguments.corpus}: found no recording of any of {len(without)} "
+                            "rows, wanted videos where `signbind data clips "
+                            f"{arguments.corpus} --help` says")  # fmt: skip
+    write_clip_list(arguments.out, recordings)
+    if without:
+        print(f"no recording: {len(without)} ({some_of(without)})")
+    print(f"{len(recordings)} clips listed in {arguments.out}")
+    return 0
+
+
+def write_clip_list(path: Path, recordings: dict[str, Recording]) -> None:
+    """Writes clip id -> recording as a list, whole or not at all.
+
+    Raises:
+      SignBindError: the file cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(partial, "w", encoding="utf-8", newline="") as file:
+            table = csv.writer(file, "excel-tab", lineterminator="\n")
+            table.writerow(COLUMNS)
+            for clip_id, (video, start_s, end_s, fps) in recordings.items():
+                end = "" if end_s is None else repr(float(end_s))
+                table.writerow([clip_id, os.path.abspath(video), repr(float(start_s)), end,
+                                repr(float(fps)) if fps else ""])  # fmt: skip
+        partial.rename(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise SignBindError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def read_clip_list(path: Path) -> dict[str, Recording]:
+    """Clip id -> recording of a list; relative videos lie beside it.
+
+    Raises:
+      SignBindError: no such file; a wrong header, id or number, by its line.
+    """
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            return _recordings(path, csv.DictReader(file, dialect="excel-tab", strict=True))
+    except OSError as error:
+        raise SignBindError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise SignBindError(f"{path}: byte {error.start} is not UTF-8: save it as "
+                            "UTF-8") from error  # fmt: skip
+    except csv.Error as error:
+        raise SignBindError(f"{path}: is no tab-separated list with CSV quoting ({error}): write "
+                            "it with signbind data clips") from error  # fmt: skip
+
+
+def _recordings(path: Path, table: csv.DictReader) -> dict[str, Recording]:
+    header = table.fieldnames or []
+    for name in header:
+        if name not in COLUMNS:
+            raise SignBindError(f"{path}: {unknown_name('column', name, COLUMNS)}")
+    for name in REQUIRED:
+        if name not in header:
+            raise SignBindError(f"{path}: column {name!r} is missing; found "
+                                f"{' '.join(header) or 'an empty file'}")  # fmt: skip
+    recordings: dict[str, Recording] = {}
+    for cells in table:
+        where = f"{path}:{table.line_num}"
+        if None in cells:
+            raise SignBindError(f"{where}: found {len(header) + len(cells[None])} fields, wanted "
+                                f"{len(header)} as in the header")  # fmt: skip
+        clip_id, video = cells["id"] or "", cells["video"] or ""
+        if not video:
+            raise SignBindError(f"{where}: video: found nothing, wanted a file")
+        try:
+            file_of(Path(), clip_id)  # refuses an id that no file can have
+            start_s, end_s, fps = (_seconds(cells, name) for name in COLUMNS[2:])
+            recording = Recording(path.parent / video, start_s or 0.0, end_s, fps or 0.0)
+            if end_s is not None and end_s <= recording.start_s:
+                raise SignBindError(f"end_s: found {end_s:g}, wanted more than start_s, "
+                                    f"{recording.start_s:g}")  # fmt: skip
+            if clip_id in recordings:
+                raise SignBindError(f"id: {clip_id!r} stands there twice: ids are unique")
+        except SignBindError as error:
+            raise SignBindError(f"{where}: {error}") from error
+        recordings[clip_id] = recording
+    if not recordings:
+        raise SignBindError(f"{path}: found no clip below the header, wanted at least one")
+    return recordings
+
+
+def _seconds(cells: dict, column: str) -> float | None:
+    """A number of at least 0; None where the cell is empty."""
+    text = (cells.get(column) or "").strip()
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value >= 0):
+        raise SignBindError(f"{column}: found {text!r}, wanted a number of at least 0")
+    return value
+
+
+def clip_list_of(videos: Iterable[Path], fps: float) -> dict[str, Recording]:
+    """Clip id -> recording of videos and directories of pictures, named by their files.
+
+    Args:
+      fps: frames a second of directories.
+
+    Raises:
+      SignBindError: two of one name; a directory without `fps`.
+    """
+    recordings: dict[str, Recording] = {}
+    for video in videos:
+        path = Path(os.path.abspath(video))
+        is_directory = path.is_dir()
+        clip_id = path.name if is_directory else path.stem
+        if is_directory and not fps:
+            raise SignBindError(f"{video}: a directory of pictures states no frame rate: give "
+                                "--fps")  # fmt: skip
+        if clip_id in recordings:
+            raise SignBindError(f"{video}: its clip would be named {clip_id!r} like that of "
+                                f"{recordings[clip_id].path}: give ids with --list")  # fmt: skip
+        file_of(Path(), clip_id)
+        recordings[clip_id] = Recording(path, fps=fps if is_directory else 0.0)
+    return recordings

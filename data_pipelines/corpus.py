@@ -1,0 +1,115 @@
+"""Corpus: what a pipeline knows of its corpus before a clip is read, and how to read one."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from data_pipelines.build_report import BuildReport
+from signbind_jax.data.clip import Clip
+from signbind_jax.errors import SignBindError
+
+
+class Row(Protocol):
+    """One clip to be read: its id and whatever its reader needs, small and picklable."""
+
+    @property
+    def id(self) -> str:
+        """Unique within the corpus; the id of the clip that is read."""
+        ...
+
+
+class Reading(NamedTuple):
+    """A clip, and what was repaired in it: what -> how many times."""
+
+    clip: Clip
+    repaired: Mapping[str, int] = {}
+
+
+class Recording(NamedTuple):
+    """What landmarks and mouth crops of a clip are extracted from.
+
+    Attributes:
+      path: a video, or a directory of frames in the order of their names.
+      start_s, end_s: the part of it that is the clip; without an end, to its end.
+      fps: frames a second of a directory of frames; 0 for a video, which says it itself.
+    """
+
+    path: Path
+    start_s: float = 0.0
+    end_s: float | None = None
+    fps: float = 0.0
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A corpus opened for reading.
+
+    Rows are listed once, in an order that the corpus alone decides. From then on every clip is
+    a function of its row, so that shards are read by any number of processes, in any order, and
+    again after a kill, with the same bytes as result.
+
+    Attributes:
+      splits: split name -> its rows.
+      read: the clip of a row; picklable, since other processes call it. Raises SignBindError with
+        the reason where there is no clip: the clip is left out of the dataset and counted.
+      source: JSON-ready record of where the clips come from: `corpus`, `synthetic`, `licence` and
+        `citation` where it has one, and every option that changes a clip.
+      left_out: reason -> ids of the clips that have no row, known when the corpus is listed.
+      published: split name -> clips that the corpus was published with, for the audit.
+      recording: the video of a row, for `signbind extract`; None where it is not there.
+    """
+
+    splits: Mapping[str, Sequence[Row]]
+    read: Callable[[Row], Reading]
+    source: dict
+    left_out: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    published: Mapping[str, int] = field(default_factory=dict)
+    recording: Callable[[Row], Recording | None] = lambda row: None
+
+
+class ClipRow(NamedTuple):
+    """A row that is the clip itself."""
+
+    clip: Clip
+
+    @property
+    def id(self) -> str:
+        """The clip's id."""
+        return self.clip.id
+
+
+def corpus_of_clips(splits: Mapping[str, Iterable[Clip]], source: dict) -> Corpus:
+    """A corpus of clips that are in memory already."""
+    return Corpus({split: [ClipRow(clip) for clip in clips] for split, clips in splits.items()},
+                  _the_clip, source)  # fmt: skip
+
+
+def _the_clip(row: ClipRow) -> Reading:
+    return Reading(row.clip)
+
+
+def read_clips(rows: Iterable[Row], read: Callable[[Row], Reading], report: BuildReport,
+               strict: bool = False) -> Iterator[Clip]:  # fmt: skip
+    """The clips of rows; what was repaired and left out goes into `report`.
+
+    Raises:
+      SignBindError: where `strict`, the first clip that would be left out.
+    """
+    for row in rows:
+        try:
+            clip, repaired = read(row)
+        except Exception as error:  # whatever a broken file does to its reader
+            if strict:
+                raise SignBindError(f"clip {row.id}: {_reason(error)}") from error
+            report.leave_out(row.id, _reason(error))
+        else:
+            report.repaired.update(repaired)
+            yield clip
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, SignBindError):
+        return str(error)
+    line = " ".join(str(error).split())[:200]
+    return f"cannot be read ({type(error).__name__}: {line})"

@@ -1,0 +1,18 @@
+"""Directories of pictures in their natural order."""
+
+import re
+from pathlib import Path
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".pgm")
+
+
+def in_order(directory: Path) -> list[Path]:
+    """The pictures of a directory, digits counted as numbers: mouth2 before mouth10."""
+    paths = [path for path in Path(directory).iterdir() if path.suffix.lower() in SUFFIXES
+             and not path.name.startswith(".")]  # fmt: skip
+    return sorted(paths, key=_natural)
+
+
+def _natural(path: Path) -> list:
+    parts = re.split(r"(\d+)", path.name)
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]

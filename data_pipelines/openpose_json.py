@@ -1,0 +1,126 @@
+"""Keypoints as OpenPose writes them: a directory a clip, a JSON file a frame.
+
+`<clip>/<clip>_000000000000_keypoints.json` and so on, numbered from 0. A frame holds a list of
+people, each with 25 body, 70 face and 21 + 21 hand keypoints as x, y, confidence.
+"""
+
+import json
+import os
+import re
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from data_pipelines.signer_choice import People
+from signbind_jax import keypoints
+from signbind_jax.errors import SignBindError
+
+SCHEME = "openpose_137"
+VERSION = 1.3
+PARTS = keypoints.SCHEMES[SCHEME].parts
+FRAME_SUFFIX = "_keypoints.json"
+MOST_BYTES = 2**20  # of a frame; a person takes about 4 KB
+MOST_FRAMES = 50_000
+
+_NUMBER = re.compile(r"(.*)_(\d{12})_keypoints\.json", re.DOTALL)
+_NOBODY = np.zeros((0, keypoints.SCHEMES[SCHEME].n_points, 3), np.float32)
+
+
+def read_openpose(directory: Path, root: Path) -> People:
+    """The frames of a clip by their numbers, from 0 on.
+
+    A number without a file, or whose file is broken, is a frame without people, so that the
+    others keep their time.
+
+    Args:
+      directory: of the clip, and of its name.
+      root: what neither the directory nor its files may lead out of.
+
+    Raises:
+      SignBindError: no frames, or less than half of those up to the last; files that lead out of
+        `root`; another version of OpenPose's JSON, or other keypoints than 25 + 70 + 21 + 21.
+    """
+    files = _files(directory, root)
+    counted: Counter[str] = Counter()
+    n_frames = max(files) + 1
+    if n_frames > MOST_FRAMES or 2 * len(files) < n_frames:
+        raise SignBindError(f"{directory}: found {len(files)} frames numbered up to {max(files)}, "
+                            f"wanted at least half of them and at most {MOST_FRAMES}")  # fmt: skip
+    frames = [_NOBODY] * n_frames
+    for number, file in files.items():
+        frame = _json_of(file)
+        if frame is None:
+            counted["frames: broken JSON, keypoints now missing"] += 1
+        else:
+            frames[number] = _people(frame, file)
+            counted["frames: nobody found, keypoints missing"] += not len(frames[number])
+    if n_frames > len(files):
+        counted["frames: no file, keypoints now missing"] = n_frames - len(files)
+    if not any(len(frame) for frame in frames):
+        raise SignBindError(f"{directory}: people: found none in any frame")
+    return People(frames, SCHEME, +counted)
+
+
+def _files(directory: Path, root: Path) -> dict[int, str]:
+    """Frame number -> file, in order."""
+    home = root.resolve()
+    if not directory.resolve().is_relative_to(home):
+        raise SignBindError(f"{directory}: leads out of {root}: copy the files into it")
+    found = {}
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            match = _NUMBER.fullmatch(entry.name)
+            if match is None or match[1] != directory.name:
+                continue  # other files, such as those that macOS leaves
+            if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(home):
+                raise SignBindError(f"{entry.path}: leads out of {root}: copy the file into it")
+            found[int(match[2])] = entry.path
+    if not found:
+        raise SignBindError(f"{directory}: found no {directory.name}_000000000000{FRAME_SUFFIX}, "
+                            "wanted a file a frame")  # fmt: skip
+    return dict(sorted(found.items()))
+
+
+def _json_of(file: str) -> dict | None:
+    """A frame; None where it is no whole JSON object."""
+    with open(file, "rb") as opened:
+        data = opened.read(MOST_BYTES + 1)
+    try:
+        frame = json.loads(data) if len(data) <= MOST_BYTES else None
+    except (ValueError, RecursionError):  # cut off, no UTF-8, nested without end
+        return None
+    return frame if isinstance(frame, dict) else None
+
+
+def _people(frame: dict, file: str) -> np.ndarray:
+    """float32 (people, 137, 3) of a frame."""
+    if frame.get("version") != VERSION:
+        raise SignBindError(f"{file}: version: found {str(frame.get('version'))[:20]}, wanted "
+                            f"{VERSION}")  # fmt: skip
+    people = frame.get("people")
+    if not isinstance(people, list) or not all(isinstance(person, dict) for person in people):
+        raise SignBindError(f"{file}: people: found {str(people)[:20]}, wanted a list of objects")
+    if not people:
+        return _NOBODY
+    values = [value for person in people for value in _values(person, file)]
+    try:
+        with np.errstate(over="ignore"):
+            flat = np.array(values, np.float32)
+        return flat.reshape(len(people), -1, 3)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise SignBindError(f"{file}: people: found keypoints that are no numbers") from error
+
+
+def _values(person: dict, file: str) -> list:
+    """x, y, confidence of a person's keypoints, one after another."""
+    values: list = []
+    for part, n_points in PARTS:
+        part_values = person.get(part)
+        if part_values == []:  # this part was not looked for
+            part_values = [0] * (3 * n_points)
+        if not isinstance(part_values, list) or len(part_values) != 3 * n_points:
+            found = len(part_values) if isinstance(part_values, list) else str(part_values)[:20]
+            raise SignBindError(f"{file}: {part}: found {found}, wanted {3 * n_points} numbers")
+        values += part_values
+    return values

@@ -1,0 +1,155 @@
+"""RWTH-PHOENIX-Weather 2014 T: weather forecasts in German Sign Language, glosses and German text.
+
+The corpus directory is `PHOENIX-2014-T` of the release:
+
+    PHOENIX-2014-T/
+      annotations/manual/PHOENIX-2014-T.{train,dev,test}.corpus.csv
+      features/fullFrame-210x260px/{train,dev,test}/01April_2010_Thursday_heute-6694/images0001.png
+
+The tables are separated by "|" without quoting and read by the names of their columns `name`,
+`start`, `end`, `speaker`, `orth` (the glosses) and `translation`. `dev` becomes validation. Frames
+may also lie one level deeper, in a directory `1`. Landmarks have to be extracted first: `--poses`
+holds `<name>.npz` or `<name>.pose`, or a directory of them for each of train, dev and test.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from data_pipelines import layout
+from data_pipelines.corpus import Corpus, Reading, Recording
+from data_pipelines.tables import TableRow, read_table
+from data_pipelines.whereabouts import check_directories
+from signbind_jax.data.clip import Clip
+from signbind_jax.errors import SignBindError
+
+COLUMNS = ("name", "start", "end", "speaker", "orth", "translation")
+SPLITS = {"train": "train", "dev": "validation", "test": "test"}
+PUBLISHED = {"train": 7096, "validation": 519, "test": 642}
+FRAMES = "features/fullFrame-210x260px"
+FPS = 25.0
+WHOLE = ("-1", "")  # start and end of a row that is all of its frames
+CITATION = (
+    "N. C. Camgoz, S. Hadfield, O. Koller, H. Ney, R. Bowden: Neural Sign Language Translation. "
+    "CVPR 2018."
+)
+
+
+@dataclass(frozen=True)
+class SentenceRow:
+    """A clip: `id` is its name, `part` the corpus's name of its split."""
+
+    id: str
+    part: str
+    signer: str
+    gloss: tuple[str, ...]
+    text: str
+
+
+def add_arguments(parser) -> None:
+    """Options of `signbind data build phoenix14t`."""
+    layout.add_arguments(parser, "the corpus, with annotations/ in it", FPS)
+
+
+def from_arguments(arguments) -> Corpus:
+    """The corpus that parsed arguments ask for."""
+    return open_corpus(arguments.source, poses=arguments.poses, frames=arguments.frames,
+                       fps=arguments.fps, lip_size=arguments.lip_size)  # fmt: skip
+
+
+def open_corpus(
+    source: Path,
+    *,
+    poses: Path | None = None,
+    frames: Path | None = None,
+    fps: float = FPS,
+    lip_size: int = 32,
+) -> Corpus:
+    """The corpus, its rows in the order of its tables.
+
+    Args:
+      source: the directory that holds `annotations`.
+      poses: landmarks by clip id, as `signbind extract` writes them.
+      frames: the directory that holds `train`, `dev` and `test`, where it is not in `source`.
+      fps: of the frames, for extraction.
+      lip_size: side of the grey mouth crops in pixels.
+
+    Raises:
+      SignBindError: no such directory; a table that is missing, broken or has another header.
+    """
+    names = [f"annotations/manual/PHOENIX-2014-T.{part}.corpus.csv" for part in SPLITS]
+    tables = dict(zip(SPLITS, layout.locate(source, *names), strict=True))
+    check_directories(poses=poses, frames=frames)
+    left_out: dict[str, list[str]] = {}
+    rows = [row for part, table in tables.items() for row in _rows(part, table, left_out)]
+    rows = layout.without_repeated(rows, left_out)
+    frames = frames or layout.frame_directory(source, FRAMES)
+    record = {"corpus": "phoenix14t", "synthetic": False, "lip_size": lip_size,
+              "citation": CITATION}  # fmt: skip
+    record |= layout.paths_of_record(directory=source, poses=poses, frames=frames)
+    read = partial(read_row, poses=poses, frames=frames, lip_size=lip_size)
+    by_split = {split: [row for row in rows if row.part == part]
+                for part, split in SPLITS.items()}  # fmt: skip
+    return Corpus(by_split, read, record, left_out, PUBLISHED,
+                  partial(_recording, frames=frames, fps=fps))  # fmt: skip
+
+
+def read_row(
+    row: SentenceRow, *, poses: Path | None, frames: Path | None, lip_size: int = 32
+) -> Reading:
+    """The clip of a row, and what was repaired or does not fit.
+
+    Raises:
+      SignBindError: with the reason why there is no clip.
+    """
+    if not row.text:
+        raise SignBindError("empty translation")
+    if poses is not None and (poses / row.part).is_dir():
+        poses = poses / row.part
+    fields, notes = layout.read_pose(poses, row.id, lip_size)
+    notes |= layout.frame_notes(_directory(row, frames), None, len(fields["pose"]))
+    if not row.gloss:
+        notes["orth: no gloss"] = 1
+    clip = Clip(id=row.id, text=row.text, text_language="de", signed_language="gsg",
+                signer=row.signer, gloss=row.gloss, **fields)  # fmt: skip
+    return Reading(clip, notes)
+
+
+def _rows(part: str, table: Path, left_out: dict[str, list[str]]) -> list[SentenceRow]:
+    rows = []
+    for line in read_table(table, COLUMNS, delimiter="|", quoted=False):
+        fault = _fault(line)
+        if fault:
+            name = layout.sayable(line.cells.get("name", "").strip(),
+                                  f"{table.name} line {line.line}")  # fmt: skip
+            left_out.setdefault(fault, []).append(name)
+            continue
+        cells = {name: value.strip() for name, value in line.cells.items()}
+        rows.append(SentenceRow(cells["name"], part, cells["speaker"],
+                                tuple(cells["orth"].split()), cells["translation"]))  # fmt: skip
+    return rows
+
+
+def _fault(line: TableRow) -> str:
+    if line.fault:
+        return line.fault
+    fault = layout.fault_of_id(line.cells["name"].strip())
+    if fault:
+        return f"name: {fault}"
+    span = (line.cells["start"].strip(), line.cells["end"].strip())
+    if not set(span) <= set(WHOLE):
+        return f"start and end: found {span[0]!r} and {span[1]!r}, wanted -1: all of its frames"
+    return ""
+
+
+def _directory(row: SentenceRow, frames: Path | None) -> Path | None:
+    """Where the images of a clip lie: in the directory of its name, or in `1` below it."""
+    if frames is None:
+        return None
+    name = f"{row.part}/{row.id}"
+    return layout.frame_directory(frames, f"{name}/1") or layout.frame_directory(frames, name)
+
+
+def _recording(row: SentenceRow, frames: Path | None, fps: float) -> Recording | None:
+    directory = _directory(row, frames)
+    return Recording(directory, fps=fps) if directory else None

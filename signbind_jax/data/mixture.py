@@ -1,0 +1,155 @@
+"""Several datasets as one: a run over a mixture of corpora."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+
+from signbind_jax.config import DataConfig
+from signbind_jax.data.clip import Clip
+from signbind_jax.data.dataset import ClipDataset, DatasetInfo, digest_of_json, open_dataset
+from signbind_jax.errors import SignBindError
+
+
+def open_data(data: DataConfig) -> "DatasetInfo | Mixture":
+    """The dataset of a config, or the mixture of those that `data.directory` names.
+
+    Raises:
+      SignBindError: see `open_dataset`; weights that do not fit the directories.
+    """
+    directories = [part.strip() for part in data.directory.split(",")]
+    weights = data.weights or (1.0,) * len(directories)
+    if len(weights) != len(directories) or not all(0 <= w < float("inf") for w in weights):
+        raise SignBindError(f"config.data.weights: found {data.weights}, wanted one number of at "
+                            f"least 0 for each of the {len(directories)} directories")  # fmt: skip
+    if len(directories) == 1:
+        return open_dataset(directories[0])
+    return Mixture(tuple(open_dataset(d) for d in directories), tuple(weights))
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Datasets side by side; offers what the stages ask of a `DatasetInfo`.
+
+    Attributes:
+      datasets: the corpora.
+      weights: how often an epoch draws each clip of each, on average.
+    """
+
+    datasets: tuple[DatasetInfo, ...]
+    weights: tuple[float, ...]
+    _opened: dict = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def splits(self) -> dict[str, int]:
+        """Clips in each split that any of the datasets has."""
+        total: dict[str, int] = {}
+        for dataset in self.datasets:
+            for name, n in dataset.splits.items():
+                total[name] = total.get(name, 0) + n
+        return total
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over everything in the datasets."""
+        return digest_of_json([dataset.digest for dataset in self.datasets])
+
+    def split(self, name: str) -> "MixedSplit":
+        """The split of all datasets that have one of that name.
+
+        Raises:
+          SignBindError: none of them has.
+        """
+        if name not in self.splits:
+            where = ", ".join(str(dataset.directory) for dataset in self.datasets)
+            raise SignBindError(f"{where}: split: found {name!r}, wanted one of "
+                                f"{', '.join(self.splits)}")  # fmt: skip
+        if name not in self._opened:
+            having = [(dataset.split(name), weight)
+                      for dataset, weight in zip(self.datasets, self.weights, strict=True)
+                      if name in dataset.splits]  # fmt: skip
+            self._opened[name] = MixedSplit(name, *map(tuple, zip(*having, strict=True)))
+        return self._opened[name]
+
+
+@dataclass(frozen=True)
+class MixedSplit(Sequence):
+    """One split of several datasets, end to end; offers what a `ClipDataset` does.
+
+    An id is preceded by the name of its dataset's directory, as two corpora may share one.
+    """
+
+    name: str
+    parts: tuple[ClipDataset, ...]
+    weights: tuple[float, ...]
+
+    def __len__(self) -> int:
+        return int(self._first[-1])
+
+    def __iter__(self) -> Iterator[Clip]:
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, i: int) -> Clip:
+        i = range(len(self))[int(i)]
+        part = int(np.searchsorted(self._first, i, side="right")) - 1
+        return self._named(part, self.parts[part][i - int(self._first[part])])
+
+    def _named(self, part: int, clip: Clip) -> Clip:
+        return replace(clip, id=f"{self.parts[part].info.directory.name}:{clip.id}")
+
+    @cached_property
+    def _first(self) -> np.ndarray:
+        return np.cumsum([0, *(len(part) for part in self.parts)])
+
+    @cached_property
+    def times(self) -> np.ndarray | None:
+        """How often an epoch draws each clip on average; None: each once."""
+        if set(self.weights) == {1.0}:
+            return None
+        return np.repeat(self.weights, [len(part) for part in self.parts])
+
+    @cached_property
+    def pose_lengths(self) -> np.ndarray:
+        """int32 (clips,) frames, 0 where absent."""
+        return np.concatenate([part.pose_lengths for part in self.parts])
+
+    @cached_property
+    def lip_lengths(self) -> np.ndarray:
+        """int32 (clips,) frames, 0 where absent."""
+        return np.concatenate([part.lip_lengths for part in self.parts])
+
+    @cached_property
+    def labels(self) -> tuple[Clip, ...]:
+        """Every clip without its arrays."""
+        return tuple(self._named(i, clip) for i, part in enumerate(self.parts)
+                     for clip in part.labels)  # fmt: skip
+
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        """Ids in order."""
+        return tuple(clip.id for clip in self.labels)
+
+    @cached_property
+    def targets(self) -> list[dict[str, tuple[str, ...]]]:
+        """Target sequences of every clip; what a corpus labels is its own matter."""
+        return [target for part in self.parts for target in part.targets]
+
+    @cached_property
+    def lip_size(self) -> tuple[int, int] | None:
+        """Height and width of the mouth crops in pixels; None where no clip has any.
+
+        Raises:
+          SignBindError: the datasets differ in it.
+        """
+        sizes = {part.info.directory: part.lip_size for part in self.parts if part.lip_size}
+        if len(set(sizes.values())) > 1:
+            found = ", ".join(f"{h}x{w} in {where}" for where, (h, w) in sizes.items())
+            raise SignBindError(f"lips: found crops of {found}, wanted one size in a mixture: "
+                                "build the datasets with one --lip_size")  # fmt: skip
+        return next(iter(sizes.values()), None)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over the parts."""
+        return digest_of_json([part.digest for part in self.parts])
