@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data_pipelines.extracted import find, read_extracted
-from data_pipelines.lip_crops import IMAGE_SUFFIXES
+from data_pipelines.extraction.worker.pictures import SUFFIXES
 from data_pipelines.whereabouts import not_the_corpus
 from signbind_jax.errors import SignBindError
 
@@ -103,7 +103,7 @@ def count_images(directory: Path) -> int:
     with os.scandir(directory) as entries:
         return sum(
             1 for entry in entries
-            if entry.name.lower().endswith(IMAGE_SUFFIXES) and not entry.name.startswith(".")
+            if entry.name.lower().endswith(SUFFIXES) and not entry.name.startswith(".")
             and entry.is_file(follow_symlinks=False)
         )  # fmt: skip
 
