@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from tqdm import tqdm
 
+WORTH_A_PROCESS = 64  # clips: fewer are done before a second process has started
 _EVERY_S = 0.5  # the bar's refreshes
 _AHEAD = 2  # tasks a process that wait for it: enough to keep it busy
 
@@ -25,12 +26,16 @@ def in_processes(work: Callable, tasks: Iterable, workers: int, bar: tqdm) -> It
 
     Args:
       work: a function of a module; it calls `tick` once a clip.
+      workers: processes; 1 works in this one.
       bar: advances by the clips done.
 
     Raises:
       concurrent.futures.process.BrokenProcessPool: a process died.
       Exception: whatever `work` raises; tasks under way are finished.
     """
+    if workers == 1:
+        yield from (work(task, bar.update) for task in tasks)
+        return
     # Spawned, not forked: the caller may hold JAX threads.
     context = multiprocessing.get_context("spawn")
     counter = context.Value("q", 0)

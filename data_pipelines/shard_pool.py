@@ -4,7 +4,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 from tqdm import tqdm
 
-from data_pipelines.processes import in_processes
+from data_pipelines.processes import WORTH_A_PROCESS, in_processes
 from data_pipelines.shard import Shard, write_shard
 from signbind_jax.errors import SignBindError
 
@@ -21,13 +21,9 @@ def write_shards(shards: list[Shard], workers: int, progress: bool = True) -> No
     total = sum(len(shard.rows) for shard in shards)
     # disable=None: shown on a terminal only
     with tqdm(total=total, unit="clip", disable=None if progress else True) as bar:
-        if workers == 1 or total < 64:
-            for shard in shards:
-                bar.set_description(shard.split, refresh=False)
-                write_shard(shard, bar.update)
-            return
+        workers = 1 if total < WORTH_A_PROCESS else min(workers, len(shards))
         try:
-            for _ in in_processes(write_shard, shards, min(workers, len(shards)), bar):
+            for _ in in_processes(write_shard, shards, workers, bar):
                 pass
         except BrokenProcessPool as error:
             raise SignBindError("a process that read clips died (out of memory?): what is "

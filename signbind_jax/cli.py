@@ -12,6 +12,7 @@ from signbind_jax.errors import SignBindError
 COMMANDS = {
     "quickstart": ("signbind_jax.quickstart", "all stages on the embedded corpus, with a report"),
     "data build": ("data_pipelines.build", "writes a dataset from a corpus on disk"),
+    "data audit": ("data_pipelines.audit.command", "what is wrong with a dataset, with counts"),
     "train": ("signbind_jax.train_command", "trains one stage"),
     "evaluate": ("signbind_jax.evaluate", "scores a trained stage on a split"),
     "translate": ("signbind_jax.translate", "writes the sentences of clips"),
