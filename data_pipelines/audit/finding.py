@@ -54,6 +54,7 @@ class Finding:
       why: their reason.
       advice: what to do; never empty at an error.
       clips: the clips it is about; those that belong together, such as twins, in one tuple.
+        Empty where it is about all clips or about none.
     """
 
     check: str
@@ -125,7 +126,9 @@ def of_clips(
     if 0 < n < total and len(counts) > 1:
         found += ": " + ", ".join(f"{split} {bad:,} of {among:,}"
                                   for split, (bad, among) in hit.items())  # fmt: skip
-    clips = tuple(((split, int(i)),) for split, (bad, among) in splits.items()
-                  for i in np.flatnonzero(bad & among))  # fmt: skip
+    # Where it is all of them, there is no list to give.
+    clips = () if n == total else tuple(
+        ((split, int(i)),) for split, (bad, among) in splits.items()
+        for i in np.flatnonzero(bad & among))  # fmt: skip
     wanted = "; ".join(filter(None, (wanted, limits.told("clips"))))
     return Finding(check, level, found, wanted, limits.why, advice if level != OK else "", clips)

@@ -115,7 +115,9 @@ def _groups(survey: Survey, column: str) -> Iterator[tuple[Ref, ...]]:
     place = np.concatenate([np.arange(size) for size in sizes])
     order = np.argsort(digests, kind="stable")
     order = order[digests[order] > 0]
-    ends = np.flatnonzero(np.diff(digests[order]) != 0) + 1
-    groups = [group for group in np.split(order, ends) if len(group) > 1]
+    starts = np.flatnonzero(np.diff(digests[order], prepend=np.uint64(0)) != 0)
+    sizes = np.diff(starts, append=len(order))
+    groups = [order[start : start + size]
+              for start, size in zip(starts[sizes > 1], sizes[sizes > 1], strict=True)]  # fmt: skip
     for group in sorted(groups, key=lambda group: group[0]):
         yield tuple((names[split_of[i]], int(place[i])) for i in group)

@@ -12,9 +12,9 @@ from data_pipelines.audit.feasibility import AuditedConfig, Feasibility, feasibi
 from data_pipelines.audit.finding import ERROR, LEVELS, Finding, Ref
 from data_pipelines.audit.histograms import Histogram, histograms
 from data_pipelines.audit.survey import Survey
-from signbind_jax.data.clip import Clip
 
-_TEXT_SHOWN = 80  # characters of a sentence two splits share
+WITH_TEXT = "shared_sentences"  # the finding whose clips are shown with their text
+_TEXT_SHOWN = 80  # characters of it
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,14 @@ class Result:
       findings: of every check, the gravest first.
       feasible: what each config could train on, by split.
       histograms: over all clips.
-      labels: the clips that findings name, without their arrays.
+      named: id and the beginning of the text of each clip that a finding names.
     """
 
     survey: Survey
     findings: list[Finding]
     feasible: list[Feasibility]
     histograms: list[Histogram]
-    labels: dict[Ref, Clip]
+    named: dict[Ref, tuple[str, str]]
 
     @property
     def n(self) -> dict[str, int]:
@@ -81,11 +81,8 @@ class Result:
         return [self._name(finding, group) for group in finding.clips[:most]]
 
     def _name(self, finding: Finding, group: tuple[Ref, ...]) -> str:
-        name = " = ".join(self.labels[ref].id for ref in group)
-        if finding.check == "shared_sentences":
-            text = self.labels[group[0]].text.strip()
-            name += f" ({text[:_TEXT_SHOWN]}{'…' if len(text) > _TEXT_SHOWN else ''})"
-        return name
+        name = " = ".join(self.named[ref][0] for ref in group)
+        return f"{name} ({self.named[group[0]][1]})" if finding.check == WITH_TEXT else name
 
     def to_json(self) -> dict:
         """A JSON-ready record; every finding with all of its clips."""
@@ -115,7 +112,13 @@ def judge(survey: Survey, configs: Sequence[AuditedConfig]) -> Result:
     findings = run_checks(survey, configs)
     refs = {ref for finding in findings for group in finding.clips for ref in group}
     rows = [row for config in configs for row in feasibility(survey, config)]
-    return Result(survey, findings, rows, histograms(survey), survey.labels_of(refs))
+    named = {ref: (clip.id, _beginning(clip.text)) for ref, clip in survey.labels_of(refs)}
+    return Result(survey, findings, rows, histograms(survey), named)
+
+
+def _beginning(text: str) -> str:
+    text = text.strip()
+    return text[:_TEXT_SHOWN] + ("…" if len(text) > _TEXT_SHOWN else "")
 
 
 def write_json(path: Path, result: Result) -> None:

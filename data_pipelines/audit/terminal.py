@@ -1,5 +1,6 @@
 """An audit on the terminal: the splits, then what was found, the gravest first."""
 
+import os
 import sys
 
 from rich import box
@@ -10,7 +11,7 @@ from rich.text import Text
 from data_pipelines.audit.finding import ERROR, NOTE, OK, SKIPPED, WARNING, Finding
 from data_pipelines.audit.result import Result
 
-WIDTH = 110  # columns where there is no terminal to ask
+WIDTH = 100  # columns where there is no terminal to ask
 _CLIPS_SHOWN = 3
 _STYLES = {ERROR: "bold red", WARNING: "yellow", NOTE: "cyan"}
 
@@ -18,7 +19,8 @@ _STYLES = {ERROR: "bold red", WARNING: "yellow", NOTE: "cyan"}
 def show(result: Result, file=None) -> None:
     """Prints the audit."""
     file = file or sys.stdout
-    console = Console(file=file, width=None if file.isatty() else WIDTH, highlight=False)
+    known = file.isatty() or "COLUMNS" in os.environ
+    console = Console(file=file, width=None if known else WIDTH, highlight=False)
     console.print(_text(_headline(result)))
     console.print(_splits(result))
     told = [f for f in result.findings if f.level in _STYLES]

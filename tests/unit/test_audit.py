@@ -178,9 +178,6 @@ def test_published_counts_are_kept_with_the_dataset_and_compared(tmp_path):
     assert rows["test"]["missing"] == 2 and rows["extra"]["clips"] == 0
     few = audited(write(tmp_path / "c", clean_clips(), published={"train": 25}))
     assert told(few) == {"published_counts": "warning"}
-    one_in_a_thousand = audited(write(tmp_path / "e", clean_clips({"train": 24}),
-                                      published={"train": 24}))  # fmt: skip
-    assert "published_counts" not in told(one_in_a_thousand)
 
 
 @pytest.mark.parametrize(("n", "level"), [(1, "note"), (4, "warning")])
@@ -234,7 +231,7 @@ def test_a_damaged_shard_is_a_finding_and_the_others_are_read(tmp_path, damage):
     result = audited(dataset)
     assert told(result) == {"damaged_files": "error"} and result.exit_code == 1
     found = finding(result, "damaged_files")
-    assert name in found.found and "1 of 9 files" in found.found
+    assert name in found.found and "1 of 10 files" in found.found
     assert "10 of 40 clips (25 %) cannot be read" in found.found
     assert "build it again" in found.advice
     assert result.names(found) == [f"train-{i}" for i in range(10)]
@@ -304,7 +301,6 @@ def test_a_sample_is_evenly_spaced_and_said_to_be_one(tmp_path):
     splits = clean_clips()
     posed(1, without_hands)(splits)
     dataset = write(tmp_path / "d", splits)
-    flip(dataset / "dataset_info.json")
     result = audited(dataset, n_clips=5)
     read = {name: np.flatnonzero(s.facts["read"]).tolist() for name, s in
             result.survey.splits.items()}  # fmt: skip

@@ -17,8 +17,13 @@ EVIL = "</style><script>alert(1)</script>\x1b[31m\"'&<b>"
 TOO_LONG = {
     "signing": {"gloss": ("OLD", "COOK") * (FRAMES // 8 + 1)},
     "fingerspelling": {"spelled": ("a" * (FRAMES // 2 + 2),)},
-    "lipreading": {"phonemes": ("P", "AH") * (FRAMES // 4 + 1)},
+    "lipreading": {"phonemes": ("P", "AH") * (FRAMES // 4 + 2)},
 }
+
+
+@pytest.fixture(autouse=True)
+def wide_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "600")
 
 
 def test_a_clean_synthetic_corpus_passes_whatever_the_workers(tmp_path, capsys):
