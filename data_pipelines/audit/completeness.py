@@ -67,8 +67,9 @@ def published_counts(survey: Survey) -> Finding:
             part += f", {found - wanted:,} too many"
         parts.append(part)
     level = worst(levels)
-    advice = ("" if level == OK else "get the missing clips (the build's list below names those "
-              "it left out), or say with every score on how many clips it was made")  # fmt: skip
+    advice = ("" if level == OK else "get the missing clips (those that the build left out are "
+              "listed by reason), or say with every score on how many clips it was "
+              "made")  # fmt: skip
     limits = (f"train: warning above {percent(TRAIN_MISSING.warning)} missing; other splits: from "
               "the first on")  # fmt: skip
     return Finding("published_counts", level, "; ".join(parts), limits, SCORED_MISSING.why, advice)

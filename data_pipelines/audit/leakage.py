@@ -56,9 +56,8 @@ def repeated_recordings(survey: Survey) -> Finding:
 def shared_sentences(survey: Survey) -> Finding:
     """Sentences that occur, letter for letter, in more than one split."""
     twins = tuple(_one_a_split(group) for group in _across(survey, "text"))
-    same_signer = sum(1 for _ in _across(survey, "text_and_signer"))
-    found = f"{len(twins):,} sentences occur in more than one split, {same_signer:,} of them by "
-    found += "the same signer"
+    same_signer = len(_across(survey, "text_and_signer"))
+    found = f"sentences in more than one split: {len(twins):,}, by the same signer: {same_signer:,}"
     advice = "report scores with and without them" if twins else ""
     return Finding("shared_sentences", NOTE if twins else OK, found, "a note at most",
                    WHY_SENTENCES, advice, twins)  # fmt: skip

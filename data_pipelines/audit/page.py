@@ -91,7 +91,7 @@ def _clips(result: Result, finding: Finding) -> Element | None:
         return None
     names = result.names(finding, _CLIPS_SHOWN)
     more = len(finding.clips) - len(names)
-    return tag("details", tag("summary", f"{len(finding.clips):,} in all"),
+    return tag("details", tag("summary", f"Names ({len(finding.clips):,})"),
                tag("p", _listed(names, more), dir="auto"))  # fmt: skip
 
 
@@ -108,6 +108,7 @@ def _splits(result: Result) -> list:
             for key in ("text_languages", "signed_languages")
         ]
         hours = duration(row["hours"] * 3600) if row["hours"] is not None else "–"
+        hours = hours.replace(" ", "\u00a0")
         rows.append([row["split"], *(_count(row[key]) for key in
                                      ("clips", "published", "missing", "with_pose", "with_lips")),
                      hours, _count(row["signers"]), *languages])  # fmt: skip

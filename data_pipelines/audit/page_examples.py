@@ -12,28 +12,33 @@ from signbind_jax.errors import SignBindError
 from signbind_jax.report import strip
 from signbind_jax.report.clip_moments import duration_s, mouth_moments, skeleton_moments
 from signbind_jax.report.markup import tag
+from signbind_jax.report.skeleton import REACH
 from signbind_jax.report.wording import figure
 
 N_SPACED = 6
-N_FLAGGED = 8
+N_FLAGGED = 10
 
 
 def examples(result: Result) -> list:
     """An article a clip: pictures, text and labels, and which findings name it."""
     flagged = _flagged(result)
-    content: list = []
+    spaced = [ref for ref in _spaced(result) if ref not in flagged]
+    if not flagged and not spaced:
+        return [tag("p", "No clip could be read.", class_="note")]
+    content = [tag("p", "Each strip shows ten moments of a clip as the computer sees it. Points "
+                   f"further than {figure(REACH)} shoulder widths from the neck are not "
+                   "drawn.")]  # fmt: skip
     if flagged:
         content.append(tag("h3", "Clips that errors and warnings name"))
         content += [_article(result, f"flagged{i}", ref) for i, ref in enumerate(flagged)]
-        content.append(tag("h3", "Evenly spaced clips"))
-    content += [_article(result, f"spaced{i}", ref) for i, ref in enumerate(_spaced(result))]
-    return content or [tag("p", "No clip could be read.", class_="note")]
+        content.append(tag("h3", "Evenly spaced clips") if spaced else None)
+    return content + [_article(result, f"spaced{i}", ref) for i, ref in enumerate(spaced)]
 
 
 def _flagged(result: Result) -> list[Ref]:
-    """The first clip of each error and warning, every clip once."""
-    refs = [finding.clips[0][0] for finding in result.findings
-            if finding.level in (ERROR, WARNING) and finding.clips]  # fmt: skip
+    """The first clip, or the first two twins, of each error and warning; every clip once."""
+    refs = [ref for finding in result.findings if finding.level in (ERROR, WARNING)
+            for group in finding.clips[:1] for ref in group[:2]]  # fmt: skip
     return list(dict.fromkeys(refs))[:N_FLAGGED]
 
 

@@ -98,9 +98,10 @@ def unseen_tokens(survey: Survey, kind: str) -> Finding:
         unknown = {token: n for token, n in counts.items() if token not in known}
         unseen |= unknown
         shares.append(sum(unknown.values()) / counts.total())
-        parts.append(f"{name} {of_total(sum(unknown.values()), counts.total(), 'tokens')}")
+        if unknown:
+            parts.append(f"{name} {of_total(sum(unknown.values()), counts.total(), 'tokens')}")
     level = UNSEEN.level(max(shares, default=0))
-    found = f"not in train, which has {len(known):,} kinds: " + "; ".join(parts)
+    found = f"train has {len(known):,} kinds; not among them: {'; '.join(parts) or 'none'}"
     if unseen:
         found += f"; such as {_most(unseen)}"
     advice = ("merge rare variants of a label, or count with this ceiling" if level == WARNING

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from data_pipelines.audit.clip_facts import FAR
-from data_pipelines.audit.finding import ERROR, OK, Finding, Limits, of_clips, skipped
+from data_pipelines.audit.finding import ERROR, OK, Finding, Limits, of_clips, percent, skipped
 from data_pipelines.audit.survey import SplitSurvey, Survey
 from data_pipelines.folder import LARGEST_DRIFT
 from data_pipelines.poses import SURE
@@ -45,7 +45,7 @@ def stream_durations(survey: Survey) -> Finding:
     return of_clips("stream_durations", splits, DRIFT, "have a pose and mouth crops of different "
                     "duration", "extract both from the same span of the video, at its own frame "
                     "rate", "no clip has both a pose and mouth crops",
-                    f"at most {LARGEST_DRIFT:.0%} or {LEAST_DRIFT_S:g} s apart")  # fmt: skip
+                    f"at most {percent(LARGEST_DRIFT)} or {LEAST_DRIFT_S:g} s apart")  # fmt: skip
 
 
 def frame_rates(survey: Survey) -> Finding:
@@ -83,7 +83,7 @@ def hands(survey: Survey) -> Finding:
     bad = _measured(survey, "handless", lambda share: share > HANDLESS)
     return of_clips("hands", bad, NO_HANDS, "show no hand in most of their frames",
                     "look at these clips in the page; extract their poses again with hands",
-                    "no pose was read", f"no hand in at most {HANDLESS:.0%} of a clip's "
+                    "no pose was read", f"no hand in at most {percent(HANDLESS)} of a clip's "
                     "frames")  # fmt: skip
 
 
@@ -101,7 +101,7 @@ def far_keypoints(survey: Survey) -> Finding:
     return of_clips("far_keypoints", bad, FAR_POINTS, "have keypoints far out of range",
                     "check the frame size and units of these poses: pixels beside shares of the "
                     "frame, or another person", "no pose was read",
-                    f"at most {FAR_SHARE:.0%} of a clip's points beyond {FAR:g} shoulder "
+                    f"at most {percent(FAR_SHARE)} of a clip's points beyond {FAR:g} shoulder "
                     "widths")  # fmt: skip
 
 
@@ -110,7 +110,8 @@ def frozen_poses(survey: Survey) -> Finding:
     bad = _measured(survey, "frozen", lambda share: share > FROZEN)
     return of_clips("frozen_poses", bad, FROZEN_POSES, "have a pose that stands still",
                     "extract the poses of these clips again", "no pose of two frames was read",
-                    f"at most {FROZEN:.0%} of a clip's frames equal to the one before")  # fmt: skip
+                    f"at most {percent(FROZEN)} of a clip's frames equal to the one "
+                    "before")  # fmt: skip
 
 
 def still_lips(survey: Survey) -> Finding:

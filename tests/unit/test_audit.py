@@ -6,7 +6,10 @@ import os
 import numpy as np
 import pytest
 
+from data_pipelines.audit.clip_facts import FACTS, Tally
 from data_pipelines.audit.finding import Limits, percent
+from data_pipelines.audit.histograms import histograms
+from data_pipelines.audit.survey import SplitSurvey, Survey
 from data_pipelines.corpus import Reading
 from signbind_jax import keypoints
 from signbind_jax.data.dataset import index_file
@@ -157,10 +160,10 @@ def test_twins_are_named_with_what_they_share(tmp_path):
     assert result.names(finding(result, "shared_recordings")) == ["train-23 = test-0"]
     (sentence,) = result.names(finding(result, "shared_sentences"))
     assert sentence == f"train-23 = test-0 ({splits['train'][-1].text})"
-    assert "0 of them by the same signer" in finding(result, "shared_sentences").found
+    assert "by the same signer: 0" in finding(result, "shared_sentences").found
     copied("test", "signer")(splits)
     again = audited(write(tmp_path / "e", splits))
-    assert "1 of them by the same signer" in finding(again, "shared_sentences").found
+    assert "by the same signer: 1" in finding(again, "shared_sentences").found
 
 
 def test_published_counts_are_kept_with_the_dataset_and_compared(tmp_path):
@@ -310,6 +313,22 @@ def test_a_sample_is_evenly_spaced_and_said_to_be_one(tmp_path):
     assert "sizes compared" in finding(result, "damaged_files").found
     assert "40 clips" not in finding(result, "hands").found
     assert not audited(dataset, n_clips=40).survey.sampled
+
+
+@pytest.mark.parametrize("frames", [[1], [75] * 5, [1, 2, 3], [*range(20, 200), 90_000]])
+def test_every_clip_is_in_the_histogram_or_beyond_it(frames):
+    facts = np.zeros(len(frames), FACTS)
+    facts["pose_frames"], facts["pose_fps"] = frames, 25.0
+    facts["confidence"] = np.nan
+    survey = Survey(None, {"train": SplitSurvey(facts, Tally())}, {}, {}, frozenset(), False)
+    drawn = {histogram.name: histogram for histogram in histograms(survey)}
+    assert "confidence of body and hands" not in drawn
+    for name, largest in (("length of the pose", max(frames)), ("duration", max(frames) / 25)):
+        histogram = drawn[name]
+        assert sum(histogram.counts) + histogram.beyond == len(frames)
+        assert histogram.largest == largest and len(histogram.counts) <= 60
+        assert (np.diff(histogram.edges) > 0).all() and histogram.edges[0] == 0
+    assert drawn["length of the pose"].beyond == (len(frames) > 100)
 
 
 def test_limits_say_what_they_are():

@@ -100,6 +100,17 @@ def test_a_sample_is_announced_where_the_findings_are(tmp_path, faulty, capsys):
     assert "Only the arrays of 4 of 40 clips were read" in Page(html).text
 
 
+def test_a_dataset_of_which_nothing_can_be_read_gets_its_page(tmp_path, capsys):
+    dataset = write(tmp_path / "d", clean_clips({"train": 2, "test": 2}))
+    (dataset / "features.json").write_text("{")
+    files = [f"--{kind}={tmp_path / kind}" for kind in ("json", "html")]
+    assert main(["data", "audit", str(dataset), *files]) == 1
+    assert "splits that cannot be opened: train, test" in capsys.readouterr().out
+    assert json.loads((tmp_path / "json").read_text())["clips_read"] == 0
+    page = Page(tmp_path / "html")
+    assert not page.open and "No clip could be read." in page.text
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
