@@ -105,9 +105,12 @@ def ctc_targets(survey: Survey, config: AuditedConfig) -> Finding:
     found = f"{target} longer than the CTC output: " + "; ".join(
         f"{row.split} {of_total(row.impossible, row.present)}" for row in usable
     )
-    advice = "" if level in (OK, NOTE) else (
-        f"lower --config.model.subsample (now {config.model.subsample}), mend the times of these "
-        "clips, or allow them with --config.data.max_impossible")  # fmt: skip
+    advice = ""
+    if level in (ERROR, WARNING):
+        steps = config.model.subsample
+        lower = f"lower --config.model.subsample (now {steps}), " if steps > 1 else ""
+        advice = (f"{lower}mend the times of these clips, or allow them with "
+                  "--config.data.max_impossible")  # fmt: skip
     clips = []
     for name, split in survey.splits.items():
         bad = impossible_clips(*_steps(split.facts, config), config.model)

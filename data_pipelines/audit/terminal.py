@@ -57,7 +57,7 @@ def _splits(result: Result) -> Table:
 def _findings(result: Result, told: list[Finding]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_lines=False)
     table.add_column("level", no_wrap=True)
-    table.add_column("check", max_width=20)
+    table.add_column("check", max_width=20, overflow="fold")
     table.add_column("found", ratio=3)
     table.add_column("wanted, and why", ratio=2)
     for finding in told:
