@@ -105,8 +105,10 @@ def note_labels(clip: Clip, labelled: frozenset[str], row: np.void, tally: Tally
     tally.unspelled_letters.update(unspelled)
     tally.spelled_letters += len(targets["letters"]) + len(unspelled)
     if labels.has_pronunciations(clip.text_language):
-        tally.spoken_words += int(row["words"])
-        tally.unspoken_words.update(labels.phonemes(clip.text, clip.text_language)[1])
+        spoken, unspoken = labels.phonemes(clip.text, clip.text_language)
+        if targets["phonemes"] or not spoken:  # else none are derived from this text
+            tally.spoken_words += int(row["words"])
+            tally.unspoken_words.update(unspoken)
     elif clip.text_language:
         tally.without_dictionary[clip.text_language] += 1
 

@@ -22,7 +22,7 @@ LEFT_OUT = Limits("a few broken clips are normal; many have one cause, such as a
                   "of poses", warning=0.05)  # fmt: skip
 PAST_END = Limits("a few spans past the end are known faults of the annotation; many say that "
                   "other videos were cut than were annotated", warning=0.01)  # fmt: skip
-_PAST_END_WORDS = re.compile(r"\b(past|beyond|after|behind) the (video's )?end\b", re.IGNORECASE)
+_PAST_END_WORDS = re.compile(r"\b(past|beyond|after|behind) the (end|video's)\b", re.IGNORECASE)
 _SHOWN = 5  # names in a sentence
 
 
