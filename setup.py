@@ -36,6 +36,7 @@ setup(
         "pillow>=10",
         "pose-format>=0.10",
         "psutil>=6",
+        "rich>=13",
         "sacrebleu>=2.6",
         "safetensors>=0.5",
         "simplejpeg>=1.8",

@@ -195,7 +195,7 @@ def _finish(building: Path, shards: list[Shard], corpus: Corpus) -> BuildReport:
         shard.summary_path.unlink()
     (building / _PLAN).unlink()
     _write_tfds_info(building, infos)
-    _describe(building, names, report, corpus.source)
+    _describe(building, names, report, corpus)
     return report
 
 
@@ -236,13 +236,15 @@ def _write_tfds_info(building: Path, splits: list) -> None:
     info.write_to_directory(str(building))
 
 
-def _describe(building: Path, shards: dict[str, dict[str, int]], report: BuildReport, source: dict):
+def _describe(building: Path, shards: dict[str, dict[str, int]], report: BuildReport,
+              corpus: Corpus) -> None:  # fmt: skip
     """Writes `dataset.json`: contents, origin and digests of the whole dataset."""
     description = {
         "format": FORMAT_VERSION,
         "keypoint_layout": keypoints.LAYOUT_VERSION,
         "features": sorted(features()),
-        "source": source,
+        "source": corpus.source,
+        "published": dict(corpus.published),
         "report": report.to_json(),
         "splits": {
             split: {"clips": sum(shards[split].values()), "shards": shards[split]}

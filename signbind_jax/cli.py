@@ -14,6 +14,7 @@ COMMANDS = {
     "data build": ("data_pipelines.build", "writes a dataset from a corpus on disk"),
     "data clips": ("data_pipelines.clips", "lists the recordings of a corpus for `extract`"),
     "extract": ("data_pipelines.extraction.command", "landmarks and mouth crops from videos"),
+    "data audit": ("data_pipelines.audit.command", "what is wrong with a dataset, with counts"),
     "train": ("signbind_jax.train_command", "trains one stage"),
     "evaluate": ("signbind_jax.evaluate", "scores a trained stage on a split"),
     "translate": ("signbind_jax.translate", "writes the sentences of clips"),

@@ -1,10 +1,12 @@
 """Reads the datasets that `signbind data build` writes, without TensorFlow."""
 
+import contextlib
 import dataclasses
 import hashlib
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -102,7 +104,7 @@ class DatasetInfo:
         """Kinds of labels the corpus has in any of its splits; see `labels.targets`."""
         from signbind_jax.data.labels import labelled
 
-        return labelled(clip for name in self.splits for clip in self.split(name).labels)
+        return labelled(clip for name in self.splits for clip in self.split(name).read_labels())
 
     @property
     def splits(self) -> dict[str, int]:
@@ -120,7 +122,7 @@ class DatasetInfo:
                                 f"wanted one of {', '.join(self.splits)}")  # fmt: skip
         if name not in self._opened:
             for file in (*self.description["splits"][name]["shards"], index_file(name)):
-                self._check_size(file)
+                self.check_size(file)
             self._opened[name] = ClipDataset(self, name)
         return self._opened[name]
 
@@ -133,17 +135,29 @@ class DatasetInfo:
         Raises:
           SignBindError: the first file that differs, by name.
         """
-        for name, wanted in self.description["files"].items():
-            self._check_size(name)
-            found = file_digest(self.directory / name)
-            if found != wanted["sha256"]:
-                raise SignBindError(
-                    f"{self.directory / name}: sha256: found {found[:16]}..., wanted "
-                    f"{wanted['sha256'][:16]}...: the file is damaged; {_MEND}"
-                )
+        for name in self.description["files"]:
+            self.check_digest(name)
         return len(self.description["files"])
 
-    def _check_size(self, name: str) -> None:
+    def check_digest(self, name: str) -> None:
+        """Compares one file with the digest taken when it was written.
+
+        Raises:
+          SignBindError: it is missing or differs.
+        """
+        self.check_size(name)
+        wanted = self.description["files"][name]["sha256"]
+        found = file_digest(self.directory / name)
+        if found != wanted:
+            raise SignBindError(f"{self.directory / name}: sha256: found {found[:16]}..., wanted "
+                                f"{wanted[:16]}...: the file is damaged; {_MEND}")  # fmt: skip
+
+    def check_size(self, name: str) -> None:
+        """Compares one file's size with what was written.
+
+        Raises:
+          SignBindError: it is missing or of another size.
+        """
         path, wanted = self.directory / name, self.description["files"][name]["bytes"]
         try:
             found = path.stat().st_size
@@ -168,13 +182,8 @@ class ClipDataset(Sequence):
 
     def __init__(self, info: DatasetInfo, name: str):
         self.info, self.name = info, name
-        path = info.directory / index_file(name)
-        try:
-            with np.load(path, allow_pickle=False) as index:
-                self.pose_lengths, self.lip_lengths = index["pose_lengths"], index["lip_lengths"]
-                self._labels_utf8 = index["labels"].tobytes()
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise SignBindError(f"{path}: cannot be read ({_one_line(error)}): {_MEND}") from error
+        with self._reading_index() as path, np.load(path, allow_pickle=False) as index:
+            self.pose_lengths, self.lip_lengths = index["pose_lengths"], index["lip_lengths"]
         self._source = _open_source(info.directory, name)
 
     def __len__(self) -> int:
@@ -201,10 +210,23 @@ class ClipDataset(Sequence):
     @cached_property
     def labels(self) -> tuple[Clip, ...]:
         """Every clip without its arrays (`pose` None, `lips` empty), read from the index."""
-        with io.TextIOWrapper(
-            io.BytesIO(self._labels_utf8), encoding="utf-8", newline="\n"
-        ) as file:
-            return tuple(_labels_from_json(line) for line in file)
+        return tuple(self.read_labels())
+
+    def read_labels(self) -> Iterator[Clip]:
+        """The clips of `labels` one after the other, none of them kept.
+
+        Raises:
+          SignBindError: the index is damaged.
+        """
+        with (
+            self._reading_index() as path,
+            zipfile.ZipFile(path) as index,
+            index.open("labels.npy") as file,
+        ):
+            np.lib.format.read_magic(file)
+            np.lib.format.read_array_header_1_0(file)
+            for line in io.TextIOWrapper(file, encoding="utf-8", newline="\n"):
+                yield _labels_from_json(line)
 
     @cached_property
     def ids(self) -> tuple[str, ...]:
@@ -233,6 +255,15 @@ class ClipDataset(Sequence):
         files = self.info.description["files"]
         names = (*self.info.description["splits"][self.name]["shards"], index_file(self.name))
         return digest_of_json([[name, files[name]["sha256"]] for name in names])
+
+    @contextlib.contextmanager
+    def _reading_index(self) -> Iterator[Path]:
+        """The path of the index; what goes wrong in reading it becomes one line."""
+        path = self.info.directory / index_file(self.name)
+        try:
+            yield path
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise SignBindError(f"{path}: cannot be read ({_one_line(error)}): {_MEND}") from error
 
     def _damaged(self, i: int, why: str) -> SignBindError:
         shard = self._shard_of(i)

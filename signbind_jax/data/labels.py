@@ -64,7 +64,7 @@ def pseudo_glosses(text: str, language: str) -> tuple[str, ...]:
     stops = _stop_words(primary)
     lemmatised = primary in SUPPORTED_LANGUAGES
     glosses = []
-    for word in _words(text):
+    for word in words_of(text):
         if word.lower() in stops:
             continue
         lemma = simplemma.lemmatize(word, lang=primary) if lemmatised else word
@@ -86,8 +86,8 @@ def phonemes(text: str, language: str) -> tuple[tuple[str, ...], tuple[str, ...]
     Returns:
       (phonemes, unknown words), both in the order of the text.
     """
-    words = _words(text.translate(_APOSTROPHES).lower())
-    if _primary(language) != "en":
+    words = words_of(text.translate(_APOSTROPHES).lower())
+    if not has_pronunciations(language):
         return (), tuple(words)
     dictionary = _pronunciations()
     spoken: list[str] = []
@@ -101,6 +101,11 @@ def phonemes(text: str, language: str) -> tuple[tuple[str, ...], tuple[str, ...]
         else:
             spoken += sounds.split()
     return tuple(spoken), tuple(unknown)
+
+
+def has_pronunciations(language: str) -> bool:
+    """Whether there is a pronunciation dictionary for a BCP-47 tag such as "en"."""
+    return _primary(language) == "en"
 
 
 def letters(spelled: tuple[str, ...]) -> tuple[str, ...]:
@@ -186,8 +191,8 @@ def _primary(language: str) -> str:
     return re.split("[-_]", language.lower(), maxsplit=1)[0]
 
 
-def _words(text: str) -> list[str]:
-    """Runs of letters, marks, digits and inner apostrophes; an ideograph is its own word."""
+def words_of(text: str) -> list[str]:
+    """The words of a text: runs of letters, marks, digits, inner apostrophes; each ideograph."""
     kept = "".join(
         f" {char} " if _IDEOGRAPH.match(char)
         else char if char == "'" or unicodedata.category(char)[0] in "LMN"

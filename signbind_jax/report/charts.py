@@ -66,7 +66,7 @@ def learning_curve(key: str, metric_key: str, kinds: dict[str, list]) -> Element
     values = [value for points in drawn.values() for _, value in points]
     low, high = min(values), max(values)
     logarithmic = "loss" in metric_key and low > 0 and high / low > 8
-    ticks = _log_ticks(low, high) if logarithmic else _ticks(low, high)
+    ticks = _log_ticks(low, high) if logarithmic else round_ticks(low, high)
     bottom, top = min(low, ticks[0]), max(high, ticks[-1])
     last = max(step for points in drawn.values() for step, _ in points) or 1
     scale = math.log10 if logarithmic else float
@@ -97,7 +97,7 @@ def _axes(metric, logarithmic: bool, ticks: list[float], last: int, at) -> list[
         y = at(0, value)[1]
         elements.append(tag("line", x1=_LEFT, x2=_WIDTH - _RIGHT, y1=y, y2=y, class_="grid"))
         elements.append(tag("text", f"{value:.6g}", x=_LEFT - 6, y=y + 4, class_="tick end"))
-    for step in _ticks(0, last):
+    for step in round_ticks(0, last):
         if 0 <= step <= last:
             x = at(step, ticks[0])[0]
             y = _HEIGHT - _BOTTOM
@@ -141,7 +141,8 @@ def _thinned(points: list) -> list:
     return [(group[-1][0], sum(v for _, v in group) / len(group)) for group in groups]
 
 
-def _ticks(low: float, high: float, wanted: int = 5) -> list[float]:
+def round_ticks(low: float, high: float, wanted: int = 5) -> list[float]:
+    """Round numbers from below `low` to above `high`, about `wanted` steps apart."""
     span = (high - low) or abs(high) or 1.0
     raw = span / wanted
     power = 10.0 ** math.floor(math.log10(raw))

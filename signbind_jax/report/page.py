@@ -1,18 +1,14 @@
-"""The report of a run: one HTML file that needs nothing but a browser, printable, no scripts."""
+"""The report of a run: what it says, section by section."""
 
 import json
-import os
-from importlib import resources
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from signbind_jax.report import charts, clips, wording
-from signbind_jax.report.markup import page_text, table, tag
+from signbind_jax.report.document import document, write_page
+from signbind_jax.report.markup import table, tag
 from signbind_jax.report.run_files import Run, number, read_run, text
 from signbind_jax.report.wording import figure, metric_of
-
-# Nothing may be loaded from elsewhere and nothing may run, whatever a clip's text holds.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
 def write_report(run_dir: Path) -> Path:
@@ -24,18 +20,13 @@ def write_report(run_dir: Path) -> Path:
     Raises:
       SignBindError: results.json is missing or is not a JSON object.
     """
-    run_dir = Path(run_dir)
-    document = page_text(_document(read_run(run_dir)))
-    path = run_dir / "report.html"
-    partial = path.with_suffix(".html.partial")
-    partial.write_text(document, encoding="utf-8", errors="replace")
-    os.replace(partial, path)
+    path = Path(run_dir) / "report.html"
+    write_page(path, _page(read_run(path.parent)))
     return path
 
 
-def _document(run: Run) -> Element:
+def _page(run: Run) -> Element:
     name = text(run.corpus.get("name")) or "unnamed corpus"
-    style = resources.files("signbind_jax.report").joinpath("style.css").read_text("utf-8")
     sections = [
         ("contributions", "What each stream contributes", _contributions(run)),
         ("scores", "The scores of every variant", _variants(run)),
@@ -44,24 +35,8 @@ def _document(run: Run) -> Element:
         ("clips", "Examples", _clips(run)),
         ("facts", "Facts of the run", _facts(run)),
     ]
-    links = [tag("a", title, href=f"#{key}") for key, title, _ in sections]
-    body = tag(
-        "body",
-        tag("header", tag("h1", "SignBind run report"), _headline(run)),
-        tag("nav", links, aria_label="Sections"),
-        tag("main", [tag("section", tag("h2", title), content, id=key)
-                     for key, title, content in sections]),
-    )  # fmt: skip
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=_POLICY),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="color-scheme", content="light dark"),
-        tag("title", f"SignBind run report: {name}"),
-        tag("style", style),
-    )
-    return tag("html", head, body, lang="en")
+    headline = [tag("h1", "SignBind run report"), *_headline(run)]
+    return document(f"SignBind run report: {name}", headline, sections)
 
 
 def _headline(run: Run) -> list:

@@ -9,7 +9,7 @@ from signbind_jax.report.run_files import number
 
 _INDEX = {name: i for i, name in enumerate(keypoints.NAMES)}
 # Points further out than this (shoulder widths) are tracking errors; they would shrink the figure.
-_REACH = 2.5
+REACH = 2.5
 
 
 def _chains(names: tuple[tuple[str, ...], ...]) -> list[list[int]]:
@@ -52,7 +52,7 @@ def seen_points(frame: list) -> dict[int, tuple[float, float]]:
         if not isinstance(point, list) or len(point) < 3:
             continue
         x, y, confidence = map(number, point[:3])
-        if None not in (x, y, confidence) and confidence > 0 and max(abs(x), abs(y)) <= _REACH:
+        if None not in (x, y, confidence) and confidence > 0 and max(abs(x), abs(y)) <= REACH:
             points[i] = (x, y)
     return points
 

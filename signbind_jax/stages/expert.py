@@ -49,6 +49,16 @@ def modality_lengths(dataset: ClipDataset, frontend: str) -> np.ndarray:
     return dataset.lip_lengths if frontend == "lips" else dataset.pose_lengths
 
 
+def impossible_clips(needed_steps, lengths: np.ndarray, model_config: ExpertConfig) -> np.ndarray:
+    """The clips whose target is longer than an expert's CTC output, as bool (clips,).
+
+    Args:
+      needed_steps: `ctc.min_steps` of each clip's target.
+      lengths: frames of the modality the expert reads; a clip without it is not counted.
+    """
+    return (lengths > 0) & (np.asarray(needed_steps) > model_config.n_steps(lengths))
+
+
 def prepare(batch: ClipBatch, frontend: str, key=None, augment: AugmentConfig | None = None):
     """Normalised (and, given a key, augmented) input of an expert: x and mask_bt."""
     if frontend == "lips":
@@ -111,10 +121,8 @@ class ExpertStage(Stage):
     def _check_feasible(self, train: ClipDataset) -> None:
         """Counts the clips whose target is longer than the CTC output, leaves them out, and
         refuses to start when they are more than the stated share."""
-        targets = self._targets[self.config.data.train]
-        steps = self.model_config.n_steps(self.lengths)
-        impossible = np.array([ctc.min_steps(t) > s for t, s in zip(targets, steps)])
-        impossible &= self.lengths > 0
+        needed = np.array([ctc.min_steps(t) for t in self._targets[self.config.data.train]])
+        impossible = impossible_clips(needed, self.lengths, self.model_config)
         n_present = int((self.lengths > 0).sum())
         if not n_present:
             raise SignBindError(f"{self.config.data.directory}: split {self.config.data.train}: no "
@@ -122,11 +130,12 @@ class ExpertStage(Stage):
                                 f"'{self.model_config.frontend}'")  # fmt: skip
         share = impossible.sum() / n_present
         if share > self.config.data.max_impossible:
-            worst = int(np.argmax([ctc.min_steps(t) - s for t, s in zip(targets, steps)]))
+            steps = self.model_config.n_steps(self.lengths)
+            worst = int(np.argmax(np.where(impossible, needed - steps, 0)))
             raise SignBindError(
                 f"{self.config.data.directory}: {impossible.sum()} of {n_present} clips have a "
                 f"{self.reading.target} target longer than the CTC output, such as "
-                f"{train.ids[worst]}: {ctc.min_steps(targets[worst])} steps needed, "
+                f"{train.ids[worst]}: {needed[worst]} steps needed, "
                 f"{int(steps[worst])} there; wanted at most "
                 f"{100 * self.config.data.max_impossible:g} % (data.max_impossible); lower "
                 f"model.subsample (now {self.model_config.subsample})"

@@ -1,0 +1,48 @@
+"""All checks of an audit, in the order in which they are shown."""
+
+import functools
+from collections.abc import Sequence
+
+from data_pipelines.audit import completeness, leakage, sentences, streams
+from data_pipelines.audit.feasibility import AuditedConfig, crop_size, ctc_targets
+from data_pipelines.audit.finding import LEVELS, Finding
+from data_pipelines.audit.survey import Survey
+
+CHECKS = (
+    completeness.damaged_files,
+    completeness.published_counts,
+    completeness.left_out,
+    completeness.repaired,
+    completeness.timestamps,
+    streams.stream_durations,
+    streams.frame_rates,
+    streams.durations,
+    streams.hands,
+    streams.confidence,
+    streams.far_keypoints,
+    streams.frozen_poses,
+    streams.still_lips,
+    streams.lip_sizes,
+    sentences.empty_text,
+    sentences.one_word_text,
+    sentences.text_pace,
+    sentences.text_language,
+    sentences.signed_language,
+    functools.partial(sentences.unseen_tokens, kind="gloss"),
+    functools.partial(sentences.unseen_tokens, kind="senses"),
+    functools.partial(sentences.unseen_tokens, kind="phonemes"),
+    sentences.unspoken_words,
+    sentences.unspelled_letters,
+    leakage.shared_recordings,
+    leakage.repeated_recordings,
+    leakage.shared_sentences,
+    leakage.shared_signers,
+)
+
+
+def run_checks(survey: Survey, configs: Sequence[AuditedConfig]) -> list[Finding]:
+    """The finding of every check, the gravest first."""
+    findings = [check(survey) for check in CHECKS]
+    for config in configs:
+        findings += [ctc_targets(survey, config), crop_size(survey, config)]
+    return sorted(findings, key=lambda finding: LEVELS.index(finding.level))

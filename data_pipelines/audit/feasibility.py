@@ -1,0 +1,149 @@
+"""Checks against configs: what a stage of training would leave out of this dataset, or refuse."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from data_pipelines.audit.finding import (
+    ERROR,
+    NOTE,
+    OK,
+    WARNING,
+    Finding,
+    of_total,
+    percent,
+    skipped,
+    worst,
+)
+from data_pipelines.audit.survey import Survey
+from signbind_jax.config import RunConfig, from_mapping, load_config
+from signbind_jax.errors import SignBindError
+from signbind_jax.models.expert import ExpertConfig
+from signbind_jax.stages.expert import READINGS, impossible_clips
+
+SHIPPED = ("signing", "fingerspelling", "lipreading")
+WHY = ("a target longer than the CTC output has no alignment: training leaves such clips out, and "
+       "refuses to start above the config's data.max_impossible")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class AuditedConfig:
+    """A config of an expert, as `signbind train --config` takes it."""
+
+    spec: str
+    run: RunConfig
+    model: ExpertConfig
+
+
+@dataclass(frozen=True)
+class Feasibility:
+    """How many clips of a split an expert can use.
+
+    Attributes:
+      present: clips that have its modality.
+      impossible: those of them whose target is longer than the CTC output.
+      empty: those of them whose target is empty.
+    """
+
+    config: str
+    split: str
+    clips: int
+    present: int
+    impossible: int
+    empty: int
+
+
+def load_configs(specs: Sequence[str]) -> list[AuditedConfig]:
+    """Configs by name.
+
+    Raises:
+      SignBindError: an unknown config, or one of another stage than the experts'.
+    """
+    loaded = []
+    for spec in dict.fromkeys(specs):
+        run = load_config(spec)
+        if run.stage not in READINGS:
+            raise SignBindError(f"--configs: found {spec!r}, a config of stage {run.stage}, wanted "
+                                f"one of {', '.join(READINGS)}")  # fmt: skip
+        # The vocabulary's size comes with the data and does not change the steps.
+        model = from_mapping(ExpertConfig, run.model | {"n_tokens": 2}, f"--configs {spec}")
+        loaded.append(AuditedConfig(spec, run, model))
+    return loaded
+
+
+def feasibility(survey: Survey, config: AuditedConfig) -> list[Feasibility]:
+    """What training with a config would find, split by split."""
+    rows = []
+    for name, split in survey.splits.items():
+        needed, lengths = _steps(split.facts, config)
+        impossible = impossible_clips(needed, lengths, config.model)
+        rows.append(Feasibility(config.spec, name, len(split), int((lengths > 0).sum()),
+                                int(impossible.sum()),
+                                int(((needed == 0) & (lengths > 0)).sum())))  # fmt: skip
+    return rows
+
+
+def ctc_targets(survey: Survey, config: AuditedConfig) -> Finding:
+    """Clips whose target an expert cannot spell in the steps it has."""
+    check = f"ctc_{config.spec}"
+    target = READINGS[config.run.stage].target
+    train, most = config.run.data.train, config.run.data.max_impossible
+    rows = feasibility(survey, config)
+    usable = [row for row in rows if row.present > row.empty]
+    if not usable:
+        what = "mouth crops" if config.model.frontend == "lips" else "a pose"
+        return Finding(check, NOTE, f"no clip has {what} and a target ({target}): this expert "
+                       "cannot be trained on this dataset" + _instead(survey, config),
+                       f"clips with {what} and {target}")  # fmt: skip
+    levels = [OK]
+    for row in usable:
+        above = row.impossible / row.present > most
+        levels.append(OK if not row.impossible else ERROR if above and row.split == train
+                      else WARNING if above else NOTE)  # fmt: skip
+    level = worst(levels)
+    found = f"{target} longer than the CTC output: " + "; ".join(
+        f"{row.split} {of_total(row.impossible, row.present)}" for row in usable
+    )
+    advice = ""
+    if level in (ERROR, WARNING):
+        steps = config.model.subsample
+        lower = f"lower --config.model.subsample (now {steps}), " if steps > 1 else ""
+        advice = (f"{lower}mend the times of these clips, or allow them with "
+                  "--config.data.max_impossible")  # fmt: skip
+    clips = []
+    for name, split in survey.splits.items():
+        bad = impossible_clips(*_steps(split.facts, config), config.model)
+        clips += [((name, int(i)),) for i in np.flatnonzero(bad)]
+    return Finding(check, level, found, f"{train}: error above {percent(most)} "
+                   f"(data.max_impossible); other splits: warning above {percent(most)}", WHY,
+                   advice, tuple(clips))  # fmt: skip
+
+
+def crop_size(survey: Survey, config: AuditedConfig) -> Finding:
+    """Mouth crops of another size than a config reads."""
+    check, wanted = f"crop_size_{config.spec}", config.model.lip_size
+    if config.model.frontend != "lips":
+        return skipped(check, "this expert reads no mouth crops")
+    sizes = {size for split in survey.splits.values() for size in split.tally.lip_sizes}
+    if not sizes:
+        return skipped(check, "no mouth crops were read")
+    other = sorted(size for size in sizes if size != (wanted, wanted))
+    told = ", ".join(f"{width}x{height}" for height, width in other or sizes)
+    return Finding(check, WARNING if other else OK, f"mouth crops of {told} pixels",
+                   f"{wanted}x{wanted} (model.lip_size)", "the model is made for one size",
+                   f"train with --config.model.lip_size={other[0][0]}, or build again with "
+                   f"--lip_size={wanted}" if other else "")  # fmt: skip
+
+
+def _steps(facts: np.ndarray, config: AuditedConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Steps that the targets need, and frames of the modality the expert reads."""
+    stream = "lip_frames" if config.model.frontend == "lips" else "pose_frames"
+    return facts[READINGS[config.run.stage].target], facts[stream]
+
+
+def _instead(survey: Survey, config: AuditedConfig) -> str:
+    has_pose = any((split.facts["pose_frames"] > 0).any() for split in survey.splits.values())
+    if config.model.frontend == "lips" and has_pose:
+        return "; --configs lipreading:frontend=mouth_landmarks reads the mouth from the poses"
+    return ""

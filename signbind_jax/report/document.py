@@ -1,0 +1,49 @@
+"""A report's page: one HTML file that needs nothing but a browser, printable, no scripts."""
+
+import os
+from collections.abc import Iterable, Sequence
+from importlib import resources
+from pathlib import Path
+from xml.etree.ElementTree import Element
+
+from signbind_jax.report.markup import page_text, tag
+
+# Nothing may be loaded from elsewhere and nothing may run, whatever a clip's text holds.
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+
+
+def document(title: str, headline: Sequence, sections: Iterable[tuple[str, str, list]]) -> Element:
+    """The page.
+
+    Args:
+      title: of the window.
+      headline: the elements at the top.
+      sections: (key unique in the page, heading, content) in order; the page's menu lists them.
+    """
+    sections = list(sections)
+    style = resources.files("signbind_jax.report").joinpath("style.css").read_text("utf-8")
+    body = tag(
+        "body",
+        tag("header", headline),
+        tag("nav", [tag("a", heading, href=f"#{key}") for key, heading, _ in sections],
+            aria_label="Sections"),
+        tag("main", [tag("section", tag("h2", heading), content, id=key)
+                     for key, heading, content in sections]),
+    )  # fmt: skip
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name="color-scheme", content="light dark"),
+        tag("title", title),
+        tag("style", style),
+    )
+    return tag("html", head, body, lang="en")
+
+
+def write_page(path: Path, page: Element) -> None:
+    """Writes a page under its name when it is whole."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(page_text(page), encoding="utf-8", errors="replace")
+    os.replace(partial, path)
