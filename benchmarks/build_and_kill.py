@@ -23,7 +23,7 @@ import numpy as np
 import psutil
 
 from data_pipelines.corpus import Corpus, Reading
-from data_pipelines.writer import write_dataset
+from data_pipelines.writing.writer import write_dataset
 from signbind_jax.data.clip import Clip
 from signbind_jax.data.dataset import open_dataset
 from signbind_jax.data.lips import encode_mosaic

@@ -23,7 +23,7 @@ import numpy as np
 
 from benchmarks.worker import Worker
 from data_pipelines.corpus import corpus_of_clips
-from data_pipelines.writer import write_dataset
+from data_pipelines.writing.writer import write_dataset
 from signbind_jax.data.batch_plan import BatchPlan, choose_buckets
 from signbind_jax.data.clip import Clip
 from signbind_jax.data.dataset import open_dataset

@@ -25,11 +25,11 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from data_pipelines import spottings
 from data_pipelines.corpus import Corpus
-from data_pipelines.subtitled import outside, sentences
-from data_pipelines.subtitles import Cue
-from data_pipelines.timed_sentences import (
+from data_pipelines.readers import spottings
+from data_pipelines.readers.subtitled import outside, sentences
+from data_pipelines.readers.subtitles import Cue
+from data_pipelines.readers.timed_sentences import (
     NO_POSES,
     PoseSource,
     Sentence,
@@ -40,7 +40,12 @@ from data_pipelines.timed_sentences import (
     recording_of,
     seconds,
 )
-from data_pipelines.whereabouts import check_directories, first_directory, inside, not_the_corpus
+from data_pipelines.readers.whereabouts import (
+    check_directories,
+    first_directory,
+    inside,
+    not_the_corpus,
+)
 from signbind_jax.errors import SignBindError
 
 SHIFT_S = 2.7
@@ -72,7 +77,7 @@ class Options:
       shift_s: added to the times of subtitles aligned to the audio.
       shortest_s, longest_s: of sentences of the training split.
       drop_tagged: whether sentences outside training with a [TAG] anywhere are left out.
-      thresholds, merge_s: of spottings; see `data_pipelines.spottings.read_spottings`.
+      thresholds, merge_s: of spottings; see `data_pipelines.readers.spottings.read_spottings`.
     """
 
     shift_s: float = SHIFT_S

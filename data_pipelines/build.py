@@ -75,8 +75,8 @@ def run(arguments: argparse.Namespace) -> int:
     What was repaired or left out is printed by clip id and stored in the dataset. A build that
     was interrupted goes on when the same command is given again.
     """
-    from data_pipelines.beam_runner import write_shards_on_beam
-    from data_pipelines.writer import write_dataset
+    from data_pipelines.writing.beam_runner import write_shards_on_beam
+    from data_pipelines.writing.writer import write_dataset
 
     corpus = open_corpus(arguments)
     on_beam = None

@@ -24,10 +24,10 @@ from pathlib import Path
 
 import numpy as np
 
-from data_pipelines import layout
 from data_pipelines.corpus import Corpus, Reading, Recording
-from data_pipelines.tables import TableRow, read_table
-from data_pipelines.whereabouts import check_directories
+from data_pipelines.readers import layout
+from data_pipelines.readers.tables import TableRow, read_table
+from data_pipelines.readers.whereabouts import check_directories
 from signbind_jax import keypoints
 from signbind_jax.data.clip import Clip
 from signbind_jax.data.labels import letters, unknown_letters

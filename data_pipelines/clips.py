@@ -13,9 +13,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from data_pipelines import build
-from data_pipelines.build_report import some_of
 from data_pipelines.corpus import Recording
-from data_pipelines.extracted import file_of
+from data_pipelines.readers.extracted import file_of
+from data_pipelines.writing.build_report import some_of
 from signbind_jax.config import unknown_name
 from signbind_jax.errors import SignBindError
 

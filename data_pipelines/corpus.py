@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from data_pipelines.build_report import BuildReport
+from data_pipelines.writing.build_report import BuildReport
 from signbind_jax.data.clip import Clip
 from signbind_jax.errors import SignBindError
 

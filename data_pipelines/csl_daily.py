@@ -20,10 +20,10 @@ from pathlib import Path
 
 import numpy as np
 
-from data_pipelines import layout, restricted_pickle
 from data_pipelines.corpus import Corpus, Reading, Recording
-from data_pipelines.tables import read_text
-from data_pipelines.whereabouts import check_directories
+from data_pipelines.readers import layout, restricted_pickle
+from data_pipelines.readers.tables import read_text
+from data_pipelines.readers.whereabouts import check_directories
 from signbind_jax.data.clip import Clip
 from signbind_jax.errors import SignBindError
 

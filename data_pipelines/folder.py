@@ -6,8 +6,8 @@ The manifest is UTF-8, tab-separated without quoting, with a header row. Require
 `gloss`, `spelled`, `phonemes` and `senses` are separated by spaces. Paths are relative to the
 manifest and may not leave its directory.
 
-- `pose`: a `.pose` or `.npz` file (`data_pipelines.poses`).
-- `lips`: a directory of mouth crops or a video of them (`data_pipelines.lip_crops`). A
+- `pose`: a `.pose` or `.npz` file (`data_pipelines.readers.poses`).
+- `lips`: a directory of mouth crops or a video of them (`data_pipelines.readers.lip_crops`). A
   directory states no frame rate: it runs at the pose's, else at 25 frames a second.
 - `video`: the recording itself; landmarks and crops have to be extracted from it first.
 """
@@ -20,9 +20,9 @@ from functools import partial
 from pathlib import Path
 
 from data_pipelines.corpus import Corpus, Reading, Recording
-from data_pipelines.extracted import find, notes_of, read_extracted
-from data_pipelines.lip_crops import read_lip_crops
-from data_pipelines.poses import read_pose_file
+from data_pipelines.readers.extracted import find, notes_of, read_extracted
+from data_pipelines.readers.lip_crops import read_lip_crops
+from data_pipelines.readers.poses import read_pose_file
 from signbind_jax.data import lips
 from signbind_jax.data.clip import Clip
 from signbind_jax.errors import SignBindError

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import av
 
-from data_pipelines import extracted
 from data_pipelines.how2sign_sentences import SPLITS, TREE
-from data_pipelines.openpose_json import FRAME_SUFFIX, read_openpose
-from data_pipelines.poses import canonical_pose
-from data_pipelines.rtmpose_pickle import read_rtmpose
-from data_pipelines.signer_choice import People, choose_signer
+from data_pipelines.readers import extracted
+from data_pipelines.readers.openpose_json import FRAME_SUFFIX, read_openpose
+from data_pipelines.readers.poses import canonical_pose
+from data_pipelines.readers.rtmpose_pickle import read_rtmpose
+from data_pipelines.readers.signer_choice import People, choose_signer
 from signbind_jax.errors import SignBindError
 
 FORMS = ("openpose", "rtmpose", "extracted")

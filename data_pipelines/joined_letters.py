@@ -25,9 +25,9 @@ from pathlib import Path
 import numpy as np
 
 from data_pipelines import folder
-from data_pipelines.build_report import BuildReport
 from data_pipelines.corpus import Corpus, Reading, read_clips
 from data_pipelines.synthetic import names
+from data_pipelines.writing.build_report import BuildReport
 from signbind_jax import keypoints
 from signbind_jax.data.clip import Clip
 from signbind_jax.errors import SignBindError

@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from data_pipelines.corpus import Corpus, Recording
-from data_pipelines.timed_sentences import (
+from data_pipelines.readers.timed_sentences import (
     NO_POSES,
     SPLITS,
     PoseSource,
@@ -32,7 +32,7 @@ from data_pipelines.timed_sentences import (
     recording_of,
     video_of,
 )
-from data_pipelines.whereabouts import check_directories, first_directory, not_the_corpus
+from data_pipelines.readers.whereabouts import check_directories, first_directory, not_the_corpus
 from signbind_jax.errors import SignBindError
 
 TABLES = ("openasl-v1.0.tsv", "data/openasl-v1.0.tsv")

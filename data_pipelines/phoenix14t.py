@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from data_pipelines import layout
 from data_pipelines.corpus import Corpus, Reading, Recording
-from data_pipelines.tables import TableRow, read_table
-from data_pipelines.whereabouts import check_directories
+from data_pipelines.readers import layout
+from data_pipelines.readers.tables import TableRow, read_table
+from data_pipelines.readers.whereabouts import check_directories
 from signbind_jax.data.clip import Clip
 from signbind_jax.errors import SignBindError
 

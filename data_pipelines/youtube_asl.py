@@ -10,7 +10,7 @@
   YouTubeASL.annotation.train.json        any *annotation*.json, as T5_for_SLT has them:
                                           {ID: {clip_order: [CLIP, ...], CLIP: {translation}}}
   keypoints/YouTubeASL.keypoints.train.json and .train.0.h5, ...
-                                          features ID/CLIP; see `data_pipelines.slt_features`
+                                          features ID/CLIP; see `readers.slt_features`
 
 Of several captions of a video those in en are taken, then en-US, en-GB, other en-XX, no language,
 en-TRACK, ase, and automatic ones (en-orig) last. A clip is one caption; its id is ID_START_END in
@@ -23,11 +23,11 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-from data_pipelines import slt_features
 from data_pipelines.corpus import Corpus
-from data_pipelines.subtitled import outside, sentences
-from data_pipelines.subtitles import Cue
-from data_pipelines.timed_sentences import (
+from data_pipelines.readers import slt_features
+from data_pipelines.readers.subtitled import outside, sentences
+from data_pipelines.readers.subtitles import Cue
+from data_pipelines.readers.timed_sentences import (
     NO_POSES,
     PoseSource,
     Sentence,
@@ -37,7 +37,12 @@ from data_pipelines.timed_sentences import (
     recording_of,
     seconds,
 )
-from data_pipelines.whereabouts import check_directories, first_directory, inside, not_the_corpus
+from data_pipelines.readers.whereabouts import (
+    check_directories,
+    first_directory,
+    inside,
+    not_the_corpus,
+)
 from signbind_jax.errors import SignBindError
 
 PUBLISHED_CAPTIONS = 610_193

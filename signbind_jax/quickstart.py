@@ -38,7 +38,7 @@ def build_corpus(directory: Path, sizes: dict[str, int]) -> None:
     if (directory / "dataset.json").exists():
         return
     from data_pipelines.synthetic.corpus import SyntheticConfig, open_corpus
-    from data_pipelines.writer import write_dataset
+    from data_pipelines.writing.writer import write_dataset
 
     corpus = open_corpus(SyntheticConfig(**sizes))
     report = write_dataset(directory, corpus, workers=len(usable_cores()))

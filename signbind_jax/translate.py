@@ -119,7 +119,7 @@ def read_clip_file(path: Path) -> Clip:
     Raises:
       SignBindError: another kind of file, or one that cannot be read.
     """
-    from data_pipelines.poses import read_pose_file
+    from data_pipelines.readers.poses import read_pose_file
 
     if path.suffix not in (".pose", ".npz"):
         raise SignBindError(f"{path}: found a '{path.suffix}' file, wanted .pose or .npz; video "

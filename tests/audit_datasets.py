@@ -11,7 +11,7 @@ from data_pipelines.audit.finding import OK, SKIPPED, Finding
 from data_pipelines.audit.result import Result, judge
 from data_pipelines.audit.survey import survey
 from data_pipelines.corpus import corpus_of_clips
-from data_pipelines.writer import write_dataset
+from data_pipelines.writing.writer import write_dataset
 from signbind_jax import keypoints
 from signbind_jax.data.clip import Clip
 from signbind_jax.data.dataset import open_dataset

@@ -1,7 +1,7 @@
 """Reading a corpus in a test, without a dataset on disk."""
 
-from data_pipelines.build_report import BuildReport
 from data_pipelines.corpus import Corpus, read_clips
+from data_pipelines.writing.build_report import BuildReport
 from signbind_jax.data.clip import Clip
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_pipelines.build_report import BuildReport
+from data_pipelines.writing.build_report import BuildReport
 from signbind_jax import cli, keypoints
 from signbind_jax.data.clip import Clip
 from signbind_jax.data.dataset import DatasetInfo, open_dataset

@@ -9,7 +9,7 @@ from data_pipelines.audit.clip_facts import FAR
 from data_pipelines.audit.finding import ERROR, OK, Finding, Limits, of_clips, percent, skipped
 from data_pipelines.audit.survey import SplitSurvey, Survey
 from data_pipelines.folder import LARGEST_DRIFT
-from data_pipelines.poses import SURE
+from data_pipelines.readers.poses import SURE
 
 LEAST_DRIFT_S = 0.12  # three frames at 25 a second: the extractor's own rounding
 DRIFT = Limits("all streams stand on one clock in seconds; where pose and lips drift apart, fusion "

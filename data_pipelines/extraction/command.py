@@ -11,7 +11,6 @@ from tqdm import tqdm
 from data_pipelines.build import positive
 from data_pipelines.clips import clip_list_of, read_clip_list
 from data_pipelines.corpus import Recording
-from data_pipelines.extracted import file_of
 from data_pipelines.extraction.contact_sheet import write_contact_sheet
 from data_pipelines.extraction.environment import (
     default_directory,
@@ -21,6 +20,7 @@ from data_pipelines.extraction.environment import (
 from data_pipelines.extraction.pool import Failure, Interrupted, Task, extract_all
 from data_pipelines.extraction.report import FAILURES, lines_of, write_failures
 from data_pipelines.extraction.result import Result, read_result
+from data_pipelines.readers.extracted import file_of
 from signbind_jax.errors import SignBindError
 from signbind_jax.side_by_side import usable_cores
 

@@ -6,10 +6,10 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from data_pipelines.build_report import some_of
 from data_pipelines.corpus import Recording
 from data_pipelines.extraction.pool import Failure
 from data_pipelines.extraction.result import Result
+from data_pipelines.writing.build_report import some_of
 from signbind_jax.errors import SignBindError
 
 FAILURES = "failures.tsv"

@@ -1,4 +1,4 @@
-"""What `signbind extract` wrote for a clip: fields beside those of `data_pipelines.extracted`."""
+"""What `signbind extract` wrote of a clip beside what `readers.extracted` reads of it."""
 
 import json
 from dataclasses import dataclass, field

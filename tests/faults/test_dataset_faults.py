@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from data_pipelines.corpus import corpus_of_clips
-from data_pipelines.writer import write_dataset
+from data_pipelines.writing.writer import write_dataset
 from signbind_jax.data.clip import Clip
 from signbind_jax.data.dataset import index_file, open_dataset
 from signbind_jax.errors import SignBindError
@@ -87,7 +87,7 @@ WRITER = """
 import os, sys, time
 from pathlib import Path
 from data_pipelines.corpus import Reading, corpus_of_clips
-from data_pipelines.writer import write_dataset
+from data_pipelines.writing.writer import write_dataset
 from tests.faults.test_dataset_faults import clips
 
 class Slow:

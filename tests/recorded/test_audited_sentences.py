@@ -2,7 +2,7 @@
 
 from data_pipelines import folder
 from data_pipelines.audit.page import write_audit_page
-from data_pipelines.writer import write_dataset
+from data_pipelines.writing.writer import write_dataset
 from tests.audit_datasets import audited, finding, told
 from tests.unit.report_run import Page
 

@@ -6,7 +6,7 @@ import pytest
 
 from data_pipelines import bobsl
 from data_pipelines.corpus import Recording
-from data_pipelines.timed_sentences import PoseSource
+from data_pipelines.readers.timed_sentences import PoseSource
 from signbind_jax.errors import SignBindError
 from tests.timed_corpora import (
     BOBSL_1_2,

@@ -14,8 +14,8 @@ import psutil
 import pytest
 from PIL import Image
 
-from data_pipelines.extracted import read_extracted
 from data_pipelines.extraction.environment import ready_environment, worker_command
+from data_pipelines.readers.extracted import read_extracted
 from signbind_jax import keypoints
 from signbind_jax.cli import main
 from signbind_jax.data.dataset import open_dataset

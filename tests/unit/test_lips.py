@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_pipelines.lip_crops import read_lip_crops
+from data_pipelines.readers.lip_crops import read_lip_crops
 from signbind_jax.data.lips import decode_mosaic, encode_mosaic, resize
 from signbind_jax.errors import SignBindError
 

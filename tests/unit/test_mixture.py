@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from data_pipelines.corpus import corpus_of_clips
-from data_pipelines.writer import write_dataset
+from data_pipelines.writing.writer import write_dataset
 from signbind_jax.config import DataConfig
 from signbind_jax.data.batch_plan import BatchPlan, choose_buckets
 from signbind_jax.data.clip import Clip

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_pipelines.openpose_json import MOST_BYTES, read_openpose
+from data_pipelines.readers.openpose_json import MOST_BYTES, read_openpose
 from signbind_jax.errors import SignBindError
 from tests import how2sign_files as files
 

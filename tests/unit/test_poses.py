@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from data_pipelines.poses import read_pose_file
+from data_pipelines.readers.poses import read_pose_file
 from signbind_jax import keypoints
 from signbind_jax.errors import SignBindError
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from data_pipelines import restricted_pickle
-from data_pipelines.signer_choice import People
+from data_pipelines.readers import restricted_pickle
+from data_pipelines.readers.signer_choice import People
 from signbind_jax import keypoints
 from signbind_jax.errors import SignBindError
 

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 import tensorflow_datasets as tfds
 
-from data_pipelines.build_report import BuildReport
 from data_pipelines.corpus import Corpus
-from data_pipelines.shard import Shard, Summary, features, read_summary
-from data_pipelines.shard_pool import write_shards
+from data_pipelines.writing.build_report import BuildReport
+from data_pipelines.writing.shard import Shard, Summary, features, read_summary
+from data_pipelines.writing.shard_pool import write_shards
 from signbind_jax import keypoints
 from signbind_jax.data.dataset import (
     DATASET_FILE,
@@ -224,7 +224,10 @@ def _write_index(building: Path, split: str, summaries: list[Summary]) -> None:
 
 def _write_tfds_info(building: Path, splits: list) -> None:
     identity = tfds.core.dataset_info.DatasetIdentity(
-        name=TFDS_NAME, version="1.0.0", data_dir=str(building), module_name="data_pipelines.writer"
+        name=TFDS_NAME,
+        version="1.0.0",
+        data_dir=str(building),
+        module_name="data_pipelines.writing.writer",
     )
     info = tfds.core.DatasetInfo(
         builder=identity,

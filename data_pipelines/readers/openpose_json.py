@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_pipelines.signer_choice import People
+from data_pipelines.readers.signer_choice import People
 from signbind_jax import keypoints
 from signbind_jax.errors import SignBindError
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from data_pipelines.corpus import Reading, Recording
-from data_pipelines.extracted import find, read_extracted
-from data_pipelines.whereabouts import check_directories, inside
+from data_pipelines.readers.extracted import find, read_extracted
+from data_pipelines.readers.whereabouts import check_directories, inside
 from signbind_jax.data.clip import Clip
 from signbind_jax.errors import SignBindError
 
@@ -111,7 +111,7 @@ def find_any(poses: Path, clip_id: str) -> Path:
     """The pose file of a clip under any of its names.
 
     Raises:
-      SignBindError: see `data_pipelines.extracted.find`.
+      SignBindError: see `data_pipelines.readers.extracted.find`.
     """
     names = file_names(clip_id)
     for name in names[:-1]:

@@ -1,7 +1,7 @@
 """Landmarks and mouth crops of a clip, one file each, as `signbind extract` writes them.
 
 `DIRECTORY/<clip id>.npz` holds `keypoints` (t, n, 2), `scores` (t, n), `fps`, `width` and
-`height` (`data_pipelines.poses`), and may hold `lips`, uint8 (f, h, w) grey mouth crops, with
+`height` (`readers.poses`), and may hold `lips`, uint8 (f, h, w) grey mouth crops, with
 `lip_fps` where it is not that of the pose and `lip_state` (f,), 0 for a crop without a face
 (`data_pipelines.extraction.worker.mouth`). A `.pose` file of that name is a pose without crops.
 An id with slashes lies in subdirectories.
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_pipelines.poses import Pose, read_pose_file
+from data_pipelines.readers.poses import Pose, read_pose_file
 from signbind_jax import keypoints
 from signbind_jax.data import lips
 from signbind_jax.errors import SignBindError

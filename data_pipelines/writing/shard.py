@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 
-from data_pipelines.build_report import BuildReport
 from data_pipelines.corpus import Reading, Row, read_clips
+from data_pipelines.writing.build_report import BuildReport
 from signbind_jax import keypoints
 from signbind_jax.data.clip import Clip
 from signbind_jax.data.dataset import labels_to_json

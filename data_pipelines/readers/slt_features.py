@@ -19,15 +19,15 @@ from typing import NamedTuple
 import numpy as np
 
 from data_pipelines.corpus import Corpus, Reading
-from data_pipelines.extracted import notes_of
-from data_pipelines.poses import pose_of_fields
-from data_pipelines.timed_sentences import (
+from data_pipelines.readers.extracted import notes_of
+from data_pipelines.readers.poses import pose_of_fields
+from data_pipelines.readers.timed_sentences import (
     PoseSource,
     Sentence,
     common_names,
     read_sentence,
 )
-from data_pipelines.whereabouts import check_directories, inside
+from data_pipelines.readers.whereabouts import check_directories, inside
 from signbind_jax import keypoints
 from signbind_jax.data.clip import Clip
 from signbind_jax.errors import SignBindError

@@ -1,0 +1,1 @@
+"""Reading the files that corpora consist of: poses, crops, tables, subtitles, annotations."""

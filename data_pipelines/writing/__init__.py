@@ -1,0 +1,1 @@
+"""Writing datasets: shards by any number of processes, complete or not there at all."""
