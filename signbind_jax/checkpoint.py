@@ -212,7 +212,9 @@ class CheckpointDir:
             _nest(item), restore_args=_nest(restore_args), partial_restore=True
         )
         try:
-            with _quiet_stray_reads(), ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+            # Not through a Checkpointer: it waits for all hosts after a read that went well, and
+            # a host whose read failed never comes. `_any_host` is where they meet in any case.
+            with _quiet_stray_reads(), contextlib.closing(ocp.PyTreeCheckpointHandler()) as reader:
                 arrays = _flatten(reader.restore(where / "state", args=request))
         except (MemoryError, jax.errors.JaxRuntimeError):
             raise  # too little memory is no damage

@@ -82,12 +82,22 @@ def test_one_process_reads_what_two_wrote(saved):
     np.testing.assert_array_equal(np.asarray(tree["x"]), np.asarray(wanted))
 
 
-def test_both_processes_fall_back_to_the_same_step(saved, tmp_path):
-    damaged = shutil.copytree(saved, tmp_path / "damaged")
-    state = damaged / "step_00000002" / "state"
-    largest = max((p for p in state.rglob("d/*") if p.is_file()), key=lambda p: p.stat().st_size)
-    content = bytearray(largest.read_bytes())
+def flip_a_byte(content: bytearray) -> None:
     content[len(content) // 2] ^= 0xFF
+
+
+def wipe(content: bytearray) -> None:
+    content[:] = bytes(len(content))
+
+
+# A wiped file cannot be read at all by the one process whose arrays it holds.
+@pytest.mark.parametrize(("of", "damage"), [("state", flip_a_byte), ("ocdbt.process_1", wipe)])
+def test_both_processes_fall_back_to_the_same_step(saved, tmp_path, of, damage):
+    damaged = shutil.copytree(saved, tmp_path / "damaged")
+    files = [p for p in (damaged / "step_00000002" / "state").rglob("d/*") if of in str(p)]
+    largest = max((p for p in files if p.is_file()), key=lambda p: p.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    damage(content)
     largest.write_bytes(content)
     for out in run_two("restore", damaged):
         assert "restored 1 True 1 1" in out
