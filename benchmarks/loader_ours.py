@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.worker import serve
+from signbind_jax.data.augment import AugmentConfig
 from signbind_jax.data.batch_plan import EvaluationPlan, Step
 from signbind_jax.data.dataset import open_dataset
 from signbind_jax.data.loader import clip_batches
-from signbind_jax.data.preprocess import AugmentConfig, prepare_lips, prepare_pose
+from signbind_jax.data.preprocess import prepare_lips, prepare_pose
 
 AUGMENT = AugmentConfig(
     speed=0.0,

@@ -29,6 +29,9 @@ class DataConfig:
       train, validation: names of its splits; `validation` may be empty (no evaluation).
       frames_per_batch: padded frames (experts) or tokens (later stages) a batch.
       n_buckets: how many padded lengths are compiled.
+      row_frames: above 0 experts train on rows of this many frames, or more where the longest
+        clip needs it, that hold several clips end to end: for corpora of long-tailed lengths,
+        which buckets pad by a fifth. 0: one clip a row, in `n_buckets` padded lengths.
       batch_multiple: batch sizes are multiples of this (the data-parallel device count).
       threads: reader threads of the loader.
       max_impossible: the largest share of clips whose CTC target may be longer than the
@@ -44,6 +47,7 @@ class DataConfig:
     validation: str = "validation"
     frames_per_batch: int = 4096
     n_buckets: int = 6
+    row_frames: int = 0
     batch_multiple: int = 1
     threads: int = 1
     max_impossible: float = 0.02
@@ -125,8 +129,9 @@ class RunConfig:
         for key in ("mesh", "parents", "log_every", "evaluate_every", "checkpoint_every",
                     "keep_checkpoints"):  # fmt: skip
             del record[key]
-        if not self.data.weights:
-            del record["data"]["weights"]
+        for key in ("weights", "row_frames"):  # came later: not there, not used
+            if not record["data"][key]:
+                del record["data"][key]
         for key in ("directory", "threads", "stream_cache", "validation"):
             del record["data"][key]
         return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()

@@ -33,94 +33,141 @@ def ctc_loss(log_probs_bsv, mask_bs, target_bn, target_length_b):
     steps than its target needs, or with no step at all, has loss 0, gradient 0 and
     `feasible_b` False: count it and leave it out of the mean.
     """
-    target_bn = target_bn.astype(jnp.int32)
-    n = target_bn.shape[1]
-    within_bn = jnp.arange(n) < target_length_b[:, None]
-    repeat_bn = (target_bn == jnp.roll(target_bn, 1, axis=1)) & within_bn
-    needed_b = target_length_b + repeat_bn[:, 1:].sum(axis=1)
-    feasible_b = mask_bs.sum(axis=1) >= jnp.maximum(needed_b, 1)
-    loss_b = _alignment_loss(log_probs_bsv.astype(jnp.float32), mask_bs, target_bn,
-                             target_length_b, log_probs_bsv.shape[-1])  # fmt: skip
-    return jnp.where(feasible_b, loss_b, 0.0), feasible_b
+    clip_bs = jnp.where(mask_bs, 0, -1)
+    loss_bg, feasible_bg = packed_ctc_loss(
+        log_probs_bsv, clip_bs, target_bn[:, None], target_length_b[:, None]
+    )
+    return loss_bg[:, 0], feasible_bg[:, 0]
+
+
+def packed_ctc_loss(log_probs_bsv, clip_bs, target_bgn, target_length_bg):
+    """`ctc_loss` of the clips g of each row, in as many steps as the rows have.
+
+    clip_bs: int, which clip of its row a step belongs to, -1 for none; a clip's steps follow
+    each other, but for steps of none. Returns (loss_bg, feasible_bg).
+    """
+    target_bgn = target_bgn.astype(jnp.int32)
+    g, n = target_bgn.shape[1:]
+    within_bgn = jnp.arange(n) < target_length_bg[..., None]
+    repeat_bgn = (target_bgn == jnp.roll(target_bgn, 1, axis=2)) & within_bgn
+    needed_bg = target_length_bg + repeat_bgn[..., 1:].sum(axis=2)
+    n_steps_bg = (clip_bs[..., None] == jnp.arange(g)).sum(axis=1)
+    feasible_bg = n_steps_bg >= jnp.maximum(needed_bg, 1)
+    loss_bg = _alignment_loss(log_probs_bsv.astype(jnp.float32), clip_bs, target_bgn,
+                              target_length_bg, log_probs_bsv.shape[-1])  # fmt: skip
+    return jnp.where(feasible_bg, loss_bg, 0.0), feasible_bg
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
-def _alignment_loss(log_probs_bsv, mask_bs, target_bn, target_length_b, v: int):
-    return _occupancy(log_probs_bsv, mask_bs, target_bn, target_length_b)[0]
+def _alignment_loss(log_probs_bsv, clip_bs, target_bgn, target_length_bg, v: int):
+    return _occupancy(log_probs_bsv, clip_bs, target_bgn, target_length_bg)[0]
 
 
-def _alignment_loss_fwd(log_probs_bsv, mask_bs, target_bn, target_length_b, v: int):
-    loss_b, occupancy_bsz = _occupancy(log_probs_bsv, mask_bs, target_bn, target_length_b)
-    return loss_b, (occupancy_bsz, target_bn)
+def _alignment_loss_fwd(log_probs_bsv, clip_bs, target_bgn, target_length_bg, v: int):
+    loss_bg, occupancy_bsz = _occupancy(log_probs_bsv, clip_bs, target_bgn, target_length_bg)
+    return loss_bg, (occupancy_bsz, clip_bs, target_bgn)
 
 
-def _alignment_loss_bwd(v: int, residual, grad_b):
+def _alignment_loss_bwd(v: int, residual, grad_bg):
     """d loss / d log_probs[s, v] is minus the chance that the alignment is at v in step s."""
-    occupancy_bsz, target_bn = residual
-    token_bnv = jax.nn.one_hot(target_bn, v, dtype=occupancy_bsz.dtype)
-    grad_bsv = jnp.einsum("bsn,bnv->bsv", occupancy_bsz[..., 1::2], token_bnv)
+    occupancy_bsz, clip_bs, target_bgn = residual
+    g = target_bgn.shape[1]
+    token_bgnv = jax.nn.one_hot(target_bgn, v, dtype=occupancy_bsz.dtype)
+    if g == 1:
+        grad_bsv = jnp.einsum("bsn,bnv->bsv", occupancy_bsz[..., 1::2], token_bgnv[:, 0])
+    else:
+        own_bsg = jax.nn.one_hot(clip_bs, g, dtype=occupancy_bsz.dtype)
+        by_clip_bsgn = own_bsg[..., None] * occupancy_bsz[:, :, None, 1::2]
+        grad_bsv = jnp.einsum("bsgn,bgnv->bsv", by_clip_bsgn, token_bgnv)
     grad_bsv = grad_bsv.at[..., 0].add(occupancy_bsz[..., ::2].sum(axis=-1))
-    return -grad_b[:, None, None] * grad_bsv, None, None, None
+    return -_of_clip(grad_bg, clip_bs)[..., None] * grad_bsv, None, None, None
 
 
 _alignment_loss.defvjp(_alignment_loss_fwd, _alignment_loss_bwd)
 
 
-def _occupancy(log_probs_bsv, mask_bs, target_bn, target_length_b):
+def _of_clip(x_bg, clip_bs):
+    """What each step's clip has: (b, g, ...) -> (b, s, ...), or (b, 1, ...) of rows with one."""
+    if x_bg.shape[1] == 1:
+        return x_bg
+    index_bs = jnp.maximum(clip_bs, 0).reshape(*clip_bs.shape, *(1,) * (x_bg.ndim - 2))
+    return jnp.take_along_axis(x_bg, index_bs, axis=1)
+
+
+def _occupancy(log_probs_bsv, clip_bs, target_bgn, target_length_bg):
     """Loss and the posterior of every lattice state z (blank, token, blank, ...) a step.
 
     Forward and backward variables run in one scan: the backward lattice is the forward
     lattice of the reversed target over reversed time, shifted to end in its last state.
     """
-    b, n = target_bn.shape
+    b, g, n = target_bgn.shape
     z = 2 * n + 1
-    state_bz = jnp.zeros((b, z), jnp.int32).at[:, 1::2].set(target_bn)
-    last_b = 2 * target_length_b
+    state_bgz = jnp.zeros((b, g, z), jnp.int32).at[..., 1::2].set(target_bgn)
+    last_bg1 = 2 * target_length_bg[..., None]
     is_token_z = jnp.arange(z) % 2 == 1
-    skip_bz = is_token_z & (state_bz != jnp.pad(state_bz, ((0, 0), (2, 0)))[:, :z])
-    emit_bsz = jnp.take_along_axis(log_probs_bsv, state_bz[:, None, :], axis=2)
-    alpha_sbz = _lattice(emit_bsz, mask_bs, skip_bz, jnp.arange(z) <= 1)
-    in_lattice_bz = jnp.arange(z) <= last_b[:, None]
-    ends_bz = in_lattice_bz & (jnp.arange(z) >= last_b[:, None] - 1)
-    loss_b = -jax.nn.logsumexp(jnp.where(ends_bz, alpha_sbz[-1], NEVER), axis=-1)
+    two_back_bgz = jnp.pad(state_bgz, ((0, 0), (0, 0), (2, 0)))[..., :z]
+    skip_bgz = is_token_z & (state_bgz != two_back_bgz)
+    emit_bsz = jnp.take_along_axis(log_probs_bsv, _of_clip(state_bgz, clip_bs), axis=2)
+    starts_bgz = jnp.broadcast_to(jnp.arange(z) <= 1, (b, g, z))
+    alpha_sbz = _lattice(emit_bsz, clip_bs, skip_bgz, starts_bgz)
+    in_lattice_bgz = jnp.arange(z) <= last_bg1
+    ends_bgz = in_lattice_bgz & (jnp.arange(z) >= last_bg1 - 1)
+    at_end_bgz = _last_of_clip(alpha_sbz, clip_bs, g)
+    loss_bg = -jax.nn.logsumexp(jnp.where(ends_bgz, at_end_bgz, NEVER), axis=-1)
 
-    skip_back_bz = jnp.pad(skip_bz[:, 2:], ((0, 0), (0, 2)))
+    skip_back_bgz = jnp.pad(skip_bgz[..., 2:], ((0, 0), (0, 0), (0, 2)))
+    in_lattice_bsz = _of_clip(in_lattice_bgz, clip_bs)
     beta_sbz = _lattice(
-        jnp.where(in_lattice_bz[:, None], emit_bsz, NEVER)[:, ::-1, ::-1], mask_bs[:, ::-1],
-        skip_back_bz[:, ::-1], ends_bz[:, ::-1],
+        jnp.where(in_lattice_bsz, emit_bsz, NEVER)[:, ::-1, ::-1], clip_bs[:, ::-1],
+        skip_back_bgz[..., ::-1], ends_bgz[..., ::-1],
     )[::-1, :, ::-1]  # fmt: skip
-    joint_bsz = jnp.swapaxes(alpha_sbz + beta_sbz, 0, 1) - emit_bsz + loss_b[:, None, None]
-    possible_b11 = (loss_b < -0.5 * NEVER)[:, None, None]
-    use_bsz = possible_b11 & mask_bs[..., None] & in_lattice_bz[:, None]
-    return loss_b, jnp.where(use_bsz, jnp.exp(jnp.minimum(joint_bsz, 0.0)), 0.0)
+    loss_bs1 = _of_clip(loss_bg, clip_bs)[..., None]
+    joint_bsz = jnp.swapaxes(alpha_sbz + beta_sbz, 0, 1) - emit_bsz + loss_bs1
+    possible_bs1 = loss_bs1 < -0.5 * NEVER
+    use_bsz = possible_bs1 & (clip_bs >= 0)[..., None] & in_lattice_bsz
+    return loss_bg, jnp.where(use_bsz, jnp.exp(jnp.minimum(joint_bsz, 0.0)), 0.0)
 
 
-def _lattice(emit_bsz, mask_bs, skip_bz, starts_z):
-    """Log weight of all paths that are in state z after step s, (s, b, z)."""
+def _last_of_clip(alpha_sbz, clip_bs, g: int):
+    """The lattice after the last step of each clip, (b, g, z)."""
+    if g == 1:  # nothing comes after the only clip
+        return alpha_sbz[-1][:, None]
+    s = jnp.arange(clip_bs.shape[1])[:, None]
+    last_bg = jnp.max(jnp.where(clip_bs[..., None] == jnp.arange(g), s, 0), axis=1)
+    return jnp.take_along_axis(jnp.swapaxes(alpha_sbz, 0, 1), last_bg[..., None], axis=1)
+
+
+def _lattice(emit_bsz, clip_bs, skip_bgz, starts_bgz):
+    """Log weight of all paths that are in state z after step s, (s, b, z).
+
+    At the first step of a clip they begin anew, in the states that `starts_bgz` allows.
+    """
     b, _, z = emit_bsz.shape
     # Before the first step the path waits in front of the lattice.
-    first_bz = jnp.broadcast_to(jnp.where(starts_z, 0.0, NEVER), (b, z))
+    first_bgz = jnp.where(starts_bgz, 0.0, NEVER)
+    of_bsg = clip_bs[..., None] == jnp.arange(skip_bgz.shape[1])
+    begins_bs = (of_bsg & (jnp.cumsum(of_bsg, axis=1) == 1)).any(axis=-1)
 
     def shift(x_bz, by):
         return jnp.pad(x_bz, ((0, 0), (by, 0)), constant_values=NEVER)[:, :z]
 
-    def body(carry, step):
-        alpha_bz, started_b = carry
-        emit_bz, mask_b = step
+    def body(alpha_bz, step):
+        emit_bz, clip_b, begins_b = step
+        skip_bz = _of_clip(skip_bgz, clip_b[:, None])[:, 0]
+        first_bz = _of_clip(first_bgz, clip_b[:, None])[:, 0]
         one_bz = shift(alpha_bz, 1)
         two_bz = jnp.where(skip_bz, shift(alpha_bz, 2), NEVER)
         top_bz = jnp.maximum(jnp.maximum(alpha_bz, one_bz), two_bz)
         total_bz = top_bz + jnp.log(
             jnp.exp(alpha_bz - top_bz) + jnp.exp(one_bz - top_bz) + jnp.exp(two_bz - top_bz)
         )
-        new_bz = jnp.where(started_b[:, None], total_bz, first_bz) + emit_bz
+        new_bz = jnp.where(begins_b[:, None], first_bz, total_bz) + emit_bz
         new_bz = jnp.maximum(new_bz, NEVER)
-        alpha_bz = jnp.where(mask_b[:, None], new_bz, alpha_bz)
-        return (alpha_bz, started_b | mask_b), alpha_bz
+        alpha_bz = jnp.where((clip_b >= 0)[:, None], new_bz, alpha_bz)
+        return alpha_bz, alpha_bz
 
-    start = (jnp.full((b, z), NEVER), jnp.zeros(b, bool))
-    steps = (jnp.swapaxes(emit_bsz, 0, 1), jnp.swapaxes(mask_bs, 0, 1))
-    return jax.lax.scan(body, start, steps)[1]
+    steps = (jnp.swapaxes(emit_bsz, 0, 1), clip_bs.T, begins_bs.T)
+    return jax.lax.scan(body, jnp.full((b, z), NEVER), steps)[1]
 
 
 def greedy_stream(log_probs_bsv, hidden_bsd, mask_bs, seconds_per_step_b, capacity: int):

@@ -79,7 +79,7 @@ def collate(
     b, t = step.batch_size, step.bucket_length
     target_bn, target_length_b = np.zeros((b, target_capacity), np.int32), np.zeros(b, np.int32)
     for row, clip, target in zip(rows, clips, targets, strict=True):
-        _check_fits(clip, "target tokens", len(target), target_capacity)
+        check_fits(clip, "target tokens", len(target), target_capacity)
         target_bn[row, : len(target)] = target
         target_length_b[row] = len(target)
     pose_btkc = np.zeros((b, t, keypoints.K, 3), np.float16) if "pose" in parts else None
@@ -87,7 +87,7 @@ def collate(
     if pose_btkc is not None:
         for row, clip in zip(rows, clips, strict=True):
             n = clip.n_pose_frames
-            _check_fits(clip, "pose frames", n, t)
+            check_fits(clip, "pose frames", n, t)
             if n:
                 pose_btkc[row, :n] = clip.pose
                 pose_length_b[row], pose_fps_b[row] = n, clip.pose_fps
@@ -120,23 +120,28 @@ def decode_lips(clip: Clip) -> np.ndarray:
 def _lips(clips, rows, b: int, t: int, lip_size, decode) -> np.ndarray:
     lips_bfhw = None if lip_size is None else np.zeros((b, t, *lip_size), np.uint8)
     for row, clip in zip(rows, clips, strict=True):
-        _check_fits(clip, "lip frames", clip.n_lip_frames, t)
+        check_fits(clip, "lip frames", clip.n_lip_frames, t)
         if not clip.n_lip_frames:
             continue
         frames_fhw = decode(clip)
         if lips_bfhw is None:
             lips_bfhw = np.zeros((b, t, *frames_fhw.shape[1:]), np.uint8)
-        if frames_fhw.shape[1:] != lips_bfhw.shape[2:]:
-            h, w = lips_bfhw.shape[2:]
-            raise SignBindError(f"clip {clip.id!r}: lips: found crops of {frames_fhw.shape[1]}x"
-                                f"{frames_fhw.shape[2]} pixels, wanted {h}x{w} as in the other "
-                                "clips: build the dataset with one --lip_size")  # fmt: skip
+        check_lip_size(clip, frames_fhw.shape[1:], lips_bfhw.shape[2:])
         lips_bfhw[row, : len(frames_fhw)] = frames_fhw
     if lips_bfhw is None:
         raise SignBindError("lips: found no clip with mouth crops in a batch, wanted at least one")
     return lips_bfhw
 
 
-def _check_fits(clip: Clip, what: str, found: int, wanted: int) -> None:
+def check_lip_size(clip: Clip, found: tuple[int, int], wanted: tuple[int, int]) -> None:
+    """Raises where a clip's crops (height, width) differ from the other clips'."""
+    if tuple(found) != tuple(wanted):
+        raise SignBindError(f"clip {clip.id!r}: lips: found crops of {found[0]}x{found[1]} pixels, "
+                            f"wanted {wanted[0]}x{wanted[1]} as in the other clips: build the "
+                            "dataset with one --lip_size")  # fmt: skip
+
+
+def check_fits(clip: Clip, what: str, found: int, wanted: int) -> None:
+    """Raises where a clip has more of something than there is room for."""
     if found > wanted:
         raise SignBindError(f"clip {clip.id!r}: {what}: found {found}, wanted at most {wanted}")

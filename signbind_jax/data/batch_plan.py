@@ -5,9 +5,10 @@ Every host computes the same plan, so a run resumes from one integer on any numb
 
 import hashlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -98,6 +99,29 @@ def standard_buckets(longest: int) -> tuple[int, ...]:
     return tuple(buckets)
 
 
+class EpochCache:
+    """What was last computed for an epoch, shared by the loader's threads."""
+
+    def __init__(self):
+        self._made: dict[int, Any] = {}
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict:
+        return {}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__init__()
+
+    def get(self, epoch: int, make: Callable[[], Any]) -> Any:
+        """`make()`, computed once while the epoch is among the newest."""
+        with self._lock:
+            if epoch not in self._made:
+                while len(self._made) >= _CACHED_EPOCHS:
+                    del self._made[min(self._made)]
+                self._made[epoch] = make()
+            return self._made[epoch]
+
+
 class BatchPlan:
     """Endless shuffled epochs of length-bucketed batches with about constant frames.
 
@@ -124,20 +148,12 @@ class BatchPlan:
         self._bucket_of_clip = _bucket_of(self.lengths, self.buckets)
         self._clips = np.flatnonzero(self.lengths > 0).astype(np.int32)
         self._bucket_of_step, self._start_of_step = self._layout()
-        self._epochs: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-        self._lock = threading.Lock()
-
-    def __getstate__(self) -> dict:
-        return {**self.__dict__, "_lock": None, "_epochs": {}}
-
-    def __setstate__(self, state: dict) -> None:
-        self.__dict__.update(state)
-        self._lock = threading.Lock()
+        self._epochs = EpochCache()
 
     @property
     def n_clips(self) -> int:
         """Clips drawn an epoch."""
-        return int(self._draws().sum())
+        return int(self.draws().sum())
 
     @property
     def steps_per_epoch(self) -> int:
@@ -156,10 +172,15 @@ class BatchPlan:
         return tuple((self.buckets[i], self.batch_sizes[i]) for i in used)
 
     @cached_property
+    def real_frames(self) -> float:
+        """Frames of the clips an epoch draws, on average."""
+        return float(self.lengths.sum())
+
+    @cached_property
     def fill(self) -> float:
         """Real frames over all frames of an epoch, padding and empty rows included."""
         padded = sum(self.buckets[i] * self.batch_sizes[i] for i in self._bucket_of_step)
-        return float(self.lengths.sum() / padded)
+        return float(self.real_frames / padded)
 
     @cached_property
     def digest(self) -> str:
@@ -181,7 +202,7 @@ class BatchPlan:
 
     def _layout(self) -> tuple[np.ndarray, np.ndarray]:
         """Bucket and first clip of each batch, before batches are shuffled."""
-        counts = self._draws()
+        counts = self.draws()
         last = int(np.flatnonzero(counts)[-1])
         buckets, starts, done, waiting = [], [], 0, 0
         for bucket in range(last + 1):
@@ -195,20 +216,19 @@ class BatchPlan:
 
     def _epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """Clips by bucket, shuffled within it, and the order in which the batches are drawn."""
-        with self._lock:
-            if epoch not in self._epochs:
-                while len(self._epochs) >= _CACHED_EPOCHS:
-                    del self._epochs[min(self._epochs)]
-                steps = np.arange(self.steps_per_epoch)
-                order = np.argsort(chance(steps, self.seed, 2 * epoch + 1), kind="stable")
-                self._epochs[epoch] = self._shuffled(epoch), order
-            return self._epochs[epoch]
 
-    def _draws(self) -> np.ndarray:
+        def make():
+            steps = np.arange(self.steps_per_epoch)
+            order = np.argsort(chance(steps, self.seed, 2 * epoch + 1), kind="stable")
+            return self.shuffled(epoch), order
+
+        return self._epochs.get(epoch, make)
+
+    def draws(self) -> np.ndarray:
         """How many clips an epoch draws, by bucket; the same in every epoch."""
         return np.bincount(self._bucket_of_clip[self._clips], minlength=len(self.buckets))
 
-    def _shuffled(self, epoch: int) -> np.ndarray:
+    def shuffled(self, epoch: int) -> np.ndarray:
         """The clips an epoch draws: bucket after bucket, shuffled within each."""
         # The bucket in the upper bits and chance below: one sort does both.
         key = chance(self._clips, self.seed, 2 * epoch) >> np.uint64(16)

@@ -11,6 +11,8 @@ from signbind_jax.data.batch import ClipBatch, collate, decode_lips, modality_pa
 from signbind_jax.data.batch_plan import EMPTY_ROW, BatchPlan, EvaluationPlan
 from signbind_jax.data.clip import Clip
 from signbind_jax.data.dataset import ClipDataset
+from signbind_jax.data.packed_batch import PackedBatch, collate_packed
+from signbind_jax.data.packed_plan import PackedPlan, PackedStep
 from signbind_jax.errors import SignBindError
 
 _ENDLESS = 2**40  # steps; Grain wants a length
@@ -19,7 +21,7 @@ _POSE_FRAME_BYTES = keypoints.K * 3 * 2
 
 def clip_batches(
     dataset: ClipDataset,
-    plan: BatchPlan | EvaluationPlan,
+    plan: BatchPlan | PackedPlan | EvaluationPlan,
     modality: str,
     targets: Sequence[Sequence[int]],
     target_capacity: int,
@@ -30,7 +32,7 @@ def clip_batches(
     process_index: int = 0,
     process_count: int = 1,
     cache_bytes: int = 2**30,
-) -> Iterator[ClipBatch]:
+) -> Iterator[ClipBatch] | Iterator[PackedBatch]:
     """Host batches of the plan's steps start_step .. stop_step - 1, read ahead by threads.
 
     The stream is the same for any number of threads and resumes from `start_step` alone.
@@ -91,12 +93,13 @@ class _Batches:
     def __repr__(self) -> str:
         return f"batches of split {self.dataset.name}"
 
-    def __getitem__(self, i: int) -> ClipBatch:
+    def __getitem__(self, i: int) -> ClipBatch | PackedBatch:
         step = self.plan.step(i).share(self.process_index, self.process_count)
         ids = step.ids[step.ids != EMPTY_ROW].tolist()
         decoded = [self._decoded(clip) for clip in ids]
         lips = {clip.id: frames_fhw for clip, frames_fhw in decoded}
-        return collate(
+        collated = collate_packed if isinstance(step, PackedStep) else collate
+        return collated(
             [clip for clip, _ in decoded], step, self.modality, [self.targets[i] for i in ids],
             self.target_capacity, lip_size=self.lip_size, decode=lambda clip: lips[clip.id],
         )  # fmt: skip

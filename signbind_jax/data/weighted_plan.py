@@ -1,22 +1,13 @@
 """A batch plan in which some clips are drawn more often than others: mixtures of corpora."""
 
 import hashlib
-from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
 
-from signbind_jax.config import DataConfig
 from signbind_jax.data.batch_plan import BatchPlan, chance
 
 _DRAWS = 1 << 40  # streams of chance that plain plans do not use
-
-
-def training_plan(lengths, buckets: Sequence[int], data: DataConfig, seed: int,
-                  times: np.ndarray | None = None) -> BatchPlan:  # fmt: skip
-    """The plan a run trains by; `times` as in `WeightedPlan`, None: every clip once an epoch."""
-    given = (lengths, buckets, data.frames_per_batch, data.batch_multiple, seed)
-    return BatchPlan(*given) if times is None else WeightedPlan(*given, times=times)
 
 
 class WeightedPlan(BatchPlan):
@@ -46,11 +37,9 @@ class WeightedPlan(BatchPlan):
         return cells
 
     @cached_property
-    def fill(self) -> float:
-        """Real frames over all frames of an epoch, on average."""
-        real = sum(n * self.lengths[clips].mean() for _, clips, n in self._cells)
-        padded = sum(self.buckets[i] * self.batch_sizes[i] for i in self._bucket_of_step)
-        return float(real / padded)
+    def real_frames(self) -> float:
+        """Frames of the clips an epoch draws, on average."""
+        return float(sum(n * self.lengths[clips].mean() for _, clips, n in self._cells))
 
     @cached_property
     def digest(self) -> str:
@@ -59,13 +48,13 @@ class WeightedPlan(BatchPlan):
         own.update(self.times.astype("<f8").tobytes())
         return own.hexdigest()
 
-    def _draws(self) -> np.ndarray:
+    def draws(self) -> np.ndarray:
         n_by_bucket = np.zeros(len(self.buckets), np.int64)
         for bucket, _, n in self._cells:
             n_by_bucket[bucket] += n
         return n_by_bucket
 
-    def _shuffled(self, epoch: int) -> np.ndarray:
+    def shuffled(self, epoch: int) -> np.ndarray:
         drawn: list[list[np.ndarray]] = [[] for _ in self.buckets]
         for bucket, clips, n in self._cells:
             drawn[bucket].append(self._drawn(clips, epoch * n, n))

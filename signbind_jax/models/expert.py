@@ -114,17 +114,19 @@ class Expert(nnx.Module):
         self.head = Linear((config.d_model,), (config.n_tokens,), ("model",), ("ctc_vocab",),
                            bias=True, rngs=rngs)  # fmt: skip
 
-    def __call__(self, x, mask_bt, key=None) -> ExpertOutput:
+    def __call__(self, x, mask_bt, key=None, clip_bt=None) -> ExpertOutput:
         """Reads a batch; `key` switches dropout on.
 
         x is (b, t, 91, 3) keypoints in shoulder widths for "pose" and "mouth_landmarks"
         (for the latter also the mouth alone, (b, t, 20, 3)), (b, f, size, size) crops for
-        "lips". Frames where `mask_bt` is False have no influence on the other steps.
+        "lips". Frames where `mask_bt` is False have no influence on the other steps. Where a
+        row holds several clips, `clip_bt` says which of them a frame belongs to (-1: none), and
+        every clip is read as if it were alone; each begins at a multiple of `subsample`.
         """
         keys = (None, None) if key is None else jax.random.split(key)
         x = jnp.where(mask_bt[(..., *(None,) * (x.ndim - 2))], x, 0)
-        x_btd = self.frontend(x, keys[0])
-        hidden_bsd, mask_bs = self.encoder(x_btd, mask_bt, keys[1])
+        x_btd = self.frontend(x, keys[0], clip_bt)
+        hidden_bsd, mask_bs = self.encoder(x_btd, mask_bt, keys[1], clip_bt)
         logits_bsv = self.head(hidden_bsd).astype(jnp.float32)
         return ExpertOutput(
             log_probs_bsv=jax.nn.log_softmax(logits_bsv),

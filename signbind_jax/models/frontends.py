@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from signbind_jax import keypoints
+from signbind_jax.models.delay import delayed
 from signbind_jax.models.layers import Linear, RMSNorm, dropout, normal_init, param
 
 PARTS = {
@@ -19,18 +20,12 @@ N_MOUTH = PARTS["mouth"].stop - PARTS["mouth"].start
 MOTION_SCALE = 10.0
 
 
-def previous(x_bt, n: int = 1):
-    """x delayed by n frames (time is axis 1); the first frames see zeros."""
-    pad = [(0, 0), (n, 0)] + [(0, 0)] * (x_bt.ndim - 2)
-    return jnp.pad(x_bt[:, :-n], pad)
-
-
-def differences(x_btkc):
+def differences(x_btkc, clip_bt=None):
     """Motion: frame differences of x and y, 0 where a point is missing now or one frame ago.
 
     x_btkc (b, t, k, 3) -> (b, t, k, 2), in tenths of the units of x a frame.
     """
-    before_btkc = previous(x_btkc)
+    before_btkc = delayed(x_btkc, 1, clip_bt)
     seen = (x_btkc[..., 2:] > 0) & (before_btkc[..., 2:] > 0)
     return jnp.where(seen, MOTION_SCALE * (x_btkc[..., :2] - before_btkc[..., :2]), 0.0)
 
@@ -89,15 +84,17 @@ class PoseFrontend(nnx.Module):
                            rngs=rngs)  # fmt: skip
         self.norm = RMSNorm(d, rngs=rngs)
 
-    def hands(self, hand_nbtkc):
+    def hands(self, hand_nbtkc, clip_bt=None):
         """(sides, b, t, 21, 3) of the mirrored left and the right hand -> (sides, b, t, e)."""
         n, b = hand_nbtkc.shape[:2]
         hand_btkc = hand_nbtkc.reshape(n * b, *hand_nbtkc.shape[2:])
-        x = _flat(hand_btkc, differences(hand_btkc), wrist_centred(hand_btkc)).astype(self.dtype)
+        clip_bt = None if clip_bt is None else jnp.tile(clip_bt, (n, 1))
+        motion_btkc = differences(hand_btkc, clip_bt)
+        x = _flat(hand_btkc, motion_btkc, wrist_centred(hand_btkc)).astype(self.dtype)
         x_btd = jax.nn.silu(self.embed["hand"](x))
         return self.hand_shape(x_btd).reshape(n, b, *x_btd.shape[1:])
 
-    def __call__(self, x_btkc, key=None):
+    def __call__(self, x_btkc, key=None, clip_bt=None):
         """x_btkc (b, t, 91, 3) in shoulder widths, missing = 0 -> (b, t, d_model)."""
         embedded = {}
         sides = [part for part in self.parts if part.endswith("_hand")]
@@ -106,12 +103,13 @@ class PoseFrontend(nnx.Module):
             if "left_hand" in hands:
                 hands["left_hand"] *= jnp.array([-1.0, 1.0, 1.0], x_btkc.dtype)
             side_2e = self.side[...].astype(self.dtype)
-            for side, x_bte in zip(sides, self.hands(jnp.stack(list(hands.values()))), strict=True):
+            embedded_nbte = self.hands(jnp.stack(list(hands.values())), clip_bt)
+            for side, x_bte in zip(sides, embedded_nbte, strict=True):
                 embedded[side] = x_bte + side_2e[int(side == "right_hand")]
         for part in self.parts:
             if part not in embedded:
                 part_btkc = x_btkc[:, :, PARTS[part]]
-                x = _flat(part_btkc, differences(part_btkc)).astype(self.dtype)
+                x = _flat(part_btkc, differences(part_btkc, clip_bt)).astype(self.dtype)
                 embedded[part] = self.embed[part](x)
         x_bte = jnp.concatenate([embedded[part] for part in self.parts], axis=-1)
         return self.norm(self.fuse(dropout(jax.nn.silu(x_bte), self.rate, key)))
@@ -132,15 +130,16 @@ class MouthLandmarkFrontend(nnx.Module):
         self.outer = Linear((hidden,), (d,), ("mlp",), ("model",), bias=True, rngs=rngs)
         self.norm = RMSNorm(d, rngs=rngs)
 
-    def __call__(self, x_btkc, key=None):
+    def __call__(self, x_btkc, key=None, clip_bt=None):
         """x_btkc (b, t, 91, 3), or the mouth alone (b, t, 20, 3) -> (b, t, d_model)."""
         mouth_btkc = x_btkc[:, :, PARTS["mouth"]] if x_btkc.shape[2] != N_MOUTH else x_btkc
         confidence_btk1 = mouth_btkc[..., 2:]
         shape_btkc = mean_centred(mouth_btkc)
         # In its own size a mouth moves much more than in shoulder widths.
-        delta_btkc = differences(jnp.concatenate([shape_btkc, confidence_btk1], axis=-1))
+        with_confidence_btkc = jnp.concatenate([shape_btkc, confidence_btk1], axis=-1)
+        delta_btkc = differences(with_confidence_btkc, clip_bt)
         delta_btkc = delta_btkc / MOTION_SCALE
-        x = _flat(shape_btkc, delta_btkc, differences(mouth_btkc), confidence_btk1)
+        x = _flat(shape_btkc, delta_btkc, differences(mouth_btkc, clip_bt), confidence_btk1)
         x_btd = jax.nn.silu(self.inner(x.astype(self.dtype)))
         return self.norm(self.outer(dropout(x_btd, self.rate, key)))
 
@@ -210,13 +209,13 @@ class LipFrontend(nnx.Module):
                           ("model",), bias=True, rngs=rngs)  # fmt: skip
         self.norm = RMSNorm(config.d_model, rngs=rngs)
 
-    def __call__(self, x_bfhw, key=None):
+    def __call__(self, x_bfhw, key=None, clip_bf=None):
         """x_bfhw (b, f, size, size), zero mean and about unit variance -> (b, f, d_model)."""
         b, f, h, w = x_bfhw.shape
         patch = _patches(x_bfhw.astype(self.dtype).reshape(b * f, h, w, 1), self.patch)
         patch = patch.reshape(b, f, *patch.shape[1:])
-        after = jnp.pad(patch[:, 1:], ((0, 0), (0, 1), (0, 0), (0, 0), (0, 0)))
-        x = jax.nn.silu(self.stem(jnp.concatenate([previous(patch), patch, after], axis=-1)))
+        before, after = delayed(patch, 1, clip_bf), delayed(patch, -1, clip_bf)
+        x = jax.nn.silu(self.stem(jnp.concatenate([before, patch, after], axis=-1)))
         x_nhwc = x.reshape(b * f, *x.shape[2:])
         for down, block in zip(self.down, self.blocks, strict=True):
             x_nhwc = block(down(_patches(x_nhwc, 2)))

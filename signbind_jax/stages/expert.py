@@ -10,14 +10,21 @@ from flax import nnx
 
 from signbind_jax import ctc
 from signbind_jax.config import RunConfig, from_mapping
+from signbind_jax.data.augment import AugmentConfig
 from signbind_jax.data.batch import ClipBatch
-from signbind_jax.data.batch_plan import choose_buckets, evaluation_plan, standard_buckets
+from signbind_jax.data.batch_plan import evaluation_plan, standard_buckets
 from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.data.loader import clip_batches
 from signbind_jax.data.mixture import open_data
-from signbind_jax.data.preprocess import AugmentConfig, prepare_lips, prepare_pose
+from signbind_jax.data.packed_batch import PackedBatch
+from signbind_jax.data.preprocess import (
+    prepare_lips,
+    prepare_packed_lips,
+    prepare_packed_pose,
+    prepare_pose,
+)
+from signbind_jax.data.training_plan import training_plan
 from signbind_jax.data.vocabulary import Vocabulary
-from signbind_jax.data.weighted_plan import training_plan
 from signbind_jax.errors import SignBindError
 from signbind_jax.metrics.sequence import error_counts
 from signbind_jax.models.expert import Expert, ExpertConfig
@@ -66,6 +73,13 @@ def prepare(batch: ClipBatch, frontend: str, key=None, augment: AugmentConfig | 
     return prepare_pose(batch.pose_btkc, batch.pose_length_b, batch.index_b, key, augment)
 
 
+def prepare_packed(batch: PackedBatch, frontend: str, key=None,
+                   augment: AugmentConfig | None = None):  # fmt: skip
+    """`prepare` for rows of several clips: x, and which clip of its row a frame belongs to."""
+    prepared = prepare_packed_lips if frontend == "lips" else prepare_packed_pose
+    return prepared(batch.frames_bt, batch.start_bg, batch.length_bg, batch.index_bg, key, augment)
+
+
 def read_batch(model: Expert, batch: ClipBatch, capacity: int):
     """The token stream an expert reads from a batch, times in seconds."""
     frontend = model.config.frontend
@@ -98,8 +112,8 @@ class ExpertStage(Stage):
         self.lengths = modality_lengths(train, self.model_config.frontend)
         self._check_feasible(train)
         self._thin_empty()
-        buckets = choose_buckets(self.lengths, config.data.n_buckets)
-        self.plan = training_plan(self.lengths, buckets, config.data, config.seed, train.times)
+        self.plan = training_plan(self.lengths, config.data, config.seed, times=train.times,
+                                  packs=True)  # fmt: skip
         self.target_ids = [self.vocabulary.encode(t) for t in self._targets[config.data.train]]
         self.target_capacity = -(-max(map(len, self.target_ids)) // 8) * 8
         self.notes.append(f"{self.plan.n_clips} clips, {self.plan.steps_per_epoch} steps an epoch, "
@@ -169,17 +183,28 @@ class ExpertStage(Stage):
             process_count=jax.process_count(),
         )  # fmt: skip
 
-    def loss(self, model, batch: ClipBatch, key):
+    def loss(self, model, batch: ClipBatch | PackedBatch, key):
+        frontend = self.model_config.frontend
         augment_key, dropout_key = jax.random.split(key)
-        x, mask_bt = prepare(batch, self.model_config.frontend, augment_key, self.augment)
-        output = model(x, mask_bt, dropout_key)
-        loss_b, feasible_b = ctc.ctc_loss(
-            output.log_probs_bsv, output.mask_bs, batch.target_bn, batch.target_length_b
-        )
-        counted_b = batch.valid_b & feasible_b
-        weight = jnp.sum(jnp.maximum(batch.target_length_b, 1) * counted_b)
-        infeasible = jnp.sum(batch.valid_b & ~feasible_b)
-        return jnp.sum(loss_b * counted_b), weight, {"infeasible": infeasible}
+        if isinstance(batch, PackedBatch):
+            x, clip_bt = prepare_packed(batch, frontend, augment_key, self.augment)
+            output = model(x, clip_bt >= 0, dropout_key, clip_bt)
+            clip_bs = clip_bt[:, :: self.model_config.subsample]
+            length, valid = batch.target_length_bg, batch.valid_bg
+            loss, feasible = ctc.packed_ctc_loss(
+                output.log_probs_bsv, clip_bs, batch.target_bgn, length
+            )
+        else:
+            x, mask_bt = prepare(batch, frontend, augment_key, self.augment)
+            output = model(x, mask_bt, dropout_key)
+            length, valid = batch.target_length_b, batch.valid_b
+            loss, feasible = ctc.ctc_loss(
+                output.log_probs_bsv, output.mask_bs, batch.target_bn, length
+            )
+        counted = valid & feasible
+        weight = jnp.sum(jnp.maximum(length, 1) * counted)
+        infeasible = jnp.sum(valid & ~feasible)
+        return jnp.sum(loss * counted), weight, {"infeasible": infeasible}
 
     @functools.cached_property
     def _read(self):

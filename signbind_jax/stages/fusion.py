@@ -10,13 +10,12 @@ from flax import nnx
 
 from signbind_jax import artefact, ctc
 from signbind_jax.config import STREAMS, RunConfig, from_mapping
-from signbind_jax.data.batch_plan import choose_buckets
 from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.data.mixture import open_data
 from signbind_jax.data.sentences import Sentences, reading_batches, step_numbers
 from signbind_jax.data.stream_cache import SplitStreams
+from signbind_jax.data.training_plan import training_plan
 from signbind_jax.data.vocabulary import BLANK, Vocabulary
-from signbind_jax.data.weighted_plan import training_plan
 from signbind_jax.errors import SignBindError
 from signbind_jax.metrics.sequence import error_counts
 from signbind_jax.models.fusion import Fusion, FusionConfig, frame_mask, read_ctc
@@ -87,10 +86,9 @@ class FusionStage(Stage):
         self.vocabularies = {v.name: v for v in (*streams, self.senses)}
         self.model_config = self._model_config(streams)
         self.sentences = self.read(train)
-        buckets = choose_buckets(self.sentences.lengths, config.data.n_buckets, 4)
-        self.capacities = self.sentences.capacities(buckets)
-        self.plan = training_plan(self.sentences.lengths, buckets, config.data, config.seed,
-                                  train.times)  # fmt: skip
+        self.plan = training_plan(self.sentences.lengths, config.data, config.seed,
+                                  times=train.times, multiple=4)  # fmt: skip
+        self.capacities = self.sentences.capacities(self.plan.buckets)
         self._note(train)
 
     def _model_config(self, streams):

@@ -13,14 +13,13 @@ import numpy as np
 
 from signbind_jax import artefact
 from signbind_jax.config import RunConfig, from_mapping
-from signbind_jax.data.batch_plan import choose_buckets
 from signbind_jax.data.clip import FINGERSPELLED_PREFIX, Clip
 from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.data.fresh_names import NameMaker, replace_words
 from signbind_jax.data.labels import targets
 from signbind_jax.data.mixture import open_data
 from signbind_jax.data.sentences import Sentences, step_numbers
-from signbind_jax.data.weighted_plan import training_plan
+from signbind_jax.data.training_plan import training_plan
 from signbind_jax.hf.tokenizer import TextTokenizer, train_bpe
 from signbind_jax.metrics.translation import translation_scores
 from signbind_jax.models.llm.config import DecoderConfig
@@ -87,10 +86,10 @@ class LanguageModelStage(Stage):
         )  # fmt: skip
         self.names = NameMaker(spelled)
         self.sentences = self._sentences(self.clips)
-        buckets = choose_buckets(self.sentences.lengths, config.data.n_buckets, 4)
-        self.capacities = self.sentences.capacities(buckets)
         times = None if train.times is None else train.times[with_text]
-        self.plan = training_plan(self.sentences.lengths, buckets, config.data, config.seed, times)
+        self.plan = training_plan(self.sentences.lengths, config.data, config.seed, times=times,
+                                  multiple=4)  # fmt: skip
+        self.capacities = self.sentences.capacities(self.plan.buckets)
         self.notes.append(f"{len(self.clips)} sentences, {self.tokenizer.vocab_size} tokens, "
                           f"{self.plan.steps_per_epoch} steps an epoch")  # fmt: skip
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from signbind_jax import keypoints
-from signbind_jax.data.preprocess import AugmentConfig, prepare_lips, prepare_pose
+from signbind_jax.data.augment import AugmentConfig
+from signbind_jax.data.preprocess import prepare_lips, prepare_pose
 
 OFF = AugmentConfig(**{field.name: 0 for field in dataclasses.fields(AugmentConfig)})
 STRONG = AugmentConfig(mirror=0.5, hand_drop=0.5)
@@ -65,6 +66,17 @@ def test_with_everything_switched_off_a_key_changes_nothing():
         augmented = jitted(function, OFF)(x, LENGTHS, INDEX, KEY)
         np.testing.assert_allclose(plain[0], augmented[0], atol=1e-5)
         assert np.array_equal(plain[1], augmented[1])
+
+
+def test_without_a_change_of_speed_every_frame_is_its_own_whatever_the_length():
+    lengths = np.arange(1, 401, dtype=np.int32)
+    frames = np.broadcast_to(np.arange(400, dtype=np.uint16)[:, None, None], (400, 1, 1))
+    lips = np.broadcast_to((frames % 251).astype(np.uint8), (400, 400, 1, 1))
+    x, _ = lips_of(lips, lengths, lengths)
+    for length in lengths[1:]:
+        picture = lips[0, :length, 0, 0].astype(np.float64)
+        wanted = (picture - picture.mean()) / max(picture.std(), 1.0)
+        np.testing.assert_allclose(x[length - 1, :length, 0, 0], wanted, atol=1e-3)
 
 
 @pytest.mark.parametrize("of, x", [(pose_of, some_pose()), (lips_of, some_lips())])

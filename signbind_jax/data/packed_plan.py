@@ -1,0 +1,168 @@
+"""A batch plan whose rows hold several clips each, for corpora of long-tailed lengths.
+
+However well their lengths are chosen, eight buckets pad away a fifth of the frames of such a
+corpus (docs/decisions.md). Rows filled with clips end to end need one compiled shape and next to
+no padding.
+"""
+
+import hashlib
+import heapq
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from signbind_jax.data.batch_plan import EMPTY_ROW, BatchPlan, EpochCache, chance
+from signbind_jax.errors import SignBindError
+
+ALIGNMENT = 4  # clips begin at multiples of this many frames: no encoder step holds two clips
+N_SLOTS = 96  # slot lengths; each clip is padded to the next, 1 to 2 % of the frames in all
+_ROW_MULTIPLE = 8
+_SPARE = 1.01  # rows over the fewest that the frames need
+
+
+@dataclass(frozen=True)
+class PackedStep:
+    """The clips of one batch of rows with several clips each.
+
+    Attributes:
+      bucket_length: frames of a row.
+      batch_size: rows.
+      ids: int32 (batch_size, g) indices of clips, -1 behind a row's last.
+      starts: int32 (batch_size, g) frame at which each begins, a multiple of `ALIGNMENT`.
+    """
+
+    bucket_length: int
+    batch_size: int
+    ids: np.ndarray
+    starts: np.ndarray
+
+    def share(self, process_index: int, process_count: int) -> "PackedStep":
+        """The equal part of the rows that falls to one of several processes.
+
+        Raises:
+          SignBindError: rows that do not divide among the processes.
+        """
+        if self.batch_size % process_count:
+            raise SignBindError(f"batch plan: found batches of {self.batch_size} rows and "
+                                f"{process_count} processes, wanted a multiple: set "
+                                f"batch_multiple to {process_count} or a multiple")  # fmt: skip
+        n = self.batch_size // process_count
+        rows = slice(process_index * n, process_index * n + n)
+        return PackedStep(self.bucket_length, n, self.ids[rows], self.starts[rows])
+
+
+class PackedPlan:
+    """Endless shuffled epochs of batches of filled rows.
+
+    Which slots share a row is decided once, by length alone; every epoch puts other clips into
+    the slots and draws the rows in another order. Each epoch has the same number of steps, and
+    every clip is drawn as often as `plan` draws it.
+    """
+
+    n_steps = None  # endless
+
+    def __init__(self, plan: BatchPlan, row_frames: int = 0):
+        """
+        Args:
+          plan: says which clips an epoch draws; its buckets are the slots.
+          row_frames: length of a row; more where the longest clip needs it.
+        """
+        self.plan, self.lengths, self.seed = plan, plan.lengths, plan.seed
+        slots, counts = np.asarray(plan.buckets), plan.draws()
+        if (slots % ALIGNMENT).any():
+            raise SignBindError(f"batch plan: slots: found {plan.buckets}, wanted multiples of "
+                                f"{ALIGNMENT}")  # fmt: skip
+        longest = int(slots[counts > 0][-1])
+        self.row_frames = -(-max(row_frames, longest) // _ROW_MULTIPLE) * _ROW_MULTIPLE
+        self._place_rg, self.starts = fill_rows(slots, counts, self.row_frames)
+        multiple = plan.batch_multiple
+        n_rows = max(plan.frames_per_batch // self.row_frames // multiple, 1) * multiple
+        self.batch_size = n_rows
+        self._epochs = EpochCache()
+
+    @property
+    def n_clips(self) -> int:
+        """Clips drawn an epoch."""
+        return self.plan.n_clips
+
+    @property
+    def clips_per_row(self) -> int:
+        """The most clips a row holds."""
+        return self._place_rg.shape[1]
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches an epoch, the same in every epoch."""
+        return -(-len(self._place_rg) // self.batch_size)
+
+    @property
+    def shapes(self) -> tuple[tuple[int, int], ...]:
+        """(frames of a row, rows) of the one shape there is."""
+        return ((self.row_frames, self.batch_size),)
+
+    @property
+    def fill(self) -> float:
+        """Real frames over all frames of an epoch, padding and empty rows included."""
+        padded = self.steps_per_epoch * self.batch_size * self.row_frames
+        return float(self.plan.real_frames / padded)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all that decides the plan; hosts that differ here must not train."""
+        return hashlib.sha256(f"packed {self.plan.digest} {self.row_frames}".encode()).hexdigest()
+
+    def step(self, i: int) -> PackedStep:
+        """The clips of global step i >= 0, counted over endless epochs."""
+        if i < 0:
+            raise IndexError(f"step {i} of a batch plan")
+        epoch, j = divmod(int(i), self.steps_per_epoch)
+        clips, order = self._epochs.get(epoch, lambda: self._epoch(epoch))
+        rows = order[j * self.batch_size :][: self.batch_size]
+        place_rg = self._place_rg[rows]
+        ids = np.full((self.batch_size, self.clips_per_row), EMPTY_ROW, np.int32)
+        starts = np.zeros_like(ids)
+        ids[: len(rows)] = np.where(place_rg >= 0, clips[place_rg], EMPTY_ROW)
+        starts[: len(rows)] = self.starts[rows]
+        return PackedStep(self.row_frames, self.batch_size, ids, starts)
+
+    def _epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Clips slot after slot, shuffled within each length, and the order of the rows."""
+        rows = np.arange(len(self._place_rg))
+        order = np.argsort(chance(rows, self.seed, 2 * epoch + 1), kind="stable")
+        return self.plan.shuffled(epoch), order
+
+
+def fill_rows(slots: np.ndarray, counts: np.ndarray, row_frames: int):
+    """Rows of `row_frames` frames that hold `counts` slots of each length.
+
+    The longest slot left goes into the emptiest row (Graham's LPT rule), so that rows hold about
+    equally many frames and about equally many clips; a row more is begun where none has room.
+
+    Returns:
+      places: int64 (rows, g), -1 behind a row's last: each slot's place among all slots in
+        ascending order of length, as `BatchPlan.shuffled` orders clips.
+      starts: int32 (rows, g), frame at which each slot begins.
+    """
+    ends = np.cumsum(counts)
+    n_rows = max(1, round(_SPARE * float((slots * counts).sum()) / row_frames))
+    emptiest = [(0, row) for row in range(n_rows)]
+    rows: list[list[tuple[int, int]]] = [[] for _ in range(n_rows)]
+    for slot in range(len(slots) - 1, -1, -1):
+        length = int(slots[slot])
+        for place in range(int(ends[slot]) - 1, int(ends[slot] - counts[slot]) - 1, -1):
+            used, row = emptiest[0]
+            if used + length > row_frames:
+                row, used = len(rows), 0
+                rows.append([])
+                heapq.heappush(emptiest, (length, row))
+            else:
+                heapq.heapreplace(emptiest, (used + length, row))
+            rows[row].append((place, used))
+    rows = [row for row in rows if row]
+    g = max(map(len, rows))
+    places = np.full((len(rows), g), -1, np.int64)
+    starts = np.zeros((len(rows), g), np.int32)
+    for row, held in enumerate(rows):
+        places[row, : len(held)], starts[row, : len(held)] = zip(*held, strict=True)
+    return places, starts
