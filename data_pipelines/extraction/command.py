@@ -18,7 +18,7 @@ from data_pipelines.extraction.environment import (
     worker_command,
 )
 from data_pipelines.extraction.pool import Failure, Interrupted, Task, extract_all
-from data_pipelines.extraction.report import FAILURES, lines_of, write_failures
+from data_pipelines.extraction.report import failures_name, lines_of, write_failures
 from data_pipelines.extraction.result import Result, read_result
 from data_pipelines.readers.extracted import file_of
 from signbind_jax.errors import SignBindError
@@ -33,6 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--list", type=Path, metavar="FILE",
                         help="the clips instead: id, video, start_s, end_s, fps, tab-separated "
                         "with a header, as signbind data clips writes them")  # fmt: skip
+    parser.add_argument("--part", type=part, metavar="I/N", default=(0, 1),
+                        help="every N-th clip only, from the I-th on (0 <= I < N): N hosts that "
+                        "share --out, or tasks of an array job, divide a corpus so")  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="DIR", required=True,
                         help="where each clip becomes <id>.npz; clips that are there already are "
                         "not extracted again")  # fmt: skip
@@ -61,6 +64,14 @@ def rate(text: str) -> float:
     return value
 
 
+def part(text: str) -> tuple[int, int]:
+    """`"I/N"` as (I, N), 0 <= I < N."""
+    i, _, n = text.partition("/")
+    if not (i.isascii() and i.isdigit() and n.isascii() and n.isdigit() and int(i) < int(n)):
+        raise argparse.ArgumentTypeError(f"found {text}, wanted I/N with 0 <= I < N, such as 0/8")
+    return int(i), int(n)
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Extracts landmarks and mouth crops from videos, one .npz a clip.
 
@@ -71,7 +82,12 @@ def run(arguments: argparse.Namespace) -> int:
     A command that was interrupted goes on when it is given again. A clip that fails is listed at
     the end and in failures.tsv, and the exit code is then 1; the other clips are there.
     """
-    recordings = _recordings(arguments)
+    first, every = arguments.part
+    recordings = dict(list(_recordings(arguments).items())[first::every])
+    if not recordings:
+        print(f"no clip falls to part {first} of {every}")
+        return 0
+    failures_file = failures_name(first, every)
     tasks = {clip_id: Task(clip_id, recording, file_of(arguments.out, clip_id))
              for clip_id, recording in recordings.items()}  # fmt: skip
     _make_directory(arguments.out)
@@ -88,7 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"interrupted ({signal}): the same command goes on", file=sys.stderr)
             code = 128 + signal.number
         finally:
-            write_failures(arguments.out, failures, recordings)
+            write_failures(arguments.out / failures_file, failures, recordings)
     results = {clip_id: results[clip_id] for clip_id in tasks if clip_id in results}
     n_frames = sum(results[t.id].frames for t in waiting if t.id in results)
     seconds = time.monotonic() - start
@@ -97,7 +113,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"{len(results)} of {len(tasks)} clips in {arguments.out}: {len(results) - n_there} now "
           f"({n_frames} frames in {seconds:.0f} s), {n_there} before")  # fmt: skip
     if failures:
-        print(f"{len(failures)} failed: {arguments.out / FAILURES}")
+        print(f"{len(failures)} failed: {arguments.out / failures_file}")
     if arguments.contact_sheet and results:
         write_contact_sheet(arguments.contact_sheet, {i: tasks[i].out for i in results})
         print(f"mouth crops drawn in {arguments.contact_sheet}")

@@ -12,8 +12,12 @@ from data_pipelines.extraction.result import Result
 from data_pipelines.writing.build_report import some_of
 from signbind_jax.errors import SignBindError
 
-FAILURES = "failures.tsv"
 SMALL_FACE = 24.0  # pixels between the eyes: its mouth is 13 wide, and a crop magnified threefold
+
+
+def failures_name(part: int, parts: int) -> str:
+    """The file that lists what failed; parts of a corpus have one each."""
+    return "failures.tsv" if parts == 1 else f"failures-{part}-of-{parts}.tsv"
 
 
 def lines_of(results: Mapping[str, Result], failures: Mapping[str, Failure]) -> list[str]:
@@ -52,15 +56,14 @@ def lines_of(results: Mapping[str, Result], failures: Mapping[str, Failure]) -> 
 
 
 def write_failures(
-    out: Path, failures: Mapping[str, Failure], recordings: Mapping[str, Recording]
+    path: Path, failures: Mapping[str, Failure], recordings: Mapping[str, Recording]
 ) -> None:
-    """Writes `failures.tsv`: id, video and reason; without failures there is no such file.
+    """Writes id, video and reason of each failure; without failures there is no such file.
 
     Raises:
       SignBindError: it cannot be written.
     """
-    path = out / FAILURES
-    partial = out / f".{FAILURES}.partial-{os.getpid()}"
+    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
         if not failures:
             return path.unlink(missing_ok=True)
