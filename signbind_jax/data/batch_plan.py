@@ -39,12 +39,22 @@ class Step:
         Raises:
           SignBindError: rows that do not divide among the processes.
         """
-        if self.batch_size % process_count:
-            raise SignBindError(f"batch plan: found batches of {self.batch_size} rows and "
-                                f"{process_count} processes, wanted a multiple: set "
-                                f"batch_multiple to {process_count} or a multiple")  # fmt: skip
-        n = self.batch_size // process_count
-        return Step(self.bucket_length, n, self.ids[process_index * n :][:n])
+        rows = own_rows(self.batch_size, process_index, process_count)
+        return Step(self.bucket_length, rows.stop - rows.start, self.ids[rows])
+
+
+def own_rows(batch_size: int, process_index: int, process_count: int) -> slice:
+    """The rows of a batch that fall to one of several processes: equal runs.
+
+    Raises:
+      SignBindError: rows that do not divide among the processes.
+    """
+    if batch_size % process_count:
+        raise SignBindError(f"batch plan: found batches of {batch_size} rows and {process_count} "
+                            f"processes, wanted a multiple: set batch_multiple to {process_count} "
+                            "or a multiple")  # fmt: skip
+    n = batch_size // process_count
+    return slice(process_index * n, process_index * n + n)
 
 
 def choose_buckets(

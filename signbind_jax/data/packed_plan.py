@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-from signbind_jax.data.batch_plan import EMPTY_ROW, BatchPlan, EpochCache, chance
+from signbind_jax.data.batch_plan import EMPTY_ROW, BatchPlan, EpochCache, chance, own_rows
 from signbind_jax.errors import SignBindError
 
 ALIGNMENT = 4  # clips begin at multiples of this many frames: no encoder step holds two clips
@@ -43,13 +43,9 @@ class PackedStep:
         Raises:
           SignBindError: rows that do not divide among the processes.
         """
-        if self.batch_size % process_count:
-            raise SignBindError(f"batch plan: found batches of {self.batch_size} rows and "
-                                f"{process_count} processes, wanted a multiple: set "
-                                f"batch_multiple to {process_count} or a multiple")  # fmt: skip
-        n = self.batch_size // process_count
-        rows = slice(process_index * n, process_index * n + n)
-        return PackedStep(self.bucket_length, n, self.ids[rows], self.starts[rows])
+        rows = own_rows(self.batch_size, process_index, process_count)
+        return PackedStep(self.bucket_length, rows.stop - rows.start, self.ids[rows],
+                          self.starts[rows])  # fmt: skip
 
 
 class PackedPlan:
