@@ -1,8 +1,7 @@
 """Sentences: decoded streams, fusion targets, prompts and texts of a split, batch by batch."""
 
 import dataclasses
-import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,8 +88,3 @@ def reading_batches(sentences: Sentences, frames_per_batch: int) -> Iterator[Sen
     prompt = 4 if longest <= 4 else standard_buckets(longest)[-1]
     for i in range(plan.n_steps):
         yield bare.batch(plan.step(i), (4, prompt, 4))
-
-
-def step_numbers(start_step: int, stop_step: int | None) -> Iterable[int]:
-    """The steps from one up to another, or without end."""
-    return itertools.count(start_step) if stop_step is None else range(start_step, stop_step)

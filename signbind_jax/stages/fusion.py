@@ -12,7 +12,8 @@ from signbind_jax import artefact, ctc
 from signbind_jax.config import STREAMS, RunConfig, from_mapping
 from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.data.mixture import open_data
-from signbind_jax.data.sentences import Sentences, reading_batches, step_numbers
+from signbind_jax.data.read_ahead import read_ahead
+from signbind_jax.data.sentences import Sentences, reading_batches
 from signbind_jax.data.stream_cache import SplitStreams
 from signbind_jax.data.training_plan import training_plan
 from signbind_jax.data.vocabulary import BLANK, Vocabulary
@@ -136,9 +137,11 @@ class FusionStage(Stage):
         return Fusion(self.model_config, rngs)
 
     def batches(self, start_step, stop_step=None):
-        for i in step_numbers(start_step, stop_step):
-            step = self.plan.step(i).share(jax.process_index(), jax.process_count())
-            yield self.sentences.batch(step, self.capacities[step.bucket_length])
+        return read_ahead(self._batch, start_step, stop_step)
+
+    def _batch(self, i: int):
+        step = self.plan.step(i).share(jax.process_index(), jax.process_count())
+        return self.sentences.batch(step, self.capacities[step.bucket_length])
 
     def loss(self, model: Fusion, batch, key):
         noise_key, dropout_key = jax.random.split(key)

@@ -18,7 +18,8 @@ from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.data.fresh_names import NameMaker, replace_words
 from signbind_jax.data.labels import targets
 from signbind_jax.data.mixture import open_data
-from signbind_jax.data.sentences import Sentences, step_numbers
+from signbind_jax.data.read_ahead import read_ahead
+from signbind_jax.data.sentences import Sentences
 from signbind_jax.data.training_plan import training_plan
 from signbind_jax.hf.tokenizer import TextTokenizer, train_bpe
 from signbind_jax.metrics.translation import translation_scores
@@ -109,12 +110,14 @@ class LanguageModelStage(Stage):
         self.tokenizer.save(workdir / artefact.TOKENIZER)
 
     def batches(self, start_step, stop_step=None):
-        for i in step_numbers(start_step, stop_step):
-            step = self.plan.step(i)
-            rng = np.random.Generator(np.random.Philox(key=[self.config.seed, i]))
-            renamed = self._with_fresh_names(step.ids, rng)
-            own = step.share(jax.process_index(), jax.process_count())
-            yield renamed.batch(own, self.capacities[step.bucket_length])
+        return read_ahead(self._batch, start_step, stop_step)
+
+    def _batch(self, i: int):
+        step = self.plan.step(i)
+        rng = np.random.Generator(np.random.Philox(key=[self.config.seed, i]))
+        renamed = self._with_fresh_names(step.ids, rng)
+        own = step.share(jax.process_index(), jax.process_count())
+        return renamed.batch(own, self.capacities[step.bucket_length])
 
     def _with_fresh_names(self, ids, rng) -> Sentences:
         """The sentences of a batch with fresh names of the old lengths, so that token counts
