@@ -64,6 +64,11 @@ def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1,
     return Mesh(grid, AXES, axis_types=auto)
 
 
+def own_mesh() -> Mesh:
+    """A mesh of this process's devices alone, along `data`."""
+    return make_mesh(devices=jax.local_devices())
+
+
 def partition_spec(path: str, shape: Sequence[int], dims: Sequence[str] | None,
                    mesh: Mesh) -> PartitionSpec:  # fmt: skip
     """Where each dimension of one parameter goes, by RULES.
@@ -247,6 +252,47 @@ def put_batch(batch: Any, mesh: Mesh) -> Any:
         return jax.make_array_from_process_local_data(sharding, x)
 
     return jax.tree_util.tree_map_with_path(put, batch)
+
+
+def check_rows_by_process(mesh: Mesh) -> None:
+    """Makes sure that no two processes hold the same rows of a batch: each reads its own.
+
+    Raises:
+      SignBindError: `tensor` runs across processes.
+    """
+    n_rows = math.prod(mesh.shape[a] for a in BATCH_AXES)
+    if _row_shards_here(mesh) * jax.process_count() != n_rows:
+        raise SignBindError(f"mesh: tensor={mesh.shape['tensor']} runs across processes of "
+                            f"{jax.local_device_count()} devices each, wanted a divisor of that "
+                            "number: split over processes by data or fsdp")  # fmt: skip
+
+
+def own_copy(tree: Any) -> Any:
+    """Arrays over the devices of all processes -> arrays over those of this process alone.
+
+    Each process can then compute on what the others do not have. The `tensor` axis stays, all
+    else is whole on each device. Every process has to call it; one alone gets the tree back.
+    """
+    if jax.process_count() == 1:
+        return tree
+
+    def spec(x):
+        kept = x.sharding.mesh.local_mesh.shape["tensor"] == x.sharding.mesh.shape["tensor"]
+        return PartitionSpec(*(a if kept and a == "tensor" else None for a in x.sharding.spec))
+
+    wanted = jax.tree.map(lambda x: NamedSharding(x.sharding.mesh, spec(x)), tree)
+    whole = jax.jit(lambda tree: tree, out_shardings=wanted)(tree)
+
+    def own(x):
+        shard_on = {shard.device: shard.data for shard in x.addressable_shards}
+        inner = x.sharding.mesh.local_mesh
+        return jax.make_array_from_single_device_arrays(
+            x.shape,
+            NamedSharding(inner, x.sharding.spec),
+            [shard_on[d] for d in inner.devices.flat],
+        )
+
+    return jax.tree.map(own, whole)
 
 
 def _row_shards_here(mesh: Mesh) -> int:
