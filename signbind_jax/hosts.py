@@ -9,6 +9,7 @@ import contextlib
 import itertools
 import json
 import socket
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ timeout_s = 600.0
 
 _NAMED = 5  # processes an error names
 _ROUND_BYTES = 2**28  # of all processes together, gathered through the devices at a time
+_LOOKS, _LOOK_S = 20, 0.25
 _meetings = itertools.count(1)
 _values = itertools.count(1)
 
@@ -168,6 +170,15 @@ def check_agreement(digests: Mapping[str, str]) -> None:
                                 "the same datasets")  # fmt: skip
 
 
+def _appears(mark: Path, text: str) -> bool:
+    for _ in range(_LOOKS):  # network storage shows a new file to other hosts late
+        with contextlib.suppress(OSError):
+            if mark.read_text() == text:
+                return True
+        time.sleep(_LOOK_S)
+    return False
+
+
 def check_shared(directory: Path, field: str) -> None:
     """Makes sure that all processes see one directory; every process has to call it.
 
@@ -181,7 +192,7 @@ def check_shared(directory: Path, field: str) -> None:
     if first():
         mark.write_text(token[0])
     meet(f"looking for process 0's mark in {field}")
-    seen = mark.exists() and mark.read_text() == token[0]
+    seen = _appears(mark, token[0])
     blind = [host for host, ok in exchange("telling who sees it", [socket.gethostname(), seen])
              if not ok]  # fmt: skip
     if first():

@@ -15,7 +15,6 @@ Order inside the loop, and why:
 Start order: resume if a checkpoint exists; else the named parents; else scratch.
 """
 
-import concurrent.futures
 import dataclasses
 import hashlib
 import json
@@ -40,6 +39,7 @@ from signbind_jax.metric_log import open_log
 from signbind_jax.optim import make_optimizer
 from signbind_jax.stages import make_stage
 from signbind_jax.stages.stage import Stage
+from signbind_jax.step_programs import StepPrograms
 
 SUMMARY = "summary.json"
 SECONDS_BETWEEN_LINES = 30.0  # of progress, where there is no terminal for a bar
@@ -92,7 +92,6 @@ class _Run:
     def __init__(self, stage: Stage, mesh):
         self.stage, self.config, self.mesh = stage, stage.config, mesh
         self.tx = make_optimizer(self.config.optim, self.config.steps)
-        self.compiled = {}
         self.told = 0.0
 
     def start(self, checkpoints: CheckpointDir, announce: Callable):
@@ -153,49 +152,29 @@ class _Run:
         params = jax.tree.map(lambda p, u: p + u, state["params"], updates)
         return {"params": params, "opt_state": opt_state, "step": state["step"] + 1}
 
-    def compile(self, state, frozen, first_step: int) -> None:
-        """Compiles the gradients of every batch shape, two at a time, and the update once.
-
-        The update is a program of its own because it does not depend on the batch's shape:
-        inside the gradients' program it would be compiled again for every bucket.
-        """
+    def compile(self, programs: StepPrograms, state, first_step: int) -> None:
+        """Compiles the step for every batch shape, on the first batch of each."""
         wanted, examples = set(self.stage.plan.shapes), {}
         for i in range(first_step, first_step + self.stage.plan.steps_per_epoch):
             step = self.stage.plan.step(i)
             shape = (step.bucket_length, step.batch_size)
             if shape in wanted and shape not in examples:
-                examples[shape] = self.stage.batch(i)
+                examples[shape] = sharding.put_batch(self.stage.batch(i), self.mesh)
             if len(examples) == len(wanted):
                 break
-        shardings = jax.tree.map(lambda x: x.sharding, state["params"])
-        gradients = jax.jit(self.gradients, out_shardings=(shardings, None))
-        # The same shardings out as in, or the next step's compiled program would refuse them.
-        kept = jax.tree.map(lambda x: x.sharding, state)
-        update = jax.jit(self.update, donate_argnums=0, out_shardings=kept)
-
-        def compile_one(shape):
-            if shape is None:
-                return shape, update.lower(state, state["params"]).compile()
-            batch = sharding.put_batch(examples[shape], self.mesh)
-            lowered = gradients.lower(state["params"], frozen, state["step"], batch)
-            return shape, lowered.compile()
-
-        with concurrent.futures.ThreadPoolExecutor(2) as pool:
-            self.compiled = dict(pool.map(compile_one, [*examples, None]))
-
-    def train_step(self, state: dict, frozen: nnx.State, batch, shape: tuple[int, int]):
-        """One update by the compiled programs: (new state, metrics)."""
-        grads, metrics = self.compiled[shape](state["params"], frozen, state["step"], batch)
-        return self.compiled[None](state, grads), metrics
+        programs.compile(state, examples)
 
     def loop(self, state, frozen, checkpoints, manifest, log, workdir) -> TrainResult:
         """Runs to `config.steps` or to a signal."""
         config, stage = self.config, self.stage
         step = int(state["step"])
         losses, pending, scores = [], None, {}
+        programs = StepPrograms(self.gradients, self.update, state, frozen)
+        plain = programs.plain(state)
+        del state  # its arrays are given away by the first step
         with Interrupts() as interrupts, _progress(stage.name, step, config.steps) as bar:
             if step < config.steps:
-                self.compile(state, frozen, step)
+                self.compile(programs, plain, step)
             hosts.meet(f"step {step} of {stage.name}, compiled")
             batches, feed = stage.batches(step, config.steps), _Feed()
             stopping = interrupts.stops(step)
@@ -203,21 +182,21 @@ class _Run:
                 plan_step = stage.plan.step(step)
                 batch = sharding.put_batch(feed.next(batches), self.mesh)
                 shape = (plan_step.bucket_length, plan_step.batch_size)
-                state, metrics = self.train_step(state, frozen, batch, shape)
+                plain, metrics = programs(plain, batch, shape)
                 step += 1
                 if pending is not None:
                     self._log(log, bar, losses, *pending)
-                pending = (step, metrics | {"data_wait": feed.share})
+                pending = (step, feed.share, programs, metrics)
                 last = step == config.steps
                 stopping = interrupts.stops(step)
                 if _due(step, config.evaluate_every) and not last:
-                    scores = self.evaluate(state, frozen)
+                    scores = self.evaluate(programs.full(plain), frozen)
                     log.write(step, config.data.validation, scores)
                 if _due(step, config.checkpoint_every) or stopping and not last:
-                    checkpoints.save(step, self.stored(state, frozen), manifest)
+                    checkpoints.save(step, self.stored(programs.full(plain), frozen), manifest)
             if pending is not None:
                 self._log(log, bar, losses, *pending)
-        finished = step >= config.steps
+        finished, state = step >= config.steps, programs.full(plain)
         if finished and (summary := _summary_of(workdir, checkpoints, step)):
             return TrainResult(step, summary["seconds"], summary["scores"], losses, True)
         if finished:
@@ -240,8 +219,8 @@ class _Run:
         params = sharding.own_copy(nnx.merge_state(state["params"], frozen))
         return self.stage.evaluate(self.graphdef, params, split)
 
-    def _log(self, log, bar, losses, step, metrics):
-        values = {name: float(value) for name, value in jax.device_get(metrics).items()}
+    def _log(self, log, bar, losses, step, data_wait, programs, metrics):
+        values = programs.read(metrics) | {"data_wait": data_wait}
         losses.append(values["loss"])
         if not np.isfinite(values["loss"]):
             raise FloatingPointError(f"{self.stage.name}: the loss of step {step} is not finite")
