@@ -9,7 +9,7 @@ from pathlib import Path
 
 from flax import nnx
 
-from signbind_jax import keypoints, sharding
+from signbind_jax import hosts, keypoints, sharding
 from signbind_jax.checkpoint import CheckpointDir, Manifest, artefact_digest
 from signbind_jax.config import RunConfig, from_mapping
 from signbind_jax.data.vocabulary import Vocabulary
@@ -85,7 +85,8 @@ class Artefact:
         return TextTokenizer.load(self.workdir / TOKENIZER)
 
     def load_model(self, mesh=None) -> nnx.Module:
-        """The module with its trained weights, sharded over `mesh` (default: data only)."""
+        """The module with its trained weights, sharded over `mesh` (default: whole on every
+        device of this process)."""
         graphdef, params = self.load_params(mesh)
         return nnx.merge(graphdef, params)
 
@@ -95,7 +96,7 @@ class Artefact:
         imported: whether to read also the decoder's weights where they stay in a pretrained
           model's directory; without them the state has no such parameters.
         """
-        mesh = mesh or sharding.make_mesh()
+        mesh = mesh or sharding.own_mesh()
         abstract = nnx.eval_shape(lambda: make_model(self.model, nnx.Rngs(0)))
         graphdef, params = nnx.split(abstract)
         shardings = sharding.state_shardings(params, mesh)
@@ -153,7 +154,8 @@ def open_artefact(workdir: Path | str) -> Artefact:
 
 
 def write(workdir: Path, stage) -> Manifest:
-    """Writes `artefact.json` and the stage's own files; returns the checkpoints' manifest."""
+    """Writes `artefact.json` and the stage's own files, on process 0; returns the checkpoints'
+    manifest."""
     record = {
         "stage": stage.name,
         "config": stage.config.to_json(),
@@ -165,10 +167,11 @@ def write(workdir: Path, stage) -> Manifest:
             if path
         },
     }
-    partial = workdir / (FILE + ".partial")
-    partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    stage.save_files(workdir)
-    partial.replace(workdir / FILE)
+    if hosts.first():
+        partial = workdir / (FILE + ".partial")
+        partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        stage.save_files(workdir)
+        partial.replace(workdir / FILE)
     return Manifest(
         stage=stage.name,
         config_digest=stage.config.digest,

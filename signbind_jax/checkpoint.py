@@ -21,9 +21,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 from jax.experimental import multihost_utils
-from jax.sharding import AbstractMesh, SingleDeviceSharding
+from jax.sharding import AbstractMesh, NamedSharding, SingleDeviceSharding
 
-from signbind_jax import array_digest
+from signbind_jax import array_digest, hosts
 from signbind_jax.errors import SignBindError
 from signbind_jax.manifest import (
     DamagedCheckpoint,
@@ -82,6 +82,7 @@ class CheckpointDir:
             before it stay readable.
         """
         self.wait()
+        hosts.meet(f"saving step {step}")
         # Orbax refuses arrays of one process among many, such as a step counter.
         flat = {
             path: np.asarray(x) if array_digest.is_local(x) else x
@@ -117,8 +118,7 @@ class CheckpointDir:
             return
         self._thread.join()
         self._thread = None
-        if jax.process_count() > 1:
-            multihost_utils.sync_global_devices("signbind checkpoint is complete")
+        hosts.meet("the end of a checkpoint's writing")
         failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
@@ -166,7 +166,7 @@ class CheckpointDir:
         _check_arrays(manifest.arrays, flat, where)
         targets = {path: _restore_target(leaf) for path, leaf in flat.items()}
         arrays = self._read(step, targets, verify and manifest.arrays)
-        leaves = [arrays[path] for path in flat]
+        leaves = [_placed(arrays[path], leaf) for path, leaf in flat.items()]
         return jax.tree.unflatten(jax.tree.structure(target), leaves)
 
     def restore_latest(self, target: Any, *, verify: bool = True) -> tuple[int, Any, Manifest]:
@@ -338,6 +338,15 @@ def _restore_target(leaf: Any) -> Any:
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
 
+def _placed(array: Any, leaf: Any) -> Any:
+    """What came back as numpy, because among many processes Orbax reads onto all devices or
+    none, on the devices of this process that were asked for."""
+    sharding = getattr(leaf, "sharding", None)
+    if isinstance(array, np.ndarray) and isinstance(sharding, NamedSharding):
+        return jax.device_put(array, sharding)
+    return array
+
+
 def _restore_args(target: jax.ShapeDtypeStruct | None) -> ocp.RestoreArgs:
     if target is None:
         return ocp.RestoreArgs(restore_type=np.ndarray)
@@ -381,9 +390,7 @@ def _global_checksums(arrays: list[Any]) -> list[int]:
 
 
 def _any_host(flag: bool) -> bool:
-    if jax.process_count() == 1:
-        return flag
-    return bool(np.any(multihost_utils.process_allgather(np.asarray(flag))))
+    return any(hosts.exchange("reading a checkpoint", flag))
 
 
 def _one_line(error: BaseException) -> str:

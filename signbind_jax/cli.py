@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from signbind_jax.errors import SignBindError
+from signbind_jax.errors import SignBindError, outcome
 
 # command -> (module with add_arguments and run, what it does)
 COMMANDS = {
@@ -23,6 +23,8 @@ COMMANDS = {
     "llm export": ("signbind_jax.hf.export_command", "a tuned language model for other tools"),
     "score": ("signbind_jax.score", "every scoring convention of the field, from plain text"),
 }
+# Those that share their work among the processes of several hosts.
+ON_SEVERAL_PROCESSES = ("train", "evaluate", "translate")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -33,23 +35,20 @@ def main(argv: list[str] | None = None) -> int:
     _quiet()
     try:
         arguments = _parse(argv)
-        return arguments.run(arguments)
-    except SignBindError as error:
+        if arguments.place is None:
+            return arguments.run(arguments)
+        from signbind_jax import distributed
+
+        return distributed.run(
+            arguments.run, arguments, preemptible=arguments.run_of == "train", debug=debug
+        )
+    except (Exception, KeyboardInterrupt) as error:
         if debug:
             raise
-        print(f"signbind: error: {error}", file=sys.stderr)
-        return 1
-    except (KeyboardInterrupt, BrokenPipeError):
-        if debug:
-            raise
-        return 130
-    except Exception as error:
-        if debug:
-            raise
-        line = " ".join(str(error).split())[:300]
-        print(f"signbind: error: {type(error).__name__}: {line} (--debug shows where)",
-              file=sys.stderr)  # fmt: skip
-        return 1
+        code, line = outcome(error)
+        if line:
+            print(f"signbind: error: {line}", file=sys.stderr)
+        return code
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
@@ -79,11 +78,26 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         allow_abbrev=False,
     )
     module.add_arguments(own)
-    if hasattr(module, "parse"):
-        arguments = module.parse(own, rest)
-    else:
-        arguments = own.parse_args(rest)
-    arguments.run = module.run
+    arguments = _read(name, module, own, rest)
+    arguments.run, arguments.run_of = module.run, name
+    return arguments
+
+
+def _read(name: str, module, own: argparse.ArgumentParser, rest: list[str]) -> argparse.Namespace:
+    """The arguments, with the `place` of this process among several; None: on its own."""
+    parse = getattr(module, "parse", argparse.ArgumentParser.parse_args)
+    if name not in ON_SEVERAL_PROCESSES:
+        arguments = parse(own, rest)
+        arguments.place = None
+        return arguments
+    from signbind_jax import distributed
+
+    distributed.add_arguments(own)
+    arguments = parse(own, rest)
+    try:
+        arguments.place = distributed.place_of(arguments)
+    except SignBindError as error:
+        own.error(str(error))
     return arguments
 
 

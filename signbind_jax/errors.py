@@ -1,4 +1,4 @@
-"""The one exception for everything a user can cause and mend."""
+"""The one exception for everything a user can cause and mend, and what any error comes to."""
 
 
 class SignBindError(Exception):
@@ -7,3 +7,13 @@ class SignBindError(Exception):
     The message names the file, the field, the value found and the value wanted.
     The command line prints it without a traceback (`--debug` shows the traceback).
     """
+
+
+def outcome(error: BaseException) -> tuple[int, str]:
+    """The exit code and the one line that a failure ends in; empty for an interrupt."""
+    if isinstance(error, SignBindError):
+        return 1, str(error)
+    if isinstance(error, (KeyboardInterrupt, BrokenPipeError)):
+        return 130, ""
+    line = " ".join(str(error).split())[:300]
+    return 1, f"{type(error).__name__}: {line} (--debug shows where)"

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from tensorboardX import SummaryWriter
 
+from signbind_jax import hosts
+
 
 class MetricLog:
     """Appends to `metrics.jsonl` and TensorBoard event files in a run directory.
@@ -44,6 +46,29 @@ class MetricLog:
         """Flushes and closes both files."""
         self._file.close()
         self._board.close()
+
+
+class SilentLog:
+    """What the processes have that do not write: a clock."""
+
+    def __init__(self):
+        self._start = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Wall seconds since this start."""
+        return time.monotonic() - self._start
+
+    def write(self, step: int, kind: str, values: dict[str, float]) -> None:
+        """Nothing: process 0 writes the same."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+def open_log(workdir: Path, start_step: int) -> MetricLog | SilentLog:
+    """The log of a run; of several processes the first alone writes it."""
+    return MetricLog(workdir, start_step) if hosts.first() else SilentLog()
 
 
 def _record(line: str) -> dict:

@@ -4,12 +4,14 @@ import argparse
 import json
 import platform
 import time
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
 from signbind_jax import artefact
 from signbind_jax.config import STREAMS
 from signbind_jax.data.dataset import open_dataset
+from signbind_jax.errors import SignBindError
 from signbind_jax.evaluate import (
     TIME_SPLITS,
     VARIANTS,
@@ -58,13 +60,24 @@ def train_stages(workdir: Path, data: Path, seed: int, smoke: bool = False) -> d
     if worthwhile():
         free = {stage: commands.pop(stage) for stage in STAGES if not needs(stage)}
         run_all(free, workdir / "logs")
+        _check_finished(workdir, free)
     for stage, command in commands.items():
         run_all({stage: command}, workdir / "logs")
+        _check_finished(workdir, [stage])
     done = {}
     for stage in STAGES:
         summary = json.loads((workdir / stage / "summary.json").read_text())
         done[stage] = {"seconds": round(summary["seconds"], 1), "steps": summary["step"]}
     return done
+
+
+def _check_finished(workdir: Path, names: Iterable[str]) -> None:
+    """A run that a signal stopped has ended well all the same."""
+    for stage in names:
+        summary = json.loads((workdir / stage / "summary.json").read_text())
+        if not summary["finished"]:
+            raise SignBindError(f"{stage}: stopped by a signal at step {summary['step']}; run the "
+                                "same command to go on")  # fmt: skip
 
 
 def training_command(stage: str, workdir: Path, data: Path, seed: int,

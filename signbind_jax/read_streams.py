@@ -8,9 +8,10 @@ import jax
 import numpy as np
 from flax import nnx
 
+from signbind_jax import hosts
 from signbind_jax.artefact import Artefact, open_artefact
 from signbind_jax.config import STREAMS
-from signbind_jax.data.batch_plan import evaluation_plan, standard_buckets
+from signbind_jax.data.batch_plan import EvaluationPlan, evaluation_plan, standard_buckets
 from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.data.loader import clip_batches
 from signbind_jax.data.stream_cache import ExpertTokens, SplitStreams, cached, gather
@@ -40,12 +41,16 @@ class ExpertReader:
         return read, params
 
     def read(self, clips: ClipDataset | Sequence, lengths: np.ndarray) -> ExpertTokens:
-        """Tokens of every clip; none where `lengths` says the modality is absent."""
+        """Tokens of every clip; none where `lengths` says the modality is absent.
+
+        Of several processes each reads its part, and all get the whole.
+        """
         if not (lengths > 0).any():
             return gather(len(clips), self.d_hidden, ())
         read, params = self._loaded
         plan = evaluation_plan(lengths, standard_buckets(lengths.max()), FRAMES_PER_BATCH)
-        batches = clip_batches(clips, plan, self.frontend, [[]] * len(clips), 8)
+        own = EvaluationPlan([plan.step(i) for i in hosts.own_steps(plan.n_steps)])
+        batches = clip_batches(clips, own, self.frontend, [[]] * len(clips), 8)
         decoded = ((b.index_b, jax.device_get(read(params, b))) for b in batches)
         return gather(len(clips), self.d_hidden, decoded)
 

@@ -1,5 +1,6 @@
 """The device mesh, the one rules table, and the shardings of parameters, optimiser and batch."""
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -62,6 +63,11 @@ def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1,
         (data // n_slices, fsdp, tensor), (n_slices, 1, 1), devices=devices
     )
     return Mesh(grid, AXES, axis_types=auto)
+
+
+def own_mesh() -> Mesh:
+    """A mesh of this process's devices alone, along `data`."""
+    return make_mesh(devices=jax.local_devices())
 
 
 def partition_spec(path: str, shape: Sequence[int], dims: Sequence[str] | None,
@@ -237,18 +243,69 @@ def put_batch(batch: Any, mesh: Mesh) -> Any:
     ways = _row_shards_here(mesh)
     rows_sharding, scalar_sharding = batch_sharding(mesh), replicated(mesh)
 
-    def put(path, x):
-        x = np.asarray(x)
-        if x.ndim and x.shape[0] % ways:
-            raise SignBindError(f"batch: {path_string(path)}: found {x.shape[0]} rows on process "
-                                f"{jax.process_index()}, wanted a multiple of {ways}, its part of "
-                                f"data x fsdp; change the batch size")  # fmt: skip
-        sharding = rows_sharding if x.ndim else scalar_sharding
-        return jax.make_array_from_process_local_data(sharding, x)
+    leaves, structure = jax.tree.flatten(batch)
+    leaves = [np.asarray(x) for x in leaves]
+    if any(x.ndim and x.shape[0] % ways for x in leaves):
+        raise _uneven(batch, ways)
+    shardings = [rows_sharding if x.ndim else scalar_sharding for x in leaves]
+    if jax.process_count() == 1:
+        placed = jax.device_put(leaves, shardings)  # one call for all takes less of the host
+    else:
+        placed = list(map(jax.make_array_from_process_local_data, shardings, leaves))
+    return jax.tree.unflatten(structure, placed)
 
-    return jax.tree_util.tree_map_with_path(put, batch)
+
+def _uneven(batch: Any, ways: int) -> SignBindError:
+    for path, x in jax.tree_util.tree_flatten_with_path(batch)[0]:
+        if np.ndim(x) and len(x) % ways:
+            return SignBindError(f"batch: {path_string(path)}: found {len(x)} rows on process "
+                                 f"{jax.process_index()}, wanted a multiple of {ways}, its part of "
+                                 "data x fsdp; change the batch size")  # fmt: skip
+    raise ValueError("every array of the batch divides")
 
 
+def check_rows_by_process(mesh: Mesh) -> None:
+    """Makes sure that no two processes hold the same rows of a batch: each reads its own.
+
+    Raises:
+      SignBindError: `tensor` runs across processes.
+    """
+    n_rows = math.prod(mesh.shape[a] for a in BATCH_AXES)
+    if _row_shards_here(mesh) * jax.process_count() != n_rows:
+        raise SignBindError(f"mesh: tensor={mesh.shape['tensor']} runs across processes of "
+                            f"{jax.local_device_count()} devices each, wanted a divisor of that "
+                            "number: split over processes by data or fsdp")  # fmt: skip
+
+
+def own_copy(tree: Any) -> Any:
+    """Arrays over the devices of all processes -> arrays over those of this process alone.
+
+    Each process can then compute on what the others do not have. The `tensor` axis stays, all
+    else is whole on each device. Every process has to call it; one alone gets the tree back.
+    """
+    if jax.process_count() == 1:
+        return tree
+
+    def spec(x):
+        kept = x.sharding.mesh.local_mesh.shape["tensor"] == x.sharding.mesh.shape["tensor"]
+        return PartitionSpec(*(a if kept and a == "tensor" else None for a in x.sharding.spec))
+
+    wanted = jax.tree.map(lambda x: NamedSharding(x.sharding.mesh, spec(x)), tree)
+    whole = jax.jit(lambda tree: tree, out_shardings=wanted)(tree)
+
+    def own(x):
+        shard_on = {shard.device: shard.data for shard in x.addressable_shards}
+        inner = x.sharding.mesh.local_mesh
+        return jax.make_array_from_single_device_arrays(
+            x.shape,
+            NamedSharding(inner, x.sharding.spec),
+            [shard_on[d] for d in inner.devices.flat],
+        )
+
+    return jax.tree.map(own, whole)
+
+
+@functools.lru_cache(maxsize=8)
 def _row_shards_here(mesh: Mesh) -> int:
     """How many different row ranges of a batch the devices of this process hold."""
     n_rows = math.prod(mesh.shape[a] for a in BATCH_AXES)

@@ -9,13 +9,15 @@ Order inside the loop, and why:
    host waited for it is logged as `data_wait`, a share of all time: the device waited at most
    as long.
 4. A signal is looked at between steps only; the step in flight is finished and saved.
+5. Every process of several takes the same turns: what one evaluates or saves, all do. Process 0
+   alone speaks and writes files other than checkpoints.
 
 Start order: resume if a checkpoint exists; else the named parents; else scratch.
 """
 
-import concurrent.futures
+import dataclasses
+import hashlib
 import json
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -28,15 +30,16 @@ import numpy as np
 from flax import nnx
 from tqdm import tqdm
 
-from signbind_jax import artefact, sharding
+from signbind_jax import artefact, hosts, sharding
 from signbind_jax.checkpoint import CheckpointDir
 from signbind_jax.config import RunConfig
 from signbind_jax.errors import SignBindError
-from signbind_jax.hosts import check_agreement
-from signbind_jax.metric_log import MetricLog
+from signbind_jax.interrupts import Interrupts
+from signbind_jax.metric_log import open_log
 from signbind_jax.optim import make_optimizer
 from signbind_jax.stages import make_stage
 from signbind_jax.stages.stage import Stage
+from signbind_jax.step_programs import StepPrograms
 
 SUMMARY = "summary.json"
 SECONDS_BETWEEN_LINES = 30.0  # of progress, where there is no terminal for a bar
@@ -60,19 +63,22 @@ def train(config: RunConfig, workdir: Path | str, *, announce: Callable = print)
       SignBindError: the config, the data or a parent is wrong; told before compiling.
     """
     workdir = Path(workdir)
+    announce = announce if hosts.first() else _say_nothing
     artefact.check_resumable(workdir, config)
+    hosts.check_agreement({"config": config.digest, "schedule": _schedule_digest(config)})
+    hosts.check_shared(workdir, "--workdir")
     stage = make_stage(config)
     _check_validation(stage)
-    check_agreement({"config": config.digest, "datasets": stage.dataset.digest,
-                     "batch plan": stage.plan.digest})  # fmt: skip
+    hosts.check_agreement({"datasets": stage.dataset.digest, "batch plan": stage.plan.digest})
     mesh = sharding.make_mesh(config.mesh.data, config.mesh.fsdp, config.mesh.tensor)
+    sharding.check_rows_by_process(mesh)
     for note in stage.notes:
         announce(f"{stage.name}: {note}")
     run = _Run(stage, mesh)
     checkpoints = CheckpointDir(workdir / "checkpoints", keep=config.keep_checkpoints)
     state, frozen = run.start(checkpoints, announce)
     manifest = artefact.write(workdir, stage)
-    log = MetricLog(workdir, start_step=int(state["step"]))
+    log = open_log(workdir, start_step=int(state["step"]))
     try:
         return run.loop(state, frozen, checkpoints, manifest, log, workdir)
     finally:
@@ -86,7 +92,6 @@ class _Run:
     def __init__(self, stage: Stage, mesh):
         self.stage, self.config, self.mesh = stage, stage.config, mesh
         self.tx = make_optimizer(self.config.optim, self.config.steps)
-        self.compiled = {}
         self.told = 0.0
 
     def start(self, checkpoints: CheckpointDir, announce: Callable):
@@ -104,7 +109,7 @@ class _Run:
             "opt_state": sharding.init_optimizer(self.tx, trained, self.mesh),
             "step": jax.device_put(jnp.int32(0), sharding.replicated(self.mesh)),
         }
-        if checkpoints.latest() is not None:
+        if _newest(checkpoints) is not None:
             target = jax.tree.map(_abstract, self.stored(state, frozen))
             step, restored, _ = checkpoints.restore_latest(target)
             trained, frozen = self.split(nnx.merge_state(params, restored["params"]))
@@ -147,79 +152,63 @@ class _Run:
         params = jax.tree.map(lambda p, u: p + u, state["params"], updates)
         return {"params": params, "opt_state": opt_state, "step": state["step"] + 1}
 
-    def compile(self, state, frozen, first_step: int) -> None:
-        """Compiles the gradients of every batch shape, two at a time, and the update once.
-
-        The update is a program of its own because it does not depend on the batch's shape:
-        inside the gradients' program it would be compiled again for every bucket.
-        """
+    def compile(self, programs: StepPrograms, state, first_step: int) -> None:
+        """Compiles the step for every batch shape, on the first batch of each."""
         wanted, examples = set(self.stage.plan.shapes), {}
         for i in range(first_step, first_step + self.stage.plan.steps_per_epoch):
             step = self.stage.plan.step(i)
             shape = (step.bucket_length, step.batch_size)
             if shape in wanted and shape not in examples:
-                examples[shape] = self.stage.batch(i)
+                examples[shape] = sharding.put_batch(self.stage.batch(i), self.mesh)
             if len(examples) == len(wanted):
                 break
-        shardings = jax.tree.map(lambda x: x.sharding, state["params"])
-        gradients = jax.jit(self.gradients, out_shardings=(shardings, None))
-        # The same shardings out as in, or the next step's compiled program would refuse them.
-        kept = jax.tree.map(lambda x: x.sharding, state)
-        update = jax.jit(self.update, donate_argnums=0, out_shardings=kept)
-
-        def compile_one(shape):
-            if shape is None:
-                return shape, update.lower(state, state["params"]).compile()
-            batch = sharding.put_batch(examples[shape], self.mesh)
-            lowered = gradients.lower(state["params"], frozen, state["step"], batch)
-            return shape, lowered.compile()
-
-        with concurrent.futures.ThreadPoolExecutor(2) as pool:
-            self.compiled = dict(pool.map(compile_one, [*examples, None]))
-
-    def train_step(self, state: dict, frozen: nnx.State, batch, shape: tuple[int, int]):
-        """One update by the compiled programs: (new state, metrics)."""
-        grads, metrics = self.compiled[shape](state["params"], frozen, state["step"], batch)
-        return self.compiled[None](state, grads), metrics
+        programs.compile(state, examples)
 
     def loop(self, state, frozen, checkpoints, manifest, log, workdir) -> TrainResult:
         """Runs to `config.steps` or to a signal."""
         config, stage = self.config, self.stage
         step = int(state["step"])
         losses, pending, scores = [], None, {}
-        with _Signals() as signals, _progress(stage.name, step, config.steps) as bar:
+        programs = StepPrograms(self.gradients, self.update, state, frozen)
+        plain = programs.plain(state)
+        del state  # its arrays are given away by the first step
+        with Interrupts() as interrupts, _progress(stage.name, step, config.steps) as bar:
             if step < config.steps:
-                self.compile(state, frozen, step)
+                self.compile(programs, plain, step)
+            hosts.meet(f"step {step} of {stage.name}, compiled")
             batches, feed = stage.batches(step, config.steps), _Feed()
-            while step < config.steps and not signals.received:
+            stopping = interrupts.stops(step)
+            while step < config.steps and not stopping:
                 plan_step = stage.plan.step(step)
                 batch = sharding.put_batch(feed.next(batches), self.mesh)
                 shape = (plan_step.bucket_length, plan_step.batch_size)
-                state, metrics = self.train_step(state, frozen, batch, shape)
+                plain, metrics = programs(plain, batch, shape)
                 step += 1
                 if pending is not None:
                     self._log(log, bar, losses, *pending)
-                pending = (step, metrics | {"data_wait": feed.share})
+                pending = (step, feed.share, programs, metrics)
                 last = step == config.steps
+                stopping = interrupts.stops(step)
                 if _due(step, config.evaluate_every) and not last:
-                    scores = self.evaluate(state, frozen)
+                    scores = self.evaluate(programs.full(plain), frozen)
                     log.write(step, config.data.validation, scores)
-                if _due(step, config.checkpoint_every) or signals.received and not last:
-                    checkpoints.save(step, self.stored(state, frozen), manifest)
+                if _due(step, config.checkpoint_every) or stopping and not last:
+                    checkpoints.save(step, self.stored(programs.full(plain), frozen), manifest)
             if pending is not None:
                 self._log(log, bar, losses, *pending)
-        finished = step >= config.steps
-        if finished and checkpoints.latest() == step and (workdir / SUMMARY).exists():
-            summary = json.loads((workdir / SUMMARY).read_text())
+        finished, state = step >= config.steps, programs.full(plain)
+        if finished and (summary := _summary_of(workdir, checkpoints, step)):
             return TrainResult(step, summary["seconds"], summary["scores"], losses, True)
         if finished:
-            if checkpoints.latest() != step:
+            if _newest(checkpoints) != step:
                 checkpoints.save(step, self.stored(state, frozen), manifest)
             scores = self.evaluate(state, frozen)
             log.write(step, config.data.validation or "end", scores)
         checkpoints.wait()
         result = TrainResult(step, log.seconds, scores, losses, finished)
-        _write_summary(workdir, result)
+        if hosts.first():
+            _write_summary(workdir, result)
+        hosts.meet(f"the end of {stage.name}")
         return result
 
     def evaluate(self, state, frozen) -> dict[str, float]:
@@ -227,11 +216,11 @@ class _Run:
         split = self.config.data.validation
         if not split:
             return {}
-        params = nnx.merge_state(state["params"], frozen)
+        params = sharding.own_copy(nnx.merge_state(state["params"], frozen))
         return self.stage.evaluate(self.graphdef, params, split)
 
-    def _log(self, log, bar, losses, step, metrics):
-        values = {name: float(value) for name, value in jax.device_get(metrics).items()}
+    def _log(self, log, bar, losses, step, data_wait, programs, metrics):
+        values = programs.read(metrics) | {"data_wait": data_wait}
         losses.append(values["loss"])
         if not np.isfinite(values["loss"]):
             raise FloatingPointError(f"{self.stage.name}: the loss of step {step} is not finite")
@@ -239,7 +228,7 @@ class _Run:
         if _due(step, self.config.log_every) or step == self.config.steps:
             log.write(step, "train", values)
             bar.set_postfix_str(f"loss {values['loss']:.3f}")
-        if bar.disable and log.seconds - self.told > SECONDS_BETWEEN_LINES:
+        if hosts.first() and bar.disable and log.seconds - self.told > SECONDS_BETWEEN_LINES:
             self.told = log.seconds
             print(f"{self.stage.name}: step {step} of {self.config.steps}, loss "
                   f"{values['loss']:.3f}, {log.seconds:.0f} s", flush=True)  # fmt: skip
@@ -252,6 +241,37 @@ def _check_validation(stage: Stage) -> None:
         raise SignBindError(f"config.data.validation: found {split!r}, wanted one of "
                             f"{', '.join(known)} of {stage.config.data.directory}, or nothing "
                             "for no scores (--config.data.validation=)")  # fmt: skip
+
+
+def _schedule_digest(config: RunConfig) -> str:
+    """Of what decides which turns a process takes, beside `config.digest`."""
+    turns = [config.log_every, config.evaluate_every, config.checkpoint_every,
+             config.data.validation, dataclasses.astuple(config.mesh)]  # fmt: skip
+    return hashlib.sha256(json.dumps(turns).encode()).hexdigest()
+
+
+def _newest(checkpoints: CheckpointDir) -> int | None:
+    """The newest complete step, which all processes have to see alike."""
+    steps = hosts.exchange("looking for checkpoints", checkpoints.latest())
+    other = next((i for i, step in enumerate(steps) if step != steps[0]), None)
+    if other is not None:
+        raise SignBindError(f"{checkpoints.directory}: newest checkpoint: found {steps[other]} on "
+                            f"process {other} and {steps[0]} on process 0, wanted the same; "
+                            "network storage may lag: start again")  # fmt: skip
+    return steps[0]
+
+
+def _summary_of(workdir: Path, checkpoints: CheckpointDir, step: int) -> dict | None:
+    """The summary of a run that was finished before."""
+    if _newest(checkpoints) != step:
+        return None
+    path = workdir / SUMMARY
+    own = json.loads(path.read_text()) if hosts.first() and path.exists() else None
+    return hosts.exchange("reading the summary", own)[0]
+
+
+def _say_nothing(_: str) -> None:
+    pass
 
 
 def _abstract(x):
@@ -280,7 +300,8 @@ def _accumulated(value_and_grad, params, batch, n: int):
 
 
 def _progress(name: str, step: int, steps: int) -> tqdm:
-    return tqdm(total=steps, initial=step, desc=name, unit="step", disable=not sys.stderr.isatty(),
+    hidden = not (hosts.first() and sys.stderr.isatty())
+    return tqdm(total=steps, initial=step, desc=name, unit="step", disable=hidden,
                 dynamic_ncols=True)  # fmt: skip
 
 
@@ -307,26 +328,3 @@ class _Feed:
     def share(self) -> float:
         """Of the time since the first step, compilation left out."""
         return self._waited / max(time.monotonic() - self._began, 1e-9)
-
-
-class _Signals:
-    """Notes SIGTERM and SIGINT instead of dying; a second SIGINT interrupts at once."""
-
-    def __enter__(self):
-        self.received = 0
-        self._old = {}
-        for number in (signal.SIGTERM, signal.SIGINT):
-            try:
-                self._old[number] = signal.signal(number, self._note)
-            except ValueError:  # not the main thread: signals are someone else's
-                pass
-        return self
-
-    def _note(self, number, frame):
-        if self.received and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.received = number
-
-    def __exit__(self, *_):
-        for number, handler in self._old.items():
-            signal.signal(number, handler)

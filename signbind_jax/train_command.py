@@ -48,13 +48,17 @@ def parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespac
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Trains one stage; run the same command again to go on with an interrupted run."""
+    """Trains one stage; run the same command again to go on with an interrupted run.
+
+    SIGTERM or Ctrl-C stops it after the step in flight, saved, with exit code 0. On several
+    processes a signal to any stops all at one step.
+    """
     config = load_config(arguments.config, arguments.overrides)
     result = train(config, arguments.workdir)
     if not result.finished:
         print(f"{config.stage}: stopped by a signal at step {result.step}, saved; run the same "
               "command to go on")  # fmt: skip
-        return 1
+        return 0
     scores = ", ".join(f"{name} {value:.2f}" for name, value in result.scores.items())
     print(f"{config.stage}: {result.step} steps, {result.seconds:.0f} s; "
           f"{config.data.validation or 'no evaluation'}: {scores}")  # fmt: skip

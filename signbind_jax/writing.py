@@ -7,7 +7,7 @@ from collections.abc import Callable
 import jax
 from flax import nnx
 
-from signbind_jax import generation
+from signbind_jax import generation, hosts
 from signbind_jax.data.sentences import Sentences, reading_batches
 from signbind_jax.hf.tokenizer import TextTokenizer
 
@@ -25,7 +25,7 @@ def write_sentences(
     beam_size: int,
     max_new_tokens: int,
 ) -> list[str]:
-    """The sentence a model writes for each clip.
+    """The sentence a model writes for each clip, all of them on every process.
 
     Args:
       given: arrays passed on to `prefix`.
@@ -35,7 +35,7 @@ def write_sentences(
       beam_size: 1 is greedy.
       max_new_tokens: longest sentence.
     """
-    written, lost = [""] * len(sentences), 0
+    own, lost = {}, 0
     for batch in reading_batches(sentences, PREFIX_PLACES):
         ids_bl, lost_b = jax.device_get(
             _write(graphdef, params, batch, given, prefix, beam_size, max_new_tokens,
@@ -44,10 +44,12 @@ def write_sentences(
         lost += int(lost_b.sum())
         for row, index in enumerate(batch.index_b):
             if index >= 0:
-                written[index] = tokenizer.decode(ids_bl[row]).strip()
-    if lost:
+                own[int(index)] = tokenizer.decode(ids_bl[row]).strip()
+    written = hosts.join_rows("writing sentences", own)
+    lost = sum(hosts.exchange("counting lost tokens", lost))
+    if lost and hosts.first():
         print(f"{lost} tokens of the fused text found no place in the prompt", file=sys.stderr)
-    return written
+    return [written.get(i, "") for i in range(len(sentences))]
 
 
 @functools.partial(jax.jit, static_argnums=(0, 4, 5, 6, 7, 8))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from signbind_jax import hosts
 from signbind_jax.data.batch_plan import Step, evaluation_plan, standard_buckets
 from signbind_jax.data.sentence_batch import SentenceBatch, pad_left, pad_right
 from signbind_jax.data.stream_cache import SplitStreams
@@ -78,7 +79,8 @@ class Sentences:
 
 
 def reading_batches(sentences: Sentences, frames_per_batch: int) -> Iterator[SentenceBatch]:
-    """Every clip once, with its streams and prompt but no labels, in standard shapes."""
+    """Every clip once, with its streams and prompt but no labels, in standard shapes; of several
+    processes each gets its own part."""
     bare = dataclasses.replace(
         sentences, targets=[()] * len(sentences), texts=[()] * len(sentences)
     )
@@ -86,5 +88,5 @@ def reading_batches(sentences: Sentences, frames_per_batch: int) -> Iterator[Sen
     plan = evaluation_plan(sentences.lengths, buckets, frames_per_batch)
     longest = max(map(len, sentences.prompts), default=1)
     prompt = 4 if longest <= 4 else standard_buckets(longest)[-1]
-    for i in range(plan.n_steps):
+    for i in hosts.own_steps(plan.n_steps):
         yield bare.batch(plan.step(i), (4, prompt, 4))

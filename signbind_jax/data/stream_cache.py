@@ -2,13 +2,16 @@
 
 import dataclasses
 import hashlib
+import io
 import os
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from signbind_jax import hosts
 from signbind_jax.errors import SignBindError
 
 VERSION = 4  # of what experts' posteriors are turned into; raised when streams change
@@ -96,44 +99,83 @@ def cached(
     """The tokens in the cache, or those `read` makes, which are then kept.
 
     The file's name is made from the digests of the split and of the expert's weights, so a
-    changed corpus or expert never meets old streams.
+    changed corpus or expert never meets old streams. Of several processes every one has to call
+    it; where one lacks the file they read together, and afterwards every host has it, whether
+    or not they share `directory`.
+
+    Raises:
+      SignBindError: the file cannot be read; the processes have different datasets or experts.
     """
     content = f"streams {VERSION} {split_digest} {expert_digest}"
     key = hashlib.sha256(content.encode()).hexdigest()[:24]
     path = directory / f"{key}.npz"
-    fields = [f.name for f in dataclasses.fields(ExpertTokens)]
-    if path.exists():
-        try:
-            with np.load(path, allow_pickle=False) as stored:
-                return ExpertTokens(**{name: stored[name] for name in fields})
-        except Exception as error:
-            raise SignBindError(f"{path}: stream cache unreadable ({type(error).__name__}); "
-                                "delete the file, it will be made again") from error  # fmt: skip
+    hosts.check_agreement({"split and expert of a stream cache": key})
+    tokens = _load(path) if path.exists() else None
+    if all(hosts.exchange("looking for a stream cache", tokens is not None)):
+        return tokens
     tokens = read()
-    directory.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    with partial.open("wb") as file:
-        np.savez(file, **{name: getattr(tokens, name) for name in fields})
-    partial.replace(path)
+    if hosts.first():
+        _store(path, tokens)
+    hosts.meet("process 0's writing of a stream cache")
+    if not path.exists():
+        _store(path, tokens)
     return tokens
 
 
+def _load(path: Path) -> ExpertTokens:
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return ExpertTokens(
+                **{f.name: stored[f.name] for f in dataclasses.fields(ExpertTokens)}
+            )
+    except Exception as error:
+        raise SignBindError(f"{path}: stream cache unreadable ({type(error).__name__}); "
+                            "delete the file, it will be made again") from error  # fmt: skip
+
+
+def _store(path: Path, tokens: ExpertTokens) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".{socket.gethostname()}.{os.getpid()}.partial")
+    with partial.open("wb") as file:
+        np.savez(file, **vars(tokens))
+    partial.replace(path)
+
+
 def gather(n_clips: int, d: int, batches) -> ExpertTokens:
-    """ExpertTokens from (index_b, TokenStream on the host) pairs in any order of clips."""
-    per_clip: list[tuple | None] = [None] * n_clips
-    overflow = np.zeros(n_clips, np.int32)
+    """ExpertTokens from (index_b, TokenStream on the host) pairs in any order of clips.
+
+    Of several processes every one has to call it, with the batches it has read.
+    """
+    empty = (np.zeros(0, np.int32), np.zeros((0, d), np.float16), *[np.zeros(0, np.float32)] * 3)
+    rows, columns = [], [[column] for column in empty]
     for index_b, stream in batches:
-        for row, clip in enumerate(index_b):
-            if clip < 0:
-                continue
+        for row in np.flatnonzero(index_b >= 0):
             kept = stream.mask_bn[row]
-            per_clip[clip] = (stream.ids_bn[row][kept],
-                              stream.hidden_bnd[row][kept].astype(np.float16),
-                              stream.start_bn[row][kept], stream.end_bn[row][kept],
-                              stream.confidence_bn[row][kept])  # fmt: skip
-            overflow[clip] = stream.overflow_b[row]
-    none = (np.zeros(0, np.int32), np.zeros((0, d), np.float16), *[np.zeros(0, np.float32)] * 3)
-    parts = [part if part is not None else none for part in per_clip]
-    first = np.concatenate([[0], np.cumsum([len(p[0]) for p in parts])]).astype(np.int64)
-    ids, hidden, start, end, confidence = (np.concatenate(column) for column in zip(*parts))
+            rows.append((index_b[row], kept.sum(), stream.overflow_b[row]))
+            read = (stream.ids_bn, stream.hidden_bnd, stream.start_bn, stream.end_bn,
+                    stream.confidence_bn)  # fmt: skip
+            for column, x in zip(columns, read, strict=True):
+                column.append(x[row][kept].astype(column[0].dtype))
+    own = [np.array(rows, np.int64).reshape(-1, 3), *map(np.concatenate, columns)]
+    parts = [own]
+    if hosts.client() is not None:
+        file = io.BytesIO()
+        np.savez(file, *own)
+        parts = [_arrays(data) for data in hosts.gather_bytes("streams", file.getvalue())]
+    return _in_order(n_clips, *map(np.concatenate, zip(*parts, strict=True)))
+
+
+def _arrays(data: bytes) -> list[np.ndarray]:
+    with np.load(io.BytesIO(data), allow_pickle=False) as stored:
+        return [stored[name] for name in stored.files]
+
+
+def _in_order(n_clips: int, rows: np.ndarray, *columns: np.ndarray) -> ExpertTokens:
+    """rows: int64 (read clips, 3): clip, its tokens, its overflow, in the order of `columns`."""
+    clip, n_tokens, lost = rows.T
+    counts, overflow = np.zeros(n_clips, np.int64), np.zeros(n_clips, np.int32)
+    counts[clip], overflow[clip] = n_tokens, lost
+    place = np.argsort(np.repeat(clip, n_tokens), kind="stable")
+    ids, hidden, start, end, confidence = (column[place] for column in columns)
+    first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     return ExpertTokens(first, ids, hidden, start, end, confidence, overflow)

@@ -59,11 +59,11 @@ class Pretrained:
         return chat.text_tokenizer(self.instruction)
 
     def load_params(self, mesh=None, dtype: str = "float32") -> tuple[nnx.GraphDef, nnx.State]:
-        """Graph definition and weights, sharded over `mesh` (default: data only)."""
+        """Graph definition and weights, sharded over `mesh` (default: as of an artefact)."""
         graphdef = nnx.graphdef(nnx.eval_shape(lambda: Decoder(self.config, nnx.Rngs(0))))
         checkpoint = weights.open_checkpoint(self.workdir)
         return graphdef, weights.read_params(
-            self.config, checkpoint, mesh or sharding.make_mesh(), dtype
+            self.config, checkpoint, mesh or sharding.own_mesh(), dtype
         )
 
 

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from signbind_jax import ctc
+from signbind_jax import ctc, hosts
 from signbind_jax.config import RunConfig, from_mapping
 from signbind_jax.data.augment import AugmentConfig
 from signbind_jax.data.batch import ClipBatch
-from signbind_jax.data.batch_plan import evaluation_plan, standard_buckets
+from signbind_jax.data.batch_plan import EvaluationPlan, evaluation_plan, standard_buckets
 from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.data.loader import clip_batches
 from signbind_jax.data.mixture import open_data
@@ -226,17 +226,23 @@ class ExpertStage(Stage):
         lengths = modality_lengths(clips, frontend)
         plan = evaluation_plan(lengths, standard_buckets(lengths.max()), EVALUATION_FRAMES,
                                self.config.data.batch_multiple)  # fmt: skip
-        hypotheses = [[] for _ in references]
+        own_part = EvaluationPlan([plan.step(i) for i in hosts.own_steps(plan.n_steps)])
         empty = [[] for _ in references]
-        overflow = 0
-        for batch in clip_batches(clips, plan, frontend, empty, 8):
+        own, overflow = {}, 0
+        for batch in clip_batches(clips, own_part, frontend, empty, 8):
             stream = jax.device_get(self._read(graphdef, params, batch))
             overflow += int(stream.overflow_b.sum())
             for row, index in enumerate(batch.index_b):
                 if index >= 0:
-                    hypotheses[index] = self.vocabulary.decode(stream.ids_bn[row])
+                    own[int(index)] = self.vocabulary.decode(stream.ids_bn[row])
+        hypotheses = hosts.join_rows(f"reading {split}", own)
+        overflow = sum(hosts.exchange("counting overflow", overflow))
         present = np.flatnonzero(lengths > 0)
-        counts = error_counts([list(references[i]) for i in present],
-                              [hypotheses[i] for i in present])  # fmt: skip
-        value = counts.accuracy if self.reading.accuracy else counts.rate
+
+        def score() -> float:
+            counts = error_counts([list(references[i]) for i in present],
+                                  [hypotheses[i] for i in present])  # fmt: skip
+            return counts.accuracy if self.reading.accuracy else counts.rate
+
+        value = hosts.from_first("scoring", score)
         return {self.reading.metric: value, "overflow": float(overflow)}

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from signbind_jax import artefact, ctc
+from signbind_jax import artefact, ctc, hosts
 from signbind_jax.config import STREAMS, RunConfig, from_mapping
 from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.data.mixture import open_data
@@ -156,21 +156,25 @@ class FusionStage(Stage):
         clips = self.dataset.split(split)
         fused = read_fused(graphdef, params, self.read(clips), self.senses)
         references = [list(labels["senses"]) for labels in clips.targets]
-        return {"token_error_rate": error_counts(references, fused).rate}
+        return hosts.from_first(
+            "scoring", lambda: {"token_error_rate": error_counts(references, fused).rate}
+        )
 
 
 def read_fused(graphdef, params, sentences: Sentences, senses: Vocabulary) -> list[list[str]]:
-    """What fusion says each clip holds, by greedy CTC: token strings, clip by clip.
+    """What fusion says each clip holds, by greedy CTC: token strings, clip by clip, all of them
+    on every process.
 
     graphdef and params: of Fusion, or of a module that has one as its `fusion`.
     """
-    out = [[] for _ in range(len(sentences))]
+    own = {}
     for batch in reading_batches(sentences, 4096):
         ids_bn = np.asarray(_read_fused(graphdef, params, batch))
         for row, ids in zip(batch.index_b, ids_bn, strict=True):
             if row >= 0:
-                out[row] = senses.decode(ids)
-    return out
+                own[int(row)] = senses.decode(ids)
+    read = hosts.join_rows("reading fused tokens", own)
+    return [read.get(i, []) for i in range(len(sentences))]
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from signbind_jax import artefact
+from signbind_jax import artefact, hosts
 from signbind_jax.config import RunConfig, from_mapping
 from signbind_jax.data.clip import FINGERSPELLED_PREFIX, Clip
 from signbind_jax.data.dataset import ClipDataset
@@ -148,7 +148,7 @@ class LanguageModelStage(Stage):
         """Scores of sentences written from the true streams as text."""
         clips = self.dataset.split(split)
         hypotheses = self.write(graphdef, params, clips)
-        scores = translation_scores(clips.labels, hypotheses)
+        scores = hosts.from_first("scoring", lambda: translation_scores(clips.labels, hypotheses))
         return {k: v for k, v in scores.items() if isinstance(v, float)}
 
     def write(self, graphdef, params, clips: ClipDataset) -> list[str]:

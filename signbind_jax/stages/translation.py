@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from signbind_jax import artefact
+from signbind_jax import artefact, hosts
 from signbind_jax.config import RunConfig, from_mapping
 from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.data.sentences import Sentences
@@ -206,7 +206,7 @@ class AlignmentStage(FusionStage):
         """Translation scores with all streams present."""
         clips = self.dataset.split(split)
         hypotheses = self.write(graphdef, params, self.read(clips))
-        scores = translation_scores(clips.labels, hypotheses)
+        scores = hosts.from_first("scoring", lambda: translation_scores(clips.labels, hypotheses))
         return {k: v for k, v in scores.items() if isinstance(v, float)}
 
     def write(self, graphdef, params, sentences: Sentences, keep: Sequence[bool] = ALL_STREAMS):

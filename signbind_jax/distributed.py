@@ -1,0 +1,270 @@
+"""One command on several processes: JAX's runtime, started from flags, environment or cluster.
+
+A process that fails tells the others why before it goes, and they go too: nobody waits for it
+inside a computation.
+"""
+
+import argparse
+import contextlib
+import json
+import logging
+import os
+import re
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NoReturn
+
+import jax
+
+from signbind_jax import hosts
+from signbind_jax.errors import SignBindError, outcome
+
+AUTO = "auto"
+VARIABLES = {
+    "coordinator": "SIGNBIND_COORDINATOR",
+    "num_processes": "SIGNBIND_NUM_PROCESSES",
+    "process_id": "SIGNBIND_PROCESS_ID",
+}
+_FAILED = "signbind/failed"
+_POLL_S = 1.0
+_GRACE_S = 3.0  # between another's failure and our end: what failed here too is told first
+
+_watch: "_Watch | None" = None
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which process this is; a `coordinator` of "auto" leaves it all to JAX."""
+
+    coordinator: str
+    num_processes: int = 0
+    process_id: int = 0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of commands that can run as several processes."""
+    group = parser.add_argument_group(
+        "several processes",
+        "the same command on every host; SLURM, Open MPI and TPU pods are recognised without flags",
+    )
+    group.add_argument("--coordinator", metavar="HOST:PORT",
+                       help="where process 0 listens, or `auto` to ask the cluster "
+                       "(SIGNBIND_COORDINATOR)")  # fmt: skip
+    group.add_argument("--num_processes", metavar="N", help="in all (SIGNBIND_NUM_PROCESSES)")
+    group.add_argument("--process_id", metavar="I", help="0 to N - 1 (SIGNBIND_PROCESS_ID)")
+    group.add_argument("--host_timeout", type=float, default=hosts.timeout_s, metavar="SECONDS",
+                       help="to wait for the other processes (default: %(default)g)")  # fmt: skip
+
+
+def place_of(arguments: argparse.Namespace) -> Place | None:
+    """What flags, environment or cluster say; None: a process on its own.
+
+    Raises:
+      SignBindError: flags or variables that do not fit together.
+    """
+    hosts.timeout_s = arguments.host_timeout
+    if not arguments.host_timeout > 0:
+        raise SignBindError(f"--host_timeout: found {arguments.host_timeout:g}, wanted seconds "
+                            "above 0")  # fmt: skip
+    given = {field: getattr(arguments, field) or os.environ.get(variable)
+             for field, variable in VARIABLES.items()}  # fmt: skip
+    given = {field: text for field, text in given.items() if text}
+    if not given:
+        return Place(AUTO) if _on_cluster() else None
+    if given == {"coordinator": AUTO}:
+        return Place(AUTO)
+    missing = [field for field in VARIABLES if field not in given]
+    if missing:
+        raise SignBindError(f"found {_named(given)}, wanted --coordinator, --num_processes and "
+                            "--process_id together (or --coordinator=auto alone): add "
+                            + " and ".join(f"--{field}" for field in missing))  # fmt: skip
+    if not re.fullmatch(r".+:\d+", given["coordinator"]):
+        raise SignBindError(f"--coordinator: found {given['coordinator']!r}, wanted HOST:PORT of "
+                            "process 0")  # fmt: skip
+    n, i = _number(given, "num_processes", 1), _number(given, "process_id", 0)
+    if i >= n:
+        raise SignBindError(f"--process_id: found {i}, wanted 0 to {n - 1} (--num_processes={n})")
+    return Place(given["coordinator"], n, i)
+
+
+def _named(given: dict[str, str]) -> str:
+    return " and ".join(f"--{field}={text}" for field, text in given.items())
+
+
+def _number(given: dict[str, str], field: str, least: int) -> int:
+    if not given[field].isdecimal() or int(given[field]) < least:
+        raise SignBindError(f"--{field}: found {given[field]!r}, wanted a whole number of at "
+                            f"least {least}")  # fmt: skip
+    return int(given[field])
+
+
+def _on_cluster() -> bool:
+    """Whether a scheduler started several of us, or this is a TPU virtual machine.
+
+    More careful than JAX, which takes any shell inside a SLURM allocation for one of its tasks.
+    """
+    from jax._src import cloud_tpu_init  # told nowhere else without starting the TPU
+
+    counts = (os.environ.get(name, "1") for name in ("SLURM_STEP_NUM_TASKS",
+              "OMPI_COMM_WORLD_SIZE"))  # fmt: skip
+    return cloud_tpu_init.running_in_cloud_tpu_vm or any(n.isdecimal() and int(n) > 1
+                                                         for n in counts)  # fmt: skip
+
+
+def start(place: Place | None, *, preemptible: bool) -> None:
+    """Joins the other processes; to be called before anything touches a device.
+
+    From then on what all but process 0 print is dropped, as is what they log below an error.
+
+    Args:
+      preemptible: SIGTERM is noted, for `hosts` to agree on a step to stop at. Otherwise it ends
+        the process, as usual.
+
+    Raises:
+      SignBindError: process 0, or on process 0 another one, was not reached in time.
+    """
+    global _watch
+    if place is None:
+        return
+    # Its handler would swallow the signal where nobody asks whether one came.
+    jax.config.update("jax_enable_preemption_service", preemptible)
+    seconds = max(int(hosts.timeout_s), 1)
+    try:
+        if place.coordinator == AUTO:
+            jax.distributed.initialize(initialization_timeout=seconds)
+        else:
+            if place.process_id:
+                _reach(place)
+            jax.distributed.initialize(
+                place.coordinator, place.num_processes, place.process_id,
+                cluster_detection_method="deactivate", initialization_timeout=seconds,
+            )  # fmt: skip
+    except (RuntimeError, ValueError, OSError) as error:
+        raise SignBindError(_not_started(place, error)) from error
+    if hosts.client() is None:
+        return
+    if not hosts.first():
+        sys.stdout.flush()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # also what C++ libraries say
+        logging.getLogger("signbind_jax").setLevel(logging.ERROR)
+    _watch = _Watch()
+    _watch.start()
+
+
+def _reach(place: Place) -> None:
+    """Waits for process 0's port: JAX itself would end this process without a word of Python."""
+    host, port = place.coordinator.rsplit(":", 1)
+    deadline = time.monotonic() + hosts.timeout_s
+    while True:
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+            return
+        except (OSError, OverflowError) as error:
+            if time.monotonic() > deadline:
+                raise SignBindError(
+                    f"--coordinator: {place.coordinator}: process {place.process_id} of "
+                    f"{place.num_processes} found nobody there within {hosts.timeout_s:g} s "
+                    f"({error}), wanted process 0: start it with the same --coordinator, and open "
+                    "the port between the hosts"
+                ) from error
+        time.sleep(0.2)
+
+
+def _not_started(place: Place, error: Exception) -> str:
+    text = " ".join(str(error).split())
+    late = sorted({int(i) for i in re.findall(r"task:(\d+)", text.partition("timed out task")[2])})
+    if late:
+        named = ", ".join(map(str, late[:8])) + (" and more" if len(late) > 8 else "")
+        return (f"--num_processes: found no process {named} of {place.num_processes or 'all'} "
+                f"within {hosts.timeout_s:g} s, wanted all: start the same command there with "
+                "its own --process_id, or give a longer --host_timeout")  # fmt: skip
+    where = "the cluster" if place.coordinator == AUTO else place.coordinator
+    return (f"--coordinator: {where}: the processes could not be joined ({text[:240]}); give "
+            "--coordinator, --num_processes and --process_id")  # fmt: skip
+
+
+def run(command: Callable[[argparse.Namespace], int], arguments: argparse.Namespace, *,
+        preemptible: bool, debug: bool) -> int:  # fmt: skip
+    """Runs a command at its place among the others; its exit code.
+
+    After a failure on one of several processes it tells the others, prints the one line (or
+    with `debug` the traceback) and ends the process: on an ordinary way out JAX would wait.
+    """
+    start(arguments.place, preemptible=preemptible)
+    try:
+        code = command(arguments)
+        if _watch is not None:
+            _leave()
+        return code
+    except BaseException as error:
+        if _watch is None:
+            raise
+        code, line = outcome(error)
+        if debug:
+            traceback.print_exc()
+        print(f"signbind:{_name()} error: {line}", file=sys.stderr)
+        _fail(code, line)
+
+
+def _leave() -> None:
+    hosts.meet("the end")
+    _watch.stop()
+    with contextlib.suppress(RuntimeError):
+        jax.distributed.shutdown()
+
+
+def _fail(code: int, message: str) -> NoReturn:
+    _watch.stop()
+    _tell_failure(message)
+    if hosts.first():
+        time.sleep(2 * _POLL_S)  # the others ask this process
+    _exit(code)
+
+
+def _name() -> str:
+    return f" process {jax.process_index()} of {jax.process_count()}:"
+
+
+def _tell_failure(message: str) -> None:
+    text = json.dumps([jax.process_index(), socket.gethostname(), message])
+    with contextlib.suppress(jax.errors.JaxRuntimeError):  # another failed before
+        hosts.client().key_value_set(_FAILED, text)
+
+
+def _exit(code: int) -> NoReturn:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
+
+
+class _Watch(threading.Thread):
+    """Ends this process soon after another one has failed."""
+
+    def __init__(self):
+        super().__init__(name="signbind watch", daemon=True)
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        """No end from here on."""
+        self._stopped.set()
+        self.join()
+
+    def run(self) -> None:
+        """Asks every second."""
+        while not self._stopped.wait(_POLL_S):
+            try:
+                text = hosts.client().key_value_try_get(_FAILED)
+            except jax.errors.JaxRuntimeError:
+                continue
+            if self._stopped.wait(_GRACE_S):
+                return
+            i, host, message = json.loads(text)
+            print(f"signbind:{_name()} ended because process {i} on {host} failed: "
+                  f"{message}", file=sys.stderr)  # fmt: skip
+            _exit(1)
