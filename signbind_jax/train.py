@@ -34,9 +34,9 @@ from signbind_jax.config import RunConfig
 from signbind_jax.errors import SignBindError
 from signbind_jax.hosts import check_agreement
 from signbind_jax.metric_log import MetricLog
-from signbind_jax.optim import make_optimizer
 from signbind_jax.stages import make_stage
 from signbind_jax.stages.stage import Stage
+from signbind_jax.train_step import TrainStep
 
 SUMMARY = "summary.json"
 SECONDS_BETWEEN_LINES = 30.0  # of progress, where there is no terminal for a bar
@@ -80,12 +80,11 @@ def train(config: RunConfig, workdir: Path | str, *, announce: Callable = print)
         log.close()
 
 
-class _Run:
+class _Run(TrainStep):
     """The compiled step of one stage on one mesh, and the loop around it."""
 
     def __init__(self, stage: Stage, mesh):
-        self.stage, self.config, self.mesh = stage, stage.config, mesh
-        self.tx = make_optimizer(self.config.optim, self.config.steps)
+        super().__init__(stage, mesh)
         self.compiled = {}
         self.told = 0.0
 
@@ -112,47 +111,13 @@ class _Run:
             return {**restored, "params": trained}, frozen
         return state, frozen
 
-    def split(self, params: nnx.State) -> tuple[nnx.State, nnx.State]:
-        """Parameters that train, and those that stay."""
-        return nnx.split_state(params, lambda path, _: self.stage.trains(path), ...)
-
     def stored(self, state: dict, frozen: nnx.State) -> dict:
         """What a checkpoint holds: every parameter but those that stay in a parent's files."""
         kept, _ = nnx.split_state(frozen, lambda path, _: self.stage.stores(path), ...)
         return {**state, "params": nnx.merge_state(state["params"], kept)}
 
-    def gradients(self, params: nnx.State, frozen: nnx.State, step, batch):
-        """Mean gradients (weighted by tokens) and {"loss", "weight", ...} of a batch."""
-        key = jax.random.fold_in(jax.random.key(self.config.seed), step)
-
-        def loss_sum(params, batch):
-            model = nnx.merge(self.graphdef, params, frozen)
-            loss, weight, metrics = self.stage.loss(model, batch, key)
-            return loss, {"weight": weight, **metrics}
-
-        value_and_grad = jax.value_and_grad(loss_sum, has_aux=True)
-        n = self.config.optim.accumulate
-        if n == 1:
-            (loss, metrics), grads = value_and_grad(params, batch)
-        else:
-            loss, metrics, grads = _accumulated(value_and_grad, params, batch, n)
-        weight = jnp.maximum(metrics["weight"], 1.0)
-        grads = jax.tree.map(lambda g: g / weight, grads)
-        metrics = {name: value / weight for name, value in metrics.items() if name != "weight"}
-        return grads, metrics | {"loss": loss / weight, "weight": weight}
-
-    def update(self, state: dict, grads: nnx.State) -> dict:
-        """The state after one optimiser step."""
-        updates, opt_state = self.tx.update(grads, state["opt_state"], state["params"])
-        params = jax.tree.map(lambda p, u: p + u, state["params"], updates)
-        return {"params": params, "opt_state": opt_state, "step": state["step"] + 1}
-
     def compile(self, state, frozen, first_step: int) -> None:
-        """Compiles the gradients of every batch shape, two at a time, and the update once.
-
-        The update is a program of its own because it does not depend on the batch's shape:
-        inside the gradients' program it would be compiled again for every bucket.
-        """
+        """Compiles the gradients of every batch shape, two at a time, and the update once."""
         wanted, examples = set(self.stage.plan.shapes), {}
         for i in range(first_step, first_step + self.stage.plan.steps_per_epoch):
             step = self.stage.plan.step(i)
@@ -161,18 +126,12 @@ class _Run:
                 examples[shape] = self.stage.batch(i)
             if len(examples) == len(wanted):
                 break
-        shardings = jax.tree.map(lambda x: x.sharding, state["params"])
-        gradients = jax.jit(self.gradients, out_shardings=(shardings, None))
-        # The same shardings out as in, or the next step's compiled program would refuse them.
-        kept = jax.tree.map(lambda x: x.sharding, state)
-        update = jax.jit(self.update, donate_argnums=0, out_shardings=kept)
 
         def compile_one(shape):
             if shape is None:
-                return shape, update.lower(state, state["params"]).compile()
+                return shape, self.compile_update(state)
             batch = sharding.put_batch(examples[shape], self.mesh)
-            lowered = gradients.lower(state["params"], frozen, state["step"], batch)
-            return shape, lowered.compile()
+            return shape, self.compile_gradients(state, frozen, batch)
 
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             self.compiled = dict(pool.map(compile_one, [*examples, None]))
@@ -260,23 +219,6 @@ def _abstract(x):
 
 def _due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
-
-
-def _accumulated(value_and_grad, params, batch, n: int):
-    """Sums of loss, metrics and gradients over n equal slices of the batch's rows.
-
-    Sums, not means: divided by the whole batch's tokens later they equal the full batch's.
-    """
-    slices = jax.tree.map(lambda x: x.reshape(n, x.shape[0] // n, *x.shape[1:]), batch)
-
-    def add(total, part):
-        (loss, metrics), grads = value_and_grad(params, part)
-        return jax.tree.map(jnp.add, total, (loss, metrics, grads)), None
-
-    shapes = jax.eval_shape(value_and_grad, params, jax.tree.map(lambda x: x[0], slices))
-    (loss, metrics), grads = shapes
-    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), (loss, metrics, grads))
-    return jax.lax.scan(add, zeros, slices)[0]
 
 
 def _progress(name: str, step: int, steps: int) -> tqdm:

@@ -118,6 +118,11 @@ def cached(
     return tokens
 
 
+def no_tokens(d: int) -> ExpertTokens:
+    """What an expert with hidden vectors of size d read of no clip."""
+    return gather(0, d, ())
+
+
 def gather(n_clips: int, d: int, batches) -> ExpertTokens:
     """ExpertTokens from (index_b, TokenStream on the host) pairs in any order of clips."""
     per_clip: list[tuple | None] = [None] * n_clips
@@ -133,7 +138,7 @@ def gather(n_clips: int, d: int, batches) -> ExpertTokens:
                               stream.confidence_bn[row][kept])  # fmt: skip
             overflow[clip] = stream.overflow_b[row]
     none = (np.zeros(0, np.int32), np.zeros((0, d), np.float16), *[np.zeros(0, np.float32)] * 3)
-    parts = [part if part is not None else none for part in per_clip]
-    first = np.concatenate([[0], np.cumsum([len(p[0]) for p in parts])]).astype(np.int64)
+    parts = [part if part is not None else none for part in per_clip] or [none]
+    first = np.concatenate([[0], np.cumsum([len(p[0]) for p in parts[:n_clips]])]).astype(np.int64)
     ids, hidden, start, end, confidence = (np.concatenate(column) for column in zip(*parts))
     return ExpertTokens(first, ids, hidden, start, end, confidence, overflow)
