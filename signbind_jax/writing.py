@@ -8,8 +8,8 @@ import jax
 from flax import nnx
 
 from signbind_jax import generation
-from signbind_jax.generation.loop import layers_apart
 from signbind_jax.data.sentences import Sentences, reading_batches
+from signbind_jax.generation.loop import layers_apart
 from signbind_jax.hf.tokenizer import TextTokenizer
 
 MAX_NEW_TOKENS = 96
