@@ -4,11 +4,12 @@ Arguments: `llm=pretrained` for a model of others; `size=few` for a handful of c
 `size=tiny` for tests.
 """
 
-from configs import common
+from configs import common, fusion, language_model
+from signbind_jax.hf import published
 
 
 def get_config(arg=None):
-    arg = common.parse_arg(arg, size="small", llm="scratch")
+    arg = common.parse_arg(arg, size="small", llm="scratch", chip="v5e", chips=16)
     config = common.run(
         "alignment",
         steps=150,
@@ -20,4 +21,8 @@ def get_config(arg=None):
         config.steps = 60
         config.data.frames_per_batch = 512
         config.optim.warmup_steps = 10
+    if arg.llm in published.models():
+        return common.with_llm(config, arg.llm, arg.chip, arg.chips)
+    config.assumed.fusion = fusion.get_config(f"size={arg.size}").model
+    config.assumed.decoder = language_model.get_config(f"size={arg.size}").model
     return common.sized(config, arg.size)

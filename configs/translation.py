@@ -4,11 +4,12 @@ Arguments: `llm=pretrained` for a model of others, which keeps its weights and g
 `size=few` for a handful of clips, `size=tiny` for tests.
 """
 
-from configs import common
+from configs import common, fusion, language_model
+from signbind_jax.hf import published
 
 
 def get_config(arg=None):
-    arg = common.parse_arg(arg, size="small", llm="scratch")
+    arg = common.parse_arg(arg, size="small", llm="scratch", chip="v5e", chips=16)
     config = common.run(
         "translation",
         steps=500,
@@ -21,4 +22,8 @@ def get_config(arg=None):
         config.data.frames_per_batch = 512
         config.optim.warmup_steps = 30
         config.options.update({"lora_rank": 16, "lora_alpha": 32.0, "frozen_dtype": "float32"})
+    if arg.llm in published.models():
+        return common.with_llm(config, arg.llm, arg.chip, arg.chips)
+    config.assumed.fusion = fusion.get_config(f"size={arg.size}").model
+    config.assumed.decoder = language_model.get_config(f"size={arg.size}").model
     return common.sized(config, arg.size)

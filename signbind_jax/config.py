@@ -95,6 +95,40 @@ class ParentsConfig:
 
 
 @dataclass(frozen=True)
+class AssumedConfig:
+    """Sizes that `signbind preflight` assumes, as it has neither data nor parents.
+
+    Nothing else reads them: a run takes them from its dataset and its parents.
+
+    Attributes:
+      longest: frames (experts) or tokens (later stages) of the longest bucket.
+      target: tokens of the longest CTC target.
+      vocabulary: symbols that an expert or a decoder from scratch tells apart.
+      streams: vocabulary size of each stream, in stream order, blanks included.
+      senses: size of the fused vocabulary, blank included.
+      pieces: the most LLM tokens of one fused token.
+      d_hidden: size of the experts' hidden vectors.
+      prompt_head, prompt_tail: LLM tokens in front of the soft prefix and at the prompt's end.
+      text: LLM tokens of the longest sentence, its end included.
+      fusion, decoder: what the FusionConfig and DecoderConfig of the parents are made from; the
+        decoder's only where no pretrained one is named.
+    """
+
+    longest: int = 384
+    target: int = 48
+    vocabulary: int = 1024
+    streams: tuple[int, ...] = (1024, 32, 48)
+    senses: int = 1024
+    pieces: int = 4
+    d_hidden: int = 128
+    prompt_head: int = 24
+    prompt_tail: int = 8
+    text: int = 48
+    fusion: dict = field(default_factory=dict)
+    decoder: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """Everything one training run is made from.
 
@@ -114,6 +148,7 @@ class RunConfig:
     optim: OptimConfig = field(default_factory=OptimConfig)
     mesh: MeshConfig = field(default_factory=MeshConfig)
     parents: ParentsConfig = field(default_factory=ParentsConfig)
+    assumed: AssumedConfig = field(default_factory=AssumedConfig)
     model: dict = field(default_factory=dict)
     augment: dict = field(default_factory=dict)
     options: dict = field(default_factory=dict)
@@ -126,7 +161,7 @@ class RunConfig:
     def digest(self) -> str:
         """SHA-256 of what decides the weights: not of paths, logging or the mesh."""
         record = self.to_json()
-        for key in ("mesh", "parents", "log_every", "evaluate_every", "checkpoint_every",
+        for key in ("mesh", "parents", "assumed", "log_every", "evaluate_every", "checkpoint_every",
                     "keep_checkpoints"):  # fmt: skip
             del record[key]
         for key in ("weights", "row_frames"):  # came later: not there, not used

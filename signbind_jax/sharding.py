@@ -189,6 +189,32 @@ def with_shardings(abstract_tree: Any, shardings: Any) -> Any:
     )
 
 
+def abstract_model(make_model: Callable[[nnx.Rngs], nnx.Module], mesh: Mesh, seed: int,
+                   dtype: Callable[[tuple], str] | None = None,
+                   ) -> tuple[nnx.GraphDef, nnx.State]:  # fmt: skip
+    """A model, split, as ShapeDtypeStructs that carry their shardings: nothing is allocated.
+
+    dtype: of the parameter at a path, where it is another than the fresh model's float32.
+
+    Raises:
+      SignBindError: see `partition_spec`.
+    """
+
+    def init(key):
+        return nnx.split(make_model(nnx.Rngs(params=key)))
+
+    graphdef, params = nnx.eval_shape(init, jax.random.key(seed))
+    params = with_shardings(params, state_shardings(params, mesh))
+
+    def stored(path, x):
+        given = x.get_value()
+        kind = dtype(path) if dtype else given.dtype
+        return x.replace(jax.ShapeDtypeStruct(given.shape, kind, sharding=given.sharding))
+
+    flat = {path: stored(path, x) for path, x in params.flat_state()}
+    return graphdef, nnx.State.from_flat_path(flat)
+
+
 def init_sharded(make_model: Callable[[nnx.Rngs], nnx.Module], mesh: Mesh, seed: int,
                  given: Mapping[tuple, nnx.Variable] | None = None,
                  ) -> tuple[nnx.GraphDef, nnx.State]:  # fmt: skip

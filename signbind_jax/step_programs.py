@@ -26,12 +26,15 @@ class StepPrograms:
       gradients: (params, frozen, step, batch) -> (gradients, metrics by name).
       update: (state, gradients) -> state.
       state: {"params", "opt_state", "step"}; `frozen`: the parameters that stay.
+      options: for the compiler.
     """
 
-    def __init__(self, gradients: Callable, update: Callable, state: dict, frozen: nnx.State):
+    def __init__(self, gradients: Callable, update: Callable, state: dict, frozen: nnx.State,
+                 options: Mapping[str, str] | None = None):  # fmt: skip
         self._gradients, self._update = gradients, update
         self._structure = {name: jax.tree.structure(part) for name, part in state.items()}
         self._frozen, self._frozen_structure = jax.tree.flatten(frozen)
+        self._options = None if options is None else dict(options)
         self._names: list[str] = []
         self._compiled: dict[tuple[int, int] | None, Callable] = {}
 
@@ -46,19 +49,28 @@ class StepPrograms:
 
     def compile(self, state: PlainState, batches: Mapping[tuple[int, int], Any]) -> None:
         """Compiles for each shape, given a batch of it on the devices; two at a time."""
-        placed = jax.tree.map(lambda x: x.sharding, state)
-        gradients = jax.jit(self._plain_gradients, out_shardings=(placed["params"], None))
-        # The same shardings out as in, or the next step's compiled program would refuse them.
-        update = jax.jit(self._plain_update, donate_argnums=0, out_shardings=placed)
 
         def compile_one(shape):
             if shape is None:
-                return shape, update.lower(state, state["params"]).compile()
-            given = (state["params"], self._frozen, state["step"], batches[shape])
-            return shape, gradients.lower(*given).compile()
+                return shape, self.compile_update(state)
+            return shape, self.compile_gradients(state, batches[shape])
 
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             self._compiled = dict(pool.map(compile_one, [*batches, None]))
+
+    def compile_gradients(self, state: PlainState, batch) -> jax.stages.Compiled:
+        """The program of one batch shape; state and batch may be ShapeDtypeStructs."""
+        placed = [x.sharding for x in state["params"]]
+        gradients = jax.jit(self._plain_gradients, out_shardings=(placed, None))
+        lowered = gradients.lower(state["params"], self._frozen, state["step"], batch)
+        return lowered.compile(self._options)
+
+    def compile_update(self, state: PlainState) -> jax.stages.Compiled:
+        """The program of the optimiser; `state` may hold ShapeDtypeStructs."""
+        # The same shardings out as in, or the next step's compiled program would refuse them.
+        placed = jax.tree.map(lambda x: x.sharding, state)
+        update = jax.jit(self._plain_update, donate_argnums=0, out_shardings=placed)
+        return update.lower(state, state["params"]).compile(self._options)
 
     def __call__(self, state: PlainState, batch, shape: tuple[int, int]):
         """One update: (new state, metrics as one array, see `read`)."""

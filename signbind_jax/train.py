@@ -36,10 +36,10 @@ from signbind_jax.config import RunConfig
 from signbind_jax.errors import SignBindError
 from signbind_jax.interrupts import Interrupts
 from signbind_jax.metric_log import open_log
-from signbind_jax.optim import make_optimizer
 from signbind_jax.stages import make_stage
 from signbind_jax.stages.stage import Stage
 from signbind_jax.step_programs import StepPrograms
+from signbind_jax.train_step import TrainStep
 
 SUMMARY = "summary.json"
 SECONDS_BETWEEN_LINES = 30.0  # of progress, where there is no terminal for a bar
@@ -69,6 +69,7 @@ def train(config: RunConfig, workdir: Path | str, *, announce: Callable = print)
     hosts.check_shared(workdir, "--workdir")
     stage = make_stage(config)
     _check_validation(stage)
+    _check_slices(stage)
     hosts.check_agreement({"datasets": stage.dataset.digest, "batch plan": stage.plan.digest})
     mesh = sharding.make_mesh(config.mesh.data, config.mesh.fsdp, config.mesh.tensor)
     sharding.check_rows_by_process(mesh)
@@ -86,12 +87,11 @@ def train(config: RunConfig, workdir: Path | str, *, announce: Callable = print)
         log.close()
 
 
-class _Run:
+class _Run(TrainStep):
     """The compiled step of one stage on one mesh, and the loop around it."""
 
     def __init__(self, stage: Stage, mesh):
-        self.stage, self.config, self.mesh = stage, stage.config, mesh
-        self.tx = make_optimizer(self.config.optim, self.config.steps)
+        super().__init__(stage, mesh)
         self.told = 0.0
 
     def start(self, checkpoints: CheckpointDir, announce: Callable):
@@ -117,40 +117,10 @@ class _Run:
             return {**restored, "params": trained}, frozen
         return state, frozen
 
-    def split(self, params: nnx.State) -> tuple[nnx.State, nnx.State]:
-        """Parameters that train, and those that stay."""
-        return nnx.split_state(params, lambda path, _: self.stage.trains(path), ...)
-
     def stored(self, state: dict, frozen: nnx.State) -> dict:
         """What a checkpoint holds: every parameter but those that stay in a parent's files."""
         kept, _ = nnx.split_state(frozen, lambda path, _: self.stage.stores(path), ...)
         return {**state, "params": nnx.merge_state(state["params"], kept)}
-
-    def gradients(self, params: nnx.State, frozen: nnx.State, step, batch):
-        """Mean gradients (weighted by tokens) and {"loss", "weight", ...} of a batch."""
-        key = jax.random.fold_in(jax.random.key(self.config.seed), step)
-
-        def loss_sum(params, batch):
-            model = nnx.merge(self.graphdef, params, frozen)
-            loss, weight, metrics = self.stage.loss(model, batch, key)
-            return loss, {"weight": weight, **metrics}
-
-        value_and_grad = jax.value_and_grad(loss_sum, has_aux=True)
-        n = self.config.optim.accumulate
-        if n == 1:
-            (loss, metrics), grads = value_and_grad(params, batch)
-        else:
-            loss, metrics, grads = _accumulated(value_and_grad, params, batch, n)
-        weight = jnp.maximum(metrics["weight"], 1.0)
-        grads = jax.tree.map(lambda g: g / weight, grads)
-        metrics = {name: value / weight for name, value in metrics.items() if name != "weight"}
-        return grads, metrics | {"loss": loss / weight, "weight": weight}
-
-    def update(self, state: dict, grads: nnx.State) -> dict:
-        """The state after one optimiser step."""
-        updates, opt_state = self.tx.update(grads, state["opt_state"], state["params"])
-        params = jax.tree.map(lambda p, u: p + u, state["params"], updates)
-        return {"params": params, "opt_state": opt_state, "step": state["step"] + 1}
 
     def compile(self, programs: StepPrograms, state, first_step: int) -> None:
         """Compiles the step for every batch shape, on the first batch of each."""
@@ -169,7 +139,7 @@ class _Run:
         config, stage = self.config, self.stage
         step = int(state["step"])
         losses, pending, scores = [], None, {}
-        programs = StepPrograms(self.gradients, self.update, state, frozen)
+        programs = self.programs(state, frozen)
         plain = programs.plain(state)
         del state  # its arrays are given away by the first step
         with Interrupts() as interrupts, _progress(stage.name, step, config.steps) as bar:
@@ -243,6 +213,15 @@ def _check_validation(stage: Stage) -> None:
                             "for no scores (--config.data.validation=)")  # fmt: skip
 
 
+def _check_slices(stage: Stage) -> None:
+    n = stage.config.optim.accumulate
+    rows = [rows for _, rows in stage.plan.shapes if n < 1 or rows % n]
+    if rows:
+        raise SignBindError(f"config.optim.accumulate: found {n} and batches of {rows[0]} rows, "
+                            "wanted a number that divides them: set "
+                            f"--config.data.batch_multiple={max(n, 1)}")  # fmt: skip
+
+
 def _schedule_digest(config: RunConfig) -> str:
     """Of what decides which turns a process takes, beside `config.digest`."""
     turns = [config.log_every, config.evaluate_every, config.checkpoint_every,
@@ -280,23 +259,6 @@ def _abstract(x):
 
 def _due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
-
-
-def _accumulated(value_and_grad, params, batch, n: int):
-    """Sums of loss, metrics and gradients over n equal slices of the batch's rows.
-
-    Sums, not means: divided by the whole batch's tokens later they equal the full batch's.
-    """
-    slices = jax.tree.map(lambda x: x.reshape(n, x.shape[0] // n, *x.shape[1:]), batch)
-
-    def add(total, part):
-        (loss, metrics), grads = value_and_grad(params, part)
-        return jax.tree.map(jnp.add, total, (loss, metrics, grads)), None
-
-    shapes = jax.eval_shape(value_and_grad, params, jax.tree.map(lambda x: x[0], slices))
-    (loss, metrics), grads = shapes
-    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), (loss, metrics, grads))
-    return jax.lax.scan(add, zeros, slices)[0]
 
 
 def _progress(name: str, step: int, steps: int) -> tqdm:

@@ -9,6 +9,7 @@ from flax import nnx
 
 from signbind_jax import generation, hosts
 from signbind_jax.data.sentences import Sentences, reading_batches
+from signbind_jax.generation.loop import layers_apart
 from signbind_jax.hf.tokenizer import TextTokenizer
 
 MAX_NEW_TOKENS = 96
@@ -39,7 +40,7 @@ def write_sentences(
     for batch in reading_batches(sentences, PREFIX_PLACES):
         ids_bl, lost_b = jax.device_get(
             _write(graphdef, params, batch, given, prefix, beam_size, max_new_tokens,
-                   tokenizer.eos_id, tokenizer.pad_id)
+                   tokenizer.eos_id, tokenizer.pad_id, layers_apart())
         )  # fmt: skip
         lost += int(lost_b.sum())
         for row, index in enumerate(batch.index_b):
@@ -52,11 +53,24 @@ def write_sentences(
     return [written.get(i, "") for i in range(len(sentences))]
 
 
-@functools.partial(jax.jit, static_argnums=(0, 4, 5, 6, 7, 8))
-def _write(graphdef, params, batch, given, prefix, beam_size, max_new_tokens, eos_id, pad_id):
+def lower_writing(graphdef, params, batch, *given, prefix: Callable, beam_size: int,
+                  max_new_tokens: int) -> jax.stages.Lowered:  # fmt: skip
+    """The program `write_sentences` runs for a batch, lowered as accelerators run it.
+
+    Arguments as there, arrays or ShapeDtypeStructs; which ids end and pad a sentence makes no
+    difference to what it costs.
+    """
+    end, pad = 1, 0
+    return _write.lower(graphdef, params, batch, given, prefix, beam_size, max_new_tokens, end,
+                        pad, False)  # fmt: skip
+
+
+@functools.partial(jax.jit, static_argnums=(0, 4, 5, 6, 7, 8, 9))
+def _write(graphdef, params, batch, given, prefix, beam_size, max_new_tokens, eos_id, pad_id,
+           apart):  # fmt: skip
     decoder, prefix_bpd, mask_bp, lost_b = prefix(nnx.merge(graphdef, params), batch, *given)
     ids_bl, _ = generation.generate(
         decoder, prefix_bpd, mask_bp & batch.valid_b[:, None], max_new_tokens=max_new_tokens,
-        eos_id=eos_id, pad_id=pad_id, beam_size=beam_size,
+        eos_id=eos_id, pad_id=pad_id, beam_size=beam_size, apart=apart,
     )  # fmt: skip
     return ids_bl, lost_b

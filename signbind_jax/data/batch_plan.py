@@ -152,7 +152,7 @@ class BatchPlan:
     ):
         self.lengths = _checked_lengths(lengths)
         self.buckets = tuple(int(b) for b in buckets)
-        self.batch_sizes = _batch_sizes(self.buckets, frames_per_batch, batch_multiple)
+        self.batch_sizes = batch_sizes(self.buckets, frames_per_batch, batch_multiple)
         self.frames_per_batch, self.batch_multiple = int(frames_per_batch), int(batch_multiple)
         self.seed = int(seed)
         self._bucket_of_clip = _bucket_of(self.lengths, self.buckets)
@@ -281,7 +281,7 @@ def evaluation_plan(
     """The plan that visits every clip of nonzero length once, in order of length."""
     lengths = _checked_lengths(lengths)
     buckets = tuple(int(b) for b in buckets)
-    sizes = _batch_sizes(buckets, frames_per_batch, batch_multiple)
+    sizes = batch_sizes(buckets, frames_per_batch, batch_multiple)
     bucket_of_clip = _bucket_of(lengths, buckets)
     order = np.argsort(-lengths, kind="stable").astype(np.int32)
     order = order[lengths[order] > 0]
@@ -329,7 +329,9 @@ def _checked_lengths(lengths) -> np.ndarray:
     return lengths
 
 
-def _batch_sizes(buckets: tuple[int, ...], frames: int, multiple: int) -> tuple[int, ...]:
+def batch_sizes(buckets: tuple[int, ...], frames: int, multiple: int) -> tuple[int, ...]:
+    """Rows of a batch of each bucket: as many as `frames` hold, in multiples of `multiple`, and at
+    least so many."""
     if not buckets or buckets[0] < 1 or list(buckets) != sorted(set(buckets)):
         raise SignBindError(f"batch plan: buckets: found {buckets}, wanted ascending lengths > 0")
     if frames < 1 or multiple < 1:

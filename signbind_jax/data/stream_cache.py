@@ -141,6 +141,11 @@ def _store(path: Path, tokens: ExpertTokens) -> None:
     partial.replace(path)
 
 
+def no_tokens(d: int) -> ExpertTokens:
+    """What an expert with hidden vectors of size d read of no clip."""
+    return gather(0, d, ())
+
+
 def gather(n_clips: int, d: int, batches) -> ExpertTokens:
     """ExpertTokens from (index_b, TokenStream on the host) pairs in any order of clips.
 

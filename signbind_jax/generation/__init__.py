@@ -9,6 +9,7 @@ from flax import nnx
 
 from signbind_jax.errors import SignBindError
 from signbind_jax.generation.beam import beam_search
+from signbind_jax.generation.loop import layers_apart
 from signbind_jax.generation.one_by_one import one_by_one
 from signbind_jax.generation.sampling import Sampling, row_keys
 
@@ -18,7 +19,8 @@ __all__ = ["Sampling", "generate"]
 def generate(decoder, prefix_bpd, prefix_mask_bp, *, max_new_tokens: int,
              eos_id: int | Sequence[int], pad_id: int, beam_size: int = 1,
              length_penalty: float = 1.0, early_stopping: bool | str = False,
-             sampling: Sampling | None = None, key=None):  # fmt: skip
+             sampling: Sampling | None = None, key=None,
+             apart: bool | None = None):  # fmt: skip
     """A continuation of each prefix, as one compiled call.
 
     Without `sampling` it is the best one that the search finds. Beam search follows
@@ -42,6 +44,8 @@ def generate(decoder, prefix_bpd, prefix_mask_bp, *, max_new_tokens: int,
       sampling: draws the tokens instead of choosing the best ones; needs `key`.
       key: one random key a row, (b,): the row's sample depends on nothing else in the batch. Of
         a single key, row i takes `jax.random.fold_in(key, i)`.
+      apart: whether the decoder's layers are taken apart for the loop; None: as is best on
+        JAX's own devices, which are not those of a program compiled for other machines.
 
     Returns:
       (ids_bn int32, score_b float32). The ending id is part of ids and of the score, which is
@@ -64,7 +68,8 @@ def generate(decoder, prefix_bpd, prefix_mask_bp, *, max_new_tokens: int,
     return _generate(graphdef, state, prefix_bpd, prefix_mask_bp.astype(bool), eos,
                      jnp.int32(pad_id), jnp.float32(length_penalty), key_b, n=max_new_tokens,
                      beam_size=beam_size, early_stopping=early_stopping,
-                     sampling=sampling)  # fmt: skip
+                     sampling=sampling,
+                     apart=layers_apart() if apart is None else apart)  # fmt: skip
 
 
 def _check(vocabulary: int, n_eos: int, max_new_tokens, beam_size, early_stopping) -> None:
@@ -79,11 +84,13 @@ def _check(vocabulary: int, n_eos: int, max_new_tokens, beam_size, early_stoppin
                             "True or 'never'")  # fmt: skip
 
 
-@partial(jax.jit, static_argnames=("graphdef", "n", "beam_size", "early_stopping", "sampling"))
+@partial(jax.jit, static_argnames=("graphdef", "n", "beam_size", "early_stopping", "sampling",
+                                   "apart"))  # fmt: skip
 def _generate(graphdef, state, prefix_bpd, mask_bp, eos, pad_id, length_penalty, key_b, *, n,
-              beam_size, early_stopping, sampling):  # fmt: skip
+              beam_size, early_stopping, sampling, apart):  # fmt: skip
     decoder = nnx.merge(graphdef, state)
     given = (decoder, prefix_bpd, mask_bp, eos, pad_id, length_penalty)
     if beam_size == 1:
-        return one_by_one(*given, n=n, sampling=sampling, key_b=key_b)
-    return beam_search(*given, n=n, beam_size=beam_size, early_stopping=early_stopping)
+        return one_by_one(*given, n=n, apart=apart, sampling=sampling, key_b=key_b)
+    return beam_search(*given, n=n, beam_size=beam_size, apart=apart,
+                       early_stopping=early_stopping)  # fmt: skip

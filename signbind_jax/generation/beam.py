@@ -37,12 +37,12 @@ class Beams:
 
 
 def beam_search(decoder, prefix_bpd, mask_bp, eos, pad_id, length_penalty, *, n: int,
-                beam_size: int, early_stopping: bool | str = False):  # fmt: skip
+                beam_size: int, apart: bool, early_stopping: bool | str = False):  # fmt: skip
     """The best finished hypothesis of each row: (ids_bn, score_b)."""
     b, p = mask_bp.shape
     k = beam_size
     capacity = p + k * (n - 1)
-    logits_bv, cache, step = start_steps(decoder, prefix_bpd, mask_bp, capacity)
+    logits_bv, cache, step = start_steps(decoder, prefix_bpd, mask_bp, capacity, apart)
     n_real_b = mask_bp.sum(axis=1, dtype=jnp.int32)
     see_bs = jnp.pad(mask_bp, ((0, 0), (0, capacity - p)))
     beams = Beams(

@@ -13,15 +13,23 @@ def is_eos(ids, eos):
     return (ids[..., None] == eos).any(-1)
 
 
-def start_steps(decoder: Decoder, prefix_bpd, mask_bp, capacity: int) -> tuple:
+def start_steps(decoder: Decoder, prefix_bpd, mask_bp, capacity: int, apart: bool) -> tuple:
     """(logits_bv after the prefix, the cache, the step the loop takes with it).
 
-    On the CPU the layers are taken apart before the loop, which costs a copy of the weights:
-    XLA would otherwise copy all of them at every step (see `Decoder.step`). On accelerators,
-    where memory is scarce and a scan reads a layer where it lies, the stack is scanned.
+    apart: whether the layers are taken apart before the loop, see `layers_apart`.
     """
     logits_bv, cache = decoder.prefill(prefix_bpd, mask_bp, capacity)
     step: Callable[..., tuple[jax.Array, KVCache]] = decoder.step
-    if jax.default_backend() == "cpu":
+    if apart:
         cache, step = cache.apart(), partial(step, blocks=decoder.blocks())
     return logits_bv, cache, step
+
+
+def layers_apart() -> bool:
+    """Whether a loop on JAX's own devices takes the decoder's layers apart.
+
+    On the CPU it does, which costs a copy of the weights: XLA would otherwise copy all of them
+    at every step (see `Decoder.step`). On accelerators, where memory is scarce and a scan reads
+    a layer where it lies, the stack is scanned.
+    """
+    return jax.default_backend() == "cpu"

@@ -22,10 +22,10 @@ class Running:
 
 
 def one_by_one(decoder, prefix_bpd, mask_bp, eos, pad_id, length_penalty, *, n: int,
-               sampling: Sampling | None = None, key_b=None):  # fmt: skip
+               apart: bool, sampling: Sampling | None = None, key_b=None):  # fmt: skip
     """Greedy decoding, or sampling with one key a row: (ids_bn, score_b)."""
     b, p = mask_bp.shape
-    logits_bv, cache, step = start_steps(decoder, prefix_bpd, mask_bp, p + n - 1)
+    logits_bv, cache, step = start_steps(decoder, prefix_bpd, mask_bp, p + n - 1, apart)
     n_real_b = mask_bp.sum(axis=1, dtype=jnp.int32)
     see_prefix_bs = jnp.pad(mask_bp, ((0, 0), (0, n - 1)))
     slot_s = jnp.arange(p + n - 1)

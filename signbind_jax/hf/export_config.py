@@ -8,7 +8,7 @@ from signbind_jax.hf.families import decoder_config, read_record
 from signbind_jax.models.llm.config import DecoderConfig
 
 # Fields of DecoderConfig that say how it is run, not what it computes.
-_RUN = ("dropout", "compute_dtype", "remat")
+_RUN = ("dropout", "compute_dtype", "remat", "remat_keeps_linear")
 # What Llama configs say where nothing else is known; it changes no result.
 _POSITIONS = 2048
 

@@ -7,8 +7,11 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
 
 from signbind_jax import random_bits
+
+OF_LINEAR = "of a linear layer"  # the name under which a remat policy finds its results
 
 # Logical dimension names; `signbind_jax.sharding` maps them to mesh axes.
 DIMENSIONS = (
@@ -100,7 +103,7 @@ class Linear(nnx.Module):
             y = y + self.bias[...].astype(x.dtype)
         if self.lora is not None:
             y = (y + self.lora(x, key)).astype(x.dtype)
-        return y
+        return checkpoint_name(y, OF_LINEAR)
 
     def merged_kernel(self, dtype=None):
         """The kernel with its adapter's update, in `dtype` (default: the kernel's own).
@@ -201,10 +204,13 @@ def stack(make_layer: Callable[[nnx.Rngs], nnx.Module], n: int, rngs: nnx.Rngs) 
     return stacked
 
 
-def scan_layers(stacked: nnx.Module, x, call: Callable, *, keys=None, remat: bool = False):
+def scan_layers(stacked: nnx.Module, x, call: Callable, *, keys=None, remat: bool = False,
+                keep_linear: bool = False):  # fmt: skip
     """Runs stacked layers in turn: x = call(layer, x, key).
 
     keys: a pytree of arrays (layers, ...), of which each layer gets its own, or None.
+    remat: the backward pass computes the inside of each layer again, but for the results of
+      linear layers where `keep_linear`.
     """
     graphdef, state = nnx.split(stacked)
 
@@ -212,6 +218,10 @@ def scan_layers(stacked: nnx.Module, x, call: Callable, *, keys=None, remat: boo
         layer_state, key = step
         return call(nnx.merge(graphdef, layer_state), x, key), None
 
-    body = jax.checkpoint(body) if remat else body
+    if remat:
+        # Named results, not every matrix product: those of adapters are float32 and their sum
+        # with the frozen layer's is all that the rest of the block reads.
+        keep = jax.checkpoint_policies.save_only_these_names(OF_LINEAR) if keep_linear else None
+        body = jax.checkpoint(body, policy=keep)
     x, _ = jax.lax.scan(body, x, (state, keys))
     return x

@@ -14,6 +14,15 @@ def make_stage(config: RunConfig) -> Stage:
     Raises:
       SignBindError: an unknown stage, or whatever is wrong with data and parents.
     """
+    return stage_class(config)(config)
+
+
+def stage_class(config: RunConfig) -> type[Stage]:
+    """The class of the stage that `config.stage` names.
+
+    Raises:
+      SignBindError: an unknown stage.
+    """
     if config.stage not in NAMES:
         raise SignBindError(unknown_name("config.stage", config.stage, NAMES))
     # Imported late: a stage pulls in what only it needs.
@@ -27,4 +36,4 @@ def make_stage(config: RunConfig) -> Stage:
         from signbind_jax.stages.translation import TranslationStage as kind
     else:
         from signbind_jax.stages.expert import ExpertStage as kind
-    return kind(config)
+    return kind

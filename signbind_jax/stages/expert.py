@@ -11,8 +11,14 @@ from flax import nnx
 from signbind_jax import ctc, hosts
 from signbind_jax.config import RunConfig, from_mapping
 from signbind_jax.data.augment import AugmentConfig
-from signbind_jax.data.batch import ClipBatch
-from signbind_jax.data.batch_plan import EvaluationPlan, evaluation_plan, standard_buckets
+from signbind_jax.data.batch import ClipBatch, collate
+from signbind_jax.data.batch_plan import (
+    EMPTY_ROW,
+    EvaluationPlan,
+    Step,
+    evaluation_plan,
+    standard_buckets,
+)
 from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.data.loader import clip_batches
 from signbind_jax.data.mixture import open_data
@@ -118,6 +124,23 @@ class ExpertStage(Stage):
         self.target_capacity = -(-max(map(len, self.target_ids)) // 8) * 8
         self.notes.append(f"{self.plan.n_clips} clips, {self.plan.steps_per_epoch} steps an epoch, "
                           f"{100 * self.plan.fill:.1f} % of the frames are real")  # fmt: skip
+
+    def assume(self, sizes):
+        self.name = self.config.stage
+        self.reading = READINGS[self.name]
+        self.augment = from_mapping(AugmentConfig, self.config.augment, "config.augment")
+        letters = self.reading.vocabulary == "letters"
+        n_tokens = len(Vocabulary.letters()) if letters else sizes.vocabulary
+        self.model_config = from_mapping(
+            ExpertConfig, self.config.model | {"n_tokens": n_tokens}, "config.model"
+        )
+        self.target_capacity = -(-sizes.target // 8) * 8
+
+    def empty_batch(self, length):
+        size = self.model_config.lip_size
+        step = Step(length, 1, np.array([EMPTY_ROW], np.int32))
+        return collate([], step, self.model_config.frontend, [], self.target_capacity,
+                       lip_size=(size, size))  # fmt: skip
 
     def _labels(self, split: ClipDataset) -> list[tuple[str, ...]]:
         return [labels[self.reading.target] for labels in split.targets]

@@ -10,11 +10,12 @@ from flax import nnx
 
 from signbind_jax import artefact, ctc, hosts
 from signbind_jax.config import STREAMS, RunConfig, from_mapping
+from signbind_jax.data.batch_plan import EMPTY_ROW, Step
 from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.data.mixture import open_data
 from signbind_jax.data.read_ahead import read_ahead
 from signbind_jax.data.sentences import Sentences, reading_batches
-from signbind_jax.data.stream_cache import SplitStreams
+from signbind_jax.data.stream_cache import SplitStreams, no_tokens
 from signbind_jax.data.training_plan import training_plan
 from signbind_jax.data.vocabulary import BLANK, Vocabulary
 from signbind_jax.errors import SignBindError
@@ -91,6 +92,21 @@ class FusionStage(Stage):
                                   times=train.times, multiple=4)  # fmt: skip
         self.capacities = self.sentences.capacities(self.plan.buckets)
         self._note(train)
+
+    def assume(self, sizes):
+        self.noise = from_mapping(TokenNoiseConfig, self.config.augment, "config.augment")
+        self.model_config = self._assumed_model(sizes)
+        none = SplitStreams((no_tokens(sizes.d_hidden),) * len(sizes.streams))
+        self.sentences = Sentences(np.zeros(0, int), none, [], [], [])
+        self.capacities = (sizes.target, sizes.prompt_tail, sizes.text)
+
+    def _assumed_model(self, sizes):
+        values = {"n_ids": sizes.streams, "d_hidden": sizes.d_hidden, "n_targets": sizes.senses}
+        return from_mapping(FusionConfig, self.config.model | values, "config.model")
+
+    def empty_batch(self, length):
+        step = Step(length, 1, np.array([EMPTY_ROW], np.int32))
+        return self.sentences.batch(step, self.capacities)
 
     def _model_config(self, streams):
         d_hidden = max(e.model["config"]["d_model"] for e in self.experts.values())

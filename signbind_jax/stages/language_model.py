@@ -13,6 +13,7 @@ import numpy as np
 
 from signbind_jax import artefact, hosts
 from signbind_jax.config import RunConfig, from_mapping
+from signbind_jax.data.batch_plan import EMPTY_ROW, Step
 from signbind_jax.data.clip import FINGERSPELLED_PREFIX, Clip
 from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.data.fresh_names import NameMaker, replace_words
@@ -27,7 +28,7 @@ from signbind_jax.models.llm.config import DecoderConfig
 from signbind_jax.models.llm.decoder import Decoder
 from signbind_jax.models.signbind import sentence_loss
 from signbind_jax.stages.stage import Stage
-from signbind_jax.writing import MAX_NEW_TOKENS, write_sentences
+from signbind_jax.writing import MAX_NEW_TOKENS, lower_writing, write_sentences
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,24 @@ class LanguageModelStage(Stage):
         self.capacities = self.sentences.capacities(self.plan.buckets)
         self.notes.append(f"{len(self.clips)} sentences, {self.tokenizer.vocab_size} tokens, "
                           f"{self.plan.steps_per_epoch} steps an epoch")  # fmt: skip
+
+    def assume(self, sizes):
+        self.options = from_mapping(LanguageModelOptions, self.config.options, "config.options")
+        self.model_config = from_mapping(
+            DecoderConfig, self.config.model | {"vocab_size": sizes.vocabulary}, "config.model"
+        )
+        self.text = sizes.text
+
+    def empty_batch(self, length):
+        """The sentence and, in front of it, a prompt that fills `length`."""
+        sentences = Sentences(np.zeros(0, int), None, [], [], [])
+        step = Step(length, 1, np.array([EMPTY_ROW], np.int32))
+        return sentences.batch(step, (1, max(length - self.text, 1), self.text))
+
+    def lower_writing(self, graphdef, params, batch):
+        return lower_writing(graphdef, params, batch, prefix=_prompt_alone,
+                             beam_size=self.options.beam_size,
+                             max_new_tokens=MAX_NEW_TOKENS)  # fmt: skip
 
     def _sentences(self, clips) -> Sentences:
         prompts = [encode_prompt(self.tokenizer, stream_text(c), c.spelled) for c in clips]

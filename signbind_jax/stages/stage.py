@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
 from flax import nnx
 
-from signbind_jax.config import RunConfig
+from signbind_jax.config import AssumedConfig, RunConfig
 from signbind_jax.data.batch_plan import BatchPlan
 from signbind_jax.data.vocabulary import Vocabulary
 
@@ -35,6 +36,32 @@ class Stage:
         self.parents: dict[str, str] = {}
         self.notes: list[str] = []
 
+    @classmethod
+    def from_sizes(cls, config: RunConfig) -> "Stage":
+        """A stage without data and parents, of the sizes that `config.assumed` states.
+
+        Its model, what of it trains and its loss are those of a run; it has no batches, only
+        their shapes.
+        """
+        stage = cls.__new__(cls)
+        Stage.__init__(stage, config)
+        stage.assume(config.assumed)
+        return stage
+
+    def assume(self, sizes: AssumedConfig) -> None:
+        """Sets what `__init__` takes from data and parents, as far as a step needs it."""
+        raise NotImplementedError
+
+    def empty_batch(self, length: int) -> Any:
+        """A host batch of one row without a clip, padded to `length`: for its shapes."""
+        raise NotImplementedError
+
+    def lower_writing(self, graphdef, params, batch) -> jax.stages.Lowered | None:
+        """The program that writes a batch's sentences, for accelerators; None where a stage
+        writes none. Arguments may be ShapeDtypeStructs."""
+        del graphdef, params, batch
+        return None
+
     def make_model(self, rngs: nnx.Rngs) -> nnx.Module:
         """A fresh model."""
         raise NotImplementedError
@@ -53,6 +80,11 @@ class Stage:
         """Whether checkpoints hold the parameter at `path`; others stay in a parent's files."""
         del path
         return True
+
+    def stored_dtype(self, path: tuple[str, ...]) -> str:
+        """The type in which a run holds the parameter at `path`."""
+        del path
+        return "float32"
 
     def parent_directories(self) -> dict[str, str]:
         """Where each parent lies; empty for those that are not there."""

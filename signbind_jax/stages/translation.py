@@ -17,21 +17,22 @@ from signbind_jax.data.sentences import Sentences
 from signbind_jax.data.stream_cache import SplitStreams
 from signbind_jax.data.vocabulary import Vocabulary
 from signbind_jax.errors import SignBindError
-from signbind_jax.hf import hub
+from signbind_jax.hf import hub, published
 from signbind_jax.hf.pretrained import Pretrained, open_pretrained
 from signbind_jax.hf.tokenizer import TextTokenizer
 from signbind_jax.metrics.translation import translation_scores
 from signbind_jax.models.fused_text import piece_table
 from signbind_jax.models.fusion import FusionConfig, keep_streams
-from signbind_jax.models.llm.config import DecoderConfig
+from signbind_jax.models.llm.config import COMPUTE_DTYPES, DecoderConfig
 from signbind_jax.models.llm.lora import TARGETS, LoRAConfig
 from signbind_jax.models.signbind import PromptParts, SignBind, sentence_loss
 from signbind_jax.stages.fusion import FusionStage, ctc_sums
 from signbind_jax.stages.language_model import encode_sentence
 from signbind_jax.token_noise import add_noise
-from signbind_jax.writing import MAX_NEW_TOKENS, write_sentences
+from signbind_jax.writing import MAX_NEW_TOKENS, lower_writing, write_sentences
 
 ALL_STREAMS = (True, True, True)
+REMAT = ("nothing", "elementwise", "everything")
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,10 @@ class TranslationOptions:
       fused_text: whether what fusion read also stands behind the soft prefix as text.
       instruction: what a pretrained LLM is asked to do.
       frozen_dtype: of a pretrained LLM's frozen weights, "float32" or "bfloat16".
+      compute_dtype: of the LLM's computation, "float32" or "bfloat16"; empty: as it was trained
+        here, float32 for a pretrained one.
+      remat: what the backward pass computes again in the LLM: "nothing", "elementwise" (what
+        linear layers gave is kept) or "everything".
       lora_rank: adapters of this rank are tuned instead of the whole LLM; 0 tunes all of it
         (translation alone).
       lora_alpha, lora_dropout, lora_targets: see `LoRAConfig`.
@@ -54,12 +59,33 @@ class TranslationOptions:
     fused_text: bool = True
     instruction: str = "Write the English sentence that these signs, in order, say."
     frozen_dtype: str = "float32"
+    compute_dtype: str = ""
+    remat: str = "nothing"
     lora_rank: int = 0
     lora_alpha: float = 16.0
     lora_dropout: float = 0.0
     lora_targets: tuple[str, ...] = TARGETS
     beam_size: int = 1
     max_new_tokens: int = MAX_NEW_TOKENS
+
+    def __post_init__(self):
+        for field, known in (("frozen_dtype", COMPUTE_DTYPES), ("remat", REMAT),
+                             ("compute_dtype", ("", *COMPUTE_DTYPES))):  # fmt: skip
+            if getattr(self, field) not in known:
+                raise SignBindError(f"config.options.{field}: found {getattr(self, field)!r}, "
+                                    f"wanted one of {', '.join(map(repr, known))}")  # fmt: skip
+
+    @property
+    def lora(self) -> LoRAConfig:
+        """The LLM's adapters."""
+        return LoRAConfig(self.lora_rank, self.lora_alpha, self.lora_dropout, self.lora_targets)
+
+    def set_up(self, decoder: DecoderConfig) -> DecoderConfig:
+        """The LLM as these options run it."""
+        return dataclasses.replace(
+            decoder, compute_dtype=self.compute_dtype or decoder.compute_dtype,
+            remat=self.remat != "nothing", remat_keeps_linear=self.remat == "elementwise",
+        )  # fmt: skip
 
 
 class AlignmentStage(FusionStage):
@@ -128,19 +154,38 @@ class AlignmentStage(FusionStage):
                     f"{getattr(fusion, field)}, wanted {getattr(fresh, field)} (that of the "
                     "experts and the corpus)"
                 )
-        decoder = from_mapping(DecoderConfig, self.decoder_artefact.model["config"])
-        overrides = {k: v for k, v in self.config.model.items() if k == "dropout"}
-        return (
-            dataclasses.replace(fusion, **overrides),
-            # Dropout inside is how a pretrained model was not trained.
-            decoder if self.imported else dataclasses.replace(decoder, **overrides),
-            LoRAConfig(
-                self.options.lora_rank,
-                self.options.lora_alpha,
-                self.options.lora_dropout,
-                self.options.lora_targets,
-            ),
+        return self._join(
+            fusion, from_mapping(DecoderConfig, self.decoder_artefact.model["config"])
         )
+
+    def _join(self, fusion: FusionConfig, decoder: DecoderConfig) -> tuple:
+        """The configs of the whole, as this run's config changes those of the parents."""
+        changes = {k: v for k, v in self.config.model.items() if k == "dropout"}
+        if not self.imported:  # dropout inside is how a pretrained model was not trained
+            decoder = dataclasses.replace(decoder, **changes)
+        fusion = dataclasses.replace(fusion, **changes)
+        return fusion, self.options.set_up(decoder), self.options.lora
+
+    def assume(self, sizes):
+        self.options = from_mapping(TranslationOptions, self.config.options, "config.options")
+        self.decoder_artefact = self._assumed_decoder(sizes)
+        super().assume(sizes)
+        head = np.zeros(sizes.prompt_head, np.int32)
+        pieces = np.zeros((sizes.senses, sizes.pieces), np.int32)
+        self.prompt_parts = PromptParts(head, pieces if self.options.fused_text else None)
+
+    def _assumed_decoder(self, sizes) -> Pretrained | None:
+        name = self.config.parents.language_model
+        return Pretrained(Path(name), published.find(name)) if name else None
+
+    def _assumed_model(self, sizes):
+        parts = {"n_ids": sizes.streams, "d_hidden": sizes.d_hidden, "n_targets": sizes.senses}
+        fusion = from_mapping(FusionConfig, sizes.fusion | parts, "config.assumed.fusion")
+        if self.decoder_artefact is not None:
+            return self._join(fusion, self.decoder_artefact.config)
+        decoder = from_mapping(DecoderConfig, sizes.decoder | {"vocab_size": sizes.vocabulary},
+                               "config.assumed.decoder")  # fmt: skip
+        return self._join(fusion, decoder)
 
     def dimensions(self):
         fusion, decoder, _ = self.model_config
@@ -168,6 +213,10 @@ class AlignmentStage(FusionStage):
         base = path[0] == "decoder" and "lora" not in path
         return not (base and self.imported) or self.trains(path)
 
+    def stored_dtype(self, path):
+        base = path[0] == "decoder" and self.imported and not self.trains(path)
+        return self.options.frozen_dtype if base else "float32"
+
     def parent_directories(self):
         return super().parent_directories() | {"language_model": str(self.decoder_artefact.workdir)}
 
@@ -178,9 +227,7 @@ class AlignmentStage(FusionStage):
     def _decoder_params(self, mesh) -> nnx.State:
         if not self.imported:
             return self.decoder_artefact.load_params(mesh)[1]
-        frozen = not self.trains(("decoder",))
-        dtype = self.options.frozen_dtype if frozen else "float32"
-        return self.decoder_artefact.load_params(mesh, dtype)[1]
+        return self.decoder_artefact.load_params(mesh, self.stored_dtype(("decoder",)))[1]
 
     def save_files(self, workdir):
         self.tokenizer.save(workdir / artefact.TOKENIZER)
@@ -208,6 +255,11 @@ class AlignmentStage(FusionStage):
         hypotheses = self.write(graphdef, params, self.read(clips))
         scores = hosts.from_first("scoring", lambda: translation_scores(clips.labels, hypotheses))
         return {k: v for k, v in scores.items() if isinstance(v, float)}
+
+    def lower_writing(self, graphdef, params, batch):
+        return lower_writing(graphdef, params, batch, np.array(ALL_STREAMS), self.prompt_parts,
+                             prefix=_prefix, beam_size=self.options.beam_size,
+                             max_new_tokens=self.options.max_new_tokens)  # fmt: skip
 
     def write(self, graphdef, params, sentences: Sentences, keep: Sequence[bool] = ALL_STREAMS):
         """Sentences of a split with the streams of `keep` present."""

@@ -45,6 +45,8 @@ class DecoderConfig:
       dropout: rate on the embeddings and on each residual branch, 0..1.
       compute_dtype: "float32" or "bfloat16"; norms, softmax and logits stay float32.
       remat: whether the backward pass recomputes the inside of each block.
+      remat_keeps_linear: what the block's linear layers gave is kept all the same, so that only
+        attention and what works on single elements is computed again.
     """
 
     vocab_size: int
@@ -77,6 +79,7 @@ class DecoderConfig:
     dropout: float = 0.0
     compute_dtype: str = "float32"
     remat: bool = False
+    remat_keeps_linear: bool = False
 
     def __post_init__(self):
         for field in ("rope_llama3", "local_layers", "unrotated_layers"):

@@ -211,7 +211,8 @@ class Decoder(nnx.Module):
         x_bld = x_bld.astype(self.config.compute_dtype)
         x_bld = layers.dropout(x_bld, self.config.dropout, key_embed)
         return layers.scan_layers(self.layers, x_bld, call, keys=(self._kinds(), keys),
-                                  remat=self.config.remat)  # fmt: skip
+                                  remat=self.config.remat,
+                                  keep_linear=self.config.remat_keeps_linear)  # fmt: skip
 
     def logits(self, x_bld):
         """Float32 logits_blv of hidden states x_bld."""

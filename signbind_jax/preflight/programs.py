@@ -1,0 +1,77 @@
+"""The programs of a config: from a stage's own functions, on the shapes of a batch."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from flax import nnx
+
+from signbind_jax import compiler, sharding
+from signbind_jax.config import RunConfig
+from signbind_jax.data.batch_plan import batch_sizes
+from signbind_jax.errors import SignBindError
+from signbind_jax.stages import stage_class
+from signbind_jax.train_step import TrainStep
+from signbind_jax.writing import PREFIX_PLACES
+
+GRADIENTS, UPDATE, WRITING = "gradients", "update", "writing"
+
+
+class Programs:
+    """What a run of a config compiles for its longest batch, on a mesh that may not be there.
+
+    Attributes:
+      step: the run's own functions.
+      state, frozen: what the run holds, as shapes.
+      batch: the training batch of the longest bucket, as shapes.
+      written: the batch whose sentences are written, as shapes.
+    """
+
+    def __init__(self, config: RunConfig, mesh: jax.sharding.Mesh):
+        stage = stage_class(config).from_sizes(config)
+        self.config, self.mesh = config, mesh
+        self.step = TrainStep(stage, mesh)
+        self.state, self.frozen = self.step.abstract_state()
+        data, length = config.data, config.assumed.longest
+        (rows,) = batch_sizes((length,), data.frames_per_batch, data.batch_multiple)
+        ways = mesh.shape["data"] * mesh.shape["fsdp"]
+        if rows % ways:
+            raise SignBindError(f"config.data.batch_multiple: found {data.batch_multiple}, which "
+                                f"gives {rows} rows a batch, wanted a multiple of {ways} = data x "
+                                "fsdp of the mesh")  # fmt: skip
+        self.batch = self._batch(length, rows)
+        self.written = self._batch(length, -(-max(PREFIX_PLACES // length, 1) // ways) * ways)
+
+    def _batch(self, length: int, rows: int) -> Any:
+        """The stage's batch of so many rows, sharded as `sharding.put_batch` shards it."""
+        over_rows, whole = sharding.batch_sharding(self.mesh), sharding.replicated(self.mesh)
+
+        def widen(x):
+            if not x.ndim:
+                return jax.ShapeDtypeStruct((), x.dtype, sharding=whole)
+            return jax.ShapeDtypeStruct((rows, *x.shape[1:]), x.dtype, sharding=over_rows)
+
+        return jax.tree.map(widen, self.step.stage.empty_batch(length))
+
+    def all(self) -> dict[str, Callable[[], jax.stages.Compiled]]:
+        """What compiles each program, by name."""
+        programs = self.step.programs(self.state, self.frozen)
+        state = programs.plain(self.state)
+        out = {
+            GRADIENTS: lambda: programs.compile_gradients(state, self.batch),
+            UPDATE: lambda: programs.compile_update(state),
+        }
+        if self.lower_writing() is not None:
+            options = compiler.options(self.mesh)
+            out[WRITING] = lambda: self.lower_writing().compile(options)
+        return out
+
+    def lower_writing(self) -> jax.stages.Lowered | None:
+        """The program that writes sentences; None where the stage writes none."""
+        params = nnx.merge_state(self.state["params"], self.frozen)
+        return self.step.stage.lower_writing(self.step.graphdef, params, self.written)
+
+    def trace_gradients(self):
+        """The jaxpr of the gradients as written, before any compiler."""
+        args = (self.state["params"], self.frozen, self.state["step"], self.batch)
+        return jax.make_jaxpr(self.step.gradients)(*args)
