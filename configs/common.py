@@ -5,6 +5,7 @@ import dataclasses
 
 from ml_collections import ConfigDict
 
+from configs import real
 from signbind_jax.config import RunConfig, unknown_name
 from signbind_jax.errors import SignBindError
 from signbind_jax.hf import published
@@ -88,15 +89,18 @@ def with_llm(config: ConfigDict, llm: str, chip: str, chips: int) -> ConfigDict:
     return config
 
 
-def sized(config: ConfigDict, size: str) -> ConfigDict:
-    """A run at a size: `small` as the config says, `few`, `tiny`.
+def sized(config: ConfigDict, size: str, corpus: str = "how2sign", chips: int = 1) -> ConfigDict:
+    """A run at a size: `small` as the config says, `few`, `tiny`; `base` and `large` for real
+    corpora, see `configs.real`.
 
     Raises:
       SignBindError: another size.
     """
+    if size in real.SIZES and config.stage in real.MODELS:
+        return real.sized(config, size, corpus, chips)
     sizes = {"small": lambda same: same, "few": memorise, "tiny": shrink}
     if size not in sizes:
-        raise SignBindError(unknown_name("--config argument size", size, sizes))
+        raise SignBindError(unknown_name("--config argument size", size, (*sizes, *real.SIZES)))
     return sizes[size](config)
 
 

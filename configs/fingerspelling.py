@@ -1,13 +1,14 @@
 """Stage 1, fingerspelling: CTC over the 31 symbols of ChicagoFSWild.
 
-Argument: `size=few` for a handful of clips, `size=tiny` for tests.
+Arguments: `size=base` or `large` with `corpus` and `chips` for real corpora (`configs/real.py`);
+`size=few` for a handful of clips, `size=tiny` for tests.
 """
 
 from configs import common
 
 
 def get_config(arg=None):
-    arg = common.parse_arg(arg, size="small")
+    arg = common.parse_arg(arg, size="small", corpus="how2sign", chips=1)
     config = common.run(
         "fingerspelling",
         steps=1800,
@@ -24,4 +25,4 @@ def get_config(arg=None):
         data={"frames_per_batch": 2048, "keep_empty": 0.3},
         optim={"learning_rate": 1e-3, "warmup_steps": 100},
     )  # fmt: skip
-    return common.sized(config, arg.size)
+    return common.sized(config, arg.size, arg.corpus, arg.chips)

@@ -1,7 +1,8 @@
 """Stage 2, fusion: CTC on the fused tokens over frozen experts' streams.
 
 Arguments: `time=False` hides from fusion when tokens happened, `hidden=False` the experts'
-hidden vectors (both: the ablation `all_without_time`); `size=few` for a handful of clips,
+hidden vectors (both: the ablation `all_without_time`); `size=base` or `large` with
+`corpus` and `chips` for real corpora (`configs/real.py`); `size=few` for a handful of clips,
 `size=tiny` for tests.
 """
 
@@ -9,7 +10,7 @@ from configs import common
 
 
 def get_config(arg=None):
-    arg = common.parse_arg(arg, size="small", time=True, hidden=True)
+    arg = common.parse_arg(arg, size="small", corpus="how2sign", chips=1, time=True, hidden=True)
     config = common.run(
         "fusion",
         steps=4800,
@@ -19,4 +20,4 @@ def get_config(arg=None):
         data={"frames_per_batch": 1024, "n_buckets": 5},
         optim={"learning_rate": 3e-3, "warmup_steps": 100},
     )  # fmt: skip
-    return common.sized(config, arg.size)
+    return common.sized(config, arg.size, arg.corpus, arg.chips)

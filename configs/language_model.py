@@ -1,10 +1,14 @@
-"""The decoder trained from scratch, where no pretrained LLM is used."""
+"""The decoder trained from scratch, where no pretrained LLM is used.
+
+Arguments: `size=base` or `large` with `corpus` and `chips` for real corpora (`configs/real.py`);
+`size=few` for a handful of clips, `size=tiny` for tests.
+"""
 
 from configs import common
 
 
 def get_config(arg=None):
-    arg = common.parse_arg(arg, size="small")
+    arg = common.parse_arg(arg, size="small", corpus="how2sign", chips=1)
     config = common.run(
         "language_model",
         steps=1600,
@@ -16,4 +20,4 @@ def get_config(arg=None):
         data={"frames_per_batch": 1536, "n_buckets": 4},
         optim={"learning_rate": 1.5e-3, "warmup_steps": 100},
     )  # fmt: skip
-    return common.sized(config, arg.size)
+    return common.sized(config, arg.size, arg.corpus, arg.chips)

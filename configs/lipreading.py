@@ -1,14 +1,15 @@
 """Stage 1, lipreading: CTC over phonemes, from mouth crops or from mouth landmarks.
 
-Arguments: `frontend=mouth_landmarks` where a corpus has no crops; `size=few`
-for a handful of clips, `size=tiny` for tests.
+Arguments: `frontend=mouth_landmarks` where a corpus has no crops; `size=base` or `large` with
+`corpus` and `chips` for real corpora (`configs/real.py`); `size=few` for a handful of clips,
+`size=tiny` for tests.
 """
 
 from configs import common
 
 
 def get_config(arg=None):
-    arg = common.parse_arg(arg, size="small", frontend="lips")
+    arg = common.parse_arg(arg, size="small", corpus="how2sign", chips=1, frontend="lips")
     config = common.run(
         "lipreading",
         steps=1200,
@@ -21,4 +22,4 @@ def get_config(arg=None):
         data={"frames_per_batch": 2048},
         optim={"learning_rate": 1e-3, "warmup_steps": 100},
     )  # fmt: skip
-    return common.sized(config, arg.size)
+    return common.sized(config, arg.size, arg.corpus, arg.chips)

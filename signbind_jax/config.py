@@ -102,6 +102,7 @@ class AssumedConfig:
 
     Attributes:
       longest: frames (experts) or tokens (later stages) of the longest bucket.
+      clips_per_row: the most clips of a row, where `data.row_frames` fills rows.
       target: tokens of the longest CTC target.
       vocabulary: symbols that an expert or a decoder from scratch tells apart.
       streams: vocabulary size of each stream, in stream order, blanks included.
@@ -115,6 +116,7 @@ class AssumedConfig:
     """
 
     longest: int = 384
+    clips_per_row: int = 8
     target: int = 48
     vocabulary: int = 1024
     streams: tuple[int, ...] = (1024, 32, 48)

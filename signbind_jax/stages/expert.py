@@ -22,7 +22,8 @@ from signbind_jax.data.batch_plan import (
 from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.data.loader import clip_batches
 from signbind_jax.data.mixture import open_data
-from signbind_jax.data.packed_batch import PackedBatch
+from signbind_jax.data.packed_batch import PackedBatch, collate_packed
+from signbind_jax.data.packed_plan import PackedStep
 from signbind_jax.data.preprocess import (
     prepare_lips,
     prepare_packed_lips,
@@ -137,10 +138,15 @@ class ExpertStage(Stage):
         self.target_capacity = -(-sizes.target // 8) * 8
 
     def empty_batch(self, length):
-        size = self.model_config.lip_size
+        size, frontend = self.model_config.lip_size, self.model_config.frontend
+        given = frontend, [], self.target_capacity
+        if self.config.data.row_frames:
+            shape = 1, self.config.assumed.clips_per_row
+            nothing = np.full(shape, EMPTY_ROW, np.int32), np.zeros(shape, np.int32)
+            return collate_packed([], PackedStep(length, 1, *nothing), *given,
+                                  lip_size=(size, size))  # fmt: skip
         step = Step(length, 1, np.array([EMPTY_ROW], np.int32))
-        return collate([], step, self.model_config.frontend, [], self.target_capacity,
-                       lip_size=(size, size))  # fmt: skip
+        return collate([], step, *given, lip_size=(size, size))
 
     def _labels(self, split: ClipDataset) -> list[tuple[str, ...]]:
         return [labels[self.reading.target] for labels in split.targets]

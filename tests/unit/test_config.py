@@ -2,6 +2,7 @@
 
 import pytest
 
+from configs import real
 from signbind_jax.config import RunConfig, load_config
 from signbind_jax.errors import SignBindError
 
@@ -57,3 +58,22 @@ def test_own_config_file(tmp_path):
         "    return common.run('signing', steps=int(arg))\n"
     )
     assert load_config(f"{path}:12").steps == 12
+
+
+@pytest.mark.parametrize("corpus", sorted(real.CORPORA))
+@pytest.mark.parametrize("stage", sorted(real.MODELS))
+def test_real_sizes_give_every_chip_a_row_of_the_corpus(stage, corpus):
+    for size, chips in (("base", 1), ("base", 8), ("large", 48)):
+        config = load_config(f"{stage}:size={size},corpus={corpus},chips={chips}", {})
+        row = config.data.row_frames or config.assumed.longest
+        rows = config.data.frames_per_batch // row
+        assert rows >= chips and rows % chips == 0 and config.data.batch_multiple == chips
+        assert 1000 < config.steps < 100_000 and config.optim.warmup_steps < config.steps
+        assert config.model["d_model"] == (512 if size == "base" else 1024)
+
+
+def test_a_corpus_or_a_number_of_chips_that_is_none_is_refused():
+    with pytest.raises(SignBindError, match="corpus.*how2sign"):
+        load_config("signing:size=base,corpus=how2sing", {})
+    with pytest.raises(SignBindError, match="chips: found 0"):
+        load_config("fusion:size=large,chips=0", {})

@@ -1,0 +1,130 @@
+"""Sizes, rows and steps for real corpora on TPUs and GPUs: `size=base` and `size=large`.
+
+Starting points: `signbind preflight` says that they fit and how long a step may take
+(docs/preflight.md); none of them has been trained, as neither corpora nor accelerators were at
+hand. Arguments: `corpus`, one of CORPORA, and `chips`, the devices of the slice or GPUs: batches
+have a row for each at least.
+"""
+
+from dataclasses import dataclass
+
+from ml_collections import ConfigDict
+
+from signbind_jax.config import unknown_name
+from signbind_jax.errors import SignBindError
+
+SIZES = ("base", "large")
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What a corpus asks of a run.
+
+    Attributes:
+      row_frames: frames of a row that experts train on; holds the longest clip.
+      rows: rows of an expert's batch.
+      sentences: sentences of a later stage's batch.
+      epochs: of an expert and of fusion; `clips` of them make one.
+      clips: of the training split, as published.
+      seconds: mean duration of a clip, to count rows an epoch.
+      glosses: size of the vocabulary of glosses or pseudo-glosses, roughly.
+    """
+
+    row_frames: int
+    rows: int
+    sentences: int
+    epochs: int
+    clips: int
+    seconds: float
+    glosses: int
+
+
+CORPORA = {
+    "how2sign": Corpus(2048, 32, 256, 60, 31_048, 7.0, 8192),
+    "chicago_fswild_plus": Corpus(512, 128, 512, 80, 50_402, 3.0, 8192),
+    "bobsl": Corpus(512, 512, 1024, 12, 1_000_000, 5.0, 16_384),
+    "mixture": Corpus(2048, 128, 1024, 12, 1_200_000, 5.0, 16_384),
+}
+FPS = 25
+
+_EXPERT = {
+    "base": {"d_model": 512, "n_layers": 8, "n_heads": 8, "d_mlp": 2048, "d_part": 256},
+    "large": {"d_model": 1024, "n_layers": 16, "n_heads": 16, "d_mlp": 4096, "d_part": 512},
+}
+_FUSION = {
+    "base": {"d_model": 512, "n_layers": 4, "n_heads": 8, "d_mlp": 1536},
+    "large": {"d_model": 1024, "n_layers": 6, "n_heads": 16, "d_mlp": 3072},
+}
+_DECODER = {
+    "base": {"d_model": 512, "n_layers": 8, "n_heads": 8, "n_kv_heads": 8, "head_size": 64,
+             "d_mlp": 1536},
+    "large": {"d_model": 1024, "n_layers": 16, "n_heads": 16, "n_kv_heads": 8, "head_size": 64,
+              "d_mlp": 3072},
+}  # fmt: skip
+MODELS = {
+    "signing": {size: {**_EXPERT[size], "conv_kernel": 15} for size in SIZES},
+    "fingerspelling": {size: {**_EXPERT[size], "conv_kernel": 31} for size in SIZES},
+    "lipreading": {
+        "base": {**_EXPERT["base"], "conv_kernel": 15, "lip_size": 96, "lip_patch": 4,
+                 "channels": (64, 128, 256, 512)},
+        "large": {**_EXPERT["large"], "conv_kernel": 15, "lip_size": 96, "lip_patch": 4,
+                  "channels": (96, 192, 384, 768)},
+    },
+    "fusion": _FUSION,
+    "language_model": _DECODER,
+}  # fmt: skip
+_PEAK = {"base": 5e-4, "large": 3e-4}  # learning rate
+
+
+def sized(config: ConfigDict, size: str, corpus: str, chips: int) -> ConfigDict:
+    """A run at a real size for a corpus, on so many chips.
+
+    Raises:
+      SignBindError: another corpus, or no chip.
+    """
+    if corpus not in CORPORA:
+        raise SignBindError(unknown_name("--config argument corpus", corpus, CORPORA))
+    if not isinstance(chips, int) or chips < 1:
+        raise SignBindError(f"--config argument chips: found {chips}, wanted a number of chips")
+    of = CORPORA[corpus]
+    with config.model.unlocked():
+        config.model.update(MODELS[config.stage][size])
+    config.data.batch_multiple = chips
+    config.data.threads = 8
+    if config.stage in ("signing", "fingerspelling", "lipreading"):
+        _expert(config, of)
+    else:
+        _tokens(config, of)
+    config.optim.update({"learning_rate": _PEAK[size], "weight_decay": 0.05,
+                         "warmup_steps": config.steps // 20})  # fmt: skip
+    config.evaluate_every = max(config.steps // 20, 1)
+    config.checkpoint_every = min(1000, config.evaluate_every)
+    return config
+
+
+def _expert(config: ConfigDict, of: Corpus) -> None:
+    """Filled rows, bfloat16, each block computed again in the backward pass."""
+    config.model.dtype, config.model.remat = "bfloat16", True
+    config.data.row_frames = of.row_frames
+    rows = _multiple(of.rows, config.data.batch_multiple)
+    config.data.frames_per_batch = rows * of.row_frames
+    config.steps = round(of.epochs * of.clips * of.seconds * FPS / config.data.frames_per_batch)
+    clips_per_row = round(2 * of.row_frames / (of.seconds * FPS))
+    config.assumed.update({"longest": of.row_frames, "clips_per_row": clips_per_row,
+                           "vocabulary": of.glosses, "target": 96})  # fmt: skip
+    if config.stage == "lipreading":
+        config.assumed.vocabulary = 48
+
+
+def _tokens(config: ConfigDict, of: Corpus) -> None:
+    config.data.n_buckets = 5
+    config.assumed.update({"longest": 160, "target": 160, "streams": (of.glosses, 32, 48),
+                           "senses": of.glosses, "d_hidden": 512, "text": 88,
+                           "vocabulary": 8192})  # fmt: skip
+    rows = _multiple(of.sentences, config.data.batch_multiple)
+    config.data.frames_per_batch = rows * config.assumed.longest
+    config.steps = round(of.epochs * of.clips / rows)
+
+
+def _multiple(n: int, of: int) -> int:
+    return -(-n // of) * of
