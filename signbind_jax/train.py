@@ -211,7 +211,8 @@ class _Run:
         finished = step >= config.steps
         if finished and checkpoints.latest() == step and (workdir / SUMMARY).exists():
             summary = json.loads((workdir / SUMMARY).read_text())
-            return TrainResult(step, summary["seconds"], summary["scores"], losses, True)
+            if summary["finished"]:  # else it is of a stop before the last, unscored checkpoint
+                return TrainResult(step, summary["seconds"], summary["scores"], losses, True)
         if finished:
             if checkpoints.latest() != step:
                 checkpoints.save(step, self.stored(state, frozen), manifest)
