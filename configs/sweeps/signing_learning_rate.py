@@ -10,7 +10,7 @@ from configs import signing
 def get_config(arg=None):
     config = signing.get_config(arg or "size=tiny")
     if not arg:
-        config.steps = 150
+        config.steps = 600
     return config
 
 

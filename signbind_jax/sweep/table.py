@@ -195,4 +195,3 @@ def _score(outcome: Outcome, metric: str) -> float | None:
     if outcome.state != FINISHED:
         return None
     return outcome.scores.get(metric, outcome.loss if metric == "loss" else None)
-
