@@ -10,6 +10,7 @@ from signbind_jax.report.value_axis import ValueAxis
 from signbind_jax.report.wording import figure
 
 _APART, _HEIGHT, _TOP, _BOTTOM, _SIDE = 170, 340, 44, 22, 70
+_FULL = 1000  # width of the parallel coordinates where few axes would leave room
 _WIDTH, _PLOT = 360, 250
 
 
@@ -33,9 +34,10 @@ def parallel_coordinates(metric: str, labels: Sequence[str], points: Sequence[Sc
     axes = [ValueAxis(p.values[label] for p in points if label in p.values) for label in labels]
     ticks = round_ticks(*_range(points))
     inner, last = _HEIGHT - _TOP - _BOTTOM, len(labels)
+    apart = max(_APART, (_FULL - 2 * _SIDE) / last)
 
     def at(axis: int, share: float) -> tuple[float, float]:
-        return _SIDE + _APART * axis, _TOP + inner * (1 - share)
+        return _SIDE + apart * axis, _TOP + inner * (1 - share)
 
     drawing = []
     # The best is drawn last, on top of the others.
@@ -54,8 +56,7 @@ def parallel_coordinates(metric: str, labels: Sequence[str], points: Sequence[Sc
         drawing += _axis(at, i, label, marks, right=i == last)
     told = (f"{len(points)} points; the best, {points[0].name}, has {figure(points[0].score)}, "
             f"the last, {points[-1].name}, {figure(points[-1].score)}.")  # fmt: skip
-    width = 2 * _SIDE + _APART * last
-    return svg("parallel", width, _HEIGHT, f"{metric} of every point", told, drawing,
+    return svg("parallel", 2 * _SIDE + apart * last, _HEIGHT, f"{metric} of every point", told, drawing,
                class_="chart wide")  # fmt: skip
 
 
@@ -102,9 +103,12 @@ def scatter(key: str, metric: str, label: str, points: Sequence[Scored]) -> Elem
 
 def _axis(at, i: int, label: str, marks, right: bool) -> list[Element]:
     (x, bottom), (_, top) = at(i, 0.0), at(i, 1.0)
+    # A metric's name is longer than a path's last word and would leave the picture.
+    name = {"x": x + _SIDE - 4, "class_": "label strong end"} if right else {
+        "x": x, "class_": "label strong middle"}  # fmt: skip
     elements = [
         tag("line", x1=x, x2=x, y1=top, y2=bottom, class_="axis"),
-        tag("text", label, x=x, y=_TOP - 22, class_="label strong middle"),
+        tag("text", label, y=_TOP - 22, **name),
     ]
     for share, text in marks:
         y = at(i, share)[1] + 4

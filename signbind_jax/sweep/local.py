@@ -141,8 +141,8 @@ class _Run:
         if self.asked == wanted:
             return
         self.asked = wanted
-        self._tell("stopping; the points under way are killed" if kill else
-                   "stopping; the points under way save first (once more to kill them)")  # fmt: skip
+        self._tell("stopping; the points under way "
+                   + ("are killed" if kill else "save first (once more kills them)"))  # fmt: skip
         for job in self.jobs:
             with contextlib.suppress(ProcessLookupError):
                 job.process.send_signal(wanted)

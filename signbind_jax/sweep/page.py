@@ -96,7 +96,7 @@ def _settings(record: Record, ranking: Ranking) -> list:
     head = [*(labels[path] for path in paths), f"Mean {_metric(ranking)}",
             "Standard deviation", "Seeds", "Scores"]  # fmt: skip
     return [
-        tag("p", "What is smaller than the standard deviation between seeds is no difference."),
+        tag("p", "A difference smaller than what two seeds differ by says nothing."),
         table(head, rows),
     ]
 

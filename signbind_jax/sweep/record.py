@@ -88,8 +88,8 @@ def write_record(workdir: Path, sweep: Sweep) -> None:
         found = _read_json(path)
         for name, wanted in (("sweep", sweep.spec), ("stage", sweep.stage)):
             if found.get(name) != wanted:
-                raise SignBindError(f"{path}: {name}: found {found.get(name)!r}, wanted {wanted!r}; "
-                                    "another sweep lives here: give another "
+                raise SignBindError(f"{path}: {name}: found {found.get(name)!r}, wanted "
+                                    f"{wanted!r}; another sweep lives here: give another "
                                     "--workdir")  # fmt: skip
     points = [{"name": p.name, "values": p.values, "steps": p.config.steps} for p in sweep.points]
     _write_json(path, {
@@ -131,8 +131,8 @@ def read_outcome(workdir: Path, index: int, name: str, values: dict, steps: int)
     step, loss = _last_step(directory)
     finished = summary.get("finished") is True
     scores = {k: v for k, v in summary.get("scores", {}).items() if number(v) is not None}
-    state = (FINISHED if finished else FAILED if failure
-             else UNFINISHED if step or (directory / artefact.FILE).exists() else WAITING)  # fmt: skip
+    begun = step > 0 or (directory / artefact.FILE).exists()
+    state = FINISHED if finished else FAILED if failure else UNFINISHED if begun else WAITING
     return Outcome(index, name, values, directory, state,
                    step=summary["step"] if finished else step, steps=steps,
                    seconds=number(summary.get("seconds")), scores=scores if finished else {},
@@ -175,9 +175,10 @@ def check_point(workdir: Path, point: Point, wanted: dict[str, Any]) -> None:
     found = _read_json(directory / POINT_FILE, missing={}).get("conditions", wanted)
     for name, value in wanted.items():
         if found.get(name) != value:
-            raise SignBindError(f"{directory / POINT_FILE}: {name}: found {_short(found.get(name))}, "
-                                f"wanted {_short(value)}; it was trained under other conditions: "
-                                "give another --workdir or remove it")  # fmt: skip
+            raise SignBindError(f"{directory / POINT_FILE}: {name}: found "
+                                f"{_short(found.get(name))}, wanted {_short(value)}; it was "
+                                "trained under other conditions: give another --workdir or remove "
+                                "it")  # fmt: skip
 
 
 def note_start(workdir: Path, point: Point, wanted: dict[str, Any]) -> None:

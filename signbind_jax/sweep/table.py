@@ -15,7 +15,7 @@ from rich.text import Text
 
 from signbind_jax.config import unknown_name
 from signbind_jax.errors import SignBindError
-from signbind_jax.report.wording import METRICS, figure
+from signbind_jax.report.wording import METRICS, figure, metric_of
 from signbind_jax.sweep.points import short_labels
 from signbind_jax.sweep.record import FAILED, FINISHED, UNFINISHED, WAITING, Outcome, Record
 
@@ -128,7 +128,7 @@ def show(record: Record, ranking: Ranking, file=None) -> None:
     table.add_column("state", overflow="fold")
     for o in ranking.outcomes:
         cells = [str(o.index), *(str(o.values.get(path, "–")) for path in record.varying),
-                 figure(ranking.score(o)), figure(o.loss), str(o.step),
+                 _bare(ranking.score(o), ranking), figure(o.loss), str(o.step),
                  figure(o.seconds and round(o.seconds)), state_told(o)]  # fmt: skip
         table.add_row(*map(Text, cells))
     console.print(table)
@@ -148,8 +148,10 @@ def summary(record: Record, ranking: Ranking) -> str:
                      f"as {record.strangers[0]}.")  # fmt: skip
     if ranking.scored:
         best = ranking.scored[0]
-        lines.append(f"Best {ranking.metric} ({'lower' if ranking.lower else 'higher'} is better): "
-                     f"{figure(ranking.score(best))}, point {best.index}, {best.name}.")  # fmt: skip
+        better = "lower" if ranking.lower else "higher"
+        score = figure(ranking.score(best))
+        lines.append(f"Best {ranking.metric} ({better} is better): {score}, point {best.index}, "
+                     f"{best.name}.")  # fmt: skip
     return " ".join(lines)
 
 
@@ -172,9 +174,14 @@ def _means(record: Record, ranking: Ranking) -> Table:
         table.add_column(name, justify="right")
     for s in ranking.settings:
         n = str(s.n) if len(s.scores) == s.n else f"{len(s.scores)} of {s.n}"
-        table.add_row(*(Text(str(s.values.get(path, "–"))) for path in paths), figure(s.mean),
-                      figure(s.spread), n)  # fmt: skip
+        table.add_row(*(Text(str(s.values.get(path, "–"))) for path in paths),
+                      _bare(s.mean, ranking), _bare(s.spread, ranking), n)  # fmt: skip
     return table
+
+
+def _bare(value: float | None, ranking: Ranking) -> str:
+    """A score to the decimals its unit has; the unit itself would only widen the column."""
+    return figure(value, metric_of(ranking.metric).unit).removesuffix("\u00a0%")
 
 
 def _settings(record: Record, metric: str) -> list[Setting]:
