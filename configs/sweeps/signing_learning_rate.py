@@ -1,7 +1,7 @@
 """Learning rate, dropout and seed of the signing expert: twelve short runs.
 
-Argument: as for `signing`; without one the expert is tiny, and the twelve runs take minutes on
-two cores (docs/sweeps.md).
+Without an argument the expert is tiny and each run takes seconds to a minute; it learns little,
+and shows how a sweep works (docs/sweeps.md). Argument: as for `signing`, such as `size=small`.
 """
 
 from configs import signing

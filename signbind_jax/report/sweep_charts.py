@@ -56,7 +56,8 @@ def parallel_coordinates(metric: str, labels: Sequence[str], points: Sequence[Sc
         drawing += _axis(at, i, label, marks, right=i == last)
     told = (f"{len(points)} points; the best, {points[0].name}, has {figure(points[0].score)}, "
             f"the last, {points[-1].name}, {figure(points[-1].score)}.")  # fmt: skip
-    return svg("parallel", 2 * _SIDE + apart * last, _HEIGHT, f"{metric} of every point", told, drawing,
+    title = f"{metric} of every point"
+    return svg("parallel", 2 * _SIDE + apart * last, _HEIGHT, title, told, drawing,
                class_="chart wide")  # fmt: skip
 
 

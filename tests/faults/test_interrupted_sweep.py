@@ -1,6 +1,7 @@
 """A sweep of real training runs: failing points, signals, and going on afterwards."""
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -38,13 +39,19 @@ def test_a_failing_point_is_listed_and_the_others_go_on(synthetic, tmp_path, wid
     rows = rows_of(work)
     assert [row["state"] for row in rows] == ["finished", "failed", "finished"]
     assert "found 'trian', wanted one of train" in rows[1]["error"]
-    assert all(0 <= float(rows[i]["gloss_wer"]) and rows[i]["step"] == "6" for i in (0, 2))
+    assert all(float(rows[i]["gloss_wer"]) >= 0 and rows[i]["step"] == "6" for i in (0, 2))
 
-    # Given again, it tries the failed point alone.
-    trained = {p: p.stat().st_mtime_ns for p in work.glob("*/summary.json")}
+    # Given again, it tries the failed point, and scores the one that was killed after its last
+    # step and before its scores, when all there was is the summary of an earlier stop.
+    kept, killed = (work / f"train={name}" / "summary.json" for name in ("test", "train"))
+    written, scores = kept.stat().st_mtime_ns, json.loads(killed.read_text())["scores"]
+    stop = {"step": 3, "seconds": 1.0, "finished": False, "scores": {}}
+    killed.write_text(json.dumps(stop))
     again = signbind(*command, check=False)
-    assert again.returncode == 1 and again.stdout.count("finished already") == 2
-    assert {p: p.stat().st_mtime_ns for p in work.glob("*/summary.json")} == trained
+    assert again.returncode == 1 and again.stdout.count("finished already") == 1
+    assert kept.stat().st_mtime_ns == written
+    summary = json.loads(killed.read_text())
+    assert summary["finished"] and summary["step"] == 6 and summary["scores"] == scores
 
     # The table comes from the points alone.
     before = (work / "sweep.csv").read_text()
@@ -76,7 +83,7 @@ def test_one_point_trains_alone_and_its_failure_is_kept(synthetic, tmp_path, wid
                f"--config.data.directory={synthetic}"]  # fmt: skip
     assert main([*command, "--point=1"]) == 1
     assert "found 'trian'" in capsys.readouterr().err
-    assert main([*command, "--point=0"]) == 0
+    signbind(*command, "--point=0")
     assert main(["sweep", f"--workdir={tmp_path / 'w'}", "--report_only"]) == 0
     rows = rows_of(tmp_path / "w")
     assert [row["state"] for row in rows] == ["finished", "failed"]

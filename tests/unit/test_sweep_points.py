@@ -1,13 +1,18 @@
 """Sweep configs: which points they give, and what is wrong is told before anything runs."""
 
+import argparse
 import shlex
+import subprocess
+import sys
 
 import pytest
 
 from signbind_jax.cli import main
+from signbind_jax.config import load_config
 from signbind_jax.errors import SignBindError
 from signbind_jax.sweep.points import known_sweeps, load_sweep
 from signbind_jax.train_command import add_arguments, parse
+from tests.conftest import ROOT
 from tests.sweeps import sweep_file
 
 
@@ -99,10 +104,6 @@ def test_any_text_reaches_the_command_and_makes_a_safe_name(tmp_path, capsys):
     printed = capsys.readouterr().out
     lines = printed.split("\tsignbind ")[1:]
     assert len(lines) == len(HARD)
-    import argparse
-
-    from signbind_jax.config import load_config
-
     for text, name, line in zip(HARD, names, lines, strict=True):
         words = shlex.split("signbind " + line.rpartition("\n")[0])
         assert words[:2] == ["signbind", "train"]
@@ -136,3 +137,14 @@ def test_equal_last_words_are_told_apart(tmp_path):
     made = points(tmp_path, "h.points([{'parents.signing': 'a', 'data.validation': 'x'},"
                             " {'parents.signing': 'b', 'data.validation': 'y'}])")  # fmt: skip
     assert made[0].name == "signing=a_validation=x"
+
+
+def test_accelerators_are_left_to_the_points(tmp_path):
+    program = (
+        "from jax._src import xla_bridge\n"
+        "from signbind_jax.cli import main\n"
+        f"main(['sweep', '--config=sweeps/signing_learning_rate', '--workdir={tmp_path}',\n"
+        "      '--dry_run'])\n"
+        "assert not xla_bridge.backends_are_initialized()\n"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=120)
