@@ -1,5 +1,6 @@
 """The points of a sweep as SVG: parallel coordinates, and one scatter plot a config path."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
@@ -12,6 +13,7 @@ from signbind_jax.report.wording import figure
 _APART, _HEIGHT, _TOP, _BOTTOM, _SIDE = 170, 340, 44, 22, 70
 _FULL = 1000  # width of the parallel coordinates where few axes would leave room
 _WIDTH, _PLOT = 360, 250
+_CROWD = 40  # lines; among more, those below are to be seen through those above
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,9 @@ def parallel_coordinates(metric: str, labels: Sequence[str], points: Sequence[Sc
         line.append(at(last, _share(point.score, ticks)))
         path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in line)
         hover = tag("title", f"{point.name}: {metric} {figure(point.score)}")
-        drawing.append(tag("path", hover, d=path, class_=f"curve {_rank(place, points)}"))
+        faint = 0.5 if place and len(points) > _CROWD else None
+        drawing.append(tag("path", hover, d=path, class_=f"curve {_rank(place, points)}",
+                           stroke_opacity=faint))  # fmt: skip
     scored = [((v - ticks[0]) / (ticks[-1] - ticks[0]), f"{v:.6g}") for v in ticks]
     for i, (label, marks) in enumerate(
         zip([*labels, metric], [*(axis.ticks for axis in axes), scored], strict=True)
@@ -83,7 +87,9 @@ def scatter(key: str, metric: str, label: str, points: Sequence[Scored]) -> Elem
         y = y_of(value)
         drawing.append(tag("line", x1=left, x2=_WIDTH - right, y1=y, y2=y, class_="grid"))
         drawing.append(tag("text", f"{value:.6g}", x=left - 6, y=y + 4, class_="tick end"))
-    for share, text in axis.ticks:
+    # Names that would run into each other are left out evenly.
+    every = math.ceil(8 * sum(len(text) + 1 for _, text in axis.ticks) / (_WIDTH - left)) or 1
+    for share, text in axis.ticks[::every]:
         x = left + 30 + (_WIDTH - left - right - 60) * share
         drawing.append(tag("text", text, x=x, y=base + 18, class_="tick middle"))
     drawing.append(tag("line", x1=left, x2=_WIDTH - right, y1=base, y2=base, class_="axis"))

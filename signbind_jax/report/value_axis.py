@@ -7,7 +7,7 @@ from signbind_jax.report.charts import round_ticks
 from signbind_jax.report.run_files import number
 
 _MOST_APART = 10  # values; more are placed by size instead of evenly
-_LABEL = 18  # characters
+_LABEL = 14  # characters
 
 
 class ValueAxis:
@@ -50,5 +50,8 @@ class ValueAxis:
 
 
 def _short(value) -> str:
-    text = f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, list | tuple):
+        text = ", ".join(map(_short, value))
+    else:
+        text = f"{value:.3g}" if isinstance(value, float) else str(value)
     return text if len(text) <= _LABEL else text[: _LABEL - 1] + "…"

@@ -1,7 +1,6 @@
 """A sweep as a page: the points and their scores, drawn and listed, in one HTML file."""
 
 from pathlib import Path
-from xml.etree.ElementTree import Element
 
 from signbind_jax.report.document import document, write_page
 from signbind_jax.report.markup import table, tag
@@ -9,7 +8,7 @@ from signbind_jax.report.sweep_charts import Scored, parallel_coordinates, scatt
 from signbind_jax.report.wording import duration, figure, metric_of, stage_name
 from signbind_jax.sweep.points import short_labels
 from signbind_jax.sweep.record import FAILED, FINISHED, Record
-from signbind_jax.sweep.table import SEED, Ranking, state_told, summary
+from signbind_jax.sweep.table import SEED, Ranking, state_told, summary, value_told
 
 PAGE_FILE = "sweep.html"
 
@@ -88,7 +87,7 @@ def _settings(record: Record, ranking: Ranking) -> list:
     paths = [path for path in record.varying if path != SEED]
     labels = short_labels(record.varying)
     rows = [
-        [*(_value(s.values.get(path)) for path in paths), _figure(s.mean, ranking),
+        [*(value_told(s.values.get(path)) for path in paths), _figure(s.mean, ranking),
          _figure(s.spread, ranking), f"{len(s.scores)} of {s.n}",
          ", ".join(figure(score) for score in sorted(s.scores))]
         for s in ranking.settings
@@ -106,7 +105,7 @@ def _points(record: Record, ranking: Ranking) -> list:
     others = list(dict.fromkeys(name for o in record.outcomes for name in o.scores
                                 if name != ranking.metric))  # fmt: skip
     rows = [
-        [str(o.index), *(_value(o.values.get(path)) for path in record.varying),
+        [str(o.index), *(value_told(o.values.get(path)) for path in record.varying),
          _figure(ranking.score(o), ranking),
          *(figure(o.scores.get(name), metric_of(name).unit) for name in others),
          figure(o.loss), f"{o.step:,}", duration(o.seconds) if o.seconds else "–", state_told(o)]
@@ -146,7 +145,3 @@ def _metric(ranking: Ranking) -> str:
 
 def _figure(value: float | None, ranking: Ranking) -> str:
     return figure(value, metric_of(ranking.metric).unit)
-
-
-def _value(value) -> str | Element:
-    return "–" if value is None else str(value)

@@ -22,6 +22,7 @@ from signbind_jax.sweep.record import FAILED, FINISHED, UNFINISHED, WAITING, Out
 CSV_FILE = "sweep.csv"
 WIDTH = 110  # columns where there is no terminal to ask
 SEED = "seed"
+_SHOWN = 40  # points on the terminal; what failed is shown besides
 
 
 @dataclass(frozen=True)
@@ -126,12 +127,15 @@ def show(record: Record, ranking: Ranking, file=None) -> None:
     for name in ("point", *labels.values(), ranking.metric, "loss", "steps", "seconds"):
         table.add_column(Text(name), justify="left" if name in labels.values() else "right")
     table.add_column("state", overflow="fold")
-    for o in ranking.outcomes:
-        cells = [str(o.index), *(str(o.values.get(path, "–")) for path in record.varying),
+    shown = [o for i, o in enumerate(ranking.outcomes) if i < _SHOWN or o.state == FAILED]
+    for o in shown:
+        cells = [str(o.index), *(value_told(o.values.get(path)) for path in record.varying),
                  _bare(ranking.score(o), ranking), figure(o.loss), str(o.step),
                  figure(o.seconds and round(o.seconds)), state_told(o)]  # fmt: skip
         table.add_row(*map(Text, cells))
     console.print(table)
+    if len(shown) < len(ranking.outcomes):
+        console.print(Text(f"and {len(ranking.outcomes) - len(shown)} more, see {CSV_FILE}"))
     if len(ranking.settings) and any(s.n > 1 for s in ranking.settings):
         console.print(_means(record, ranking))
     console.print(Text(summary(record, ranking)))
@@ -155,6 +159,15 @@ def summary(record: Record, ranking: Ranking) -> str:
     return " ".join(lines)
 
 
+def value_told(value) -> str:
+    """A config value as a table says it; "–" for None, which stands for no value."""
+    if isinstance(value, list | tuple):
+        return ", ".join(map(value_told, value)) or "none"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "–" if value is None else str(value)
+
+
 def state_told(outcome: Outcome) -> str:
     """A point's state as a table says it."""
     if outcome.state == FAILED:
@@ -172,9 +185,9 @@ def _means(record: Record, ranking: Ranking) -> Table:
         table.add_column(Text(name))
     for name in (f"mean {ranking.metric}", "± between seeds", "seeds"):
         table.add_column(name, justify="right")
-    for s in ranking.settings:
+    for s in ranking.settings[:_SHOWN]:
         n = str(s.n) if len(s.scores) == s.n else f"{len(s.scores)} of {s.n}"
-        table.add_row(*(Text(str(s.values.get(path, "–"))) for path in paths),
+        table.add_row(*(Text(value_told(s.values.get(path))) for path in paths),
                       _bare(s.mean, ranking), _bare(s.spread, ranking), n)  # fmt: skip
     return table
 
