@@ -88,7 +88,7 @@ def scatter(key: str, metric: str, label: str, points: Sequence[Scored]) -> Elem
         drawing.append(tag("line", x1=left, x2=_WIDTH - right, y1=y, y2=y, class_="grid"))
         drawing.append(tag("text", f"{value:.6g}", x=left - 6, y=y + 4, class_="tick end"))
     # Names that would run into each other are left out evenly.
-    every = math.ceil(8 * sum(len(text) + 1 for _, text in axis.ticks) / (_WIDTH - left)) or 1
+    every = math.ceil(10 * sum(len(text) + 1 for _, text in axis.ticks) / (_WIDTH - left)) or 1
     for share, text in axis.ticks[::every]:
         x = left + 30 + (_WIDTH - left - right - 60) * share
         drawing.append(tag("text", text, x=x, y=base + 18, class_="tick middle"))
