@@ -226,20 +226,25 @@ def _typed(value, kind, where):
 def load_config(spec: str, overrides: typing.Mapping[str, str] | None = None) -> RunConfig:
     """`NAME[:arg]` or `FILE.py[:arg]` -> RunConfig.
 
-    NAME is a module of `configs/` with `get_config(arg)`; `overrides` maps dotted paths to
-    text such as {"optim.learning_rate": "3e-4"}.
+    NAME is a module of `configs/` with `get_config(arg)`, or `sweeps/NAME` for the run that a
+    sweep varies; `overrides` maps dotted paths to text such as {"optim.learning_rate": "3e-4"}.
 
     Raises:
       SignBindError: unknown config, unknown key or a value of another type.
     """
     name, _, arg = spec.partition(":")
-    config = _config_module(name).get_config(arg or None)
+    config = config_module(name).get_config(arg or None)
     for path, text in (overrides or {}).items():
         _override(config, path, text)
     return from_mapping(RunConfig, config.to_dict())
 
 
-def _config_module(name: str):
+def config_module(name: str):
+    """The Python module of a config: `NAME`, `sweeps/NAME` or `FILE.py`.
+
+    Raises:
+      SignBindError: there is none, with the near miss.
+    """
     if name.endswith(".py"):
         if not Path(name).is_file():
             raise SignBindError(f"--config: {name}: no such file")
@@ -249,11 +254,12 @@ def _config_module(name: str):
         return module
     import configs
 
-    known = sorted(p.stem for p in Path(configs.__file__).parent.glob("*.py")
+    folder = "sweeps/" if name.startswith("sweeps/") else ""
+    known = sorted(folder + p.stem for p in Path(configs.__file__).parent.glob(f"{folder}*.py")
                    if p.stem not in ("__init__", "common"))  # fmt: skip
     if name not in known:
         raise SignBindError(unknown_name("--config", name, known))
-    return importlib.import_module(f"configs.{name}")
+    return importlib.import_module(f"configs.{name.replace('/', '.')}")
 
 
 def _override(config: ConfigDict, path: str, text: str) -> None:

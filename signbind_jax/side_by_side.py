@@ -69,18 +69,30 @@ def run_all(commands: Mapping[str, Sequence[str]], log_dir: Path) -> None:
                                 f"(exit code {code}; all of it: {log_dir / name}.log)")  # fmt: skip
 
 
-def _run_one(name, arguments, share, log_dir) -> tuple[int, str]:
+def start(arguments: Sequence[str], share: Sequence[int], module: str = "signbind_jax.cli",
+          **streams) -> subprocess.Popen:  # fmt: skip
+    """Starts `signbind` with `arguments` as a process of its own on the cores of `share`.
+
+    Args:
+      module: what is run; by default the command itself.
+      **streams: of `subprocess.Popen`, such as stdout.
+    """
     flags = os.environ.get("XLA_FLAGS", "")
     if len(share) == 1:
         flags += " --xla_cpu_multi_thread_eigen=false"
     process = subprocess.Popen(
-        [sys.executable, "-m", "signbind_jax.cli", *arguments],
+        [sys.executable, "-m", module, *arguments],
         env={"GLIBC_TUNABLES": HUGE_PAGES, **os.environ, "XLA_FLAGS": flags.strip(),
              "PYTHONUNBUFFERED": "1"},
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        **streams,
     )  # fmt: skip
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(process.pid, share)
+    return process
+
+
+def _run_one(name, arguments, share, log_dir) -> tuple[int, str]:
+    process = start(arguments, share, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     last = ""
     with (log_dir / f"{name}.log").open("w", encoding="utf-8") as log:
         for line in process.stdout:

@@ -246,7 +246,9 @@ def _summary_of(workdir: Path, checkpoints: CheckpointDir, step: int) -> dict | 
         return None
     path = workdir / SUMMARY
     own = json.loads(path.read_text()) if hosts.first() and path.exists() else None
-    return hosts.exchange("reading the summary", own)[0]
+    summary = hosts.exchange("reading the summary", own)[0]
+    # One that is not finished is of a stop before the last checkpoint, which has no scores yet.
+    return summary if summary and summary["finished"] else None
 
 
 def _say_nothing(_: str) -> None:

@@ -109,7 +109,7 @@ def read_run(run_dir: Path) -> Run:
     logs = {}
     for path in sorted(run_dir.glob("*/metrics.jsonl")):
         try:
-            logs[path.parent.name] = _read_log(path)
+            logs[path.parent.name] = read_log(path)
         except OSError as error:
             notes.append(f"{path.parent.name}/metrics.jsonl cannot be read ({_one_line(error)}).")
     for stage in as_dict(results.get("stages")):
@@ -173,7 +173,8 @@ def _read_results(path: Path) -> dict:
     return results
 
 
-def _read_log(path: Path) -> StageLog:
+def read_log(path: Path) -> StageLog:
+    """A stage's metrics.jsonl, whatever of it is readable."""
     # A resumed run repeats steps: the later line counts, so points are keyed by step.
     points: dict[str, dict[str, dict[int, float]]] = {}
     unreadable = not_finite = 0

@@ -1,0 +1,154 @@
+"""`signbind sweep`: a stage trained at every point of a grid, and one table of the scores."""
+
+import argparse
+import shlex
+from pathlib import Path
+
+from signbind_jax import train_command
+from signbind_jax.errors import SignBindError
+from signbind_jax.sweep import record, table
+from signbind_jax.sweep.local import train_points
+from signbind_jax.sweep.page import PAGE_FILE, write_sweep_page
+from signbind_jax.sweep.points import Point, Sweep, load_sweep
+from signbind_jax.sweep.record import FAILED, FINISHED
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `signbind sweep`; `parse` reads the overrides."""
+    parser.add_argument("--config", metavar="sweeps/NAME[:ARG]",
+                        help="a module of configs/sweeps/ or a .py file with get_config(arg) and "
+                        "get_hyper(h)")  # fmt: skip
+    parser.add_argument("--workdir", required=True, type=Path, metavar="DIR",
+                        help="one run directory a point, sweep.csv and sweep.html")  # fmt: skip
+    parser.add_argument("--jobs", type=_positive, default=1, metavar="N",
+                        help="points at a time, each on its share of the cores; for CPUs "
+                        "(default: 1)")  # fmt: skip
+    parser.add_argument("--metric", metavar="NAME",
+                        help="what ranks the points (default: the stage's own score)")  # fmt: skip
+    parser.add_argument("--config.PATH", dest="unused", metavar="VALUE",
+                        help="overrides one value at all points, such as "
+                        "--config.data.directory=DIR")  # fmt: skip
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--dry_run", action="store_true", help="shows the points; trains nothing")
+    kind.add_argument("--print_commands", action="store_true",
+                      help="prints index, tab, command of every point; trains nothing")  # fmt: skip
+    kind.add_argument("--point", type=int, metavar="I",
+                      help="trains point I alone, in this process, such as one task of a SLURM "
+                      "array; --report_only makes the table afterwards")  # fmt: skip
+    kind.add_argument("--report_only", action="store_true",
+                      help="makes the table again from what is on disk; needs --workdir "
+                      "alone")  # fmt: skip
+
+
+def parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
+    """Arguments with `overrides`: dotted path -> text."""
+    arguments = train_command.parse(parser, argv)
+    if arguments.config is None and not arguments.report_only:
+        parser.error("--config: found nothing, wanted a sweep such as --config=sweeps/NAME")
+    if arguments.report_only and arguments.overrides:
+        parser.error(f"--config.{next(iter(arguments.overrides))}: found beside --report_only, "
+                     "which reads --workdir alone")  # fmt: skip
+    return arguments
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Trains a stage at every point of a grid of config values and ranks them.
+
+    Finished points are skipped, others go on: run the same command again after an interruption.
+    Exit code 1 where a point failed or a signal stopped the sweep, else 0.
+    """
+    workdir = arguments.workdir
+    if arguments.report_only:
+        report(workdir, arguments.metric)
+        return 0
+    sweep = load_sweep(arguments.config, arguments.overrides)
+    if arguments.print_commands:
+        for point in sweep.points:
+            print(f"{point.index}\t{shlex.join(['signbind', *point.command(workdir)])}")
+        return 0
+    if arguments.dry_run:
+        _show_plan(sweep, workdir)
+        return 0
+    if arguments.point is not None:
+        return _train_one(sweep, arguments.point, workdir)
+    return _train_all(sweep, workdir, arguments.jobs, arguments.metric)
+
+
+def report(workdir: Path, metric: str | None = None) -> bool:
+    """Writes sweep.csv and sweep.html from what is on disk and prints the table.
+
+    Returns:
+      Whether every point is finished.
+
+    Raises:
+      SignBindError: no sweep there; no such metric.
+    """
+    found = record.read_record(workdir)
+    ranking = table.rank(found, metric)
+    table.write_csv(found, workdir / table.CSV_FILE)
+    write_sweep_page(workdir / PAGE_FILE, found, ranking)
+    table.show(found, ranking)
+    print(f"table: {workdir / table.CSV_FILE}\npage:  {workdir / PAGE_FILE}")
+    return all(outcome.state == FINISHED for outcome in found.outcomes)
+
+
+def _train_all(sweep: Sweep, workdir: Path, jobs: int, metric: str | None) -> int:
+    conditions = {point.index: record.conditions(point.config) for point in sweep.points}
+    for point in sweep.points:
+        record.check_point(workdir, point, conditions[point.index])
+    record.write_record(workdir, sweep)
+    through = train_points(sweep.points, workdir, jobs, conditions)
+    finished = report(workdir, metric)
+    if not through:
+        print("stopped by a signal; run the same command to go on")
+    return 0 if through and finished else 1
+
+
+def _train_one(sweep: Sweep, index: int, workdir: Path) -> int:
+    if not 0 <= index < len(sweep.points):
+        raise SignBindError(f"--point: found {index}, wanted 0 to {len(sweep.points) - 1}: "
+                            f"{sweep.spec} has {len(sweep.points)} points")  # fmt: skip
+    point = sweep.points[index]
+    conditions = record.conditions(point.config)
+    record.check_point(workdir, point, conditions)
+    record.write_record(workdir, sweep)
+    if record.outcome_of(workdir, point).state == FINISHED:
+        print(f"{point.name}: finished already")
+        return 0
+    record.note_start(workdir, point, conditions)
+    with record.trying_to_lock(workdir / point.name, shared=True) as lock:
+        if lock is None:
+            raise SignBindError(f"{workdir / point.name}: a sweep trains this point already; wait "
+                                "for it, or stop it")  # fmt: skip
+        return _train_here(point, workdir)
+
+
+def _train_here(point: Point, workdir: Path) -> int:
+    """`signbind train` in this process, so that several hosts can train one point together."""
+    parser = argparse.ArgumentParser()
+    train_command.add_arguments(parser)
+    arguments = train_command.parse(parser, point.command(workdir)[1:])
+    try:
+        return train_command.run(arguments)
+    except Exception as error:
+        kind = "" if isinstance(error, SignBindError) else f"{type(error).__name__}: "
+        record.note_failure(workdir, point, f"{kind}{error}")
+        raise
+
+
+def _show_plan(sweep: Sweep, workdir: Path) -> None:
+    outcomes = [record.outcome_of(workdir, point) for point in sweep.points]
+    for outcome in outcomes:
+        print(f"{outcome.index:4d}  {outcome.name}: {outcome.steps} steps, "
+              f"{table.state_told(outcome)}")  # fmt: skip
+    left = sum(o.steps - o.step for o in outcomes if o.state != FINISHED)
+    again = sum(o.state == FAILED for o in outcomes)
+    print(f"{len(outcomes)} points of {sweep.stage}, {left} steps to go"
+          + (f"; {again} failed and would be tried again" if again else ""))  # fmt: skip
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"found {value}, wanted at least 1")
+    return value

@@ -1,0 +1,260 @@
+"""What a sweep leaves on disk, and what can be read back from it at any time.
+
+`sweep.json` says which points there are. Each point's directory is a run directory of `signbind
+train`, with `point.json` (under which conditions it runs, and how it failed) and `train.log`
+beside what training writes. Nothing else keeps state: a sweep that was killed is known from this.
+"""
+
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from signbind_jax import artefact
+from signbind_jax.config import RunConfig
+from signbind_jax.data.mixture import open_data
+from signbind_jax.errors import SignBindError
+from signbind_jax.report.run_files import number, read_log
+from signbind_jax.sweep.points import Point, Sweep
+from signbind_jax.train import SUMMARY
+
+SWEEP_FILE, POINT_FILE, LOG_FILE, LOCK_FILE = "sweep.json", "point.json", "train.log", "point.lock"
+FINISHED, UNFINISHED, FAILED, WAITING = "finished", "unfinished", "failed", "not started"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How far a point is.
+
+    Attributes:
+      index, name, values: see `Point`; values in JSON's types.
+      directory: its run directory.
+      state: FINISHED, UNFINISHED (it goes on from `step`), FAILED or WAITING.
+      step, steps: last logged step, and how many there are to do.
+      seconds: of training, all attempts together; None before there are any.
+      scores: on the validation split, by metric; empty before it is finished.
+      loss: of the last logged training step.
+      error: why it failed, in one line.
+    """
+
+    index: int
+    name: str
+    values: dict[str, Any]
+    directory: Path
+    state: str
+    step: int
+    steps: int
+    seconds: float | None = None
+    scores: dict[str, float] = field(default_factory=dict)
+    loss: float | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Record:
+    """A sweep as its directory holds it.
+
+    Attributes:
+      spec, overrides, varying: see `Sweep`.
+      stage: what it trains.
+      validation: the split that scores are taken on; empty: none are.
+      outcomes: one a point, in order.
+      strangers: run directories that belong to no point of the sweep, such as those of values
+        that were taken out of it.
+    """
+
+    workdir: Path
+    spec: str
+    stage: str
+    overrides: dict[str, str]
+    varying: tuple[str, ...]
+    validation: str
+    outcomes: tuple[Outcome, ...]
+    strangers: tuple[str, ...]
+
+
+def write_record(workdir: Path, sweep: Sweep) -> None:
+    """Writes `sweep.json`.
+
+    Raises:
+      SignBindError: another sweep lives in `workdir`.
+    """
+    path = workdir / SWEEP_FILE
+    if path.exists():
+        found = _read_json(path)
+        for name, wanted in (("sweep", sweep.spec), ("stage", sweep.stage)):
+            if found.get(name) != wanted:
+                raise SignBindError(f"{path}: {name}: found {found.get(name)!r}, wanted "
+                                    f"{wanted!r}; another sweep lives here: give another "
+                                    "--workdir")  # fmt: skip
+    points = [{"name": p.name, "values": p.values, "steps": p.config.steps} for p in sweep.points]
+    _write_json(path, {
+        "sweep": sweep.spec, "stage": sweep.stage, "overrides": sweep.overrides,
+        "varying": sweep.varying, "validation": sweep.points[0].config.data.validation,
+        "points": points,
+    })  # fmt: skip
+
+
+def read_record(workdir: Path) -> Record:
+    """The sweep of a directory and how far its points are.
+
+    Raises:
+      SignBindError: no sweep there, or its `sweep.json` is damaged.
+    """
+    path = workdir / SWEEP_FILE
+    record = _read_json(path)
+    try:
+        outcomes = tuple(
+            read_outcome(workdir, i, p["name"], p["values"], p["steps"])
+            for i, p in enumerate(record["points"])
+        )
+        known = {outcome.name for outcome in outcomes}
+        strangers = sorted(p.parent.name for p in workdir.glob(f"*/{POINT_FILE}")
+                           if p.parent.name not in known)  # fmt: skip
+        return Record(workdir, record["sweep"], record["stage"], record["overrides"],
+                      tuple(record["varying"]), record["validation"], outcomes,
+                      tuple(strangers))  # fmt: skip
+    except (KeyError, TypeError, AttributeError) as error:
+        raise SignBindError(f"{path}: {error!r}: not what a sweep writes; run the sweep again to "
+                            "have it written anew, after removing it") from None  # fmt: skip
+
+
+def read_outcome(workdir: Path, index: int, name: str, values: dict, steps: int) -> Outcome:
+    """How far a point is, from its directory alone."""
+    directory = workdir / name
+    summary = _read_json(directory / SUMMARY, missing={})
+    failure = _read_json(directory / POINT_FILE, missing={}).get("failure")
+    step, loss = _last_step(directory)
+    finished = summary.get("finished") is True
+    scores = {k: v for k, v in summary.get("scores", {}).items() if number(v) is not None}
+    begun = step > 0 or (directory / artefact.FILE).exists()
+    state = FINISHED if finished else FAILED if failure else UNFINISHED if begun else WAITING
+    return Outcome(index, name, values, directory, state,
+                   step=summary["step"] if finished else step, steps=steps,
+                   seconds=number(summary.get("seconds")), scores=scores if finished else {},
+                   loss=loss, error=failure if state == FAILED else "")  # fmt: skip
+
+
+def outcome_of(workdir: Path, point: Point) -> Outcome:
+    """How far a point of a sweep is."""
+    return read_outcome(workdir, point.index, point.name, point.values, point.config.steps)
+
+
+def conditions(config: RunConfig) -> dict[str, Any]:
+    """What a point's score hangs on beside the config's digest: data, split, parents.
+
+    Raises:
+      SignBindError: the dataset cannot be opened.
+    """
+    parents = {}
+    for name, place in vars(config.parents).items():
+        if place and (Path(place) / artefact.FILE).exists():
+            parents[name] = artefact.open_artefact(place).digest
+        elif place:
+            parents[name] = place
+    if not config.data.directory:
+        raise SignBindError("config.data.directory: found nothing, wanted a dataset; give "
+                            "--config.data.directory=DIR")  # fmt: skip
+    return {"data": open_data(config.data).digest, "validation": config.data.validation,
+            "parents": parents}  # fmt: skip
+
+
+def check_point(workdir: Path, point: Point, wanted: dict[str, Any]) -> None:
+    """Refuses a point whose directory was trained with another config or on other data.
+
+    Raises:
+      SignBindError: names the first field that differs.
+    """
+    directory = workdir / point.name
+    if (directory / artefact.FILE).exists():
+        artefact.check_resumable(directory, point.config)
+    found = _read_json(directory / POINT_FILE, missing={}).get("conditions", wanted)
+    for name, value in wanted.items():
+        if found.get(name) != value:
+            raise SignBindError(f"{directory / POINT_FILE}: {name}: found "
+                                f"{_short(found.get(name))}, wanted {_short(value)}; it was "
+                                "trained under other conditions: give another --workdir or remove "
+                                "it")  # fmt: skip
+
+
+def note_start(workdir: Path, point: Point, wanted: dict[str, Any]) -> None:
+    """Makes a point's directory and forgets an earlier failure."""
+    directory = workdir / point.name
+    directory.mkdir(parents=True, exist_ok=True)
+    _write_json(directory / POINT_FILE, {"values": point.values, "conditions": wanted})
+
+
+def note_failure(workdir: Path, point: Point, error: str) -> None:
+    """Keeps why a point failed."""
+    path = workdir / point.name / POINT_FILE
+    _write_json(path, {**_read_json(path, missing={}), "failure": " ".join(error.split())})
+
+
+@contextmanager
+def trying_to_lock(directory: Path, shared: bool = False) -> Iterator[int | None]:
+    """A descriptor that keeps others from training a point; None where another does so.
+
+    The lock lasts as long as any process holds the descriptor: a training process that has
+    inherited it keeps it when its sweep is killed. On file systems without locks every try
+    succeeds.
+
+    Args:
+      shared: for the processes of one point that is trained on several hosts.
+    """
+    import fcntl
+
+    descriptor = os.open(directory / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield None
+            return
+        except OSError:  # no locks here
+            pass
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _last_step(directory: Path) -> tuple[int, float | None]:
+    path = directory / "metrics.jsonl"
+    if not path.exists():
+        return 0, None
+    points = read_log(path).curves.get("loss", {}).get("train", [])
+    return points[-1] if points else (0, None)
+
+
+def _read_json(path: Path, missing: dict | None = None) -> dict:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if missing is not None:
+            return missing
+        raise SignBindError(f"{path}: no such file; wanted the --workdir of a sweep that was "
+                            "started") from None  # fmt: skip
+    except (OSError, ValueError) as error:
+        raise SignBindError(f"{path}: not readable as JSON ({error}); remove it and run the sweep "
+                            "again") from None  # fmt: skip
+    if not isinstance(record, dict):
+        raise SignBindError(f"{path}: found a JSON {type(record).__name__}, wanted an object; "
+                            "remove it and run the sweep again")  # fmt: skip
+    return record
+
+
+def _write_json(path: Path, record: dict) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Tasks of an array write the same file at the same moment.
+    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
+    partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def _short(value) -> str:
+    text = json.dumps(value) if isinstance(value, dict) else repr(value)
+    return text if len(text) <= 60 else f"{text[:40]}..."
