@@ -3,7 +3,6 @@
 import argparse
 import base64
 import json
-import re
 import shlex
 import tempfile
 import time
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from launch import job as jobs
 from launch.programs import Programs, confirm
-from signbind_jax.errors import SignBindError
+from signbind_jax.errors import INTERRUPTED, SignBindError
 
 ACTIONS = {
     "run": "starts the command and watches it; starts it again where the workload had failed",
@@ -35,17 +34,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         "as v5litepod-16; needed to start")  # fmt: skip
     parser.add_argument("--slices", type=int, default=1, metavar="N", help=
                         "slices of a multislice run (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--image", default="", help=
-                        "container image with signbind in it (launch/Dockerfile); needed to start")
+    parser.add_argument(
+        "--image",
+        default="",
+        help="container image with signbind in it (launch/Dockerfile); needed to start",
+    )
     parser.add_argument("--storage", action="append", default=[], metavar="NAME", help=
                         "storage of the cluster, attached with `xpk storage attach`")  # fmt: skip
-    parser.add_argument("--shared", action="append", default=[], metavar="DIR", help=
-                        "where that storage is mounted; the working directory lies beneath")
+    parser.add_argument(
+        "--shared",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="where that storage is mounted; the working directory lies beneath",
+    )
     parser.add_argument("--max_restarts", type=int, default=50, metavar="N", help=
                         "of the workload by the cluster, after interruptions only "
                         "(default: %(default)s)")  # fmt: skip
-    parser.add_argument("--xpk_flag", action="append", default=[], metavar="FLAG", help=
-                        "goes to xpk workload create as it is, as --xpk_flag=--priority=high")
+    parser.add_argument(
+        "--xpk_flag",
+        action="append",
+        default=[],
+        metavar="FLAG",
+        help="goes to xpk workload create as it is, as --xpk_flag=--priority=high",
+    )
 
 
 def parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
@@ -143,7 +155,9 @@ class _Launch:
             # neither in a file nor on a command line. (They are in the cluster's pod spec.)
             names = Path("DIR/environment" if a.dry_run else f"{folder}/environment")
             if a.dry_run:
-                self.programs.say(f"environment holds {', '.join(self.job.environment) or 'nothing'}")
+                self.programs.say(
+                    f"environment holds {', '.join(self.job.environment) or 'nothing'}"
+                )
             else:
                 names.write_text("".join(f"{name}\n" for name in self.job.environment))
             environment = [f"--env-file={names}"] if self.job.environment else []
@@ -151,7 +165,7 @@ class _Launch:
                 "create", f"--workload={self.job.name}", f"--tpu-type={a.accelerator}",
                 f"--num-slices={a.slices}", f"--docker-image={a.image}",
                 f"--command={in_one_line(self.job.command)}",
-                f"--max-restarts={a.max_restarts}", f"--restart-on-exit-codes={jobs.INTERRUPTED}",
+                f"--max-restarts={a.max_restarts}", f"--restart-on-exit-codes={INTERRUPTED}",
                 f"--termination-grace-period-seconds={_GRACE_S}", *environment,
                 *(f"--storage={name}" for name in a.storage), *a.xpk_flag,
                 what="creating the workload", environment=self.job.environment,
@@ -187,21 +201,27 @@ class _Launch:
 
     def _show_log(self) -> None:
         """Prints what is new in the log of process 0: the first pod of the first slice."""
-        labels = (f"jobset.sigs.k8s.io/jobset-name={self.job.name},"
-                  "jobset.sigs.k8s.io/job-index=0,batch.kubernetes.io/job-completion-index=0")
+        labels = (
+            f"jobset.sigs.k8s.io/jobset-name={self.job.name},"
+            "jobset.sigs.k8s.io/job-index=0,batch.kubernetes.io/job-completion-index=0"
+        )
         since = [f"--since-time={self.seen}"] if self.seen else []
-        done = self.programs.run(
-            ["kubectl", "logs", f"--selector={labels}", "--timestamps", "--tail=-1", *since],
-            f"{self.job.name}: reading the log of process 0", tries=1,
-            # No pod yet, or one that is being replaced.
-            accept="not found|NotFound|waiting to start|ContainerCreating|No resources|error",
-        )  # fmt: skip
-        if done.code:
+        try:
+            done = self.programs.run(
+                ["kubectl", "logs", f"--selector={labels}", "--timestamps", "--tail=1000", *since],
+                f"{self.job.name}: reading the log of process 0", tries=1,
+                # No pod yet, or one that is being replaced.
+                accept="NotFound|waiting to start|ContainerCreating|PodInitializing|No resources",
+            )  # fmt: skip
+        except SignBindError as error:
+            self.programs.say(str(error))  # what is missed now is shown at the next look
             return
+        before = self.seen
         for line in done.stdout.splitlines(keepends=True):
-            # Stamps sort as text; --since-time is whole seconds and repeats some lines.
+            # Stamps are of fixed width and sort as text; --since-time, in whole seconds, repeats
+            # some lines.
             stamp, _, text = line.partition(" ")
-            if stamp > self.seen:
+            if stamp > before:
                 self.programs.show(text)
                 self.seen = stamp
 
@@ -220,9 +240,7 @@ def in_one_line(command: tuple[str, ...]) -> str:
     """
     # exec, so that the signal that ends a pod reaches the command and no shell before it.
     script = f"exec {shlex.join(command)}\n".encode()
-    encoded = base64.b64encode(script).decode()
-    return (f"echo {encoded} | base64 -d > /tmp/signbind_job.sh && "
-            "exec bash /tmp/signbind_job.sh")  # fmt: skip
+    return f"exec bash <(echo {base64.b64encode(script).decode()} | base64 -d)"
 
 
 def _state_of(jobset: dict) -> str:

@@ -7,9 +7,6 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-# An interrupted `signbind train` ends with it: saved, not finished, start it again.
-INTERRUPTED = 75
-
 _NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 

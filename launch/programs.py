@@ -163,7 +163,6 @@ def confirm(question: str, *, yes: bool) -> None:
         raise SignBindError(f"{question} answered no; nothing was changed")
 
 
-
 def _reason(done: Done) -> str:
     """The last line that says something, preferring errors."""
     lines = [line.strip() for line in f"{done.stdout}\n{done.stderr}".splitlines()]

@@ -1,19 +1,26 @@
 """`signbind launch tpu`: TPU VM pods, from the request to the last line of the log."""
 
 import argparse
-import os
 import re
 import shlex
-import subprocess
 import tempfile
 import time
 from pathlib import Path
 
 from launch import job as jobs
 from launch.programs import Programs, confirm
-from launch.queued_resource import ABSENT, ACTIVE, DELETING, FAILED, LOST, QueuedResource
-from launch.queued_resource import WAITING, runtime_for
-from signbind_jax.errors import SignBindError
+from launch.queued_resource import (
+    ABSENT,
+    ACTIVE,
+    DELETING,
+    FAILED,
+    LOST,
+    WAITING,
+    QueuedResource,
+    runtime_for,
+)
+from launch.snapshot import Snapshot
+from signbind_jax.errors import INTERRUPTED, SignBindError
 
 ACTIONS = {
     "run": "everything below until the command has finished, again after every preemption",
@@ -53,10 +60,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mount", action="append", default=[], metavar="SOURCE:/POINT", help=
                         "shared storage on every worker: gs://BUCKET:/mnt/x (gcsfuse) or "
                         "HOST:/EXPORT:/mnt/x (NFS, Filestore)")  # fmt: skip
-    parser.add_argument("--shared", action="append", default=[], metavar="DIR", help=
-                        "a directory of the workers that is shared storage by other means")
-    parser.add_argument("--gcloud_flag", action="append", default=[], metavar="FLAG", help=
-                        "goes to queued-resources create as it is, as --gcloud_flag=--network=x")
+    parser.add_argument(
+        "--shared",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="a directory of the workers that is shared storage by other means",
+    )
+    parser.add_argument(
+        "--gcloud_flag",
+        action="append",
+        default=[],
+        metavar="FLAG",
+        help="goes to queued-resources create as it is, as --gcloud_flag=--network=x",
+    )
     parser.add_argument("--ssh_flag", action="append", default=[], metavar="FLAG", help=
                         "goes to tpu-vm ssh and scp as it is")  # fmt: skip
     parser.add_argument("--delete_after", action="store_true", help=
@@ -115,8 +132,10 @@ class _Launch:
         while (outcome := self._round()) not in ("finished", "failed"):
             resumes += 1
             if resumes > self.arguments.max_resumes:
-                raise SignBindError(f"{self.job.name}: {outcome}: found {resumes} interruptions, "
-                                    f"wanted at most {self.arguments.max_resumes} (--max_resumes)")
+                raise SignBindError(
+                    f"{self.job.name}: {outcome}: found {resumes} interruptions, "
+                    f"wanted at most {self.arguments.max_resumes} (--max_resumes)"
+                )
             self.programs.say(f"{self.job.name}: {outcome}; resume {resumes}")
         if self.arguments.delete_after:
             self.resource.delete()
@@ -141,8 +160,10 @@ class _Launch:
         if state == ABSENT:
             self.resource.create()
         elif state in LOST or state == FAILED:
-            raise SignBindError(f"{self.job.name}: found it {state}, wanted none or one that "
-                                "waits or is ACTIVE; `resume` deletes it and creates it again")
+            raise SignBindError(
+                f"{self.job.name}: found it {state}, wanted none or one that "
+                "waits or is ACTIVE; `resume` deletes it and creates it again"
+            )
         return 0
 
     def install(self) -> int:
@@ -229,7 +250,7 @@ class _Launch:
         if code == 0:
             self.programs.say(f"{self.job.name}: finished")
             return "finished"
-        if code == jobs.INTERRUPTED:
+        if code == INTERRUPTED:
             return "interrupted, saved"
         self.resource.ssh("how the workers ended", "bash", "signbind/worker.sh", "ending",
                           self.job.name, stream=True)  # fmt: skip
@@ -246,8 +267,10 @@ class _Launch:
             )  # fmt: skip
             header = _HEADER.search(done.stdout)
             if header is None:
-                raise SignBindError(f"{self.job.name}: worker 0: found no report in its answer of "
-                                    f"{len(done.stdout)} characters, wanted one; `install` again")
+                raise SignBindError(
+                    f"{self.job.name}: worker 0: found no report in its answer of "
+                    f"{len(done.stdout)} characters, wanted one; `install` again"
+                )
             state, code, size, self.offset = header[1], header[2], int(header[3]), int(header[4])
             # Whole lines only, so that a secret cannot slip through in two halves.
             text = self.partial + done.stdout[header.end() :]
@@ -262,11 +285,12 @@ class _Launch:
         """What pip installs on a worker, and the files it needs there."""
         if not Path(self.arguments.source).is_dir():
             return self.arguments.source, []
-        archive = self.job.folder / "source.tar.gz"
+        snapshot = Snapshot.of(Path(self.arguments.source))
+        self.programs.say(f"{self.job.name}: {snapshot.note}")
+        archive = self.job.folder / f"source-{snapshot.tree[:12]}.tar.gz"
         if not self.arguments.dry_run:
-            archive.parent.mkdir(parents=True, exist_ok=True)
-            self.programs.say(archive_checkout(Path(self.arguments.source), archive))
-        return "source.tar.gz[tpu]", [archive]
+            snapshot.pack(archive)
+        return f"{archive.name}[tpu]", [archive]
 
     def _copy_environment(self) -> None:
         names = ", ".join(self.job.environment)
@@ -281,28 +305,3 @@ class _Launch:
             path.write_text("".join(f"export {name}={shlex.quote(value)}\n"
                                     for name, value in self.job.environment.items()))  # fmt: skip
             self.resource.copy("copying the environment", [path], "signbind")
-
-
-def archive_checkout(checkout: Path, archive: Path) -> str:
-    """Packs what git tracks, with uncommitted changes; says in a line what that is.
-
-    Raises:
-      SignBindError: the directory is no git checkout.
-    """
-
-    def git(*arguments: str) -> str:
-        done = subprocess.run(["git", "-C", str(checkout), *arguments], capture_output=True,
-                              text=True, env={**os.environ, "LC_ALL": "C"})  # fmt: skip
-        if done.returncode:
-            line = (done.stderr.strip().splitlines() or ["git failed"])[-1]
-            raise SignBindError(f"--source={checkout}: {line}; wanted a git checkout, or what pip "
-                                "installs")  # fmt: skip
-        return done.stdout.strip()
-
-    head = git("rev-parse", "--short", "HEAD")
-    changed = git("stash", "create")  # a commit of the working tree; changes nothing
-    untracked = len(git("ls-files", "--others", "--exclude-standard").splitlines())
-    git("archive", "--format=tar.gz", "--prefix=signbind-jax/", f"--output={archive.resolve()}",
-        changed or "HEAD")  # fmt: skip
-    return (f"source: {head}{' with uncommitted changes' if changed else ''}; {untracked} "
-            "untracked files are not copied")  # fmt: skip

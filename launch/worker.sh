@@ -60,22 +60,21 @@ mount_one() {
 
 # --- environment ---------------------------------------------------------------------------
 
-# The runtimes' own Python is older than ours (3.10 on Ubuntu 22.04): uv brings one.
+# The runtimes' own Python is older than ours (3.10 on Ubuntu 22.04): uv brings one. The name of
+# a copied source holds its digest, so the requirement says whether it is installed already.
 install_environment() {
-  local requirement=$1 wanted
-  wanted=$requirement
-  case $requirement in
-    "$here"/source.tar.gz*) wanted="$requirement $(sha256sum "$here/source.tar.gz")" ;;
-  esac
-  if [ -x "$here/venv/bin/signbind" ] && [ "$(cat "$here/installed" 2>/dev/null)" = "$wanted" ]; then
+  local requirement=$1
+  if [ -x "$here/venv/bin/signbind" ] && [ "$(cat "$here/installed" 2>/dev/null)" = "$1" ]; then
     log "signbind is installed"
     return
   fi
+  rm -f "$here/installed"
+  case $requirement in source-*) requirement=$here/$requirement ;; esac
   PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install --user --quiet uv
   python3 -m uv venv --quiet --allow-existing --python 3.12 "$here/venv"
   python3 -m uv pip install --quiet --python "$here/venv/bin/python" \
     --reinstall-package signbind-jax "$requirement"
-  printf '%s' "$wanted" >"$here/installed"
+  printf '%s' "$1" >"$here/installed"
   log "signbind is installed"
 }
 
@@ -83,7 +82,7 @@ install() {
   local requirement=$1 mount
   shift
   for mount in "$@"; do mount_one "$mount"; done
-  install_environment "${requirement/#source.tar.gz/$here/source.tar.gz}"
+  install_environment "$requirement"
 }
 
 # --- the command ---------------------------------------------------------------------------

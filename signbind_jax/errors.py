@@ -1,4 +1,8 @@
-"""The one exception for everything a user can cause and mend."""
+"""The one exception for everything a user can cause and mend; the exit code of interruptions."""
+
+# EX_TEMPFAIL of sysexits.h: saved, not finished; the same command goes on. Launchers and cluster
+# managers start it again, as neither 0 (done) nor 1 (failed) would let them.
+INTERRUPTED = 75
 
 
 class SignBindError(Exception):

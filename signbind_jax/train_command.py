@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from signbind_jax.config import load_config
+from signbind_jax.errors import INTERRUPTED
 from signbind_jax.train import train
 
 
@@ -48,13 +49,16 @@ def parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespac
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Trains one stage; run the same command again to go on with an interrupted run."""
+    """Trains one stage; run the same command again to go on with an interrupted run.
+
+    Exit codes: 0 done, 1 failed, 2 bad usage, 75 stopped by a signal and saved.
+    """
     config = load_config(arguments.config, arguments.overrides)
     result = train(config, arguments.workdir)
     if not result.finished:
         print(f"{config.stage}: stopped by a signal at step {result.step}, saved; run the same "
               "command to go on")  # fmt: skip
-        return 1
+        return INTERRUPTED
     scores = ", ".join(f"{name} {value:.2f}" for name, value in result.scores.items())
     print(f"{config.stage}: {result.step} steps, {result.seconds:.0f} s; "
           f"{config.data.validation or 'no evaluation'}: {scores}")  # fmt: skip

@@ -4,9 +4,11 @@ It records its arguments, follows a plan of states, fails where it was told to, 
 commands for real, as ssh would: through a shell, in the home directory of each worker.
 """
 
+import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -43,10 +45,10 @@ def queued_resources(verb: str) -> int:
             print("ERROR: (gcloud) ALREADY_EXISTS: it is there", file=sys.stderr)
             return 1
         states, plans = plans[0], plans[1:]
-        for host in CLOUD.glob("worker*"):  # new machines have empty disks
-            shutil.rmtree(host / "signbind", ignore_errors=True)
     elif verb == "delete":
         states = []
+        for host in CLOUD.glob("worker*"):
+            switch_off(host)
     elif not states:
         print("ERROR: (gcloud) NOT_FOUND: Resource 'x' was not found", file=sys.stderr)
         return 1
@@ -56,6 +58,15 @@ def queued_resources(verb: str) -> int:
     (CLOUD / "plans.json").write_text(json.dumps(plans))
     (CLOUD / "states.json").write_text(json.dumps(states))
     return 0
+
+
+def switch_off(host: Path) -> None:
+    """Its processes are gone, and its disk."""
+    processes = host / "processes"
+    for pid in processes.read_text().split() if processes.exists() else []:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGKILL)
+    shutil.rmtree(host / "signbind", ignore_errors=True)
 
 
 def ssh(host: Path, rest: list[str], flags: dict[str, str]) -> int:

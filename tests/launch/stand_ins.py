@@ -80,7 +80,8 @@ class Cloud:
         """What `signbind` does on a worker; its arguments are noted first."""
         (self.folder / "behaviour").write_text(
             '#!/usr/bin/env bash\nprintf "%s\\0" "$@" > "$HOME/arguments"\n'
-            'printf run >> "$HOME/runs"\nenv -0 > "$HOME/environment_seen"\n' + script
+            'echo "$PPID $$" > "$HOME/processes"\nprintf run >> "$HOME/runs"\n'
+            'env -0 > "$HOME/environment_seen"\n' + script
         )
         (self.folder / "behaviour").chmod(0o755)
 
@@ -104,5 +105,5 @@ def launch(platform: str, *arguments, bin: Path, cwd: Path, env: dict | None = N
         [sys.executable, "-S", "-m", "signbind_jax.cli", "launch", platform, *arguments], cwd=cwd,
         env={**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{bin}:{os.environ['PATH']}",
              "STAND_IN_CLOUD": str(bin.parent), **(env or {})},
-        text=True, capture_output=True, timeout=60, stdin=subprocess.DEVNULL,
+        text=True, capture_output=True, timeout=180, stdin=subprocess.DEVNULL,
     )  # fmt: skip
