@@ -75,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="goes to queued-resources create as it is, as --gcloud_flag=--network=x",
     )
     parser.add_argument("--ssh_flag", action="append", default=[], metavar="FLAG", help=
-                        "goes to tpu-vm ssh and scp as it is, as --ssh_flag=--internal-ip")  # fmt: skip
+                        "goes to tpu-vm ssh and to scp, as --ssh_flag=--internal-ip")  # fmt: skip
     parser.add_argument("--delete_after", action="store_true", help=
                         "`run` deletes the TPUs when the command has ended")  # fmt: skip
 

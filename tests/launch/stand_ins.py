@@ -14,7 +14,7 @@ HERE = Path(__file__).resolve().parent
 
 # Every character that a shell, gcloud or an scp could trip over.
 HARD = ["two words", "it's", 'say "hi"', "$(touch pwned)", "`touch pwned`", "a\nb", "$HOME", "*",
-        "back\\slash", "semi;colon && false", "", "-leading", "ümläut", "tab\there"]  # fmt: skip
+        "back\\slash", "semi;colon && false", "", "-leading", "ümläut", "tab\there", "--debug", "--"]  # fmt: skip
 
 
 def put_program(folder: Path, name: str, text: str) -> None:

@@ -125,7 +125,7 @@ def test_start_leaves_a_workload_that_is_there(cluster):
     assert not cluster.calls("create")
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("n", [2, 3])
 def test_a_call_that_fails_once_does_not_end_the_run(cluster, n):
     cluster.plan(fail=[n])
     done = cluster.launch("run", *JOB, *TRAIN)
