@@ -15,11 +15,10 @@ from signbind_jax.errors import SignBindError
 # What no second try can mend. Everything else may be a network, a quota of requests a minute, an
 # ssh key that has not reached the new machine yet, or a controller that is being restarted.
 _PERMANENT = re.compile(
-    r"PERMISSION_DENIED|UNAUTHENTICATED|INVALID_ARGUMENT|NOT_FOUND|ALREADY_EXISTS|"
-    r"FAILED_PRECONDITION|gcloud auth login|unrecognized arguments|invalid choice|"
+    r"PERMISSION_DENIED|UNAUTHENTICATED|INVALID_ARGUMENT|ALREADY_EXISTS|gcloud auth login|"
+    r"unrecognized arguments|invalid choice|"
     r"[Ii]nvalid (?:account|partition|qos|job id|generic resource|node count|time)",
 )
-
 _SHORTEST_SECRET = 8  # characters
 
 

@@ -38,6 +38,10 @@ _TAIL = -20_000  # bytes of a log that is met for the first time
 _UNANSWERED = 20  # polls in a row before watching gives up
 _HEADER = re.compile(r"^signbind-job (\w+) (\S+) (\d+) (\d+)\n", re.MULTILINE)
 
+_INTERRUPTED_WORKER = re.compile(
+    rf"^signbind worker \S+: (absent|exited {INTERRUPTED}):", re.MULTILINE
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `signbind launch tpu`."""
@@ -252,8 +256,11 @@ class _Launch:
             return "finished"
         if code == INTERRUPTED:
             return "interrupted, saved"
-        self.resource.ssh("how the workers ended", "bash", "signbind/worker.sh", "ending",
-                          self.job.name, stream=True)  # fmt: skip
+        done = self.resource.ssh("how the workers ended", "bash", "signbind/worker.sh", "ending",
+                                 self.job.name, stream=True)  # fmt: skip
+        # One machine was started anew or told to stop, and took the others along.
+        if _INTERRUPTED_WORKER.search(done.stdout):
+            return "interrupted on one of the workers"
         self.programs.say(f"{self.job.name}: failed on process 0, exit code {code}")
         return "failed"
 

@@ -14,7 +14,8 @@ HERE = Path(__file__).resolve().parent
 
 # Every character that a shell, gcloud or an scp could trip over.
 HARD = ["two words", "it's", 'say "hi"', "$(touch pwned)", "`touch pwned`", "a\nb", "$HOME", "*",
-        "back\\slash", "semi;colon && false", "", "-leading", "ümläut", "tab\there", "--debug", "--"]  # fmt: skip
+        "back\\slash", "semi;colon && false", "", "-leading", "ümläut", "tab\there", "--debug",
+        "--"]  # fmt: skip
 
 
 def put_program(folder: Path, name: str, text: str) -> None:
@@ -97,13 +98,24 @@ class Cloud:
 
 def launch(platform: str, *arguments, bin: Path, cwd: Path, env: dict | None = None):
     """The real command, with the stand-ins first on PATH and nothing to wait for."""
+    process = begin(platform, *arguments, bin=bin, cwd=cwd, env=env)
+    try:
+        stdout, stderr = process.communicate(timeout=180)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+
+def begin(platform: str, *arguments, bin: Path, cwd: Path, env: dict | None = None):
+    """The same, running."""
     arguments = list(map(str, arguments))
     at = arguments.index("--") if "--" in arguments else len(arguments)
     arguments[at:at] = ["--poll=0.05", "--retry_wait=0.01"]
     # -S: the launchers need no installed package.
-    return subprocess.run(
+    return subprocess.Popen(
         [sys.executable, "-S", "-m", "signbind_jax.cli", "launch", platform, *arguments], cwd=cwd,
         env={**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{bin}:{os.environ['PATH']}",
              "STAND_IN_CLOUD": str(bin.parent), **(env or {})},
-        text=True, capture_output=True, timeout=180, stdin=subprocess.DEVNULL,
+        text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip

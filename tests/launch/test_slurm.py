@@ -78,7 +78,7 @@ def cluster(tmp_path):
             os.killpg(with_children, signal.SIGKILL)
 
 
-UNTIL_TOLD = "trap 'echo saved; exit 75' TERM; echo begun; sleep 60 & wait $!"
+UNTIL_TOLD = "trap 'kill $!; echo saved; exit 75' TERM; echo begun; sleep 60 & wait $!"
 
 
 def test_a_command_reaches_the_tasks_as_it_was_given(cluster):

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tests.launch.stand_ins import HARD, Cloud, launch
+from tests.launch.stand_ins import HARD, Cloud, begin, launch
 
 SECRET = "hf_Xq7'\"$(id) zz"
 POD = ["--name=signing", "--zone=us-central2-b", "--accelerator=v5litepod-16",
@@ -65,7 +65,7 @@ def test_environment_is_readable_by_its_owner_alone_and_not_left_here(cloud):
 def test_a_preempted_run_is_created_and_started_again(cloud):
     cloud.plan(["ACTIVE"] * 4 + ["SUSPENDING", "SUSPENDED"], ["PROVISIONING", "ACTIVE"])
     # Training is under way on the first machines and ends on the second.
-    cloud.behave('[ "$(cat "$HOME/runs")" = runrun ] && { echo resumed; exit 0; }\nsleep 60')
+    cloud.behave('[ "$(cat "$HOME/runs")" = runrun ] && { echo resumed; exit 0; }\nexec sleep 60')
     done = tpu(cloud, "run", *JOB, "--capacity=spot", *TRAIN, "--seed=1")
     assert done.returncode == 0, done.stderr
     assert "resumed" in done.stdout and "resume 1" in done.stdout
@@ -125,7 +125,7 @@ def test_run_again_finds_everything_there(cloud):
 
 def test_start_leaves_a_running_command_alone(cloud):
     cloud.put("states", ["ACTIVE"])
-    cloud.behave("sleep 60")
+    cloud.behave("exec sleep 60")
     tpu(cloud, "install", *POD)
     for _ in range(2):
         assert tpu(cloud, "start", *JOB, *TRAIN).returncode == 0
@@ -140,6 +140,36 @@ def test_a_failed_command_says_how_every_worker_ended(cloud):
     for name in ("worker0", "worker1"):
         assert f"signbind worker {name}: exited 1: signbind: error: out of memory" in done.stdout
     assert "failed on process 0, exit code 1" in done.stdout
+
+
+def test_a_machine_that_was_started_anew_does_not_end_the_run(cloud):
+    """It knows nothing of its command any more; the others fail without it."""
+    cloud.behave('[ "$(cat "$HOME/runs")" = runrun ] && exit 0\n'
+                 '[ "$(hostname)" = worker0 ] && exit 1\n'
+                 'kill -KILL $PPID $$')  # fmt: skip
+    done = tpu(cloud, "run", *JOB, *TRAIN)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "interrupted on one of the workers; resume 1" in done.stdout
+
+
+def test_a_request_that_fails_is_told_with_what_the_service_says(cloud):
+    cloud.plan(["PROVISIONING", "FAILED"])
+    done = tpu(cloud, "run", *JOB, *TRAIN)
+    assert done.returncode == 1 and "found it FAILED, wanted ACTIVE" in one_line(done.stderr)
+    assert len(cloud.calls("create")) == 1
+
+
+def test_control_c_leaves_the_command_running(cloud):
+    cloud.behave("exec sleep 60")
+    running = begin("tpu", "run", *JOB, *TRAIN, bin=cloud.bin, cwd=cloud.folder.parent / "here")
+    # Watching begins when the first report is asked for.
+    wait_for(lambda: any("report" in argv[6] for argv in cloud.calls("ssh")))
+    running.send_signal(signal.SIGINT)
+    stdout, stderr = running.communicate(timeout=60)
+    assert running.returncode == 130 and "the command goes on there" in stdout, stdout + stderr
+    assert "Traceback" not in stderr
+    os.kill(int(cloud.worker(0, "processes").split()[1]), 0)  # raises where there is none
+    tpu(cloud, "delete", *POD, "--yes")
 
 
 def test_dry_run_prints_the_commands_that_a_run_gives(cloud):
@@ -227,7 +257,7 @@ def test_a_worker_that_is_told_to_stop_passes_it_on(cloud):
     """What a TPU VM does when it is taken away: SIGTERM, and some seconds."""
     home = cloud.folder / "worker0"
     cloud.put("states", ["ACTIVE"])
-    cloud.behave("trap 'sleep 0.2; echo saved; exit 75' TERM; echo begun; sleep 60 & wait")
+    cloud.behave("trap 'kill $!; sleep 0.2; echo saved; exit 75' TERM; echo begun; sleep 60 & wait $!")
     tpu(cloud, "install", *POD)
     tpu(cloud, "start", *JOB, *TRAIN)
     job = home / "signbind" / "jobs" / "signing"
@@ -241,7 +271,7 @@ def test_a_worker_that_is_told_to_stop_passes_it_on(cloud):
     assert watched.returncode == 1 and "interrupted, saved" in one_line(watched.stderr)
 
 
-def wait_for(condition, seconds: float = 20.0) -> None:
+def wait_for(condition, seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
