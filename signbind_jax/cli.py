@@ -22,6 +22,9 @@ COMMANDS = {
     "llm fetch": ("signbind_jax.llm_fetch", "puts a pretrained language model on disk"),
     "llm inspect": ("signbind_jax.llm_inspect", "what a language model directory holds"),
     "llm export": ("signbind_jax.hf.export_command", "a tuned language model for other tools"),
+    "launch tpu": ("launch.tpu", "a command on TPU VM pods, through queued resources"),
+    "launch gke": ("launch.gke", "a command on TPUs of a GKE cluster, through xpk"),
+    "launch slurm": ("launch.slurm", "a command on a SLURM cluster"),
     "score": ("signbind_jax.score", "every scoring convention of the field, from plain text"),
 }
 # Those that share their work among the processes of several hosts.
@@ -31,8 +34,9 @@ ON_SEVERAL_PROCESSES = ("train", "evaluate", "translate")
 def main(argv: list[str] | None = None) -> int:
     """Runs one command; 0 done, 1 failed work, 2 bad usage."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    debug = "--debug" in argv
-    argv = [a for a in argv if a != "--debug"]
+    own = argv.index("--") if "--" in argv else len(argv)  # behind it is another command's
+    debug = "--debug" in argv[:own]
+    argv = [a for a in argv[:own] if a != "--debug"] + argv[own:]
     _quiet()
     try:
         arguments = _parse(argv)
@@ -107,7 +111,7 @@ def _command(argv: list[str]) -> tuple[str | None, list[str]]:
         return None, argv
     if len(argv) > 1 and f"{argv[0]} {argv[1]}" in COMMANDS:
         return f"{argv[0]} {argv[1]}", argv[2:]
-    if argv[0] in ("data", "llm"):
+    if argv[0] in ("data", "launch", "llm"):
         return " ".join(argv[:2]), argv[2:]
     return argv[0], argv[1:]
 

@@ -1,4 +1,12 @@
-"""The one exception for everything a user can cause and mend, and what any error comes to."""
+"""The one exception for everything a user can cause and mend; what any error comes to, and an
+interruption."""
+
+import os
+
+# EX_TEMPFAIL of sysexits.h, what launchers ask for: saved, not finished. Cluster managers start
+# such a command again, as neither 0 (done) nor 1 (failed) would let them.
+INTERRUPTED = 75
+INTERRUPTED_VARIABLE = "SIGNBIND_INTERRUPTED_CODE"
 
 
 class SignBindError(Exception):
@@ -17,3 +25,9 @@ def outcome(error: BaseException) -> tuple[int, str]:
         return 130, ""
     line = " ".join(str(error).split())[:300]
     return 1, f"{type(error).__name__}: {line} (--debug shows where)"
+
+
+def interrupted_code() -> int:
+    """The exit code of a command that a signal stopped and that has saved: 0, or what the
+    environment asks for."""
+    return int(os.environ.get(INTERRUPTED_VARIABLE) or 0)

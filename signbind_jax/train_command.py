@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from signbind_jax.config import load_config
+from signbind_jax.errors import interrupted_code
 from signbind_jax.train import train
 
 
@@ -50,15 +51,16 @@ def parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespac
 def run(arguments: argparse.Namespace) -> int:
     """Trains one stage; run the same command again to go on with an interrupted run.
 
-    SIGTERM or Ctrl-C stops it after the step in flight, saved, with exit code 0. On several
-    processes a signal to any stops all at one step.
+    SIGTERM or Ctrl-C stops it after the step in flight, saved, with exit code 0, or with that of
+    the environment's SIGNBIND_INTERRUPTED_CODE, by which launchers tell it from a finished run.
+    On several processes a signal to any stops all at one step.
     """
     config = load_config(arguments.config, arguments.overrides)
     result = train(config, arguments.workdir)
     if not result.finished:
         print(f"{config.stage}: stopped by a signal at step {result.step}, saved; run the same "
               "command to go on")  # fmt: skip
-        return 0
+        return interrupted_code()
     scores = ", ".join(f"{name} {value:.2f}" for name, value in result.scores.items())
     print(f"{config.stage}: {result.step} steps, {result.seconds:.0f} s; "
           f"{config.data.validation or 'no evaluation'}: {scores}")  # fmt: skip

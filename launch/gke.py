@@ -1,0 +1,256 @@
+"""`signbind launch gke`: TPUs of a GKE cluster, through xpk."""
+
+import argparse
+import base64
+import json
+import shlex
+import tempfile
+import time
+from pathlib import Path
+
+from launch import job as jobs
+from launch.programs import Programs, confirm
+from signbind_jax.errors import INTERRUPTED, INTERRUPTED_VARIABLE, SignBindError
+
+ACTIONS = {
+    "run": "starts the command and watches it; starts it again where the workload had failed",
+    "start": "creates the workload; does nothing where it is",
+    "watch": "shows state and process 0's log until the workload ends",
+    "resume": "deletes a workload that failed and creates it again",
+    "delete": "deletes the workload",
+}
+
+# A pod that is taken away has this long to save; GKE gives spot machines less (docs/launching.md).
+_GRACE_S = 120
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `signbind launch gke`."""
+    jobs.add_arguments(parser, ACTIONS)
+    parser.add_argument("--cluster", required=True, help="made with `xpk cluster create`")
+    parser.add_argument("--zone", required=True, metavar="ZONE", help="as us-central2-b")
+    parser.add_argument("--project", default="", help="default: gcloud's own")
+    parser.add_argument("--accelerator", default="", metavar="TYPE", help=
+                        "as v5litepod-16; needed to start")  # fmt: skip
+    parser.add_argument("--slices", type=int, default=1, metavar="N", help=
+                        "slices of a multislice run (default: %(default)s)")  # fmt: skip
+    parser.add_argument(
+        "--image",
+        default="",
+        help="container image with signbind in it (launch/Dockerfile); needed to start",
+    )
+    parser.add_argument("--storage", action="append", default=[], metavar="NAME", help=
+                        "storage of the cluster, attached with `xpk storage attach`")  # fmt: skip
+    parser.add_argument(
+        "--shared",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="where that storage is mounted; the working directory lies beneath",
+    )
+    parser.add_argument("--max_restarts", type=int, default=50, metavar="N", help=
+                        "of the workload by the cluster, after interruptions only "
+                        "(default: %(default)s)")  # fmt: skip
+    parser.add_argument(
+        "--xpk_flag",
+        action="append",
+        default=[],
+        metavar="FLAG",
+        help="goes to xpk workload create as it is, as --xpk_flag=--priority=high",
+    )
+
+
+def parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
+    """Arguments, checked as far as this machine can."""
+    arguments = jobs.parse(parser, argv, {"run", "start", "resume"})
+    if arguments.action in ("run", "start", "resume"):
+        for name in ("accelerator", "image"):
+            if not getattr(arguments, name):
+                parser.error(f"--{name}: found none, wanted one for {arguments.action}")
+    for name, minimum in (("slices", 1), ("max_restarts", 0)):
+        if getattr(arguments, name) < minimum:
+            parser.error(f"--{name}: found {getattr(arguments, name)}, wanted at least {minimum}")
+    for name, value in arguments.job.environment.items():
+        if "\n" in value:
+            parser.error(f"--env={name}: found a value of several lines, wanted one: xpk reads "
+                         "variables line by line")  # fmt: skip
+    jobs.check_paths(parser, arguments.job.command, arguments.shared,
+                     "attach storage (xpk storage attach), give its name with --storage and its "
+                     "mount point with --shared=DIR")  # fmt: skip
+    return arguments
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs a signbind command as a workload of a GKE cluster.
+
+    signbind launch gke run --name=signing --cluster=tpus --zone=us-central2-b
+    --accelerator=v5litepod-16 --image=REGISTRY/signbind:1 --storage=data --shared=/mnt/data --
+    signbind train --config=signing --workdir=/mnt/data/signing
+
+    The cluster restarts the workload after an interruption by itself (exit codes 75 and 127 to
+    255), and training goes on from its working directory.
+
+    Exit codes: 0 done, 1 failed, 2 bad usage, 130 interrupted here (the workload goes on).
+    """
+    programs = Programs(dry_run=arguments.dry_run, tries=arguments.tries,
+                        wait_s=arguments.retry_wait,
+                        secrets=arguments.job.environment.values())  # fmt: skip
+    return getattr(_Launch(arguments, programs), arguments.action)()
+
+
+class _Launch:
+    """The actions, by their names on the command line; each gives an exit code."""
+
+    def __init__(self, arguments: argparse.Namespace, programs: Programs):
+        self.arguments, self.programs, self.job = arguments, programs, arguments.job
+        self.seen = ""  # time stamp of the last line of the log that was shown
+        self.told = ""
+
+    def run(self) -> int:
+        self.resume()
+        return self.watch()
+
+    def start(self) -> int:
+        if self._state(pretend="absent") == "absent":
+            self._create()
+        return 0
+
+    def resume(self) -> int:
+        again = self.arguments.action == "resume"
+        state = self._state(pretend="Failed" if again else "absent")
+        if state == "Failed":
+            self._delete()
+            state = "absent"
+        if state == "absent":
+            self._create()
+        return 0
+
+    def watch(self) -> int:
+        try:
+            while (state := self._look()) not in ("Completed", "Failed", "absent"):
+                time.sleep(self.arguments.poll)
+        except KeyboardInterrupt:
+            self.programs.say(f"{self.job.name}: no longer watched; the workload goes on. Watch "
+                              "it again with `watch`, end it with `delete`")  # fmt: skip
+            raise
+        if state == "absent":
+            raise SignBindError(f"{self.job.name}: found no such workload on cluster "
+                                f"{self.arguments.cluster}, wanted one; `start` it")  # fmt: skip
+        return 0 if state == "Completed" else 1
+
+    def delete(self) -> int:
+        if self._state(pretend="Running") == "absent":
+            self.programs.say(f"{self.job.name}: there is none")
+            return 0
+        if not self.arguments.dry_run:
+            confirm(f"{self.job.name}: delete the workload?", yes=self.arguments.yes)
+        self._delete()
+        return 0
+
+    def _create(self) -> None:
+        a = self.arguments
+        self.programs.say(f"{self.job.name}: {jobs.in_words(self.job)}")
+        with tempfile.TemporaryDirectory() as folder:
+            # Names alone: xpk takes the values from its own environment, so that they are
+            # neither in a file nor on a command line. (They are in the cluster's pod spec.)
+            names = Path("DIR/environment" if a.dry_run else f"{folder}/environment")
+            if a.dry_run:
+                self.programs.say(
+                    f"environment holds {', '.join(self.job.environment) or 'nothing'}"
+                )
+            else:
+                names.write_text("".join(f"{name}\n" for name in self.job.environment))
+            environment = [f"--env-file={names}"] if self.job.environment else []
+            self._xpk(
+                "create", f"--workload={self.job.name}", f"--tpu-type={a.accelerator}",
+                f"--num-slices={a.slices}", f"--docker-image={a.image}",
+                f"--command={in_one_line(self.job.command)}",
+                f"--max-restarts={a.max_restarts}", f"--restart-on-exit-codes={INTERRUPTED}",
+                f"--termination-grace-period-seconds={_GRACE_S}", *environment,
+                *(f"--storage={name}" for name in a.storage), *a.xpk_flag,
+                what="creating the workload", environment=self.job.environment,
+            )  # fmt: skip
+
+    def _delete(self) -> None:
+        self._xpk("delete", f"--workload={self.job.name}", "--force",
+                  what="deleting the workload")  # fmt: skip
+        while self._state(pretend="absent") != "absent":
+            time.sleep(self.arguments.poll)
+
+    def _look(self) -> str:
+        state = self._state(pretend="Completed")
+        if state in ("Running", "Completed", "Failed"):
+            self._show_log()
+        return state
+
+    def _state(self, pretend: str) -> str:
+        """Of the JobSet: "absent", "Running", "Suspended" (queued), "Completed" or "Failed"."""
+        if not self.told:
+            # Also writes the credentials that kubectl needs.
+            self._xpk("list", f"--filter-by-job={self.job.name}", what="asking the cluster")
+        done = self.programs.run(
+            ["kubectl", "get", "jobset", self.job.name, "--output=json"],
+            f"{self.job.name}: asking for the state", accept="NotFound",
+        )  # fmt: skip
+        if self.programs.dry_run:
+            state = pretend
+        else:
+            state = "absent" if done.code else _state_of(json.loads(done.stdout))
+        if state != self.told and not self.programs.dry_run:
+            self.programs.say(f"{self.job.name}: {state}")
+        self.told = state
+        return state.partition(",")[0]
+
+    def _show_log(self) -> None:
+        """Prints what is new in the log of process 0: the first pod of the first slice."""
+        labels = (
+            f"jobset.sigs.k8s.io/jobset-name={self.job.name},"
+            "jobset.sigs.k8s.io/job-index=0,batch.kubernetes.io/job-completion-index=0"
+        )
+        since = [f"--since-time={self.seen}"] if self.seen else []
+        try:
+            done = self.programs.run(
+                ["kubectl", "logs", f"--selector={labels}", "--timestamps", "--tail=1000", *since],
+                f"{self.job.name}: reading the log of process 0", tries=1,
+                # No pod yet, or one that is being replaced.
+                accept="NotFound|waiting to start|ContainerCreating|PodInitializing|No resources",
+            )  # fmt: skip
+        except SignBindError as error:
+            self.programs.say(str(error))  # what is missed now is shown at the next look
+            return
+        before = self.seen
+        for line in done.stdout.splitlines(keepends=True):
+            # Stamps are of fixed width and sort as text; --since-time, in whole seconds, repeats
+            # some lines.
+            stamp, _, text = line.partition(" ")
+            if stamp > before:
+                self.programs.show(text)
+                self.seen = stamp
+
+    def _xpk(self, verb: str, *flags: str, what: str, environment: dict | None = None) -> None:
+        a = self.arguments
+        project = [f"--project={a.project}"] if a.project else []
+        self.programs.run(["xpk", "workload", verb, f"--cluster={a.cluster}", f"--zone={a.zone}",
+                           *project, *flags],
+                          f"{self.job.name}: {what}", environment=environment)  # fmt: skip
+
+
+def in_one_line(command: tuple[str, ...]) -> str:
+    """A command for `xpk workload create --command`, whatever is in its arguments.
+
+    xpk pastes it into YAML and that into a shell: no quote, newline or dollar may be in it.
+    """
+    # exec, so that the signal that ends a pod reaches the command and no shell before it.
+    told = f"export {INTERRUPTED_VARIABLE}={INTERRUPTED}"
+    script = f"{told}\nexec {shlex.join(command)}\n".encode()
+    return f"exec bash <(echo {base64.b64encode(script).decode()} | base64 -d)"
+
+
+def _state_of(jobset: dict) -> str:
+    conditions = {c["type"] for c in jobset.get("status", {}).get("conditions", [])
+                  if c.get("status") == "True"}  # fmt: skip
+    restarts = jobset.get("status", {}).get("restarts", 0)
+    for state in ("Completed", "Failed", "Suspended"):
+        if state in conditions:
+            return state
+    return f"Running, restart {restarts}" if restarts else "Running"

@@ -1,0 +1,154 @@
+"""The job of every launcher: its name, its command, its environment, where its files are."""
+
+import argparse
+import os
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+_NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One command under one name.
+
+    Attributes:
+      name: of the queued resource, workload or SLURM job, and of the job's folder.
+      command: program and arguments, as they are to arrive.
+      environment: variables of the command beside those of the machine; never shown.
+      folder: on this machine: what was submitted, logs, exit codes.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    environment: dict[str, str]
+    folder: Path
+
+
+def add_arguments(parser: argparse.ArgumentParser, actions: dict[str, str]) -> None:
+    """The arguments that all launchers share; `parse` reads what stands behind `--`."""
+    parser.add_argument("action", choices=list(actions), metavar="ACTION", help=
+                        "; ".join(f"{name}: {text}" for name, text in actions.items()))  # fmt: skip
+    parser.add_argument("--name", required=True, type=_name, help=
+                        "lower-case letters, digits and hyphens")  # fmt: skip
+    parser.add_argument("--env", action="append", default=[], metavar="NAME[=VALUE]", help=
+                        "environment variable of the command; without a value it is taken from "
+                        "here. Values are never shown")  # fmt: skip
+    parser.add_argument("--jobs", type=Path, default=Path("runs/launch"), metavar="DIR",
+                        help="folder of the jobs' local files (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--dry_run", action="store_true", help=
+                        "prints the exact commands and runs none")  # fmt: skip
+    parser.add_argument("--yes", action="store_true", help="deletes without asking")
+    parser.add_argument("--poll", type=_seconds, default=30.0, metavar="SECONDS", help=
+                        "between two looks at a job (default: %(default)g)")  # fmt: skip
+    parser.add_argument("--tries", type=_tries, default=5, metavar="N", help=
+                        "of one command of the cloud before it counts as failed "
+                        "(default: %(default)s)")  # fmt: skip
+    parser.add_argument("--retry_wait", type=_seconds, default=10.0, metavar="SECONDS", help=
+                        "before the second try, doubled before each further one "
+                        "(default: %(default)g)")  # fmt: skip
+    parser.add_argument("--max_resumes", type=_count, default=50, metavar="N", help=
+                        "of one `run` after preemptions (default: %(default)s)")  # fmt: skip
+    parser.usage = f"{parser.prog} ACTION --name=NAME [arguments] -- signbind COMMAND ..."
+
+
+def parse(
+    parser: argparse.ArgumentParser, argv: list[str], needs_command: set[str]
+) -> argparse.Namespace:
+    """Arguments with `job`; what stands behind the first `--` is the command, untouched."""
+    at = argv.index("--") if "--" in argv else len(argv)
+    arguments = parser.parse_args(argv[:at])
+    command = tuple(argv[at + 1 :])
+    if arguments.action in needs_command and not command:
+        parser.error(f"{arguments.action}: found no command, wanted one at the end, such as "
+                     "-- signbind train --config=signing --workdir=DIR")  # fmt: skip
+    for argument in command:
+        if "\0" in argument:
+            parser.error(f"command: found a NUL in {argument!r}, wanted text")
+    arguments.job = Job(arguments.name, command, _environment(parser, arguments.env),
+                        arguments.jobs / arguments.name)  # fmt: skip
+    return arguments
+
+
+def workdir_of(command: tuple[str, ...]) -> str | None:
+    """The value of --workdir; None where the command has none."""
+    for i, argument in enumerate(command):
+        if argument.startswith("--workdir="):
+            return argument.partition("=")[2]
+        if argument == "--workdir" and i + 1 < len(command):
+            return command[i + 1]
+    return None
+
+
+def check_paths(parser: argparse.ArgumentParser, command: tuple[str, ...], shared: list[str],
+                how: str) -> None:  # fmt: skip
+    """Refuses a working directory that would be lost with the machine.
+
+    Args:
+      shared: directories that outlive the machines; empty where every absolute path does.
+      how: what the user can give to name one.
+    """
+    for argument in command:
+        if re.search(r"(^|=)gs://", argument):
+            parser.error(f"command: found {argument!r}, wanted a path: signbind reads and writes "
+                         f"files, not gs:// objects; {how} and give the path beneath")  # fmt: skip
+    workdir = workdir_of(command)
+    if workdir is None:
+        return
+    if not workdir.startswith("/"):
+        parser.error(f"command: --workdir: found {workdir!r}, wanted an absolute path on storage "
+                     f"that outlives the machines; {how}")  # fmt: skip
+    place = os.path.normpath(workdir)
+    if not any(place == s or place.startswith(f"{s}/") for s in map(os.path.normpath, shared)):
+        parser.error(f"command: --workdir: found {workdir!r}, wanted a directory under "
+                     f"{' or '.join(shared) or 'shared storage'}: a local disk is lost with its "
+                     f"machine, and the run with it; {how}")  # fmt: skip
+
+
+def in_words(job: Job) -> str:
+    """The command as a shell would take it, on one line."""
+    return " ".join(shlex.quote(a).replace("\n", "\\n") for a in job.command)
+
+
+def _environment(parser: argparse.ArgumentParser, given: list[str]) -> dict[str, str]:
+    values = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not _VARIABLE.fullmatch(name):
+            parser.error("--env: found a name that is no variable's, wanted NAME or NAME=VALUE "
+                         "with letters, digits and underscores in NAME")  # fmt: skip
+        if not equals and name not in os.environ:
+            parser.error(f"--env={name}: found no such variable here, wanted one (export {name}) "
+                         f"or --env={name}=VALUE")  # fmt: skip
+        values[name] = value if equals else os.environ[name]
+    return values
+
+
+def _name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"found {text!r}, wanted lower-case letters, digits and "
+                                         "hyphens, a letter first, 40 at most")  # fmt: skip
+    return text
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 86400:
+        raise argparse.ArgumentTypeError(f"found {text!r}, wanted seconds, 0 to 86400")
+    return value
+
+
+def _tries(text: str) -> int:
+    return max(_count(text), 1)
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"found {text!r}, wanted a whole number, not negative")
+    return int(text)

@@ -1,0 +1,293 @@
+"""`signbind launch slurm`: GPU clusters under SLURM, arrays of sweeps included."""
+
+import argparse
+import json
+import re
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from launch import job as jobs
+from launch.programs import Programs, confirm
+from signbind_jax.errors import INTERRUPTED, SignBindError
+
+ACTIONS = {
+    "run": "start, then watch",
+    "start": "submits the job; does nothing where it is in the queue or has finished",
+    "watch": "shows state and log until the job has left the queue",
+    "delete": "cancels the job",
+}
+
+SCRIPT = Path(__file__).resolve().parent / "slurm_job.sh"
+ARRAY_INDEX = "{array_index}"
+_SIGNAL_BEFORE_S = 120  # of the time limit, for saving
+_LOOKS_FOR_EXIT = 10  # a file of another node shows late on a network file system
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `signbind launch slurm`."""
+    jobs.add_arguments(parser, ACTIONS)
+    parser.add_argument("--nodes", type=int, default=1, metavar="N", help="default: %(default)s")
+    parser.add_argument("--gpus_per_node", type=int, default=0, metavar="N", help=
+                        "default: %(default)s, for work on CPUs")  # fmt: skip
+    parser.add_argument("--tasks_per", choices=["gpu", "node"], default="gpu", help=
+                        "one process a GPU, or one a node with all its GPUs "
+                        "(default: %(default)s)")  # fmt: skip
+    parser.add_argument("--cpus_per_task", type=int, default=8, metavar="N", help=
+                        "default: %(default)s")  # fmt: skip
+    parser.add_argument("--time", default="24:00:00", metavar="LIMIT", help=
+                        f"the job saves {_SIGNAL_BEFORE_S} s before it, and is requeued "
+                        "(default: %(default)s)")  # fmt: skip
+    parser.add_argument("--partition", default="", help="default: the cluster's")
+    parser.add_argument("--account", default="", help="default: your own")
+    parser.add_argument("--array", default="", metavar="INDEXES", help=
+                        f"as 0-11 or 0-11%%4 (four at a time); {ARRAY_INDEX} in an argument of "
+                        "the command becomes the index")  # fmt: skip
+    parser.add_argument(
+        "--setup",
+        type=Path,
+        metavar="FILE",
+        help="shell file that is sourced first: modules, virtual environment",
+    )
+    parser.add_argument("--sbatch_flag", action="append", default=[], metavar="FLAG", help=
+                        "goes to sbatch as it is, as --sbatch_flag=--constraint=a100")  # fmt: skip
+
+
+def parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
+    """Arguments, checked as far as this machine can."""
+    arguments = jobs.parse(parser, argv, {"run", "start"})
+    for name, minimum in (("nodes", 1), ("gpus_per_node", 0), ("cpus_per_task", 1)):
+        if getattr(arguments, name) < minimum:
+            parser.error(f"--{name}: found {getattr(arguments, name)}, wanted at least {minimum}")
+    if arguments.setup and not arguments.setup.is_file():
+        parser.error(f"--setup: found no file {str(arguments.setup)!r}, wanted one")
+    try:
+        arguments.indexes = array_indexes(arguments.array)
+    except SignBindError as error:
+        parser.error(str(error))
+    placed = any(ARRAY_INDEX in a for a in arguments.job.command)
+    if arguments.job.command and placed != bool(arguments.indexes):
+        parser.error(f"--array: found {arguments.array or 'none'!r} and a command "
+                     f"{'with' if placed else 'without'} {ARRAY_INDEX}, wanted both or neither "
+                     "(as --array=0-11 -- signbind sweep ... --point={array_index})")  # fmt: skip
+    for argument in arguments.job.command:
+        if re.search(r"(^|=)gs://", argument):
+            parser.error(f"command: found {argument!r}, wanted a path on the cluster")
+    return arguments
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs a signbind command as a SLURM job, from a login node of the cluster.
+
+    signbind launch slurm run --name=signing --nodes=2 --gpus_per_node=4 --time=24:00:00
+    --partition=gpu -- signbind train --config=signing --workdir=runs/signing
+
+    The job saves before its time limit and is requeued; training goes on from its working
+    directory, which has to be on a file system that all nodes share.
+
+    Exit codes: 0 done, 1 failed, 2 bad usage, 130 interrupted here (the job goes on).
+    """
+    programs = Programs(dry_run=arguments.dry_run, tries=arguments.tries,
+                        wait_s=arguments.retry_wait,
+                        secrets=arguments.job.environment.values())  # fmt: skip
+    return getattr(_Launch(arguments, programs), arguments.action)()
+
+
+@dataclass(frozen=True)
+class _Submission:
+    """A job that was submitted: its number, its array's indexes, its command."""
+
+    job_id: str
+    indexes: list[int]
+    command: list[str]
+
+    @property
+    def tasks(self) -> list[str]:
+        return [f"{self.job_id}_{i}" for i in self.indexes] or [self.job_id]
+
+
+class _Launch:
+    """The actions, by their names on the command line; each gives an exit code."""
+
+    def __init__(self, arguments: argparse.Namespace, programs: Programs):
+        self.arguments, self.programs, self.job = arguments, programs, arguments.job
+        self.record = self.job.folder / "submission.json"
+        self.told, self.offset, self.partial = "", 0, ""
+
+    def run(self) -> int:
+        self.start()
+        return self.watch()
+
+    def start(self) -> int:
+        before = None if self.arguments.dry_run else self._submission()
+        if before is not None:
+            if states := self._states(before):
+                self.programs.say(f"{self.job.name}: job {before.job_id} is in the queue: "
+                                  f"{_in_words(states)}")  # fmt: skip
+                return 0
+            done = all(self._exit_code(task) == 0 for task in before.tasks)
+            if done and before.command == list(self.job.command):
+                self.programs.say(f"{self.job.name}: job {before.job_id} has finished already")
+                return 0
+        self._submit()
+        return 0
+
+    def watch(self) -> int:
+        submission = self._submission()
+        if submission is None:
+            raise SignBindError(f"{self.record}: found none, wanted the record of a submitted "
+                                "job; `start` it, in this directory")  # fmt: skip
+        try:
+            while states := self._states(submission):
+                self._tell(f"job {submission.job_id}: {_in_words(states)}")
+                self._show_log(submission)
+                if self.arguments.dry_run:
+                    return 0
+                time.sleep(self.arguments.poll)
+        except KeyboardInterrupt:
+            self.programs.say(f"{self.job.name}: no longer watched; the job goes on. Watch it "
+                              "again with `watch`, end it with `delete`")  # fmt: skip
+            raise
+        return self._ending(submission)
+
+    def delete(self) -> int:
+        submission = self._submission()
+        if submission is None or not self._states(submission):
+            self.programs.say(f"{self.job.name}: there is none in the queue")
+            return 0
+        if not self.arguments.dry_run:
+            confirm(f"{self.job.name}: cancel job {submission.job_id}?", yes=self.arguments.yes)
+        self.programs.run(["scancel", submission.job_id], f"{self.job.name}: cancelling the job")
+        return 0
+
+    def _submit(self) -> None:
+        a, folder = self.arguments, self.job.folder.resolve()
+        per_node = max(a.gpus_per_node, 1) if a.tasks_per == "gpu" else 1
+        one_for_all = a.tasks_per == "node" and a.gpus_per_node > 0
+        # Without it JAX gives a process under SLURM the one GPU of its place on the node.
+        devices = ",".join(map(str, range(a.gpus_per_node))) if one_for_all else "-"
+        options = [
+            "--parsable", f"--job-name={self.job.name}", f"--nodes={a.nodes}",
+            f"--ntasks-per-node={per_node}", f"--cpus-per-task={a.cpus_per_task}",
+            f"--time={a.time}", "--requeue", "--open-mode=append", "--export=ALL",
+            # To the batch script, which tells the tasks: USR1, as SIGTERM means cancelled too.
+            f"--signal=B:USR1@{_SIGNAL_BEFORE_S}",
+            f"--output={folder / ('log-%A_%a.txt' if a.indexes else 'log-%j.txt')}",
+        ]  # fmt: skip
+        for flag, value in (("gpus-per-node", a.gpus_per_node), ("partition", a.partition),
+                            ("account", a.account), ("array", a.array)):  # fmt: skip
+            if value:
+                options.append(f"--{flag}={value}")
+        setup = str(a.setup.resolve()) if a.setup else "-"
+        if a.dry_run and self.job.environment:
+            self.programs.say(f"environment holds {', '.join(self.job.environment)}")
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+        done = self.programs.run(
+            ["sbatch", *options, *a.sbatch_flag, str(SCRIPT), str(folder), setup,
+             str(a.max_resumes), devices, *self.job.command],
+            f"{self.job.name}: submitting the job", pretend="1", environment=self.job.environment,
+        )  # fmt: skip
+        # --parsable: the number, and behind a semicolon the cluster's name.
+        job_id = done.stdout.strip().splitlines()[-1].partition(";")[0] if done.stdout else ""
+        if not job_id.isdecimal():
+            raise SignBindError(f"{self.job.name}: sbatch: found {done.stdout.strip()!r}, wanted "
+                                "a job's number; look for the job with squeue --me")  # fmt: skip
+        if not a.dry_run:
+            record = {"job_id": job_id, "indexes": a.indexes, "command": self.job.command}
+            self.record.write_text(json.dumps(record) + "\n")
+            self.programs.say(f"{self.job.name}: job {job_id}; log in {folder}")
+
+    def _submission(self) -> _Submission | None:
+        if self.arguments.dry_run:
+            return _Submission("JOB", [], list(self.job.command))
+        if not self.record.exists():
+            return None
+        try:
+            return _Submission(**json.loads(self.record.read_text()))
+        except (ValueError, TypeError) as error:
+            raise SignBindError(
+                f"{self.record}: cannot be read ({error}); wanted the record of a "
+                "submitted job; remove the file and start again"
+            ) from error
+
+    def _states(self, submission: _Submission) -> Counter:
+        """How many of the job's tasks are in each state of the queue; empty once it left."""
+        done = self.programs.run(
+            ["squeue", f"--jobs={submission.job_id}", "--noheader", "--array", "--format=%T"],
+            f"{self.job.name}: asking the queue", accept="Invalid job id", pretend="RUNNING",
+        )  # fmt: skip
+        return Counter() if done.code else Counter(done.stdout.split())
+
+    def _show_log(self, submission: _Submission) -> None:
+        path = self.job.folder / f"log-{submission.job_id}.txt"
+        if submission.indexes or not path.exists():
+            return
+        with path.open("rb") as file:
+            file.seek(self.offset)
+            text = self.partial + file.read().decode("utf-8", "replace")
+            self.offset = file.tell()
+        # Whole lines only, so that a secret cannot slip through in two halves.
+        cut = text.rfind("\n") + 1
+        self.programs.show(text[:cut])
+        self.partial = text[cut:]
+
+    def _ending(self, submission: _Submission) -> int:
+        codes = {}
+        for _ in range(_LOOKS_FOR_EXIT):
+            codes = {task: self._exit_code(task) for task in submission.tasks}
+            if None not in codes.values():
+                break
+            time.sleep(min(self.arguments.poll, 3.0))
+        self._show_log(submission)
+        self.programs.show(self.partial)
+        good = sum(code == 0 for code in codes.values())
+        for task, code in codes.items():
+            if code != 0:
+                self.programs.say(f"{self.job.name}: job {task}: {_why(code)}; log: "
+                                  f"{self.job.folder / f'log-{task}.txt'}")  # fmt: skip
+        self.programs.say(f"{self.job.name}: {good} of {len(codes)} finished")
+        return 0 if good == len(codes) else 1
+
+    def _exit_code(self, task: str) -> int | None:
+        path = self.job.folder / f"exit-{task}"
+        return int(path.read_text()) if path.exists() else None
+
+    def _tell(self, text: str) -> None:
+        if text != self.told:
+            self.programs.say(f"{self.job.name}: {text}")
+        self.told = text
+
+
+def array_indexes(text: str) -> list[int]:
+    """The indexes of sbatch's --array, such as 0-11%4, 1,3,5 or 0-8:2; none of an empty text.
+
+    Raises:
+      SignBindError: it is no such list.
+    """
+    indexes = []
+    for part in re.sub(r"%\d+$", "", text).split(",") if text else []:
+        match = re.fullmatch(r"(\d+)(?:-(\d+)(?::([1-9]\d*))?)?", part)
+        if match is None:
+            raise SignBindError(f"--array: found {text!r}, wanted indexes such as 0-11, 0-11%4 "
+                                "or 1,3,5")  # fmt: skip
+        first, last = int(match[1]), int(match[2] or match[1])
+        indexes.extend(range(first, last + 1, int(match[3] or 1)))
+    if text and not indexes:
+        raise SignBindError(f"--array: found {text!r}, which holds no index, wanted one")
+    return indexes
+
+
+def _in_words(states: Counter) -> str:
+    if sum(states.values()) == 1:
+        return next(iter(states))
+    return ", ".join(f"{n} {state}" for state, n in sorted(states.items()))
+
+
+def _why(code: int | None) -> str:
+    if code is None:
+        return "left the queue without an exit code (cancelled, killed, or its node failed)"
+    if code == INTERRUPTED:
+        return "interrupted and saved; `start` it again to go on"
+    return f"failed, exit code {code}"

@@ -1,0 +1,314 @@
+"""`signbind launch tpu`: TPU VM pods, from the request to the last line of the log."""
+
+import argparse
+import re
+import shlex
+import tempfile
+import time
+from pathlib import Path
+
+from launch import job as jobs
+from launch.programs import Programs, confirm
+from launch.queued_resource import (
+    ABSENT,
+    ACTIVE,
+    DELETING,
+    FAILED,
+    LOST,
+    WAITING,
+    QueuedResource,
+    runtime_for,
+)
+from launch.snapshot import Snapshot
+from signbind_jax.errors import INTERRUPTED, SignBindError
+
+ACTIONS = {
+    "run": "everything below until the command has finished, again after every preemption",
+    "create": "asks for the TPUs; does nothing where they are",
+    "install": "waits for them; copies the code, installs it, mounts storage, on every worker",
+    "start": "starts the command on every worker, detached; does nothing where it runs",
+    "watch": "shows state and process 0's log until the command ends or the TPUs are lost",
+    "resume": "deletes what was suspended or failed, creates, installs and starts again",
+    "delete": "deletes the TPUs",
+}
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+WORKER = Path(__file__).resolve().parent / "worker.sh"
+_TAIL = -20_000  # bytes of a log that is met for the first time
+_UNANSWERED = 20  # polls in a row before watching gives up
+_HEADER = re.compile(r"^signbind-job (\w+) (\S+) (\d+) (\d+)\n", re.MULTILINE)
+
+_INTERRUPTED_WORKER = re.compile(
+    rf"^signbind worker \S+: (absent|exited {INTERRUPTED}):", re.MULTILINE
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `signbind launch tpu`."""
+    jobs.add_arguments(parser, ACTIONS)
+    parser.add_argument("--zone", required=True, metavar="ZONE", help="as us-central2-b")
+    parser.add_argument("--project", default="", help="default: gcloud's own")
+    parser.add_argument("--accelerator", default="", metavar="TYPE", help=
+                        "as v5litepod-16, v6e-8, v5p-32; needed to create")  # fmt: skip
+    parser.add_argument("--runtime", default="", metavar="VERSION", help=
+                        "software version (default: by the accelerator)")  # fmt: skip
+    parser.add_argument("--capacity", choices=["spot", "reserved", "on_demand"],
+                        default="on_demand", help="default: %(default)s")  # fmt: skip
+    parser.add_argument("--slices", type=int, default=1, metavar="N", help=
+                        "slices of a multislice run (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--valid_until", default="", metavar="DURATION", help=
+                        "gives up waiting for TPUs after it, as 6h")  # fmt: skip
+    parser.add_argument("--source", default=str(CHECKOUT), metavar="DIR_OR_REQUIREMENT", help=
+                        "checkout that is copied to the workers, or what pip installs there "
+                        "(default: this one)")  # fmt: skip
+    parser.add_argument("--mount", action="append", default=[], metavar="SOURCE:/POINT", help=
+                        "shared storage on every worker: gs://BUCKET:/mnt/x (gcsfuse) or "
+                        "HOST:/EXPORT:/mnt/x (NFS, Filestore)")  # fmt: skip
+    parser.add_argument(
+        "--shared",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="a directory of the workers that is shared storage by other means",
+    )
+    parser.add_argument(
+        "--gcloud_flag",
+        action="append",
+        default=[],
+        metavar="FLAG",
+        help="goes to queued-resources create as it is, as --gcloud_flag=--network=x",
+    )
+    parser.add_argument("--ssh_flag", action="append", default=[], metavar="FLAG", help=
+                        "goes to tpu-vm ssh and to scp, as --ssh_flag=--internal-ip")  # fmt: skip
+    parser.add_argument("--delete_after", action="store_true", help=
+                        "`run` deletes the TPUs when the command has ended")  # fmt: skip
+
+
+def parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
+    """Arguments, checked as far as this machine can."""
+    arguments = jobs.parse(parser, argv, {"run", "start", "resume"})
+    if arguments.slices < 1:
+        parser.error(f"--slices: found {arguments.slices}, wanted at least 1")
+    if arguments.action in ("run", "create", "resume"):
+        if not arguments.accelerator:
+            parser.error("--accelerator: found none, wanted a type such as v5litepod-16")
+        try:
+            arguments.runtime = arguments.runtime or runtime_for(arguments.accelerator)
+        except SignBindError as error:
+            parser.error(str(error))
+    for mount in arguments.mount:
+        if not re.fullmatch(r"(gs://[^/:]+|[^/:]+:/[^:]*):/[^:]+", mount):
+            parser.error(f"--mount: found {mount!r}, wanted gs://BUCKET:/POINT or "
+                         "HOST:/EXPORT:/POINT")  # fmt: skip
+    points = [mount.rpartition(":")[2] for mount in arguments.mount]
+    jobs.check_paths(parser, arguments.job.command, [*points, *arguments.shared],
+                     "mount it with --mount=gs://BUCKET:/POINT or HOST:/EXPORT:/POINT, or name a "
+                     "directory that is there by other means with --shared=DIR")  # fmt: skip
+    return arguments
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs a signbind command on TPU VMs that are asked for as a queued resource.
+
+    One command does everything, and is given again after anything that stopped it, this machine
+    included: signbind launch tpu run --name=signing --zone=us-central2-b
+    --accelerator=v5litepod-16 --capacity=spot --mount=gs://BUCKET:/mnt/data --
+    signbind train --config=signing --workdir=/mnt/data/signing
+
+    Exit codes: 0 done, 1 failed, 2 bad usage, 130 interrupted here (the command goes on there).
+    """
+    programs = Programs(dry_run=arguments.dry_run, tries=arguments.tries,
+                        wait_s=arguments.retry_wait,
+                        secrets=arguments.job.environment.values())  # fmt: skip
+    return getattr(_Launch(arguments, programs), arguments.action)()
+
+
+class _Launch:
+    """The actions, by their names on the command line; each gives an exit code."""
+
+    def __init__(self, arguments: argparse.Namespace, programs: Programs):
+        self.arguments, self.programs, self.job = arguments, programs, arguments.job
+        self.resource = QueuedResource(arguments, programs)
+        self.offset, self.partial, self.unanswered = _TAIL, "", 0
+
+    def run(self) -> int:
+        resumes = 0
+        while (outcome := self._round()) not in ("finished", "failed"):
+            resumes += 1
+            if resumes > self.arguments.max_resumes:
+                raise SignBindError(
+                    f"{self.job.name}: {outcome}: found {resumes} interruptions, "
+                    f"wanted at most {self.arguments.max_resumes} (--max_resumes)"
+                )
+            self.programs.say(f"{self.job.name}: {outcome}; resume {resumes}")
+        if self.arguments.delete_after:
+            self.resource.delete()
+        else:
+            self.programs.say(f"{self.job.name}: the TPUs are still there and cost money; "
+                              f"signbind launch tpu delete --name={self.job.name} "
+                              f"--zone={self.arguments.zone}")  # fmt: skip
+        return 0 if outcome == "finished" else 1
+
+    def _round(self) -> str:
+        try:
+            self.resume()
+            return self._watch()
+        except SignBindError:
+            # Whatever failed, it failed because the machines were being taken away.
+            if (state := self.resource.state()) not in LOST:
+                raise
+            return f"the TPUs are {state}"
+
+    def create(self) -> int:
+        state = self.resource.state(pretend=ABSENT)
+        if state == ABSENT:
+            self.resource.create()
+        elif state in LOST or state == FAILED:
+            raise SignBindError(
+                f"{self.job.name}: found it {state}, wanted none or one that "
+                "waits or is ACTIVE; `resume` deletes it and creates it again"
+            )
+        return 0
+
+    def install(self) -> int:
+        state = self.resource.wait(lambda state: state not in WAITING)
+        if state != ACTIVE:
+            raise SignBindError(f"{self.job.name}: found it {state}, wanted ACTIVE "
+                                f"({self.resource.why()})")  # fmt: skip
+        self.resource.ssh("preparing the workers", "mkdir", "-p", "-m", "700", "signbind")
+        requirement, files = self._source()
+        self.resource.copy("copying to the workers", [WORKER, *files], "signbind")
+        self.resource.ssh("installing on the workers", "bash", "signbind/worker.sh", "install",
+                          requirement, *self.arguments.mount, stream=True)  # fmt: skip
+        return 0
+
+    def start(self) -> int:
+        if self.job.environment:
+            self._copy_environment()
+        self.resource.ssh("starting the command", "bash", "signbind/worker.sh", "start",
+                          self.job.name, *self.job.command)  # fmt: skip
+        return 0
+
+    def watch(self) -> int:
+        outcome = self._watch()
+        if outcome not in ("finished", "failed"):
+            raise SignBindError(f"{self.job.name}: {outcome}; `run` or `resume` with the same "
+                                "arguments goes on from the last checkpoint")  # fmt: skip
+        return 0 if outcome == "finished" else 1
+
+    def resume(self) -> int:
+        resumed = self.arguments.action == "resume"
+        state = self.resource.state(pretend="SUSPENDED" if resumed else ABSENT)
+        if state == DELETING:
+            state = self.resource.wait(lambda state: state != DELETING)
+        if state in LOST or state == FAILED:
+            self.resource.delete()
+            state = ABSENT
+        if state == ABSENT:
+            self.resource.create()
+            self.offset, self.partial = _TAIL, ""  # of a log on a new machine
+        self.install()
+        return self.start()
+
+    def delete(self) -> int:
+        if self.resource.state() == ABSENT:
+            self.programs.say(f"{self.job.name}: there is none")
+            return 0
+        if not self.arguments.dry_run:
+            confirm(f"{self.job.name}: delete its TPUs and their local disks?",
+                    yes=self.arguments.yes)  # fmt: skip
+        self.resource.delete()
+        return 0
+
+    def _watch(self) -> str:
+        """Shows state and log; "finished", "failed", "interrupted", or how the TPUs were lost."""
+        try:
+            while (outcome := self._look()) is None:
+                time.sleep(self.arguments.poll)
+            return outcome
+        except KeyboardInterrupt:
+            self.programs.say(f"{self.job.name}: no longer watched; the command goes on there. "
+                              "Watch it again with `watch`, end it with `delete`")  # fmt: skip
+            raise
+
+    def _look(self) -> str | None:
+        state = self.resource.state()
+        if state in LOST or state in (FAILED, DELETING, ABSENT):
+            return f"the TPUs are {state}"
+        if state != ACTIVE:
+            return None
+        try:
+            command, code = self._show_log()
+        except SignBindError as error:
+            # A machine that is being taken away stops answering before its state says so.
+            self.unanswered += 1
+            if self.unanswered >= _UNANSWERED:
+                raise
+            self.programs.say(f"{error}; asked again in {self.arguments.poll:g} s")
+            return None
+        self.unanswered = 0
+        if command == "running":
+            return None
+        if command == "absent":
+            return "worker 0 runs no such command and says of none how it ended"
+        if code == 0:
+            self.programs.say(f"{self.job.name}: finished")
+            return "finished"
+        if code == INTERRUPTED:
+            return "interrupted, saved"
+        done = self.resource.ssh("how the workers ended", "bash", "signbind/worker.sh", "ending",
+                                 self.job.name, stream=True)  # fmt: skip
+        # One machine was started anew or told to stop, and took the others along.
+        if _INTERRUPTED_WORKER.search(done.stdout):
+            return "interrupted on one of the workers"
+        self.programs.say(f"{self.job.name}: failed on process 0, exit code {code}")
+        return "failed"
+
+    def _show_log(self) -> tuple[str, int]:
+        """Prints what is new in process 0's log; its state and exit code."""
+        while True:
+            done = self.resource.ssh(
+                "reading the log of process 0", "bash", "signbind/worker.sh", "report",
+                self.job.name, str(self.offset), worker="0", node=self.resource.nodes[0],
+                pretend="signbind-job exited 0 0 0\n", tries=1,
+            )  # fmt: skip
+            header = _HEADER.search(done.stdout)
+            if header is None:
+                raise SignBindError(
+                    f"{self.job.name}: worker 0: found no report in its answer of "
+                    f"{len(done.stdout)} characters, wanted one; `install` again"
+                )
+            state, code, size, self.offset = header[1], header[2], int(header[3]), int(header[4])
+            # Whole lines only, so that a secret cannot slip through in two halves.
+            text = self.partial + done.stdout[header.end() :]
+            ended = state != "running" and self.offset >= size
+            cut = len(text) if ended else text.rfind("\n") + 1
+            self.programs.show(text[:cut])
+            self.partial = text[cut:]
+            if self.offset >= size:
+                return state, int(code) if code.isdecimal() else 0
+
+    def _source(self) -> tuple[str, list[Path]]:
+        """What pip installs on a worker, and the files it needs there."""
+        if not Path(self.arguments.source).is_dir():
+            return self.arguments.source, []
+        snapshot = Snapshot.of(Path(self.arguments.source))
+        self.programs.say(f"{self.job.name}: {snapshot.note}")
+        archive = self.job.folder / f"source-{snapshot.tree[:12]}.tar.gz"
+        if not self.arguments.dry_run:
+            snapshot.pack(archive)
+        return f"{archive.name}[tpu]", [archive]
+
+    def _copy_environment(self) -> None:
+        names = ", ".join(self.job.environment)
+        if self.arguments.dry_run:
+            self.programs.say(f"environment holds {names}; mode 600, removed here after the copy")
+            self.resource.copy("copying the environment", [Path("DIR/environment")], "signbind")
+            return
+        # Not on a command line, where every user of either machine could read it.
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "environment"
+            path.touch(0o600)
+            path.write_text("".join(f"export {name}={shlex.quote(value)}\n"
+                                    for name, value in self.job.environment.items()))  # fmt: skip
+            self.resource.copy("copying the environment", [path], "signbind")
