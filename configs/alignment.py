@@ -1,11 +1,11 @@
 """Stage 3, alignment: fusion and projector learn to speak to the frozen LLM.
 
-Arguments: `llm=pretrained` for a model of others; `size=few` for a handful of clips,
+Arguments: `llm=pretrained` for a model of others, `llm=llama-3.2-3b,chip=v5e,chips=16` (see
+`configs/open_llm.py`) for one on so many accelerators; `size=few` for a handful of clips,
 `size=tiny` for tests.
 """
 
-from configs import common, fusion, language_model
-from signbind_jax.hf import published
+from configs import common, fusion, language_model, open_llm
 
 
 def get_config(arg=None):
@@ -17,12 +17,12 @@ def get_config(arg=None):
         data={"frames_per_batch": 1024, "n_buckets": 4},
         optim={"learning_rate": 1.5e-3, "warmup_steps": 30},
     )
-    if common.is_pretrained(arg.llm):
+    if open_llm.is_pretrained(arg.llm):
         config.steps = 60
         config.data.frames_per_batch = 512
         config.optim.warmup_steps = 10
-    if arg.llm in published.models():
-        return common.with_llm(config, arg.llm, arg.chip, arg.chips)
+    if arg.llm in open_llm.RECIPES:
+        return open_llm.with_llm(config, arg.llm, arg.chip, arg.chips)
     config.assumed.fusion = fusion.get_config(f"size={arg.size}").model
     config.assumed.decoder = language_model.get_config(f"size={arg.size}").model
     return common.sized(config, arg.size)

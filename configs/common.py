@@ -8,7 +8,6 @@ from ml_collections import ConfigDict
 from configs import real
 from signbind_jax.config import RunConfig, unknown_name
 from signbind_jax.errors import SignBindError
-from signbind_jax.hf import published
 
 
 def parse_arg(arg: str | None, **defaults) -> ConfigDict:
@@ -42,50 +41,6 @@ def run(stage: str, **values) -> ConfigDict:
                 config[name].update(value)
         else:
             config[name] = value
-    return config
-
-
-def is_pretrained(llm: str) -> bool:
-    """Whether the `llm` argument asks for a model of others.
-
-    Raises:
-      SignBindError: neither `scratch` nor `pretrained` nor an open model's name.
-    """
-    kinds = ("scratch", "pretrained", *published.models())
-    if llm not in kinds:
-        raise SignBindError(unknown_name("--config argument llm", llm, kinds))
-    return llm != "scratch"
-
-
-# (model, chip) -> rows a chip, chips that share the weights, what the backward pass computes
-# again. Chosen by `signbind preflight` (docs/preflight.md).
-ON_CHIP = {
-    ("llama-3.2-3b", "v5e"): (8, 16, "elementwise"),
-    ("llama-3.2-3b", "v5p"): (32, 1, "elementwise"),
-    ("llama-3.2-3b", "v6e"): (16, 1, "elementwise"),
-}
-
-
-def with_llm(config: ConfigDict, llm: str, chip: str, chips: int) -> ConfigDict:
-    """The run with an open model in bfloat16, its rows and mesh fit for `chips` of a kind.
-
-    Raises:
-      SignBindError: no recipe for that model on that chip.
-    """
-    if (llm, chip) not in ON_CHIP:
-        known = [name for model, name in ON_CHIP if model == llm]
-        raise SignBindError(unknown_name(f"--config argument chip for llm={llm}", chip, known))
-    rows, fsdp, remat = ON_CHIP[llm, chip]
-    config.parents.language_model = published.models()[llm].hub
-    config.options.update({"frozen_dtype": "bfloat16", "compute_dtype": "bfloat16",
-                           "remat": remat})  # fmt: skip
-    config.mesh.fsdp = min(fsdp, chips)
-    config.assumed.update({"longest": 160, "target": 160, "streams": (8192, 32, 48),
-                           "senses": 8192, "d_hidden": 512, "text": 88})  # fmt: skip
-    with config.assumed.fusion.unlocked():
-        config.assumed.fusion.update({"d_model": 512, "n_layers": 4, "n_heads": 8, "d_mlp": 1536})
-    config.data.update({"batch_multiple": chips, "n_buckets": 5,
-                        "frames_per_batch": rows * chips * config.assumed.longest})  # fmt: skip
     return config
 
 

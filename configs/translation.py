@@ -1,11 +1,11 @@
 """Stage 4, translation: the LLM is tuned together with fusion and projector.
 
-Arguments: `llm=pretrained` for a model of others, which keeps its weights and gets adapters;
+Arguments: `llm=pretrained` for a model of others, `llm=llama-3.2-3b,chip=v5e,chips=16` (see
+`configs/open_llm.py`) for one on so many accelerators, which keeps its weights and gets adapters;
 `size=few` for a handful of clips, `size=tiny` for tests.
 """
 
-from configs import common, fusion, language_model
-from signbind_jax.hf import published
+from configs import common, fusion, language_model, open_llm
 
 
 def get_config(arg=None):
@@ -17,13 +17,13 @@ def get_config(arg=None):
         data={"frames_per_batch": 1024, "n_buckets": 4},
         optim={"learning_rate": 7e-4, "warmup_steps": 50},
     )
-    if common.is_pretrained(arg.llm):
+    if open_llm.is_pretrained(arg.llm):
         config.steps = 300
         config.data.frames_per_batch = 512
         config.optim.warmup_steps = 30
         config.options.update({"lora_rank": 16, "lora_alpha": 32.0, "frozen_dtype": "float32"})
-    if arg.llm in published.models():
-        return common.with_llm(config, arg.llm, arg.chip, arg.chips)
+    if arg.llm in open_llm.RECIPES:
+        return open_llm.with_llm(config, arg.llm, arg.chip, arg.chips)
     config.assumed.fusion = fusion.get_config(f"size={arg.size}").model
     config.assumed.decoder = language_model.get_config(f"size={arg.size}").model
     return common.sized(config, arg.size)

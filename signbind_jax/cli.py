@@ -16,6 +16,7 @@ COMMANDS = {
     "extract": ("data_pipelines.extraction.command", "landmarks and mouth crops from videos"),
     "data audit": ("data_pipelines.audit.command", "what is wrong with a dataset, with counts"),
     "train": ("signbind_jax.train_command", "trains one stage"),
+    "preflight": ("signbind_jax.preflight.command", "whether and how fast a config runs on a TPU"),
     "sweep": ("signbind_jax.sweep.command", "trains a stage at every point of a grid"),
     "evaluate": ("signbind_jax.evaluate", "scores a trained stage on a split"),
     "translate": ("signbind_jax.translate", "writes the sentences of clips"),

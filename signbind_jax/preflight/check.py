@@ -1,0 +1,77 @@
+"""Runs the process that compiles: one a topology, with the environment that libtpu needs."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from signbind_jax.preflight import topologies
+from signbind_jax.preflight.outcome import FAILED, Outcome
+
+MODULE = "signbind_jax.preflight.compile_process"
+RESULT, DUMPS = "outcome.json", "hlo"
+
+
+def check(spec: str, overrides: Mapping[str, str], topology: str, timeout_s: float,
+          keep: Path | None = None) -> Outcome:  # fmt: skip
+    """What a config needs on a topology.
+
+    Args:
+      keep: a folder that keeps XLA's dumps; None: they are removed.
+      timeout_s: seconds after which compiling is given up, which is an outcome too.
+
+    Raises:
+      SignBindError: no such topology.
+    """
+    place = topologies.find(topology)
+    with tempfile.TemporaryDirectory(prefix="preflight-") as made:
+        folder = keep or Path(made)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / RESULT).unlink(missing_ok=True)
+        command = [sys.executable, "-m", MODULE, spec, json.dumps(dict(overrides)), topology,
+                   str(folder)]  # fmt: skip
+        process = subprocess.Popen(command, env=environment(place, folder / DUMPS), text=True,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                                   start_new_session=True)  # fmt: skip
+        try:
+            _, said = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            return Outcome(spec, topology, verdict=FAILED,
+                           problem=f"found no end of compiling within {timeout_s:g} s, wanted "
+                           "one: give a longer --timeout")  # fmt: skip
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        if (folder / RESULT).exists():
+            return Outcome.from_json((folder / RESULT).read_text(encoding="utf-8"))
+        last = (said.strip().splitlines() or ["it said nothing"])[-1]
+        return Outcome(spec, topology, verdict=FAILED,
+                       problem=f"the compiling process ended with {process.returncode}: "
+                       f"{last[:300]}")  # fmt: skip
+
+
+def environment(place: topologies.Topology, dumps: Path) -> dict[str, str]:
+    """The environment in which a topology's programs are compiled without its devices."""
+    flags = [os.environ.get("XLA_FLAGS", ""), f"--xla_dump_to={dumps}",
+             "--xla_dump_hlo_as_text=true",
+             "--xla_dump_hlo_module_re=.*(_plain_gradients|_plain_update|_write).*"]  # fmt: skip
+    if place.generation is None:
+        flags.append(f"--xla_force_host_platform_device_count={place.n_devices}")
+    return {
+        **os.environ,
+        "XLA_FLAGS": " ".join(flags).strip(),
+        "JAX_PLATFORMS": "cpu",
+        "JAX_ENABLE_COMPILATION_CACHE": "0",  # what comes from the cache leaves no dump
+        # libtpu asks for the machine it is on unless told all of this.
+        "TPU_SKIP_MDS_QUERY": "1",
+        "TPU_WORKER_HOSTNAMES": "localhost",
+        "TPU_ACCELERATOR_TYPE": "v5litepod-16",
+        "TPU_WORKER_ID": "0",
+        "TPU_STDERR_LOG_LEVEL": "3",
+        "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+    }

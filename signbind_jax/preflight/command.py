@@ -1,0 +1,99 @@
+"""`signbind preflight`: whether and how fast a config runs on accelerators that are not there."""
+
+import argparse
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from signbind_jax import train_command
+from signbind_jax.preflight import text, topologies
+from signbind_jax.preflight.check import check
+from signbind_jax.preflight.outcome import FAILED, TIGHT, TOO_LARGE, Outcome
+from signbind_jax.preflight.page import write_page
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `signbind preflight`."""
+    parser.add_argument("--config", metavar="NAME[:ARG]", help="as of `signbind train`")
+    parser.add_argument("--config.PATH", dest="unused", metavar="VALUE",
+                        help="overrides one value, as of `signbind train`")  # fmt: skip
+    parser.add_argument("--topology", action="append", metavar="NAME",
+                        help="such as v5e:4x4, v5p:2x2x4, v6e:4x4, v4:2x2x2, or cpu:8 for "
+                        "simulated devices; may be given several times")  # fmt: skip
+    parser.add_argument("--all", action="store_true",
+                        help="every shipped config on its topologies; writes --page")  # fmt: skip
+    parser.add_argument(
+        "--page",
+        type=Path,
+        default=Path("docs/preflight.md"),
+        metavar="FILE",
+        help="with --all, whose table is replaced (default: %(default)s)",
+    )
+    parser.add_argument("--timeout", type=float, default=900.0, metavar="SECONDS",
+                        help="for each topology (default: %(default)g)")  # fmt: skip
+    parser.add_argument("--json", type=Path, metavar="FILE", help="all figures, a line each")
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=1,
+        metavar="N",
+        help="topologies at a time (default: %(default)s)",
+    )
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="keeps the compilers' HLO dumps")
+
+
+def parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
+    """Arguments with `overrides`, as of `signbind train`."""
+    arguments = train_command.parse(parser, argv)
+    if arguments.jobs < 1:
+        parser.error(f"--jobs: found {arguments.jobs}, wanted at least 1")
+    if arguments.all == bool(arguments.config or arguments.topology or arguments.overrides):
+        parser.error("give --config and --topology, or --all alone")
+    if not arguments.all and not (arguments.config and arguments.topology):
+        parser.error("give both --config and --topology, or --all")
+    return arguments
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Compiles the programs of a config, the very ones that train and that write sentences, for
+    a TPU topology on a machine without a TPU (`pip install 'signbind-jax[tpu]'`), and tells what
+    they need: memory a chip against the compiler's own limit, FLOPs, bytes between chips, and an
+    estimate of time and MFU as a range.
+
+    The sizes of data and parents are those of `config.assumed`. Exit code 0: everything fits
+    with a tenth of the memory to spare; 1: it does not, or only just.
+    """
+    if arguments.all:
+        from configs.shipped import SHIPPED
+
+        jobs = list(SHIPPED)
+    else:
+        jobs = [(arguments.config, topology) for topology in arguments.topology]
+    for _, topology in jobs:
+        topologies.find(topology)
+    outcomes = []
+    if arguments.json:
+        arguments.json.write_text("", encoding="utf-8")
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        for found in pool.map(lambda job: _checked(arguments, *job), enumerate(jobs)):
+            outcomes.append(found)
+            _show(found, len(outcomes), len(jobs), brief=arguments.all)
+            if arguments.json:
+                with arguments.json.open("a", encoding="utf-8") as file:
+                    file.write(found.to_json() + "\n")
+    if arguments.all:
+        write_page(arguments.page, outcomes)
+        print(f"{arguments.page}: {len(outcomes)} rows")
+    return int(any(found.verdict in (FAILED, TOO_LARGE, TIGHT) for found in outcomes))
+
+
+def _checked(arguments: argparse.Namespace, i: int, job: tuple[str, str]) -> Outcome:
+    spec, topology = job
+    keep = arguments.keep and arguments.keep / f"{i:03d}"
+    return check(spec, arguments.overrides, topology, arguments.timeout, keep)
+
+
+def _show(found: Outcome, i: int, n: int, *, brief: bool) -> None:
+    if brief:
+        print(f"{i}/{n}  " + "  ".join(filter(None, text.row(found))), flush=True)
+        return
+    print("\n".join(text.lines(found)), flush=True)

@@ -1,0 +1,117 @@
+"""The process that compiles one config for one topology; started by `preflight.check`.
+
+python -m signbind_jax.preflight.compile_process SPEC OVERRIDES_JSON TOPOLOGY FOLDER
+
+Its environment is made by `check.environment`; FOLDER takes XLA's dumps and `outcome.json`.
+"""
+
+import dataclasses
+import json
+import re
+import resource
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import jax
+import psutil
+
+from signbind_jax import sharding
+from signbind_jax.config import load_config
+from signbind_jax.errors import SignBindError, outcome
+from signbind_jax.preflight import topologies
+from signbind_jax.preflight.memory import Held, ProgramMemory, peaks
+from signbind_jax.preflight.outcome import FAILED, TOO_LARGE, Outcome
+from signbind_jax.preflight.programs import GRADIENTS, Programs
+
+RESULT = "outcome.json"
+DUMPS = "hlo"
+_OUT_OF_MEMORY = re.compile(r"RESOURCE_EXHAUSTED:.*?Ran out of memory.*?(?:\(|Used )([\d.]+[GMK]?)"
+                            r".*?available.*?\(([\d.]+[GMK]?)\)", re.DOTALL)  # fmt: skip
+
+
+def main(spec: str, overrides: str, topology: str, folder: str) -> None:
+    """Writes the outcome; what fails is an outcome too."""
+    found = Outcome(spec, topology)
+    try:
+        found = compiled_outcome(spec, json.loads(overrides), topology, Path(folder))
+    except Exception as error:  # whatever it is, it is told as this config's outcome
+        _, line = outcome(error)
+        found = dataclasses.replace(found, verdict=FAILED, problem=line)
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    found = dataclasses.replace(found, compile_memory=float(used))
+    Path(folder, RESULT).write_text(found.judged().to_json(), encoding="utf-8")
+
+
+def compiled_outcome(spec: str, overrides: dict, topology: str, folder: Path) -> Outcome:
+    """Compiles every program of a config.
+
+    Raises:
+      SignBindError: a config or topology that does not exist, or a mesh that does not fit it.
+    """
+    place = topologies.find(topology)
+    config = load_config(spec, overrides)
+    mesh = sharding.make_mesh(config.mesh.data, config.mesh.fsdp, config.mesh.tensor,
+                              devices=devices(place))  # fmt: skip
+    programs = Programs(config, mesh)
+    held = Held.of(programs)
+    limit = place.generation.hbm_limit if place.generation else (
+        psutil.virtual_memory().total / place.n_devices
+    )  # fmt: skip
+    found = Outcome(spec, topology, dict(mesh.shape), jax.tree.leaves(programs.batch)[0].shape[0],
+                    limit, dataclasses.asdict(held))  # fmt: skip
+    memories, seconds = {}, {}
+    for name, compile_it in programs.all().items():
+        start = time.perf_counter()
+        try:
+            memories[name] = ProgramMemory.of(_compiled(compile_it))
+        except jax.errors.JaxRuntimeError as error:
+            return _too_large(found, name, error)
+        seconds[name] = time.perf_counter() - start
+    at = peaks(held, memories)
+    by_program = {
+        name: dataclasses.asdict(memory) | {"compile_s": seconds[name], "peak": at[name]}
+        for name, memory in memories.items()
+    }
+    return dataclasses.replace(found, programs=by_program)
+
+
+def devices(place: topologies.Topology) -> Sequence[jax.Device]:
+    """The devices of a slice that is not there, or simulated ones of the CPU.
+
+    Raises:
+      SignBindError: libtpu is not installed.
+    """
+    if place.generation is None:
+        return jax.devices("cpu")[: place.n_devices]
+    from jax.experimental import topologies as described
+
+    # One device a chip; by default v4 has two cores of which each would be one.
+    options = {"chip_config_name": "megacore"} if place.generation.name == "v4" else {}
+    try:
+        return described.get_topology_desc(place.name, "tpu", **options).devices
+    except (RuntimeError, ImportError) as error:
+        raise SignBindError(f"--topology: {place.name}: the TPU compiler was not found ({error}), "
+                            "wanted: pip install 'signbind-jax[tpu]'") from error  # fmt: skip
+
+
+def _compiled(compile_it: Callable[[], jax.stages.Compiled]) -> jax.stages.Compiled:
+    return compile_it()
+
+
+def _too_large(found: Outcome, program: str, error: Exception) -> Outcome:
+    told = _OUT_OF_MEMORY.search(str(error))
+    if not told:
+        raise error
+    advice = ("set options.remat (model.remat for experts), lower data.frames_per_batch, or "
+              "raise mesh.fsdp" if program == GRADIENTS else
+              "raise mesh.fsdp or mesh.tensor")  # fmt: skip
+    return dataclasses.replace(
+        found, verdict=TOO_LARGE, advice=advice,
+        problem=f"{program}: found {told[1]} needed, wanted at most the {told[2]} of a chip",
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
