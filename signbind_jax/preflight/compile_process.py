@@ -11,7 +11,7 @@ import re
 import resource
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -21,9 +21,13 @@ from signbind_jax import sharding
 from signbind_jax.config import load_config
 from signbind_jax.errors import SignBindError, outcome
 from signbind_jax.preflight import topologies
+from signbind_jax.preflight.costs import Cost, cost_of
+from signbind_jax.preflight.hlo import parse
 from signbind_jax.preflight.memory import Held, ProgramMemory, peaks
+from signbind_jax.preflight.model_flops import model_flops
 from signbind_jax.preflight.outcome import FAILED, TOO_LARGE, Outcome
-from signbind_jax.preflight.programs import GRADIENTS, Programs
+from signbind_jax.preflight.programs import GRADIENTS, UPDATE, Programs
+from signbind_jax.preflight.roofline import estimate
 
 RESULT = "outcome.json"
 DUMPS = "hlo"
@@ -61,20 +65,48 @@ def compiled_outcome(spec: str, overrides: dict, topology: str, folder: Path) ->
     )  # fmt: skip
     found = Outcome(spec, topology, dict(mesh.shape), jax.tree.leaves(programs.batch)[0].shape[0],
                     limit, dataclasses.asdict(held))  # fmt: skip
-    memories, seconds = {}, {}
+    memories, costs, seconds = {}, {}, {}
     for name, compile_it in programs.all().items():
         start = time.perf_counter()
         try:
-            memories[name] = ProgramMemory.of(_compiled(compile_it))
+            memories[name] = ProgramMemory.of(compile_it())
         except jax.errors.JaxRuntimeError as error:
             return _too_large(found, name, error)
         seconds[name] = time.perf_counter() - start
+        costs[name] = _cost(folder / DUMPS, name, place)
     at = peaks(held, memories)
     by_program = {
         name: dataclasses.asdict(memory) | {"compile_s": seconds[name], "peak": at[name]}
         for name, memory in memories.items()
     }
-    return dataclasses.replace(found, programs=by_program)
+    flops = model_flops(programs)
+    took = None
+    if place.generation:
+        steps = [costs[GRADIENTS], costs[UPDATE]]
+        took = dataclasses.asdict(estimate(steps, place, flops, mesh.shape))
+    # The single lines are what an estimate is made from; here they would fill the screen.
+    kept = {name: dataclasses.asdict(dataclasses.replace(cost, lines=()))
+            for name, cost in costs.items()}  # fmt: skip
+    return dataclasses.replace(found, programs=by_program, costs=kept, model_flops=flops,
+                               estimate=took)  # fmt: skip
+
+
+def _cost(dumps: Path, program: str, place: topologies.Topology) -> Cost:
+    """The cost of the program that was compiled last, from its dump, which is moved away.
+
+    Raises:
+      SignBindError: there is none, or a part of it that is not understood.
+    """
+    found = sorted(dumps.rglob("*after_optimizations.txt"), key=lambda path: path.stat().st_size)
+    if not found:
+        raise SignBindError(f"{program}: {dumps}: found no dump of XLA's optimised HLO, wanted one")
+    unit = place.generation.matrix_unit if place.generation else 1
+    cost = cost_of(parse(found[-1].read_text(encoding="utf-8")), matrix_unit=unit)
+    found[-1].rename(dumps.parent / f"{program}.hlo.txt")
+    for path in dumps.rglob("*.*"):
+        if path.is_file():
+            path.unlink()
+    return cost
 
 
 def devices(place: topologies.Topology) -> Sequence[jax.Device]:
@@ -94,10 +126,6 @@ def devices(place: topologies.Topology) -> Sequence[jax.Device]:
     except (RuntimeError, ImportError) as error:
         raise SignBindError(f"--topology: {place.name}: the TPU compiler was not found ({error}), "
                             "wanted: pip install 'signbind-jax[tpu]'") from error  # fmt: skip
-
-
-def _compiled(compile_it: Callable[[], jax.stages.Compiled]) -> jax.stages.Compiled:
-    return compile_it()
 
 
 def _too_large(found: Outcome, program: str, error: Exception) -> Outcome:

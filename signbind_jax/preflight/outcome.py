@@ -45,6 +45,11 @@ class Outcome:
     verdict: str = ""
 
     @property
+    def devices(self) -> int:
+        """Chips, or simulated devices."""
+        return math.prod(self.mesh.values())
+
+    @property
     def peak(self) -> float:
         """Bytes a chip while the largest program runs."""
         return max((p["peak"] for p in self.programs.values()), default=0.0)

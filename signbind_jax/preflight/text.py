@@ -40,9 +40,9 @@ def row(found: Outcome) -> tuple[str, ...]:
     e = found.estimate
     times = mfus = bound = ""
     if e:
-        times = " - ".join(f"{e[f'{k}_s']:.3g}" for k in ("floor", "likely", "worst"))
+        times = " - ".join(f"{e[k]:.3g}" for k in ("floor", "likely", "worst"))
         mfus = " - ".join(f"{100 * e[f'{k}_mfu']:.0f}" for k in ("worst", "likely", "floor"))
-        bound = e["bound_by"]
+        bound = e["bound"]
     return (found.spec, found.topology, " x ".join(map(str, found.mesh.values())), str(found.rows),
             f"{found.peak / GIB:.2f} of {found.limit / GIB:.2f}", f"{found.spare:.0%}",
             times, mfus, bound, f"{found.compile_s:.0f}", found.verdict)  # fmt: skip
@@ -74,8 +74,7 @@ def _flops(found: Outcome) -> Iterator[str]:
     cost = found.costs.get(GRADIENTS)
     if not cost or not found.model_flops:
         return
-    n = _n_chips(found)
-    tera = (found.model_flops / n, cost["flops"], cost["padded_flops"])
+    tera = (found.model_flops / found.devices, cost["flops"], cost["padded_flops"])
     model, compiled, padded = (x / 1e12 for x in tera)
     notes = []
     if compiled > _REMAT * model:
@@ -84,30 +83,30 @@ def _flops(found: Outcome) -> Iterator[str]:
         notes.append(f"{padded / compiled - 1:.0%} padding of the matrix unit")
     yield (f"  TFLOP/chip      model {model:.3g}, compiled {compiled:.3g}, padded {padded:.3g}"
            + (f" ({'; '.join(notes)})" if notes else ""))  # fmt: skip
-    for call in cost["unknown_calls"]:
-        yield f"  not counted     {call}"
+    for target, count in cost["unknown_calls"]:
+        yield f"  not counted     the FLOPs of {target}, called {count} times"
 
 
 def _collectives(found: Outcome) -> Iterator[str]:
+    """Bytes a chip by kind and group, the largest first."""
     for program in (GRADIENTS, WRITING):
+        sums: dict[tuple, list[float]] = {}
         for c in found.costs.get(program, {}).get("collectives", ()):
-            as_gather = ", which stands in for a gather" if c["stands_in_for_gather"] else ""
-            yield (f"  {program:15s} {c['n_bytes'] / GIB:.3f} GiB/chip {c['kind']} among "
-                   f"{c['group_size']}, {c['count']:g} times{as_gather}")  # fmt: skip
+            total = sums.setdefault((c["kind"], c["group_size"], c["stands_for_gather"]), [0.0, 0])
+            total[0] += c["n_bytes"] * c["count"]
+            total[1] += c["count"]
+        for (kind, group, stands), (size, count) in sorted(sums.items(), key=lambda s: -s[1][0]):
+            instead = "; stands in for all-gathers of half the bytes" if stands else ""
+            yield (f"  {program:15s} {size / GIB:.3f} GiB/chip by {kind} among {group} chips, "
+                   f"{count:g} times{instead}")  # fmt: skip
 
 
 def _time(found: Outcome) -> Iterator[str]:
     e = found.estimate
     if not e:
         return
-    yield (f"  step, estimated {e['floor_s']:.3g} to {e['worst_s']:.3g} s, likely "
-           f"{e['likely_s']:.3g} s, bound by {e['bound_by']}")  # fmt: skip
+    alone = ", ".join(f"{name} {s:.3g}" for name, s in e["seconds"].items())
+    yield (f"  step, estimated {e['floor']:.3g} to {e['worst']:.3g} s, likely {e['likely']:.3g} s; "
+           f"each alone: {alone}")  # fmt: skip
     yield (f"  MFU, estimated  {e['worst_mfu']:.0%} to {e['floor_mfu']:.0%}, likely "
-           f"{e['likely_mfu']:.0%}")  # fmt: skip
-
-
-def _n_chips(found: Outcome) -> int:
-    n = 1
-    for size in found.mesh.values():
-        n *= size
-    return n
+           f"{e['likely_mfu']:.0%}; bound by {e['bound']}")  # fmt: skip
