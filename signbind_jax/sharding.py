@@ -12,10 +12,10 @@ from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from signbind_jax.errors import SignBindError
-from signbind_jax.models.layers import DIMENSIONS
+from signbind_jax.models.layers import DIMENSIONS, ROW_AXES
 
 AXES = ("data", "fsdp", "tensor")
-BATCH_AXES = ("data", "fsdp")
+BATCH_AXES = ROW_AXES
 
 # Logical dimension -> mesh axis. `ctc_vocab` stays whole: its sizes are those of alphabets and
 # gloss lists, which rarely divide. `kernel`, `input`, `channels`, `rank` are too small to split.

@@ -36,7 +36,8 @@ class TrainStep:
 
         def loss_sum(params, batch):
             model = nnx.merge(self.graphdef, params, frozen)
-            loss, weight, metrics = self.stage.loss(model, batch, key)
+            with jax.sharding.use_abstract_mesh(self.mesh.abstract_mesh):
+                loss, weight, metrics = self.stage.loss(model, batch, key)
             return loss, {"weight": weight, **metrics}
 
         value_and_grad = jax.value_and_grad(loss_sum, has_aux=True)

@@ -8,10 +8,13 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
+from jax.sharding import PartitionSpec
 
 from signbind_jax import random_bits
 
 OF_LINEAR = "of a linear layer"  # the name under which a remat policy finds its results
+
+ROW_AXES = ("data", "fsdp")  # mesh axes over which the rows of a batch are spread
 
 # Logical dimension names; `signbind_jax.sharding` maps them to mesh axes.
 DIMENSIONS = (
@@ -184,6 +187,17 @@ def dropout(x, rate: float, key):
     return jnp.where(keep, x / (1.0 - rate), 0.0).astype(x.dtype)
 
 
+def over_rows(x):
+    """x with its rows spread over `ROW_AXES`, on the mesh that surrounds the trace, if any.
+
+    Left to itself the partitioner takes activations apart along the dimension in which weights
+    are stored apart (`fsdp`): every device then computes with all rows and sums up after every
+    product, where it should gather the weights and keep its rows.
+    """
+    axes = tuple(a for a in ROW_AXES if a in jax.sharding.get_abstract_mesh().axis_names)
+    return jax.lax.with_sharding_constraint(x, PartitionSpec(axes)) if axes else x
+
+
 def stack(make_layer: Callable[[nnx.Rngs], nnx.Module], n: int, rngs: nnx.Rngs) -> nnx.Module:
     """n layers in one module whose parameters have a leading `layers` dimension."""
     graphdefs = []
@@ -216,7 +230,7 @@ def scan_layers(stacked: nnx.Module, x, call: Callable, *, keys=None, remat: boo
 
     def body(x, step):
         layer_state, key = step
-        return call(nnx.merge(graphdef, layer_state), x, key), None
+        return over_rows(call(nnx.merge(graphdef, layer_state), over_rows(x), key)), None
 
     if remat:
         # Named results, not every matrix product: those of adapters are float32 and their sum
