@@ -93,7 +93,8 @@ def group_size(instruction: Instruction, n_devices: int) -> int:
     """
     if kind_of(instruction) == "collective-permute":
         return n_devices
-    found = re.search(r"replica_groups=(.*?)(?:, [a-z_]+=|$)", instruction.attributes)
+    found = re.search(r"replica_groups=(.*?)(?:, (?!device_ids)[a-z_]+=|$)",
+                      instruction.attributes)  # fmt: skip
     text = found.group(1) if found else "{}"
     if text == "{}":
         return n_devices
@@ -103,7 +104,7 @@ def group_size(instruction: Instruction, n_devices: int) -> int:
     tiled = re.match(r"\[\d+,(\d+)\]<=", text)
     if tiled:
         return int(tiled.group(1))
-    mesh = re.match(r"@?mesh.*?\[(.*?)\](?:, device_ids=\S+)? \{(.*)\}", text)
+    mesh = re.match(r"@?mesh.*?\[(.*?)\](?:, device_ids=.*)? \{(.*)\}", text)
     if mesh:
         sizes = dict(re.findall(r"'(\w+)'=(\d+)", mesh.group(1)))
         axes = re.findall(r"'(\w+)'(?::\(\d+\)(\d+))?", mesh.group(2))

@@ -93,7 +93,7 @@ def trip_count(scope: Scope, loop: Instruction) -> int:
     """How often the body of a while loop runs.
 
     What XLA says of it (`known_trip_count`), else from the limit in its condition, its start and
-    its increment.
+    its increment. Of a loop that data may end earlier, such as generation, the most turns.
 
     Raises:
       SignBindError: none of these is a constant.
@@ -102,33 +102,59 @@ def trip_count(scope: Scope, loop: Instruction) -> int:
     if known:
         return int(known.group(1))
     condition = Scope(scope.module, loop.attribute("condition").removeprefix("%"))
-    inside, compare, _ = condition.origin(condition.computation.root.name)
+    bounds = [_bound(scope, loop, *part) for part in _all_of(condition)]
+    known = [bound for bound in bounds if bound is not None]
+    if not known:
+        raise _unknown(scope, loop)
+    return min(known)
+
+
+def _all_of(condition: Scope) -> list[tuple[Scope, Instruction]]:
+    """What has to hold for another turn: the parts that the condition joins by "and"."""
+    joined, parts = [(condition, condition.computation.root.name)], []
+    while joined:
+        scope, name = joined.pop()
+        inside, at, _ = scope.origin(name)
+        if at.opcode == "and":
+            joined += [(inside, name) for name in at.operands]
+        else:
+            parts.append((inside, at))
+    return parts
+
+
+def _bound(scope: Scope, loop: Instruction, inside: Scope, compare: Instruction) -> int | None:
+    """How many turns one part of a condition allows; None where that depends on data."""
     direction = compare.attribute("direction")
     if compare.opcode != "compare" or direction not in _MIRRORED:
-        raise _unknown(scope, loop)
+        return None
     left, right = (_affine(inside, name) for name in compare.operands)
     if left is None or right is None:
-        raise _unknown(scope, loop)
-    start, step = _course(scope, loop, left)
-    limit, limit_step = _course(scope, loop, right)
+        return None
+    courses = _course(scope, loop, left), _course(scope, loop, right)
+    if None in courses:
+        return None
+    (start, step), (limit, limit_step) = courses
     if step == 0:
         start, step, limit, limit_step = limit, limit_step, start, step
         direction = _MIRRORED[direction]
     if limit_step or not step:
-        raise _unknown(scope, loop)
+        return None
     distance = (limit - start) if step > 0 else (start - limit)
     upward = direction in ("LT", "LE") if step > 0 else direction in ("GT", "GE")
     if direction == "NE":
         if distance < 0 or distance % abs(step):
-            raise _unknown(scope, loop)
+            return None
     elif not upward:
-        raise _unknown(scope, loop)
+        return None
     inclusive = direction in ("LE", "GE")
     return max(-(-(distance + inclusive) // abs(step)), 0)
 
 
-def _course(scope: Scope, loop: Instruction, value: tuple[int | None, int]) -> tuple[int, int]:
-    """A number of the condition before the first turn, and by how much each turn changes it."""
+def _course(
+    scope: Scope, loop: Instruction, value: tuple[int | None, int]
+) -> tuple[int, int] | None:
+    """A number of the condition before the first turn, and by how much each turn changes it;
+    None where that is no constant."""
     index, offset = value
     if index is None:
         return offset, 0
@@ -136,7 +162,7 @@ def _course(scope: Scope, loop: Instruction, value: tuple[int | None, int]) -> t
     body = Scope(scope.module, loop.attribute("body").removeprefix("%"))
     turned = _affine(body, body.computation.root.name, index)
     if begun is None or begun[0] is not None or turned is None or turned[0] != index:
-        raise _unknown(scope, loop)
+        return None
     return begun[1] + offset, turned[1]
 
 
