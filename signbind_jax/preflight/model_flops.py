@@ -1,6 +1,5 @@
 """FLOPs of a step of a model as it is written, before any compiler: what MFU is a share of."""
 
-import dataclasses
 import math
 from collections.abc import Iterator
 
@@ -9,36 +8,32 @@ from jax.extend import core
 from signbind_jax.errors import SignBindError
 from signbind_jax.preflight.programs import Programs
 
-# Where a config says what the backward pass computes again -> the value that means nothing.
-_KEEPS_ALL = {"options": ("remat", "nothing"), "model": ("remat", False)}
+_AGAIN = "rematted_computation"  # in the name stack of what jax.checkpoint computes again
 
 
 def model_flops(programs: Programs) -> float:
     """FLOPs of matrix products and convolutions of one step's gradients, all chips together.
 
-    Forward and backward as differentiated, of the same batch, with everything kept that remat
-    would compute again. Only products that are needed are there: a frozen weight has no gradient.
+    Forward and backward as differentiated, without what remat computes again. Only products that
+    are needed are there: a frozen weight has no gradient.
     """
-    config = programs.config
-    changed = {}
-    for section, (field, value) in _KEEPS_ALL.items():
-        values = getattr(config, section)
-        if values.get(field, value) != value:
-            changed[section] = {**values, field: value}
-    if changed:
-        programs = Programs(dataclasses.replace(config, **changed), programs.mesh)
     return jaxpr_flops(programs.trace_gradients().jaxpr)
 
 
 def jaxpr_flops(jaxpr: core.Jaxpr) -> float:
     """FLOPs of the matrix products and convolutions of a jaxpr, loops and calls included.
 
-    Of a conditional the most expensive branch counts.
+    What a backward pass computes again does not count; of a conditional the most expensive
+    branch does.
 
     Raises:
       SignBindError: a product in a while loop, of which nobody knows how often it runs.
     """
-    return sum(_flops(eqn) for eqn in jaxpr.eqns)
+    return sum(_flops(eqn) for eqn in jaxpr.eqns if not _is_again(eqn))
+
+
+def _is_again(eqn) -> bool:
+    return _AGAIN in str(eqn.source_info.name_stack)
 
 
 def _flops(eqn) -> float:
