@@ -149,12 +149,22 @@ def start(place: Place | None, *, preemptible: bool) -> None:
         raise SignBindError(_not_started(place, error)) from error
     if hosts.client() is None:
         return
-    if not hosts.first():
-        sys.stdout.flush()
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # also what C++ libraries say
-        logging.getLogger("signbind_jax").setLevel(logging.ERROR)
+    _let_process_0_speak()
     _watch = _Watch()
     _watch.start()
+
+
+def _let_process_0_speak() -> None:
+    """Keeps standard output to what process 0 prints: Gloo greets there from C++."""
+    sys.stdout.flush()
+    if hosts.first():
+        old = sys.stdout
+        sys.stdout = open(os.dup(1), "w", encoding=old.encoding, errors=old.errors,  # noqa: SIM115
+                          buffering=1 if old.line_buffering else -1)  # fmt: skip
+        os.dup2(2, 1)
+        return
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    logging.getLogger("signbind_jax").setLevel(logging.ERROR)
 
 
 def _not_started(place: Place, error: Exception) -> str:

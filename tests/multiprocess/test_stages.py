@@ -59,7 +59,7 @@ def test_first_twenty_losses_of_every_stage_equal_on_a_2x2x2_mesh(data, single, 
 
 @pytest.mark.parametrize(
     ("n_processes", "stages"),
-    [(2, STAGES), (4, {"fingerspelling", "language_model", "translation"})],
+    [(2, STAGES), (4, {"signing", "language_model"})],
 )
 def test_stages_train_and_score_on_several_processes_as_on_one(
     data, single, tmp_path, n_processes, stages
@@ -82,8 +82,7 @@ def printed(n_processes: int, *arguments) -> str:
     ended = run_together(signbind_commands(n_processes, *arguments), 300)
     check_ended_well(ended)
     assert [e.out for e in ended[1:]] == [""] * (n_processes - 1)
-    # Of gloo, which greets on several processes.
-    return "".join(line + "\n" for line in ended[0].out.splitlines() if "[Gloo]" not in line)
+    return ended[0].out
 
 
 def test_three_processes_evaluate_an_odd_number_of_clips_as_one(data, single, tmp_path):
