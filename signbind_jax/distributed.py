@@ -23,6 +23,7 @@ import jax
 
 from signbind_jax import hosts
 from signbind_jax.errors import SignBindError, outcome
+from signbind_jax.roll_call import call_roll, missing
 
 AUTO = "auto"
 VARIABLES = {
@@ -30,6 +31,7 @@ VARIABLES = {
     "num_processes": "SIGNBIND_NUM_PROCESSES",
     "process_id": "SIGNBIND_PROCESS_ID",
 }
+_JOIN_S = 60  # for JAX's runtime to connect processes that are all there
 _FAILED = "signbind/failed"
 _POLL_S = 1.0
 _GRACE_S = 3.0  # between another's failure and our end: what failed here too is told first
@@ -133,56 +135,43 @@ def start(place: Place | None, *, preemptible: bool) -> None:
         return
     # Its handler would swallow the signal where nobody asks whether one came.
     jax.config.update("jax_enable_preemption_service", preemptible)
-    seconds = max(int(hosts.timeout_s), 1)
     try:
         if place.coordinator == AUTO:
+            seconds = max(int(hosts.timeout_s), 1)
             jax.distributed.initialize(initialization_timeout=seconds)
         else:
-            if place.process_id:
-                _reach(place)
-            jax.distributed.initialize(
-                place.coordinator, place.num_processes, place.process_id,
-                cluster_detection_method="deactivate", initialization_timeout=seconds,
-            )  # fmt: skip
+            where = (place.coordinator, place.num_processes, place.process_id)
+            call_roll(*where, hosts.timeout_s)
+            # All are there, however short the time that was given for that.
+            jax.distributed.initialize(*where, cluster_detection_method="deactivate",
+                                       initialization_timeout=_JOIN_S)  # fmt: skip
     except (RuntimeError, ValueError, OSError) as error:
         raise SignBindError(_not_started(place, error)) from error
     if hosts.client() is None:
         return
-    if not hosts.first():
-        sys.stdout.flush()
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # also what C++ libraries say
-        logging.getLogger("signbind_jax").setLevel(logging.ERROR)
+    _let_process_0_speak()
     _watch = _Watch()
     _watch.start()
 
 
-def _reach(place: Place) -> None:
-    """Waits for process 0's port: JAX itself would end this process without a word of Python."""
-    host, port = place.coordinator.rsplit(":", 1)
-    deadline = time.monotonic() + hosts.timeout_s
-    while True:
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
-            return
-        except (OSError, OverflowError) as error:
-            if time.monotonic() > deadline:
-                raise SignBindError(
-                    f"--coordinator: {place.coordinator}: process {place.process_id} of "
-                    f"{place.num_processes} found nobody there within {hosts.timeout_s:g} s "
-                    f"({error}), wanted process 0: start it with the same --coordinator, and open "
-                    "the port between the hosts"
-                ) from error
-        time.sleep(0.2)
+def _let_process_0_speak() -> None:
+    """Keeps standard output to what process 0 prints: Gloo greets there from C++."""
+    sys.stdout.flush()
+    if hosts.first():
+        old = sys.stdout
+        sys.stdout = open(os.dup(1), "w", encoding=old.encoding, errors=old.errors,  # noqa: SIM115
+                          buffering=1 if old.line_buffering else -1)  # fmt: skip
+        os.dup2(2, 1)
+        return
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    logging.getLogger("signbind_jax").setLevel(logging.ERROR)
 
 
 def _not_started(place: Place, error: Exception) -> str:
     text = " ".join(str(error).split())
-    late = sorted({int(i) for i in re.findall(r"task:(\d+)", text.partition("timed out task")[2])})
+    late = {int(i) for i in re.findall(r"task:(\d+)", text.partition("timed out task")[2])}
     if late:
-        named = ", ".join(map(str, late[:8])) + (" and more" if len(late) > 8 else "")
-        return (f"--num_processes: found no process {named} of {place.num_processes or 'all'} "
-                f"within {hosts.timeout_s:g} s, wanted all: start the same command there with "
-                "its own --process_id, or give a longer --host_timeout")  # fmt: skip
+        return missing(late, place.num_processes or "all", hosts.timeout_s)
     where = "the cluster" if place.coordinator == AUTO else place.coordinator
     return (f"--coordinator: {where}: the processes could not be joined ({text[:240]}); give "
             "--coordinator, --num_processes and --process_id")  # fmt: skip

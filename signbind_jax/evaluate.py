@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from signbind_jax import artefact
+from signbind_jax import artefact, hosts
 from signbind_jax.data.dataset import ClipDataset, DatasetInfo, open_dataset
 from signbind_jax.data.sentences import Sentences
 from signbind_jax.metrics.sequence import error_counts
@@ -150,7 +150,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"{record['stage']} at step {record['step']} on split {record['split']}")
     for name, value in _lines(record["scores"]):
         print(f"  {name:45s} {value}")
-    if arguments.json:
+    if arguments.json and hosts.first():
         arguments.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return 0
 

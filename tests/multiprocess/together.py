@@ -1,10 +1,12 @@
 """Processes of one run, started together and never left behind."""
 
+import concurrent.futures
 import os
 import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from tests.conftest import ROOT
@@ -29,22 +31,35 @@ def free_port() -> str:
         return str(free.getsockname()[1])
 
 
-def start(arguments: Sequence) -> subprocess.Popen:
-    """`python ARGUMENTS...` as the tests' processes run it."""
+def start(arguments: Sequence, n_devices: int = 1, env: dict | None = None) -> subprocess.Popen:
+    """`python ARGUMENTS...` as the tests' processes run it, with so many simulated devices."""
+    flags = f"{_FLAGS} --xla_force_host_platform_device_count={n_devices}"
     return subprocess.Popen(
         [sys.executable, *map(str, arguments)], cwd=ROOT, text=True, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, env={**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": _FLAGS},
+        stderr=subprocess.PIPE,
+        env={**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags, **(env or {})},
     )  # fmt: skip
 
 
 def wait_for(processes: Sequence[subprocess.Popen], timeout_s: float = 300) -> list[Ended]:
     """How each process ended; what has not ended in time is killed, and the test fails."""
-    try:
-        said = [process.communicate(timeout=timeout_s) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    return [Ended(process.returncode, *texts) for process, texts in zip(processes, said)]
+    # All at once: one that waits for its pipe to be read would keep the others waiting.
+    with ThreadPoolExecutor(len(processes)) as pool:
+        reading = [pool.submit(process.communicate) for process in processes]
+        try:
+            concurrent.futures.wait(reading, timeout_s)
+        finally:
+            late = [i for i, process in enumerate(processes) if process.poll() is None]
+            for process in processes:
+                process.kill()
+        ended = [Ended(p.returncode, *r.result()) for p, r in zip(processes, reading)]
+    assert not late, f"{late} had not ended after {timeout_s:g} s\n{told_by(ended)}"
+    return ended
+
+
+def told_by(ended: Sequence[Ended]) -> str:
+    """What all of them said, for the failure of a test."""
+    return "\n---\n".join(f"exit code {e.code}\n{e.out[-1500:]}\n{e.err[-3000:]}" for e in ended)
 
 
 def run_together(commands: Sequence[Sequence], timeout_s: float = 300) -> list[Ended]:
@@ -52,14 +67,17 @@ def run_together(commands: Sequence[Sequence], timeout_s: float = 300) -> list[E
     return wait_for([start(command) for command in commands], timeout_s)
 
 
-def signbind_commands(n: int, *arguments) -> list[list]:
-    """The arguments of `python` for each of n processes of one `signbind` command."""
+def signbind_commands(n: int, *arguments, module: str = "signbind_jax.cli") -> list[list]:
+    """The arguments of `python` for each of n processes of one `signbind` command.
+
+    module: what to run in place of `signbind`, with the same flags.
+    """
+    if n == 1:
+        return [["-m", module, *arguments]]
     flags = [f"--coordinator=127.0.0.1:{free_port()}", f"--num_processes={n}"]
-    return [["-m", "signbind_jax.cli", *arguments, *flags, f"--process_id={i}"] for i in range(n)]
+    return [["-m", module, *arguments, *flags, f"--process_id={i}"] for i in range(n)]
 
 
 def check_ended_well(ended: Sequence[Ended]) -> None:
     """Fails with what all of them said."""
-    assert [e.code for e in ended] == [0] * len(ended), "\n---\n".join(
-        f"exit code {e.code}\n{e.out[-1500:]}\n{e.err[-3000:]}" for e in ended
-    )
+    assert [e.code for e in ended] == [0] * len(ended), told_by(ended)

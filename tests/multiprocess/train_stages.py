@@ -1,44 +1,59 @@
-"""Trains every stage for some steps as one of several processes, then scores; writes JSON.
+"""Trains stages for some steps at test size and writes their losses and scores as JSON.
 
-python -m tests.multiprocess.train_stages DATA WORKDIR CACHE PORT N PROCESS
-Of N = 1 nothing is joined. WORKDIR is shared by all processes, CACHE (of expert streams) is not.
+Run as a program, because the numbers of simulated devices and of processes are fixed when JAX
+starts:
+python -m tests.multiprocess.train_stages --data=DIR --parents=DIR --workdir=DIR [--stages ...]
+PARENTS holds the runs whose artefacts the stages build on; equal to WORKDIR they are the
+ones trained here.
 """
 
+import argparse
 import json
 import sys
 from pathlib import Path
 
 import jax
 
+from signbind_jax import distributed
 from signbind_jax.config import load_config
-from signbind_jax.evaluate import evaluate
 from signbind_jax.quickstart import STAGES, needs
 from signbind_jax.train import train
 
-SCORED = ("signing", "fusion")  # while they train
+STEPS = 20
+SCORED = ("signing", "fusion", "translation")  # at the end: error rates, and sentences
 
 
-def main(data: str, workdir: str, cache: str, port: str, n: str, process: str) -> None:
-    if int(n) > 1:
-        jax.distributed.initialize(f"127.0.0.1:{port}", int(n), int(process))
+def run(arguments: argparse.Namespace) -> int:
+    """Trains the stages, on one process or as one of several."""
     losses, scores = {}, {}
-    for stage in STAGES:
+    for stage in arguments.stages:
         overrides = {
-            "data.directory": data,
+            "data.directory": str(arguments.data),
             "data.validation": "validation" if stage in SCORED else "",
             "data.batch_multiple": "4",
             "data.n_buckets": "1",
-            "data.stream_cache": cache,
-            "steps": "3",
-            **{f"parents.{name}": str(Path(workdir) / name) for name in needs(stage)},
+            "steps": str(STEPS),
+            **{f"mesh.{axis}": n for axis, n in zip(("data", "fsdp", "tensor"), arguments.mesh)},
+            **{f"parents.{name}": str(arguments.parents / name) for name in needs(stage)},
         }
-        config = load_config(f"{stage}:size=tiny", overrides)
-        result = train(config, Path(workdir) / stage)
+        result = train(load_config(f"{stage}:size=tiny", overrides), arguments.workdir / stage)
         losses[stage], scores[stage] = result.losses, result.scores
-    evaluated = evaluate(Path(workdir) / "translation", Path(data), "test")
-    facts = {"losses": losses, "scores": scores, "evaluated": evaluated["scores"]}
-    Path(cache, f"facts_of_{process}.json").write_text(json.dumps(facts))
+    facts = {"losses": losses, "scores": scores}
+    (arguments.workdir / f"facts_{jax.process_index()}.json").write_text(json.dumps(facts))
+    return 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    for name in ("data", "parents", "workdir"):
+        parser.add_argument(f"--{name}", type=Path)
+    parser.add_argument("--mesh", nargs=3, default=("-1", "1", "1"))
+    parser.add_argument("--stages", nargs="+", default=STAGES)
+    distributed.add_arguments(parser)
+    arguments = parser.parse_args()
+    arguments.place = distributed.place_of(arguments)
+    return distributed.run(run, arguments, preemptible=True, debug=True)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    sys.exit(main())
