@@ -54,6 +54,7 @@ setup(
         "test": [
             "apache-beam>=2.77",
             "h5py>=3.10",
+            "jax[tpu]>=0.10.2; sys_platform == 'linux' and platform_machine == 'x86_64'",
             "pytest>=8",
             "pytest-xdist>=3.6",
             "ruff>=0.9",

@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 
+from signbind_jax import no_tpu
 from signbind_jax.errors import SignBindError, outcome
 
 # command -> (module with add_arguments and run, what it does)
@@ -121,6 +122,9 @@ def _quiet() -> None:
     """Keeps libraries' start-up chatter off the terminal and compiled programs on disk."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+    if not no_tpu.attached():
+        for name, value in no_tpu.ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
     # XLA's CPU compiler spends a third of its time in LLVM passes that gain nothing here
     # (docs/decisions.md); accelerators do not read this flag.
     flag = "--xla_llvm_disable_expensive_passes=true"

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from signbind_jax import no_tpu
 from signbind_jax.preflight import topologies
 from signbind_jax.preflight.outcome import FAILED, Outcome
 
@@ -67,11 +68,6 @@ def environment(place: topologies.Topology, dumps: Path) -> dict[str, str]:
         "XLA_FLAGS": " ".join(flags).strip(),
         "JAX_PLATFORMS": "cpu",
         "JAX_ENABLE_COMPILATION_CACHE": "0",  # what comes from the cache leaves no dump
-        # libtpu asks for the machine it is on unless told all of this.
-        "TPU_SKIP_MDS_QUERY": "1",
-        "TPU_WORKER_HOSTNAMES": "localhost",
-        "TPU_ACCELERATOR_TYPE": "v5litepod-16",
-        "TPU_WORKER_ID": "0",
-        "TPU_STDERR_LOG_LEVEL": "3",
+        **no_tpu.ENVIRONMENT,
         "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
     }
