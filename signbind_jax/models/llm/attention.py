@@ -9,7 +9,9 @@ from jax.ad_checkpoint import checkpoint_name
 
 from signbind_jax.models import layers
 
-PART_BYTES = 2**25  # of float32 scores a device: a fraction of a TPU's 128 MiB of fast memory
+# Bytes of float32 scores of a part, by kind of device: a fraction of its 128 MiB of fast memory.
+# A v5p ("TPU v5") is not here: its compiler leaves the scores of a single row in HBM.
+PART_BYTES = {"TPU v5 lite": 2**25, "TPU v6 lite": 2**25}
 
 
 def attention(q_bthe, k_bhse, v_bhse, see_bts, cap: float = 0.0):
@@ -39,7 +41,8 @@ def in_parts(attend: Callable, q_bthe, k_bhse, v_bhse, places):
     The scores of a layer are several times its activations; written to and read from an
     accelerator's memory at each of their steps they take as long as a third of the products.
     Of a part of at most PART_BYTES a compiler keeps them in fast memory. The backward pass
-    computes each part's scores again.
+    computes each part's scores again. On devices that are not in PART_BYTES, and without a mesh
+    around the trace, all rows are one part.
 
     attend: (q, k, v, places) -> attended, of any number of rows.
     places: a pytree of arrays (b, ...).
@@ -49,7 +52,8 @@ def in_parts(attend: Callable, q_bthe, k_bhse, v_bhse, places):
     ways = math.prod(sizes.get(axis, 1) for axis in layers.ROW_AXES)
     own = b // ways if b % ways == 0 else b
     a_row = 4 * t * k_bhse.shape[2] * -(-h // sizes.get("tensor", 1))
-    fitting = (n for n in range(1, own + 1) if own % n == 0 and n * a_row <= PART_BYTES)
+    limit = PART_BYTES.get(_device_kind())
+    fitting = (n for n in range(1, own + 1) if own % n == 0 and n * a_row <= (limit or math.inf))
     part = max(fitting, default=1)
     if part == own:
         return attend(q_bthe, k_bhse, v_bhse, places)
@@ -62,3 +66,9 @@ def in_parts(attend: Callable, q_bthe, k_bhse, v_bhse, places):
     attended_bthe = jnp.swapaxes(out, 0, 1).reshape(b, *out.shape[2:])
     # Kept by remat as the results of linear layers are: to compute it again takes all parts.
     return checkpoint_name(attended_bthe, layers.OF_LINEAR)
+
+
+def _device_kind() -> str:
+    """Of the mesh around the trace; empty where there is none."""
+    device = jax.sharding.get_abstract_mesh().abstract_device
+    return device.device_kind if device is not None else ""
