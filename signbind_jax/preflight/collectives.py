@@ -80,7 +80,12 @@ def repeats(scope: Scope, instruction: Instruction) -> bool:
 
 def _starts(scope: Scope, instruction: Instruction) -> bool:
     users = scope.computation.users(instruction.name)
-    return any(STARTED in user.attribute("custom_call_target") for user in users)
+    return any(is_start(user) for user in users)
+
+
+def is_start(instruction: Instruction) -> bool:
+    """Whether it is what an asynchronous collective inside a fusion starts with."""
+    return STARTED in instruction.attribute("custom_call_target")
 
 
 def group_size(instruction: Instruction, n_devices: int) -> int:

@@ -111,10 +111,8 @@ class _Count:
         else:
             flops, padded, extra = self.products(scope, at, times)
             own = hbm_traffic.hbm_bytes(scope, at) if extra is None else extra
-            caller = scope.call.opcode if scope.call else ""
-            is_async = at.opcode == "copy-start" or caller == "async-start"
-            line = Line(at.name, at.opcode, _source(at), is_async, times, flops * times,
-                        padded * times, own * times)  # fmt: skip
+            line = Line(at.name, at.opcode, _source(at), _is_async(scope, at), times,
+                        flops * times, padded * times, own * times)  # fmt: skip
             if line.flops or line.hbm_bytes:
                 self.lines.append(line)
 
@@ -188,6 +186,13 @@ class _Count:
             return 0.0, 0.0, None
         flops = float(said["flops"])
         return flops, flops, float(said["bytes_accessed"]) if "bytes_accessed" in said else None
+
+
+def _is_async(scope: Scope, at: Instruction) -> bool:
+    """Whether an instruction only starts what goes on beside others."""
+    caller = scope.call.opcode if scope.call else ""
+    starts = at.opcode == "fusion" and collectives.is_start(scope.inner(at).computation.root)
+    return at.opcode == "copy-start" or caller == "async-start" or starts
 
 
 def _source(at: Instruction) -> str:

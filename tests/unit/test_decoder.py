@@ -9,6 +9,7 @@ import pytest
 from flax import nnx
 
 from signbind_jax.errors import SignBindError
+from signbind_jax.models.llm import attention
 from tests.unit.tiny_decoder import CONFIG, tiny_decoder
 
 forward = nnx.jit(lambda decoder, *args, **kwargs: decoder(*args, **kwargs))
@@ -184,3 +185,22 @@ def test_every_parameter_names_its_dimensions(decoder):
 def test_an_impossible_config_is_refused_by_field(field, value):
     with pytest.raises(SignBindError, match=f"{field}: found {value!r}"):
         dataclasses.replace(CONFIG, **{field: value})
+
+
+def test_attention_in_parts_of_rows_is_attention(monkeypatch):
+    x_bld = jax.random.normal(jax.random.key(3), (4, 7, CONFIG.d_model))
+    mask_bl = mask_of("1111111", "0011111", "1111100", "0110111")
+    graphdef, state = nnx.split(tiny_decoder(local_layers=(True, False), sliding_window=3))
+
+    def loss(state, x_bld):
+        logits_blv = nnx.merge(graphdef, state)(x_bld, mask_bl)
+        return jnp.sum(jnp.sin(logits_blv) * mask_bl[..., None]), logits_blv
+
+    def run():
+        return jax.grad(loss, argnums=(0, 1), has_aux=True)(state, x_bld)
+
+    whole = run()
+    a_row = 4 * 7 * 7 * CONFIG.n_heads
+    monkeypatch.setitem(attention.PART_BYTES, "", 2 * a_row)
+    assert "length=2" in str(jax.make_jaxpr(lambda x: loss(state, x)[0])(x_bld))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), run(), whole)

@@ -12,6 +12,7 @@ import numpy as np
 from flax import nnx
 
 from signbind_jax.models import layers
+from signbind_jax.models.llm.attention import attention, in_parts
 from signbind_jax.models.llm.config import DecoderConfig
 
 
@@ -205,7 +206,7 @@ class Decoder(nnx.Module):
             kind, layer_key = own
             places, keys = _pick(places_of, kind), DropoutKeys.split(layer_key)
             q_bthe, k_bhse, v_bhse = block.project(x_btd, places, keys)
-            attended_bthe = block.attend(q_bthe, k_bhse, v_bhse, places)
+            attended_bthe = in_parts(block.attend, q_bthe, k_bhse, v_bhse, places)
             return block.finish(x_btd, attended_bthe, keys)
 
         x_bld = x_bld.astype(self.config.compute_dtype)
@@ -386,24 +387,3 @@ def causal(mask_bl):
     """see_bts: place t sees the real places s up to and including its own."""
     size = mask_bl.shape[1]
     return jnp.tril(jnp.ones((size, size), bool)) & mask_bl[:, None, :].astype(bool)
-
-
-def attention(q_bthe, k_bhse, v_bhse, see_bts, cap: float = 0.0):
-    """Grouped-query softmax attention (Ainslie et al., 2023) in float32.
-
-    Query heads in a row share one key head, which is read once for all of them. Rows that
-    see nothing give zeros. Keys are head-major, the layout of the cache, because a cache
-    that has to be transposed is a cache that is copied at every step.
-
-    q_bthe: scaled already. cap: squashes scores to cap * tanh(score / cap); 0: not.
-    """
-    b, t, h, e = q_bthe.shape
-    kv = k_bhse.shape[1]
-    q_btkge = q_bthe.reshape(b, t, kv, h // kv, e)
-    score = jnp.einsum("btkge,bkse->bkgts", q_btkge, k_bhse, preferred_element_type=jnp.float32)
-    if cap:
-        score = cap * jnp.tanh(score / cap)
-    see = see_bts[:, None, None]
-    weight = jax.nn.softmax(jnp.where(see, score, -1e30), axis=-1) * see
-    attended = jnp.einsum("bkgts,bkse->btkge", weight.astype(v_bhse.dtype), v_bhse)
-    return attended.reshape(b, t, h, e)
