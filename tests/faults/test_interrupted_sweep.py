@@ -12,9 +12,16 @@ import pytest
 
 from signbind_jax.cli import main
 from tests.conftest import ROOT, signbind
+from tests.multiprocess.together import FLAGS
 from tests.sweeps import sweep_file
 
 STEPS = 400  # long enough that a signal meets it under way
+
+
+@pytest.fixture(autouse=True)
+def quickly_compiled(monkeypatch):
+    """Of the runs' many programs, each runs for a few steps: optimising them costs more."""
+    monkeypatch.setenv("XLA_FLAGS", FLAGS)
 
 
 @pytest.fixture
@@ -94,7 +101,7 @@ def test_one_point_trains_alone_and_its_failure_is_kept(synthetic, tmp_path, wid
 def test_points_save_when_their_sweep_is_stopped_and_go_on(synthetic, tmp_path, number, jobs):
     config = sweep_file(
         tmp_path / "s.py", "h.seeds(2)", f"steps = {STEPS}", "log_every = 1",
-        f"checkpoint_every = {10 * STEPS}", "data.validation = ''",
+        f"checkpoint_every = {10 * STEPS}", "data.validation = ''", "data.n_buckets = 1",
     )  # fmt: skip
     work = tmp_path / "w"
     command = ["sweep", f"--config={config}", f"--workdir={work}", f"--jobs={jobs}",

@@ -1,69 +1,132 @@
-"""An interrupted run, taken up again, gives the losses of a run that was never stopped."""
+"""An interrupted run, taken up again, is the run that was never stopped; on several processes
+one signal stops all at one step, and any number of processes goes on from there."""
 
+import itertools
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import pytest
 
-from tests.conftest import ROOT, signbind
+from tests.multiprocess.together import Ended, check_ended_well, signbind_commands, start, wait_for
 
-STEPS = 300  # long enough that a signal meets it under way
-
-
-def arguments(config: str, data, workdir) -> list[str]:
-    return [
-        "train",
-        f"--config={config}:size=tiny",
-        f"--workdir={workdir}",
-        f"--config.data.directory={data}",
-        "--config.data.validation=",
-        "--config.log_every=1",
-        "--config.checkpoint_every=20",
-        f"--config.steps={STEPS}",
-    ]
+STEPS = 60
+PACE_S = 0.3  # waited before each step of a run that a signal is to meet under way
 
 
-def losses(workdir) -> dict[int, float]:
-    lines = (workdir / "metrics.jsonl").read_text().splitlines()
-    records = [json.loads(line) for line in lines]
-    return {r["step"]: r["loss"] for r in records if r["kind"] == "train"}
+class Runs:
+    """`signbind train` on so many processes, one start after the other in one directory."""
+
+    def __init__(self, config: str, data, workdir):
+        self.workdir = workdir
+        self.drawn: list[list[int]] = []  # the clips of each step, whole batches
+        self.arguments = ["train", f"--config={config}:size=tiny", f"--workdir={workdir}",
+                          f"--config.data.directory={data}", "--config.data.validation=",
+                          "--config.data.batch_multiple=4", "--config.data.n_buckets=2",
+                          "--config.log_every=1", "--config.checkpoint_every=20",
+                          f"--config.steps={STEPS}"]  # fmt: skip
+        workdir.mkdir()
+
+    def go_on(self, n_processes: int = 1) -> list[Ended]:
+        """Runs to the end."""
+        return self._run(n_processes, "0", lambda processes: None)
+
+    def stop(self, number: int, when: Callable[[], bool], n_processes: int = 1, to: int = 0
+             ) -> list[Ended]:  # fmt: skip
+        """Runs until `when`, when a signal is sent to one of the processes."""
+
+        def interrupt(processes):
+            deadline = time.monotonic() + 200
+            while not when() and time.monotonic() < deadline:
+                if any(process.poll() is not None for process in processes):
+                    return  # what they said is told where their end is looked at
+                time.sleep(0.02)
+            processes[to].send_signal(number)
+
+        return self._run(n_processes, str(PACE_S), interrupt)
+
+    def _run(self, n_processes: int, pace_s: str, interrupt: Callable[[Sequence], None]):
+        commands = signbind_commands(n_processes, *self.arguments,
+                                     module="tests.multiprocess.recorded_signbind")  # fmt: skip
+        files = [self.workdir / f"drawn_{len(self.drawn)}_{i}" for i in range(n_processes)]
+        processes = [start(command, env={"DRAWN": str(file), "PACE_S": pace_s})
+                     for command, file in zip(commands, files, strict=True)]  # fmt: skip
+        interrupt(processes)
+        ended = wait_for(processes)
+        if all(e.code == 0 for e in ended):
+            rows = [list(map(json.loads, file.read_text().splitlines())) for file in files]
+            # Every process drew as often: the rows of a step together are its batch.
+            self.drawn += [list(itertools.chain(*parts)) for parts in zip(*rows, strict=True)]
+        return ended
+
+    def losses(self) -> dict[int, float]:
+        """By step."""
+        path = self.workdir / "metrics.jsonl"
+        lines = path.read_text().splitlines() if path.exists() else []
+        records = [json.loads(line) for line in lines if line.endswith("}")]
+        return {r["step"]: r["loss"] for r in records if r["kind"] == "train"}
+
+    def saved(self) -> int:
+        """The newest complete checkpoint's step; 0: none."""
+        manifests = self.workdir.glob("checkpoints/step_*/manifest.json")
+        return max((int(p.parent.name.removeprefix("step_")) for p in manifests), default=0)
 
 
-def stop_midway(command: list[str], workdir, number: int) -> int:
-    """Starts a run, sends it a signal once a checkpoint is complete; its exit code."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "signbind_jax.cli", *command], cwd=ROOT,
-        env={**os.environ, "JAX_PLATFORMS": "cpu"}, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    deadline = time.monotonic() + 300
-    while time.monotonic() < deadline and process.poll() is None:
-        if list(workdir.glob("checkpoints/step_*/manifest.json")):
-            process.send_signal(number)
-            break
-        time.sleep(0.02)
-    output, _ = process.communicate(timeout=300)
-    assert (workdir / "metrics.jsonl").exists(), output
-    return process.returncode
+def uninterrupted(config: str, data, workdir) -> Runs:
+    runs = Runs(config, data, workdir)
+    check_ended_well(runs.go_on())
+    assert sorted(runs.losses()) == list(range(1, STEPS + 1))
+    assert len(runs.drawn) == STEPS
+    return runs
 
 
-@pytest.mark.parametrize(
-    ("config", "number", "code"),
-    [("fingerspelling", signal.SIGTERM, 0), ("language_model", signal.SIGKILL, -9)],
-)
-def test_losses_are_the_same_bits_after_a_signal(synthetic, tmp_path, config, number, code):
-    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    signbind(*arguments(config, synthetic, whole))
-    stopped.mkdir()
-    command = arguments(config, synthetic, stopped)
-    assert stop_midway(command, stopped, number) == code
-    reached = max(losses(stopped))
-    assert reached < STEPS
-    output = signbind(*command).stdout
-    assert "resumed at step" in output
-    assert losses(stopped) == losses(whole)
-    assert sorted(losses(stopped)) == list(range(1, STEPS + 1))
+@pytest.fixture(scope="module")
+def whole(synthetic, tmp_path_factory):
+    return uninterrupted("signing", synthetic, tmp_path_factory.mktemp("whole") / "signing")
+
+
+def test_after_sigterm_losses_are_the_same_bits(synthetic, whole, tmp_path):
+    runs = Runs("signing", synthetic, tmp_path / "stopped")
+    check_ended_well(runs.stop(signal.SIGTERM, lambda: runs.saved() > 0))
+    reached = len(runs.drawn)
+    assert runs.saved() == max(runs.losses()) == reached < STEPS
+    (ended,) = runs.go_on()
+    check_ended_well([ended])
+    assert f"resumed at step {reached}" in ended.out
+    assert runs.drawn == whole.drawn
+    assert runs.losses() == whole.losses()
+
+
+def test_after_sigkill_losses_are_the_same_bits(synthetic, tmp_path):
+    wanted = uninterrupted("language_model", synthetic, tmp_path / "whole")
+    runs = Runs("language_model", synthetic, tmp_path / "killed")
+    (ended,) = runs.stop(signal.SIGKILL, lambda: runs.saved() > 0)
+    assert ended.code == -signal.SIGKILL, ended
+    assert max(runs.losses()) < STEPS
+    (ended,) = runs.go_on()
+    check_ended_well([ended])
+    assert "resumed at step 20" in ended.out
+    assert runs.losses() == wanted.losses()
+
+
+def test_stopped_on_two_and_on_four_processes_and_finished_on_one(synthetic, whole, tmp_path):
+    runs, stops = Runs("signing", synthetic, tmp_path / "stopped"), [0]
+    # The terminal's Ctrl-C goes to one of them, as a scheduler's SIGTERM may.
+    for n_processes, to, number in ((2, 1, signal.SIGTERM), (4, 0, signal.SIGINT)):
+        under_way = stops[-1] + 3
+        ended = runs.stop(number, lambda n=under_way: max(runs.losses(), default=0) >= n,
+                          n_processes, to)  # fmt: skip
+        check_ended_well(ended)
+        stops.append(len(runs.drawn))
+        assert runs.saved() == stops[-1] < STEPS
+        assert f"stopped by a signal at step {stops[-1]}, saved" in ended[0].out
+    (ended,) = runs.go_on()
+    check_ended_well([ended])
+    assert f"resumed at step {stops[-1]}" in ended.out
+    assert 0 < stops[1] < stops[2]
+    assert runs.drawn == whole.drawn
+    losses, wanted = runs.losses(), whole.losses()
+    assert sorted(losses) == list(range(1, STEPS + 1))
+    np.testing.assert_allclose([losses[i] for i in wanted], list(wanted.values()), rtol=1e-5)

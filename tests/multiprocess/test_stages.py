@@ -16,7 +16,6 @@ from tests.multiprocess.together import (
 )
 
 STAGES = {*STREAMS, "language_model", "fusion", "alignment", "translation"}
-EVALUATED = ("validation", "test")  # of seven clips, which divide among no number of processes
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +23,7 @@ def data(tmp_path_factory):
     out = tmp_path_factory.mktemp("corpus") / "data"
     signbind("data", "build", "synthetic", f"--out={out}", "--train=48", "--validation=7",
              "--test=7", "--time_split=0")  # fmt: skip
-    return out
+    return out  # seven clips divide among no number of processes
 
 
 def train(n_processes: int, data, parents, workdir, *flags, n_devices: int = 1) -> list[dict]:
@@ -34,7 +33,7 @@ def train(n_processes: int, data, parents, workdir, *flags, n_devices: int = 1) 
         n_processes, f"--data={data}", f"--parents={parents}", f"--workdir={workdir}", *flags,
         module="tests.multiprocess.train_stages",
     )  # fmt: skip
-    check_ended_well(wait_for([start(command, n_devices) for command in commands], 600))
+    check_ended_well(wait_for([start(command, n_devices) for command in commands], 900))
     return [json.loads((workdir / f"facts_{i}.json").read_text()) for i in range(n_processes)]
 
 
@@ -59,7 +58,7 @@ def test_first_twenty_losses_of_every_stage_equal_on_a_2x2x2_mesh(data, single, 
 
 @pytest.mark.parametrize(
     ("n_processes", "stages"),
-    [(2, STAGES), (4, {"signing", "language_model"})],
+    [(2, STAGES), (4, {"fusion"})],
 )
 def test_stages_train_and_score_on_several_processes_as_on_one(
     data, single, tmp_path, n_processes, stages
@@ -74,7 +73,7 @@ def test_stages_train_and_score_on_several_processes_as_on_one(
         # Sums of another order, grown by ten more steps of training.
         np.testing.assert_allclose(losses, wanted, rtol=1e-4, err_msg=stage)
         assert told[0]["scores"][stage] == alone["scores"][stage], stage
-    assert all(told[0]["scores"][s] for s in ("signing", "fusion", "translation") if s in stages)
+    assert all(told[0]["scores"][s] for s in ("signing", "fusion") if s in stages)
 
 
 def printed(n_processes: int, *arguments) -> str:

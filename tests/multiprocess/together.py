@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from tests.conftest import ROOT
 
 # Little programs on few cores: what is compiled once runs a handful of steps.
-_FLAGS = "--xla_backend_optimization_level=0 --xla_cpu_multi_thread_eigen=false"
+FLAGS = "--xla_backend_optimization_level=0 --xla_cpu_multi_thread_eigen=false"
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,11 @@ def free_port() -> str:
 
 def start(arguments: Sequence, n_devices: int = 1, env: dict | None = None) -> subprocess.Popen:
     """`python ARGUMENTS...` as the tests' processes run it, with so many simulated devices."""
-    flags = f"{_FLAGS} --xla_force_host_platform_device_count={n_devices}"
+    flags = f"{FLAGS} --xla_force_host_platform_device_count={n_devices}"
     return subprocess.Popen(
         [sys.executable, *map(str, arguments)], cwd=ROOT, text=True, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags, **(env or {})},
+        env={**os.environ, "JAX_PLATFORMS": "cpu", "XLAFLAGS": flags, **(env or {})},
     )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from signbind_jax.quickstart import STAGES, needs
 from signbind_jax.train import train
 
 STEPS = 20
-SCORED = ("signing", "fusion", "translation")  # at the end: error rates, and sentences
+SCORED = ("signing", "fusion")  # at the end
 
 
 def run(arguments: argparse.Namespace) -> int:
