@@ -3,8 +3,6 @@
 from configs import open_llm
 
 SLICES = {"v4": "2x2x4", "v5e": "4x4", "v5p": "2x2x4", "v6e": "4x4"}  # 16 chips each
-# size -> kinds of chips that the experts, fusion and the decoder from scratch are compiled for.
-_KINDS = {"base": ("v5e", "v4"), "large": ("v5p", "v6e")}
 
 
 def _sized(stage: str, size: str, kind: str, corpus: str = "how2sign") -> tuple[str, str]:
@@ -16,15 +14,16 @@ def _llm(stage: str, llm: str, kind: str, slice_: str = "", chips: int = 16) -> 
     return spec, f"{kind}:{slice_ or SLICES[kind]}"
 
 
+_SIZED = (("base", "v5e"), ("large", "v5p"))
 SHIPPED = (
     *(_sized(stage, size, kind) for stage in ("signing", "lipreading", "language_model", "fusion")
-      for size, kinds in _KINDS.items() for kind in kinds),
-    *(_sized("fingerspelling", size, kind, "chicago_fswild_plus")
-      for size, kinds in _KINDS.items() for kind in kinds),
-    *(_sized(stage, size, _KINDS[size][0], corpus) for stage in ("signing", "lipreading", "fusion")
-      for size in _KINDS for corpus in ("bobsl", "mixture")),
+      for size, kind in _SIZED),
+    *(_sized("fingerspelling", size, kind, "chicago_fswild_plus") for size, kind in _SIZED),
+    *(_sized("signing", size, kind) for size, kind in (("base", "v4"), ("large", "v6e"))),
+    *(_sized(stage, "large", "v5p", "bobsl") for stage in ("signing", "lipreading")),
+    *(_sized(stage, "large", "v5p", "mixture") for stage in ("signing", "fusion")),
     *(_llm("translation", llm, kind) for llm in open_llm.RECIPES for kind in SLICES),
-    *(_llm("alignment", llm, "v5p") for llm in open_llm.RECIPES),
+    _llm("alignment", "llama-3.2-3b", "v5p"), _llm("alignment", "llama-3.1-8b", "v5e"),
     # The same work for each of more and more chips.
     *(_llm("translation", "llama-3.2-3b", "v5p", slice_, chips)
       for slice_, chips in (("4x4x4", 64), ("4x8x8", 256), ("8x8x16", 1024))),
