@@ -27,8 +27,8 @@ class Peak:
 
     def read(self) -> dict[str, float]:
         """Peak MiB: `resident` and, on an accelerator, `device`."""
-        fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().split("\n")
-                      if ":" in line)  # fmt: skip
+        lines = Path("/proc/self/status").read_text().splitlines()
+        fields = dict(line.split(":", 1) for line in lines if ":" in line)
         peak = {"resident": int(fields["VmHWM"].split()[0]) / 2**10}
         stats = self._stats()
         if stats:

@@ -137,7 +137,7 @@ def main() -> None:
     parser.add_argument("--cores", type=int, default=0, help="of the CPU; 0: all")
     parser.add_argument("--runs", type=int, default=7)
     arguments = parser.parse_args()
-    import jax  # in a child process's place: only to see what is there
+    import jax  # here, as a worker's environment is set before its own import
 
     device = jax.devices()[0]
     on_accelerator = device.platform == "gpu"

@@ -124,9 +124,10 @@ def _fill_clips(batch, case: Case, stage: Stage, random):
         values |= {"pose_btkc": pose, "pose_length_b": length_b}
     target_length_b = _lengths(random, n, case.target)
     target_bn = _ids(random, target_length_b, batch.target_bn.shape[1], case.vocabulary)
-    return dataclasses.replace(batch, **values, target_bn=target_bn,
-                               target_length_b=target_length_b, index_b=np.arange(n, dtype=np.int32),
-                               valid_b=np.ones(n, bool))  # fmt: skip
+    return dataclasses.replace(
+        batch, **values, target_bn=target_bn, target_length_b=target_length_b,
+        index_b=np.arange(n, dtype=np.int32), valid_b=np.ones(n, bool),
+    )  # fmt: skip
 
 
 def _fill_sentences(batch, case: Case, stage: Stage, random):
