@@ -1,0 +1,158 @@
+"""Training steps against equivalent PyTorch modules, eager and compiled, on the same device.
+
+python -m benchmarks.train_speed --torch_python=PYTHON [--stage=signing,lipreading,translation]
+  [--size=small] [--cores=0] [--runs=7]
+
+Each side is a process of its own; they take turns, so that what else the machine does hits all
+alike. A step is loss, gradients, clipping and AdamW, with dropout and without augmentation, which
+PyTorch programs leave to their data loaders; ours is what `signbind train` compiles. Before
+anything is timed both sides hold the same parameters and reach the same loss (dropout off).
+Float32 on a CPU; bfloat16 on an NVIDIA device, where --size is `accelerator`.
+
+"cpu ms" is the processor time of a step: on a busy machine, with --cores=1, the steadier figure.
+"products" is the share of our step that its matrix products take when each is timed alone.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+
+from benchmarks.worker import Worker
+from signbind_jax.side_by_side import HUGE_PAGES
+
+STAGES = ("signing", "lipreading", "translation")
+STEPS = {"signing": 10, "lipreading": 10, "translation": 1}  # a run; many, where they are short
+KINDS = ("eager", "compiled")
+TOLERANCE = {"float32": 1e-4, "bfloat16": 2e-2}  # relative, of the loss
+WANTED_ON_CPU, WANTED_ON_ACCELERATOR, WANTED_MFU = 0.75, 1.2, 0.5
+PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}  # a second, bfloat16, dense
+
+
+def environment(cores: int) -> dict[str, str]:
+    """Of every side: huge pages for all, and for ours what `signbind` sets."""
+    flags = "--xla_llvm_disable_expensive_passes=true"
+    if cores == 1:  # as side_by_side.start
+        flags += " --xla_cpu_multi_thread_eigen=false"
+    given = {"GLIBC_TUNABLES": HUGE_PAGES, "TF_CPP_MIN_LOG_LEVEL": "2",
+             "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # the sides share a device
+             "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()}  # fmt: skip
+    return {**os.environ, **given}
+
+
+def compare(stage: str, size: str, dtype: str, arguments) -> dict:
+    """Checks and times one stage; the medians of every side and what follows from them."""
+    given = environment(arguments.cores)
+    with tempfile.TemporaryDirectory() as scratch:
+        shared = [dtype, str(STEPS[stage]), str(arguments.cores), scratch]
+        ours = Worker(sys.executable, "benchmarks.train_speed_ours", size, stage, *shared,
+                      environment=given)  # fmt: skip
+        with ours:
+            ours.run("write")
+            sides = {"ours": ours} | {
+                kind: Worker(arguments.torch_python, "benchmarks.train_speed_torch", kind, *shared,
+                             environment=given)
+                for kind in KINDS
+            }  # fmt: skip
+            try:
+                check(stage, sides, TOLERANCE[dtype])
+                return measure(stage, sides, arguments.runs)
+            finally:
+                for kind in KINDS:
+                    sides[kind].__exit__()
+
+
+def check(stage: str, sides: dict[str, Worker], tolerance: float) -> None:
+    """Ends the benchmark where the sides are not the same model with the same loss."""
+    found = {name: (side.run("describe")[1], side.run("loss")[1]) for name, side in sides.items()}
+    (ours, our_loss) = found["ours"]
+    for name, (other, loss) in found.items():
+        for what in ("parameters", "trained"):
+            if abs(other[what] / ours[what] - 1) > 0.01:
+                raise SystemExit(f"{stage}: {what}: found {other[what]} in {name}, wanted within "
+                                 f"1 % of our {ours[what]}")  # fmt: skip
+        if abs(loss / our_loss - 1) > tolerance:
+            raise SystemExit(f"{stage}: loss without dropout: found {loss} in {name}, wanted our "
+                             f"{our_loss}")  # fmt: skip
+        print(f"{stage}: {name}: {other['parameters']:,} parameters, {other['trained']:,} train, "
+              f"loss {loss:.5f}", flush=True)  # fmt: skip
+
+
+def measure(stage: str, sides: dict[str, Worker], runs: int) -> dict:
+    """Medians over runs in which the sides took turns."""
+    for _ in range(2):  # compilation, and whatever the second step still settles
+        for side in sides.values():
+            side.run("steps")
+    for side in sides.values():
+        side.run("forget peak")
+    wall, cpu = ({name: [] for name in sides} for _ in range(2))
+    for _ in range(runs):
+        for name, side in sides.items():
+            seconds, result = side.run("steps")
+            wall[name].append(1e3 * seconds / STEPS[stage])
+            cpu[name].append(1e3 * result["cpu"] / STEPS[stage])
+    out = {"stage": stage, "runs": runs, "steps_a_run": STEPS[stage]}
+    for figure, values in (("ms", wall), ("cpu_ms", cpu)):
+        middle = {name: statistics.median(x) for name, x in values.items()}
+        out[figure] = middle
+        out[f"ratio_{figure}"] = {kind: middle[kind] / middle["ours"] for kind in KINDS}
+    out["peak_mib"] = {name: side.run("peak")[1] for name, side in sides.items()}
+    products = sides["ours"].run("products")[1]
+    out["products_ms"] = {"ms": 1e3 * products["seconds"], "cpu_ms": 1e3 * products["cpu"]}
+    out["gflop"] = products["flops"] / 1e9
+    return out
+
+
+def report(row: dict, device: str, on_accelerator: bool) -> None:
+    """A block of lines for a stage, then the row as JSON."""
+    for name, wall in row["ms"].items():
+        memory = ", ".join(f"{kind} {mib:,.0f} MiB" for kind, mib in row["peak_mib"][name].items())
+        print(f"{row['stage']:<12}{name:<10}{wall:10.1f} ms{row['cpu_ms'][name]:10.1f} cpu ms   "
+              f"peak {memory}")  # fmt: skip
+    for figure in ("ms", "cpu_ms"):
+        ratios = row[f"ratio_{figure}"]
+        print(f"{row['stage']:<12}{figure:<7} ours against eager {ratios['eager']:.2f}, against "
+              f"compiled {ratios['compiled']:.2f}; the better of both: "
+              f"{min(ratios.values()):.2f} (wanted "
+              f"{WANTED_ON_ACCELERATOR if on_accelerator else WANTED_ON_CPU})")  # fmt: skip
+    figure = "ms" if on_accelerator else "cpu_ms"
+    step, products = row[figure]["ours"], row["products_ms"][figure]
+    print(f"{row['stage']:<12}products {products:.1f} {figure} of {step:.1f} "
+          f"({100 * products / step:.0f} %), {row['gflop']:.1f} GFLOP")  # fmt: skip
+    peak = next((flops for name, flops in PEAK_FLOPS.items() if name in device), None)
+    if on_accelerator and peak:
+        mfu = row["gflop"] * 1e9 / (row["ms"]["ours"] / 1e3) / peak
+        print(f"{row['stage']:<12}MFU {100 * mfu:.0f} % (wanted for translation: "
+              f"{100 * WANTED_MFU:.0f} %)")  # fmt: skip
+    print(json.dumps(row), flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--torch_python", default=sys.executable)
+    parser.add_argument("--stage", default=",".join(STAGES))
+    parser.add_argument("--size", default="", help="small, base or accelerator")
+    parser.add_argument("--cores", type=int, default=0, help="of the CPU; 0: all")
+    parser.add_argument("--runs", type=int, default=7)
+    arguments = parser.parse_args()
+    import jax  # here, as a worker's environment is set before its own import
+
+    device = jax.devices()[0]
+    on_accelerator = device.platform == "gpu"
+    size = arguments.size or ("accelerator" if on_accelerator else "small")
+    dtype = "bfloat16" if on_accelerator else "float32"
+    cores = arguments.cores or len(os.sched_getaffinity(0))
+    print(
+        f"{device.device_kind}, {dtype}, size {size}, {cores} cores, load {os.getloadavg()[0]:.1f}"
+    )
+    if not on_accelerator:
+        print("No NVIDIA device here: the accelerator figures (bfloat16, MFU, device memory) were "
+              "not taken.")  # fmt: skip
+    for stage in arguments.stage.split(","):
+        report(compare(stage, size, dtype, arguments), device.device_kind, on_accelerator)
+
+
+if __name__ == "__main__":
+    main()
