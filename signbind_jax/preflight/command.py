@@ -1,6 +1,7 @@
 """`signbind preflight`: whether and how fast a config runs on accelerators that are not there."""
 
 import argparse
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -44,6 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
     """Arguments with `overrides`, as of `signbind train`."""
     arguments = train_command.parse(parser, argv)
+    if arguments.go_on and not (arguments.json and not arguments.overrides):
+        parser.error("--go_on: wanted --json=FILE of the interrupted call, and no --config.PATH")
     if arguments.jobs < 1:
         parser.error(f"--jobs: found {arguments.jobs}, wanted at least 1")
     if arguments.all == bool(arguments.config or arguments.topology or arguments.overrides):
@@ -70,14 +73,13 @@ def run(arguments: argparse.Namespace) -> int:
         jobs = [(arguments.config, topology) for topology in arguments.topology]
     for _, topology in jobs:
         topologies.find(topology)
+    done = _done(arguments)
     outcomes = []
-    if arguments.json:
-        arguments.json.write_text("", encoding="utf-8")
     with ThreadPoolExecutor(arguments.jobs) as pool:
-        for found in pool.map(lambda job: _checked(arguments, *job), enumerate(jobs)):
+        for found in pool.map(lambda job: _checked(arguments, done, *job), enumerate(jobs)):
             outcomes.append(found)
             _show(found, len(outcomes), len(jobs), brief=arguments.all)
-            if arguments.json:
+            if arguments.json and (found.spec, found.topology) not in done:
                 with arguments.json.open("a", encoding="utf-8") as file:
                     file.write(found.to_json() + "\n")
     if arguments.all:
@@ -86,8 +88,22 @@ def run(arguments: argparse.Namespace) -> int:
     return int(any(found.verdict in (FAILED, TOO_LARGE, TIGHT) for found in outcomes))
 
 
-def _checked(arguments: argparse.Namespace, i: int, job: tuple[str, str]) -> Outcome:
+def _done(arguments: argparse.Namespace) -> dict[tuple[str, str], Outcome]:
+    """Outcomes of an interrupted call; otherwise its file begins anew."""
+    if not arguments.json:
+        return {}
+    if not (arguments.go_on and arguments.json.exists()):
+        arguments.json.write_text("", encoding="utf-8")
+    lines = arguments.json.read_text(encoding="utf-8").splitlines()
+    found = map(Outcome.from_json, lines)
+    return {(o.spec, o.topology): o for o in found if o.verdict != FAILED}
+
+
+def _checked(arguments: argparse.Namespace, done: Mapping, i: int,
+             job: tuple[str, str]) -> Outcome:  # fmt: skip
     spec, topology = job
+    if job in done:
+        return done[job]
     keep = arguments.keep and arguments.keep / f"{i:03d}"
     return check(spec, arguments.overrides, topology, arguments.timeout, keep)
 
