@@ -4,7 +4,8 @@ Order inside the loop, and why:
 1. A due checkpoint is saved before the next batch is drawn, so that a saved step is always
    the number of batches consumed, and a resumed run draws the very next one.
 2. The metrics of step i are read while step i + 1 runs: reading them earlier would make the
-   host wait for the device.
+   host wait for the device. Those of a step that is saved are written first: a run killed right
+   after would go on behind them, and saving waits for the step anyway.
 3. A batch is drawn and sent to the device while the step before it still runs there. What the
    host waited for it is logged as `data_wait`, a share of all time: the device waited at most
    as long.
@@ -163,6 +164,8 @@ class _Run(TrainStep):
                     scores = self.evaluate(programs.full(plain), frozen)
                     log.write(step, config.data.validation, scores)
                 if _due(step, config.checkpoint_every) or stopping and not last:
+                    self._log(log, bar, losses, *pending)
+                    pending = None
                     checkpoints.save(step, self.stored(programs.full(plain), frozen), manifest)
             if pending is not None:
                 self._log(log, bar, losses, *pending)
