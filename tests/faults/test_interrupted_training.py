@@ -19,12 +19,12 @@ PACE_S = 0.3  # waited before each step of a run that a signal is to meet under 
 class Runs:
     """`signbind train` on so many processes, one start after the other in one directory."""
 
-    def __init__(self, config: str, data, workdir):
+    def __init__(self, config: str, data, workdir, n_buckets: int = 1):
         self.workdir = workdir
         self.drawn: list[list[int]] = []  # the clips of each step, whole batches
         self.arguments = ["train", f"--config={config}:size=tiny", f"--workdir={workdir}",
                           f"--config.data.directory={data}", "--config.data.validation=",
-                          "--config.data.batch_multiple=4", "--config.data.n_buckets=2",
+                          "--config.data.batch_multiple=4", f"--config.data.n_buckets={n_buckets}",
                           "--config.log_every=1", "--config.checkpoint_every=20",
                           f"--config.steps={STEPS}"]  # fmt: skip
         workdir.mkdir()
@@ -74,8 +74,8 @@ class Runs:
         return max((int(p.parent.name.removeprefix("step_")) for p in manifests), default=0)
 
 
-def uninterrupted(config: str, data, workdir) -> Runs:
-    runs = Runs(config, data, workdir)
+def uninterrupted(*arguments) -> Runs:
+    runs = Runs(*arguments)
     check_ended_well(runs.go_on())
     assert sorted(runs.losses()) == list(range(1, STEPS + 1))
     assert len(runs.drawn) == STEPS
@@ -100,8 +100,8 @@ def test_after_sigterm_losses_are_the_same_bits(synthetic, whole, tmp_path):
 
 
 def test_after_sigkill_losses_are_the_same_bits(synthetic, tmp_path):
-    wanted = uninterrupted("language_model", synthetic, tmp_path / "whole")
-    runs = Runs("language_model", synthetic, tmp_path / "killed")
+    wanted = uninterrupted("language_model", synthetic, tmp_path / "whole", 3)
+    runs = Runs("language_model", synthetic, tmp_path / "killed", 3)
     (ended,) = runs.stop(signal.SIGKILL, lambda: runs.saved() > 0)
     assert ended.code == -signal.SIGKILL, ended
     assert max(runs.losses()) < STEPS
