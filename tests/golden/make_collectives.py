@@ -19,7 +19,6 @@ CONFIGS = {
         "signing:size=tiny",
         {"data.batch_multiple": "8", "mesh.fsdp": "4", "mesh.tensor": "2"},
     ),
-    "translation, data 8": ("translation:size=tiny", _TRANSLATION),
     "translation, fsdp 2 x tensor 2": (
         "translation:size=tiny",
         {**_TRANSLATION, "mesh.fsdp": "2", "mesh.tensor": "2"},
