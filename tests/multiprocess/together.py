@@ -14,6 +14,10 @@ from tests.conftest import ROOT
 # Little programs on few cores: what is compiled once runs a handful of steps.
 FLAGS = "--xla_backend_optimization_level=0 --xla_cpu_multi_thread_eigen=false"
 
+# XLA gives the devices it simulates as many threads as there are devices. Where two collectives
+# run at once on a busy machine, each can wait for a thread that the other one holds.
+THREADS = {"NPROC": "32"}
+
 
 @dataclass(frozen=True)
 class Ended:
@@ -37,7 +41,7 @@ def start(arguments: Sequence, n_devices: int = 1, env: dict | None = None) -> s
     return subprocess.Popen(
         [sys.executable, *map(str, arguments)], cwd=ROOT, text=True, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**os.environ, "JAX_PLATFORMS": "cpu", "XLAFLAGS": flags, **(env or {})},
+        env={**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags, **THREADS, **(env or {})},
     )  # fmt: skip
 
 
