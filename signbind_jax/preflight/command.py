@@ -32,6 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--timeout", type=float, default=900.0, metavar="SECONDS",
                         help="for each topology (default: %(default)g)")  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE", help="all figures, a line each")
+    parser.add_argument("--go_on", action="store_true",
+                        help="takes what --json of an interrupted call holds as done")  # fmt: skip
     parser.add_argument(
         "--jobs",
         type=int,

@@ -33,7 +33,9 @@ def test_what_is_split_takes_less_of_each_chip(outcomes):
     whole, split = (outcomes[f"signing, {on}"] for on in ("data 8", "fsdp 4 x tensor 2"))
     assert split.held["trained"] < 0.4 * whole.held["trained"]
     assert split.held["optimiser"] < 0.4 * whole.held["optimiser"]
-    assert whole.held["batches"] == split.held["batches"] and whole.rows == split.rows == 8
+    assert whole.rows == split.rows == 8
+    # Eight chips share the rows in one case, four in the other.
+    assert split.held["batches"] == pytest.approx(2 * whole.held["batches"], rel=1e-3)
     # AdamW keeps two numbers beside each parameter.
     assert whole.held["optimiser"] == pytest.approx(2 * whole.held["trained"], rel=1e-3)
     assert whole.model_flops == split.model_flops > 0
@@ -50,11 +52,12 @@ def test_a_line_of_json_holds_everything(tmp_path):
 
 
 def test_compiling_that_takes_too_long_is_given_up():
-    found = check(SIGNING, EIGHT, "cpu:8", timeout_s=1.0)
+    overrides = {**EIGHT, "seed": "31415"}  # tells its process from those of other tests
+    found = check(SIGNING, overrides, "cpu:8", timeout_s=1.0)
     assert found.verdict == "failed" and "within 1 s" in found.problem
     running = [p.info["cmdline"] or [] for p in psutil.process_iter(["cmdline"])]
     assert not [line for line in running if "signbind_jax.preflight.compile_process" in line
-                and json.dumps(EIGHT) in line and "cpu:8" in line]  # fmt: skip
+                and json.dumps(overrides) in line and "cpu:8" in line]  # fmt: skip
 
 
 @pytest.mark.parametrize(
