@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from ml_collections import ConfigDict
 
+from configs import real
 from signbind_jax.config import unknown_name
 from signbind_jax.errors import SignBindError
 from signbind_jax.hf import published
@@ -76,7 +77,7 @@ def with_llm(config: ConfigDict, llm: str, chip: str, chips: int) -> ConfigDict:
     config.assumed.update({"longest": 160, "target": 160, "streams": (8192, 32, 48),
                            "senses": 8192, "d_hidden": 512, "text": 88})  # fmt: skip
     with config.assumed.fusion.unlocked():
-        config.assumed.fusion.update({"d_model": 512, "n_layers": 4, "n_heads": 8, "d_mlp": 1536})
+        config.assumed.fusion.update(real.MODELS["fusion"]["base"])
     config.data.update({"batch_multiple": chips, "n_buckets": 5,
                         "frames_per_batch": on.rows * chips * config.assumed.longest})  # fmt: skip
     return config

@@ -8,7 +8,7 @@ from pathlib import Path
 from signbind_jax import train_command
 from signbind_jax.preflight import text, topologies
 from signbind_jax.preflight.check import check
-from signbind_jax.preflight.outcome import FAILED, TIGHT, TOO_LARGE, Outcome
+from signbind_jax.preflight.outcome import FAILED, FITS, Outcome
 from signbind_jax.preflight.page import write_page
 
 
@@ -87,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.all:
         write_page(arguments.page, outcomes)
         print(f"{arguments.page}: {len(outcomes)} rows")
-    return int(any(found.verdict in (FAILED, TOO_LARGE, TIGHT) for found in outcomes))
+    return int(any(found.verdict != FITS for found in outcomes))
 
 
 def _done(arguments: argparse.Namespace) -> dict[tuple[str, str], Outcome]:

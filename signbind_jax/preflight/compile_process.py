@@ -21,6 +21,7 @@ from signbind_jax import sharding
 from signbind_jax.config import load_config
 from signbind_jax.errors import SignBindError, outcome
 from signbind_jax.preflight import topologies
+from signbind_jax.preflight.check import DUMPS, RESULT
 from signbind_jax.preflight.costs import Cost, cost_of
 from signbind_jax.preflight.hlo import parse
 from signbind_jax.preflight.memory import Held, ProgramMemory, peaks
@@ -29,8 +30,6 @@ from signbind_jax.preflight.outcome import FAILED, TOO_LARGE, Outcome
 from signbind_jax.preflight.programs import GRADIENTS, UPDATE, Programs
 from signbind_jax.preflight.roofline import estimate
 
-RESULT = "outcome.json"
-DUMPS = "hlo"
 _OUT_OF_MEMORY = re.compile(r"RESOURCE_EXHAUSTED:.*?Ran out of memory.*?(?:\(|Used )([\d.]+[GMK]?)"
                             r".*?available.*?\(([\d.]+[GMK]?)\)", re.DOTALL)  # fmt: skip
 

@@ -61,9 +61,9 @@ class Programs:
             GRADIENTS: lambda: programs.compile_gradients(state, self.batch),
             UPDATE: lambda: programs.compile_update(state),
         }
-        if self.lower_writing() is not None:
-            options = compiler.options(self.mesh)
-            out[WRITING] = lambda: self.lower_writing().compile(options)
+        writing = self.lower_writing()
+        if writing is not None:
+            out[WRITING] = lambda: writing.compile(compiler.options(self.mesh))
         return out
 
     def lower_writing(self) -> jax.stages.Lowered | None:
