@@ -120,6 +120,8 @@ def devices(place: topologies.Topology) -> Sequence[jax.Device]:
 
     # One device a chip; by default v4 has two cores of which each would be one.
     options = {"chip_config_name": "megacore"} if place.generation.name == "v4" else {}
+    if place.n_devices == 1:  # a host has four chips unless it is told otherwise
+        options["chips_per_host_bounds"] = [1, 1, 1]
     try:
         return described.get_topology_desc(place.name, "tpu", **options).devices
     except (RuntimeError, ImportError) as error:
