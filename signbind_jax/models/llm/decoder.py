@@ -141,9 +141,9 @@ class Block(nnx.Module):
             branch_btd = self.attention_post_norm(branch_btd)
         x_btd = x_btd + layers.dropout(branch_btd, config.dropout, keys.attention_branch)
         inner_btd = self.mlp_norm(x_btd)
-        gate = self.gate(inner_btd, keys.gate)
-        gate = jax.nn.silu(gate) if config.activation == "silu" else jax.nn.gelu(gate)
-        branch_btd = self.down(gate * self.up(inner_btd, keys.up), keys.down)
+        activation = jax.nn.silu if config.activation == "silu" else jax.nn.gelu
+        gate, up = self.gate(inner_btd, keys.gate), self.up(inner_btd, keys.up)
+        branch_btd = self.down(layers.gated(activation, gate, up), keys.down)
         if config.post_norms:
             branch_btd = self.mlp_post_norm(branch_btd)
         return x_btd + layers.dropout(branch_btd, config.dropout, keys.mlp_branch)
