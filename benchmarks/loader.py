@@ -6,8 +6,8 @@ All sides read one dataset of synthetic clips (91 keypoints as f16, 96x96 mouth 
 JPEG mosaic a clip, 60 to 200 frames) in the same batches of 16 and do the same work: decode,
 rotate the pose by up to 8 degrees, shift the crops by up to 2 pixels, take away each clip's mean
 picture and divide by its standard deviation, pad to the bucket, float32. Ours does the
-arithmetic inside jit, as training does. Each side is a process of its own; they take turns;
-medians. PYTHON is an environment with this project and torch (extra `bench`) or tensorflow; a side
+arithmetic inside jit, as training does. Each side is a process of its own, all with huge pages as
+training has them; they take turns; medians. PYTHON is an environment with this project and torch (extra `bench`) or tensorflow; a side
 whose package is missing is left out and named.
 """
 
@@ -27,7 +27,7 @@ from data_pipelines.writing.writer import write_dataset
 from signbind_jax.data.clip import Clip
 from signbind_jax.data.dataset import open_dataset
 from signbind_jax.data.lips import encode_mosaic
-from signbind_jax.side_by_side import usable_cores
+from signbind_jax.side_by_side import HUGE_PAGES, usable_cores
 
 BATCH, SIDE, FPS = 16, 96, 25.0
 LENGTHS = (60, 200)
@@ -87,7 +87,8 @@ def main() -> None:
     parser.add_argument("--tf_python", default=sys.executable)
     arguments = parser.parse_args()
     pythons = {"torch": arguments.torch_python, "tf": arguments.tf_python}
-    environment = os.environ | {"JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "2"}
+    environment = os.environ | {"GLIBC_TUNABLES": HUGE_PAGES, "JAX_PLATFORMS": "cpu",
+                                "TF_CPP_MIN_LOG_LEVEL": "2"}  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         dataset, batches = Path(folder, "dataset"), Path(folder, "batches.npz")
         write_clips(dataset, arguments.clips)
