@@ -7,8 +7,8 @@ JPEG mosaic a clip, 60 to 200 frames) in the same batches of 16 and do the same 
 rotate the pose by up to 8 degrees, shift the crops by up to 2 pixels, take away each clip's mean
 picture and divide by its standard deviation, pad to the bucket, float32. Ours does the
 arithmetic inside jit, as training does. Each side is a process of its own, all with huge pages as
-training has them; they take turns; medians. PYTHON is an environment with this project and torch (extra `bench`) or tensorflow; a side
-whose package is missing is left out and named.
+training has them; they take turns; medians. PYTHON is an environment with this project and torch
+(extra `bench`) or tensorflow; a side whose package is missing is left out and named.
 """
 
 import argparse
