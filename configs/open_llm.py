@@ -40,7 +40,7 @@ RECIPES = {
     "qwen2.5-0.5b": (OnChip(16), OnChip(8), OnChip(64), OnChip(16), OnChip(32)),
     "llama-3.2-1b": (OnChip(16), OnChip(8), OnChip(64), OnChip(16), OnChip(32)),
     "gemma-2-2b": (OnChip(8), OnChip(4), OnChip(32), OnChip(8), OnChip(16)),
-    "llama-3.2-3b": (OnChip(16), OnChip(8), OnChip(32), OnChip(16), OnChip(16)),
+    "llama-3.2-3b": (OnChip(16), OnChip(6), OnChip(32), OnChip(16), OnChip(16)),
     "llama-3.1-8b": (OnChip(8, 4), OnChip(4, 16), OnChip(16), OnChip(8, 4), OnChip(8)),
     "gemma-2-9b": (OnChip(8, 4), OnChip(4, 16), OnChip(16), OnChip(8, 4), OnChip(8)),
 }
