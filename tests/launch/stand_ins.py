@@ -3,9 +3,11 @@
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tests.conftest import ROOT
@@ -118,4 +120,7 @@ def begin(platform: str, *arguments, bin: Path, cwd: Path, env: dict | None = No
         env={**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{bin}:{os.environ['PATH']}",
              "STAND_IN_CLOUD": str(bin.parent), **(env or {})},
         text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        # As at a terminal: a shell lets what it starts with "&" ignore Ctrl-C, and so would a
+        # test suite started there hand it on.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip

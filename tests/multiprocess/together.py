@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from tests.conftest import ROOT, XLA_FLAGS
+from tests.conftest import ROOT
 
-# As many processes as cores and more: one thread each.
-FLAGS = f"{XLA_FLAGS} --xla_cpu_multi_thread_eigen=false"
+# Little programs on few cores: what is compiled once runs a handful of steps.
+FLAGS = "--xla_backend_optimization_level=0 --xla_cpu_multi_thread_eigen=false"
 
 # XLA gives the devices it simulates as many threads as there are devices. Where two collectives
 # run at once on a busy machine, each can wait for a thread that the other one holds.
