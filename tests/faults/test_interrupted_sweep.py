@@ -15,7 +15,7 @@ from tests.conftest import ROOT, signbind
 from tests.multiprocess.together import FLAGS
 from tests.sweeps import sweep_file
 
-STEPS = 400  # long enough that a signal meets it under way
+STEPS = 250  # long enough that a signal meets it under way
 
 
 @pytest.fixture(autouse=True)
