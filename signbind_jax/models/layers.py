@@ -191,15 +191,19 @@ def gated(activation: Callable, gate, up):
     computes them again in each product that reads them, from three arrays each time, which is
     what limits the adapters of a large decoder (docs/decisions.md).
     """
+    return _gated(activation, gate, up)
+
+
+def _gated(activation, gate, up):
     return activation(gate) * up
 
 
 def _gated_forward(activation, gate, up):
-    return gated(activation, gate, up), (gate, up)
+    return _gated(activation, gate, up), (gate, up)
 
 
 def _gated_backward(activation, saved, d_inner):
-    _, pull = jax.vjp(lambda gate, up: activation(gate) * up, *saved)
+    _, pull = jax.vjp(partial(_gated, activation), *saved)
     return jax.lax.optimization_barrier(pull(d_inner))
 
 
