@@ -33,15 +33,19 @@ class Cluster:
         failure = {"program": program, "calls": calls, "stderr": stderr}
         (self.folder / "failures.json").write_text(json.dumps([failure]))
 
-    def behave(self, script: str) -> None:
-        """What `signbind` does in a job; its arguments and environment are noted first."""
+    def behave(self, script: str, told: str = "") -> None:
+        """What `signbind` does in a job, and on SIGTERM; its arguments and environment are noted.
+
+        A run is noted once SIGTERM is awaited, so that no test sends it earlier.
+        """
         record = f"{shlex.quote(str(self.folder))}/${{SLURM_ARRAY_TASK_ID:-one}}"
+        await_it = f"trap {shlex.quote(told)} TERM" if told else ""
         put_program(
             self.bin,
             "signbind",
-            f'printf "%s\\0" "$@" > {record}.arguments\n'
-            f"env -0 > {record}.environment; echo begun >> {record}.runs\n"
-            f"SAVED=$SIGNBIND_INTERRUPTED_CODE\n{script}",
+            f'printf "%s\\0" "$@" > {record}.arguments; env -0 > {record}.environment\n'
+            f"SAVED=$SIGNBIND_INTERRUPTED_CODE\n{await_it}\n"
+            f"echo begun >> {record}.runs\n{script}",
         )
 
     def launch(self, *arguments, **how):
@@ -79,7 +83,8 @@ def cluster(tmp_path):
             os.killpg(with_children, signal.SIGKILL)
 
 
-UNTIL_TOLD = "trap 'kill $!; echo saved; exit $SAVED' TERM; echo begun; sleep 60 & wait $!"
+UNTIL_TOLD = "sleep 60 & wait $!"
+SAVES = "kill $!; echo saved; exit $SAVED"
 
 
 def test_a_command_reaches_the_tasks_as_it_was_given(cluster):
@@ -105,7 +110,9 @@ def test_one_task_a_node_gets_all_gpus_of_it(cluster):
 
 
 def test_a_job_at_its_time_limit_saves_and_goes_on_after_a_requeue(cluster):
-    cluster.behave(f'[ "$(wc -l < "{cluster.folder}/one.runs")" = 2 ] && exit 0\n{UNTIL_TOLD}')
+    cluster.behave(
+        f'[ "$(wc -l < "{cluster.folder}/one.runs")" = 2 ] && exit 0\n{UNTIL_TOLD}', told=SAVES
+    )
     assert cluster.launch("start", *JOB, *TRAIN).returncode == 0
     cluster.signal(signal.SIGUSR1)
     wait_for(lambda: len((cluster.folder / "one.runs").read_text().split()) == 2)
@@ -125,7 +132,7 @@ def test_a_command_that_was_interrupted_behind_the_scripts_back_is_requeued(clus
 
 
 def test_a_cancelled_job_saves_and_does_not_come_back(cluster):
-    cluster.behave(UNTIL_TOLD)
+    cluster.behave(UNTIL_TOLD, told=SAVES)
     cluster.launch("start", *JOB, *TRAIN)
     wait_for((cluster.folder / "one.runs").exists)
     refused = cluster.launch("delete", *JOB)
@@ -188,7 +195,7 @@ def test_a_wrong_partition_is_told_once_in_one_line(cluster):
 
 
 def test_start_again_leaves_a_job_in_the_queue_and_a_finished_one(cluster):
-    cluster.behave("sleep 60 & trap 'kill $!; exit 0' TERM; wait")
+    cluster.behave(UNTIL_TOLD, told="kill $!; exit 0")
     for _ in range(2):
         assert cluster.launch("start", *JOB, *TRAIN).returncode == 0
     cluster.signal(signal.SIGTERM)

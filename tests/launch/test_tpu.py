@@ -268,7 +268,7 @@ def test_a_worker_that_is_told_to_stop_passes_it_on(cloud):
     home = cloud.folder / "worker0"
     cloud.put("states", ["ACTIVE"])
     cloud.behave(
-        "trap 'kill $!; sleep 0.2; echo saved; exit $SAVED' TERM; echo begun; sleep 60 & wait $!"
+        "trap 'kill $!; sleep 0.2; echo saved; exit $SAVED' TERM; sleep 60 & echo begun; wait $!"
     )
     tpu(cloud, "install", *POD)
     tpu(cloud, "start", *JOB, *TRAIN)
