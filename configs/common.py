@@ -94,7 +94,7 @@ def memorise(config: ConfigDict) -> ConfigDict:
 
 
 def shrink(config: ConfigDict) -> ConfigDict:
-    """The same run at a size for tests: two heads of 16, one or two layers, few steps."""
+    """The same run at a size for tests: two heads of 16, two layers, one batch shape, few steps."""
     small = {"d_model": 32, "n_layers": 2, "n_heads": 2, "d_mlp": 64, "n_kv_heads": 2,
              "head_size": 16, "d_part": 16, "channels": (4, 8)}  # fmt: skip
     sizes = {
@@ -111,5 +111,5 @@ def shrink(config: ConfigDict) -> ConfigDict:
     config.evaluate_every = 0
     config.optim.warmup_steps = 5
     config.data.frames_per_batch = 1024
-    config.data.n_buckets = 2
+    config.data.n_buckets = 1
     return config

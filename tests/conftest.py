@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+# Most tests compile more than they compute: what is compiled fast runs fast enough. Those that
+# train until something is learnt turn it off (tests/recorded/conftest.py).
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 # Tests compile the same small programs again and again: keep them between processes.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".jax_cache"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")

@@ -136,10 +136,10 @@ class BatchPlan:
     """Endless shuffled epochs of length-bucketed batches with about constant frames.
 
     The rows of a bucket are `frames_per_batch // bucket`, rounded down to `batch_multiple`
-    (at least one multiple). What does not fill a batch of its bucket moves to the next longer
-    one, so that only the last batch of the longest bucket in use has empty rows. A clip of
-    length 0 (absent modality, left out by the caller) is never drawn; every other clip is
-    drawn exactly once an epoch.
+    (at least one multiple), and no more than the clips of an epoch fill. What does not fill a
+    batch of its bucket moves to the next longer one, so that only the last batch of the longest
+    bucket in use has empty rows. A clip of length 0 (absent modality, left out by the caller)
+    is never drawn; every other clip is drawn exactly once an epoch.
     """
 
     def __init__(
@@ -152,11 +152,12 @@ class BatchPlan:
     ):
         self.lengths = _checked_lengths(lengths)
         self.buckets = tuple(int(b) for b in buckets)
-        self.batch_sizes = batch_sizes(self.buckets, frames_per_batch, batch_multiple)
+        sizes = batch_sizes(self.buckets, frames_per_batch, batch_multiple)
         self.frames_per_batch, self.batch_multiple = int(frames_per_batch), int(batch_multiple)
         self.seed = int(seed)
         self._bucket_of_clip = _bucket_of(self.lengths, self.buckets)
         self._clips = np.flatnonzero(self.lengths > 0).astype(np.int32)
+        self.batch_sizes = tuple(fillable(size, self.n_clips, batch_multiple) for size in sizes)
         self._bucket_of_step, self._start_of_step = self._layout()
         self._epochs = EpochCache()
 
@@ -196,7 +197,7 @@ class BatchPlan:
     def digest(self) -> str:
         """SHA-256 of all that decides the plan; hosts that differ here must not train."""
         numbers = (*self.buckets, self.frames_per_batch, self.batch_multiple, self.seed)
-        digest = hashlib.sha256(f"batch plan 1 {numbers}".encode())
+        digest = hashlib.sha256(f"batch plan 2 {numbers}".encode())
         digest.update(self.lengths.astype("<i4").tobytes())
         return digest.hexdigest()
 
@@ -340,6 +341,11 @@ def batch_sizes(buckets: tuple[int, ...], frames: int, multiple: int) -> tuple[i
             "wanted at least 1 each"
         )
     return tuple(max(frames // bucket // multiple, 1) * multiple for bucket in buckets)
+
+
+def fillable(batch_size: int, n: int, multiple: int) -> int:
+    """A batch's rows, but no more than `n` clips (or filled rows) take: a multiple of `multiple`."""
+    return min(batch_size, -(-n // multiple) * multiple)
 
 
 def _bucket_of(lengths: np.ndarray, buckets: tuple[int, ...]) -> np.ndarray:

@@ -12,7 +12,14 @@ from functools import cached_property
 
 import numpy as np
 
-from signbind_jax.data.batch_plan import EMPTY_ROW, BatchPlan, EpochCache, chance, own_rows
+from signbind_jax.data.batch_plan import (
+    EMPTY_ROW,
+    BatchPlan,
+    EpochCache,
+    chance,
+    fillable,
+    own_rows,
+)
 from signbind_jax.errors import SignBindError
 
 ALIGNMENT = 4  # clips begin at multiples of this many frames: no encoder step holds two clips
@@ -74,7 +81,7 @@ class PackedPlan:
         self._place_rg, self.starts = fill_rows(slots, counts, self.row_frames)
         multiple = plan.batch_multiple
         n_rows = max(plan.frames_per_batch // self.row_frames // multiple, 1) * multiple
-        self.batch_size = n_rows
+        self.batch_size = fillable(n_rows, len(self._place_rg), multiple)
         self._epochs = EpochCache()
 
     @property

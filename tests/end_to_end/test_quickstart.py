@@ -94,16 +94,22 @@ def test_wrong_input_is_refused_in_one_line(quickstart, tmp_path):
     assert "translation" in refused("translate", f"--checkpoint={run / 'signing'}", video)
 
 
-def test_parent_with_another_vocabulary_is_refused(quickstart, tmp_path):
-    run, _ = quickstart
-    other = tmp_path / "data"
-    signbind("data", "build", "synthetic", f"--out={other}", "--seed=7", "--train=8",
+@pytest.fixture(scope="module")
+def other_signing(tmp_path_factory):
+    """A signing expert of another corpus."""
+    root = tmp_path_factory.mktemp("other")
+    signbind("data", "build", "synthetic", f"--out={root / 'data'}", "--seed=7", "--train=8",
              "--validation=1", "--test=1", "--time_split=1")  # fmt: skip
-    signing = tmp_path / "signing"
-    signbind("train", "--config=signing:size=tiny", f"--workdir={signing}", "--config.steps=1",
-             f"--config.data.directory={other}", "--config.data.validation=")  # fmt: skip
+    signbind("train", "--config=signing:size=tiny", f"--workdir={root / 'signing'}",
+             "--config.steps=1", f"--config.data.directory={root / 'data'}",
+             "--config.data.validation=")  # fmt: skip
+    return root / "signing"
+
+
+def test_parent_with_another_vocabulary_is_refused(quickstart, other_signing, tmp_path):
+    run, _ = quickstart
     parents = {name: run / name for name in ("fingerspelling", "lipreading", "language_model",
-                                             "fusion")} | {"signing": signing}  # fmt: skip
+                                             "fusion")} | {"signing": other_signing}  # fmt: skip
     error = refused(
         "train", "--config=alignment:size=tiny", f"--workdir={tmp_path / 'alignment'}",
         f"--config.data.directory={run / 'data'}",
@@ -114,14 +120,12 @@ def test_parent_with_another_vocabulary_is_refused(quickstart, tmp_path):
     assert not (tmp_path / "alignment" / "checkpoints").exists()
 
 
-def test_expert_trained_again_after_its_child_is_refused(quickstart, tmp_path):
+def test_expert_trained_again_after_its_child_is_refused(quickstart, other_signing, tmp_path):
     run, _ = quickstart
     copy = tmp_path / "run"
     shutil.copytree(run, copy, symlinks=True)
     shutil.rmtree(copy / "signing")
-    signbind("train", "--config=signing:size=tiny", f"--workdir={copy / 'signing'}",
-             "--config.steps=2", f"--config.data.directory={copy / 'data'}",
-             "--config.data.validation=")  # fmt: skip
+    shutil.copytree(other_signing, copy / "signing")
     error = refused("evaluate", f"--checkpoint={copy / 'translation'}", f"--data={copy / 'data'}")
     assert "signing" in error and "trained again" in error
 

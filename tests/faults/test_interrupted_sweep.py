@@ -12,16 +12,9 @@ import pytest
 
 from signbind_jax.cli import main
 from tests.conftest import ROOT, signbind
-from tests.multiprocess.together import FLAGS
 from tests.sweeps import sweep_file
 
 STEPS = 250  # long enough that a signal meets it under way
-
-
-@pytest.fixture(autouse=True)
-def quickly_compiled(monkeypatch):
-    """Of the runs' many programs, each runs for a few steps: optimising them costs more."""
-    monkeypatch.setenv("XLA_FLAGS", FLAGS)
 
 
 @pytest.fixture

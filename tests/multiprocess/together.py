@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from tests.conftest import ROOT
 
-# Little programs on few cores: what is compiled once runs a handful of steps.
-FLAGS = "--xla_backend_optimization_level=0 --xla_cpu_multi_thread_eigen=false"
+# Several processes, or the devices that one simulates, share few cores.
+FLAGS = "--xla_cpu_multi_thread_eigen=false"
 
 # XLA gives the devices it simulates as many threads as there are devices. Where two collectives
 # run at once on a busy machine, each can wait for a thread that the other one holds.

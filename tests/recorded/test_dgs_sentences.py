@@ -33,7 +33,8 @@ def data(recorded, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def runs(data):
-    """Run directories of all stages, trained as docs/your_recordings.md says."""
+    """Run directories of all stages, trained as docs/your_recordings.md says, but no longer than
+    the sentences need."""
     runs = data[0].parent
 
     def train(config, *parents, **overrides):
@@ -44,11 +45,12 @@ def runs(data):
                 *(f"--config.{name}={value}" for name, value in options.items()))  # fmt: skip
 
     train("signing:size=few")
-    train("lipreading:size=few,frontend=mouth_landmarks", **{"data.max_impossible": 0.1})
+    train("lipreading:size=few,frontend=mouth_landmarks", steps=200,
+          **{"data.max_impossible": 0.1})  # fmt: skip
     train("language_model:size=few")
     train("fusion:size=few", *EXPERTS)
-    train("alignment:size=few", *EXPERTS, "language_model", "fusion")
-    train("translation:size=few", *EXPERTS, "language_model", "alignment")
+    train("alignment:size=few", *EXPERTS, "language_model", "fusion", steps=40)
+    train("translation:size=few", *EXPERTS, "language_model", "alignment", steps=40)
     return runs
 
 

@@ -1,11 +1,14 @@
 """The batch plan: every clip once an epoch, little padding, the same everywhere."""
 
 import pickle
+from functools import partial
 
 import numpy as np
 import pytest
 
 from signbind_jax.data.batch_plan import BatchPlan, choose_buckets, evaluation_plan
+from signbind_jax.data.packed_plan import PackedPlan
+from signbind_jax.data.weighted_plan import WeightedPlan
 from signbind_jax.errors import SignBindError
 
 
@@ -46,6 +49,15 @@ def test_batches_hold_about_the_same_number_of_frames():
     plan = BatchPlan(lengths, choose_buckets(lengths), 4096)
     for bucket, rows in plan.shapes:
         assert 4096 - bucket < bucket * rows <= 4096
+
+
+@pytest.mark.parametrize("make", [BatchPlan, partial(WeightedPlan, times=[1.0, 1.0, 1.0, 0.0])])
+def test_a_corpus_smaller_than_a_batch_leaves_no_rows_that_it_cannot_fill(make):
+    plan = make([20, 30, 40, 0], (40,), 4096, batch_multiple=2)
+    assert plan.shapes == ((40, 4),) and plan.steps_per_epoch == 1
+    assert sorted(plan.step(0).ids) == [-1, 0, 1, 2]
+    rows = PackedPlan(make([20, 30, 40, 0], (20, 32, 40), 4096, batch_multiple=2), 48)
+    assert rows.shapes == ((48, 4),) and rows.steps_per_epoch == 1
 
 
 def test_a_bucket_longer_than_a_batch_still_gets_one_multiple_of_rows():
