@@ -344,7 +344,7 @@ def batch_sizes(buckets: tuple[int, ...], frames: int, multiple: int) -> tuple[i
 
 
 def fillable(batch_size: int, n: int, multiple: int) -> int:
-    """A batch's rows, but no more than `n` clips (or filled rows) take: a multiple of `multiple`."""
+    """A batch's rows, but no more than `n` clips or filled rows take, rounded up to `multiple`."""
     return min(batch_size, -(-n // multiple) * multiple)
 
 
