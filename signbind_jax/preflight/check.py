@@ -35,22 +35,25 @@ def check(spec: str, overrides: Mapping[str, str], topology: str, timeout_s: flo
         (folder / RESULT).unlink(missing_ok=True)
         command = [sys.executable, "-m", MODULE, spec, json.dumps(dict(overrides)), topology,
                    str(folder)]  # fmt: skip
-        process = subprocess.Popen(command, env=environment(place, folder / DUMPS), text=True,
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                                   start_new_session=True)  # fmt: skip
-        try:
-            _, said = process.communicate(timeout=timeout_s)
-        except subprocess.TimeoutExpired:
-            return Outcome(spec, topology, verdict=FAILED,
-                           problem=f"found no end of compiling within {timeout_s:g} s, wanted "
-                           "one: give a longer --timeout")  # fmt: skip
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-        if (folder / RESULT).exists():
-            return Outcome.from_json((folder / RESULT).read_text(encoding="utf-8"))
-        last = (said.strip().splitlines() or ["it said nothing"])[-1]
+        with (Path(made) / "stderr").open("w+") as said:
+            process = subprocess.Popen(command, env=environment(place, folder / DUMPS),
+                                       stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                                       stderr=said, start_new_session=True)  # fmt: skip
+            try:
+                process.wait(timeout_s)
+            except subprocess.TimeoutExpired:
+                return Outcome(spec, topology, verdict=FAILED,
+                               problem=f"found no end of compiling within {timeout_s:g} s, wanted "
+                               "one: give a longer --timeout")  # fmt: skip
+            finally:
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
+                process.stdin.close()
+            if (folder / RESULT).exists():
+                return Outcome.from_json((folder / RESULT).read_text(encoding="utf-8"))
+            said.seek(0)
+            last = (said.read().strip().splitlines() or ["it said nothing"])[-1]
         return Outcome(spec, topology, verdict=FAILED,
                        problem=f"the compiling process ended with {process.returncode}: "
                        f"{last[:300]}")  # fmt: skip

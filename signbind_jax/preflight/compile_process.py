@@ -2,13 +2,16 @@
 
 python -m signbind_jax.preflight.compile_process SPEC OVERRIDES_JSON TOPOLOGY FOLDER
 
-Its environment is made by `check.environment`; FOLDER takes XLA's dumps and `outcome.json`.
+Its environment is made by `check.environment`; FOLDER takes XLA's dumps and `outcome.json`. It
+ends with the process that started it.
 """
 
 import dataclasses
 import json
+import os
 import re
 import resource
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -17,7 +20,7 @@ from pathlib import Path
 import jax
 import psutil
 
-from signbind_jax import sharding
+from signbind_jax import lifeline, sharding
 from signbind_jax.config import load_config
 from signbind_jax.errors import SignBindError, outcome
 from signbind_jax.preflight import topologies
@@ -143,4 +146,5 @@ def _too_large(found: Outcome, program: str, error: Exception) -> Outcome:
 
 
 if __name__ == "__main__":
+    lifeline.watch(lambda: os.killpg(os.getpgrp(), signal.SIGKILL))
     main(*sys.argv[1:])

@@ -2,12 +2,16 @@
 
 import importlib.util
 import json
+import os
+import subprocess
+import sys
+import time
 
 import psutil
 import pytest
 
 from signbind_jax.preflight.check import check
-from tests.conftest import signbind
+from tests.conftest import ROOT, signbind
 from tests.golden import make_collectives as golden
 
 needs_libtpu = pytest.mark.skipif(
@@ -58,6 +62,24 @@ def test_compiling_that_takes_too_long_is_given_up():
     running = [p.info["cmdline"] or [] for p in psutil.process_iter(["cmdline"])]
     assert not [line for line in running if "signbind_jax.preflight.compile_process" in line
                 and json.dumps(overrides) in line and "cpu:8" in line]  # fmt: skip
+
+
+def test_compiling_ends_with_the_command_that_was_killed(tmp_path):
+    command = psutil.Popen(
+        [sys.executable, "-m", "signbind_jax.cli", "preflight", "--config=language_model",
+         "--topology=cpu:1"], cwd=ROOT, stdout=subprocess.DEVNULL,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not (compiling := command.children()):
+        assert time.monotonic() < deadline and command.poll() is None
+        time.sleep(0.05)
+    command.kill()
+    command.wait()
+    assert not psutil.wait_procs(compiling, timeout=60)[1]
+    # One that had gone on would have left its outcome.
+    assert list(tmp_path.glob("preflight-*/stderr"))
+    assert not list(tmp_path.glob("preflight-*/outcome.json"))
 
 
 @pytest.mark.parametrize(
