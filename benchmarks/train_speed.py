@@ -23,7 +23,7 @@ import tempfile
 from benchmarks.worker import Worker
 from signbind_jax.side_by_side import HUGE_PAGES
 
-STAGES = ("signing", "lipreading", "translation")
+STAGES, KINDS = ("signing", "lipreading", "translation"), ("eager", "compiled")
 STEPS = {"signing": 10, "lipreading": 10, "translation": 1}  # a run; many, where they are short
 TOLERANCE = {"float32": 1e-4, "bfloat16": 2e-2}  # relative, of the loss
 WANTED_ON_CPU, WANTED_ON_ACCELERATOR, WANTED_MFU = 0.75, 1.2, 0.5
@@ -50,7 +50,7 @@ def compare(stage: str, size: str, dtype: str, arguments) -> dict:
                       environment=given)  # fmt: skip
         with ours:
             ours.run("write")
-            kinds = arguments.against.split(",")
+            kinds = arguments.against
             sides = {"ours": ours} | {
                 kind: Worker(arguments.torch_python, "benchmarks.train_speed_torch", kind, *shared,
                              environment=given)
@@ -131,14 +131,29 @@ def report(row: dict, device: str, on_accelerator: bool) -> None:
     print(json.dumps(row), flush=True)
 
 
+def some_of(names):
+    """An argument's type: names with commas between them."""
+
+    def parse(text: str) -> list[str]:
+        if unknown := [name for name in text.split(",") if name not in names]:
+            raise argparse.ArgumentTypeError(f"found {unknown[0]!r}, wanted some of "
+                                             f"{', '.join(names)}")  # fmt: skip
+        return text.split(",")
+
+    return parse
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--torch_python", default=sys.executable)
-    parser.add_argument("--stage", default=",".join(STAGES))
+    parser.add_argument("--torch_python", default=sys.executable, metavar="PYTHON",
+                        help="the Python that has PyTorch (default: this one)")  # fmt: skip
+    parser.add_argument("--stage", default=list(STAGES), type=some_of(STAGES), metavar="STAGES",
+                        help="some of " + ",".join(STAGES))  # fmt: skip
     parser.add_argument("--size", default="", help="small, base or accelerator")
     parser.add_argument("--cores", type=int, default=0, help="of the CPU; 0: all")
-    parser.add_argument("--runs", type=int, default=7)
-    parser.add_argument("--against", default="eager,compiled")
+    parser.add_argument("--runs", type=int, default=7, help="of each side; medians are compared")
+    parser.add_argument("--against", default=list(KINDS), type=some_of(KINDS), metavar="KINDS",
+                        help="some of " + ",".join(KINDS))  # fmt: skip
     arguments = parser.parse_args()
     import jax  # here, as a worker's environment is set before its own import
 
@@ -153,7 +168,7 @@ def main() -> None:
     if not on_accelerator:
         print("No NVIDIA device here: the accelerator figures (bfloat16, MFU, device memory) were "
               "not taken.")  # fmt: skip
-    for stage in arguments.stage.split(","):
+    for stage in arguments.stage:
         report(compare(stage, size, dtype, arguments), device.device_kind, on_accelerator)
 
 
