@@ -19,6 +19,12 @@ ROOT = Path(__file__).resolve().parent.parent
 RECORDED = ROOT.parent / "shared" / "data" / "recorded"
 
 
+def pytest_addoption(parser):
+    parser.addoption("--every_stage", action="store_true",
+                     help="tests/multiprocess/test_stages.py: every stage on every mesh and number "
+                     "of processes, which takes about ten minutes more")  # fmt: skip
+
+
 @pytest.fixture(scope="session")
 def recorded() -> Path:
     """The folder of real recordings; skips where it is absent."""

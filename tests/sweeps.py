@@ -7,13 +7,13 @@ from signbind_jax.sweep.points import Sweep, load_sweep
 from signbind_jax.sweep.record import write_record
 
 
-def sweep_file(path: Path, grid: str, *settings: str) -> Path:
-    """A sweep of the tiny signing expert whose `get_hyper` returns `grid`, a Python expression."""
+def sweep_file(path: Path, grid: str, *settings: str, stage: str = "signing") -> Path:
+    """A sweep of a tiny stage whose `get_hyper` returns `grid`, a Python expression."""
     lines = "".join(f"    config.{setting}\n" for setting in settings)
     path.write_text(
-        "from configs import signing\n\n\n"
+        f"from configs import {stage}\n\n\n"
         "def get_config(arg=None):\n"
-        f"    config = signing.get_config('size=tiny')\n{lines}    return config\n\n\n"
+        f"    config = {stage}.get_config('size=tiny')\n{lines}    return config\n\n\n"
         f"def get_hyper(h):\n    return {grid}\n"
     )
     return path

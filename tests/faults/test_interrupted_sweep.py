@@ -94,7 +94,7 @@ def test_one_point_trains_alone_and_its_failure_is_kept(synthetic, tmp_path, wid
 def test_points_save_when_their_sweep_is_stopped_and_go_on(synthetic, tmp_path, number, jobs):
     config = sweep_file(
         tmp_path / "s.py", "h.seeds(2)", f"steps = {STEPS}", "log_every = 1",
-        f"checkpoint_every = {10 * STEPS}", "data.validation = ''", "data.n_buckets = 1",
+        f"checkpoint_every = {10 * STEPS}", "data.validation = ''", stage="language_model",
     )  # fmt: skip
     work = tmp_path / "w"
     command = ["sweep", f"--config={config}", f"--workdir={work}", f"--jobs={jobs}",

@@ -48,9 +48,9 @@ def runs(data):
     train("lipreading:size=few,frontend=mouth_landmarks", steps=200,
           **{"data.max_impossible": 0.1})  # fmt: skip
     train("language_model:size=few")
-    train("fusion:size=few", *EXPERTS)
-    train("alignment:size=few", *EXPERTS, "language_model", "fusion", steps=40)
-    train("translation:size=few", *EXPERTS, "language_model", "alignment", steps=40)
+    train("fusion:size=few", *EXPERTS, steps=80)
+    train("alignment:size=few", *EXPERTS, "language_model", "fusion", steps=30)
+    train("translation:size=few", *EXPERTS, "language_model", "alignment", steps=30)
     return runs
 
 
