@@ -41,8 +41,8 @@ RECIPES = {
     "llama-3.2-1b": (OnChip(16), OnChip(8), OnChip(64), OnChip(16), OnChip(32)),
     "gemma-2-2b": (OnChip(8), OnChip(4), OnChip(32), OnChip(8), OnChip(16)),
     "llama-3.2-3b": (OnChip(16), OnChip(6), OnChip(32), OnChip(16), OnChip(16)),
-    "llama-3.1-8b": (OnChip(8, 4), OnChip(4, 16), OnChip(16), OnChip(8, 4), OnChip(8)),
-    "gemma-2-9b": (OnChip(8, 4), OnChip(4, 16), OnChip(16), OnChip(8, 4), OnChip(8)),
+    "llama-3.1-8b": (OnChip(6), OnChip(4, 16), OnChip(16), OnChip(6), OnChip(8)),
+    "gemma-2-9b": (OnChip(3), OnChip(4, 16), OnChip(16), OnChip(3), OnChip(8)),
 }
 RECIPES = {model: dict(zip(CHIPS, on, strict=True)) for model, on in RECIPES.items()}
 
