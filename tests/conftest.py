@@ -42,6 +42,12 @@ def synthetic(tmp_path_factory) -> Path:
     return out
 
 
+def simulated(n_devices: int, flags: str = "") -> dict[str, str]:
+    """The environment of a process with so many simulated devices and these flags of XLA."""
+    flags = f"{flags} --xla_force_host_platform_device_count={n_devices}".strip()
+    return os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+
+
 def signbind(*arguments, check: bool = True, env: dict | None = None, timeout: int = 600):
     """Runs the real command in a process of its own."""
     done = subprocess.run(

@@ -1,11 +1,11 @@
 """The golden families compute on a mesh of 4 x 2 what they compute on one device."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
+from tests.conftest import simulated
 from tests.golden.families_of_reference import NAMES
 from tests.multiprocess.together import THREADS
 
@@ -14,8 +14,7 @@ CASES = 8  # of the 32 that one device is held to
 
 
 def test_every_family_equals_its_reference_on_a_mesh_of_4x2():
-    flags = "--xla_force_host_platform_device_count=8"
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags, **THREADS}
+    environment = simulated(8) | THREADS
     done = subprocess.run(
         [sys.executable, "-m", "tests.mesh.family_parity", "1", "4", "2", str(CASES)],
         cwd=ROOT, env=environment, text=True, capture_output=True, timeout=600,

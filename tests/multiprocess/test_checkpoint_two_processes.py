@@ -1,6 +1,5 @@
 """Two processes, two devices each, save and restore one sharded state together."""
 
-import os
 import shutil
 import socket
 import subprocess
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 
 from signbind_jax.checkpoint import CheckpointDir
+from tests.conftest import simulated
 
 PROGRAM = """
 import sys
@@ -46,12 +46,11 @@ def run_two(what: str, directory: Path) -> list[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    flags = "--xla_force_host_platform_device_count=2"
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", PROGRAM, what, directory, str(i), port],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+            env=simulated(2),
         )
         for i in range(2)
     ]  # fmt: skip

@@ -1,7 +1,6 @@
 """Processes of one run, started together and never left behind."""
 
 import concurrent.futures
-import os
 import socket
 import subprocess
 import sys
@@ -9,7 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, simulated
 
 # Several processes, or the devices that one simulates, share few cores.
 FLAGS = "--xla_cpu_multi_thread_eigen=false"
@@ -37,11 +36,10 @@ def free_port() -> str:
 
 def start(arguments: Sequence, n_devices: int = 1, env: dict | None = None) -> subprocess.Popen:
     """`python ARGUMENTS...` as the tests' processes run it, with so many simulated devices."""
-    flags = f"{FLAGS} --xla_force_host_platform_device_count={n_devices}"
     return subprocess.Popen(
         [sys.executable, *map(str, arguments)], cwd=ROOT, text=True, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags, **THREADS, **(env or {})},
+        env=simulated(n_devices, FLAGS) | THREADS | (env or {}),
     )  # fmt: skip
 
 

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +21,7 @@ from signbind_jax.checkpoint import (
 )
 from signbind_jax.errors import SignBindError
 from signbind_jax.sharding import make_mesh
+from tests.conftest import simulated
 from tests.unit import eight_device_program
 
 GLOSS = "a" * 64
@@ -103,11 +103,10 @@ def test_a_state_comes_back_bit_for_bit_with_its_manifest(two_steps):
 
 
 def test_another_mesh_and_another_number_of_devices_restore_the_same_values(tmp_path):
-    flags = "--xla_force_host_platform_device_count=8"
     command = [sys.executable, eight_device_program.__file__, "checkpoint", tmp_path]
     result = subprocess.run(
         command, capture_output=True, text=True, timeout=600,
-        env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+        env=simulated(8),
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     facts = json.loads(result.stdout.splitlines()[-1])

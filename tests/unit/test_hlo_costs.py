@@ -10,10 +10,12 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from signbind_jax import no_tpu
 from signbind_jax.errors import SignBindError
 from signbind_jax.preflight import hlo
 from signbind_jax.preflight.costs import Cost, cost_of
 from signbind_jax.preflight.model_flops import jaxpr_flops
+from tests.conftest import simulated
 from tests.unit import hlo_dumps
 from tests.unit.hlo_dumps import LAYERS, ROWS, WIDTH
 
@@ -61,8 +63,7 @@ def facts():
     result = subprocess.run(
         [sys.executable, "-m", "tests.unit.eight_device_costs"], capture_output=True, text=True,
         timeout=600, cwd=Path(__file__).parents[2],
-        env=os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8",
-                          "JAX_PLATFORMS": "cpu"},
+        env=simulated(8),
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout.splitlines()[-1])
@@ -334,9 +335,8 @@ jax.jit(lambda x, w: jax.lax.scan(body, x, w)[0]).lower(*args).compile()
 def test_a_program_of_the_tpu_compiler(tmp_path):
     pytest.importorskip("libtpu", reason="libtpu, the TPU compiler, is not installed")
     flags = f"--xla_dump_to={tmp_path} --xla_dump_hlo_as_text=true"
-    env = {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "TPU_SKIP_MDS_QUERY": "1",
-           "TPU_WORKER_HOSTNAMES": "localhost", "TPU_ACCELERATOR_TYPE": "v5litepod-16",
-           "TPU_WORKER_ID": "0", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1"}  # fmt: skip
+    env = {**no_tpu.ENVIRONMENT, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu",
+           "ALLOW_MULTIPLE_LIBTPU_LOAD": "1"}  # fmt: skip
     result = subprocess.run([sys.executable, "-c", TPU_PROGRAM], capture_output=True, text=True,
                             timeout=600, env=os.environ | env)  # fmt: skip
     assert result.returncode == 0, result.stderr

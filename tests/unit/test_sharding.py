@@ -1,7 +1,6 @@
 """Parameters, optimiser state and batches on a 2x2x2 mesh of simulated devices."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,16 +10,16 @@ import pytest
 
 from signbind_jax import sharding
 from signbind_jax.errors import SignBindError
+from tests.conftest import simulated
 
 PROGRAM = Path(__file__).with_name("eight_device_program.py")
 
 
 @pytest.fixture(scope="module")
 def facts():
-    flags = "--xla_force_host_platform_device_count=8"
     result = subprocess.run(
         [sys.executable, PROGRAM, "sharding"], capture_output=True, text=True, timeout=600,
-        env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+        env=simulated(8),
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout.splitlines()[-1])
