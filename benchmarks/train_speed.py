@@ -4,10 +4,12 @@ python -m benchmarks.train_speed --torch_python=PYTHON [--stage=signing,lipreadi
   [--size=small] [--cores=0] [--runs=7] [--against=eager,compiled]
 
 Each side is a process of its own; they take turns, so that what else the machine does hits all
-alike. A step is loss, gradients, clipping and AdamW, with dropout and without augmentation, which
-PyTorch programs leave to their data loaders; ours is what `signbind train` compiles. Before
-anything is timed both sides hold the same parameters and reach the same loss (dropout off).
-Float32 on a CPU; bfloat16 on an NVIDIA device, where --size is `accelerator`.
+alike. A turn's first run is not counted: a virtual machine may hand freed memory to its host within
+seconds, and a step after a pause waits for pages that a step after a step finds. A step is loss,
+gradients, clipping and AdamW, with dropout and without augmentation, which PyTorch programs leave
+to their data loaders; ours is what `signbind train` compiles. Before anything is timed both sides
+hold the same parameters and reach the same loss (dropout off). Float32 on a CPU; bfloat16 on an
+NVIDIA device, where --size is `accelerator`.
 
 "cpu ms" is the processor time of a step: on a busy machine, with --cores=1, the steadier figure.
 "products" is the share of our step that its matrix products take when each is timed alone.
@@ -90,6 +92,7 @@ def measure(stage: str, sides: dict[str, Worker], runs: int) -> dict:
     wall, cpu = ({name: [] for name in sides} for _ in range(2))
     for _ in range(runs):
         for name, side in sides.items():
+            side.run("steps")  # fetches what a virtual machine gave away while the others ran
             seconds, result = side.run("steps")
             wall[name].append(1e3 * seconds / STEPS[stage])
             cpu[name].append(1e3 * result["cpu"] / STEPS[stage])

@@ -71,6 +71,29 @@ def test_training_the_adapters_lowers_a_loss_and_leaves_the_rest():
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("in_shape,out_shape", [((6,), (3, 4)), ((3, 4), (6,))])
+def test_gradients_are_those_of_the_dense_update(in_shape, out_shape):
+    names = {1: ("model",), 2: ("heads", "head_size")}
+    linear = Linear(in_shape, out_shape, names[len(in_shape)], names[len(out_shape)],
+                    rngs=nnx.Rngs(0))  # fmt: skip
+    linear.add_lora(rank=2, alpha=6.0, rngs=nnx.Rngs(1))
+    linear.lora.b[...] = jax.random.normal(jax.random.key(2), (2, *out_shape))
+    graphdef, lora, kernel = nnx.split(linear, is_lora, ...)
+    x = jax.random.normal(jax.random.key(3), (2, 5, *in_shape))
+    wanted_y = jax.random.normal(jax.random.key(4), (2, 5, *out_shape))
+
+    def loss(lora, x, dense):
+        layer = nnx.merge(graphdef, lora, kernel)
+        n_in = len(in_shape)
+        y = jnp.tensordot(x, layer.merged_kernel(), axes=n_in) if dense else layer(x)
+        return jnp.square(y - wanted_y).mean()
+
+    gradients = jax.grad(loss, (0, 1))
+    for found, wanted in zip(jax.tree.leaves(gradients(lora, x, False)),
+                             jax.tree.leaves(gradients(lora, x, True)), strict=True):  # fmt: skip
+        np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
 def test_merging_is_exact_and_leaves_no_adapter():
     decoder = adapted(trained=True)
     expected_blv = forward(decoder)
