@@ -67,7 +67,7 @@ class LoRA(nnx.Module):
         """The update in float32; `key` switches dropout on."""
         x = dropout(x.astype(jnp.float32), self.dropout, key)
         a, b = self.a[...].astype(jnp.float32), self.b[...].astype(jnp.float32)
-        return _low_rank(self.n_in, x, a, b) * self.scale
+        return _low_rank(self.n_in, self.scale, x, a, b)
 
     def merged(self):
         """The dense update in float32, shaped like the kernel."""
@@ -76,30 +76,31 @@ class LoRA(nnx.Module):
         return jnp.tensordot(a, b, axes=1, precision=jax.lax.Precision.HIGHEST) * self.scale
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _low_rank(n_in: int, x, a, b):
-    """x A B, contracting the last `n_in` dimensions of x.
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _low_rank(n_in: int, scale: float, x, a, b):
+    """scale * x A B, contracting the last `n_in` dimensions of x.
 
     Both gradients are formed with the few numbers a token on the left and row by row. XLA's own
     choice on a CPU turns the large operand instead and takes up to six times as long (2.0 against
-    0.3 ms for 572 tokens of 1,536 and rank 16; docs/training_speed.md).
+    0.3 ms for 572 tokens of 1,536 and rank 16; docs/training_speed.md). Those few numbers are
+    what is scaled, for the same reason.
     """
-    return _low_rank_forward(n_in, x, a, b)[0]
+    return _low_rank_forward(n_in, scale, x, a, b)[0]
 
 
-def _low_rank_forward(n_in, x, a, b):
-    low = jnp.tensordot(x, a, axes=n_in)
+def _low_rank_forward(n_in, scale, x, a, b):
+    low = scale * jnp.tensordot(x, a, axes=n_in)
     low = checkpoint_name(low, OF_LINEAR)  # a few numbers a token; x need not be read again
     return jnp.tensordot(low, b, axes=1), (x, low, a, b)
 
 
-def _low_rank_backward(n_in, saved, d_y):
+def _low_rank_backward(n_in, scale, saved, d_y):
     x, low, a, b = saved
     tokens, outputs = tuple(range(low.ndim - 1)), tuple(range(low.ndim - 1, d_y.ndim))
     # Barriers, or the compiler turns the other operand after all.
     low_turned = jax.lax.optimization_barrier(jnp.moveaxis(low, -1, 0))
     d_b = jnp.tensordot(low_turned, d_y, axes=(tuple(t + 1 for t in tokens), tokens))
-    d_low = jnp.tensordot(d_y, b, axes=(outputs, tuple(range(1, b.ndim))))
+    d_low = scale * jnp.tensordot(d_y, b, axes=(outputs, tuple(range(1, b.ndim))))
     d_a_turned = jax.lax.optimization_barrier(jnp.tensordot(d_low, x, axes=(tokens, tokens)))
     d_x = jnp.tensordot(d_low, a, axes=(-1, -1))
     return d_x, jnp.moveaxis(d_a_turned, 0, -1), d_b
