@@ -1,4 +1,4 @@
-"""Recordings are learnt in hundreds of steps: their programs are compiled as a user's are."""
+"""Recordings are learnt in hundreds of steps: their programs are optimised when compiled."""
 
 import jax
 import pytest
