@@ -1,0 +1,242 @@
+"""Files that may come from anybody: read within limits, written whole or not at all.
+
+Whoever reads JSON, text or arrays from disk reads them here, so that a damaged, huge or hostile
+file always ends in one line that names it, before it takes memory or time.
+"""
+
+import contextlib
+import json
+import math
+import os
+import re
+import stat
+import uuid
+import zipfile
+import zlib
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from signbind_jax.errors import SignBindError
+
+TEXT_BYTES = 2**26  # of a text or JSON file, unless its reader expects more
+ARRAY_BYTES = 2**28  # of all arrays of an .npz file, unpacked
+# Brackets and commas of a JSON file: each may become an object of about 70 bytes.
+_JSON_NODES = 10_000_000
+_LONE_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_TYPES = {
+    stat.S_ISDIR: "a directory",
+    stat.S_ISFIFO: "a named pipe",
+    stat.S_ISSOCK: "a socket",
+    stat.S_ISCHR: "a device",
+    stat.S_ISBLK: "a device",
+}
+
+
+def check_regular(path: Path | str) -> int:
+    """The size in bytes of a regular file; opening anything else might wait for ever.
+
+    Raises:
+      SignBindError: nothing there, or no regular file.
+    """
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError) as error:  # ValueError: a NUL byte in the name
+        reason = getattr(error, "strerror", None) or error
+        raise SignBindError(f"{path}: cannot be read: {reason}") from error
+    for is_type, found in _TYPES.items():
+        if is_type(status.st_mode):
+            raise SignBindError(f"{path}: found {found}, wanted a file")
+    return status.st_size
+
+
+def read_bytes(path: Path | str, limit: int = TEXT_BYTES) -> bytes:
+    """The content of a regular file of at most `limit` bytes.
+
+    Raises:
+      SignBindError: nothing there, no regular file, one that is too large or cannot be read.
+    """
+    size = check_regular(path)
+    if size <= limit:
+        try:
+            with open(path, "rb") as file:
+                data = file.read(limit + 1)
+        except OSError as error:
+            raise SignBindError(f"{path}: cannot be read: {error.strerror or error}") from error
+        if len(data) <= limit:
+            return data
+        size = len(data)
+    raise SignBindError(f"{path}: found {size:,} bytes, wanted at most {limit:,}")
+
+
+def read_text(path: Path | str, limit: int = TEXT_BYTES) -> str:
+    """A UTF-8 file without its byte order mark, line ends as they are.
+
+    Raises:
+      SignBindError: as `read_bytes`; not UTF-8.
+    """
+    try:
+        return read_bytes(path, limit).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SignBindError(
+            f"{path}: byte {error.start} is not UTF-8: copy the file again"
+        ) from error
+
+
+def read_json(path: Path | str, limit: int = TEXT_BYTES) -> Any:
+    """The value of a JSON file.
+
+    Raises:
+      SignBindError: as `read_bytes`; see `parse_json`.
+    """
+    return parse_json(read_bytes(path, limit), str(path))
+
+
+def parse_json(data: bytes | str, where: str) -> Any:
+    """The value of a JSON text; `where` names its source in errors.
+
+    Raises:
+      SignBindError: not UTF-8, not JSON, nested too deeply, with too many values, or with half
+        a surrogate pair, which no text may hold.
+    """
+    data = data.encode(errors="surrogatepass") if isinstance(data, str) else data
+    nodes = sum(data.count(mark) for mark in (b"[", b"{", b","))
+    if nodes > _JSON_NODES:
+        raise SignBindError(f"{where}: found {nodes:,} values, wanted at most {_JSON_NODES:,}")
+    try:
+        value = json.loads(data.decode("utf-8-sig"))
+        if _LONE_SURROGATE.search(data):
+            json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError:
+        raise SignBindError(f"{where}: not readable as JSON (nested too deeply)") from None
+    except ValueError as error:  # of decoding, of JSON, of a number of 4,300 digits
+        line = " ".join(str(error).split())[:160]
+        raise SignBindError(f"{where}: not readable as JSON ({line})") from error
+    return value
+
+
+def field(record: Any, name: str, kind: type, where: str) -> Any:
+    """The value of a field of a JSON object.
+
+    Args:
+      record: what should be the object.
+      kind: bool, int, float (whole numbers count), str, list or dict.
+      where: what an error calls the object, such as its file's name.
+
+    Raises:
+      SignBindError: no object, no such field, a value of another type or a number that is not
+        finite.
+    """
+    if not isinstance(record, Mapping):
+        raise SignBindError(f"{where}: found {_short(record)}, wanted an object with {name!r}")
+    if name not in record:
+        raise SignBindError(f"{where}: {name}: found nothing, wanted {kind.__name__}")
+    value = record[name]
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    fits = number if kind is float else isinstance(value, kind)
+    if not fits or (kind is int and not number) or (number and not math.isfinite(value)):
+        raise SignBindError(f"{where}: {name}: found {_short(value)}, wanted {kind.__name__}")
+    return float(value) if kind is float else value
+
+
+def read_arrays(
+    path: Path | str, names: Collection[str] | None = None, limit: int = ARRAY_BYTES
+) -> dict[str, np.ndarray]:
+    """The arrays of an `.npz` file; declared sizes are checked before anything is unpacked.
+
+    Args:
+      names: which of them, where they are there; None: all.
+      limit: bytes of all these arrays together.
+
+    Raises:
+      SignBindError: as `read_bytes`; no `.npz` file, a damaged one, arrays of Python objects, or
+        more than `limit` bytes.
+    """
+    check_regular(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [m for m in archive.infolist() if m.filename.endswith(".npy")]
+            chosen = {m.filename.removesuffix(".npy"): m for m in members}
+            if names is not None:
+                chosen = {name: m for name, m in chosen.items() if name in names}
+            size = sum(member.file_size for member in chosen.values())
+            if size > limit:
+                raise SignBindError(
+                    f"{path}: found arrays of {size:,} bytes, wanted at most {limit:,}"
+                )
+            return {name: _read_array(archive, member) for name, member in chosen.items()}
+    except SignBindError:
+        raise
+    except (
+        OSError,
+        ValueError,
+        TypeError,  # of a dtype's description
+        SyntaxError,
+        KeyError,
+        EOFError,
+        NotImplementedError,  # an unknown compression
+        RuntimeError,  # an encrypted member
+        OverflowError,
+        RecursionError,
+        MemoryError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        line = " ".join(f"{type(error).__name__}: {error}".split())[:120]
+        raise SignBindError(f"{path}: cannot be read as .npz ({line}): make it again") from error
+
+
+def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    with archive.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        read_header = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }.get(version)
+        if read_header is None:
+            raise ValueError(f"{member.filename}: format {version}")
+        shape, in_columns, dtype = read_header(file)
+        if dtype.hasobject:
+            raise ValueError(f"{member.filename}: an array of Python objects")
+        wanted = math.prod(shape) * dtype.itemsize
+        if any(side < 0 for side in shape) or wanted > member.file_size:
+            raise ValueError(
+                f"{member.filename}: {dtype} {shape} in {member.file_size} bytes"[:100]
+            )
+        data = bytearray(file.read(wanted))
+        if len(data) < wanted or file.read(1):  # reading to the end checks the member's CRC
+            raise ValueError(f"{member.filename}: found other than {wanted} bytes")
+    array = np.frombuffer(data, dtype) if dtype.itemsize else np.empty(math.prod(shape), dtype)
+    return array.reshape(shape, order="F" if in_columns else "C")
+
+
+def write(path: Path | str, data: str | bytes) -> None:
+    """Puts a file in place with all of its content, or leaves what was there as it was.
+
+    Raises:
+      SignBindError: it cannot be written.
+    """
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
+    try:
+        with open(partial, "wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise SignBindError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def write_json(path: Path | str, value: Any) -> None:
+    """As `write`, the value as indented JSON."""
+    write(path, json.dumps(value, indent=1) + "\n")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
