@@ -45,12 +45,8 @@ class Chain:
     """Tiny finished runs in one directory, with a copy of them and what they came to."""
 
     def __init__(self, workdir: Path, data: Path, stages: Sequence[str] = STAGES):
-        self.runs, self.copy, self.data, self.stages = (
-            workdir / "runs",
-            workdir / "copy",
-            data,
-            stages,
-        )
+        self.runs, self.copy = workdir / "runs", workdir / "copy"
+        self.data, self.stages = data, stages
         for stage in stages:
             train(self.config(stage), self.runs / stage, announce=lambda _: None)
         shutil.rmtree(self.copy, ignore_errors=True)
@@ -87,8 +83,7 @@ class Chain:
             result = train(self.config(stage), workdir)
             parts["scores"] = _digest(result.scores, read_summary(workdir)["scores"])
             if stage == "fusion":
-                streams = make_stage(self.config(stage)).sentences.streams
-                parts["streams"] = _digest(*(vars(e) for e in streams.experts if e is not None))
+                parts["streams"] = self._streams(make_stage(self.config(stage)))
         run = artefact.open_artefact(workdir)
         _, params = run.load_params()
         parts["arrays"] = _digest(*map(np.asarray, jax.tree.leaves(params)))
@@ -101,6 +96,11 @@ class Chain:
             curves = read_log(workdir / "metrics.jsonl").curves
             parts["learning curves"] = _digest(curves.get("loss"))
         return parts
+
+    def _streams(self, fusion) -> str:
+        data = fusion.config.data
+        splits = (fusion.read(fusion.dataset.split(s)) for s in (data.train, data.validation))
+        return _digest(*(vars(e) for split in splits for e in split.streams.experts if e))
 
 
 @dataclass(frozen=True)
