@@ -3,7 +3,7 @@
 import argparse
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from signbind_jax import artefact, sealed, versions
@@ -50,16 +50,18 @@ def build_corpus(directory: Path, sizes: dict[str, int]) -> None:
     print("\n".join(report.lines()), flush=True)
 
 
-def train_stages(workdir: Path, data: Path, seed: int, smoke: bool = False) -> dict[str, dict]:
+def train_stages(workdir: Path, data: Path, seed: int, smoke: bool = False,
+                 options: Sequence[str] = ()) -> dict[str, dict]:  # fmt: skip
     """Trains all stages, each finding its parents beside it; steps and seconds by stage.
 
-    Stages without parents are independent: on a CPU they run side by side.
+    Stages without parents are independent: on a CPU they run side by side. `options` are
+    further arguments of each `signbind train`.
 
     Raises:
       SignBindError: a stage failed or was stopped by a signal; the same command goes on.
     """
     argument = "size=tiny" if smoke else ""
-    commands = {s: training_command(s, workdir, data, seed, argument) for s in STAGES}
+    commands = {s: [*training_command(s, workdir, data, seed, argument), *options] for s in STAGES}
     if worthwhile():
         free = {stage: commands.pop(stage) for stage in STAGES if not needs(stage)}
         run_all(free, workdir / "logs")
@@ -138,7 +140,7 @@ def score(workdir: Path, data: Path, split: str = "test") -> tuple[dict, dict, d
 
 
 def quickstart(workdir: Path, seed: int = 0, sizes: dict[str, int] | None = None,
-               smoke: bool = False) -> Path:  # fmt: skip
+               smoke: bool = False, options: Sequence[str] = ()) -> Path:  # fmt: skip
     """Runs everything; returns the report's path. What is finished already is not done again."""
     began = time.monotonic()
     workdir.mkdir(parents=True, exist_ok=True)
@@ -149,7 +151,7 @@ def quickstart(workdir: Path, seed: int = 0, sizes: dict[str, int] | None = None
     with MemoryMeter() as memory:
         build_corpus(data, sizes or {})
         seconds_data = time.monotonic() - began
-        done = train_stages(workdir, data, seed, smoke=smoke)
+        done = train_stages(workdir, data, seed, smoke, options)
         stages, translation, sentences = score(workdir, data)
     stages = {name: {**stages[name], **done[name]} for name in STAGES}
     results = {
@@ -226,6 +228,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--smoke", action="store_true", help="tiny models, 20 steps a stage: does it all run?"
     )
+    parser.add_argument(versions.OPTION, action="store_true", help=versions.HELP)
     for name in ("train", "validation", "test", "time_split"):
         parser.add_argument(f"--{name}", type=int, metavar="CLIPS",
                             help=f"synthetic clips in {name}")  # fmt: skip
@@ -237,5 +240,6 @@ def run(arguments: argparse.Namespace) -> int:
              "time_split") if getattr(arguments, name) is not None}  # fmt: skip
     if arguments.smoke:
         sizes = {"train": 64, "validation": 8, "test": 12, "time_split": 8} | sizes
-    quickstart(arguments.workdir, arguments.seed, sizes, arguments.smoke)
+    options = [versions.OPTION] if arguments.other_versions else []
+    quickstart(arguments.workdir, arguments.seed, sizes, arguments.smoke, options)
     return 0

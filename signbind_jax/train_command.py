@@ -25,12 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="checkpoints, metrics and logs; an interrupted run goes on",
     )
-    parser.add_argument(
-        versions.OPTION,
-        action="store_true",
-        help="goes on also with a run that other versions of jax, numpy and the like have made; "
-        "the bits may then be others",
-    )
+    parser.add_argument(versions.OPTION, action="store_true", help=versions.HELP)
     parser.add_argument(
         "--config.PATH",
         dest="unused",

@@ -12,6 +12,10 @@ PYTHON = "python"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "transformers",
             "tokenizers")  # fmt: skip
 OPTION = "--other_versions"
+HELP = (
+    "goes on also with a run that other versions of jax, numpy and the like have made; its bits "
+    "may then be others"
+)
 _CONSTRAINTS = "constraints.txt of a checkout holds the versions that were tested together"
 
 
