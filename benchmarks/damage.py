@@ -30,7 +30,8 @@ from signbind_jax.config import RunConfig, load_config
 from signbind_jax.errors import SignBindError
 from signbind_jax.report.run_files import read_log
 from signbind_jax.stages import make_stage
-from signbind_jax.train import read_summary, train
+from signbind_jax.summary import read_summary
+from signbind_jax.train import train
 
 STAGES = ("signing", "language_model", "fusion")
 KINDS = ("flip", "cut", "empty", "delete", "lengthen", "exchange")

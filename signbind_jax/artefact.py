@@ -24,6 +24,7 @@ from signbind_jax.models.llm.config import DecoderConfig
 from signbind_jax.models.llm.decoder import Decoder
 from signbind_jax.models.llm.lora import LoRAConfig
 from signbind_jax.models.signbind import SignBind
+from signbind_jax.summary import summary_or_none
 
 logger = logging.getLogger(__name__)
 
@@ -177,6 +178,11 @@ def _newest(workdir: Path) -> tuple[int, Manifest]:
             )
         if step is None:
             raise SignBindError(f"{workdir}: found no complete checkpoint; train the stage first")
+        summary = summary_or_none(workdir, "not looked at")
+        if summary and summary["step"] > step:
+            logger.warning("%s: newest complete step: found %d, though summary.json tells of step "
+                           "%d: step %d is used", checkpoints.directory, step, summary["step"],
+                           step)  # fmt: skip
         return step, checkpoints.read_manifest(step)
 
 

@@ -22,7 +22,7 @@ from signbind_jax.evaluate import (
 from signbind_jax.examples import write_examples
 from signbind_jax.report import write_report
 from signbind_jax.side_by_side import MemoryMeter, run_all, usable_cores, worthwhile
-from signbind_jax.train import SUMMARY, read_summary
+from signbind_jax.summary import SUMMARY, read_summary
 from signbind_jax.translate import Translator
 
 logger = logging.getLogger(__name__)

@@ -19,7 +19,6 @@ Start order: resume if a checkpoint exists; else the named parents; else scratch
 import dataclasses
 import hashlib
 import json
-import logging
 import sys
 import time
 from collections.abc import Callable
@@ -32,7 +31,7 @@ import numpy as np
 from flax import nnx
 from tqdm import tqdm
 
-from signbind_jax import artefact, files, hosts, sealed, sharding, versions
+from signbind_jax import artefact, hosts, sharding, versions
 from signbind_jax.checkpoint import CheckpointDir
 from signbind_jax.config import RunConfig
 from signbind_jax.errors import SignBindError
@@ -42,12 +41,9 @@ from signbind_jax.metric_log import open_log
 from signbind_jax.stages import make_stage
 from signbind_jax.stages.stage import Stage
 from signbind_jax.step_programs import StepPrograms
+from signbind_jax.summary import SUMMARY, summary_or_none, write_summary
 from signbind_jax.train_step import TrainStep
 
-logger = logging.getLogger(__name__)
-
-SUMMARY = "summary.json"
-_SUMMARY_FIELDS = {"step": int, "seconds": float, "finished": bool, "scores": dict}
 SECONDS_BETWEEN_LINES = 30.0  # of progress, where there is no terminal for a bar
 
 
@@ -204,7 +200,7 @@ class _Run(TrainStep):
         checkpoints.wait()
         result = TrainResult(step, log.seconds, scores, losses, finished)
         if hosts.first():
-            _write_summary(workdir, result, config.digest)
+            write_summary(workdir, _summary(result, config))
         hosts.meet(f"the end of {stage.name}")
         return result
 
@@ -274,33 +270,11 @@ def _summary_of(
     if _newest(checkpoints) != step:
         return None
     own = None
-    if hosts.first() and (workdir / SUMMARY).exists():
-        try:
-            own = read_summary(workdir, config_digest)
-        except SignBindError as error:
-            logger.warning("%s: it is made again", error)
+    if hosts.first():
+        own = summary_or_none(workdir, "it is made again", config_digest)
     summary = hosts.exchange("reading the summary", own)[0]
     # One that is not finished is of a stop before the last checkpoint, which has no scores yet.
     return summary if summary and summary["finished"] else None
-
-
-def read_summary(workdir: Path, config_digest: str = "") -> dict:
-    """How the run of a directory ended: the fields of `TrainResult` but for its losses.
-
-    config_digest: of the config it has to be of; empty: any.
-
-    Raises:
-      SignBindError: no such file, not as it was written, or another run's.
-    """
-    path = workdir / SUMMARY
-    record = sealed.read(path, frozenset(_SUMMARY_FIELDS))
-    for name, kind in _SUMMARY_FIELDS.items():
-        files.field(record, name, kind, str(path))
-    found = record.get("config_digest", config_digest)
-    if config_digest and found != config_digest:
-        raise SignBindError(f"{path}: config_digest: found {found[:12]}, wanted "
-                            f"{config_digest[:12]}: it is of another run")  # fmt: skip
-    return record
 
 
 def _check_not_lost(workdir: Path, checkpoints: CheckpointDir) -> None:
@@ -318,24 +292,15 @@ def _check_not_lost(workdir: Path, checkpoints: CheckpointDir) -> None:
             f"{checkpoints.directory}: found the arrays of step {lost[-1]} and no manifest.json in "
             "any step: put those files back to go on, or move the directory away to begin at step 0"
         )
-    step = hosts.from_first("looking for an earlier end", lambda: _step_told(workdir))
-    if step:
+    summary = hosts.from_first(
+        "looking for an earlier end", lambda: summary_or_none(workdir, "not looked at")
+    )
+    if summary and summary["step"]:
         raise SignBindError(
             f"{checkpoints.directory}: found no checkpoint, though {workdir / SUMMARY} tells of "
-            f"step {step}: put the checkpoints back to go on, or remove that file to begin at "
-            "step 0"
+            f"step {summary['step']}: put the checkpoints back to go on, or remove that file to "
+            "begin at step 0"
         )
-
-
-def _step_told(workdir: Path) -> int:
-    """The step a run ended with; 0 where nothing says it."""
-    if not (workdir / SUMMARY).exists():
-        return 0
-    try:
-        return read_summary(workdir)["step"]
-    except SignBindError as error:
-        logger.warning("%s", error)
-        return 0
 
 
 def _say_nothing(_: str) -> None:
@@ -356,10 +321,9 @@ def _progress(name: str, step: int, steps: int) -> tqdm:
                 dynamic_ncols=True)  # fmt: skip
 
 
-def _write_summary(workdir: Path, result: TrainResult, config_digest: str) -> None:
-    summary = {"step": result.step, "seconds": result.seconds, "finished": result.finished,
-               "scores": result.scores, "config_digest": config_digest}  # fmt: skip
-    sealed.write(workdir / SUMMARY, summary)
+def _summary(result: TrainResult, config: RunConfig) -> dict:
+    return {"step": result.step, "seconds": result.seconds, "finished": result.finished,
+            "scores": result.scores, "config_digest": config.digest}  # fmt: skip
 
 
 class _Feed:

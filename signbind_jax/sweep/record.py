@@ -6,7 +6,6 @@ beside what training writes. Nothing else keeps state: a sweep that was killed i
 """
 
 import json
-import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,10 +18,8 @@ from signbind_jax.config import RunConfig
 from signbind_jax.data.mixture import open_data
 from signbind_jax.errors import SignBindError
 from signbind_jax.report.run_files import number, read_log
+from signbind_jax.summary import summary_or_none
 from signbind_jax.sweep.points import Point, Sweep
-from signbind_jax.train import SUMMARY, read_summary
-
-logger = logging.getLogger(__name__)
 
 SWEEP_FILE, POINT_FILE, LOG_FILE, LOCK_FILE = "sweep.json", "point.json", "train.log", "point.lock"
 # What these files held when they carried no digest.
@@ -136,7 +133,7 @@ def read_outcome(
 ) -> Outcome:
     """How far a point is, from its directory alone."""
     directory = workdir / name
-    summary = _summary(directory, config_digest)
+    summary = summary_or_none(directory, "taken as not finished", config_digest) or {}
     failure = _read_point(directory).get("failure")
     step, loss = _last_step(directory)
     finished = summary.get("finished") is True
@@ -256,18 +253,6 @@ def _read_json(path: Path, unsealed: frozenset[str], missing: dict | None = None
 
 def _read_point(directory: Path) -> dict:
     return _read_json(directory / POINT_FILE, _POINT_FIELDS, missing={})
-
-
-def _summary(directory: Path, config_digest: str) -> dict:
-    """How a point's training ended; empty where it has not, or where that file is damaged: the
-    training then makes it again."""
-    if not (directory / SUMMARY).exists():
-        return {}
-    try:
-        return read_summary(directory, config_digest)
-    except SignBindError as error:
-        logger.warning("%s: taken as not finished", error)
-        return {}
 
 
 def _write_json(path: Path, record: dict) -> None:

@@ -8,7 +8,8 @@ import pytest
 from benchmarks import damage
 from signbind_jax import versions
 from signbind_jax.errors import SignBindError
-from signbind_jax.train import read_summary, train
+from signbind_jax.summary import read_summary
+from signbind_jax.train import train
 
 STAGE = "language_model"
 

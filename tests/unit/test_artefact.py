@@ -16,6 +16,7 @@ from signbind_jax.data.vocabulary import Vocabulary
 from signbind_jax.errors import SignBindError
 from signbind_jax.hf.tokenizer import train_bpe
 from signbind_jax.manifest import artefact_digest
+from signbind_jax.summary import write_summary
 from tests.unit.tiny_decoder import tiny_decoder
 
 TEXTS = ["we meet anna at the river", "they meet at the station"]
@@ -123,6 +124,15 @@ def test_a_manifest_that_went_missing_is_no_earlier_step(run, whole):
     assert "step 2: found its arrays and no manifest.json" in refusal(run)
     (newer.parent / "manifest.json.partial").touch()  # a save that is under way
     assert content(run) == content(whole)
+
+
+def test_a_newest_step_that_is_gone_is_told(run, whole, caplog):
+    ended = {"seconds": 1.0, "finished": True, "scores": {}, "config_digest": "0"}
+    write_summary(run, ended | {"step": 1})
+    assert content(run) == content(whole) and not caplog.messages
+    write_summary(run, ended | {"step": 2})
+    assert content(run) == content(whole)
+    assert "found 1, though summary.json tells of step 2" in caplog.messages[0]
 
 
 def test_an_artefact_without_digests_is_opened_with_a_note(run, caplog):
