@@ -44,17 +44,26 @@ def model_record(model_config) -> dict:
 
 
 def make_model(record: dict, rngs: nnx.Rngs) -> nnx.Module:
-    """The module that `model_record` describes, freshly initialised."""
-    kind = record["kind"]
+    """The module that `model_record` describes, freshly initialised.
+
+    Raises:
+      SignBindError: the record is not what `model_record` writes.
+    """
+
+    def part(name: str, config_class: type):
+        where = f"{FILE}: model"
+        values = files.field(record, name, dict, where)
+        return from_mapping(config_class, values, f"{where}.{name}")
+
+    kind = record.get("kind")
     if kind == "expert":
-        return Expert(from_mapping(ExpertConfig, record["config"]), rngs)
+        return Expert(part("config", ExpertConfig), rngs)
     if kind == "fusion":
-        return Fusion(from_mapping(FusionConfig, record["config"]), rngs)
+        return Fusion(part("config", FusionConfig), rngs)
     if kind == "decoder":
-        return Decoder(from_mapping(DecoderConfig, record["config"]), rngs)
-    return SignBind(from_mapping(FusionConfig, record["fusion"]),
-                    from_mapping(DecoderConfig, record["decoder"]), rngs,
-                    from_mapping(LoRAConfig, record["lora"]))  # fmt: skip
+        return Decoder(part("config", DecoderConfig), rngs)
+    decoder = part("decoder", DecoderConfig)
+    return SignBind(part("fusion", FusionConfig), decoder, rngs, part("lora", LoRAConfig))
 
 
 @dataclass(frozen=True)
@@ -147,18 +156,20 @@ def open_artefact(workdir: Path | str) -> Artefact:
     step, manifest = _newest(workdir)
     stage = files.field(record, "stage", str, where)
     model = files.field(record, "model", dict, where)
-    vocabularies = {
-        files.field(v, "name", str, where): Vocabulary.from_json(v)
-        for v in files.field(record, "vocabularies", list, where)
-    }
+    tokens = files.field(record, "vocabularies", list, where)
+    listed = [Vocabulary.from_json(v, f"{where}: vocabularies") for v in tokens]
+    vocabularies = {v.name: v for v in listed}
     of_old = {"stage": stage, "vocabularies": {n: v.digest for n, v in vocabularies.items()}}
     identity = files.field({"identity": of_old} | record, "identity", dict, where)
     _check_identity(workdir, identity, manifest, reads_poses=model.get("kind") != "decoder")
     parents = files.field(record, "parents", dict, where)
+    parents = {name: files.field(parents, name, str, f"{where}: parents") for name in parents}
     return Artefact(
         workdir=workdir,
         stage=stage,
-        config=from_mapping(RunConfig, files.field(record, "config", dict, where)),
+        config=from_mapping(
+            RunConfig, files.field(record, "config", dict, where), f"{where}: config"
+        ),
         model=model,
         vocabularies=vocabularies,
         parents={name: Path(os.path.normpath(workdir / path)) for name, path in parents.items()},
@@ -252,7 +263,7 @@ def check_resumable(workdir: Path, config: RunConfig) -> None:
     if not (workdir / FILE).exists():
         return
     record = files.field(_read(workdir), "config", dict, str(workdir / FILE))
-    found = from_mapping(RunConfig, record)
+    found = from_mapping(RunConfig, record, f"{workdir / FILE}: config")
     if found.digest == config.digest:
         return
     old, new = _flat(found.deciding()), _flat(config.deciding())

@@ -77,8 +77,9 @@ class CheckpointDir:
             step
             for step in self._step_dirs()
             if (self._step_dir(step) / "state").exists()
-            and not (self._step_dir(step) / "manifest.json").exists()
+            # In this order: at this very moment the one may become the other.
             and not (self._step_dir(step) / _PENDING).exists()
+            and not (self._step_dir(step) / "manifest.json").exists()
         ]
 
     def latest(self) -> int | None:

@@ -112,15 +112,14 @@ def check_same(manifest: Manifest, wanted: Mapping[str, Any], where: str, advice
         found, value = getattr(manifest, name), wanted.get(name)
         if name not in wanted or name == "files" and not found:
             continue
-        if sealed.canonical_json(found) == sealed.canonical_json(value):
-            continue
+        pairs = {name: (found, value)}
         if isinstance(found, Mapping) and isinstance(value, Mapping):
-            keys = sorted({*found, *value})
-            key = next(k for k in keys if found.get(k) != value.get(k))
-            name, found, value = f"{name}.{key}", found.get(key), value.get(key)
-        raise SignBindError(
-            f"{where}: {name}: found {_short(found)}, wanted {_short(value)}; {advice}"
-        )
+            pairs = {f"{name}.{k}": (found.get(k), value.get(k)) for k in sorted({*found, *value})}
+        for what, (here, there) in pairs.items():
+            if sealed.canonical_json(here) != sealed.canonical_json(there):
+                raise SignBindError(
+                    f"{where}: {what}: found {_short(here)}, wanted {_short(there)}; {advice}"
+                )
 
 
 def manifest_to_text(manifest: Manifest) -> str:

@@ -154,6 +154,19 @@ def test_the_digest_children_know_does_not_hang_on_versions(run):
     assert artefact_digest(manifest) != wanted
 
 
+@pytest.mark.parametrize("change", [
+    {"vocabularies": 3}, {"vocabularies": [{"name": "x"}]}, {"vocabularies": [[]]},
+    {"vocabularies": [{"name": "x", "tokens": [["<blank>"]]}]}, {"parents": {"fusion": 3}},
+    {"parents": None}, {"config": {"stage": 3}}, {"config": {"stpes": 3}}, {"model": []},
+    {"stage": None},
+])  # fmt: skip
+def test_what_no_training_writes_is_one_line_that_names_the_file(run, change):
+    record = sealed.read(run / "artefact.json")
+    identity = {k: v for k, v in record["identity"].items() if k not in change}
+    sealed.write(run / "artefact.json", record | {"identity": identity} | change)
+    assert str(run / "artefact.json") in refusal(run)
+
+
 @pytest.mark.parametrize("config, key", [
     (RunConfig("language_model", log_every=1, steps=7), "steps: found 1000, wanted 7"),
     (RunConfig("language_model", data=DataConfig("d", train="b", threads=3)),
