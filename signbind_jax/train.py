@@ -130,11 +130,11 @@ class _Run(TrainStep):
     def _check_resumed(self, directory, step: int, saved: Manifest, other_versions: bool) -> None:
         """Refuses a checkpoint of another run, or made with other versions, and takes over what
         was noted of its versions."""
-        check_same(saved, self.manifest.identity, f"{directory}: step {step}",
-                   "that of this run: its config, data or parents are others by now; give another "
-                   "--workdir, or what it was trained with")  # fmt: skip
         if step < self.config.steps and not other_versions:
             versions.check_resumed(saved.versions, versions.installed(), directory)
+        check_same(saved, self.manifest.identity, f"{directory}: step {step}",
+                   "that of this run: its config, data, parents or packages are others by now; "
+                   "give what it was trained with, or another --workdir")  # fmt: skip
         joined = versions.joined(saved.versions, versions.installed())
         self.manifest = dataclasses.replace(self.manifest, versions=joined)
 
