@@ -15,11 +15,12 @@ import zipfile
 import zlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from signbind_jax.errors import SignBindError
+
+if TYPE_CHECKING:  # the launchers read JSON where numpy is not installed
+    import numpy as np
 
 TEXT_BYTES = 2**26  # of a text or JSON file, unless its reader expects more
 ARRAY_BYTES = 2**28  # of all arrays of an .npz file, unpacked
@@ -143,7 +144,7 @@ def field(record: Any, name: str, kind: type, where: str) -> Any:
 
 def read_arrays(
     path: Path | str, names: Collection[str] | None = None, limit: int = ARRAY_BYTES
-) -> dict[str, np.ndarray]:
+) -> "dict[str, np.ndarray]":
     """The arrays of an `.npz` file; declared sizes are checked before anything is unpacked.
 
     Args:
@@ -188,7 +189,9 @@ def read_arrays(
         raise SignBindError(f"{path}: cannot be read as .npz ({line}): make it again") from error
 
 
-def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> "np.ndarray":
+    import numpy as np
+
     with archive.open(member) as file:
         version = np.lib.format.read_magic(file)
         read_header = {
