@@ -36,7 +36,11 @@ def secrets_of(
     """
     found = [v for name, v in passed.items() if len(v) >= _SHORTEST or names_a_secret(name)]
     flags = [argument.partition("=")[::2] for argument in command]
-    flags += [(a, b) for a, b in zip(command, command[1:], strict=False) if a.startswith("-")]
+    flags += [
+        (flag, value)
+        for flag, value in zip(command, command[1:], strict=False)
+        if flag.startswith("-") and "=" not in flag and not value.startswith("-")
+    ]
     # A flag such as --config.token_noise=0.1 is none: its last word decides.
     last_words = ((re.split(r"[._\s-]", name)[-1], value) for name, value in flags)
     for name, value in (*last_words, *here.items()):

@@ -14,7 +14,7 @@ _MOST_BYTES = 2**29  # of all files together: it is copied to every worker
 _SECRET_FILE = re.compile(
     r"\.env(\.(?!example$|sample$|template$).*)?|.*\.(pem|key|p12|pfx)|id_(rsa|dsa|ecdsa|ed25519)"
     r"|\.netrc|\.pypirc|\.git-credentials|.*(credentials|service[-_]account).*\.json",
-    re.IGNORECASE,
+    re.IGNORECASE | re.DOTALL,
 )
 
 

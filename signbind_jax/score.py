@@ -15,6 +15,7 @@ _LONGEST_LINE = 10_000  # characters
 # score ends within seconds.
 _MOST_ALIGNED = 5 * 10**8  # pairs of tokens whose edits are counted
 _MOST_COMPARED = 2 * 10**10  # pairs of characters for ROUGE-L
+_MOST_NAMES = 100  # of a line
 _MOST_PARTS = 3 * 10**6  # pairs of parts that full stops make, for ROUGE-L distinct
 
 _EPILOG = "conventions:\n" + "\n".join(
@@ -168,6 +169,12 @@ def _scores(
         rows += [(name, score) for score in scores]
     if arguments.names:
         lines = _read_parallel(arguments.names, arguments.references, len(references))
+        for number, line in enumerate(lines, start=1):
+            if (n := len(line.split())) > _MOST_NAMES:
+                raise SignBindError(
+                    f"{arguments.names}, line {number}: found {n:,} names, wanted at most "
+                    f"{_MOST_NAMES:,}"
+                )
         found = translation.name_recall(references, hypotheses, [line.split() for line in lines])
         n_all = sum(len(line.split()) for line in lines)
         signature = f"whole-words|case:lc|judged:{found.n}/{n_all}|version:{VERSION}"

@@ -103,6 +103,11 @@ def test_lines_that_would_take_minutes_are_named(run):
         run(stops, stops, "--convention=unisign")
 
 
+def test_lines_of_nothing_but_names_are_named(run):
+    with pytest.raises(SignBindError, match=r"names.txt, line 1: found 101 names, wanted at most"):
+        run("a\n", "a\n", "--convention=phoenix", names="a " * 101)
+
+
 @pytest.mark.parametrize("convention", ["all", "letters", "wer", "per"])
 @pytest.mark.parametrize("pair", [("a", "\n"), (".", "."), ("\0\x1b", "\0"), ("\u2026", "a b"),
                                   ("a " * 999, "a " * 999)])  # fmt: skip
