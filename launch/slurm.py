@@ -293,7 +293,7 @@ def array_indexes(text: str) -> list[int]:
     Raises:
       SignBindError: it is no such list, or one of too many.
     """
-    number = "([0-9]{1,9})"
+    number = "([0-9]{1,18})"
     indexes: set[int] = set()
     for part in re.sub("%0*[1-9][0-9]{0,8}$", "", text).split(",") if text else []:
         match = re.fullmatch(f"{number}(?:-{number}(?::{number})?)?", part)

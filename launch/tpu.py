@@ -102,7 +102,7 @@ def parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespac
         except SignBindError as error:
             parser.error(str(error))
     for mount in arguments.mount:
-        shape = r"(gs://[^-/:][^/:]*|[^-/:][^/:]*:/[^:]*):/[^:]+"
+        shape = r"(gs://[^-/:][^/:]*|(?!gs:)[^-/:][^/:]*:/[^:]*):/[^:]+"
         if not re.fullmatch(shape, mount) or not mount.isprintable():
             parser.error(f"--mount: found {ascii(mount[:200])}, wanted gs://BUCKET:/POINT or "
                          "HOST:/EXPORT:/POINT")  # fmt: skip
