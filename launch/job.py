@@ -70,7 +70,10 @@ def parse(
         if "\0" in argument or any("\ud800" <= c <= "\udfff" for c in argument):
             parser.error("arguments: found a NUL or bytes that are not UTF-8, wanted text")
     at = argv.index("--") if "--" in argv else len(argv)
-    arguments = parser.parse_args(argv[:at])
+    arguments, unknown = parser.parse_known_args(argv[:at])
+    if unknown:  # their names alone: --envs=HF_TOKEN=... holds a secret
+        names = " ".join(argument.partition("=")[0] for argument in unknown)
+        parser.error(f"unrecognized arguments: {names}")
     command = tuple(argv[at + 1 :])
     if arguments.action in needs_command and not command:
         parser.error(f"{arguments.action}: found no command, wanted one at the end, such as "

@@ -95,7 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 _JOB_ID = re.compile("[0-9]{1,20}")
 _RECORD = {"job_id": str, "indexes": list, "command": list}
-_LOG_BYTES = 2**20  # read at a time
+_LOG_BYTES, _LONGEST_LINE = 2**20, 2**24  # read at a time; held back until it ends
 
 
 @dataclass(frozen=True)
@@ -252,6 +252,8 @@ class _Launch:
                 self.partial += part
                 # Whole lines only, so that a secret cannot slip through in two halves.
                 cut = self.partial.rfind(b"\n") + 1
+                if not cut and len(self.partial) > _LONGEST_LINE:
+                    cut = len(self.partial)
                 self.programs.show(self.partial[:cut].decode("utf-8", "replace"))
                 self.partial = self.partial[cut:]
 

@@ -67,7 +67,7 @@ class Snapshot:
         if archive.exists():
             return
         archive.parent.mkdir(parents=True, exist_ok=True)
-        without = (f":(exclude,literal,top){name}" for name in self.left_out)
+        without = (f":(exclude,literal){name}" for name in self.left_out)
         command = ("archive", "--format=tar.gz", "--prefix=signbind-jax/", self.tree, "--", ".")
         files.write(archive, _git_bytes(self.checkout, *command, *without))
 

@@ -108,6 +108,7 @@ start() {
   # Nothing of it stays where the command was not started, nor from a start that was cut off.
   # shellcheck disable=SC2064
   trap "rm -f ${environment@Q}" EXIT
+  rm -f "$here/environment" # one for all jobs, which earlier versions may have left
   dir=$(job_dir "$name")
   mkdir -p "$dir"
   chmod 700 "$dir"

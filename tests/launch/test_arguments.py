@@ -25,6 +25,7 @@ COMMAND = ["--", "signbind", "train", "--workdir=/m/x"]
         ([*TPU, "--mount=gs://b:/mnt/b\n"], "--mount: found 'gs://b:/mnt/b\\n'"),
         ([*TPU, "--env=UID=1"], "--env=UID: found a variable of the shell's own"),
         ([*TPU, "--env=A=\udcff"], "found a NUL or bytes that are not UTF-8"),
+        ([*TPU, "--envs=HF_TOKEN=hf_Xq7"], "unrecognized arguments: --envs"),
         ([*TPU, "--max_resumes=\u0663"], "--max_resumes: found '\u0663'"),
         ([*GKE, "--cluster=a b"], "--cluster: found 'a b'"),
         ([*GKE, "--image=i`id`"], "--image: found 'i`id`'"),
@@ -41,7 +42,8 @@ def test_bad_usage_is_refused_in_one_line(arguments, told, tmp_path, monkeypatch
     monkeypatch.setenv("PATH", "")
     with pytest.raises(SystemExit) as ended:
         cli.main(["launch", *arguments, "--name=a", *COMMAND])
-    assert ended.value.code == 2 and told in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert ended.value.code == 2 and told in shown and "hf_Xq7" not in shown
     assert not list(tmp_path.iterdir())
 
 
