@@ -55,6 +55,8 @@ def videos(tmp_path_factory) -> Path:
     write("crash", [drawn_faces.plain(drawn_faces.CRASH)] * 3)
     write("hang", [drawn_faces.plain(drawn_faces.HANG)] * 3)
     (directory / "empty.mp4").write_bytes(b"")
+    (directory / "list.mp4").write_text("ffconcat version 1.0\nfile short.mp4\n")
+    os.mkfifo(directory / "pipe.mp4")
     return directory
 
 
@@ -159,19 +161,21 @@ def test_a_list_cuts_clips_out_of_videos_and_directories(environment, videos, tm
 
 
 def test_what_fails_costs_one_clip_and_is_listed(environment, videos, tmp_path, capsys):
-    names = ["crash", "short", "hang", "empty", "faceless", "gone", "talk"]
+    names = ["crash", "short", "hang", "empty", "faceless", "gone", "pipe", "list", "talk"]
     paths = [videos / f"{name}.mp4" for name in names]
     assert extract(environment, *paths, f"--out={tmp_path}", "--timeout=3") == 1
     assert {path.stem for path in tmp_path.glob("*.npz")} == {"short", "faceless", "talk"}
     reasons = read_failures(tmp_path)
-    assert reasons.keys() == {"crash", "hang", "empty", "gone"}
+    assert reasons.keys() == {"crash", "hang", "empty", "gone", "pipe", "list"}
     assert reasons["crash"] == "the process died (SIGSEGV): dying now"
     assert reasons["hang"] == "no sign of life for 3 s (--timeout)"
     assert reasons["empty"] == "the video is empty (0 bytes)"
     assert reasons["gone"] == "no such video"
+    assert reasons["pipe"] == "no regular file, wanted a video"
+    assert reasons["list"].startswith("cannot be read as a video")
     printed = capsys.readouterr().out
     assert "no face in any frame, so no mouth crops: 1 clips (faceless)" in printed
-    assert "failed: no such video: 1 clips (gone)" in printed and "3 of 7 clips" in printed
+    assert "failed: no such video: 1 clips (gone)" in printed and "3 of 9 clips" in printed
     assert not list(tmp_path.glob(".*"))
 
 

@@ -1,13 +1,18 @@
+import io
+import os
 import struct
+import zlib
 
 import av
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
+from data_pipelines.readers import lip_crops
 from data_pipelines.readers.lip_crops import read_lip_crops
 from signbind_jax.data.lips import decode_mosaic, encode_mosaic, resize
 from signbind_jax.errors import SignBindError
+from tests.drawn_faces import write_video
 
 
 def crops(n_frames: int, height: int, width: int) -> np.ndarray:
@@ -114,14 +119,88 @@ def test_unreadable_or_missing_crops_are_named(tmp_path):
     with pytest.raises(SignBindError, match="found 0 frames"):
         read_lip_crops(tmp_path, 32)
     (tmp_path / "1.png").write_bytes(b"\x89PNG nothing")
-    with pytest.raises(SignBindError, match="1.png: lips: cannot be read as an image"):
+    with pytest.raises(SignBindError, match="lips: 1.png: cannot be read as a picture"):
         read_lip_crops(tmp_path, 32)
     (tmp_path / "v.mp4").write_bytes(b"no video at all")
     with pytest.raises(SignBindError, match="v.mp4: lips: cannot be read as a video"):
         read_lip_crops(tmp_path / "v.mp4", 32)
 
 
-def test_whole_frames_are_no_mouth_crops(tmp_path):
-    Image.new("L", (640, 480)).save(tmp_path / "1.png")
-    with pytest.raises(SignBindError, match="640x480.*wanted mouth crops"):
+def claimed(suffix: str, width: int, height: int) -> bytes:
+    """A picture of a few bytes whose header claims another size."""
+    if suffix == "png":
+        data = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+        chunks = [(b"IHDR", data), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
+        return b"\x89PNG\r\n\x1a\n" + b"".join(
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+            for kind, data in chunks
+        )
+    content = io.BytesIO()
+    Image.new("L", (16, 16)).save(content, "JPEG")
+    jpeg = bytearray(content.getvalue())
+    at = jpeg.index(b"\xff\xc0") + 5
+    jpeg[at : at + 4] = struct.pack(">HH", height, width)
+    return bytes(jpeg)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "width", "height", "said"),
+    [
+        ("png", 640, 480, "640x480, wanted mouth crops of at most 256 pixels one way and 1024"),
+        ("png", 100_000, 200, "100000x200, wanted mouth crops"),
+        ("jpg", 65_000, 256, "65000x256, wanted mouth crops"),
+        ("jpg", 65_000, 65_000, "more than 40 million pixels"),
+        ("png", 10**6, 100, "more than 40 million pixels"),
+        ("png", 2**31 - 1, 2**31 - 1, "more than 40 million pixels"),
+    ],
+)
+def test_a_size_is_checked_before_a_picture_is_decoded(
+    tmp_path, suffix, width, height, said, monkeypatch
+):
+    (tmp_path / f"1.{suffix}").write_bytes(claimed(suffix, width, height))
+
+    def load(image):
+        raise AssertionError("decoded")
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", load)
+    with pytest.raises(SignBindError, match=f"lips: 1.{suffix}: found .*{said}"):
         read_lip_crops(tmp_path, 32)
+
+
+def test_a_whole_video_is_no_mouth_crops(tmp_path):
+    path = write_video(tmp_path / "v.mp4", [np.zeros((480, 640, 3), np.uint8)])
+    with pytest.raises(SignBindError, match="v.mp4: lips: found pictures of 640x480"):
+        read_lip_crops(path, 32)
+
+
+def test_crops_are_not_endless(tmp_path, monkeypatch):
+    monkeypatch.setattr(lip_crops, "MOST_PIXELS", 3 * 32**2)
+    for i in range(4):
+        Image.new("L", (8, 8)).save(tmp_path / f"{i}.png")
+    with pytest.raises(SignBindError, match="more than 3 frames"):
+        read_lip_crops(tmp_path, 32)
+    (tmp_path / "3.png").unlink()
+    assert len(read_lip_crops(tmp_path, 32)[0]) == 3
+
+
+def test_a_picture_from_elsewhere_or_a_pipe_is_no_crop(tmp_path):
+    crops = tmp_path / "crops"
+    crops.mkdir()
+    Image.new("L", (8, 8)).save(tmp_path / "secret.png")
+    (crops / "1.png").symlink_to(tmp_path / "secret.png")
+    with pytest.raises(SignBindError, match="lips: 1.png: leads out of the directory"):
+        read_lip_crops(crops, 32)
+    (crops / "1.png").unlink()
+    os.mkfifo(crops / "1.png")
+    with pytest.raises(SignBindError, match="lips: 1.png: no regular file"):
+        read_lip_crops(crops, 32)
+
+
+@pytest.mark.parametrize("times_ms", [(0, 5000, 10_000), (0, 0.2, 0.4)])
+def test_a_rate_that_no_recording_has_is_refused(tmp_path, times_ms):
+    frames = [np.zeros((48, 48, 3), np.uint8)] * 3
+    slow = times_ms[1] > 1
+    path = tmp_path / "v.mp4"
+    write_video(path, frames, 25 if slow else 5000, times_ms=times_ms if slow else None)
+    with pytest.raises(SignBindError, match="lips: found .* frames a second, wanted 1 to 1000"):
+        read_lip_crops(path, 32)
