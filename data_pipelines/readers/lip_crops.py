@@ -10,13 +10,13 @@ from PIL import Image
 
 from data_pipelines.extraction.worker.opening import Unreadable, open_picture, open_video
 from data_pipelines.extraction.worker.pictures import in_order
+from signbind_jax.data import lips
 from signbind_jax.data.clip import FPS_RANGE
 from signbind_jax.errors import SignBindError
 
 # Pixels of a crop's shorter and longer side: what is larger is a whole frame, not a mouth, or
 # becomes one when it is extended to a square.
 LARGEST, LONGEST = 256, 1024
-MOST_PIXELS = 2**27  # of a clip's squares: 9 minutes of 96x96 at 25 a second
 
 
 def read_lip_crops(path: Path, size: int) -> tuple[np.ndarray, float]:
@@ -37,7 +37,7 @@ def read_lip_crops(path: Path, size: int) -> tuple[np.ndarray, float]:
         pictures are whole frames and not mouth crops, or there are too many.
     """
     path, fps = Path(path), 0.0
-    most = max(1, MOST_PIXELS // size**2)
+    most = max(1, lips.MOST_PIXELS // size**2)
     squares: list[np.ndarray] = []
     try:
         for image, rate in _images(path) if path.is_dir() else _video(path):

@@ -6,10 +6,11 @@ import zlib
 import av
 import numpy as np
 import pytest
+import simplejpeg
 from PIL import Image, ImageFile
 
-from data_pipelines.readers import lip_crops
 from data_pipelines.readers.lip_crops import read_lip_crops
+from signbind_jax.data import lips
 from signbind_jax.data.lips import decode_mosaic, encode_mosaic, resize
 from signbind_jax.errors import SignBindError
 from tests.drawn_faces import write_video
@@ -53,9 +54,23 @@ def test_cut_or_foreign_bytes_are_an_error_and_never_a_picture():
             decode_mosaic(data[:cut], 20)
     with pytest.raises(SignBindError, match="wanted a mosaic"):
         decode_mosaic(b"\xff\xd8\xff" + data, 20)
-    forged = struct.pack("<4sHHI", b"LIP1", 60_000, 60_000, 20) + data[12:]
+    forged = struct.pack("<4sHHI", b"LIP1", 200, 200, 20) + data[12:]
     with pytest.raises(SignBindError, match="another size"):
         decode_mosaic(forged, 20)
+
+
+def test_a_mosaic_of_a_few_bytes_cannot_ask_for_gigabytes(monkeypatch):
+    def decode(*_, **__):
+        raise AssertionError("decoded")
+
+    monkeypatch.setattr(simplejpeg, "decode_jpeg", decode)
+    for n, height, width in ((1, 65_496, 65_496), (10**6, 256, 256), (1, 8, 65_535)):
+        rows, columns = lips._grid(n, height, width)
+        jpeg = claimed("jpg", min(columns * width, 65_500), min(rows * height, 65_500))
+        with pytest.raises(SignBindError, match="wanted at most 134,217,728 pixels"):
+            decode_mosaic(struct.pack("<4sHHI", b"LIP1", height, width, n) + jpeg, n)
+    with pytest.raises(SignBindError, match="split the clip or make the crops smaller"):
+        encode_mosaic(np.broadcast_to(np.uint8(0), (40, 2000, 2000)))
 
 
 def test_another_number_of_crops_than_the_clip_says_is_an_error():
@@ -174,7 +189,7 @@ def test_a_whole_video_is_no_mouth_crops(tmp_path):
 
 
 def test_crops_are_not_endless(tmp_path, monkeypatch):
-    monkeypatch.setattr(lip_crops, "MOST_PIXELS", 3 * 32**2)
+    monkeypatch.setattr(lips, "MOST_PIXELS", 3 * 32**2)
     for i in range(4):
         Image.new("L", (8, 8)).save(tmp_path / f"{i}.png")
     with pytest.raises(SignBindError, match="more than 3 frames"):

@@ -55,7 +55,7 @@ def test_a_frame_with_nobody_is_counted(tmp_path):
         (fields() | {"scores": [np.ones((2, 133))] * 3}, r"scores \(2, 133\), wanted"),
         (fields(start=2, end=2), "found 0 frames"),
         (fields(start=1, end=9), "start and end: found 1 to 9, wanted part of 3 frames"),
-        (fields(start="0"), "start and end: found '0' and 3, wanted frames"),
+        (fields(start="0"), "start and end: found str and int, wanted frames"),
     ],
 )
 def test_other_contents_are_one_line(tmp_path, value, said):
