@@ -16,7 +16,7 @@ from signbind_jax.errors import SignBindError
 
 # Pixels of a crop's shorter and longer side: what is larger is a whole frame, not a mouth, or
 # becomes one when it is extended to a square.
-LARGEST, LONGEST = 256, 1024
+LARGEST, LONGEST = 256, 512
 
 
 def read_lip_crops(path: Path, size: int) -> tuple[np.ndarray, float]:
