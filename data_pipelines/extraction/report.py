@@ -2,7 +2,7 @@
 
 import collections
 import csv
-import os
+import io
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from data_pipelines.corpus import Recording
 from data_pipelines.extraction.pool import Failure
 from data_pipelines.extraction.result import Result
 from data_pipelines.writing.build_report import some_of
-from signbind_jax.errors import SignBindError
+from signbind_jax import files
 
 SMALL_FACE = 24.0  # pixels between the eyes: its mouth is 13 wide, and a crop magnified threefold
 
@@ -63,15 +63,11 @@ def write_failures(
     Raises:
       SignBindError: it cannot be written.
     """
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    try:
-        if not failures:
-            return path.unlink(missing_ok=True)
-        with open(partial, "w", encoding="utf-8", newline="") as file:
-            table = csv.writer(file, "excel-tab", lineterminator="\n")
-            table.writerow(("id", "video", "reason"))
-            for clip_id, failure in failures.items():
-                table.writerow((clip_id, recordings[clip_id].path, failure.reason))
-        partial.rename(path)
-    except OSError as error:
-        raise SignBindError(f"{path}: cannot be written: {error.strerror or error}") from error
+    if not failures:
+        return path.unlink(missing_ok=True)
+    text = io.StringIO()
+    table = csv.writer(text, "excel-tab", lineterminator="\n")
+    table.writerow(("id", "video", "reason"))
+    for clip_id, failure in failures.items():
+        table.writerow((clip_id, recordings[clip_id].path, failure.reason))
+    files.write(path, text.getvalue())

@@ -47,6 +47,8 @@ def read_lip_crops(path: Path, size: int) -> tuple[np.ndarray, float]:
             squares.append(_square(image, size))
     except Unreadable as reason:
         raise SignBindError(f"{path}: lips: {reason}") from reason
+    except OSError as error:
+        raise SignBindError(f"{path}: lips: cannot be read: {error.strerror or error}") from error
     if not squares:
         raise SignBindError(f"{path}: lips: found 0 frames, wanted at least 1")
     return np.stack(squares), fps

@@ -19,8 +19,6 @@ MOST_FRAMES = 50_000
 MOST_BYTES = 330_000_000  # of a file's numbers, unpacked: so many frames of 543 points
 LARGEST_SIDE = 65_535  # pixels of a picture
 SURE = 0.3  # keypoints below this confidence do not decide the clip's scale
-
-
 _FIELDS = ("keypoints", "fps", "scores", "scheme", "width", "height")
 # Of the header of a .pose file; the largest known scheme has 586 points.
 _MOST_POINTS, _MOST_LIMBS, _LONGEST_NAME = 2_000, 20_000, 100
@@ -345,7 +343,7 @@ def _scheme(fields: Mapping[str, np.ndarray], points_tnc: np.ndarray, path: Path
 def _confidence(points_tnc: np.ndarray, scores: np.ndarray | None, path: Path) -> np.ndarray:
     """Confidence (t, n): the scores, else the third column, else 1 wherever a point is set."""
     if scores is not None:
-        if scores.ndim == 3:  # (t, people, n)
+        if scores.ndim == 3 and scores.shape[1] >= 1:  # (t, people, n)
             scores = scores[:, 0]
         if scores.shape != points_tnc.shape[:2] or scores.dtype.kind not in "fiu":
             raise SignBindError(f"{path}: scores: found {scores.dtype} {scores.shape}, "

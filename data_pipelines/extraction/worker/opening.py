@@ -52,7 +52,7 @@ def open_video(path: Path) -> Iterator[av.container.InputContainer]:
             raise Unreadable("found no video stream, wanted one")
         if stream.codec_context is None:
             raise Unreadable("found a video stream of no known codec: encode the video again")
-        check_size(stream.width, stream.height)
+        check_size(stream.width or 1, stream.height or 1)  # 0: only its frames will tell
         stream.codec_context.options = most_pixels
         yield container
 
