@@ -127,6 +127,12 @@ class _Machine:
             raise ValueError(f"whole number of {value.bit_length()} bits")
         self._stack.append(value)
 
+    def _push_ascii(self, text: str) -> None:
+        """Pushes what Python 2 wrote, which does not say how other letters are encoded."""
+        if not text.isascii():
+            raise ValueError("text of an unknown encoding")
+        self._push(text)
+
     def _mark(self, _: object) -> None:
         self._spend(sys.getsizeof([]))
         self._below.append(self._stack)
@@ -245,13 +251,14 @@ class _Machine:
 
 _PUSHED = (
     *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
-    *("STRING", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
-    *("BYTEARRAY8", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
+    *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
+    *("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
 )
 # Left out: persistent ids, extension codes, buffers from outside, and whatever makes an object
 # from a class.
 _STEPS: dict[str, Callable[[_Machine, object], None]] = {
     **dict.fromkeys(_PUSHED, _Machine._push),
+    **dict.fromkeys(("STRING", "BINSTRING", "SHORT_BINSTRING"), _Machine._push_ascii),
     "NONE": _Machine._push,  # without an argument, which is None then
     "NEWTRUE": lambda m, _: m._push(True),
     "NEWFALSE": lambda m, _: m._push(False),

@@ -109,6 +109,7 @@ HOSTILE = {
     "a frame of 8 GiB": b"\x80\x04\x95" + struct.pack("<Q", 2**33 + 1) + b"].",
     "a whole number without end": b"\x80\x04\x8b\x00\x01\x00\x00" + b"\x7f" * 256 + b".",
     "a name that breaks the line": b"\x80\x04\x8c\x02a\nq\x01h\x01\x93.",
+    "text of an unknown encoding": b"U\x02\xc3\xa4.",
     "no pickle": b"PK\x03\x04 not at all",
     "nothing": b"",
     "half a gzip": gzip.compress(b"x" * 100)[:20],
