@@ -14,7 +14,10 @@ import psutil
 import pytest
 from PIL import Image
 
+from data_pipelines.corpus import Recording
 from data_pipelines.extraction.environment import ready_environment, worker_command
+from data_pipelines.extraction.pool import Failure
+from data_pipelines.extraction.report import write_failures
 from data_pipelines.readers.extracted import read_extracted
 from signbind_jax import keypoints
 from signbind_jax.cli import main
@@ -177,6 +180,15 @@ def test_what_fails_costs_one_clip_and_is_listed(environment, videos, tmp_path, 
     assert "no face in any frame, so no mouth crops: 1 clips (faceless)" in printed
     assert "failed: no such video: 1 clips (gone)" in printed and "3 of 9 clips" in printed
     assert not list(tmp_path.glob(".*"))
+
+
+def test_a_failure_is_listed_under_whatever_name_its_video_has(tmp_path):
+    video = tmp_path / os.fsdecode(b"\xff.mp4")
+    failures = {"a": Failure("torn")}
+    write_failures(tmp_path / "f.tsv", failures, {"a": Recording(video)})
+    assert (tmp_path / "f.tsv").read_bytes().endswith(b"/\xff.mp4\ttorn\n")
+    write_failures(tmp_path / "f.tsv", {}, {})
+    assert not (tmp_path / "f.tsv").exists()
 
 
 def test_the_same_command_goes_on_and_forgets_failures_that_are_mended(
