@@ -10,6 +10,7 @@ import math
 import os
 import re
 import stat
+import tokenize
 import uuid
 import zipfile
 import zlib
@@ -175,6 +176,7 @@ def read_arrays(
         ValueError,
         TypeError,  # of a dtype's description
         SyntaxError,
+        tokenize.TokenError,  # as of a header that is cut off
         KeyError,
         EOFError,
         NotImplementedError,  # an unknown compression
