@@ -152,9 +152,7 @@ def _row(name: str, entry) -> SentenceRow:
         raise SignBindError(f"name: {fault}")
     length, signer = entry.get("length"), entry.get("signer")
     n_frames = int(length) if isinstance(length, int | np.integer) and length > 0 else None
-    # Of a number of thousands of digits Python makes no text.
-    named = _is_text(signer) or (isinstance(signer, int | np.integer) and abs(signer) < 10**9)
-    signer = str(signer) if named else ""
+    signer = str(signer) if isinstance(signer, int | np.integer) or _is_text(signer) else ""
     text = "".join(_tokens(entry, "label_char")).strip()
     return SentenceRow(name, signer, _tokens(entry, "label_gloss"), text, n_frames)
 

@@ -141,7 +141,7 @@ def test_labels_that_would_run_something_are_refused(source, tmp_path, capsys):
 
 
 def test_odd_signers_and_names_neither_end_a_build_nor_reach_a_terminal(source):
-    entries = [csl_entry(name, "好", "好", signer=10**5000) for name in (ONE, TWO)]
+    entries = [csl_entry(name, "好", "好", signer=[1]) for name in (ONE, TWO)]
     csl(source, entries, f"{ONE}|train\n{TWO}|train\n{TWO}|dev\nS\x1b[31m|dev\n")
     corpus = csl_daily.open_corpus(source)
     (row,) = corpus.splits["train"]
