@@ -16,16 +16,17 @@ import zipfile
 import zlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from signbind_jax.errors import SignBindError
+
+if TYPE_CHECKING:  # the launchers read JSON where numpy is not installed
+    import numpy as np
 
 TEXT_BYTES = 2**26  # of a text or JSON file, unless its reader expects more
 ARRAY_BYTES = 2**28  # of all arrays of an .npz file, unpacked
 # Brackets and commas of a JSON file: each may become an object of about 70 bytes.
-_JSON_NODES = 10_000_000
+JSON_VALUES = 10_000_000
 _LONE_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _TYPES = {
     stat.S_ISDIR: "a directory",
@@ -86,16 +87,16 @@ def read_text(path: Path | str, limit: int = TEXT_BYTES) -> str:
         ) from error
 
 
-def read_json(path: Path | str, limit: int = TEXT_BYTES) -> Any:
+def read_json(path: Path | str, limit: int = TEXT_BYTES, values: int = JSON_VALUES) -> Any:
     """The value of a JSON file.
 
     Raises:
       SignBindError: as `read_bytes`; see `parse_json`.
     """
-    return parse_json(read_bytes(path, limit), str(path))
+    return parse_json(read_bytes(path, limit), str(path), values)
 
 
-def parse_json(data: bytes | str, where: str) -> Any:
+def parse_json(data: bytes | str, where: str, values: int = JSON_VALUES) -> Any:
     """The value of a JSON text; `where` names its source in errors.
 
     Raises:
@@ -104,8 +105,8 @@ def parse_json(data: bytes | str, where: str) -> Any:
     """
     data = data.encode(errors="surrogatepass") if isinstance(data, str) else data
     nodes = sum(data.count(mark) for mark in (b"[", b"{", b","))
-    if nodes > _JSON_NODES:
-        raise SignBindError(f"{where}: found {nodes:,} values, wanted at most {_JSON_NODES:,}")
+    if nodes > values:
+        raise SignBindError(f"{where}: found {nodes:,} values, wanted at most {values:,}")
     try:
         value = json.loads(data.decode("utf-8-sig"))
         if _LONE_SURROGATE.search(data):
@@ -144,7 +145,7 @@ def field(record: Any, name: str, kind: type, where: str) -> Any:
 
 def read_arrays(
     path: Path | str, names: Collection[str] | None = None, limit: int = ARRAY_BYTES
-) -> dict[str, np.ndarray]:
+) -> "dict[str, np.ndarray]":
     """The arrays of an `.npz` file; declared sizes are checked before anything is unpacked.
 
     Args:
@@ -190,7 +191,9 @@ def read_arrays(
         raise SignBindError(f"{path}: cannot be read as .npz ({line}): make it again") from error
 
 
-def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> "np.ndarray":
+    import numpy as np
+
     with archive.open(member) as file:
         version = np.lib.format.read_magic(file)
         read_header = {

@@ -152,3 +152,10 @@ def test_a_kill_while_writing_leaves_what_was_there(tmp_path):
     done = subprocess.run([sys.executable, "-c", code, path])
     assert done.returncode == -signal.SIGKILL
     assert files.read_text(path) == "old"
+
+
+def test_a_reader_may_expect_more_or_fewer_values_than_is_usual(tmp_path):
+    (tmp_path / "a.json").write_text("[1, 2, 3]")
+    assert files.read_json(tmp_path / "a.json", values=3) == [1, 2, 3]
+    with pytest.raises(SignBindError, match="a.json: found 3 values, wanted at most 2"):
+        files.read_json(tmp_path / "a.json", values=2)
