@@ -28,6 +28,25 @@ def pytest_addoption(parser):
     parser.addoption("--every_stage", action="store_true",
                      help="tests/multiprocess/test_stages.py: every stage on every mesh and number "
                      "of processes, which takes about ten minutes more")  # fmt: skip
+    parser.addoption("--fuzz_inputs", type=int, default=4, metavar="N",
+                     help="tests/faults/test_fuzz.py: damaged inputs a reader (default: "
+                     "%(default)s; 40 make 2,000 in all)")  # fmt: skip
+    parser.addoption("--fuzz_seed", type=int, default=0, metavar="N",
+                     help="tests/faults/test_fuzz.py: other inputs")  # fmt: skip
+    parser.addoption("--fuzz_keep", metavar="DIR",
+                     help="tests/faults/test_fuzz.py: keeps the inputs that show a "
+                     "fault")  # fmt: skip
+
+
+def pytest_configure(config):
+    config.fuzz_tally = {"inputs": 0, "readers": 0, "faults": 0}
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    tally = config.fuzz_tally
+    if tally["readers"]:
+        terminalreporter.write_line("fuzz: {inputs} inputs over {readers} readers, {faults} "
+                                    "faults".format(**tally))  # fmt: skip
 
 
 @pytest.fixture(scope="session")
