@@ -28,25 +28,23 @@ def pytest_addoption(parser):
     parser.addoption("--every_stage", action="store_true",
                      help="tests/multiprocess/test_stages.py: every stage on every mesh and number "
                      "of processes, which takes about ten minutes more")  # fmt: skip
-    parser.addoption("--fuzz_inputs", type=int, default=4, metavar="N",
-                     help="tests/faults/test_fuzz.py: damaged inputs a reader (default: "
-                     "%(default)s; 40 make 2,000 in all)")  # fmt: skip
-    parser.addoption("--fuzz_seed", type=int, default=0, metavar="N",
-                     help="tests/faults/test_fuzz.py: other inputs")  # fmt: skip
-    parser.addoption("--fuzz_keep", metavar="DIR",
-                     help="tests/faults/test_fuzz.py: keeps the inputs that show a "
-                     "fault")  # fmt: skip
+    fuzz = "tests/faults/test_fuzz.py: "
+    more = f"{fuzz}damaged inputs a reader (default: %(default)s; 40 make 2,000 in all)"
+    parser.addoption("--fuzz_inputs", type=int, default=4, metavar="N", help=more)
+    parser.addoption("--fuzz_seed", type=int, default=0, metavar="N", help=f"{fuzz}other inputs")
+    kept = f"{fuzz}keeps the inputs that show a fault"
+    parser.addoption("--fuzz_keep", metavar="DIR", help=kept)
 
 
-def pytest_configure(config):
-    config.fuzz_tally = {"inputs": 0, "readers": 0, "faults": 0}
-
-
-def pytest_terminal_summary(terminalreporter, config):
-    tally = config.fuzz_tally
-    if tally["readers"]:
-        terminalreporter.write_line("fuzz: {inputs} inputs over {readers} readers, {faults} "
-                                    "faults".format(**tally))  # fmt: skip
+def pytest_terminal_summary(terminalreporter):
+    """How much tests/faults/test_fuzz.py tried, whichever process ran it."""
+    reports = (r for kind in ("passed", "failed") for r in terminalreporter.getreports(kind))
+    tried = [dict(r.user_properties)["fuzz"] for r in reports if "fuzz" in dict(r.user_properties)]
+    if tried:
+        inputs, faulty = map(sum, zip(*tried, strict=True))
+        terminalreporter.write_line(
+            f"fuzz: {inputs} inputs over {len(tried)} readers, {faulty} with faults"
+        )
 
 
 @pytest.fixture(scope="session")

@@ -47,14 +47,12 @@ def worker(request):
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_damage_ends_in_one_line_within_limits(reader, worker, request):
+def test_damage_ends_in_one_line_within_limits(reader, worker, request, record_property):
     n, seed = (request.config.getoption(f"--fuzz_{name}") for name in ("inputs", "seed"))
     answer = worker.ask(reader, seed, 0, n)
     assert "error" not in answer, answer["error"]
-    tally = request.config.fuzz_tally
-    tally["inputs"] += answer["tried"]
-    tally["readers"] += 1
-    tally["faults"] += len(answer["faults"])
-    told = [f"  input {number} ({harm}): {fault}" for number, harm, fault in answer["faults"]]
+    faults = answer["faults"]
+    record_property("fuzz", (answer["tried"], len({number for number, *_ in faults})))
+    told = [f"  input {number} ({harm}): {fault}" for number, harm, fault in faults]
     again = f"{reader}: --fuzz_seed={seed} --fuzz_inputs={n} --fuzz_keep=DIR keeps its inputs"
     assert not told, "\n".join([again, *told])

@@ -197,12 +197,12 @@ _TEMPLATES = {
 ATTACKS: dict[str, dict[str, Attack]] = {
     "manifest.tsv": {what: partial(_row, row) for what, row in _IDS.items()},
     "pose npz": {
-        "bomb": partial(_npz_bomb, "a.npz", "keypoints", (N_FRAMES, 133, 900_000)),
+        "bomb": partial(_npz_bomb, "a.npz", "keypoints", (N_FRAMES, 133, 720_000)),
         "fps of 1e300": partial(_fps, 1e300),
         "fps of NaN": partial(_fps, float("nan")),
         "fps of 1e-300": partial(_fps, 1e-300),
     },
-    "extracted npz": {"bomb": partial(_npz_bomb, "poses/a.npz", "lips", (14_000, 320, 320))},
+    "extracted npz": {"bomb": partial(_npz_bomb, "poses/a.npz", "lips", (11_500, 320, 320))},
     "lips jpeg": {
         "65000x256": partial(_claims, 65000, 256),
         "65000x65000": partial(_claims, 65000, 65000),

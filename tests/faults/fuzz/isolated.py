@@ -18,7 +18,7 @@ CPU_S = 10  # a machine under load is slow: what counts is the processor's time
 IDLE_S = 10  # asleep all the time: what it waits for never comes
 MEMORY = 2**30  # bytes above the start
 # Beyond this nothing is given, or the process ended: a bomb must not take the machine with it.
-_DATA = 10 * 2**30
+_DATA = 6 * 2**30
 _KILLED_AT = 2 * 2**30
 _ROOT = Path(__file__).resolve().parents[3]
 _DEVICES = ("/dev/null", "/dev/tty", "/proc/", "/sys/", "/dev/shm/")
