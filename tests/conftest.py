@@ -29,7 +29,7 @@ def pytest_addoption(parser):
                      help="tests/multiprocess/test_stages.py: every stage on every mesh and number "
                      "of processes, which takes about ten minutes more")  # fmt: skip
     fuzz = "tests/faults/test_fuzz.py: "
-    more = f"{fuzz}damaged inputs a reader (default: %(default)s; 40 make 2,000 in all)"
+    more = f"{fuzz}damaged inputs a reader (default: %(default)s; 44 make 2,000 in all)"
     parser.addoption("--fuzz_inputs", type=int, default=4, metavar="N", help=more)
     parser.addoption("--fuzz_seed", type=int, default=0, metavar="N", help=f"{fuzz}other inputs")
     kept = f"{fuzz}keeps the inputs that show a fault"

@@ -16,6 +16,7 @@ class Reader:
       seal: makes the digests in a damaged tree right again, as an attacker would.
       writes: patterns of what a successful `read` changes in the tree itself.
       allowed: audit events that belong to `read`.
+      share: of the inputs that others get; less for a reader that takes seconds.
       said: what else its errors may name, beside a file of the tree.
     """
 
@@ -26,6 +27,7 @@ class Reader:
     writes: tuple[str, ...] = ()
     allowed: tuple[str, ...] = ()
     said: tuple[str, ...] = ()
+    share: float = 1.0
 
 
 def command(*arguments: object) -> int:

@@ -1,6 +1,7 @@
 """Readers of datasets, configs, runs and language models, and of text of other programs."""
 
 import dataclasses
+import hashlib
 import json
 import os
 import socket
@@ -124,6 +125,16 @@ def _read_overrides(tree: Path, out: Path) -> None:
 def _run(tree: Path) -> None:
     _dataset(tree)
     assert command(*_training(tree)) == 0
+    (tree / "arrays.txt").write_text(_digest_of_arrays(tree))
+
+
+def _digest_of_arrays(tree: Path) -> str:
+    from signbind_jax.artefact import open_artefact
+
+    digest = hashlib.sha256()
+    for path, array in open_artefact(tree / "run").load_params()[1].flat_state():
+        digest.update(f"{path} {array.shape}".encode() + np.asarray(array.get_value()).tobytes())
+    return digest.hexdigest()
 
 
 def _training(tree: Path) -> list[str]:
@@ -138,9 +149,7 @@ def _training(tree: Path) -> list[str]:
 
 
 def _read_artefact(tree: Path, out: Path) -> None:
-    from signbind_jax.artefact import open_artefact
-
-    open_artefact(tree / "run").load_params()
+    assert _digest_of_arrays(tree) == (tree / "arrays.txt").read_text(), "other arrays"
 
 
 def _train_again(tree: Path, out: Path) -> int:
@@ -300,10 +309,8 @@ def _roll_call(tree: Path, out: Path) -> None:
     from signbind_jax.errors import SignBindError
     from signbind_jax.roll_call import call_roll
 
-    try:
-        said = (tree / "line.json").read_bytes() + b"\n"
-    except OSError:
-        return
+    line = tree / "line.json"
+    said = line.read_bytes() + b"\n" if line.is_file() else b""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -352,13 +359,14 @@ RUNS = {
     ),
     "config.py": Reader(_config, _read_config, ("config.py",)),
     "overrides": Reader(_config, _read_overrides, ("overrides.json",), said=("config",)),
-    "artefact.json": Reader(_run, _read_artefact, ("run/artefact.json",)),
-    "checkpoint": Reader(_run, _read_artefact, ("run/checkpoints/**/*",)),
+    "artefact.json": Reader(_run, _read_artefact, ("run/artefact.json",), share=0.25),
+    "checkpoint": Reader(_run, _read_artefact, ("run/checkpoints/**/*",), share=0.25),
     "run beside": Reader(
         _run,
         _train_again,
         ("run/summary.json", "run/metrics.jsonl", "run/artefact.json"),
         writes=("run",),
+        share=0.25,
     ),
     "stream cache": Reader(_streams, _read_streams, ("streams/*",), writes=("streams",)),
     "sweep record": Reader(
@@ -368,7 +376,7 @@ RUNS = {
     "config.json": Reader(_model, _inspect, ("model/config.json",)),
     "tokenizer.json": Reader(_model, _inspect, ("model/tokenizer*",)),
     "safetensors": Reader(_model, _inspect, ("model/*.safetensors*",)),
-    "llm weights": Reader(_model, _load, ("model/*",)),
+    "llm weights": Reader(_model, _load, ("model/*",), share=0.25),
     "gguf": Reader(_gguf, _convert, ("tiny.gguf",)),
     "adapters": Reader(_adapters, _read_adapters, ("adapters/*",)),
     "text tokenizer": Reader(_tokenizer, _read_tokenizer, ("tokenizer/*",)),
