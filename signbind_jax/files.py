@@ -64,12 +64,12 @@ def read_bytes(path: Path | str, limit: int = TEXT_BYTES) -> bytes:
     if size <= limit:
         try:
             with open(path, "rb") as file:
-                data = file.read(limit + 1)
+                data = file.read(size + 1)  # not `limit`: as much memory would be taken first
         except OSError as error:
             raise SignBindError(f"{path}: cannot be read: {error.strerror or error}") from error
-        if len(data) <= limit:
+        if len(data) <= size:
             return data
-        size = len(data)
+        raise SignBindError(f"{path}: grew while it was read: try again")
     raise SignBindError(f"{path}: found {size:,} bytes, wanted at most {limit:,}")
 
 

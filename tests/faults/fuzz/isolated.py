@@ -15,7 +15,7 @@ from typing import NamedTuple
 import psutil
 
 CPU_S = 10  # a machine under load is slow: what counts is the processor's time
-IDLE_S = 10  # asleep all the time: what it waits for never comes
+IDLE_S = 20  # asleep all the time: what it waits for never comes
 MEMORY = 2**30  # bytes above the start
 # Beyond this nothing is given, or the process ended: a bomb must not take the machine with it.
 _DATA = 6 * 2**30
