@@ -42,7 +42,10 @@ def parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespac
             rest.append(argument)
             continue
         path, equals, text = argument.removeprefix("--config.").partition("=")
-        overrides[path] = text if equals else next(arguments, "")
+        text = text if equals else next(arguments, "--")
+        if not equals and text.startswith("--"):
+            parser.error(f"--config.{path}: found no value, wanted --config.{path}=VALUE")
+        overrides[path] = text
     parsed = parser.parse_args(rest)
     parsed.overrides = overrides
     return parsed
