@@ -303,6 +303,23 @@ def check_rows_by_process(mesh: Mesh) -> None:
                             "number: split over processes by data or fsdp")  # fmt: skip
 
 
+def check_rows_divide(rows: int, multiple: int, mesh: Mesh) -> None:
+    """Makes sure that every device gets as many rows of a batch.
+
+    Args:
+      rows: of a batch of all processes.
+      multiple: `data.batch_multiple`, for the error.
+
+    Raises:
+      SignBindError: it does not.
+    """
+    ways = math.prod(mesh.shape[a] for a in BATCH_AXES)
+    if rows % ways:
+        raise SignBindError(f"config.data.batch_multiple: found {multiple}, which gives {rows} "
+                            f"rows a batch, wanted a multiple of {ways} = data x fsdp of the "
+                            "mesh")  # fmt: skip
+
+
 def own_copy(tree: Any) -> Any:
     """Arrays over the devices of all processes -> arrays over those of this process alone.
 

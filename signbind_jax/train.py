@@ -76,6 +76,8 @@ def train(config: RunConfig, workdir: Path | str, *, announce: Callable = print)
     hosts.check_agreement({"datasets": stage.dataset.digest, "batch plan": stage.plan.digest})
     mesh = sharding.make_mesh(config.mesh.data, config.mesh.fsdp, config.mesh.tensor)
     sharding.check_rows_by_process(mesh)
+    for _, rows in stage.plan.shapes:
+        sharding.check_rows_divide(rows, config.data.batch_multiple, mesh)
     for note in [replaced, *stage.notes] if replaced else stage.notes:
         announce(f"{stage.name}: {note}")
     run = _Run(stage, mesh)

@@ -7,6 +7,7 @@ a dotted config path, as in `--config.PATH=VALUE`, to its value.
 
 import itertools
 import math
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -97,8 +98,8 @@ def _plain(path: str, value):
         return tuple(_plain(path, part) for part in value)
     if hasattr(value, "item"):
         value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        raise SignBindError(f"{path}: found {value!r}, wanted a finite number")
+    if isinstance(value, int | float) and not abs(value) <= sys.float_info.max:
+        raise SignBindError(f"{path}: found {shorten(value)}, wanted a finite number")
     if not isinstance(value, bool | int | float | str):
         raise SignBindError(f"{path}: found {shorten(value)}, wanted a number, text, True, False "
                             "or a list of them")  # fmt: skip

@@ -124,7 +124,9 @@ def short_labels(paths: Sequence[str]) -> dict[str, str]:
 
 
 def _check_grid(name: str, grid, overrides: Mapping[str, str]) -> None:
-    if not isinstance(grid, list) or not all(isinstance(point, dict) for point in grid):
+    if not isinstance(grid, list) or not all(
+        isinstance(point, dict) and all(isinstance(path, str) for path in point) for point in grid
+    ):
         raise SignBindError(f"{name}: get_hyper: found {type(grid).__name__}, wanted what h.sweep, "
                             "h.product, h.zip or h.chain gave")  # fmt: skip
     if not 0 < len(grid) <= MOST_POINTS:

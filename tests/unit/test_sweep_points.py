@@ -55,6 +55,16 @@ def test_product_zip_and_chain_reach_the_configs(tmp_path):
         ("h.sweep('stage', ['signing', 'lipreading'])", ["point 1", "config.stage", "one stage"]),
         ("{'seed': 1}", ["found dict", "h.product"]),
         ("[]", ["found 0 points"]),
+        ("h.sweep('seed', __import__('itertools').count())", ["'seed'", "more than 10,000"]),
+        ("h.product([h.seeds(500)] * 9)", ["product", "at most 10,000"]),
+        ("h.seeds(0)", ["seeds.n: found 0", "at least 1"]),
+        ("h.seeds('3')", ["seeds.n: found '3'", "a whole number"]),
+        ("h.seeds(2, first=-1)", ["seeds.first: found -1"]),
+        ("h.sweep('seed', [10**5000])", ["seed: found a value of type int", "finite"]),
+        ("h.points([{5: 1}])", ["found list", "h.product"]),
+        ("h.sweep('optim.b2', [2])", ["point 0", "config.optim.b2: found 2.0", "below 1"]),
+        ("{}['steps']", ["s.py:10: KeyError: 'steps'"]),
+        ("h.swep('seed', [1])", ["s.py:10: AttributeError"]),
     ],
 )
 def test_what_is_wrong_is_named_in_one_line(tmp_path, grid, words):
