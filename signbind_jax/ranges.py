@@ -33,11 +33,13 @@ class Range:
     below: float | None = None
 
     def allows(self, x: float) -> bool:
+        """Whether a number lies within."""
         return (
             (self.least is None or x >= self.least)
             and (self.most is None or x <= self.most)
-            and (self.above is None or x > self.above)
-            and (self.below is None or x < self.below)
+            # As devices round it: 1e-50 is 0 to them, and 1 - 1e-9 is 1.
+            and (self.above is None or np.float32(x) > self.above)
+            and (self.below is None or np.float32(x) < self.below)
         )
 
     def __str__(self) -> str:
@@ -57,6 +59,7 @@ class OneOf:
         self.names = names
 
     def allows(self, text: str) -> bool:
+        """Whether a text is one of the names."""
         return text in self.names
 
     def __str__(self) -> str:
@@ -165,7 +168,7 @@ def fit(value: Any, hint, where: str, field: str) -> Any:
         value = tuple(value)
     if origin is dict and isinstance(value, Mapping):
         value = dict(value)
-    if not _fits(value, hint):
+    if not fits(value, hint):
         raise field_error(where, field, value, wanted(hint) + _near(value, limits))
     return float(value) if origin is float else value
 
@@ -183,7 +186,8 @@ def wanted(hint) -> str:
     return ", ".join([*words, f"each {wanted(inner[0])}"] if inner else words)
 
 
-def _fits(value: Any, hint) -> bool:
+def fits(value: Any, hint) -> bool:
+    """Whether a value has a type and lies within its limits."""
     kind, limits = parts_of(hint)
     origin, inner = typing.get_origin(kind) or kind, typing.get_args(kind)
     if isinstance(value, bool):
@@ -192,14 +196,12 @@ def _fits(value: Any, hint) -> bool:
         if not isinstance(value, tuple):
             return False
         inner = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
-        fits = len(value) == len(inner) and all(map(_fits, value, inner))
+        good = len(value) == len(inner) and all(map(fits, value, inner))
     elif origin is float:
-        fits = isinstance(value, int | float) and abs(value) <= LARGEST_FLOAT  # no NaN
-        # As devices round it: 1e-50 is 0 to them, and 1 - 1e-9 is 1.
-        value = np.float32(value) if fits else value
+        good = isinstance(value, int | float) and abs(value) <= LARGEST_FLOAT  # no NaN
     else:
-        fits = isinstance(value, origin)
-    return fits and all(limit.allows(value) for limit in limits)
+        good = isinstance(value, origin)
+    return good and all(limit.allows(value) for limit in limits)
 
 
 def _near(value: Any, limits: tuple) -> str:
@@ -217,7 +219,7 @@ def argument(hint) -> Callable[[str], Any]:
             value = kind(text)
         except ValueError:
             value = None
-        if not _fits(value, hint):
+        if not fits(value, hint):
             raise argparse.ArgumentTypeError(f"found {shorten(text)}, wanted {wanted(hint)}")
         return value
 

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="unused",
         metavar="VALUE",
         help="overrides one value, such as --config.optim.learning_rate=3e-4 or "
-        "--config.data.directory=DIR",
+        "--config.data.directory=DIR; one out of range is told with its range",
     )
 
 

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from signbind_jax import files, no_tpu
+from signbind_jax import no_tpu
 from signbind_jax.preflight import topologies
 from signbind_jax.preflight.outcome import FAILED, Outcome
 
@@ -51,7 +51,7 @@ def check(spec: str, overrides: Mapping[str, str], topology: str, timeout_s: flo
                     process.wait()
                 process.stdin.close()
             if (folder / RESULT).exists():
-                return Outcome.from_json(files.read_text(folder / RESULT), str(folder / RESULT))
+                return Outcome.from_json((folder / RESULT).read_text(encoding="utf-8"))
             said.seek(0)
             last = (said.read().strip().splitlines() or ["it said nothing"])[-1]
         return Outcome(spec, topology, verdict=FAILED,

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from signbind_jax import files, train_command
+from signbind_jax import train_command
 from signbind_jax.preflight import text, topologies
 from signbind_jax.preflight.check import check
 from signbind_jax.preflight.outcome import FAILED, FITS, Outcome
@@ -95,8 +95,8 @@ def _done(arguments: argparse.Namespace) -> dict[tuple[str, str], Outcome]:
         return {}
     if not (arguments.go_on and arguments.json.exists()):
         arguments.json.write_text("", encoding="utf-8")
-    lines = files.read_text(arguments.json).splitlines()
-    found = [Outcome.from_json(line, f"{arguments.json}:{i}") for i, line in enumerate(lines, 1)]
+    lines = arguments.json.read_text(encoding="utf-8").splitlines()
+    found = map(Outcome.from_json, lines)
     return {(o.spec, o.topology): o for o in found if o.verdict != FAILED}
 
 

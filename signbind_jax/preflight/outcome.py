@@ -5,8 +5,6 @@ import json
 import math
 from dataclasses import dataclass, field
 
-from signbind_jax import files
-from signbind_jax.errors import SignBindError
 from signbind_jax.preflight.memory import SPARE
 
 FITS, TIGHT, TOO_LARGE, FAILED = "fits", "tight", "does not fit", "failed"
@@ -81,15 +79,8 @@ class Outcome:
         return json.dumps(record)
 
     @classmethod
-    def from_json(cls, text: str, where: str) -> "Outcome":
-        """What `to_json` wrote; `where` names its source in errors.
-
-        Raises:
-          SignBindError: it is something else.
-        """
-        record = files.parse_json(text, where)
-        for name in (f.name for f in dataclasses.fields(cls)):
-            if not isinstance(record, dict) or name not in record:
-                raise SignBindError(f"{where}: found no {name}, wanted a line of preflight --json")
+    def from_json(cls, text: str) -> "Outcome":
+        """What `to_json` wrote."""
+        record = json.loads(text)
         record["limit"] = math.inf if record["limit"] is None else record["limit"]
         return cls(**{f.name: record[f.name] for f in dataclasses.fields(cls)})

@@ -12,7 +12,6 @@ import data_pipelines.synthetic.corpus  # noqa: F401  its config is one of those
 from signbind_jax import artefact, cli, sharding
 from signbind_jax.config import RunConfig, load_config
 from signbind_jax.errors import SignBindError
-from signbind_jax.preflight.outcome import Outcome
 from signbind_jax.ranges import Checked, FieldError, OneOf, Range, fit, hints_of, parts_of
 from signbind_jax.stages import make_stage
 from signbind_jax.stages.sections import check_sections
@@ -94,10 +93,11 @@ WRONG = [
     ("fusion", "augment.stretch", "1", "below 1"),
     ("language_model", "model.head_size", "3", "even"),
     ("language_model", "model.n_kv_heads", "3", "a divisor of n_heads=2"),
-    ("language_model", "model.norm_eps", "0", "above 0"),
+    ("language_model", "model.norm_eps", "0", "at least 1e-20"),
     ("language_model", "model.rope_base", "0", "at least 1"),
     ("language_model", "model.local_layers", "(True,)", "one value for each of the 2 layers"),
-    ("language_model", "model.rope_llama3", "(1.0,)", "(factor, low, high, original length)"),
+    ("language_model", "model.rope_llama3", "(1.0,)", "original length), low < high"),
+    ("language_model", "model.rope_llama3", "(8.0, 4.0, 1.0, 8192.0)", "low < high"),
     ("language_model", "model.activation", "selu", "did you mean 'silu'?"),
     ("language_model", "options.bpe_vocabulary", "10", "at least 260"),
     ("language_model", "options.fresh_names", "1.1", "at most 1"),
@@ -310,9 +310,3 @@ def test_rows_that_do_not_divide_over_the_mesh_are_told():
     sharding.check_rows_divide(8, 1, Mesh)
     with pytest.raises(SignBindError, match="batch_multiple: found 2.* 6 rows .* multiple of 4"):
         sharding.check_rows_divide(6, 2, Mesh)
-
-
-@pytest.mark.parametrize("line", ["", "[]", "{}", '{"spec": "signing"', "{" * 100_000])
-def test_a_damaged_line_of_preflights_figures_is_told_by_its_number(line):
-    with pytest.raises(SignBindError, match="^found.json:3: "):
-        Outcome.from_json(line, "found.json:3")

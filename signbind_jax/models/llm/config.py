@@ -5,18 +5,19 @@ from typing import Annotated
 
 from signbind_jax.ranges import (
     Checked,
-    Count,
     DTypeName,
     Layers,
     Matching,
-    NonNegative,
     OneOf,
-    Positive,
     Range,
     Rate,
     Size,
     Whole,
 )
+
+# Far beyond any model there is, and safe to compute with.
+Factor = Annotated[float, Range(1e-6, 1e6)]
+FactorOrNone = Annotated[float, Range(0, 1e6)]  # 0: none
 
 
 @dataclass(frozen=True)
@@ -60,21 +61,21 @@ class DecoderConfig(Checked):
         attention and what works on single elements is computed again.
     """
 
-    vocab_size: Count
+    vocab_size: Annotated[int, Range(1, 2**24)]
     d_model: Size
     n_layers: Layers
     n_heads: Size
     n_kv_heads: Size
     head_size: Annotated[Size, Matching(lambda n: n % 2 == 0, "even (rotary positions)")]
     d_mlp: Size
-    rope_base: Annotated[float, Range(1)] = 10_000.0
-    rope_divisor: Positive = 1.0
-    rope_llama3: tuple[Positive, ...] = ()
+    rope_base: Annotated[float, Range(1, 1e12)] = 10_000.0
+    rope_divisor: Factor = 1.0
+    rope_llama3: tuple[Annotated[float, Range(1e-6, 1e9)], ...] = ()
     local_layers: tuple[bool, ...] = ()
     sliding_window: Whole = 0
-    local_rope_base: NonNegative = 0.0
+    local_rope_base: Annotated[float, Range(0, 1e12)] = 0.0
     unrotated_layers: tuple[bool, ...] = ()
-    norm_eps: Annotated[float, Range(above=0, below=1)] = 1e-6
+    norm_eps: Annotated[float, Range(1e-20, 0.1)] = 1e-6
     norm_plus_one: bool = False
     post_norms: bool = False
     qk_norm: bool = False
@@ -82,10 +83,10 @@ class DecoderConfig(Checked):
     o_bias: bool = False
     mlp_bias: bool = False
     activation: Annotated[str, OneOf("silu", "gelu_tanh")] = "silu"
-    query_scale: NonNegative = 0.0
-    attention_cap: NonNegative = 0.0
-    logit_cap: NonNegative = 0.0
-    embed_scale: Positive = 1.0
+    query_scale: FactorOrNone = 0.0
+    attention_cap: FactorOrNone = 0.0
+    logit_cap: FactorOrNone = 0.0
+    embed_scale: Factor = 1.0
     tie_embeddings: bool = True
     dropout: Rate = 0.0
     compute_dtype: DTypeName = "float32"
@@ -100,8 +101,9 @@ class DecoderConfig(Checked):
                 yield field, f"one value for each of the {self.n_layers} layers"
         if any(self.local_layers) and not self.sliding_window:
             yield "sliding_window", "at least 1 with local layers"
-        if len(self.rope_llama3) not in (0, 4):
-            yield "rope_llama3", "(factor, low, high, original length)"
+        scaling = self.rope_llama3
+        if scaling and not (len(scaling) == 4 and scaling[1] < scaling[2]):
+            yield "rope_llama3", "(factor, low, high, original length), low < high"
 
     @property
     def kind_of_layer(self) -> tuple[tuple[bool, bool], ...]:
