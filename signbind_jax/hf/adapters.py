@@ -69,7 +69,7 @@ def _module(target: str) -> str:
 def adapter_tensors(decoder: Decoder) -> Iterator[Stored]:
     """A decoder's adapters as PEFT stores them, each made when its turn comes."""
     state = nnx.state(decoder, is_lora)
-    flat = dict(state.flat_state())
+    flat = dict(nnx.to_flat_state(state))
     for tensor in _layout(decoder.config, state):
         value = flat[tensor.path].get_value()
         shape = tensor.stored_shape(value.shape[1:])
@@ -83,7 +83,7 @@ def _make(tensor: Tensor, value, layer: int) -> np.ndarray:
 
 def _layout(config: DecoderConfig, state: nnx.State) -> Iterator[Tensor]:
     """Where each parameter of the adapters is found, in the state's order."""
-    for path, _ in state.flat_state():
+    for path, _ in nnx.to_flat_state(state):
         target, part = path[-3], path[-1]
         # A is a kernel like the layer's own, B one that reads the rank.
         n_in = input_dimensions(target) if part == "a" else 1

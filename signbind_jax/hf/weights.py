@@ -70,7 +70,7 @@ def input_dimensions(part: str) -> int:
 
 def layout(config: DecoderConfig, params: nnx.State) -> Iterator[Tensor]:
     """Where each parameter of a decoder without adapters is found, in the state's order."""
-    for path, _ in params.flat_state():
+    for path, _ in nnx.to_flat_state(params):
         part, leaf = path[-2], path[-1]
         n_in = input_dimensions(part) if leaf == "kernel" else 0
         if path[0] == "layers":
@@ -229,7 +229,7 @@ def check_state(tensors: Iterable[Tensor], abstract: nnx.State, checkpoint: Chec
       SignBindError: a tensor that is missing, of another shape, not of a float type, or left
         over.
     """
-    shapes = {path: variable.get_value().shape for path, variable in abstract.flat_state()}
+    shapes = {path: variable.get_value().shape for path, variable in nnx.to_flat_state(abstract)}
     used = set()
     for tensor in tensors:
         wanted = tensor.stored_shape(shapes[tensor.path][tensor.layered :])
@@ -263,8 +263,8 @@ def read_params(config: DecoderConfig, checkpoint: Checkpoint, mesh, dtype="floa
 def read_state(tensors: Iterable[Tensor], abstract: nnx.State, checkpoint: Checkpoint, mesh,
                dtype="float32") -> nnx.State:  # fmt: skip
     """A state read from the tensors it is stored in, which `check_state` has found to be there."""
-    shardings = dict(sharding.state_shardings(abstract, mesh).flat_state())
-    variables = dict(abstract.flat_state())
+    shardings = dict(nnx.to_flat_state(sharding.state_shardings(abstract, mesh)))
+    variables = dict(nnx.to_flat_state(abstract))
     flat = {}
     for tensor in tensors:
         variable = variables[tensor.path]
@@ -273,7 +273,7 @@ def read_state(tensors: Iterable[Tensor], abstract: nnx.State, checkpoint: Check
         read = _reader(readers, shape, tensor, np.dtype(dtype))
         array = jax.make_array_from_callback(shape, shardings[tensor.path].get_value(), read)
         flat[tensor.path] = variable.replace(array)
-    return nnx.State.from_flat_path(flat)
+    return nnx.from_flat_state(flat)
 
 
 def _reader(readers, shape, tensor: Tensor, dtype) -> Callable:

@@ -78,7 +78,7 @@ def test_what_is_written_is_what_was_read(family, tmp_path):
     export_merged(decoder, tmp_path / "out", source=directory)
     assert read_config(tmp_path / "out") == config
     again = read_params(config, open_checkpoint(tmp_path / "out"), sharding.make_mesh())
-    for (path, a), (_, b) in zip(nnx.to_flat_state(nnx.state(decoder)), again.flat_state()):
+    for (path, a), (_, b) in zip(nnx.to_flat_state(nnx.state(decoder)), nnx.to_flat_state(again)):
         np.testing.assert_array_equal(a[...], b[...], err_msg=str(path))
 
 
