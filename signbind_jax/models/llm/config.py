@@ -1,11 +1,33 @@
 """DecoderConfig: the shape of a decoder-only language model."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from numbers import Integral, Real
 
 from signbind_jax.errors import SignBindError
 
 COMPUTE_DTYPES = ("float32", "bfloat16")
 ACTIVATIONS = ("silu", "gelu_tanh")
+# field -> (type, smallest, largest): far beyond any model there is, and safe to compute with.
+RANGES = {
+    "vocab_size": (int, 1, 2**24),
+    "d_model": (int, 1, 2**18),
+    "n_layers": (int, 1, 2**12),
+    "n_heads": (int, 1, 2**12),
+    "n_kv_heads": (int, 1, 2**12),
+    "head_size": (int, 1, 2**14),
+    "d_mlp": (int, 1, 2**20),
+    "rope_base": (float, 1.0, 1e12),
+    "rope_divisor": (float, 1e-6, 1e6),
+    "sliding_window": (int, 0, 2**31 - 1),
+    "local_rope_base": (float, 0.0, 1e12),
+    "norm_eps": (float, 1e-20, 0.1),
+    "query_scale": (float, 0.0, 1e6),
+    "attention_cap": (float, 0.0, 1e6),
+    "logit_cap": (float, 0.0, 1e6),
+    "embed_scale": (float, 1e-6, 1e6),
+}
+# Of (factor, low, high, original length) in Llama 3's rotary scaling.
+LLAMA3_RANGES = ((float, 1e-6, 1e6), (float, 1e-6, 1e6), (float, 1e-6, 1e6), (float, 1.0, 1e9))
 
 
 @dataclass(frozen=True)
@@ -83,28 +105,37 @@ class DecoderConfig:
 
     def __post_init__(self):
         for field in ("rope_llama3", "local_layers", "unrotated_layers"):
+            if not isinstance(getattr(self, field), list | tuple):
+                raise _error(field, getattr(self, field), "a sequence")
             object.__setattr__(self, field, tuple(getattr(self, field)))
-        for field in ("vocab_size", "d_model", "n_layers", "n_heads", "n_kv_heads", "head_size",
-                      "d_mlp"):  # fmt: skip
-            if getattr(self, field) < 1:
-                raise _error(field, getattr(self, field), "at least 1")
+        for field, allowed in RANGES.items():
+            if not in_range(getattr(self, field), allowed):
+                raise _error(field, getattr(self, field), described(allowed))
+        for field in fields(self):
+            if field.type is bool and not isinstance(getattr(self, field.name), bool):
+                raise _error(field.name, getattr(self, field.name), "True or False")
+        for field, choices in (("compute_dtype", COMPUTE_DTYPES), ("activation", ACTIVATIONS)):
+            if getattr(self, field) not in choices:
+                raise _error(field, getattr(self, field), f"one of {choices}")
+        if not isinstance(self.dropout, Real) or not 0.0 <= self.dropout < 1.0:
+            raise _error("dropout", self.dropout, "a rate in [0, 1)")
+        self._check_heads_and_layers()
+
+    def _check_heads_and_layers(self) -> None:
         if self.n_heads % self.n_kv_heads:
             raise _error("n_kv_heads", self.n_kv_heads, f"a divisor of n_heads={self.n_heads}")
         if self.head_size % 2:
             raise _error("head_size", self.head_size, "an even number (rotary positions)")
-        if not 0.0 <= self.dropout < 1.0:
-            raise _error("dropout", self.dropout, "a rate in [0, 1)")
-        for field, allowed in (("compute_dtype", COMPUTE_DTYPES), ("activation", ACTIVATIONS)):
-            if getattr(self, field) not in allowed:
-                raise _error(field, getattr(self, field), f"one of {allowed}")
         for field in ("local_layers", "unrotated_layers"):
             if len(getattr(self, field)) not in (0, self.n_layers):
                 raise _error(field, len(getattr(self, field)),
                              f"one value for each of the {self.n_layers} layers")  # fmt: skip
         if any(self.local_layers) and self.sliding_window < 1:
             raise _error("sliding_window", self.sliding_window, "at least 1 with local layers")
-        if len(self.rope_llama3) not in (0, 4):
-            raise _error("rope_llama3", self.rope_llama3, "(factor, low, high, original length)")
+        scaling = self.rope_llama3
+        whole = len(scaling) == 4 and all(map(in_range, scaling, LLAMA3_RANGES))
+        if scaling and not (whole and scaling[1] < scaling[2]):
+            raise _error("rope_llama3", scaling, "(factor, low, high, original length), low < high")
 
     @property
     def kind_of_layer(self) -> tuple[tuple[bool, bool], ...]:
@@ -116,6 +147,20 @@ class DecoderConfig:
     def layer_kinds(self) -> tuple[tuple[bool, bool], ...]:
         """The kinds of layer there are, each once."""
         return tuple(dict.fromkeys(self.kind_of_layer))
+
+
+def in_range(value, allowed: tuple) -> bool:
+    """Whether a value has the type and range that RANGES gives a field."""
+    kind, low, high = allowed
+    number = isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool)
+    return number and low <= value <= high  # no NaN is
+
+
+def described(allowed: tuple) -> str:
+    """The same in words."""
+    kind, low, high = allowed
+    words = "a whole number" if kind is int else "a number"
+    return f"{words} from {low:.12g} to {high:.12g}"
 
 
 def _error(field: str, found, wanted: str) -> SignBindError:
