@@ -138,7 +138,7 @@ NORM = "model.norm.weight"
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (lambda d: (d / "config.json").unlink(), "config.json: No such file"),
+        (lambda d: (d / "config.json").unlink(), "config.json: cannot be read: No such"),
         (lambda d: (d / "config.json").write_text("[]"), "config.json: found list, wanted an"),
         (lambda d: change(d / "config.json", model_type="rwkv"), "model_type: found 'rwkv'"),
         (lambda d: change(d / "config.json", head_dim=32), "shape (32, 64), wanted (64, 64)"),
