@@ -79,7 +79,7 @@ class _Fields:
         self.record, self.where, self.asked = record, where, set()
 
     def error(self, name: str, found: Any, wanted: str) -> SignBindError:
-        return SignBindError(f"{self.where}: {name}: found {_short(found)}, wanted {wanted}")
+        return SignBindError(f"{self.where}: {name}: found {files.shorten(found)}, wanted {wanted}")
 
     def get(self, name: str, default: Any = None) -> Any:
         self.asked.add(name)
@@ -137,18 +137,14 @@ class _Fields:
 
     def refuse_the_rest(self) -> None:
         unknown = [
-            f"{_short(name)[1:-1]}={_short(value)}" for name, value in self.record.items()
+            f"{files.shorten(name)[1:-1]}={files.shorten(value)}"
+            for name, value in self.record.items()
             if name not in self.asked and name not in _WITHOUT_EFFECT
             and value not in (None, False, 0, "", [], {})
         ]  # fmt: skip
         if unknown:
             raise SignBindError(f"{self.where}: found fields whose effect is not known here: "
                                 f"{', '.join(unknown)[:300]}")  # fmt: skip
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _common(f: _Fields, **changes) -> DecoderConfig:

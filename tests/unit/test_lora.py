@@ -187,6 +187,8 @@ def test_an_adapter_on_a_single_linear_layer_works():
         ({"targets": ("q", "q")}, "targets.*each once"),
         ({"rank": 0}, "lora: rank: found 0, wanted at least 1"),
         ({"rank": -1}, "lora: rank: found -1, wanted at least 1"),
+        ({"rank": 2.0}, "lora: rank: found 2.0, wanted at least 1"),
+        ({"alpha": float("nan")}, "lora: alpha: found nan, wanted a number above 0"),
         ({"alpha": 0.0}, "lora: alpha: found 0.0, wanted a number above 0"),
         ({"dropout": 1.0}, r"lora: dropout: found 1.0, wanted a rate in \[0, 1\)"),
     ],

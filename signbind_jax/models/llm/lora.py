@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 
 import jax
 from flax import nnx
 
 from signbind_jax.errors import SignBindError
 from signbind_jax.models import layers
+from signbind_jax.models.llm.config import in_range
 from signbind_jax.models.llm.decoder import Decoder
 
+RANK = (int, 0, 2**14)
 TARGETS = ("q", "k", "v", "o", "gate", "up", "down")
 
 
@@ -31,11 +34,11 @@ class LoRAConfig:
     targets: tuple[str, ...] = TARGETS
 
     def __post_init__(self):
-        if self.rank < 0:
-            raise _error("rank", self.rank, "at least 1, or 0 for no adapters")
-        if not self.alpha > 0:
+        if not in_range(self.rank, RANK):
+            raise _error("rank", self.rank, f"at least 1, at most {RANK[2]}, or 0 for none")
+        if not in_range(self.alpha, (float, 0.0, 1e6)) or not self.alpha > 0:
             raise _error("alpha", self.alpha, "a number above 0")
-        if not 0.0 <= self.dropout < 1.0:
+        if not isinstance(self.dropout, Real) or not 0.0 <= self.dropout < 1.0:
             raise _error("dropout", self.dropout, "a rate in [0, 1)")
         # A string would be taken apart into one-letter targets, some of which exist.
         targets = self.targets if isinstance(self.targets, str) else tuple(self.targets)
