@@ -11,6 +11,7 @@ import numpy as np
 import tokenizers
 from gguf.constants import TokenType
 from gguf.quants import dequantize
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 from tokenizers import decoders, models, pre_tokenizers
 
@@ -128,7 +129,10 @@ def convert(path: Path, directory: Path) -> None:
         files.write_json(directory / name, record)
     _tokenizer(file).save(str(directory / "tokenizer.json"))
     path = directory / "model.safetensors"
-    save_file(_weights(file), path, metadata={"format": "pt"})
+    try:
+        save_file(_weights(file), path, metadata={"format": "pt"})
+    except SafetensorError as error:  # how the library tells of a full disk
+        raise SignBindError(f"{path}: cannot be written: {error}") from error
     # safetensors writes for its owner alone; a cache may be shared.
     path.chmod((directory / "config.json").stat().st_mode)
 

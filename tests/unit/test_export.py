@@ -17,7 +17,7 @@ import pytest
 from flax import nnx
 from safetensors.numpy import load_file, save_file
 
-from signbind_jax import artefact, sharding
+from signbind_jax import artefact, cli, sharding
 from signbind_jax.checkpoint import CheckpointDir, Manifest
 from signbind_jax.config import RunConfig
 from signbind_jax.errors import SignBindError
@@ -399,3 +399,10 @@ def test_the_command_refuses_what_it_cannot_export(tmp_path):
     with pytest.raises(SignBindError, match="stage: found signing, wanted one with a language"):
         export(f"--checkpoint={run}", f"--out={tmp_path / 'out'}")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("size", ["nan", "0", "-1", "inf", "five"])
+def test_a_size_of_shards_that_is_none_is_bad_usage(size, capsys):
+    with pytest.raises(SystemExit) as error:
+        cli.main(["llm", "export", "--checkpoint=run", "--out=out", f"--shard_gb={size}"])
+    assert error.value.code == 2 and "--shard_gb" in capsys.readouterr().err

@@ -227,6 +227,12 @@ def test_no_network_is_told_in_one_line(offline, tmp_path):
     assert "\n" not in said and leftovers(tmp_path / "cache") == []
 
 
+def test_a_cache_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(SignBindError, match="file/cache/smollm2-135m: cannot be written: Not a"):
+        smollm2.fetch(tmp_path / "file" / "cache")
+
+
 HANGS_HALFWAY = """
 import sys, time
 from pathlib import Path
@@ -262,6 +268,7 @@ def test_kill_in_the_middle_leaves_no_model(stand_in, tmp_path):
         ("smollm2-135", "unknown name 'smollm2-135'; did you mean 'smollm2-135m'?"),
         ("./no/such/place", "./no/such/place: no such directory"),
         ("one/two/three", "one/two/three: no such directory"),
+        ("one/two@", "one/two@: no such directory"),
         (__file__, "found a file, wanted a Hugging Face directory"),
     ],
 )
@@ -328,11 +335,12 @@ def test_hub_id_is_downloaded_once_without_foreign_formats(converted, tmp_path):
         server.shutdown()
         server.server_close()
     directory = Path(done.stdout.strip())
+    assert f"some/model@{Hub.commit} is the same everywhere" in done.stderr
     assert (directory / "tokenizer.json").read_bytes() == Hub.files["tokenizer.json"]
     assert not {"pytorch_model.bin", "model.onnx"} & set(Hub.asked)
     # The server is gone: what was downloaded is found without it, and nothing else is.
-    inspected = signbind("llm", "inspect", "some/model", env=env)
-    assert str(directory) in inspected.stdout
+    inspected = signbind("llm", "inspect", f"some/model@{Hub.commit}", env=env)
+    assert str(directory) in inspected.stdout and "everywhere" not in inspected.stderr
     failed = signbind("llm", "fetch", "some/other", env=env, check=False)
     assert failed.returncode == 1 and "some/other: no such directory, and the hub says" in (
         failed.stderr
