@@ -240,14 +240,18 @@ def _weights(file: GGUF) -> dict[str, np.ndarray]:
     for name, tensor in file.tensors.items():
         layer, part = _place(file, name)
         try:
-            value = dequantize(tensor.data, tensor.tensor_type)
+            with np.errstate(all="ignore"):
+                value = dequantize(tensor.data, tensor.tensor_type).astype(np.float16)
             if part in heads:
                 value = unpermute(value, heads[part])
         except (*_UNREADABLE, NotImplementedError) as error:
             line = " ".join(str(error).split())[:200]
             raise SignBindError(f"{file.path}: tensor {name}: {line}") from error
+        if not np.isfinite(value).all():
+            raise SignBindError(f"{file.path}: tensor {name}: found infinite values, wanted such "
+                                "as float16 can hold")  # fmt: skip
         stem = f"model.layers.{layer}.{_LAYER_NAMES[part]}" if layer else _OTHER_NAMES[part]
-        weights[f"{stem}.weight"] = np.ascontiguousarray(value, np.float16)
+        weights[f"{stem}.weight"] = np.ascontiguousarray(value)
     return weights
 
 

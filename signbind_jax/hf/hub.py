@@ -58,7 +58,7 @@ def default_cache() -> Path:
 
 def _local(name: str) -> Path | None:
     """The directory itself; None for what can only be a hub id."""
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))  # which leaves an unknown user's as it is
     if path.is_dir():
         return path
     if path.exists():

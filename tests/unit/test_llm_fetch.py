@@ -185,6 +185,15 @@ def test_a_field_of_a_gguf_that_does_not_fit_is_named(
     assert name in told or said.startswith(("tensor", "tokenizer"))
 
 
+def test_a_gguf_with_infinite_weights_is_refused(packed, tmp_path):
+    content = bytearray(packed.read_bytes())
+    start = gguf_llama.GGUF(packed).tensors["output_norm.weight"].data_offset
+    content[start : start + 4] = struct.pack("<f", 1e30)
+    (tmp_path / "a.gguf").write_bytes(content)
+    with pytest.raises(SignBindError, match="tensor output_norm.weight: found infinite values"):
+        gguf_llama.convert(tmp_path / "a.gguf", tmp_path)
+
+
 def test_fetch_makes_the_directory_once(stand_in, offline, tmp_path, converted):
     cache = tmp_path / "cache"
     directory = smollm2.fetch(cache, stand_in)
