@@ -3,17 +3,18 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from signbind_jax import files
 from signbind_jax.errors import SignBindError
 from signbind_jax.hf import confined
 from signbind_jax.hf.tokenizer import TextTokenizer
 from signbind_jax.hf.tokenizer_file import (
     NAME,
+    ROLES,
     read_foreign_tokenizer,
     read_settings,
     read_tokenizer,
 )
 
-ROLES = ("bos", "eos", "pad", "unk")
 RENDERING = {"memory": 2**29, "seconds": 3}  # real templates take milliseconds
 MESSAGE_CHARACTERS = 2**17  # the most a template may make of a message
 _SIGNS = "{{signs stand here}}"
@@ -42,15 +43,14 @@ class ChatTokenizer:
         self.template, self._tokens = settings.template, settings.tokens
         self.special = {}
         for role in ROLES:
-            token = settings.tokens.get(f"{role}_token")
-            token_id = None if token is None else self._tokenizer.token_to_id(token)
-            if token is not None and token_id is None:
-                raise SignBindError(
-                    f"{self.path.parent}: {role}_token: found {token[:60]!r}, wanted a token of "
-                    f"{NAME}"
-                )
-            if token is not None:
-                self.special[role] = token, token_id
+            if role not in settings.tokens:
+                continue
+            token = settings.tokens[role]
+            token_id = self._tokenizer.token_to_id(token)
+            if token_id is None:
+                raise SignBindError(f"{self.path.parent}: {role}: found {files.shorten(token)}, "
+                                    f"wanted a token of {NAME}")  # fmt: skip
+            self.special[role.removesuffix("_token")] = token, token_id
 
     def check_rows(self, n_rows: int) -> None:
         """Raises SignBindError where an id has no row in an embedding table of `n_rows`."""

@@ -13,7 +13,6 @@ from signbind_jax.errors import SignBindError
 
 _TASKS = Path(__file__).with_name("confined_tasks.py")
 _WAIT = 60  # seconds by the clock: only a machine under load comes near
-_SIGNALS = {"SIGXCPU": "no end", "SIGKILL": "no end", "SIGABRT": "an abort (of memory, mostly)"}
 
 
 def run(task: str, *, memory: int, seconds: int, **given: Any) -> Any:
@@ -30,15 +29,18 @@ def run(task: str, *, memory: int, seconds: int, **given: Any) -> Any:
     # -P: nothing is imported from the working directory.
     command = [sys.executable, "-P", str(_TASKS)]
     order = {"task": task, "memory": memory, "seconds": seconds, **given}
+    # Threads would each claim address space of their own.
+    environment = os.environ | {"TOKENIZERS_PARALLELISM": "false"}
     within = f"within {seconds} s and {memory / 1e6:,.0f} MB"
     try:
-        done = subprocess.run(command, input=json.dumps(order), text=True, capture_output=True,
-                              timeout=_WAIT, env=_environment())  # fmt: skip
+        done = subprocess.run(command, input=json.dumps(order), capture_output=True, timeout=_WAIT,
+                              env=environment, encoding="utf-8", errors="replace")  # fmt: skip
     except subprocess.TimeoutExpired:
         raise SignBindError(f"found no end, wanted one {within}") from None
     if done.returncode < 0:
         name = signal.Signals(-done.returncode).name
-        raise SignBindError(f"found {_SIGNALS.get(name, name)}, wanted an end {within}")
+        found = {"SIGXCPU": "no end"}.get(name, name)
+        raise SignBindError(f"found {found}, wanted an end {within}")
     if done.returncode:
         line = (done.stderr.strip().splitlines() or ["no word"])[-1][:200]
         raise SignBindError(f"found exit code {done.returncode} ({line}), wanted an end {within}")
@@ -48,8 +50,3 @@ def run(task: str, *, memory: int, seconds: int, **given: Any) -> Any:
         limits = f", wanted an end {within}" if told["error"] == "MemoryError" else ""
         raise SignBindError(f"found {found}{limits}")
     return told["result"]
-
-
-def _environment() -> dict[str, str]:
-    # Threads would each claim address space of their own.
-    return os.environ | {"TOKENIZERS_PARALLELISM": "false", "PYTHONIOENCODING": "utf-8"}

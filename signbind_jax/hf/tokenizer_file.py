@@ -15,6 +15,7 @@ CONFIG = "tokenizer_config.json"
 SPECIAL = "special_tokens_map.json"
 TEMPLATE = "chat_template.jinja"
 TEMPLATE_BYTES = 2**20
+ROLES = ("bos_token", "eos_token", "pad_token", "unk_token")
 TOKENIZER_BYTES = 2**27  # those of 256 thousand tokens take 35 MB
 TRIAL = {"memory": 2**30, "seconds": 8}  # of the largest vocabularies: a third, and one second
 
@@ -91,8 +92,10 @@ def read_settings(directory: Path) -> TokenizerSettings:
     settings = config
     if "added_tokens_decoder" not in config:
         settings = config | _object(directory / SPECIAL)
+    # Templates may know tokens of other names too; add_bos_token and its like are none.
     tokens = {name: _token(value, name, path) for name, value in settings.items()
-              if name.endswith("_token") and not isinstance(value, bool)}  # fmt: skip
+              if name in ROLES or name.endswith("_token") and isinstance(value, str | dict)
+              }  # fmt: skip
     tokens = {name: token for name, token in tokens.items() if token}
     if (directory / TEMPLATE).exists():
         return TokenizerSettings(tokens, files.read_text(directory / TEMPLATE, TEMPLATE_BYTES))

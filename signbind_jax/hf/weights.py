@@ -191,13 +191,12 @@ def _indexed(index: Path) -> dict[str, Path]:
         path = index.with_name(file)
         if not path.exists():
             raise SignBindError(f"{path}: no such file; {INDEX} wants it")
-        found = set(names_in(path))
-        for name in sorted(names ^ found):
-            found, wanted = ("it", "nothing") if name in found else ("nothing", "it")
+        for name in sorted(names.symmetric_difference(names_in(path))):
+            found, wanted = ("nothing", "it") if name in names else ("it", "nothing")
             raise SignBindError(
                 f"{path}: tensor {name[:100]!r}: found {found}, wanted {wanted}, as {INDEX} says"
             )
-    return {name: index.with_name(file) for file, names in names_of.items() for name in names}
+    return {name: index.with_name(file) for name, file in record.items()}
 
 
 def names_in(path: Path) -> list[str]:
