@@ -106,7 +106,7 @@ class Artefact:
         checkpoints = CheckpointDir(self.workdir / "checkpoints")
         found = checkpoints.restore(self.step, {"params": stored})["params"]
         checkpoints.close()
-        if imported and elsewhere.flat_state():
+        if imported and nnx.to_flat_state(elsewhere):
             found = nnx.merge_state(found, self._imported(mesh))
         return graphdef, found
 

@@ -10,6 +10,7 @@ import math
 import os
 import re
 import stat
+import sys
 import uuid
 import zipfile
 import zlib
@@ -136,7 +137,8 @@ def field(record: Any, name: str, kind: type, where: str) -> Any:
     value = record[name]
     number = isinstance(value, int | float) and not isinstance(value, bool)
     fits = number if kind is float else isinstance(value, kind)
-    if not fits or (kind is int and not number) or (number and not math.isfinite(value)):
+    finite = not number or abs(value) <= sys.float_info.max  # NaN is not, nor is 10**400
+    if not fits or (kind is int and not number) or not finite:
         raise SignBindError(f"{where}: {name}: found {shorten(value)}, wanted {kind.__name__}")
     return float(value) if kind is float else value
 

@@ -30,6 +30,11 @@ def pytest_addoption(parser):
                      "of processes, which takes about ten minutes more")  # fmt: skip
 
 
+def pytest_configure(config):
+    # What flax is about to remove fails here before it fails for a user.
+    config.addinivalue_line("filterwarnings", "error:.*flax.nnx.State.*:DeprecationWarning")
+
+
 @pytest.fixture(scope="session")
 def recorded() -> Path:
     """The folder of real recordings; skips where it is absent."""

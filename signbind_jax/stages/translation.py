@@ -290,7 +290,7 @@ class TranslationStage(AlignmentStage):
 def under(name: str, params: nnx.State) -> dict[tuple, nnx.Variable]:
     """The variables of a part by their path in the whole; the whole's own where `name` is
     empty."""
-    return {((name,) if name else ()) + path: x for path, x in params.flat_state()}
+    return {((name,) if name else ()) + path: x for path, x in nnx.to_flat_state(params)}
 
 
 def make_prompt_parts(senses: Vocabulary, tokenizer: TextTokenizer,

@@ -190,6 +190,8 @@ def test_an_adapter_on_a_single_linear_layer_works():
         ({"targets": ("q", "q")}, "targets.*each once"),
         ({"rank": 0}, "lora.rank: found 0, wanted at least 1"),
         ({"rank": -1}, "LoRAConfig.rank: found -1, wanted a whole number, at least 0"),
+        ({"rank": 2.0}, "rank: found 2.0, wanted a whole number"),
+        ({"alpha": float("nan")}, "alpha: found nan, wanted a number, above 0"),
         ({"alpha": 0.0}, "alpha: found 0.0, wanted a number, above 0"),
         ({"dropout": 1.0}, "dropout: found 1.0, wanted a number, at least 0 and below 1"),
     ],
