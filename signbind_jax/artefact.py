@@ -187,7 +187,7 @@ def check_resumable(workdir: Path, config: RunConfig) -> str:
     """Refuses a run directory that holds another run with anything to lose.
 
     Returns:
-      What to tell of another run that has saved nothing, which the new one replaces; or "".
+      What to tell of a run that has saved nothing, in whose place the new one begins; or "".
 
     Raises:
       SignBindError: names the first field of the config that differs.
@@ -195,11 +195,11 @@ def check_resumable(workdir: Path, config: RunConfig) -> str:
     workdir.mkdir(parents=True, exist_ok=True)
     if not (workdir / FILE).exists():
         return ""
-    found = from_mapping(RunConfig, _read(workdir)["config"])
+    if not any((workdir / "checkpoints").glob("step_*")):
+        return f"{workdir / FILE}: of a run that saved no checkpoint: begins anew"
+    found = from_mapping(RunConfig, _read(workdir)["config"], f"{workdir / FILE}: config")
     if found.digest == config.digest:
         return ""
-    if not any((workdir / "checkpoints").glob("step_*")):
-        return f"{workdir / FILE}: of another run, which saved no checkpoint: replaced"
     old, new = _flat(found.to_json()), _flat(config.to_json())
     key = next(k for k in sorted({*old, *new}) if old.get(k) != new.get(k))
     raise SignBindError(f"{workdir / FILE}: {key}: found {old.get(key)!r}, wanted "

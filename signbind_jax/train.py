@@ -67,7 +67,7 @@ def train(config: RunConfig, workdir: Path | str, *, announce: Callable = print)
     workdir = Path(workdir)
     announce = announce if hosts.first() else _say_nothing
     check_sections(config)
-    replaced = artefact.check_resumable(workdir, config)
+    anew = artefact.check_resumable(workdir, config)
     hosts.check_agreement({"config": config.digest, "schedule": _schedule_digest(config)})
     hosts.check_shared(workdir, "--workdir")
     stage = make_stage(config)
@@ -78,7 +78,7 @@ def train(config: RunConfig, workdir: Path | str, *, announce: Callable = print)
     sharding.check_rows_by_process(mesh)
     for _, rows in stage.plan.shapes:
         sharding.check_rows_divide(rows, config.data.batch_multiple, mesh)
-    for note in [replaced, *stage.notes] if replaced else stage.notes:
+    for note in filter(None, (anew, *stage.notes)):
         announce(f"{stage.name}: {note}")
     run = _Run(stage, mesh)
     checkpoints = CheckpointDir(workdir / "checkpoints", keep=config.keep_checkpoints)

@@ -287,14 +287,15 @@ def test_a_number_out_of_range_on_the_command_line_is_bad_usage(capsys, argument
 
 def test_a_run_that_saved_nothing_does_not_block_the_corrected_command(tmp_path):
     record = {"config": RunConfig("signing", steps=7).to_json()}
-    (tmp_path / "artefact.json").write_text(json.dumps(record))
     other = RunConfig("signing", steps=8)
-    assert "saved no checkpoint: replaced" in artefact.check_resumable(tmp_path, other)
-    assert not artefact.check_resumable(tmp_path, RunConfig("signing", steps=7))
+    assert not artefact.check_resumable(tmp_path, other)
+    (tmp_path / "artefact.json").write_text(json.dumps(record))
+    assert "saved no checkpoint: begins anew" in artefact.check_resumable(tmp_path, other)
     # Even a step that is not complete is something to lose.
     (tmp_path / "checkpoints" / "step_00000007").mkdir(parents=True)
     with pytest.raises(SignBindError, match="steps: found 7, wanted 8.*another run lives here"):
         artefact.check_resumable(tmp_path, other)
+    assert not artefact.check_resumable(tmp_path, RunConfig("signing", steps=7))
 
 
 def test_crops_of_another_size_than_the_models_are_told_before_training(synthetic):
