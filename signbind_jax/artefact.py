@@ -106,7 +106,7 @@ class Artefact:
         checkpoints = CheckpointDir(self.workdir / "checkpoints")
         found = checkpoints.restore(self.step, {"params": stored})["params"]
         checkpoints.close()
-        if imported and elsewhere.flat_state():
+        if imported and nnx.to_flat_state(elsewhere):
             found = nnx.merge_state(found, self._imported(mesh))
         return graphdef, found
 
@@ -183,18 +183,23 @@ def write(workdir: Path, stage) -> Manifest:
     )
 
 
-def check_resumable(workdir: Path, config: RunConfig) -> None:
-    """Refuses a run directory that holds another run.
+def check_resumable(workdir: Path, config: RunConfig) -> str:
+    """Refuses a run directory that holds another run with anything to lose.
+
+    Returns:
+      What to tell of a run that has saved nothing, in whose place the new one begins; or "".
 
     Raises:
       SignBindError: names the first field of the config that differs.
     """
     workdir.mkdir(parents=True, exist_ok=True)
     if not (workdir / FILE).exists():
-        return
-    found = from_mapping(RunConfig, _read(workdir)["config"])
+        return ""
+    if not any((workdir / "checkpoints").glob("step_*")):
+        return f"{workdir / FILE}: of a run that saved no checkpoint: begins anew"
+    found = from_mapping(RunConfig, _read(workdir)["config"], f"{workdir / FILE}: config")
     if found.digest == config.digest:
-        return
+        return ""
     old, new = _flat(found.to_json()), _flat(config.to_json())
     key = next(k for k in sorted({*old, *new}) if old.get(k) != new.get(k))
     raise SignBindError(f"{workdir / FILE}: {key}: found {old.get(key)!r}, wanted "

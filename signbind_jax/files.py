@@ -10,6 +10,7 @@ import math
 import os
 import re
 import stat
+import sys
 import tokenize
 import uuid
 import zipfile
@@ -132,14 +133,15 @@ def field(record: Any, name: str, kind: type, where: str) -> Any:
         finite.
     """
     if not isinstance(record, Mapping):
-        raise SignBindError(f"{where}: found {_short(record)}, wanted an object with {name!r}")
+        raise SignBindError(f"{where}: found {shorten(record)}, wanted an object with {name!r}")
     if name not in record:
         raise SignBindError(f"{where}: {name}: found nothing, wanted {kind.__name__}")
     value = record[name]
     number = isinstance(value, int | float) and not isinstance(value, bool)
     fits = number if kind is float else isinstance(value, kind)
-    if not fits or (kind is int and not number) or (number and not math.isfinite(value)):
-        raise SignBindError(f"{where}: {name}: found {_short(value)}, wanted {kind.__name__}")
+    finite = not number or abs(value) <= sys.float_info.max  # NaN is not, nor is 10**400
+    if not fits or (kind is int and not number) or not finite:
+        raise SignBindError(f"{where}: {name}: found {shorten(value)}, wanted {kind.__name__}")
     return float(value) if kind is float else value
 
 
@@ -242,6 +244,10 @@ def write_json(path: Path | str, value: Any) -> None:
     write(path, json.dumps(value, indent=1) + "\n")
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
+def shorten(value: Any) -> str:
+    """A value as an error may show it: on one line of at most 60 characters."""
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # a number of 4,300 digits, an object that cannot be shown
+        text = f"a value of type {type(value).__name__}"
     return text if len(text) <= 60 else f"{text[:57]}..."

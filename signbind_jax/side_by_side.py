@@ -15,14 +15,14 @@ from pathlib import Path
 import jax
 import psutil
 
-from signbind_jax import stages
+from signbind_jax.config import STAGES
 from signbind_jax.errors import SignBindError
 
 # XLA takes fresh memory for every step. In pages of 2 MB instead of 4 kB the kernel hands it out
 # so much faster that a training step takes three quarters of the time (docs/decisions.md).
 HUGE_PAGES = "glibc.malloc.hugetlb=1"
 
-_STAGE_LINES = tuple(f"{stage}: " for stage in stages.NAMES)
+_STAGE_LINES = tuple(f"{stage}: " for stage in STAGES)
 
 
 def usable_cores() -> list[int]:

@@ -38,6 +38,7 @@ from signbind_jax.errors import SignBindError
 from signbind_jax.interrupts import Interrupts
 from signbind_jax.metric_log import open_log
 from signbind_jax.stages import make_stage
+from signbind_jax.stages.sections import check_sections
 from signbind_jax.stages.stage import Stage
 from signbind_jax.step_programs import StepPrograms
 from signbind_jax.train_step import TrainStep
@@ -65,7 +66,8 @@ def train(config: RunConfig, workdir: Path | str, *, announce: Callable = print)
     """
     workdir = Path(workdir)
     announce = announce if hosts.first() else _say_nothing
-    artefact.check_resumable(workdir, config)
+    check_sections(config)
+    anew = artefact.check_resumable(workdir, config)
     hosts.check_agreement({"config": config.digest, "schedule": _schedule_digest(config)})
     hosts.check_shared(workdir, "--workdir")
     stage = make_stage(config)
@@ -74,7 +76,9 @@ def train(config: RunConfig, workdir: Path | str, *, announce: Callable = print)
     hosts.check_agreement({"datasets": stage.dataset.digest, "batch plan": stage.plan.digest})
     mesh = sharding.make_mesh(config.mesh.data, config.mesh.fsdp, config.mesh.tensor)
     sharding.check_rows_by_process(mesh)
-    for note in stage.notes:
+    for _, rows in stage.plan.shapes:
+        sharding.check_rows_divide(rows, config.data.batch_multiple, mesh)
+    for note in filter(None, (anew, *stage.notes)):
         announce(f"{stage.name}: {note}")
     run = _Run(stage, mesh)
     checkpoints = CheckpointDir(workdir / "checkpoints", keep=config.keep_checkpoints)

@@ -47,6 +47,11 @@ def pytest_terminal_summary(terminalreporter):
         )
 
 
+def pytest_configure(config):
+    # What flax is about to remove fails here before it fails for a user.
+    config.addinivalue_line("filterwarnings", "error:.*flax.nnx.State.*:DeprecationWarning")
+
+
 @pytest.fixture(scope="session")
 def recorded() -> Path:
     """The folder of real recordings; skips where it is absent."""

@@ -104,7 +104,7 @@ def stored_tensors(decoder: Decoder, dtype: str | None = None) -> Iterator[Store
     dtype: of every tensor, rounded to it once; None: as each parameter is.
     """
     params = nnx.state(decoder, nnx.Not(is_lora))
-    flat = dict(params.flat_state())
+    flat = dict(nnx.to_flat_state(params))
     for tensor in layout(decoder.config, params):
         value = flat[tensor.path].get_value()
         shape, own_dtype = tensor.stored_shape(value.shape[tensor.layered :]), value.dtype

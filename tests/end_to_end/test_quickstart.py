@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from flax import nnx
 
 from signbind_jax.artefact import open_artefact
 from signbind_jax.hf.pretrained import open_pretrained
@@ -185,7 +186,7 @@ def test_a_pretrained_llm_is_tuned_by_adapters_and_stays_in_its_directory(quicks
     assert stored and all("/lora/" in name for name in stored)
     decoder = tuned.load_model().decoder
     assert np.abs(decoder.layers.q.lora.b[...]).max() > 0
-    written = dict(open_pretrained(llm).load_params()[1].flat_state())
+    written = dict(nnx.to_flat_state(open_pretrained(llm).load_params()[1]))
     np.testing.assert_array_equal(decoder.layers.q.kernel[...],
                                   written["layers", "q", "kernel"][...])  # fmt: skip
     data = f"--data={run / 'data'}"

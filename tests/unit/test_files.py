@@ -109,7 +109,7 @@ def test_what_is_no_regular_file_is_not_opened(tmp_path):
 
 
 def test_a_field_of_another_type_is_named():
-    record = {"n": 3, "x": 0.5, "flag": True, "bad": float("nan")}
+    record = {"n": 3, "x": 0.5, "flag": True, "bad": float("nan"), "huge": 10**400}
     assert files.field(record, "n", int, "f") == 3
     assert files.field(record, "n", float, "f") == 3.0
     assert files.field(record, "flag", bool, "f") is True
@@ -117,6 +117,7 @@ def test_a_field_of_another_type_is_named():
         (record, "flag", int, "f: flag: found True, wanted int"),
         (record, "x", int, "f: x: found 0.5, wanted int"),
         (record, "bad", float, "f: bad: found nan, wanted float"),
+        (record, "huge", float, "f: huge: found 1000"),
         (record, "absent", str, "f: absent: found nothing, wanted str"),
         ([1], "n", int, "f: found \\[1\\], wanted an object with 'n'"),
     ):
