@@ -11,6 +11,7 @@ import os
 import re
 import stat
 import sys
+import tokenize
 import uuid
 import zipfile
 import zlib
@@ -176,6 +177,7 @@ def read_arrays(
         ValueError,
         TypeError,  # of a dtype's description
         SyntaxError,
+        tokenize.TokenError,  # as of a header that is cut off
         KeyError,
         EOFError,
         NotImplementedError,  # an unknown compression

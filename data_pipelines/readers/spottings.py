@@ -27,7 +27,7 @@ _TO_MIDDLE = {"mouthing": 1.0, "dictionary": 9.5, "exemplar": 9.5, "novel": 9.5,
 _FPS = 25
 _SHORT = {"m": "mouthing", "d": "dictionary", "dict": "dictionary", "a": "attention",
           "e": "exemplar", "n": "novel", "p": "pseudo_label"}  # fmt: skip
-_MOST_BYTES = 2**33  # millions of spottings
+_MOST_BYTES = 2**31  # millions of spottings
 
 
 class Spottings(NamedTuple):

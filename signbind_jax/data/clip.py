@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 FINGERSPELLED_PREFIX = "fs-"
+# Frames a second that a recording may state; whoever reads or writes a rate checks it.
+FPS_RANGE = (1.0, 1000.0)
 
 
 @dataclass(frozen=True)
@@ -23,11 +25,11 @@ class Clip:
       pose: f16 (t, k, 3) in the canonical layout of `signbind_jax.keypoints`: x and y in
         units of shoulder widths about the mid-shoulder point of the clip (y grows
         downwards), and a confidence in 0..1. A missing keypoint is (0, 0, 0).
-      pose_fps: pose frames a second; 0 where `pose` is absent.
+      pose_fps: pose frames a second, within `FPS_RANGE`; 0 where `pose` is absent.
       lips: grey mouth crops of the clip as one JPEG mosaic (see `signbind_jax.data.lips`);
         empty where absent.
       n_lip_frames: how many crops the mosaic holds.
-      lip_fps: lip frames a second; 0 where `lips` is absent.
+      lip_fps: lip frames a second, within `FPS_RANGE`; 0 where `lips` is absent.
       gloss: what the hands sign, in order, fingerspelled words left out. Words that share
         hands share a gloss.
       spelled: the fingerspelled words, lower case, in order.

@@ -14,7 +14,10 @@ import psutil
 import pytest
 from PIL import Image
 
+from data_pipelines.corpus import Recording
 from data_pipelines.extraction.environment import ready_environment, worker_command
+from data_pipelines.extraction.pool import Failure
+from data_pipelines.extraction.report import write_failures
 from data_pipelines.readers.extracted import read_extracted
 from signbind_jax import keypoints
 from signbind_jax.cli import main
@@ -55,6 +58,8 @@ def videos(tmp_path_factory) -> Path:
     write("crash", [drawn_faces.plain(drawn_faces.CRASH)] * 3)
     write("hang", [drawn_faces.plain(drawn_faces.HANG)] * 3)
     (directory / "empty.mp4").write_bytes(b"")
+    (directory / "list.mp4").write_text("ffconcat version 1.0\nfile short.mp4\n")
+    os.mkfifo(directory / "pipe.mp4")
     return directory
 
 
@@ -159,20 +164,31 @@ def test_a_list_cuts_clips_out_of_videos_and_directories(environment, videos, tm
 
 
 def test_what_fails_costs_one_clip_and_is_listed(environment, videos, tmp_path, capsys):
-    names = ["crash", "short", "hang", "empty", "faceless", "gone", "talk"]
+    names = ["crash", "short", "hang", "empty", "faceless", "gone", "pipe", "list", "talk"]
     paths = [videos / f"{name}.mp4" for name in names]
     assert extract(environment, *paths, f"--out={tmp_path}", "--timeout=3") == 1
     assert {path.stem for path in tmp_path.glob("*.npz")} == {"short", "faceless", "talk"}
     reasons = read_failures(tmp_path)
-    assert reasons.keys() == {"crash", "hang", "empty", "gone"}
+    assert reasons.keys() == {"crash", "hang", "empty", "gone", "pipe", "list"}
     assert reasons["crash"] == "the process died (SIGSEGV): dying now"
     assert reasons["hang"] == "no sign of life for 3 s (--timeout)"
     assert reasons["empty"] == "the video is empty (0 bytes)"
     assert reasons["gone"] == "no such video"
+    assert reasons["pipe"] == "no regular file, wanted a video"
+    assert reasons["list"].startswith("cannot be read as a video")
     printed = capsys.readouterr().out
     assert "no face in any frame, so no mouth crops: 1 clips (faceless)" in printed
-    assert "failed: no such video: 1 clips (gone)" in printed and "3 of 7 clips" in printed
+    assert "failed: no such video: 1 clips (gone)" in printed and "3 of 9 clips" in printed
     assert not list(tmp_path.glob(".*"))
+
+
+def test_a_failure_is_listed_under_whatever_name_its_video_has(tmp_path):
+    video = tmp_path / os.fsdecode(b"\xff.mp4")
+    failures = {"a": Failure("torn")}
+    write_failures(tmp_path / "f.tsv", failures, {"a": Recording(video)})
+    assert (tmp_path / "f.tsv").read_bytes().endswith(b"/\xff.mp4\ttorn\n")
+    write_failures(tmp_path / "f.tsv", {}, {})
+    assert not (tmp_path / "f.tsv").exists()
 
 
 def test_the_same_command_goes_on_and_forgets_failures_that_are_mended(

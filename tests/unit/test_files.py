@@ -57,6 +57,7 @@ def test_an_archive_that_unpacks_to_much_is_refused_unread(tmp_path):
     "data",
     [
         npy(np.zeros(4)).replace(b"(4,)", b"(9**9,)"),
+        npy(np.zeros(4)).replace(b"}", b" "),
         npy(np.zeros(40)).replace(b"(40,)", b"(99999999999,)"),
         npy(np.zeros(40))[:-8],
         npy(np.zeros(40)) + b"more",
@@ -64,7 +65,7 @@ def test_an_archive_that_unpacks_to_much_is_refused_unread(tmp_path):
         b"\x93NUMPY\x03\x00",
         b"nothing",
     ],
-    ids=["expression", "claims", "short", "long", "objects", "version", "no array"],
+    ids=["expression", "cut header", "claims", "short", "long", "objects", "version", "no array"],
 )
 def test_a_broken_array_is_one_line_with_the_file(tmp_path, data):
     path = npz(tmp_path / "a.npz", x=data)
