@@ -26,7 +26,7 @@ setup(
         "grain>=0.2.18",
         "huggingface-hub>=1.31",
         "jax>=0.10.2",
-        "jinja2>=3.1",
+        "jinja2>=3.1.6",
         "ml-collections>=1.1",
         "numpy>=2.0",
         "optax>=0.2.8",

@@ -9,6 +9,7 @@ from flax import nnx
 
 from signbind_jax import generation, sharding
 from signbind_jax.errors import SignBindError
+from signbind_jax.hf import published
 from signbind_jax.hf.export import export_merged
 from signbind_jax.hf.families import decoder_config, read_config
 from signbind_jax.hf.weights import open_checkpoint, read_params
@@ -151,6 +152,11 @@ def test_what_is_not_known_is_refused_by_name(change, said):
     with pytest.raises(SignBindError) as error:
         decoder_config(LLAMA | change, "config.json")
     assert said in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_published_shape_is_found_by_name_and_by_hub_id_at_any_revision():
+    wanted = published.find("qwen2.5-0.5b")
+    assert wanted.n_layers == 24 and published.find("Qwen/Qwen2.5-0.5B-Instruct@main") == wanted
 
 
 def test_config_that_disagrees_with_its_tensors_is_refused():
