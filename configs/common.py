@@ -1,36 +1,42 @@
 """What configs share: the argument string and the blank run."""
 
-import ast
-import dataclasses
-
 from ml_collections import ConfigDict
 
 from configs import real
-from signbind_jax.config import RunConfig, unknown_name
+from signbind_jax.config import RunConfig, from_mapping, literal, unknown_name
 from signbind_jax.errors import SignBindError
+from signbind_jax.files import shorten
 
 
 def parse_arg(arg: str | None, **defaults) -> ConfigDict:
     """`"size=tiny,frontend=lips"` over defaults; a bare word is True.
 
     Raises:
-      SignBindError: a name that has no default here.
+      SignBindError: a name that has no default here or is there twice, or a value of another type
+        than its default.
     """
-    values = dict(defaults)
+    values = {}
     for part in filter(None, (arg or "").split(",")):
         name, equals, text = part.partition("=")
         if name not in defaults:
-            raise SignBindError(unknown_name("--config argument", name, defaults))
-        try:
-            values[name] = ast.literal_eval(text) if equals else True
-        except (SyntaxError, ValueError):
-            values[name] = text
-    return ConfigDict(values)
+            # Without a value it may be one whose name was left out.
+            hint = "" if equals else f"; wanted NAME=VALUE such as {next(iter(defaults))}=VALUE"
+            raise SignBindError(unknown_name("--config argument", name, defaults) + hint)
+        if name in values:
+            raise SignBindError(f"--config argument {name}: found twice, wanted once")
+        old, new = defaults[name], literal(text) if equals else True
+        if isinstance(old, float) and type(new) is int:
+            new = float(new)
+        if old is not None and type(new) is not type(old):
+            raise SignBindError(f"--config argument {name}: found {shorten(new)}, wanted "
+                                f"{type(old).__name__} such as {name}={old}")  # fmt: skip
+        values[name] = new
+    return ConfigDict(defaults | values)
 
 
 def run(stage: str, **values) -> ConfigDict:
     """A run of a stage with every field of RunConfig at its default, then `values`."""
-    config = ConfigDict(dataclasses.asdict(RunConfig(stage)))
+    config = ConfigDict(from_mapping(RunConfig, {"stage": stage}).to_json())
     for section in ("model", "augment", "options"):
         config[section] = ConfigDict(config[section])
     for section in ("fusion", "decoder"):
@@ -49,13 +55,18 @@ def sized(config: ConfigDict, size: str, corpus: str = "how2sign", chips: int = 
     corpora, see `configs.real`.
 
     Raises:
-      SignBindError: another size.
+      SignBindError: another size, or one that the stage does not have; corpus or chips beside a
+        size that does not depend on them.
     """
-    if size in real.SIZES and config.stage in real.MODELS:
-        return real.sized(config, size, corpus, chips)
     sizes = {"small": lambda same: same, "few": memorise, "tiny": shrink}
+    if config.stage in real.MODELS:
+        sizes |= dict.fromkeys(real.SIZES, lambda run: real.sized(run, size, corpus, chips))
     if size not in sizes:
-        raise SignBindError(unknown_name("--config argument size", size, (*sizes, *real.SIZES)))
+        raise SignBindError(unknown_name(f"--config argument size of {config.stage}", size, sizes))
+    for name, found, default in (("corpus", corpus, "how2sign"), ("chips", chips, 1)):
+        if size not in real.SIZES and found != default:
+            raise SignBindError(f"--config argument {name}: found {found!r} with size={size}, "
+                                f"wanted it only with {' or '.join(real.SIZES)}")  # fmt: skip
     return sizes[size](config)
 
 

@@ -17,7 +17,6 @@ EPISODE_START_END in milliseconds of the video, shift included, so that a pose i
 for a sentence at other times.
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -46,6 +45,7 @@ from data_pipelines.readers.whereabouts import (
     inside,
     not_the_corpus,
 )
+from signbind_jax import files
 from signbind_jax.errors import SignBindError
 
 SHIFT_S = 2.7
@@ -60,7 +60,7 @@ MANUALLY_ALIGNED = ("subtitles/manually-aligned", "manual_annotations/signing_al
                     "manually-aligned")  # fmt: skip
 VIDEOS = ("videos", "original_data/videos/mp4", "videos/mp4")
 _TEXT_LIST = re.compile(r"(?:bobsl_)?(train|val|test|public_test|challenge_test)(?:_\d+)?\.txt")
-_EPISODE = re.compile(r"\w[\w.-]*", re.ASCII)
+_EPISODE = re.compile(r"\w[\w.-]{0,199}", re.ASCII)
 _TAGGED = re.compile(r"\[[A-Z-]+\]")
 LICENCE = "BOBSL terms of use of the BBC: academic research only"
 CITATION = (
@@ -285,7 +285,9 @@ def _episodes(source: Path, splits: Path | None) -> dict[str, list[str]]:
     split_of: dict[str, str] = {}
     for split, names in listed.items():
         if not re.fullmatch(r"[A-Za-z]\w*", split, re.ASCII):
-            raise SignBindError(f"{path}: split: found {split!r}, wanted a name such as 'train'")
+            raise SignBindError(
+                f"{path}: split: found {split[:60]!r}, wanted a name such as 'train'"
+            )
         for name in names:
             if not _EPISODE.fullmatch(name):
                 raise SignBindError(f"{path}: {split}: found the episode {name[:60]!r}, wanted a "
@@ -300,11 +302,7 @@ def _episodes(source: Path, splits: Path | None) -> dict[str, list[str]]:
 
 
 def _json_lists(path: Path) -> dict[str, list[str]]:
-    try:
-        data = json.loads(path.read_bytes().decode("utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        line = " ".join(str(error).split())[:100]
-        raise SignBindError(f"{path}: cannot be read as JSON ({line}): copy it again") from error
+    data = files.read_json(path)
     lists = data.values() if isinstance(data, dict) else [None]
     if not all(isinstance(names, list) for names in lists):
         raise SignBindError(f"{path}: found {type(data).__name__}, wanted an object of lists, "
@@ -320,11 +318,8 @@ def _text_lists(directory: Path) -> dict[str, list[str]]:
             continue
         if match[1] in lists:
             raise SignBindError(f"{path}: found a second list of {match[1]}, wanted one")
-        try:
-            text = path.read_bytes().decode("utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise SignBindError(f"{path}: cannot be read ({error}): copy it again") from error
-        lists[match[1]] = [_episode(line) for line in text.splitlines() if line.strip()]
+        lines = files.read_text(path).splitlines()
+        lists[match[1]] = [_episode(line) for line in lines if line.strip()]
     return lists
 
 

@@ -9,6 +9,7 @@ from types import ModuleType
 from data_pipelines.corpus import Corpus
 from signbind_jax.config import unknown_name
 from signbind_jax.errors import SignBindError
+from signbind_jax.ranges import Count, argument
 from signbind_jax.side_by_side import usable_cores
 
 # corpus -> the module with add_arguments(parser) and from_arguments(arguments) -> Corpus
@@ -35,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace a dataset at --out")
     parser.add_argument("--strict", action="store_true",
                         help="a broken clip ends the build instead of being left out")  # fmt: skip
-    parser.add_argument("--workers", type=positive, metavar="N", default=len(usable_cores()),
+    parser.add_argument("--workers", type=argument(Count), metavar="N", default=len(usable_cores()),
                         help="processes that read clips; the dataset does not depend on it "
                         "(default: the cores, here %(default)s)")  # fmt: skip
     parser.add_argument("--beam", metavar="OPTIONS", help="read clips on an Apache Beam runner "
@@ -59,14 +60,6 @@ def parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespac
         parser.description = module.__doc__
         module.add_arguments(parser.add_argument_group(f"{argv[0]} corpus"))
     return parser.parse_args(argv)
-
-
-def positive(text: str) -> int:
-    """A whole number of at least 1."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"found {value}, wanted at least 1")
-    return value
 
 
 def run(arguments: argparse.Namespace) -> int:

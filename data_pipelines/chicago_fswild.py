@@ -28,7 +28,7 @@ from data_pipelines.corpus import Corpus, Reading, Recording
 from data_pipelines.readers import layout
 from data_pipelines.readers.tables import TableRow, read_table
 from data_pipelines.readers.whereabouts import check_directories
-from signbind_jax import keypoints
+from signbind_jax import files, keypoints
 from signbind_jax.data.clip import Clip
 from signbind_jax.data.labels import letters, unknown_letters
 from signbind_jax.errors import SignBindError
@@ -42,6 +42,7 @@ PUBLISHED = {"chicago_fswild": {"test": 868}, "chicago_fswild_plus": {"test": 17
 FPS = 29.97
 _ROWS_TRIED = 1000  # some clips have no frames
 SIGNING_HAND, OTHER_HAND = 1, 2  # flags of a box
+_MOST_BOX_BYTES = 2**16  # a frame shows a few hands
 CITATION = (
     "B. Shi, A. Martinez Del Rio, J. Keane, J. Michaux, D. Brentari, G. Shakhnarovich, "
     "K. Livescu: American Sign Language fingerspelling recognition in the wild. SLT 2018. "
@@ -179,12 +180,12 @@ def _box_flags(path: Path) -> tuple[set[int], bool]:
     """Flags of the boxes of a frame, and whether any line is none."""
     flags, broken = set(), False
     try:
-        lines = path.read_text(encoding="ascii").split("\n")
-    except (OSError, UnicodeDecodeError):
+        lines = files.read_text(path, _MOST_BOX_BYTES).split("\n")
+    except SignBindError:
         return flags, True
     for line in filter(str.strip, lines):
         try:
-            x0, y0, x1, y1, flag = (int(number) for number in line.split(","))
+            x0, y0, x1, y1, flag = (_whole_number(text) for text in line.split(","))
         except ValueError:
             broken = True
             continue
@@ -193,6 +194,13 @@ def _box_flags(path: Path) -> tuple[set[int], bool]:
         else:
             broken = True
     return flags, broken
+
+
+def _whole_number(text: str) -> int:
+    """A number in ASCII digits; int() takes those of any script."""
+    if not text.isascii():
+        raise ValueError(text)
+    return int(text)
 
 
 def _table(source: Path, corpus: str) -> Path:
@@ -228,10 +236,10 @@ def _fault(line: TableRow) -> str:
     if fault:
         return f"filename: {fault}"
     if cells["partition"] not in SPLITS:
-        return f"partition: found {cells['partition']!r}, wanted one of {', '.join(SPLITS)}"
+        return f"partition: found {cells['partition'][:40]!r}, wanted one of {', '.join(SPLITS)}"
     number = cells["number_of_frames"]
     if not re.fullmatch("0*[1-9][0-9]{0,8}", number):
-        return f"number_of_frames: found {number!r}, wanted a whole number above 0"
+        return f"number_of_frames: found {number[:40]!r}, wanted a whole number above 0"
     return ""
 
 

@@ -7,15 +7,16 @@ pictures), `start_s` and `end_s` in seconds, `fps`. Only `id` and `video` are re
 
 import argparse
 import csv
+import io
 import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from data_pipelines import build
-from data_pipelines.corpus import Recording
-from data_pipelines.readers.extracted import file_of
+from data_pipelines.corpus import Recording, UniqueIds, check_rows
 from data_pipelines.writing.build_report import some_of
+from signbind_jax import files
 from signbind_jax.config import unknown_name
 from signbind_jax.errors import SignBindError
 
@@ -38,14 +39,15 @@ def run(arguments: argparse.Namespace) -> int:
     `signbind data build`.
     """
     corpus = build.open_corpus(arguments)
+    check_rows(corpus)
     recordings: dict[str, Recording] = {}
     without: list[str] = []
     for row in (row for rows in corpus.splits.values() for row in rows):
         recording = corpus.recording(row)
         if recording is None:
             without.append(row.id)
-        elif recordings.setdefault(row.id, recording) != recording:
-            raise SignBindError(f"id: {row.id!r} stands for two recordings: ids are unique")
+        else:
+            recordings[row.id] = recording
     if not recordings:
         raise SignBindError(f"{arguments.corpus}: found no recording of any of {len(without)} "
                             "rows, wanted videos where `signbind data clips "
@@ -63,20 +65,18 @@ def write_clip_list(path: Path, recordings: dict[str, Recording]) -> None:
     Raises:
       SignBindError: the file cannot be written.
     """
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    table = io.StringIO(newline="")
+    writer = csv.writer(table, "excel-tab", lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for clip_id, (video, start_s, end_s, fps) in recordings.items():
+        end = "" if end_s is None else repr(float(end_s))
+        writer.writerow([clip_id, os.path.abspath(video), repr(float(start_s)), end,
+                         repr(float(fps)) if fps else ""])  # fmt: skip
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(partial, "w", encoding="utf-8", newline="") as file:
-            table = csv.writer(file, "excel-tab", lineterminator="\n")
-            table.writerow(COLUMNS)
-            for clip_id, (video, start_s, end_s, fps) in recordings.items():
-                end = "" if end_s is None else repr(float(end_s))
-                table.writerow([clip_id, os.path.abspath(video), repr(float(start_s)), end,
-                                repr(float(fps)) if fps else ""])  # fmt: skip
-        partial.rename(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise SignBindError(f"{path}: cannot be written: {error.strerror or error}") from error
+    files.write(path, table.getvalue())
 
 
 def read_clip_list(path: Path) -> dict[str, Recording]:
@@ -85,14 +85,9 @@ def read_clip_list(path: Path) -> dict[str, Recording]:
     Raises:
       SignBindError: no such file; a wrong header, id or number, by its line.
     """
+    table = io.StringIO(files.read_text(path), newline="")
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            return _recordings(path, csv.DictReader(file, dialect="excel-tab", strict=True))
-    except OSError as error:
-        raise SignBindError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise SignBindError(f"{path}: byte {error.start} is not UTF-8: save it as "
-                            "UTF-8") from error  # fmt: skip
+        return _recordings(path, csv.DictReader(table, dialect="excel-tab", strict=True))
     except csv.Error as error:
         raise SignBindError(f"{path}: is no tab-separated list with CSV quoting ({error}): write "
                             "it with signbind data clips") from error  # fmt: skip
@@ -108,6 +103,7 @@ def _recordings(path: Path, table: csv.DictReader) -> dict[str, Recording]:
             raise SignBindError(f"{path}: column {name!r} is missing; found "
                                 f"{' '.join(header) or 'an empty file'}")  # fmt: skip
     recordings: dict[str, Recording] = {}
+    ids = UniqueIds()
     for cells in table:
         where = f"{path}:{table.line_num}"
         if None in cells:
@@ -117,14 +113,12 @@ def _recordings(path: Path, table: csv.DictReader) -> dict[str, Recording]:
         if not video:
             raise SignBindError(f"{where}: video: found nothing, wanted a file")
         try:
-            file_of(Path(), clip_id)  # refuses an id that no file can have
+            ids.add(clip_id, f"on line {table.line_num}")
             start_s, end_s, fps = (_seconds(cells, name) for name in COLUMNS[2:])
             recording = Recording(path.parent / video, start_s or 0.0, end_s, fps or 0.0)
             if end_s is not None and end_s <= recording.start_s:
                 raise SignBindError(f"end_s: found {end_s:g}, wanted more than start_s, "
                                     f"{recording.start_s:g}")  # fmt: skip
-            if clip_id in recordings:
-                raise SignBindError(f"id: {clip_id!r} stands there twice: ids are unique")
         except SignBindError as error:
             raise SignBindError(f"{where}: {error}") from error
         recordings[clip_id] = recording
@@ -157,6 +151,7 @@ def clip_list_of(videos: Iterable[Path], fps: float) -> dict[str, Recording]:
       SignBindError: two of one name; a directory without `fps`.
     """
     recordings: dict[str, Recording] = {}
+    ids = UniqueIds()
     for video in videos:
         path = Path(os.path.abspath(video))
         is_directory = path.is_dir()
@@ -164,9 +159,9 @@ def clip_list_of(videos: Iterable[Path], fps: float) -> dict[str, Recording]:
         if is_directory and not fps:
             raise SignBindError(f"{video}: a directory of pictures states no frame rate: give "
                                 "--fps")  # fmt: skip
-        if clip_id in recordings:
-            raise SignBindError(f"{video}: its clip would be named {clip_id!r} like that of "
-                                f"{recordings[clip_id].path}: give ids with --list")  # fmt: skip
-        file_of(Path(), clip_id)
+        try:
+            ids.add(clip_id, f"for {path}")
+        except SignBindError as error:
+            raise SignBindError(f"{video}: {error}: give ids with --list") from error
         recordings[clip_id] = Recording(path, fps=fps if is_directory else 0.0)
     return recordings

@@ -1,12 +1,14 @@
 """Corpus: what a pipeline knows of its corpus before a clip is read, and how to read one."""
 
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from data_pipelines.writing.build_report import BuildReport
-from signbind_jax.data.clip import Clip
+from signbind_jax.data.clip import Clip, check_bounds, check_id
+from signbind_jax.data.dataset import check_split_name
 from signbind_jax.errors import SignBindError
 
 
@@ -68,6 +70,62 @@ class Corpus:
     recording: Callable[[Row], Recording | None] = lambda row: None
 
 
+class UniqueIds:
+    """The ids met so far: each a file's name that no other has, on any file system."""
+
+    def __init__(self):
+        self._seen: dict[str, tuple[str, str]] = {}
+
+    def add(self, clip_id: str, place: str) -> None:
+        """Notes an id.
+
+        Args:
+          place: where it stands, for errors: "on line 3", "in split train".
+
+        Raises:
+          SignBindError: no file's name; met before, perhaps in other letters' case or in another
+            Unicode form.
+        """
+        check_id(clip_id)
+        new = clip_id, place
+        known, where = found = self._seen.setdefault(_folded(clip_id), new)
+        if found is not new:
+            if known == clip_id:
+                raise SignBindError(f"id: {clip_id!r} stands {where} too, wanted an id that "
+                                    "occurs once")  # fmt: skip
+            raise SignBindError(f"id: {clip_id!a} is {known!a} {where} but for case or Unicode "
+                                "form, wanted ids that no file system takes for one")  # fmt: skip
+
+
+def _folded(clip_id: str) -> str:
+    """Equal for ids that some file system takes for one name (Unicode's caseless match)."""
+    if clip_id.isascii():
+        return clip_id.lower()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", clip_id).casefold())
+
+
+def check_rows(corpus: Corpus) -> None:
+    """Whether splits and ids are names that a dataset, and files, can have.
+
+    Raises:
+      SignBindError: a split or an id that cannot be; one that occurs twice.
+    """
+    where = corpus.source.get("directory") or corpus.source.get("corpus", "corpus")
+    ids = UniqueIds()
+    splits: dict[str, str] = {}
+    try:
+        for split, rows in corpus.splits.items():
+            check_split_name(split)
+            if (other := splits.setdefault(split.lower(), split)) != split:
+                raise SignBindError(f"found {other!r} and {split!r}, wanted names that differ by "
+                                    "more than case")  # fmt: skip
+            place = f"in split {other}"
+            for row in rows:
+                ids.add(row.id, place)
+    except SignBindError as error:
+        raise SignBindError(f"{where}: split {split[:60]}: {error}") from error
+
+
 class ClipRow(NamedTuple):
     """A row that is the clip itself."""
 
@@ -99,6 +157,7 @@ def read_clips(rows: Iterable[Row], read: Callable[[Row], Reading], report: Buil
     for row in rows:
         try:
             clip, repaired = read(row)
+            check_bounds(clip)
         except Exception as error:  # whatever a broken file does to its reader
             if strict:
                 raise SignBindError(f"clip {row.id}: {_reason(error)}") from error

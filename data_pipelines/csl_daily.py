@@ -22,8 +22,8 @@ import numpy as np
 
 from data_pipelines.corpus import Corpus, Reading, Recording
 from data_pipelines.readers import layout, restricted_pickle
-from data_pipelines.readers.tables import read_text
 from data_pipelines.readers.whereabouts import check_directories
+from signbind_jax import files
 from signbind_jax.data.clip import Clip
 from signbind_jax.errors import SignBindError
 
@@ -92,7 +92,7 @@ def open_corpus(
         if name in row_of:
             by_split[split].append(row_of[name])
         elif name not in labelled:
-            left_out.setdefault(f"no label in {labels.name}", []).append(name)
+            left_out.setdefault(f"no label in {labels.name}", []).append(layout.sayable(name))
     listed = {*split_of, *(name for names in left_out.values() for name in names)}
     for name in row_of:
         if name not in listed:
@@ -174,18 +174,18 @@ def _is_text(value) -> bool:
 def _splits(path: Path, left_out: dict[str, list[str]]) -> dict[str, str]:
     """Name -> split, in the order of the file."""
     parts_of: dict[str, set[str]] = {}
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
+    for number, line in enumerate(files.read_text(path).split("\n"), start=1):
         name, _, part = (value.strip() for value in line.partition("|"))
         if not line.strip() or (name, part) == ("name", "split"):
             continue
         if part in SPLITS:
             parts_of.setdefault(name, set()).add(part)
         else:
-            reason = f"{path.name}: found split {part!r}, wanted one of {', '.join(SPLITS)}"
+            reason = f"{path.name}: found split {part[:60]!r}, wanted one of {', '.join(SPLITS)}"
             left_out.setdefault(reason, []).append(layout.sayable(name, f"line {number}"))
     in_two = [name for name, parts in parts_of.items() if len(parts) > 1]
     if in_two:
-        left_out[f"in two splits of {path.name}"] = in_two
+        left_out[f"in two splits of {path.name}"] = [layout.sayable(name) for name in in_two]
     split_of = {name: SPLITS[part] for name, (part, *more) in parts_of.items() if not more}
     if not split_of:
         raise SignBindError(f"{path}: found no line 'name|split', wanted one for each clip")

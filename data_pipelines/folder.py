@@ -13,18 +13,20 @@ manifest and may not leave its directory.
 """
 
 import difflib
+import io
 import os
-import re
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from data_pipelines.corpus import Corpus, Reading, Recording
+from data_pipelines.corpus import Corpus, Reading, Recording, UniqueIds
 from data_pipelines.readers.extracted import find, notes_of, read_extracted
 from data_pipelines.readers.lip_crops import read_lip_crops
 from data_pipelines.readers.poses import read_pose_file
+from signbind_jax import files
 from signbind_jax.data import lips
-from signbind_jax.data.clip import Clip
+from signbind_jax.data.clip import Clip, check_id
+from signbind_jax.data.dataset import check_split_name
 from signbind_jax.errors import SignBindError
 
 MANIFEST = "manifest.tsv"
@@ -32,6 +34,7 @@ REQUIRED = ("id", "split", "text")
 MODALITIES = ("pose", "lips", "video")
 LANGUAGES = ("text_language", "signed_language", "signer")
 TOKENS = ("gloss", "spelled", "phonemes", "senses")
+MANIFEST_BYTES = 2**28  # a million rows of 250
 COLUMNS = (*REQUIRED, *LANGUAGES, *MODALITIES, *TOKENS)
 DEFAULT_LIP_FPS = 25.0
 LARGEST_DRIFT = 0.05  # share by which the durations of pose and lips may differ
@@ -142,37 +145,30 @@ def _check_durations(fields: dict) -> None:
 def _rows(source: Path) -> list[ManifestRow]:
     """The manifest's rows, with every structural fault found before the first error is raised."""
     manifest = source / MANIFEST
-    if not manifest.is_file():
+    if not manifest.exists():
         raise SignBindError(f"{source}: found no {MANIFEST}, wanted a folder corpus with one")
-    try:
-        text = manifest.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise SignBindError(f"{manifest}: byte {error.start} is not UTF-8: save it as "
-                            "UTF-8") from error  # fmt: skip
-    # Not splitlines: it also breaks at characters that may stand inside a sentence.
-    table = [line.removesuffix("\r").split("\t") for line in text.split("\n")]
+    text = files.read_text(manifest, MANIFEST_BYTES)
     if not text.strip():
         raise SignBindError(f"{manifest}: empty, wanted a header row: {' '.join(COLUMNS)}")
-    header = [name.strip() for name in table[0]]
+    # Not splitlines: it also breaks at characters that may stand inside a sentence.
+    table = io.StringIO(text, newline="\n")
+    header = [name.strip() for name in next(table).split("\t", 2 * len(COLUMNS))]
     _check_header(header, manifest)
-    rows, faults = [], []
-    seen: dict[str, int] = {}
-    for line, values in enumerate(table[1:], start=2):
-        if not any(value.strip() for value in values):
+    rows, first_fault, n_faults = [], "", 0
+    ids = UniqueIds()
+    for line, values in enumerate(table, start=2):
+        if not values.strip():
             continue
         try:
-            row = _row(line, header, values, source)
-            clip_id = row.cells["id"]
-            if clip_id in seen:
-                raise SignBindError(f"id: {clip_id!r} stands on line {seen[clip_id]} too: ids are "
-                                    "unique")  # fmt: skip
-            seen[clip_id] = line
+            row = _row(line, header, values.removesuffix("\n").removesuffix("\r"), source)
+            ids.add(row.id, f"on line {line}")
             rows.append(row)
         except SignBindError as fault:
-            faults.append(f"{manifest}:{line}: {fault}")
-    if faults:
-        more = f" (and {len(faults) - 1} more faults)" if len(faults) > 1 else ""
-        raise SignBindError(faults[0] + more)
+            first_fault = first_fault or f"{manifest}:{line}: {fault}"
+            n_faults += 1
+    if n_faults:
+        more = f" (and {n_faults - 1} more faults)" if n_faults > 1 else ""
+        raise SignBindError(first_fault + more)
     if not rows:
         raise SignBindError(f"{manifest}: found no rows below the header, wanted at least one clip")
     return rows
@@ -181,9 +177,9 @@ def _rows(source: Path) -> list[ManifestRow]:
 def _check_header(header: list[str], manifest: Path) -> None:
     for name in header:
         if name not in COLUMNS:
-            near = difflib.get_close_matches(name.lower(), COLUMNS, n=1)
+            near = difflib.get_close_matches(name[:60].lower(), COLUMNS, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known: {' '.join(COLUMNS)}"
-            raise SignBindError(f"{manifest}: column {name!r} is unknown: {hint}")
+            raise SignBindError(f"{manifest}: column {name[:60]!r} is unknown: {hint}")
         if header.count(name) > 1:
             raise SignBindError(f"{manifest}: column {name!r} stands there twice")
     for name in REQUIRED:
@@ -194,18 +190,15 @@ def _check_header(header: list[str], manifest: Path) -> None:
                             "wanted at least one")  # fmt: skip
 
 
-def _row(line: int, header: list[str], values: list[str], source: Path) -> ManifestRow:
-    if len(values) > len(header):
-        raise SignBindError(f"found {len(values)} fields, wanted {len(header)} as in the header: "
-                            "a tab inside a field?")  # fmt: skip
+def _row(line: int, header: list[str], text: str, source: Path) -> ManifestRow:
+    if (n := text.count("\t") + 1) > len(header):
+        raise SignBindError(f"found {n} fields, wanted {len(header)} as in the header: a tab "
+                            "inside a field?")  # fmt: skip
     # Editors strip the tabs of empty last columns: what is not there is empty.
     cells = dict.fromkeys(COLUMNS, "")
-    cells |= {name: value.strip() for name, value in zip(header, values, strict=False)}
-    if not cells["id"]:
-        raise SignBindError("id: found nothing, wanted a name that no other row has")
-    if not re.fullmatch(r"[A-Za-z]\w*", cells["split"], re.ASCII):
-        raise SignBindError(f"split: found {cells['split']!r}, wanted a name such as 'train' "
-                            "(letters, digits, _)")  # fmt: skip
+    cells |= {name: value.strip() for name, value in zip(header, text.split("\t"), strict=False)}
+    check_id(cells["id"])
+    check_split_name(cells["split"])
     given = [name for name in MODALITIES if cells[name]]
     if not given:
         raise SignBindError(f"found none of {', '.join(MODALITIES)}, wanted at least one")
@@ -214,19 +207,20 @@ def _row(line: int, header: list[str], values: list[str], source: Path) -> Manif
 
 def _inside(source: Path, column: str, value: str) -> Path:
     """The file a cell names, symbolic links followed, once it is sure to lie in the corpus."""
-    root = source.resolve()
+    root, short = source.resolve(), repr(value[:100])
     try:
         path = (source / value).resolve()
         is_directory = column == "lips" and path.is_dir()
-        exists = is_directory or path.is_file()
+        exists = is_directory or path.is_file()  # no pipe, which would wait for ever
         reached = [path]
         if is_directory and path.is_relative_to(root):
             reached += [Path(entry).resolve() for entry in os.scandir(path) if entry.is_symlink()]
     except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL byte, a link loop
-        raise SignBindError(f"{column}: {value!r} is no usable path ({error})") from error
+        why = getattr(error, "strerror", None) or error
+        raise SignBindError(f"{column}: {short} is no usable path ({why})") from error
     if not all(file.is_relative_to(root) for file in reached):
-        raise SignBindError(f"{column}: {value!r} leaves the corpus directory: copy the files "
+        raise SignBindError(f"{column}: {short} leaves the corpus directory: copy the files "
                             "into it")  # fmt: skip
     if not exists:
-        raise SignBindError(f"{column}: found no file {value!r} in {source}")
+        raise SignBindError(f"{column}: found no file {short} in {source}")
     return path

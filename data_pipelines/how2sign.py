@@ -20,7 +20,6 @@ missing leaves its split out. Clips are named by SENTENCE_NAME.
 and END_REALIGNED. The released clips are cut at the times of the unaligned lists.
 """
 
-import argparse
 import functools
 import math
 from collections.abc import Iterator
@@ -31,6 +30,7 @@ from pathlib import Path
 from data_pipelines.corpus import Corpus, Reading, Recording
 from data_pipelines.how2sign_poses import FORMS, Poses, find_poses, forms_in, video_seconds
 from data_pipelines.how2sign_sentences import SPLITS, Sentence, read_sentences
+from data_pipelines.readers.layout import frames_a_second, pixels
 from signbind_jax.data.clip import Clip
 from signbind_jax.errors import SignBindError
 
@@ -108,10 +108,10 @@ def add_arguments(parser) -> None:
     parser.add_argument("--pose_form", choices=FORMS, default="",
                         help="which keypoints, where --poses holds several forms")  # fmt: skip
     parser.add_argument("--videos", type=Path, metavar="DIR", help="the full videos")
-    parser.add_argument("--fps", type=_rate, default=0.0, metavar="N",
+    parser.add_argument("--fps", type=frames_a_second, default=0.0, metavar="N",
                         help="frames a second of openpose and rtmpose keypoints (default: what "
                         "the release says, else 24)")  # fmt: skip
-    parser.add_argument("--lip_size", type=int, default=32, metavar="PIXELS",
+    parser.add_argument("--lip_size", type=pixels, default=32, metavar="PIXELS",
                         help="side of the mouth crops, where extracted (default: 32)")  # fmt: skip
 
 
@@ -120,13 +120,6 @@ def from_arguments(arguments) -> Corpus:
     return open_corpus(arguments.source, poses=arguments.poses, pose_form=arguments.pose_form,
                        videos=arguments.videos, fps=arguments.fps,
                        lip_size=arguments.lip_size)  # fmt: skip
-
-
-def _rate(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 1000:
-        raise argparse.ArgumentTypeError(f"found {text}, wanted frames a second")
-    return value
 
 
 def _read(poses: Poses | None, videos: Videos | None, sentence: Sentence) -> Reading:

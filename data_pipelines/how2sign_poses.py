@@ -6,14 +6,14 @@ from itertools import islice
 from os import scandir, walk
 from pathlib import Path
 
-import av
-
+from data_pipelines.extraction.worker.opening import Unreadable, open_video
 from data_pipelines.how2sign_sentences import SPLITS, TREE
 from data_pipelines.readers import extracted
 from data_pipelines.readers.openpose_json import FRAME_SUFFIX, read_openpose
 from data_pipelines.readers.poses import canonical_pose
 from data_pipelines.readers.rtmpose_pickle import read_rtmpose
 from data_pipelines.readers.signer_choice import People, choose_signer
+from signbind_jax.data.clip import FPS_RANGE
 from signbind_jax.errors import SignBindError
 
 FORMS = ("openpose", "rtmpose", "extracted")
@@ -104,20 +104,21 @@ def find_poses(directory: Path, form: str = "", fps: float = 0.0, lip_size: int 
 
 
 def video_rate(path: Path) -> float:
-    """Frames a second of a video; 0 where it cannot be read."""
+    """Frames a second of a video; 0 where it cannot be read or none can be believed."""
     try:
-        with av.open(str(path)) as video:
-            return float(video.streams.video[0].average_rate or 0)
-    except (av.FFmpegError, IndexError, OSError):
+        with open_video(path) as video:
+            rate = float(video.streams.best("video").average_rate or 0)
+    except Unreadable:
         return 0.0
+    return rate if FPS_RANGE[0] <= rate <= FPS_RANGE[1] else 0.0
 
 
 def video_seconds(path: Path) -> float:
     """How long a video is; 0 where it cannot be read."""
     try:
-        with av.open(str(path)) as video:
-            return float(video.duration or 0) / av.time_base
-    except (av.FFmpegError, OSError):
+        with open_video(path) as video:
+            return float(video.duration or 0) / 1_000_000  # FFmpeg counts microseconds
+    except Unreadable:
         return 0.0
 
 

@@ -1,6 +1,5 @@
 """The sentences of How2Sign: the re-aligned lists, or the labels that Uni-Sign releases."""
 
-import csv
 import math
 import re
 from collections.abc import Iterator
@@ -9,7 +8,7 @@ from itertools import islice
 from os import walk
 from pathlib import Path
 
-from data_pipelines.readers import restricted_pickle
+from data_pipelines.readers import restricted_pickle, tables
 from signbind_jax.errors import SignBindError
 
 SPLITS = {"train": "train", "validation": "val", "test": "test"}  # ours -> the release's
@@ -137,21 +136,12 @@ def _elsewhere(source: Path) -> str:
 
 def _rows(file: Path, split: str) -> Iterator[tuple[str, Sentence | str]]:
     """Name and sentence of each row, or the reason why there is none."""
-    try:
-        with open(file, encoding="utf-8-sig", newline="") as opened:
-            # Strict: a quote that does not close would swallow the rows behind it.
-            table = csv.reader(opened, delimiter="\t", strict=True)
-            _check_header(next(table, []), file)
-            for row in table:
-                if row:
-                    named = len(row) > 3 and _is_name(row[3])
-                    yield row[3] if named else f"line {table.line_num}", _sentence(row, split)
-    except UnicodeDecodeError as error:
-        raise SignBindError(f"{file}: byte {error.start} of a part is not UTF-8: fetch the file "
-                            "again") from error  # fmt: skip
-    except csv.Error as error:
-        raise SignBindError(f"{file}:{table.line_num}: quotes: {error}: fetch the file again, as "
-                            "it was released") from error  # fmt: skip
+    table = tables.read_rows(file, delimiter="\t")
+    _check_header(next(table, (0, []))[1], file)
+    for line, row in table:
+        if row:
+            named = len(row) > 3 and _is_name(row[3])
+            yield row[3] if named else f"line {line}", _sentence(row, split)
 
 
 def _check_header(header: list[str], file: Path) -> None:

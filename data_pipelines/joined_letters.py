@@ -26,6 +26,7 @@ import numpy as np
 
 from data_pipelines import folder
 from data_pipelines.corpus import Corpus, Reading, read_clips
+from data_pipelines.readers.layout import whole_number
 from data_pipelines.synthetic import names
 from data_pipelines.writing.build_report import BuildReport
 from signbind_jax import keypoints
@@ -96,11 +97,19 @@ def add_arguments(parser) -> None:
     """Options of `signbind data build joined_letters`."""
     parser.add_argument("--source", type=Path, metavar="DIR", required=True,
                         help="a folder corpus with one recording a letter")  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0, help="of the words (default: 0)")
-    parser.add_argument("--train", type=int, default=500, metavar="WORDS",
+    parser.add_argument("--seed", type=_seed, default=0, help="of the words (default: 0)")
+    parser.add_argument("--train", type=_words, default=500, metavar="WORDS",
                         help="joined words in train (default: 500)")  # fmt: skip
-    parser.add_argument("--test", type=int, default=100, metavar="WORDS",
+    parser.add_argument("--test", type=_words, default=100, metavar="WORDS",
                         help="joined words in test (default: 100)")  # fmt: skip
+
+
+def _words(text: str) -> int:
+    return whole_number(text, 0, 1_000_000)
+
+
+def _seed(text: str) -> int:
+    return whole_number(text, 0, 2**63)
 
 
 def from_arguments(arguments) -> Corpus:

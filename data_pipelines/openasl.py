@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from data_pipelines.corpus import Corpus, Recording
+from data_pipelines.readers import layout, tables
 from data_pipelines.readers.timed_sentences import (
     NO_POSES,
     SPLITS,
@@ -33,7 +34,7 @@ from data_pipelines.readers.timed_sentences import (
     video_of,
 )
 from data_pipelines.readers.whereabouts import check_directories, first_directory, not_the_corpus
-from signbind_jax.errors import SignBindError
+from signbind_jax import files
 
 TABLES = ("openasl-v1.0.tsv", "data/openasl-v1.0.tsv")
 COLUMNS = ("vid", "yid", "start", "end", "split")
@@ -43,7 +44,7 @@ CITATION = (
     "Shi, Brentari, Shakhnarovich, Livescu: Open-Domain Sign Language Translation Learned from "
     "Online Video. EMNLP 2022"
 )
-_TIME = re.compile(r"(?:(?:(\d{1,3}):)?(\d{1,2}):)?(\d{1,5})(?:\.(\d{1,9}))?")
+_TIME = re.compile(r"(?:(?:(\d{1,3}):)?(\d{1,2}):)?(\d{1,5})(?:\.(\d{1,9}))?", re.ASCII)
 
 
 def add_arguments(parser) -> None:
@@ -142,7 +143,7 @@ def _rows(
         elif not reason and clip_id in seen:
             reason = "row given twice"
         if reason:
-            left_out.setdefault(reason, []).append(clip_id)
+            left_out.setdefault(reason, []).append(layout.sayable(clip_id))
             continue
         seen.add(clip_id)
         split, text = cells["split"], " ".join(cells[text_column].split())
@@ -154,7 +155,7 @@ def _fault(cells: dict[str, str], text_column: str) -> str:
     """Why a row is no sentence; empty where it is one."""
     for column in ("vid", "yid"):
         value = cells[column]
-        if not value or "/" in value or "\0" in value or value in (".", ".."):
+        if "/" in value or value == "." or layout.fault_of_id(value):
             return f"{column} that is no name"
     if not re.fullmatch(r"[A-Za-z]\w*", cells["split"], re.ASCII):
         return "split that is no name"
@@ -177,25 +178,15 @@ def _cells(
     where that does not give the columns of the header: an open quote never swallows the rows
     below it.
     """
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise SignBindError(f"{path}: byte {error.start} is not UTF-8: copy the file "
-                            "again") from error  # fmt: skip
-    except OSError as error:
-        raise SignBindError(f"{path}: cannot be read: {error.strerror or error}") from error
+    text = files.read_text(path)
+    tables.check_rows(text.count("\n"), path)
     # Not splitlines: it also breaks at characters that may stand inside a sentence.
     lines = [line.removesuffix("\r") for line in text.split("\n")]
-    header = [name.strip() for name in lines[0].split("\t")]
-    for column in (*COLUMNS, text_column):
-        if header.count(column) != 1:
-            found = "found twice" if column in header else "missing"
-            raise SignBindError(f"{path}: column {column!r}: {found}, wanted one; the header is "
-                                f"{', '.join(header)[:200]!r}")  # fmt: skip
+    header = tables.check_header(lines[0].split("\t"), (*COLUMNS, text_column), path)
     for number, line in enumerate(lines[1:], start=2):
         if not line.strip():
             continue
-        values = _values(line, len(header))
+        values = _values(line, len(header)) if len(line) <= tables.LONGEST_LINE else None
         if values is None:
             reason = "line with another number of fields than the header"
             left_out.setdefault(reason, []).append(f"line {number}")
@@ -221,4 +212,6 @@ def _ms(text: str) -> int | None:
     if match is None:
         return None
     hours, minutes, seconds, fraction = match.groups(default="0")
+    if (match[1] and int(minutes) > 59) or (match[2] and int(seconds) > 59):
+        return None
     return (int(hours) * 60 + int(minutes)) * 60_000 + round(float(f"{seconds}.{fraction}") * 1000)

@@ -138,7 +138,8 @@ def _fault(line: TableRow) -> str:
         return f"name: {fault}"
     span = (line.cells["start"].strip(), line.cells["end"].strip())
     if not set(span) <= set(WHOLE):
-        return f"start and end: found {span[0]!r} and {span[1]!r}, wanted -1: all of its frames"
+        found = " and ".join(repr(value[:40]) for value in span)
+        return f"start and end: found {found}, wanted -1: all of its frames"
     return ""
 
 

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 from tqdm import tqdm
 
+from signbind_jax import child
+
 WORTH_A_PROCESS = 64  # clips: fewer are done before a second process has started
 _EVERY_S = 0.5  # the bar's refreshes
 _AHEAD = 2  # tasks a process that wait for it: enough to keep it busy
@@ -36,6 +38,11 @@ def in_processes(work: Callable, tasks: Iterable, workers: int, bar: tqdm) -> It
     if workers == 1:
         yield from (work(task, bar.update) for task in tasks)
         return
+    with child.safe_spawning():
+        yield from _in_pool(work, tasks, workers, bar)
+
+
+def _in_pool(work: Callable, tasks: Iterable, workers: int, bar: tqdm) -> Iterator:
     # Spawned, not forked: the caller may hold JAX threads.
     context = multiprocessing.get_context("spawn")
     counter = context.Value("q", 0)

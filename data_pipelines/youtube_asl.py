@@ -25,6 +25,7 @@ from pathlib import Path
 
 from data_pipelines.corpus import Corpus
 from data_pipelines.readers import slt_features
+from data_pipelines.readers.layout import sayable, whole_number
 from data_pipelines.readers.subtitled import outside, sentences
 from data_pipelines.readers.subtitles import Cue
 from data_pipelines.readers.timed_sentences import (
@@ -43,6 +44,7 @@ from data_pipelines.readers.whereabouts import (
     inside,
     not_the_corpus,
 )
+from signbind_jax import files
 from signbind_jax.errors import SignBindError
 
 PUBLISHED_CAPTIONS = 610_193
@@ -101,7 +103,7 @@ def add_arguments(parser) -> None:
         )
     add(
         "--most_characters",
-        type=int,
+        type=partial(whole_number, least=1, most=10**6),
         default=300,
         metavar="N",
         help="longest text that is a sentence (default: %(default)s)",
@@ -224,7 +226,9 @@ def _lists(
             raise SignBindError(f"--ids: split: found {split!r}, wanted a name such as 'train'")
         for name in _read_list(Path(path)):
             if not _ID.fullmatch(name):
-                left_out.setdefault("line of the list that is no video id", []).append(name[:40])
+                left_out.setdefault("line of the list that is no video id", []).append(
+                    sayable(name[:40])
+                )
             elif split_of.setdefault(name, split) != split:
                 raise SignBindError(f"{path}: found the video {name}, which is in {split_of[name]} "
                                     "already: a video is in one split")  # fmt: skip
@@ -236,14 +240,7 @@ def _lists(
 
 
 def _read_list(path: Path) -> list[str]:
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise SignBindError(f"{path}: byte {error.start} is not UTF-8: wanted one video id a "
-                            "line") from error  # fmt: skip
-    except OSError as error:
-        raise SignBindError(f"{path}: cannot be read: {error.strerror or error}") from error
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    return [line.strip() for line in files.read_text(path).splitlines() if line.strip()]
 
 
 def _caption_files(captions: Path) -> tuple[dict[str, str], set[str]]:

@@ -2,7 +2,6 @@
 
 import argparse
 import base64
-import json
 import shlex
 import tempfile
 import time
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from launch import job as jobs
 from launch.programs import Programs, confirm
+from signbind_jax import files
 from signbind_jax.errors import INTERRUPTED, INTERRUPTED_VARIABLE, SignBindError
 
 ACTIONS = {
@@ -27,20 +27,29 @@ _GRACE_S = 120
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `signbind launch gke`."""
     jobs.add_arguments(parser, ACTIONS)
-    parser.add_argument("--cluster", required=True, help="made with `xpk cluster create`")
-    parser.add_argument("--zone", required=True, metavar="ZONE", help="as us-central2-b")
-    parser.add_argument("--project", default="", help="default: gcloud's own")
-    parser.add_argument("--accelerator", default="", metavar="TYPE", help=
+    parser.add_argument("--cluster", type=jobs.word, required=True, help=
+                        "made with `xpk cluster create`")  # fmt: skip
+    parser.add_argument("--zone", type=jobs.word, required=True, metavar="ZONE", help=
+                        "as us-central2-b")  # fmt: skip
+    parser.add_argument("--project", type=jobs.word, default="", help="default: gcloud's own")
+    parser.add_argument("--accelerator", type=jobs.word, default="", metavar="TYPE", help=
                         "as v5litepod-16; needed to start")  # fmt: skip
     parser.add_argument("--slices", type=int, default=1, metavar="N", help=
                         "slices of a multislice run (default: %(default)s)")  # fmt: skip
     parser.add_argument(
         "--image",
+        type=jobs.word,
         default="",
         help="container image with signbind in it (launch/Dockerfile); needed to start",
     )
-    parser.add_argument("--storage", action="append", default=[], metavar="NAME", help=
-                        "storage of the cluster, attached with `xpk storage attach`")  # fmt: skip
+    parser.add_argument(
+        "--storage",
+        type=jobs.word,
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="storage of the cluster, attached with `xpk storage attach`",
+    )
     parser.add_argument(
         "--shared",
         action="append",
@@ -67,9 +76,7 @@ def parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespac
         for name in ("accelerator", "image"):
             if not getattr(arguments, name):
                 parser.error(f"--{name}: found none, wanted one for {arguments.action}")
-    for name, minimum in (("slices", 1), ("max_restarts", 0)):
-        if getattr(arguments, name) < minimum:
-            parser.error(f"--{name}: found {getattr(arguments, name)}, wanted at least {minimum}")
+    jobs.check_range(parser, arguments, slices=(1, 10_000), max_restarts=(0, 1_000_000))
     for name, value in arguments.job.environment.items():
         if "\n" in value:
             parser.error(f"--env={name}: found a value of several lines, wanted one: xpk reads "
@@ -92,9 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     Exit codes: 0 done, 1 failed, 2 bad usage, 130 interrupted here (the workload goes on).
     """
-    programs = Programs(dry_run=arguments.dry_run, tries=arguments.tries,
-                        wait_s=arguments.retry_wait,
-                        secrets=arguments.job.environment.values())  # fmt: skip
+    programs = jobs.programs_for(arguments)
     return getattr(_Launch(arguments, programs), arguments.action)()
 
 
@@ -195,7 +200,9 @@ class _Launch:
         if self.programs.dry_run:
             state = pretend
         else:
-            state = "absent" if done.code else _state_of(json.loads(done.stdout))
+            where = f"{self.job.name}: kubectl get jobset"
+            state = ("absent" if done.code
+                     else _state_of(files.parse_json(done.stdout, where), where))  # fmt: skip
         if state != self.told and not self.programs.dry_run:
             self.programs.say(f"{self.job.name}: {state}")
         self.told = state
@@ -246,10 +253,21 @@ def in_one_line(command: tuple[str, ...]) -> str:
     return f"exec bash <(echo {base64.b64encode(script).decode()} | base64 -d)"
 
 
-def _state_of(jobset: dict) -> str:
-    conditions = {c["type"] for c in jobset.get("status", {}).get("conditions", [])
-                  if c.get("status") == "True"}  # fmt: skip
-    restarts = jobset.get("status", {}).get("restarts", 0)
+def _state_of(jobset: object, where: str) -> str:
+    """The state that a JobSet tells: one that was just made has no status yet.
+
+    Raises:
+      SignBindError: a field is not what it should be.
+    """
+    status = {"conditions": [], "restarts": 0}
+    if not isinstance(jobset, dict) or "status" in jobset:
+        status |= files.field(jobset, "status", dict, where)
+    conditions = {
+        files.field(condition, "type", str, f"{where}: conditions")
+        for condition in files.field(status, "conditions", list, f"{where}: status")
+        if files.field(condition, "status", str, f"{where}: conditions") == "True"
+    }
+    restarts = files.field(status, "restarts", int, f"{where}: status")
     for state in ("Completed", "Failed", "Suspended"):
         if state in conditions:
             return state

@@ -7,6 +7,13 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+from launch.programs import Programs
+from launch.redaction import secrets_of
+
+# Printable, no space, nothing that a shell or YAML reads: xpk pastes what it is given into both.
+_WORD = re.compile(r"[A-Za-z0-9_./@+:][A-Za-z0-9_./@+:,=-]{0,499}")
+# What a shell that reads a job's variables does not let anybody set.
+_READ_ONLY = {"BASHOPTS", "BASH_VERSINFO", "EUID", "PPID", "SHELLOPTS", "UID"}
 _NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -59,18 +66,45 @@ def parse(
     parser: argparse.ArgumentParser, argv: list[str], needs_command: set[str]
 ) -> argparse.Namespace:
     """Arguments with `job`; what stands behind the first `--` is the command, untouched."""
+    for argument in argv:
+        if "\0" in argument or any("\ud800" <= c <= "\udfff" for c in argument):
+            parser.error("arguments: found a NUL or bytes that are not UTF-8, wanted text")
     at = argv.index("--") if "--" in argv else len(argv)
-    arguments = parser.parse_args(argv[:at])
+    arguments, unknown = parser.parse_known_args(argv[:at])
+    if unknown:  # their names alone: --envs=HF_TOKEN=... holds a secret
+        names = " ".join(argument.partition("=")[0] for argument in unknown)
+        parser.error(f"unrecognized arguments: {names}")
     command = tuple(argv[at + 1 :])
     if arguments.action in needs_command and not command:
         parser.error(f"{arguments.action}: found no command, wanted one at the end, such as "
                      "-- signbind train --config=signing --workdir=DIR")  # fmt: skip
-    for argument in command:
-        if "\0" in argument:
-            parser.error(f"command: found a NUL in {argument!r}, wanted text")
     arguments.job = Job(arguments.name, command, _environment(parser, arguments.env),
                         arguments.jobs / arguments.name)  # fmt: skip
     return arguments
+
+
+def programs_for(arguments: argparse.Namespace) -> Programs:
+    """The runner of a launcher's programs, which shows no secret of the job."""
+    secrets = secrets_of(arguments.job.environment, arguments.job.command, os.environ)
+    return Programs(dry_run=arguments.dry_run, tries=arguments.tries,
+                    wait_s=arguments.retry_wait, secrets=secrets)  # fmt: skip
+
+
+def check_range(parser: argparse.ArgumentParser, arguments: argparse.Namespace,
+                **limits: tuple[int, int]) -> None:  # fmt: skip
+    """Refuses numbers outside of (least, most)."""
+    for name, (least, most) in limits.items():
+        value = getattr(arguments, name)
+        if not least <= value <= most:
+            parser.error(f"--{name}: found {value}, wanted {least} to {most}")
+
+
+def word(text: str) -> str:
+    """The type of an argument that names something of a cloud: a zone, a project, an image."""
+    if text and not _WORD.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"found {ascii(text[:60])}, wanted letters, digits and "
+                                         "any of _ . / @ + : , = -, no hyphen first")  # fmt: skip
+    return text
 
 
 def workdir_of(command: tuple[str, ...]) -> str | None:
@@ -123,7 +157,11 @@ def _environment(parser: argparse.ArgumentParser, given: list[str]) -> dict[str,
         if not equals and name not in os.environ:
             parser.error(f"--env={name}: found no such variable here, wanted one (export {name}) "
                          f"or --env={name}=VALUE")  # fmt: skip
+        if name in _READ_ONLY:
+            parser.error(f"--env={name}: found a variable of the shell's own, wanted another")
         values[name] = value if equals else os.environ[name]
+        if any("\ud800" <= c <= "\udfff" for c in values[name]):
+            parser.error(f"--env={name}: found bytes that are not UTF-8, wanted text")
     return values
 
 
@@ -149,6 +187,7 @@ def _tries(text: str) -> int:
 
 
 def _count(text: str) -> int:
-    if not text.isascii() or not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"found {text!r}, wanted a whole number, not negative")
+    if not re.fullmatch("[0-9]{1,9}", text):
+        raise argparse.ArgumentTypeError(f"found {text[:60]!r}, wanted a whole number, not "
+                                         "negative, below a billion")  # fmt: skip
     return int(text)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from launch.redaction import Mask
 from signbind_jax.errors import SignBindError
 
 # What no second try can mend. Everything else may be a network, a quota of requests a minute, an
@@ -19,7 +20,6 @@ _PERMANENT = re.compile(
     r"unrecognized arguments|invalid choice|"
     r"[Ii]nvalid (?:account|partition|qos|job id|generic resource|node count|time)",
 )
-_SHORTEST_SECRET = 8  # characters
 
 
 @dataclass(frozen=True)
@@ -38,16 +38,13 @@ class Programs:
       dry_run: prints each command as a line a shell would take, and starts nothing.
       tries: how often one command is started in all before it counts as failed.
       wait_s: seconds before the second try; doubled before every further one.
-      secrets: texts that are masked in everything that is shown.
+      secrets: texts that are masked in everything that is shown (`launch.redaction`).
     """
 
     def __init__(self, *, dry_run: bool = False, tries: int = 5, wait_s: float = 10.0,
                  secrets: Iterable[str] = ()):  # fmt: skip
         self.dry_run, self.tries, self.wait_s = dry_run, tries, wait_s
-        # The longest first, so that no secret survives as the rest of a shorter one. Masking what
-        # is shorter than a secret would blot out every "1" for the sake of --env=DEBUG=1.
-        self._secrets = sorted({s for s in secrets if len(s) >= _SHORTEST_SECRET}, key=len,
-                               reverse=True)  # fmt: skip
+        self.mask = Mask(secrets)
 
     def say(self, text: str) -> None:
         """One line to the user; a comment in a dry run, whose output is a script."""
@@ -56,12 +53,6 @@ class Programs:
     def show(self, text: str) -> None:
         """Output of others, as it is."""
         print(self.mask(text), end="", flush=True)
-
-    def mask(self, text: str) -> str:
-        """The text without secrets."""
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return text
 
     def run(
         self,
@@ -119,6 +110,9 @@ class Programs:
         except FileNotFoundError:
             raise SignBindError(f"{what}: found no program {argv[0]!r} on PATH, wanted one: "
                                 f"{_WHERE.get(argv[0], 'install it')}") from None  # fmt: skip
+        except OSError as error:  # not executable, arguments too long
+            raise SignBindError(f"{what}: {argv[0]} cannot be started: "
+                                f"{error.strerror or error}") from error  # fmt: skip
         with process:
             try:
                 if stream:

@@ -1,6 +1,7 @@
 """TPU VM pods through `gcloud compute tpus queued-resources` and `tpu-vm`."""
 
 import argparse
+import re
 import shlex
 import time
 from collections.abc import Callable
@@ -48,6 +49,9 @@ class QueuedResource:
                             accept="NOT_FOUND")  # fmt: skip
         # NOT_FOUND stands on standard error; an empty state is a request of this second.
         state = ABSENT if done.code else done.stdout.strip() or "CREATING"
+        if not re.fullmatch("[A-Z_]{1,60}", state):
+            raise SignBindError(f"{self.arguments.name}: gcloud: state.state: found "
+                                f"{state[:60]!r}, wanted one such as ACTIVE")  # fmt: skip
         if state != self._told and not self.programs.dry_run:
             self.programs.say(f"{self.arguments.name}: {state}")
         self._told = state

@@ -1,7 +1,6 @@
 """`signbind launch slurm`: GPU clusters under SLURM, arrays of sweeps included."""
 
 import argparse
-import json
 import re
 import time
 from collections import Counter
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from launch import job as jobs
 from launch.programs import Programs, confirm
+from signbind_jax import files
 from signbind_jax.errors import INTERRUPTED, SignBindError
 
 ACTIONS = {
@@ -21,6 +21,7 @@ ACTIONS = {
 
 SCRIPT = Path(__file__).resolve().parent / "slurm_job.sh"
 ARRAY_INDEX = "{array_index}"
+_MOST_TASKS, _LAST_INDEX = 10_000, 4_000_000  # the latter is SLURM's own limit
 _SIGNAL_BEFORE_S = 120  # of the time limit, for saving
 _LOOKS_FOR_EXIT = 10  # a file of another node shows late on a network file system
 
@@ -36,11 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         "(default: %(default)s)")  # fmt: skip
     parser.add_argument("--cpus_per_task", type=int, default=8, metavar="N", help=
                         "default: %(default)s")  # fmt: skip
-    parser.add_argument("--time", default="24:00:00", metavar="LIMIT", help=
+    parser.add_argument("--time", type=jobs.word, default="24:00:00", metavar="LIMIT", help=
                         f"the job saves {_SIGNAL_BEFORE_S} s before it, and is requeued "
                         "(default: %(default)s)")  # fmt: skip
-    parser.add_argument("--partition", default="", help="default: the cluster's")
-    parser.add_argument("--account", default="", help="default: your own")
+    word = jobs.word
+    parser.add_argument("--partition", type=word, default="", help="default: the cluster's")
+    parser.add_argument("--account", type=word, default="", help="default: your own")
     parser.add_argument("--array", default="", metavar="INDEXES", help=
                         f"as 0-11 or 0-11%%4 (four at a time); {ARRAY_INDEX} in an argument of "
                         "the command becomes the index")  # fmt: skip
@@ -57,9 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
     """Arguments, checked as far as this machine can."""
     arguments = jobs.parse(parser, argv, {"run", "start"})
-    for name, minimum in (("nodes", 1), ("gpus_per_node", 0), ("cpus_per_task", 1)):
-        if getattr(arguments, name) < minimum:
-            parser.error(f"--{name}: found {getattr(arguments, name)}, wanted at least {minimum}")
+    jobs.check_range(parser, arguments, nodes=(1, 100_000), gpus_per_node=(0, 128),
+                     cpus_per_task=(1, 10_000))  # fmt: skip
     if arguments.setup and not arguments.setup.is_file():
         parser.error(f"--setup: found no file {str(arguments.setup)!r}, wanted one")
     try:
@@ -88,10 +89,13 @@ def run(arguments: argparse.Namespace) -> int:
 
     Exit codes: 0 done, 1 failed, 2 bad usage, 130 interrupted here (the job goes on).
     """
-    programs = Programs(dry_run=arguments.dry_run, tries=arguments.tries,
-                        wait_s=arguments.retry_wait,
-                        secrets=arguments.job.environment.values())  # fmt: skip
+    programs = jobs.programs_for(arguments)
     return getattr(_Launch(arguments, programs), arguments.action)()
+
+
+_JOB_ID = re.compile("[0-9]{1,20}")
+_RECORD = {"job_id": str, "indexes": list, "command": list}
+_LOG_BYTES, _LONGEST_LINE = 2**20, 2**24  # read at a time; held back until it ends
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,7 @@ class _Launch:
     def __init__(self, arguments: argparse.Namespace, programs: Programs):
         self.arguments, self.programs, self.job = arguments, programs, arguments.job
         self.record = self.job.folder / "submission.json"
-        self.told, self.offset, self.partial = "", 0, ""
+        self.told, self.offset, self.partial = "", 0, b""
 
     def run(self) -> int:
         self.start()
@@ -173,30 +177,33 @@ class _Launch:
             f"--time={a.time}", "--requeue", "--open-mode=append", "--export=ALL",
             # To the batch script, which tells the tasks: USR1, as SIGTERM means cancelled too.
             f"--signal=B:USR1@{_SIGNAL_BEFORE_S}",
-            f"--output={folder / ('log-%A_%a.txt' if a.indexes else 'log-%j.txt')}",
+            # sbatch reads % in the folder's name too.
+            f"--output={str(folder).replace('%', '%%')}/"
+            f"{'log-%A_%a.txt' if a.indexes else 'log-%j.txt'}",
         ]  # fmt: skip
         for flag, value in (("gpus-per-node", a.gpus_per_node), ("partition", a.partition),
                             ("account", a.account), ("array", a.array)):  # fmt: skip
             if value:
                 options.append(f"--{flag}={value}")
         setup = str(a.setup.resolve()) if a.setup else "-"
-        if a.dry_run and self.job.environment:
-            self.programs.say(f"environment holds {', '.join(self.job.environment)}")
-        else:
+        if not a.dry_run:
             folder.mkdir(parents=True, exist_ok=True)
+        elif self.job.environment:
+            self.programs.say(f"environment holds {', '.join(self.job.environment)}")
         done = self.programs.run(
             ["sbatch", *options, *a.sbatch_flag, str(SCRIPT), str(folder), setup,
              str(a.max_resumes), devices, *self.job.command],
             f"{self.job.name}: submitting the job", pretend="1", environment=self.job.environment,
         )  # fmt: skip
         # --parsable: the number, and behind a semicolon the cluster's name.
-        job_id = done.stdout.strip().splitlines()[-1].partition(";")[0] if done.stdout else ""
-        if not job_id.isdecimal():
-            raise SignBindError(f"{self.job.name}: sbatch: found {done.stdout.strip()!r}, wanted "
-                                "a job's number; look for the job with squeue --me")  # fmt: skip
+        job_id = (done.stdout.strip().splitlines() or [""])[-1].partition(";")[0]
+        if not _JOB_ID.fullmatch(job_id):
+            raise SignBindError(f"{self.job.name}: sbatch: found {done.stdout.strip()[:100]!r}, "
+                                "wanted a job's number; look for the job with "
+                                "squeue --me")  # fmt: skip
         if not a.dry_run:
             record = {"job_id": job_id, "indexes": a.indexes, "command": self.job.command}
-            self.record.write_text(json.dumps(record) + "\n")
+            files.write_json(self.record, record)
             self.programs.say(f"{self.job.name}: job {job_id}; log in {folder}")
 
     def _submission(self) -> _Submission | None:
@@ -204,13 +211,21 @@ class _Launch:
             return _Submission("JOB", [], list(self.job.command))
         if not self.record.exists():
             return None
-        try:
-            return _Submission(**json.loads(self.record.read_text()))
-        except (ValueError, TypeError) as error:
-            raise SignBindError(
-                f"{self.record}: cannot be read ({error}); wanted the record of a "
-                "submitted job; remove the file and start again"
-            ) from error
+        record, where = files.read_json(self.record), str(self.record)
+        fields = [files.field(record, name, kind, where) for name, kind in _RECORD.items()]
+        job_id, indexes, command = fields
+        fits = {
+            "job_id": _JOB_ID.fullmatch(job_id) is not None,
+            "indexes": all(type(i) is int and 0 <= i <= _LAST_INDEX for i in indexes),
+            "command": all(isinstance(argument, str) for argument in command),
+        }
+        for name, it_fits in fits.items():
+            if not it_fits:
+                raise SignBindError(
+                    f"{where}: {name}: found {str(record[name])[:60]!r}, wanted what a submitted "
+                    "job left here; remove the file and start again"
+                )
+        return _Submission(*fields)
 
     def _states(self, submission: _Submission) -> Counter:
         """How many of the job's tasks are in each state of the queue; empty once it left."""
@@ -218,20 +233,29 @@ class _Launch:
             ["squeue", f"--jobs={submission.job_id}", "--noheader", "--array", "--format=%T"],
             f"{self.job.name}: asking the queue", accept="Invalid job id", pretend="RUNNING",
         )  # fmt: skip
-        return Counter() if done.code else Counter(done.stdout.split())
+        states = [] if done.code else done.stdout.split()
+        for state in states:
+            if not re.fullmatch("[A-Z_]{1,40}", state):
+                raise SignBindError(f"{self.job.name}: squeue: state: found {state[:60]!r}, "
+                                    "wanted one such as RUNNING")  # fmt: skip
+        return Counter(states)
 
     def _show_log(self, submission: _Submission) -> None:
         path = self.job.folder / f"log-{submission.job_id}.txt"
         if submission.indexes or not path.exists():
             return
+        files.check_regular(path)
         with path.open("rb") as file:
             file.seek(self.offset)
-            text = self.partial + file.read().decode("utf-8", "replace")
-            self.offset = file.tell()
-        # Whole lines only, so that a secret cannot slip through in two halves.
-        cut = text.rfind("\n") + 1
-        self.programs.show(text[:cut])
-        self.partial = text[cut:]
+            while part := file.read(_LOG_BYTES):
+                self.offset += len(part)
+                self.partial += part
+                # Whole lines only, so that a secret cannot slip through in two halves.
+                cut = self.partial.rfind(b"\n") + 1
+                if not cut and len(self.partial) > _LONGEST_LINE:
+                    cut = len(self.partial)
+                self.programs.show(self.partial[:cut].decode("utf-8", "replace"))
+                self.partial = self.partial[cut:]
 
     def _ending(self, submission: _Submission) -> int:
         codes = {}
@@ -241,7 +265,7 @@ class _Launch:
                 break
             time.sleep(min(self.arguments.poll, 3.0))
         self._show_log(submission)
-        self.programs.show(self.partial)
+        self.programs.show(self.partial.decode("utf-8", "replace"))
         good = sum(code == 0 for code in codes.values())
         for task, code in codes.items():
             if code != 0:
@@ -252,7 +276,12 @@ class _Launch:
 
     def _exit_code(self, task: str) -> int | None:
         path = self.job.folder / f"exit-{task}"
-        return int(path.read_text()) if path.exists() else None
+        if not path.exists():
+            return None
+        text = files.read_text(path, 100)
+        if not re.fullmatch("[0-9]{1,3}", text):
+            raise SignBindError(f"{path}: found {text!r}, wanted an exit code; remove the file")
+        return int(text)
 
     def _tell(self, text: str) -> None:
         if text != self.told:
@@ -264,19 +293,23 @@ def array_indexes(text: str) -> list[int]:
     """The indexes of sbatch's --array, such as 0-11%4, 1,3,5 or 0-8:2; none of an empty text.
 
     Raises:
-      SignBindError: it is no such list.
+      SignBindError: it is no such list, or one of too many.
     """
-    indexes = []
-    for part in re.sub(r"%\d+$", "", text).split(",") if text else []:
-        match = re.fullmatch(r"(\d+)(?:-(\d+)(?::([1-9]\d*))?)?", part)
-        if match is None:
-            raise SignBindError(f"--array: found {text!r}, wanted indexes such as 0-11, 0-11%4 "
-                                "or 1,3,5")  # fmt: skip
-        first, last = int(match[1]), int(match[2] or match[1])
-        indexes.extend(range(first, last + 1, int(match[3] or 1)))
-    if text and not indexes:
-        raise SignBindError(f"--array: found {text!r}, which holds no index, wanted one")
-    return indexes
+    number = "([0-9]{1,18})"
+    indexes: set[int] = set()
+    for part in re.sub("%0*[1-9][0-9]{0,8}$", "", text).split(",") if text else []:
+        match = re.fullmatch(f"{number}(?:-{number}(?::{number})?)?", part)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        step = int(match[3] or 1) if match else 0
+        if first > last or not step:
+            raise SignBindError(f"--array: found {text[:60]!r}, wanted indexes such as 0-11, "
+                                "0-11%4 or 1,3,5")  # fmt: skip
+        among = range(first, last + 1, step)
+        if last > _LAST_INDEX or len(indexes) + len(among) > _MOST_TASKS:
+            raise SignBindError(f"--array: found {text[:60]!r}, wanted at most {_MOST_TASKS:,} "
+                                f"indexes, the last at most {_LAST_INDEX:,}")  # fmt: skip
+        indexes.update(among)
+    return sorted(indexes)
 
 
 def _in_words(states: Counter) -> str:

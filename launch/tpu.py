@@ -36,7 +36,9 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 WORKER = Path(__file__).resolve().parent / "worker.sh"
 _TAIL = -20_000  # bytes of a log that is met for the first time
 _UNANSWERED = 20  # polls in a row before watching gives up
-_HEADER = re.compile(r"^signbind-job (\w+) (\S+) (\d+) (\d+)\n", re.MULTILINE)
+_HEADER = re.compile(
+    r"^signbind-job ([a-z]{1,20}) (-|[0-9]{1,3}) ([0-9]{1,18}) ([0-9]{1,18})\n", re.MULTILINE
+)
 
 _INTERRUPTED_WORKER = re.compile(
     rf"^signbind worker \S+: (absent|exited {INTERRUPTED}):", re.MULTILINE
@@ -46,17 +48,18 @@ _INTERRUPTED_WORKER = re.compile(
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `signbind launch tpu`."""
     jobs.add_arguments(parser, ACTIONS)
-    parser.add_argument("--zone", required=True, metavar="ZONE", help="as us-central2-b")
-    parser.add_argument("--project", default="", help="default: gcloud's own")
-    parser.add_argument("--accelerator", default="", metavar="TYPE", help=
+    parser.add_argument("--zone", type=jobs.word, required=True, metavar="ZONE", help=
+                        "as us-central2-b")  # fmt: skip
+    parser.add_argument("--project", type=jobs.word, default="", help="default: gcloud's own")
+    parser.add_argument("--accelerator", type=jobs.word, default="", metavar="TYPE", help=
                         "as v5litepod-16, v6e-8, v5p-32; needed to create")  # fmt: skip
-    parser.add_argument("--runtime", default="", metavar="VERSION", help=
+    parser.add_argument("--runtime", type=jobs.word, default="", metavar="VERSION", help=
                         "software version (default: by the accelerator)")  # fmt: skip
     parser.add_argument("--capacity", choices=["spot", "reserved", "on_demand"],
                         default="on_demand", help="default: %(default)s")  # fmt: skip
     parser.add_argument("--slices", type=int, default=1, metavar="N", help=
                         "slices of a multislice run (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--valid_until", default="", metavar="DURATION", help=
+    parser.add_argument("--valid_until", type=jobs.word, default="", metavar="DURATION", help=
                         "gives up waiting for TPUs after it, as 6h")  # fmt: skip
     parser.add_argument("--source", default=str(CHECKOUT), metavar="DIR_OR_REQUIREMENT", help=
                         "checkout that is copied to the workers, or what pip installs there "
@@ -87,8 +90,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
     """Arguments, checked as far as this machine can."""
     arguments = jobs.parse(parser, argv, {"run", "start", "resume"})
-    if arguments.slices < 1:
-        parser.error(f"--slices: found {arguments.slices}, wanted at least 1")
+    jobs.check_range(parser, arguments, slices=(1, 10_000))
+    if arguments.source.startswith("-") or not arguments.source.isprintable():
+        parser.error(f"--source: found {ascii(arguments.source[:60])}, wanted a checkout or what "
+                     "pip installs")  # fmt: skip
     if arguments.action in ("run", "create", "resume"):
         if not arguments.accelerator:
             parser.error("--accelerator: found none, wanted a type such as v5litepod-16")
@@ -97,8 +102,9 @@ def parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespac
         except SignBindError as error:
             parser.error(str(error))
     for mount in arguments.mount:
-        if not re.fullmatch(r"(gs://[^/:]+|[^/:]+:/[^:]*):/[^:]+", mount):
-            parser.error(f"--mount: found {mount!r}, wanted gs://BUCKET:/POINT or "
+        shape = r"(gs://[^-/:][^/:]*|(?!gs:)[^-/:][^/:]*:/[^:]*):/[^:]+"
+        if not re.fullmatch(shape, mount) or not mount.isprintable():
+            parser.error(f"--mount: found {ascii(mount[:200])}, wanted gs://BUCKET:/POINT or "
                          "HOST:/EXPORT:/POINT")  # fmt: skip
     points = [mount.rpartition(":")[2] for mount in arguments.mount]
     jobs.check_paths(parser, arguments.job.command, [*points, *arguments.shared],
@@ -117,9 +123,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     Exit codes: 0 done, 1 failed, 2 bad usage, 130 interrupted here (the command goes on there).
     """
-    programs = Programs(dry_run=arguments.dry_run, tries=arguments.tries,
-                        wait_s=arguments.retry_wait,
-                        secrets=arguments.job.environment.values())  # fmt: skip
+    programs = jobs.programs_for(arguments)
     return getattr(_Launch(arguments, programs), arguments.action)()
 
 
@@ -186,7 +190,8 @@ class _Launch:
         if self.job.environment:
             self._copy_environment()
         self.resource.ssh("starting the command", "bash", "signbind/worker.sh", "start",
-                          self.job.name, *self.job.command)  # fmt: skip
+                          self.job.name, "with" if self.job.environment else "without",
+                          *self.job.command)  # fmt: skip
         return 0
 
     def watch(self) -> int:
@@ -278,21 +283,22 @@ class _Launch:
                     f"{self.job.name}: worker 0: found no report in its answer of "
                     f"{len(done.stdout)} characters, wanted one; `install` again"
                 )
-            state, code, size, self.offset = header[1], header[2], int(header[3]), int(header[4])
+            state, code, size, before = header[1], header[2], int(header[3]), self.offset
+            self.offset = int(header[4])
             # Whole lines only, so that a secret cannot slip through in two halves.
             text = self.partial + done.stdout[header.end() :]
             ended = state != "running" and self.offset >= size
             cut = len(text) if ended else text.rfind("\n") + 1
             self.programs.show(text[:cut])
             self.partial = text[cut:]
-            if self.offset >= size:
-                return state, int(code) if code.isdecimal() else 0
+            if self.offset >= size or self.offset <= before:  # nothing more, or an odd answer
+                return state, 0 if code == "-" else int(code)
 
     def _source(self) -> tuple[str, list[Path]]:
         """What pip installs on a worker, and the files it needs there."""
         if not Path(self.arguments.source).is_dir():
             return self.arguments.source, []
-        snapshot = Snapshot.of(Path(self.arguments.source))
+        snapshot = Snapshot.of(Path(self.arguments.source), dry_run=self.arguments.dry_run)
         self.programs.say(f"{self.job.name}: {snapshot.note}")
         archive = self.job.folder / f"source-{snapshot.tree[:12]}.tar.gz"
         if not self.arguments.dry_run:
@@ -301,13 +307,15 @@ class _Launch:
 
     def _copy_environment(self) -> None:
         names = ", ".join(self.job.environment)
+        name = f"environment-{self.job.name}"  # another job's start must not take it
         if self.arguments.dry_run:
-            self.programs.say(f"environment holds {names}; mode 600, removed here after the copy")
-            self.resource.copy("copying the environment", [Path("DIR/environment")], "signbind")
+            self.programs.say(f"{name} holds {names}; mode 600, removed here after the copy and "
+                              "there when the command has read it")  # fmt: skip
+            self.resource.copy("copying the environment", [Path("DIR", name)], "signbind")
             return
         # Not on a command line, where every user of either machine could read it.
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "environment"
+            path = Path(folder) / name
             path.touch(0o600)
             path.write_text("".join(f"export {name}={shlex.quote(value)}\n"
                                     for name, value in self.job.environment.items()))  # fmt: skip

@@ -2,7 +2,9 @@
 # What a TPU VM does for `signbind launch tpu`: the same file on every worker, in ~/signbind.
 #
 #   worker.sh install REQUIREMENT [MOUNT...]   environment and shared storage
-#   worker.sh start NAME COMMAND [ARGUMENT...] starts the command, once, detached from the login
+#   worker.sh start NAME with|without COMMAND [ARGUMENT...]
+#                                              starts the command, once, detached from the login;
+#                                              with the variables in ~/signbind/environment-NAME
 #   worker.sh report NAME OFFSET               state, and the log from that byte on
 #   worker.sh ending NAME                      how the command ended here, in one line
 set -euo pipefail
@@ -52,7 +54,10 @@ mount_one() {
     *)
       command -v mount.nfs >/dev/null || apt_install nfs-common
       sudo mount -t nfs -o rw,hard,timeo=600 "$source" "$point"
-      sudo chmod a+w "$point" || true
+      # Whose the export is, is not ours to change: every other user of it would be let in too.
+      if [ ! -w "$point" ]; then
+        log "$point is not writable for $(id -un): the working directory has to lie in a directory beneath that is"
+      fi
       ;;
   esac
   log "$source is mounted at $point"
@@ -107,24 +112,29 @@ is_running() {
 }
 
 start() {
-  local name=$1 dir
-  shift
+  local name=$1 environment=$here/environment-$1 with=$2 dir
+  shift 2
+  # Nothing of it stays where the command was not started, nor from a start that was cut off.
+  # shellcheck disable=SC2064
+  trap "rm -f ${environment@Q}" EXIT
+  rm -f "$here/environment" # one for all jobs, which earlier versions may have left
   dir=$(job_dir "$name")
   mkdir -p "$dir"
   chmod 700 "$dir"
   if is_running "$dir"; then
-    rm -f "$here/environment"
     log "$name is running already"
     return
   fi
   if [ "$(cat "$dir/exit_code" 2>/dev/null)" = 0 ] && printf '%s\0' "$@" | cmp -s - "$dir/argv"; then
-    rm -f "$here/environment"
     log "$name has finished already"
     return
   fi
   rm -f "$dir/exit_code"
   rm -f "$dir/environment"
-  if [ -e "$here/environment" ]; then mv "$here/environment" "$dir/environment"; fi
+  if [ "$with" = with ]; then
+    chmod 600 "$environment"
+    mv "$environment" "$dir/environment"
+  fi
   printf '%s\0' "$@" >"$dir/argv"
   setsid nohup bash "$0" supervise "$name" </dev/null >>"$dir/log.txt" 2>&1 &
   for _ in $(seq 100); do
@@ -134,6 +144,7 @@ start() {
     fi
     sleep 0.1
   done
+  rm -f "$dir/environment"
   fail "$name did not start: $(tail -n 1 "$dir/log.txt")"
 }
 
@@ -145,12 +156,8 @@ supervise() {
   mapfile -d '' -t argv <"$dir/argv"
   PATH=$here/venv/bin:$PATH
   export SIGNBIND_INTERRUPTED_CODE=75 # of a command that was stopped and has saved
-  if [ -e "$dir/environment" ]; then
-    # shellcheck disable=SC1091
-    source "$dir/environment"
-  fi
   cd "$here"
-  "${argv[@]}" &
+  begin "$dir/environment" "${argv[@]}" &
   child=$!
   # A machine that is taken away tells its processes first.
   trap 'told=yes; kill -TERM "$child" 2>/dev/null || true' TERM INT
@@ -162,6 +169,22 @@ supervise() {
   done
   printf '%s' "$code" >"$dir/exit_code.partial"
   mv "$dir/exit_code.partial" "$dir/exit_code"
+}
+
+# Becomes the command. Its variables are read by the process that runs it alone, where they may
+# have the names of this script's own, and their file is gone before it begins.
+begin() {
+  local file=$1
+  shift
+  unset argv # an array is never exported
+  if [ -e "$file" ]; then
+    exec 8<"$file"
+    rm -f "$file"
+    # shellcheck disable=SC1091
+    source /dev/fd/8
+    exec 8<&-
+  fi
+  exec -- "$@"
 }
 
 state() {

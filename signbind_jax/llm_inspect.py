@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from flax import nnx
+
 from signbind_jax.errors import SignBindError
 from signbind_jax.hf import hub
 from signbind_jax.hf.chat import ChatTokenizer
@@ -61,7 +63,7 @@ def inspect(directory: Path) -> Inspection:
     config = decoder_config(record, str(directory / "config.json"))
     checkpoint = open_checkpoint(directory)
     shapes = check_tensors(config, checkpoint)
-    n_parameters = sum(math.prod(v.get_value().shape) for _, v in shapes.flat_state())
+    n_parameters = sum(math.prod(v.get_value().shape) for _, v in nnx.to_flat_state(shapes))
     tokenizer = ChatTokenizer(directory)
     tokenizer.check_rows(config.vocab_size)
     return Inspection(directory, record, config, checkpoint, n_parameters, tokenizer)

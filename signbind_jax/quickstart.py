@@ -20,6 +20,7 @@ from signbind_jax.evaluate import (
     evaluate_translation,
 )
 from signbind_jax.examples import write_examples
+from signbind_jax.ranges import Seed, Whole, argument
 from signbind_jax.report import write_report
 from signbind_jax.side_by_side import MemoryMeter, run_all, usable_cores, worthwhile
 from signbind_jax.summary import SUMMARY, read_summary
@@ -223,14 +224,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `signbind quickstart`."""
     parser.add_argument("--workdir", type=Path, default=Path("runs/quickstart"), metavar="DIR",
                         help="default: runs/quickstart; finished stages stay")  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0,
+    parser.add_argument("--seed", type=argument(Seed), default=0,
                         help="of training; the corpus stays the same (default: 0)")  # fmt: skip
     parser.add_argument(
         "--smoke", action="store_true", help="tiny models, 20 steps a stage: does it all run?"
     )
     parser.add_argument(versions.OPTION, action="store_true", help=versions.HELP)
     for name in ("train", "validation", "test", "time_split"):
-        parser.add_argument(f"--{name}", type=int, metavar="CLIPS",
+        parser.add_argument(f"--{name}", type=argument(Whole), metavar="CLIPS",
                             help=f"synthetic clips in {name}")  # fmt: skip
 
 

@@ -2,11 +2,21 @@
 
 import argparse
 import json
-from pathlib import Path
+from collections.abc import Sequence
 
+from signbind_jax import files
 from signbind_jax.errors import SignBindError
 from signbind_jax.metrics import conventions, translation
 from signbind_jax.metrics.text import VERSION, Score
+
+_MOST_BYTES = 2**24  # of a file: at 60 characters a line about 270,000 sentences
+_LONGEST_LINE = 10_000  # characters
+# What grows with the square of a line is bounded over all lines of a file together, so that every
+# score ends within seconds.
+_MOST_ALIGNED = 5 * 10**8  # pairs of tokens whose edits are counted
+_MOST_COMPARED = 2 * 10**10  # pairs of characters for ROUGE-L
+_MOST_NAMES = 100  # of a line
+_MOST_PARTS = 3 * 10**6  # pairs of parts that full stops make, for ROUGE-L distinct
 
 _EPILOG = "conventions:\n" + "\n".join(
     f"  {name:10} {convention.about}" for name, convention in conventions.CONVENTIONS.items()
@@ -19,9 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         _EPILOG
         + "\n\nFiles are UTF-8 with one sentence a line; line n of one belongs to line n of the "
-        "other.\nAn empty hypothesis line counts as an empty translation. Values are 0 to 100 "
-        "unless the\nsignature says otherwise. A number is only comparable with one of the same "
-        "signature."
+        "other.\nA line has at most 10,000 characters; an empty hypothesis line counts as an empty "
+        "translation.\nValues are 0 to 100 unless the signature says otherwise. A number is only "
+        "comparable with one\nof the same signature."
     )
     parser.add_argument("--hypotheses", required=True, metavar="FILE", help="what was written")
     parser.add_argument("--references", required=True, metavar="FILE", help="what was meant")
@@ -63,6 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
                 "sentence; take the line out of both files"
             )
     hypotheses = _read_parallel(arguments.hypotheses, arguments.references, len(references))
+    _check_work(arguments, references, hypotheses)
     rows = _scores(arguments, references, hypotheses)
     if arguments.json:
         _print_json(arguments, len(references), rows)
@@ -75,14 +86,9 @@ def read_sentences(path: str) -> list[str]:
     """The lines of a UTF-8 file, divided by newlines alone, without their ends.
 
     Raises:
-      SignBindError: the file is missing, unreadable or not UTF-8.
+      SignBindError: the file is missing, no file, too large or not UTF-8; a line is too long.
     """
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise SignBindError(
-            f"{path}: {error.strerror or error}, wanted a text file with one sentence a line"
-        ) from error
+    content = files.read_bytes(path, _MOST_BYTES)
     # Not splitlines(): a sentence may hold U+2028 or a form feed, and the files must stay parallel.
     lines = content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     if not lines[-1]:
@@ -92,12 +98,18 @@ def read_sentences(path: str) -> list[str]:
 
 def _decoded(line: bytes, path: str, number: int) -> str:
     try:
-        return line.removesuffix(b"\r").decode("utf-8")
+        text = line.removesuffix(b"\r").decode("utf-8")
     except UnicodeDecodeError as error:
         raise SignBindError(
             f"{path}, line {number}: found byte 0x{line[error.start]:02x} at column "
             f"{error.start + 1}, wanted UTF-8; convert the file, for example with iconv"
         ) from error
+    if len(text) > _LONGEST_LINE:
+        raise SignBindError(
+            f"{path}, line {number}: found {len(text):,} characters, wanted at most "
+            f"{_LONGEST_LINE:,}: give every sentence its own line"
+        )
+    return text
 
 
 def _read_parallel(path: str, references_path: str, n: int) -> list[str]:
@@ -108,6 +120,34 @@ def _read_parallel(path: str, references_path: str, n: int) -> list[str]:
             "clip one line, empty where nothing was written"
         )
     return lines
+
+
+def _check_work(
+    arguments: argparse.Namespace, references: Sequence[str], hypotheses: Sequence[str]
+) -> None:
+    """Refuses lines that together would take minutes to compare.
+
+    Raises:
+      SignBindError: naming the line at which it is too much.
+    """
+    if arguments.convention == "letters":
+        limits = ((len, _MOST_ALIGNED, "letters"),)
+    elif arguments.convention in ("wer", "per"):
+        limits = ((lambda line: len(line.split()), _MOST_ALIGNED, "words"),)
+    else:
+        limits = (
+            (len, _MOST_COMPARED, "characters"),
+            (lambda line: line.count(".") + 1, _MOST_PARTS, "parts between full stops"),
+        )
+    for size, most, what in limits:
+        pairs = 0
+        for number, sides in enumerate(zip(references, hypotheses, strict=True), start=1):
+            pairs += size(sides[0]) * size(sides[1])
+            if pairs > most:
+                raise SignBindError(
+                    f"{arguments.hypotheses}, line {number}: found {pairs:,} pairs of {what} up to "
+                    f"here, wanted at most {most:,}: score shorter lines, or fewer at a time"
+                )
 
 
 def _scores(
@@ -129,6 +169,12 @@ def _scores(
         rows += [(name, score) for score in scores]
     if arguments.names:
         lines = _read_parallel(arguments.names, arguments.references, len(references))
+        for number, line in enumerate(lines, start=1):
+            if (n := len(line.split())) > _MOST_NAMES:
+                raise SignBindError(
+                    f"{arguments.names}, line {number}: found {n:,} names, wanted at most "
+                    f"{_MOST_NAMES:,}"
+                )
         found = translation.name_recall(references, hypotheses, [line.split() for line in lines])
         n_all = sum(len(line.split()) for line in lines)
         signature = f"whole-words|case:lc|judged:{found.n}/{n_all}|version:{VERSION}"

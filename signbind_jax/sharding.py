@@ -211,8 +211,8 @@ def abstract_model(make_model: Callable[[nnx.Rngs], nnx.Module], mesh: Mesh, see
         kind = dtype(path) if dtype else given.dtype
         return x.replace(jax.ShapeDtypeStruct(given.shape, kind, sharding=given.sharding))
 
-    flat = {path: stored(path, x) for path, x in params.flat_state()}
-    return graphdef, nnx.State.from_flat_path(flat)
+    flat = {path: stored(path, x) for path, x in nnx.to_flat_state(params)}
+    return graphdef, nnx.from_flat_state(flat)
 
 
 def init_sharded(make_model: Callable[[nnx.Rngs], nnx.Module], mesh: Mesh, seed: int,
@@ -234,18 +234,18 @@ def init_sharded(make_model: Callable[[nnx.Rngs], nnx.Module], mesh: Mesh, seed:
     key = jax.random.key(seed)
     graphdef, abstract_state = nnx.eval_shape(init, key)
     shardings = state_shardings(abstract_state, mesh)
-    unknown = [path for path in given if path not in dict(abstract_state.flat_state())]
+    unknown = [path for path in given if path not in dict(nnx.to_flat_state(abstract_state))]
     if unknown:
         raise SignBindError(f"parameter {path_string(unknown[0])}: found one for it, wanted none: "
                             "the model has no such parameter")  # fmt: skip
 
     def fresh(state):
-        return nnx.State.from_flat_path(
-            {path: x for path, x in state.flat_state() if path not in given}
+        return nnx.from_flat_state(
+            {path: x for path, x in nnx.to_flat_state(state) if path not in given}
         )
 
     make = jax.jit(lambda key: fresh(init(key)[1]), out_shardings=fresh(shardings))
-    return graphdef, nnx.State.from_flat_path(dict(make(key).flat_state()) | given)
+    return graphdef, nnx.from_flat_state(dict(nnx.to_flat_state(make(key))) | given)
 
 
 def init_optimizer(tx, params: nnx.State, mesh: Mesh) -> Any:
@@ -301,6 +301,23 @@ def check_rows_by_process(mesh: Mesh) -> None:
         raise SignBindError(f"mesh: tensor={mesh.shape['tensor']} runs across processes of "
                             f"{jax.local_device_count()} devices each, wanted a divisor of that "
                             "number: split over processes by data or fsdp")  # fmt: skip
+
+
+def check_rows_divide(rows: int, multiple: int, mesh: Mesh) -> None:
+    """Makes sure that every device gets as many rows of a batch.
+
+    Args:
+      rows: of a batch of all processes.
+      multiple: `data.batch_multiple`, for the error.
+
+    Raises:
+      SignBindError: it does not.
+    """
+    ways = math.prod(mesh.shape[a] for a in BATCH_AXES)
+    if rows % ways:
+        raise SignBindError(f"config.data.batch_multiple: found {multiple}, which gives {rows} "
+                            f"rows a batch, wanted a multiple of {ways} = data x fsdp of the "
+                            "mesh")  # fmt: skip
 
 
 def own_copy(tree: Any) -> Any:

@@ -7,7 +7,6 @@ two cores, two experts at a time finish sooner than one after the other (docs/de
 import concurrent.futures
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,14 +14,15 @@ from pathlib import Path
 import jax
 import psutil
 
-from signbind_jax import stages
+from signbind_jax import child
+from signbind_jax.config import STAGES
 from signbind_jax.errors import SignBindError
 
 # XLA takes fresh memory for every step. In pages of 2 MB instead of 4 kB the kernel hands it out
 # so much faster that a training step takes three quarters of the time (docs/decisions.md).
 HUGE_PAGES = "glibc.malloc.hugetlb=1"
 
-_STAGE_LINES = tuple(f"{stage}: " for stage in stages.NAMES)
+_STAGE_LINES = tuple(f"{stage}: " for stage in STAGES)
 
 
 def usable_cores() -> list[int]:
@@ -80,12 +80,9 @@ def start(arguments: Sequence[str], share: Sequence[int], module: str = "signbin
     flags = os.environ.get("XLA_FLAGS", "")
     if len(share) == 1:
         flags += " --xla_cpu_multi_thread_eigen=false"
-    process = subprocess.Popen(
-        [sys.executable, "-m", module, *arguments],
-        env={"GLIBC_TUNABLES": HUGE_PAGES, **os.environ, "XLA_FLAGS": flags.strip(),
-             "PYTHONUNBUFFERED": "1"},
-        **streams,
-    )  # fmt: skip
+    command, environment = child.python(module, *arguments)
+    environment = {"GLIBC_TUNABLES": HUGE_PAGES, **environment, "XLA_FLAGS": flags.strip()}
+    process = subprocess.Popen(command, env=environment | {"PYTHONUNBUFFERED": "1"}, **streams)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(process.pid, share)
     return process

@@ -7,10 +7,13 @@ import jax
 import jax.numpy as jnp
 
 from signbind_jax.models.fusion import StreamTokens, keep_streams
+from signbind_jax.ranges import Checked, Rate, Share, Strength
+
+Shares = tuple[Share, Share, Share]  # one a stream
 
 
 @dataclass(frozen=True)
-class TokenNoiseConfig:
+class TokenNoiseConfig(Checked):
     """Augmentation of decoded streams in training.
 
     Experts read their own training clips better than unseen ones; without noise fusion
@@ -28,13 +31,13 @@ class TokenNoiseConfig:
       drop_stream: how often each stream (in stream order) is absent from a sample.
     """
 
-    drop: tuple[float, ...] = (0.02, 0.01, 0.04)
-    substitute: tuple[float, ...] = (0.03, 0.01, 0.08)
-    drop_hidden: float = 0.3
-    jitter_s: float = 0.0
-    stretch: float = 0.1
-    shift_s: float = 0.0
-    drop_stream: tuple[float, ...] = (0.05, 0.25, 0.25)
+    drop: Shares = (0.02, 0.01, 0.04)
+    substitute: Shares = (0.03, 0.01, 0.08)
+    drop_hidden: Share = 0.3
+    jitter_s: Strength = 0.0
+    stretch: Rate = 0.1
+    shift_s: Strength = 0.0
+    drop_stream: Shares = (0.05, 0.25, 0.25)
 
 
 def add_noise(tokens: StreamTokens, index_b, key, config: TokenNoiseConfig) -> StreamTokens:

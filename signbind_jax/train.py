@@ -39,6 +39,7 @@ from signbind_jax.interrupts import Interrupts
 from signbind_jax.manifest import Manifest, check_same
 from signbind_jax.metric_log import open_log
 from signbind_jax.stages import make_stage
+from signbind_jax.stages.sections import check_sections
 from signbind_jax.stages.stage import Stage
 from signbind_jax.step_programs import StepPrograms
 from signbind_jax.summary import SUMMARY, summary_or_none, write_summary
@@ -70,7 +71,8 @@ def train(config: RunConfig, workdir: Path | str, *, announce: Callable = print,
     """
     workdir = Path(workdir)
     announce = announce if hosts.first() else _say_nothing
-    artefact.check_resumable(workdir, config)
+    check_sections(config)
+    anew = artefact.check_resumable(workdir, config)
     versions.check_hosts(versions.installed())
     hosts.check_agreement({"config": config.digest, "schedule": _schedule_digest(config)})
     hosts.check_shared(workdir, "--workdir")
@@ -80,7 +82,9 @@ def train(config: RunConfig, workdir: Path | str, *, announce: Callable = print,
     hosts.check_agreement({"datasets": stage.dataset.digest, "batch plan": stage.plan.digest})
     mesh = sharding.make_mesh(config.mesh.data, config.mesh.fsdp, config.mesh.tensor)
     sharding.check_rows_by_process(mesh)
-    for note in stage.notes:
+    for _, rows in stage.plan.shapes:
+        sharding.check_rows_divide(rows, config.data.batch_multiple, mesh)
+    for note in filter(None, (anew, *stage.notes)):
         announce(f"{stage.name}: {note}")
     run = _Run(stage, mesh, artefact.make_manifest(stage))
     checkpoints = CheckpointDir(workdir / "checkpoints", keep=config.keep_checkpoints)

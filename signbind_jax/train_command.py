@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="unused",
         metavar="VALUE",
         help="overrides one value, such as --config.optim.learning_rate=3e-4 or "
-        "--config.data.directory=DIR",
+        "--config.data.directory=DIR; one out of range is told with its range",
     )
 
 
@@ -44,7 +44,10 @@ def parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespac
             rest.append(argument)
             continue
         path, equals, text = argument.removeprefix("--config.").partition("=")
-        overrides[path] = text if equals else next(arguments, "")
+        text = text if equals else next(arguments, "--")
+        if not equals and text.startswith("--"):
+            parser.error(f"--config.{path}: found no value, wanted --config.{path}=VALUE")
+        overrides[path] = text
     parsed = parser.parse_args(rest)
     parsed.overrides = overrides
     return parsed

@@ -3,15 +3,17 @@
 import argparse
 import functools
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import jax
+import numpy as np
 
-from signbind_jax import artefact
+from signbind_jax import artefact, hosts
 from signbind_jax.config import STREAMS, from_mapping
-from signbind_jax.data.clip import Clip
+from signbind_jax.data.clip import Clip, check_bounds
 from signbind_jax.data.clip_list import ClipList
 from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.data.sentences import Sentences
@@ -82,6 +84,19 @@ class Translator:
             streams.append(reader and reader.read(clips, modality_lengths(clips, reader.frontend)))
         return SplitStreams(tuple(streams))
 
+    @property
+    def lip_size(self) -> int | None:
+        """Side in pixels of the mouth crops that an expert reads; None where none reads them."""
+        configs = [expert.model["config"] for expert in self.experts.values()]
+        return next((c["lip_size"] for c in configs if c["frontend"] == "lips"), None)
+
+    def without_input(self, clips: ClipDataset | ClipList) -> dict[str, frozenset[int]]:
+        """Stream -> the clips that lack what its expert reads; without streams that none lacks."""
+        lengths = {name: modality_lengths(clips, reader.frontend)
+                   for name, reader in self._readers.items()}  # fmt: skip
+        return {name: frozenset(np.flatnonzero(n == 0).tolist())
+                for name, n in lengths.items() if 0 in n}  # fmt: skip
+
     def sentences(self, streams: SplitStreams) -> Sentences:
         """Streams with their prompts, ready to be written from."""
         return Sentences.unlabelled(streams, self.artefact.tokenizer.tail)
@@ -113,19 +128,45 @@ class Translator:
         return out
 
 
-def read_clip_file(path: Path) -> Clip:
-    """One `.pose` or `.npz` file as a clip without labels.
+def read_clip_file(path: Path, lip_size: int | None = None) -> Clip:
+    """One `.pose` file, or `.npz` file with what `signbind extract` wrote, as a clip without
+    labels.
+
+    Args:
+      lip_size: side of the mouth crops in pixels; None: crops are not read.
 
     Raises:
       SignBindError: another kind of file, or one that cannot be read.
     """
-    from data_pipelines.readers.poses import read_pose_file
+    from data_pipelines.readers.extracted import SUFFIXES, read_extracted
 
-    if path.suffix not in (".pose", ".npz"):
+    if path.suffix not in SUFFIXES:
         raise SignBindError(f"{path}: found a '{path.suffix}' file, wanted .pose or .npz; video "
                             "needs its landmarks extracted first")  # fmt: skip
-    pose = read_pose_file(path)
-    return Clip(id=path.stem, text="", pose=pose.points, pose_fps=pose.fps)
+    fields, _ = read_extracted(path, lip_size)
+    clip = Clip(id=path.stem, text="", **fields)
+    try:
+        check_bounds(clip)
+    except SignBindError as error:
+        raise SignBindError(f"{path}: {error}") from error
+    return clip
+
+
+def _read_files(
+    paths: Sequence[Path], lip_size: int | None
+) -> tuple[list[tuple[Path, Clip]], list[str]]:
+    """The files that every process can read, with their clips, and why others cannot be read."""
+    clips, faults = {}, {}
+    for i, path in enumerate(paths):
+        try:
+            clips[i] = read_clip_file(path, lip_size)
+        except SignBindError as error:
+            faults[str(i)] = str(error)
+    everywhere: dict[str, str] = {}
+    for found in hosts.exchange("reading clips", faults):
+        everywhere = found | everywhere
+    kept = [(paths[i], clip) for i, clip in clips.items() if str(i) not in everywhere]
+    return kept, [everywhere[i] for i in sorted(everywhere, key=int)]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -140,19 +181,46 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """`signbind translate`: one line a clip, `name<TAB>sentence`."""
+    """`signbind translate`: one line a clip, `name<TAB>sentence`.
+
+    Files that cannot be read and streams that get no input are named on standard error. Exit
+    code 1 where a file could not be read, though the others are translated.
+    """
     translator = Translator(arguments.checkpoint, arguments.beam_size)
-    clips = ClipList([read_clip_file(path) for path in arguments.clips])
+    from data_pipelines.writing.build_report import some_of
+
+    read, faults = _read_files(arguments.clips, translator.lip_size)
+    paths, clips = [path for path, _ in read], ClipList([clip for _, clip in read])
+    without = translator.without_input(clips) if paths else {}
+    told = [f"error: {fault}" for fault in faults]
+    for stream, missing in without.items():
+        names = some_of([paths[i].name for i in sorted(missing)])
+        told.append(f"{stream}: no input in {len(missing)} of {len(paths)} clips ({names})")
+    if hosts.first():
+        for line in told:
+            print(f"signbind: {line}", file=sys.stderr)
+    if paths:
+        _translate(translator, paths, clips, without, arguments.json)
+    jax.clear_caches()
+    return 1 if faults else 0
+
+
+def _translate(translator: Translator, paths: Sequence[Path], clips: ClipList,
+               without: Mapping[str, frozenset[int]], as_json: bool) -> None:  # fmt: skip
+    """Prints the sentence of each clip."""
     streams = translator.read(clips)
     sentences = translator.write(streams)
-    fused = translator.fused(streams) if arguments.json else None
-    for i, (path, sentence) in enumerate(zip(arguments.clips, sentences, strict=True)):
-        if not arguments.json:
+    fused = translator.fused(streams) if as_json else None
+    for i, (path, sentence) in enumerate(zip(paths, sentences, strict=True)):
+        if not as_json:
             print(f"{path.name}\t{sentence}")
             continue
         tokens = translator.tokens(streams, i)
-        rows = {name: [vars(t) for t in row] for name, row in tokens.items()}
-        record = {"clip": str(path), "sentence": sentence, "fused": fused[i], "streams": rows}
+        record = {
+            "clip": str(path),
+            "sentence": sentence,
+            "fused": fused[i],
+            "streams": {name: [vars(t) for t in row] for name, row in tokens.items()},
+            "no_input": [name for name, missing in without.items() if i in missing],
+        }
         print(json.dumps(record, ensure_ascii=False))
-    jax.clear_caches()
-    return 0

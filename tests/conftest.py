@@ -28,6 +28,28 @@ def pytest_addoption(parser):
     parser.addoption("--every_stage", action="store_true",
                      help="tests/multiprocess/test_stages.py: every stage on every mesh and number "
                      "of processes, which takes about ten minutes more")  # fmt: skip
+    fuzz = "tests/faults/test_fuzz.py: "
+    more = f"{fuzz}damaged inputs a reader (default: %(default)s; 44 make 2,000 in all)"
+    parser.addoption("--fuzz_inputs", type=int, default=4, metavar="N", help=more)
+    parser.addoption("--fuzz_seed", type=int, default=0, metavar="N", help=f"{fuzz}other inputs")
+    kept = f"{fuzz}keeps the inputs that show a fault"
+    parser.addoption("--fuzz_keep", metavar="DIR", help=kept)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """How much tests/faults/test_fuzz.py tried, whichever process ran it."""
+    reports = (r for kind in ("passed", "failed") for r in terminalreporter.getreports(kind))
+    tried = [dict(r.user_properties)["fuzz"] for r in reports if "fuzz" in dict(r.user_properties)]
+    if tried:
+        inputs, faulty = map(sum, zip(*tried, strict=True))
+        terminalreporter.write_line(
+            f"fuzz: {inputs} inputs over {len(tried)} readers, {faulty} with faults"
+        )
+
+
+def pytest_configure(config):
+    # What flax is about to remove fails here before it fails for a user.
+    config.addinivalue_line("filterwarnings", "error:.*flax.nnx.State.*:DeprecationWarning")
 
 
 @pytest.fixture(scope="session")

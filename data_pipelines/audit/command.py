@@ -4,9 +4,9 @@ import argparse
 from pathlib import Path
 
 from data_pipelines.audit.feasibility import SHIPPED, load_configs
-from data_pipelines.build import positive
 from signbind_jax.data.dataset import open_dataset
 from signbind_jax.errors import SignBindError
+from signbind_jax.ranges import Count, argument
 from signbind_jax.side_by_side import usable_cores
 
 
@@ -21,10 +21,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--configs", nargs="+", default=list(SHIPPED), metavar="NAME[:ARG]",
                         help="experts whose CTC targets are checked (default: "
                         f"{' '.join(SHIPPED)})")  # fmt: skip
-    parser.add_argument("--clips", type=positive, metavar="N",
+    parser.add_argument("--clips", type=argument(Count), metavar="N",
                         help="read the arrays of N evenly spaced clips and compare files by size "
                         "only (default: read all, compare digests)")  # fmt: skip
-    parser.add_argument("--workers", type=positive, metavar="N", default=len(usable_cores()),
+    parser.add_argument("--workers", type=argument(Count), metavar="N", default=len(usable_cores()),
                         help="processes that read clips; the findings do not depend on it "
                         "(default: the cores, here %(default)s)")  # fmt: skip
 

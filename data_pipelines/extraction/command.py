@@ -8,7 +8,6 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from data_pipelines.build import positive
 from data_pipelines.clips import clip_list_of, read_clip_list
 from data_pipelines.corpus import Recording
 from data_pipelines.extraction.contact_sheet import write_contact_sheet
@@ -22,6 +21,7 @@ from data_pipelines.extraction.report import failures_name, lines_of, write_fail
 from data_pipelines.extraction.result import Result, read_result
 from data_pipelines.readers.extracted import file_of
 from signbind_jax.errors import SignBindError
+from signbind_jax.ranges import Count, Positive, argument
 from signbind_jax.side_by_side import usable_cores
 
 
@@ -39,12 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", required=True,
                         help="where each clip becomes <id>.npz; clips that are there already are "
                         "not extracted again")  # fmt: skip
-    parser.add_argument("--fps", type=rate, default=0.0, metavar="N",
+    parser.add_argument("--fps", type=argument(Positive), default=0.0, metavar="N",
                         help="frames a second of directories of pictures")  # fmt: skip
-    parser.add_argument("--workers", type=positive, metavar="N", default=len(usable_cores()),
+    parser.add_argument("--workers", type=argument(Count), metavar="N", default=len(usable_cores()),
                         help="processes, about 0.4 GB of memory each (default: the cores, here "
                         "%(default)s)")  # fmt: skip
-    parser.add_argument("--timeout", type=rate, default=120.0, metavar="SECONDS",
+    parser.add_argument("--timeout", type=argument(Positive), default=120.0, metavar="SECONDS",
                         help="a clip without a sign of life for as long has failed (default: "
                         "%(default)g)")  # fmt: skip
     parser.add_argument("--environment", type=Path, metavar="DIR",
@@ -54,14 +54,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="draw mouth crops of up to 40 clips, to be looked at")  # fmt: skip
     parser.add_argument("--overwrite", action="store_true",
                         help="extract clips again that are there")  # fmt: skip
-
-
-def rate(text: str) -> float:
-    """A number above 0."""
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"found {text}, wanted a number above 0")
-    return value
 
 
 def part(text: str) -> tuple[int, int]:

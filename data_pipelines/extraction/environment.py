@@ -102,8 +102,8 @@ def _make(directory: Path, python: str, tell: Callable[[str], None]) -> None:
     # Of its own name: what a killed command started may still be writing.
     partial = directory.with_name(f".{directory.name}.partial-{os.getpid()}")
     try:
-        _run([python, "-m", "venv", str(partial)], directory)
-        pip = [str(_python(partial)), "-m", "pip", "install", "--quiet", "--retries=2",
+        _run([python, "-I", "-m", "venv", str(partial)], directory)
+        pip = [str(_python(partial)), "-I", "-m", "pip", "install", "--quiet", "--retries=2",
                "--disable-pip-version-check", "--no-input"]  # fmt: skip
         _run([*pip, "--requirement", str(REQUIREMENTS)], directory)
         _run([*pip, "--no-deps", MEDIAPIPE], directory)

@@ -2,7 +2,7 @@
 
 import collections
 import csv
-import os
+import io
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from data_pipelines.corpus import Recording
 from data_pipelines.extraction.pool import Failure
 from data_pipelines.extraction.result import Result
 from data_pipelines.writing.build_report import some_of
+from signbind_jax import files
 from signbind_jax.errors import SignBindError
 
 SMALL_FACE = 24.0  # pixels between the eyes: its mouth is 13 wide, and a crop magnified threefold
@@ -61,17 +62,17 @@ def write_failures(
     """Writes id, video and reason of each failure; without failures there is no such file.
 
     Raises:
-      SignBindError: it cannot be written.
+      SignBindError: it cannot be written or deleted.
     """
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    try:
-        if not failures:
+    if not failures:
+        try:
             return path.unlink(missing_ok=True)
-        with open(partial, "w", encoding="utf-8", newline="") as file:
-            table = csv.writer(file, "excel-tab", lineterminator="\n")
-            table.writerow(("id", "video", "reason"))
-            for clip_id, failure in failures.items():
-                table.writerow((clip_id, recordings[clip_id].path, failure.reason))
-        partial.rename(path)
-    except OSError as error:
-        raise SignBindError(f"{path}: cannot be written: {error.strerror or error}") from error
+        except OSError as error:
+            raise SignBindError(f"{path}: cannot be deleted: {error.strerror or error}") from error
+    text = io.StringIO()
+    table = csv.writer(text, "excel-tab", lineterminator="\n")
+    table.writerow(("id", "video", "reason"))
+    for clip_id, failure in failures.items():
+        table.writerow((clip_id, recordings[clip_id].path, failure.reason))
+    # Names of files need not be UTF-8.
+    files.write(path, text.getvalue().encode(errors="surrogateescape"))

@@ -1,11 +1,9 @@
 """What `signbind extract` wrote of a clip beside what `readers.extracted` reads of it."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
+from signbind_jax import files
 from signbind_jax.errors import SignBindError
 
 
@@ -47,10 +45,10 @@ def read_result(path: Path) -> Result | None:
       SignBindError: the file is whole, and not of `signbind extract`.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if "about" in archive.files:
-                return Result.from_json(json.loads(str(archive["about"])))
-    except Exception:  # a torn file: zip, deflate, JSON and type errors
+        arrays = files.read_arrays(path, ("about",))
+        if "about" in arrays:
+            return Result.from_json(files.parse_json(str(arrays["about"]), str(path)))
+    except (SignBindError, TypeError):  # a torn file, another record
         return None
     raise SignBindError(f"{path}: found a file that signbind extract did not write: choose another "
                         "--out, or --overwrite")  # fmt: skip

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from data_pipelines.readers.poses import Pose, read_pose_file
-from signbind_jax import keypoints
+from signbind_jax import files, keypoints
 from signbind_jax.data import lips
+from signbind_jax.data.clip import check_id
 from signbind_jax.errors import SignBindError
 
 SUFFIXES = (".npz", ".pose")
@@ -25,14 +26,7 @@ def file_of(directory: Path, clip_id: str, suffix: str = SUFFIXES[0]) -> Path:
     Raises:
       SignBindError: an id that no file can have or that leaves the directory.
     """
-    parts = clip_id.split("/")
-    if ".." in parts or parts[0] == "":
-        raise SignBindError(f"id: {clip_id!r} leaves the directory of poses" if clip_id else
-                            "id: found nothing, wanted a name")  # fmt: skip
-    # What a file system takes, the suffixes of partial files left for us.
-    if parts[-1] == "" or not clip_id.isprintable() or max(len(p.encode()) for p in parts) > 200:
-        raise SignBindError(f"id: {clip_id[:100]!r} cannot be a file's name: wanted printable "
-                            "characters, at most 200 bytes")  # fmt: skip
+    check_id(clip_id)
     return directory / f"{clip_id}{suffix}"
 
 
@@ -49,12 +43,12 @@ def find(directory: Path, clip_id: str) -> Path:
     raise SignBindError("no pose file: extract it first (signbind extract)")
 
 
-def read_extracted(path: Path, lip_size: int) -> tuple[dict, dict[str, int]]:
+def read_extracted(path: Path, lip_size: int | None) -> tuple[dict, dict[str, int]]:
     """The fields of `Clip` that come of a file, and what was repaired.
 
     Args:
       path: as `find` gives it.
-      lip_size: side of the mouth crops in pixels.
+      lip_size: side of the mouth crops in pixels; None: crops are not read.
 
     Raises:
       SignBindError: see `read_pose_file`; crops that are no grey pictures.
@@ -62,22 +56,37 @@ def read_extracted(path: Path, lip_size: int) -> tuple[dict, dict[str, int]]:
     pose = read_pose_file(path)
     fields = {"pose": pose.points, "pose_fps": pose.fps}
     repaired = notes_of(pose)
-    if path.suffix == ".npz":
-        with np.load(path, allow_pickle=False) as archive:
-            crops_fhw = archive["lips"] if "lips" in archive.files else None
-            fps = float(archive["lip_fps"]) if "lip_fps" in archive.files else pose.fps
-            state_f = archive["lip_state"] if "lip_state" in archive.files else np.ones(1)
-        if crops_fhw is not None and len(crops_fhw):
-            if crops_fhw.ndim != 3 or crops_fhw.dtype != np.uint8:
-                raise SignBindError(f"{path}: lips: found {crops_fhw.dtype} {crops_fhw.shape}, "
-                                    "wanted uint8 (frames, height, width)")  # fmt: skip
+    if path.suffix == ".npz" and lip_size is not None:
+        crops_fhw, fps, state_f = _read_crops(path)
+        if crops_fhw is None:
+            return fields, repaired
+        if len(crops_fhw):
             crops_fhw = lips.resize(crops_fhw, lip_size, lip_size)
             fields |= {"lips": lips.encode_mosaic(crops_fhw), "n_lip_frames": len(crops_fhw),
-                       "lip_fps": fps}  # fmt: skip
-        if crops_fhw is not None and (n_without := int((state_f == 0).sum())):
+                       "lip_fps": fps or pose.fps}  # fmt: skip
+        if n_without := int((state_f == 0).sum()):
             repaired["mouth crops without a face, now the clip's mean" if len(crops_fhw) else
                      "frames without a face, so without mouth crops"] = n_without  # fmt: skip
     return fields, repaired
+
+
+def _read_crops(path: Path) -> tuple[np.ndarray | None, float, np.ndarray]:
+    """Mouth crops (f, h, w), None where there is no such field; their frame rate, 0 where it is
+    the pose's; and their states (f,)."""
+    arrays = files.read_arrays(path, ("lips", "lip_fps", "lip_state"))
+    wanted = {
+        "lips": ("uint8 (frames, height, width)",
+                 lambda x: x.ndim == 3 and x.dtype == np.uint8 and 0 not in x.shape[1:]),
+        "lip_fps": ("a number", lambda x: x.size == 1 and x.dtype.kind in "fiu"),
+        "lip_state": ("a number a frame", lambda x: x.ndim == 1 and x.dtype.kind in "fbiu"),
+    }  # fmt: skip
+    for name, array in arrays.items():
+        what, fits = wanted[name]
+        if not fits(array):
+            raise SignBindError(f"{path}: {name}: found {array.dtype} {array.shape}, wanted "
+                                f"{what}")  # fmt: skip
+    fps = float(arrays["lip_fps"].item()) if "lip_fps" in arrays else 0.0
+    return arrays.get("lips"), fps, arrays.get("lip_state", np.ones(1))
 
 
 def notes_of(pose: Pose) -> dict[str, int]:

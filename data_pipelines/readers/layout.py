@@ -2,7 +2,6 @@
 
 import argparse
 import collections
-import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from data_pipelines.readers.whereabouts import not_the_corpus
 from signbind_jax.errors import SignBindError
 
 _LONGEST_ID = 1000
+_MOST_FPS = 1000.0
 
 
 def add_arguments(parser, corpus: str, fps: float) -> None:
@@ -27,16 +27,33 @@ def add_arguments(parser, corpus: str, fps: float) -> None:
     parser.add_argument("--fps", type=frames_a_second, default=fps, metavar="RATE",
                         help="frames a second of the frame directories, for extraction "
                         "(default: %(default)s)")  # fmt: skip
-    parser.add_argument("--lip_size", type=int, default=32, metavar="PIXELS",
+    parser.add_argument("--lip_size", type=pixels, default=32, metavar="PIXELS",
                         help="side of the mouth crops (default: %(default)s)")  # fmt: skip
 
 
 def frames_a_second(text: str) -> float:
     """A frame rate on the command line."""
     rate = float(text)
-    if not (math.isfinite(rate) and rate > 0):
-        raise argparse.ArgumentTypeError(f"found {text}, wanted a number above 0")
+    if not 0 < rate <= _MOST_FPS:
+        raise argparse.ArgumentTypeError(
+            f"found {text[:40]}, wanted a number above 0, at most {_MOST_FPS:g}"
+        )
     return rate
+
+
+def pixels(text: str) -> int:
+    """The side of a mouth crop in pixels on the command line."""
+    return whole_number(text, 1, 1024)
+
+
+def whole_number(text: str, least: int, most: int) -> int:
+    """A whole number on the command line, within limits."""
+    value = int(text)
+    if not least <= value <= most:
+        raise argparse.ArgumentTypeError(
+            f"found {text[:40]}, wanted a whole number, {least} to {most}"
+        )
+    return value
 
 
 def locate(source: Path, name: str, *others: str) -> list[Path]:
@@ -70,9 +87,10 @@ def fault_of_id(clip_id: str) -> str:
     return ""
 
 
-def sayable(clip_id: str, otherwise: str) -> str:
-    """A clip's id as a report can show it, or what stands for it there."""
-    return clip_id if _is_sayable(clip_id) else otherwise
+def sayable(clip_id: str, otherwise: str = "") -> str:
+    """A clip's id as a report can show it, or what stands for it there: its beginning, escaped,
+    where nothing else tells it."""
+    return clip_id if _is_sayable(clip_id) else otherwise or ascii(clip_id[:60])
 
 
 def _is_sayable(clip_id: str) -> bool:

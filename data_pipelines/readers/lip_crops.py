@@ -1,16 +1,22 @@
 """Reading mouth crops: a directory of images or a video, as grey squares."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import av
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from data_pipelines.extraction.worker.opening import Unreadable, open_picture, open_video
 from data_pipelines.extraction.worker.pictures import in_order
+from signbind_jax.data import lips
+from signbind_jax.data.clip import FPS_RANGE
 from signbind_jax.errors import SignBindError
 
-LARGEST = 256  # pixels; a picture larger than this both ways is a whole frame, not a mouth
+# Pixels of a crop's shorter and longer side: what is larger is a whole frame, not a mouth, or
+# becomes one when it is extended to a square.
+LARGEST, LONGEST = 256, 512
 
 
 def read_lip_crops(path: Path, size: int) -> tuple[np.ndarray, float]:
@@ -27,19 +33,22 @@ def read_lip_crops(path: Path, size: int) -> tuple[np.ndarray, float]:
       uint8 (f, size, size), and frames a second: 0 for a directory, which does not say.
 
     Raises:
-      SignBindError: where there is no image, one cannot be read, or the pictures are whole
-        frames and not mouth crops.
+      SignBindError: where there is no image, one cannot be read or leads out of the directory, the
+        pictures are whole frames and not mouth crops, or there are too many.
     """
-    path = Path(path)
-    images, fps = _images(path) if path.is_dir() else _video(path), 0.0
-    squares = []
-    for image, rate in images:
-        if min(image.size) > LARGEST:
-            raise SignBindError(f"{path}: lips: found pictures of {image.width}x{image.height}, "
-                                f"wanted mouth crops of at most {LARGEST} pixels: crop the mouth "
-                                "first (signbind extract)")  # fmt: skip
-        fps = rate
-        squares.append(_square(image, size))
+    path, fps = Path(path), 0.0
+    most = max(1, lips.MOST_PIXELS // size**2)
+    squares: list[np.ndarray] = []
+    try:
+        for image, rate in _images(path) if path.is_dir() else _video(path):
+            if len(squares) == most:
+                raise Unreadable(f"found more than {most} frames, wanted a sentence")
+            fps = rate
+            squares.append(_square(image, size))
+    except Unreadable as reason:
+        raise SignBindError(f"{path}: lips: {reason}") from reason
+    except OSError as error:
+        raise SignBindError(f"{path}: lips: cannot be read: {error.strerror or error}") from error
     if not squares:
         raise SignBindError(f"{path}: lips: found 0 frames, wanted at least 1")
     return np.stack(squares), fps
@@ -55,29 +64,41 @@ def _square(image: Image.Image, size: int) -> np.ndarray:
     return np.asarray(square.resize((size, size), Image.Resampling.BILINEAR))
 
 
+def _check_crop(width: int, height: int) -> None:
+    if min(width, height) > LARGEST or max(width, height) > LONGEST:
+        raise Unreadable(
+            f"found pictures of {width}x{height}, wanted mouth crops of at most {LARGEST} pixels "
+            f"one way and {LONGEST} the other: crop the mouth first (signbind extract)"
+        )
+
+
 def _images(directory: Path) -> Iterator[tuple[Image.Image, float]]:
+    home = os.path.realpath(directory)
     for path in in_order(directory):
         try:
-            with Image.open(path) as image:
+            if not Path(os.path.realpath(path)).is_relative_to(home):
+                raise Unreadable("leads out of the directory: copy the file into it")
+            with open_picture(path) as image:
+                _check_crop(*image.size)
                 image.load()
                 yield image, 0.0
-        except (OSError, SyntaxError, ValueError, UnidentifiedImageError,
-                Image.DecompressionBombError) as error:  # fmt: skip
-            raise SignBindError(f"{path}: lips: cannot be read as an image "
-                                f"({type(error).__name__})") from error  # fmt: skip
+        except Unreadable as reason:
+            raise Unreadable(f"{path.name}: {reason}") from reason
 
 
 def _video(path: Path) -> Iterator[tuple[Image.Image, float]]:
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise SignBindError(f"{path}: lips: found no video stream, wanted one")
-            stream = container.streams.video[0]
-            fps = float(stream.average_rate or 0)
-            if fps <= 0:
-                raise SignBindError(f"{path}: lips: found no frame rate: encode the video again")
+    with open_video(path) as container:
+        stream = container.streams.best("video")
+        _check_crop(stream.width, stream.height)
+        fps = float(stream.average_rate or 0)
+        if not FPS_RANGE[0] <= fps <= FPS_RANGE[1]:
+            raise Unreadable(
+                f"found {fps:g} frames a second, wanted {FPS_RANGE[0]:g} to {FPS_RANGE[1]:g}: "
+                "encode the video again"
+            )
+        try:
             for frame in container.decode(stream):
+                _check_crop(frame.width, frame.height)  # it may change on the way
                 yield frame.to_image(), fps
-    except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise SignBindError(f"{path}: lips: cannot be read as a video "
-                            f"({type(error).__name__})") from error  # fmt: skip
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            raise Unreadable(f"cannot be read as a video ({type(error).__name__})") from error

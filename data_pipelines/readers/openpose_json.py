@@ -4,7 +4,6 @@
 people, each with 25 body, 70 face and 21 + 21 hand keypoints as x, y, confidence.
 """
 
-import json
 import os
 import re
 from collections import Counter
@@ -13,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from data_pipelines.readers.signer_choice import People
-from signbind_jax import keypoints
+from signbind_jax import files, keypoints
+from signbind_jax.data.clip import MOST_FRAMES
 from signbind_jax.errors import SignBindError
 
 SCHEME = "openpose_137"
@@ -21,7 +21,7 @@ VERSION = 1.3
 PARTS = keypoints.SCHEMES[SCHEME].parts
 FRAME_SUFFIX = "_keypoints.json"
 MOST_BYTES = 2**20  # of a frame; a person takes about 4 KB
-MOST_FRAMES = 50_000
+MOST_PEOPLE = 200_000  # of all frames: four in each of the most there may be
 
 _NUMBER = re.compile(r"(.*)_(\d{12})_keypoints\.json", re.DOTALL)
 _NOBODY = np.zeros((0, keypoints.SCHEMES[SCHEME].n_points, 3), np.float32)
@@ -41,23 +41,29 @@ def read_openpose(directory: Path, root: Path) -> People:
       SignBindError: no frames, or less than half of those up to the last; files that lead out of
         `root`; another version of OpenPose's JSON, or other keypoints than 25 + 70 + 21 + 21.
     """
-    files = _files(directory, root)
+    found = _files(directory, root)
     counted: Counter[str] = Counter()
-    n_frames = max(files) + 1
-    if n_frames > MOST_FRAMES or 2 * len(files) < n_frames:
-        raise SignBindError(f"{directory}: found {len(files)} frames numbered up to {max(files)}, "
+    n_frames = max(found) + 1
+    if n_frames > MOST_FRAMES or 2 * len(found) < n_frames:
+        raise SignBindError(f"{directory}: found {len(found)} frames numbered up to {max(found)}, "
                             f"wanted at least half of them and at most {MOST_FRAMES}")  # fmt: skip
-    frames = [_NOBODY] * n_frames
-    for number, file in files.items():
+    frames, n_people = [_NOBODY] * n_frames, 0
+    for number, file in found.items():
         frame = _json_of(file)
         if frame is None:
             counted["frames: broken JSON, keypoints now missing"] += 1
         else:
             frames[number] = _people(frame, file)
+            n_people += len(frames[number])
+            if n_people > MOST_PEOPLE:
+                raise SignBindError(
+                    f"{file}: people: found more than {MOST_PEOPLE} up to this frame, wanted a few "
+                    "in each"
+                )
             counted["frames: nobody found, keypoints missing"] += not len(frames[number])
-    if n_frames > len(files):
-        counted["frames: no file, keypoints now missing"] = n_frames - len(files)
-    if not any(len(frame) for frame in frames):
+    if n_frames > len(found):
+        counted["frames: no file, keypoints now missing"] = n_frames - len(found)
+    if not n_people:
         raise SignBindError(f"{directory}: people: found none in any frame")
     return People(frames, SCHEME, +counted)
 
@@ -68,14 +74,18 @@ def _files(directory: Path, root: Path) -> dict[int, str]:
     if not directory.resolve().is_relative_to(home):
         raise SignBindError(f"{directory}: leads out of {root}: copy the files into it")
     found = {}
-    with os.scandir(directory) as entries:
-        for entry in entries:
-            match = _NUMBER.fullmatch(entry.name)
-            if match is None or match[1] != directory.name:
-                continue  # other files, such as those that macOS leaves
-            if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(home):
-                raise SignBindError(f"{entry.path}: leads out of {root}: copy the file into it")
-            found[int(match[2])] = entry.path
+    try:
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                match = _NUMBER.fullmatch(entry.name)
+                if match is None or match[1] != directory.name:
+                    continue  # other files, such as those that macOS leaves
+                real = Path(os.path.realpath(entry.path)) if entry.is_symlink() else home
+                if not real.is_relative_to(home):
+                    raise SignBindError(f"{entry.path}: leads out of {root}: copy the file into it")
+                found[int(match[2])] = entry.path
+    except OSError as error:
+        raise SignBindError(f"{directory}: cannot be read: {error.strerror or error}") from error
     if not found:
         raise SignBindError(f"{directory}: found no {directory.name}_000000000000{FRAME_SUFFIX}, "
                             "wanted a file a frame")  # fmt: skip
@@ -84,11 +94,9 @@ def _files(directory: Path, root: Path) -> dict[int, str]:
 
 def _json_of(file: str) -> dict | None:
     """A frame; None where it is no whole JSON object."""
-    with open(file, "rb") as opened:
-        data = opened.read(MOST_BYTES + 1)
     try:
-        frame = json.loads(data) if len(data) <= MOST_BYTES else None
-    except (ValueError, RecursionError):  # cut off, no UTF-8, nested without end
+        frame = files.read_json(file, MOST_BYTES)
+    except SignBindError:  # cut off, no UTF-8, nested without end, no file
         return None
     return frame if isinstance(frame, dict) else None
 
@@ -96,19 +104,20 @@ def _json_of(file: str) -> dict | None:
 def _people(frame: dict, file: str) -> np.ndarray:
     """float32 (people, 137, 3) of a frame."""
     if frame.get("version") != VERSION:
-        raise SignBindError(f"{file}: version: found {str(frame.get('version'))[:20]}, wanted "
+        raise SignBindError(f"{file}: version: found {repr(frame.get('version'))[:20]}, wanted "
                             f"{VERSION}")  # fmt: skip
     people = frame.get("people")
     if not isinstance(people, list) or not all(isinstance(person, dict) for person in people):
-        raise SignBindError(f"{file}: people: found {str(people)[:20]}, wanted a list of objects")
+        raise SignBindError(f"{file}: people: found {repr(people)[:20]}, wanted a list of objects")
     if not people:
         return _NOBODY
     values = [value for person in people for value in _values(person, file)]
     try:
+        if not all(type(value) in (int, float) for value in values):
+            raise TypeError
         with np.errstate(over="ignore"):
-            flat = np.array(values, np.float32)
-        return flat.reshape(len(people), -1, 3)
-    except (ValueError, TypeError, OverflowError) as error:
+            return np.array(values, np.float32).reshape(len(people), -1, 3)
+    except (TypeError, OverflowError) as error:  # a whole number beyond all floats
         raise SignBindError(f"{file}: people: found keypoints that are no numbers") from error
 
 
@@ -120,7 +129,7 @@ def _values(person: dict, file: str) -> list:
         if part_values == []:  # this part was not looked for
             part_values = [0] * (3 * n_points)
         if not isinstance(part_values, list) or len(part_values) != 3 * n_points:
-            found = len(part_values) if isinstance(part_values, list) else str(part_values)[:20]
+            found = len(part_values) if isinstance(part_values, list) else repr(part_values)[:20]
             raise SignBindError(f"{file}: {part}: found {found}, wanted {3 * n_points} numbers")
         values += part_values
     return values

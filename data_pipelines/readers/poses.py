@@ -1,17 +1,25 @@
 """Reading poses of any known scheme from files, in the canonical layout and units."""
 
-import math
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from pose_format import Pose as PoseFile
+from pose_format.numpy import NumPyPoseBody
+from pose_format.pose_header import PoseHeader
+from pose_format.utils.reader import BufferReader
 
-from signbind_jax import keypoints
+from signbind_jax import files, keypoints
+from signbind_jax.data.clip import FPS_RANGE, MOST_FRAMES
 from signbind_jax.errors import SignBindError
 
+MOST_BYTES = 330_000_000  # of a file's numbers, unpacked: so many frames of 543 points
+LARGEST_SIDE = 65_535  # pixels of a picture
 SURE = 0.3  # keypoints below this confidence do not decide the clip's scale
+_FIELDS = ("keypoints", "fps", "scores", "scheme", "width", "height")
+# Of the header of a .pose file; the largest known scheme has 586 points.
+_MOST_POINTS, _MOST_LIMBS, _LONGEST_NAME = 2_000, 20_000, 100
 
 
 @dataclass(frozen=True)
@@ -82,8 +90,7 @@ def read_pose_file(path: Path) -> Pose:
       SignBindError: where the file is missing, broken, empty or of no known scheme.
     """
     path = Path(path)
-    if not path.is_file():
-        raise SignBindError(f"{path}: no such file")
+    files.check_regular(path)
     if path.suffix == ".pose":
         recording = _read_pose_format(path)
     elif path.suffix == ".npz":
@@ -166,11 +173,19 @@ def _sure(points_tkc: np.ndarray, groups: tuple[tuple[int, ...], ...], least: fl
     return np.concatenate(found).astype(np.float64)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # coordinates that are beyond every number
 def _canonical(recording: _Recording, where: str) -> Pose:
-    if recording.points_tnc.shape[0] == 0:
-        raise SignBindError(f"{where}: pose: found 0 frames, wanted at least 1")
-    if not (math.isfinite(recording.fps) and recording.fps > 0):
-        raise SignBindError(f"{where}: fps: found {recording.fps}, wanted a number above 0")
+    _check_frames(len(recording.points_tnc), where)
+    if not FPS_RANGE[0] <= recording.fps <= FPS_RANGE[1]:
+        raise SignBindError(
+            f"{where}: fps: found {recording.fps:g}, wanted {FPS_RANGE[0]:g} to "
+            f"{FPS_RANGE[1]:g} frames a second"
+        )
+    for name, side in (("width", recording.width), ("height", recording.height)):
+        if not 0 <= side <= LARGEST_SIDE:
+            raise SignBindError(
+                f"{where}: {name}: found {side:g}, wanted at most {LARGEST_SIDE} pixels"
+            )
     source_k = np.array([i for i in keypoints.SCHEMES[recording.scheme].source_k if i >= 0])
     n_repaired = int((~np.isfinite(recording.points_tnc[:, source_k]).all(-1)).sum())
     points_tkc = keypoints.to_canonical(recording.points_tnc, recording.scheme, where)
@@ -183,12 +198,13 @@ def _canonical(recording: _Recording, where: str) -> Pose:
     points_tkc, anchor = normalise(points_tkc, where)
     if anchor != "shoulders":
         notes.append(f"no shoulders: scaled by the {anchor}")
-    with np.errstate(over="ignore"):
-        half_tkc = points_tkc.astype(np.float16)
+    half_tkc = points_tkc.astype(np.float16)
     # A keypoint thousands of shoulder widths away is no keypoint.
     overflow_tk = ~np.isfinite(half_tkc).all(-1)
     half_tkc[overflow_tk] = 0
     half_tkc[half_tkc[..., 2] == 0] = 0  # a confidence that f16 rounds to 0 is a missing point
+    if not half_tkc.any():
+        raise SignBindError(f"{where}: pose: no keypoint is near where a person's can be")
     return Pose(half_tkc, recording.fps, n_repaired + int(overflow_tk.sum()), tuple(notes))
 
 
@@ -201,25 +217,76 @@ def _is_relative(points_tkc: np.ndarray) -> bool:
     return bool(len(xy_nc)) and ((xy_nc >= 0) & (xy_nc <= 1)).mean() >= 0.9
 
 
+def _check_frames(n_frames: int, where: str) -> None:
+    if not 0 < n_frames <= MOST_FRAMES:
+        raise SignBindError(f"{where}: pose: found {n_frames} frames, wanted 1 to {MOST_FRAMES}")
+
+
 def _read_pose_format(path: Path) -> _Recording:
+    data = files.read_bytes(path, MOST_BYTES)
     try:
-        pose = PoseFile.read(path.read_bytes())
-        points_tpnc = np.ma.getdata(pose.body.data)
-        confidence_tpn = np.ma.getdata(pose.body.confidence)
+        _check_header(data)
+        reader = BufferReader(data)
+        header = PoseHeader.read(reader)
     except Exception as error:  # the reader raises whatever its parsing of broken bytes meets
-        raise SignBindError(f"{path}: cannot be read as a .pose file "
-                            f"({_one_line(error)}): export it again") from error  # fmt: skip
-    header = pose.header
+        raise _not_a_pose(path, error) from error
+    # First, as it bounds what the body can be made of.
     scheme = keypoints.scheme_of([(c.name, c.points) for c in header.components], str(path))
-    n_people = points_tpnc.shape[1]
+    try:
+        body = NumPyPoseBody.read(header, reader)
+        if reader.bytes_left():
+            raise ValueError(f"{reader.bytes_left()} bytes behind the last frame")
+    except Exception as error:
+        raise _not_a_pose(path, error) from error
+    points_tpnc, confidence_tpn = np.ma.getdata(body.data), np.ma.getdata(body.confidence)
+    n_frames, n_people = points_tpnc.shape[:2]
+    _check_frames(n_frames, str(path))
     if n_people == 0:
         raise SignBindError(f"{path}: people: found 0, wanted 1")
     points_tnc = np.concatenate(
         [points_tpnc[:, 0, :, :2], confidence_tpn[:, 0, :, None]], axis=-1, dtype=np.float32
     )
     dimensions = header.dimensions
-    return _Recording(points_tnc, scheme, float(pose.body.fps), dimensions.width,
+    return _Recording(points_tnc, scheme, float(body.fps), dimensions.width,
                       dimensions.height, _people(n_people))  # fmt: skip
+
+
+def _check_header(data: bytes) -> None:
+    """Raises ValueError for a header larger than that of any scheme, before objects are made of it.
+
+    https://github.com/sign-language-processing/pose/blob/master/docs/specs: version, size of the
+    picture, components of a name, a format, points with names, limbs and colours.
+    """
+    at = 10
+
+    def number() -> int:
+        nonlocal at
+        at += 2
+        return struct.unpack_from("<H", data, at - 2)[0]
+
+    def text() -> None:
+        nonlocal at
+        length = number()
+        if length > _LONGEST_NAME or not data[at : at + length].decode().isprintable():
+            raise ValueError("a name that is none")
+        at += length
+
+    n_points = n_limbs = 0
+    for _ in range(number()):
+        text()
+        text()
+        points, limbs, colours = number(), number(), number()
+        n_points, n_limbs = n_points + points, n_limbs + limbs + colours
+        if n_points > _MOST_POINTS or n_limbs > _MOST_LIMBS:
+            raise ValueError(f"{n_points} points, {n_limbs} limbs and colours")
+        for _ in range(points):
+            text()
+        at += 4 * limbs + 6 * colours
+
+
+def _not_a_pose(path: Path, error: Exception) -> SignBindError:
+    line = " ".join(f"{type(error).__name__}: {error}".split())[:120]
+    return SignBindError(f"{path}: cannot be read as a .pose file ({line}): export it again")
 
 
 def _people(n_people: int) -> tuple[str, ...]:
@@ -227,13 +294,7 @@ def _people(n_people: int) -> tuple[str, ...]:
 
 
 def _read_npz(path: Path) -> _Recording:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            fields = {name: archive[name] for name in archive.files}
-    except Exception as error:  # zip, deflate, header and pickle refusals all differ in type
-        raise SignBindError(f"{path}: cannot be read as a .npz file ({_one_line(error)}): save it "
-                            "with numpy.savez, without object arrays") from error  # fmt: skip
-    return _recording_of_fields(fields, path)
+    return _recording_of_fields(files.read_arrays(path, _FIELDS, MOST_BYTES), path)
 
 
 def _recording_of_fields(fields: Mapping[str, np.ndarray], path: Path) -> _Recording:
@@ -249,28 +310,44 @@ def _recording_of_fields(fields: Mapping[str, np.ndarray], path: Path) -> _Recor
     if not numeric or points_tnc.ndim != 3 or points_tnc.shape[2] not in (2, 3):
         raise SignBindError(f"{path}: keypoints: found {points_tnc.dtype} {points_tnc.shape}, "
                             "wanted numbers (frames, points, 2 or 3)")  # fmt: skip
+    scheme = _scheme(fields, points_tnc, path)
+    _check_frames(len(points_tnc), str(path))
     with np.errstate(over="ignore"):
-        points_tnc = points_tnc.astype(np.float32)
-    where = str(path)
-    scheme = (str(fields["scheme"]) if "scheme" in fields
-              else keypoints.scheme_of(points_tnc.shape[1], where))  # fmt: skip
-    if scheme not in keypoints.SCHEMES:
-        keypoints.to_canonical(points_tnc, scheme, where)  # raises, listing the known ones
+        points_tnc = points_tnc.astype(np.float32, copy=False)
     confidence_tn = _confidence(points_tnc, fields.get("scores"), path)
     numbers = {name: _number(fields, name, path) for name in ("fps", "width", "height")}
     points_tnc = np.concatenate([points_tnc[..., :2], confidence_tn[..., None]], -1)
     return _Recording(points_tnc, scheme, **numbers, notes=notes)
 
 
+def _scheme(fields: Mapping[str, np.ndarray], points_tnc: np.ndarray, path: Path) -> str:
+    """The scheme that a file names, or that has as many points."""
+    if "scheme" not in fields:
+        return keypoints.scheme_of(points_tnc.shape[1], str(path))
+    named = fields["scheme"]
+    if named.size != 1 or named.dtype.kind != "U" or named.itemsize > 4 * _LONGEST_NAME:
+        raise SignBindError(f"{path}: scheme: found {named.dtype} {named.shape}, wanted a name")
+    scheme, n_points = str(named.reshape(())), points_tnc.shape[1]
+    if scheme not in keypoints.SCHEMES:
+        keypoints.to_canonical(points_tnc, scheme, str(path))  # raises, listing the known ones
+    if n_points != keypoints.SCHEMES[scheme].n_points:
+        raise SignBindError(
+            f"{path}: keypoints: found {n_points} points, wanted the "
+            f"{keypoints.SCHEMES[scheme].n_points} of {scheme}"
+        )
+    return scheme
+
+
 def _confidence(points_tnc: np.ndarray, scores: np.ndarray | None, path: Path) -> np.ndarray:
     """Confidence (t, n): the scores, else the third column, else 1 wherever a point is set."""
     if scores is not None:
-        if scores.ndim == 3:  # (t, people, n)
+        if scores.ndim == 3 and scores.shape[1] >= 1:  # (t, people, n)
             scores = scores[:, 0]
         if scores.shape != points_tnc.shape[:2] or scores.dtype.kind not in "fiu":
             raise SignBindError(f"{path}: scores: found {scores.dtype} {scores.shape}, "
                                 f"wanted numbers {points_tnc.shape[:2]}")  # fmt: skip
-        return scores.astype(np.float32)
+        with np.errstate(over="ignore"):
+            return scores.astype(np.float32, copy=False)
     if points_tnc.shape[2] == 2:
         return (points_tnc != 0).any(-1).astype(np.float32)
     confidence_tn = points_tnc[..., 2]
@@ -291,7 +368,3 @@ def _number(fields: Mapping[str, np.ndarray], name: str, path: Path) -> float:
     if value.size != 1 or value.dtype.kind not in "fiu":
         raise SignBindError(f"{path}: {name}: found {value.dtype} {value.shape}, wanted one number")
     return float(value.reshape(()))
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:120]

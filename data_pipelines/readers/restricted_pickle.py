@@ -1,181 +1,294 @@
 """Reading pickles that others made, without running what they hold.
 
-A pickle is a program: Python's own reader calls whatever it names. Published features come as
-pickles all the same, so this reader builds containers, numbers, strings, bytes and NumPy arrays,
-and refuses everything else by name before anything of it is called.
+A pickle is a program: Python's own reader calls whatever it names, and a few bytes of it may ask
+for any amount of memory or time. Published features come as pickles all the same, so this reader
+runs the few instructions that build containers, numbers, strings, bytes and NumPy arrays, counts
+what they build, and refuses everything else by name before anything of it is called.
 """
 
 import gzip
-import io
 import math
-import pickle
 import pickletools
 import re
+import sys
 import zlib
 from collections.abc import Callable, Sized
 from pathlib import Path
 
 import numpy as np
 
+from signbind_jax import files
 from signbind_jax.errors import SignBindError
 
-MOST_BYTES = 2**29  # of an unpacked pickle; a minute of 133 keypoints takes about 5 MB
+MOST_BYTES = 2**27  # of an unpacked pickle; a minute of 133 keypoints takes about 5 MB
+DEEPEST = 50  # containers in containers
 _GZIP = b"\x1f\x8b"
 _NDARRAY = "numpy.ndarray"  # stands for the class, which is never given out
 _NUMBERS_AND_STRINGS = re.compile(r"\?|[biufc]\d{1,2}|[SU]\d{1,9}")
-
-# Left out: persistent ids, extension codes, buffers from outside, and whatever makes an object
-# from a class.
-_INSTRUCTIONS = """
-    PROTO FRAME STOP MARK POP POP_MARK DUP MEMOIZE PUT BINPUT LONG_BINPUT GET BINGET LONG_BINGET
-    NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT
-    STRING BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8
-    UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8
-    LIST EMPTY_LIST APPEND APPENDS TUPLE EMPTY_TUPLE TUPLE1 TUPLE2 TUPLE3
-    DICT EMPTY_DICT SETITEM SETITEMS EMPTY_SET ADDITEMS FROZENSET
-    GLOBAL STACK_GLOBAL REDUCE BUILD
-"""
-_REFUSED = -1000
-_LENGTH_BYTES = {
-    pickletools.TAKEN_FROM_ARGUMENT1: 1,
-    pickletools.TAKEN_FROM_ARGUMENT4: 4,
-    pickletools.TAKEN_FROM_ARGUMENT4U: 4,
-    pickletools.TAKEN_FROM_ARGUMENT8U: 8,
-}
-
-
-def _sizes() -> list[tuple[int, str]]:
-    """By code: bytes of the argument, or what `pickletools` says of its length; and the name."""
-    allowed = set(_INSTRUCTIONS.split())
-    sizes = [(_REFUSED, f"of code {code}") for code in range(256)]
-    for instruction in pickletools.opcodes:
-        size = 0 if instruction.arg is None else instruction.arg.n
-        if instruction.name not in allowed:
-            size = _REFUSED
-        sizes[ord(instruction.code)] = size, instruction.name
-    return sizes
-
-
-_SIZES = _sizes()
+_MOST_BITS = 128  # of a whole number
+# Python finds these by hashes that a file cannot choose to be all the same; whole numbers up to
+# this many bits are their own hash.
+_KEY_BITS = 60
+_KEYS = (str, bytes, bool, int, float, type(None))
+_ITEM_BYTES = 100  # of a dictionary's or set's table
+_SLOT_BYTES = 8
+_INSTRUCTION_BYTES = 24  # what each counts at least, as its time has to be bounded too
 
 
 def load(path: Path, most_bytes: int = MOST_BYTES) -> object:
     """What a pickle file holds, compressed with gzip or not.
 
-    Arrays are of a subclass of `numpy.ndarray` and may be read-only.
+    Arrays may be read-only. Keys are text, bytes and numbers.
 
     Args:
       path: the file.
-      most_bytes: largest pickle to be read, unpacked.
+      most_bytes: largest pickle to be read, unpacked. What it builds may take three times as
+        much memory, and has at most a quarter as many numbers and characters where what it names
+        several times is counted as often.
 
     Raises:
-      SignBindError: no such file; no pickle, or one cut off; more than `most_bytes`; anything in
-        it but containers, numbers, strings, bytes and arrays of numbers or strings.
+      SignBindError: no such file; no pickle, or one cut off; more than allowed; anything in it
+        but containers, numbers, strings, bytes and arrays of numbers or strings.
     """
+    data = _bytes(Path(path), most_bytes)
     try:
-        data = _bytes(path, most_bytes)
-        _check_instructions(data, path)
-        return _Unpickler(data, path, _Budget(most_bytes)).load()
+        value = _Machine(path, 3 * most_bytes).run(data)
+        _check_expanded(value, most_bytes // 4)
+        return value
     except SignBindError:
         raise
-    except OSError as error:
-        raise SignBindError(f"{path}: cannot be read: {error.strerror or error}") from error
     except Exception as error:  # whatever a broken or hostile pickle does to its reader
         line = " ".join(f"{type(error).__name__}: {error}".split())[:120]
-        raise SignBindError(f"{path}: cannot be read as a pickle ({line}): fetch it again, or "
-                            "convert it to .npz where it was made") from error  # fmt: skip
+        raise SignBindError(
+            f"{path}: cannot be read as a pickle ({line}): fetch it again, or convert it to .npz "
+            "where it was made"
+        ) from error
 
 
 def _bytes(path: Path, most: int) -> bytes:
-    with open(path, "rb") as file:
-        packed = file.read(2) == _GZIP
-        file.seek(0)
-        try:
+    files.check_regular(path)
+    try:
+        with open(path, "rb") as file:
+            packed = file.read(2) == _GZIP
+            file.seek(0)
             # A few kilobytes of gzip may unpack to gigabytes: no more than allowed is unpacked.
             data = gzip.GzipFile(fileobj=file).read(most + 1) if packed else file.read(most + 1)
-        except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-            raise SignBindError(f"{path}: cannot be unpacked ({error}): fetch it again") from error
+    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise SignBindError(f"{path}: cannot be unpacked ({error}): fetch it again") from error
+    except OSError as error:
+        raise SignBindError(f"{path}: cannot be read: {error.strerror or error}") from error
     if len(data) > most:
         raise SignBindError(f"{path}: found more than {most} bytes unpacked, wanted at most that")
     return data
 
 
-def _check_instructions(data: bytes, path: Path) -> None:
-    """Lists the instructions before any of them runs.
+class _Machine:
+    """Runs a pickle's instructions on a stack of its own and counts the memory that they take."""
 
-    That every length is backed by bytes of the file and every memo number by an instruction
-    keeps a short file from asking for gigabytes.
-    """
-    position, n = 0, 0
-    while True:
-        n += 1
-        size, name = _SIZES[data[position]]
-        argument = position + 1
-        if size >= 0:
-            position = argument + size
-        elif size in _LENGTH_BYTES:
-            begin = argument + _LENGTH_BYTES[size]
-            position = begin + int.from_bytes(data[argument:begin], "little")
-        elif size == pickletools.UP_TO_NEWLINE:
-            position = data.index(b"\n", argument) + 1
-            if name == "GLOBAL":  # two lines, module and name
-                position = data.index(b"\n", position) + 1
+    def __init__(self, where: Path, most_bytes: int):
+        self._where, self._left = where, most_bytes
+        self._stack: list = []
+        self._below: list[list] = []  # the stacks under each mark
+        self._memo: dict[int, object] = {}
+
+    def run(self, data: bytes) -> object:
+        """What the pickle builds.
+
+        Raises:
+          SignBindError: an instruction that may call something.
+          ValueError: too much memory, or a value that is not allowed.
+          Exception: others, for a pickle that is none.
+        """
+        # The decoder never reads past the data, so a length without its bytes is an error.
+        for instruction, argument, position in pickletools.genops(data):
+            name = instruction.name
+            self._spend(_INSTRUCTION_BYTES)
+            if name in _STEPS:
+                _STEPS[name](self, argument)
+            elif name == "STOP":
+                return self._stack.pop()
+            elif name == "FRAME" and argument > len(data) - position:
+                raise ValueError("frame past the end")
+            elif name not in ("PROTO", "FRAME"):
+                raise SignBindError(
+                    f"{self._where}: pickle: found the instruction {name}, wanted only "
+                    "containers, numbers, strings and arrays"
+                )
+        raise ValueError("no end")
+
+    def _spend(self, n_bytes: int) -> None:
+        self._left -= n_bytes
+        if self._left < 0:
+            raise ValueError("takes more memory or time than any data of its kind")
+
+    def _push(self, value: object) -> None:
+        self._spend(sys.getsizeof(value) + _SLOT_BYTES)
+        if type(value) is int and value.bit_length() > _MOST_BITS:
+            raise ValueError(f"whole number of {value.bit_length()} bits")
+        self._stack.append(value)
+
+    def _push_ascii(self, text: str) -> None:
+        """Pushes what Python 2 wrote, which does not say how other letters are encoded."""
+        if not text.isascii():
+            raise ValueError("text of an unknown encoding")
+        self._push(text)
+
+    def _mark(self, _: object) -> None:
+        self._spend(sys.getsizeof([]))
+        self._below.append(self._stack)
+        self._stack = []
+
+    def _to_mark(self, _: object = None) -> list:
+        items, self._stack = self._stack, self._below.pop()
+        return items
+
+    def _pop(self, _: object) -> None:
+        if self._stack:
+            del self._stack[-1]
         else:
-            raise SignBindError(f"{path}: pickle: found the instruction {name}, wanted only "
-                                "containers, numbers, strings and arrays")  # fmt: skip
-        if position > len(data):
-            raise ValueError(f"{name} past the end")
-        if name == "STOP":
-            return
-        if name in ("LONG_BINPUT", "PUT"):
-            memo = data[argument:position]
-            if (int(memo) if name == "PUT" else int.from_bytes(memo, "little")) > n:
-                raise ValueError(f"{name} to a place of its own at instruction {n}")
+            self._to_mark()
 
+    def _memoize(self, place: int | None) -> None:
+        self._spend(_ITEM_BYTES)
+        self._memo[len(self._memo) if place is None else place] = self._stack[-1]
 
-class _Unpickler(pickle.Unpickler):
-    """Knows the few names that arrays and plain containers are pickled under."""
+    def _get(self, place: int) -> None:
+        self._spend(_SLOT_BYTES)
+        self._stack.append(self._memo[place])
 
-    def __init__(self, data: bytes, path: Path, budget: "_Budget"):
-        super().__init__(io.BytesIO(data))
-        self._path = path
-        self._budget = budget
+    def _duplicate(self, _: object) -> None:
+        self._spend(_SLOT_BYTES)
+        self._stack.append(self._stack[-1])
 
-    def find_class(self, module: str, name: str) -> object:
+    def _tuple(self, n: int) -> None:
+        items = self._stack[-n:]
+        if len(items) < n:
+            raise ValueError("tuple of what is not there")
+        self._stack[-n:] = []
+        self._push(tuple(items))
+
+    def _extend(self, items: list) -> None:
+        target = self._stack[-1]
+        self._spend(_SLOT_BYTES * len(items))
+        if type(target) is not list:
+            raise TypeError(f"items of a {type(target).__name__}")
+        target.extend(items)
+
+    def _set_items(self, items: list) -> None:
+        target = self._stack[-1]
+        if type(target) is not dict or len(items) % 2:
+            raise TypeError(f"pairs of a {type(target).__name__}")
+        target.update(self._pairs(zip(items[::2], items[1::2], strict=True)))
+
+    def _add(self, items: list) -> None:
+        target = self._stack[-1]
+        if type(target) is not set:
+            raise TypeError(f"members of a {type(target).__name__}")
+        target.update(self._keys(items))
+
+    def _pairs(self, pairs) -> dict:
+        keys, values = [], []
+        for key, value in pairs:
+            keys.append(key)
+            values.append(value)
+        return dict(zip(self._keys(keys), values, strict=True))
+
+    def _keys(self, keys) -> list:
+        """What a dictionary or a set may hold: nothing whose hash takes time or can be forged."""
+        keys = list(keys)
+        self._spend(_ITEM_BYTES * len(keys))
+        for key in keys:
+            if type(key) not in _KEYS:
+                raise TypeError(f"a {type(key).__name__} as key")
+            if type(key) is int and key.bit_length() > _KEY_BITS:
+                raise ValueError(f"a key of {key.bit_length()} bits")
+        return keys
+
+    def _find(self, name: str) -> None:
+        """Pushes what stands for a name, where it is one of the few that data are pickled under."""
+        module, _, name = name.partition(" ")
+        self._stack.append(self._named(module, name))
+
+    def _find_from_stack(self, _: object) -> None:
+        name, module = self._stack.pop(), self._stack.pop()
+        if type(name) is not str or type(module) is not str:
+            raise TypeError("a name that is no text")
+        self._stack.append(self._named(module, name))
+
+    def _named(self, module: str, name: str) -> object:
         if (module, name) == ("numpy", "ndarray"):
             return _NDARRAY
         here = module.replace("numpy.core.", "numpy._core.").replace("__builtin__", "builtins")
         build = _BUILDERS.get((here, name))
         if build is None:
-            raise SignBindError(f"{self._path}: pickle: found {module}.{name}, wanted only "
-                                "containers, numbers, strings and arrays: a pickle runs what it "
-                                "names")  # fmt: skip
-        budget = self._budget
+            found = ascii(f"{module}.{name}"[:100])[1:-1]
+            raise SignBindError(
+                f"{self._where}: pickle: found {found}, wanted only containers, numbers, "
+                "strings and arrays: a pickle runs what it names"
+            )
+        return build
 
-        # Of this one load, so that a pickle that sets its attributes harms no other.
-        def call(*arguments: object) -> object:
-            budget.spend(*arguments)
-            built = build(*arguments)
-            if isinstance(built, _Array):
-                built.budget = budget
-            return built
+    def _call(self, _: object) -> None:
+        arguments, build = self._stack.pop(), self._stack.pop()
+        if not isinstance(build, _Builder) or type(arguments) is not tuple:
+            raise TypeError(f"a call of a {type(build).__name__}")
+        # What is built is a copy: a pickle may have one string copied again and again.
+        self._spend(sum(sys.getsizeof(x) for x in arguments if isinstance(x, Sized)))
+        self._push(build(self, *arguments))
 
-        return call
+    def _set_state(self, _: object) -> None:
+        state, built = self._stack.pop(), self._stack[-1]
+        if isinstance(built, _Dtype):
+            built.set_order(state)
+        elif isinstance(built, np.ndarray):
+            _, shape, dtype, in_columns, data = state
+            _check_size(shape, dtype, data)
+            self._spend(sys.getsizeof(data))
+            built.__setstate__((1, shape, dtype.dtype, bool(in_columns), data))
+        else:
+            raise TypeError(f"attributes of a {type(built).__name__}")
 
-    def persistent_load(self, pid: object) -> object:
-        raise SignBindError(f"{self._path}: pickle: found a persistent id, wanted none")
 
-
-class _Budget:
-    """Bounds what may be copied: a pickle may have one string copied again and again."""
-
-    def __init__(self, n_bytes: int):
-        self._left = n_bytes
-
-    def spend(self, *values: object) -> None:
-        self._left -= sum(len(value) for value in values if isinstance(value, Sized))
-        if self._left < 0:
-            raise ValueError("more copies of its strings than would fit into the largest file")
+_PUSHED = (
+    *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
+    *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
+    *("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
+)
+# Left out: persistent ids, extension codes, buffers from outside, and whatever makes an object
+# from a class.
+_STEPS: dict[str, Callable[[_Machine, object], None]] = {
+    **dict.fromkeys(_PUSHED, _Machine._push),
+    **dict.fromkeys(("STRING", "BINSTRING", "SHORT_BINSTRING"), _Machine._push_ascii),
+    "NONE": _Machine._push,  # without an argument, which is None then
+    "NEWTRUE": lambda m, _: m._push(True),
+    "NEWFALSE": lambda m, _: m._push(False),
+    "EMPTY_LIST": lambda m, _: m._push([]),
+    "EMPTY_TUPLE": lambda m, _: m._push(()),
+    "EMPTY_DICT": lambda m, _: m._push({}),
+    "EMPTY_SET": lambda m, _: m._push(set()),
+    "MARK": _Machine._mark,
+    "POP": _Machine._pop,
+    "POP_MARK": _Machine._to_mark,
+    "DUP": _Machine._duplicate,
+    **dict.fromkeys(("MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT"), _Machine._memoize),
+    **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), _Machine._get),
+    "LIST": lambda m, _: m._push(m._to_mark()),
+    "APPEND": lambda m, _: m._extend([m._stack.pop()]),
+    "APPENDS": lambda m, _: m._extend(m._to_mark()),
+    "TUPLE": lambda m, _: m._push(tuple(m._to_mark())),
+    "TUPLE1": lambda m, _: m._tuple(1),
+    "TUPLE2": lambda m, _: m._tuple(2),
+    "TUPLE3": lambda m, _: m._tuple(3),
+    "DICT": lambda m, _: (items := m._to_mark(), m._push({}), m._set_items(items)),
+    "SETITEM": lambda m, _: m._set_items([m._stack.pop(-2), m._stack.pop()]),
+    "SETITEMS": lambda m, _: m._set_items(m._to_mark()),
+    "ADDITEMS": lambda m, _: m._add(m._to_mark()),
+    "FROZENSET": lambda m, _: m._push(frozenset(m._keys(m._to_mark()))),
+    "GLOBAL": _Machine._find,
+    "STACK_GLOBAL": _Machine._find_from_stack,
+    "REDUCE": _Machine._call,
+    "BUILD": _Machine._set_state,
+}
 
 
 class _Dtype:
@@ -183,88 +296,139 @@ class _Dtype:
 
     __slots__ = ("dtype",)
 
-    def __init__(self, name: str, *_: object):
+    def __init__(self, name: object):
         if not isinstance(name, str) or not _NUMBERS_AND_STRINGS.fullmatch(name):
-            raise ValueError(f"array of {str(name)[:40]!r}, wanted numbers or strings")
+            found = repr(name[:40]) if isinstance(name, str) else type(name).__name__
+            raise ValueError(f"array of {found}, wanted numbers or strings")
         self.dtype = np.dtype(name)
 
-    def __setstate__(self, state: tuple) -> None:
-        order = state[1]
-        if order not in ("<", ">", "=", "|"):
-            raise ValueError(f"byte order {str(order)[:10]!r}")
-        self.dtype = self.dtype.newbyteorder(order)
+    def set_order(self, state: object) -> None:
+        """Takes the byte order; raises ValueError for a state of another form."""
+        if type(state) is not tuple or len(state) < 2 or state[1] not in ("<", ">", "=", "|"):
+            raise ValueError("byte order")
+        self.dtype = self.dtype.newbyteorder(state[1])
 
 
-class _Array(np.ndarray):
-    """An array whose state is checked before NumPy takes it."""
-
-    budget: _Budget
-
-    def __setstate__(self, state: tuple) -> None:
-        _, shape, dtype, in_columns, data = state
-        _check_size(shape, dtype, data)
-        self.budget.spend(data)
-        super().__setstate__((1, shape, dtype.dtype, bool(in_columns), data))
-
-
-def _check_size(shape: tuple, dtype: _Dtype, data: bytes) -> None:
+def _check_size(shape: object, dtype: object, data: object) -> None:
     if not isinstance(dtype, _Dtype) or not isinstance(data, bytes | bytearray):
         raise TypeError(f"array of {type(dtype).__name__} from {type(data).__name__}")
-    if not all(type(side) is int and side >= 0 for side in shape):
+    if type(shape) is not tuple or len(shape) > 32:
+        raise ValueError("array shape")
+    if not all(type(side) is int and 0 <= side < 2**32 for side in shape):
         raise ValueError("array shape")
     if math.prod(shape) * dtype.dtype.itemsize != len(data):
         raise ValueError(f"array of shape {shape} from {len(data)} bytes")
 
 
-def _empty_array(kind: object, shape: tuple, _: object) -> _Array:
-    if kind is not _NDARRAY or tuple(shape) != (0,):
+def _check_expanded(value: object, most: int) -> None:
+    """Counts the values of all that is nested, what stands in several places as often.
+
+    A pickle of a few bytes may hold a list of lists of the same lists: whoever copies or prints
+    it, or makes an array of it, gets all of them.
+    """
+    known: dict[int, tuple[int, int]] = {}  # by identity: values, depth
+
+    def count(value: object, depth: int) -> tuple[int, int]:
+        if isinstance(value, str | bytes | bytearray):
+            return 1 + len(value), 0
+        if isinstance(value, np.ndarray):
+            return 1 + value.size * max(1, value.dtype.itemsize // 8), 0
+        if not isinstance(value, list | tuple | dict | set | frozenset):
+            return 1, 0
+        if id(value) not in known:
+            if depth > DEEPEST:
+                raise ValueError(f"nested more than {DEEPEST} deep")
+            total, height = 1, 0
+            for items in (value, value.values()) if isinstance(value, dict) else (value,):
+                for item in items:
+                    n, below = count(item, depth + 1)
+                    total, height = total + n, max(height, below)
+            known[id(value)] = total, height + 1
+            if total > most or height >= DEEPEST:
+                raise ValueError(f"more than {most} values, or nested more than {DEEPEST} deep")
+        return known[id(value)]
+
+    count(value, 0)
+
+
+class _Builder:
+    """Stands for a name that a pickle may call."""
+
+    def __init__(self, build: Callable):
+        self._build = build
+
+    def __call__(self, machine: _Machine, *arguments: object) -> object:
+        """What the call comes to."""
+        return self._build(machine, *arguments)
+
+
+def _empty_array(_: _Machine, kind: object, shape: object, typecode: object) -> np.ndarray:
+    if kind is not _NDARRAY or shape != (0,):
         raise ValueError("array of another kind")
-    return np.ndarray.__new__(_Array, (0,), np.int8)
+    return np.ndarray((0,), np.int8)
 
 
-def _array_of_buffer(data: bytes, dtype: _Dtype, shape: tuple, order: str = "C",
-                     axes: tuple | None = None) -> np.ndarray:  # fmt: skip
+def _array_of_buffer(
+    _: _Machine, data: object, dtype: object, shape: object, order: str = "C", axes: object = None
+) -> np.ndarray:
     _check_size(shape, dtype, data)
     array = np.ndarray(shape, dtype.dtype, bytes(data), order="F" if order == "F" else "C")
-    return (array if axes is None else array.transpose(axes)).view(_Array)
+    return array if axes is None else array.transpose(axes)
 
 
-def _scalar(dtype: _Dtype, data: bytes) -> np.generic:
+def _scalar(_: _Machine, dtype: object, data: object) -> np.generic:
     _check_size((), dtype, data)
     return np.ndarray((), dtype.dtype, data)[()]
 
 
-def _dict(pairs: tuple | list = ()) -> dict:
-    return dict(pairs)
+def _dtype(_: _Machine, name: object, *rest: object) -> _Dtype:
+    return _Dtype(name)
 
 
-def _encoded(text: str, encoding: str) -> bytes:
+def _dict(machine: _Machine, pairs: object = ()) -> dict:
+    if not isinstance(pairs, list | tuple) or not all(
+        isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs
+    ):
+        raise TypeError("a dictionary of other than pairs")
+    return machine._pairs(pairs)
+
+
+def _items(items: object) -> list | tuple:
+    if not isinstance(items, list | tuple):
+        raise TypeError(f"a set of a {type(items).__name__}")
+    return items
+
+
+def _encoded(_: _Machine, text: object, encoding: object) -> bytes:
     """How protocols before 3 write bytes."""
     if encoding != "latin1":
-        raise ValueError(f"encoding {str(encoding)[:20]!r}")
+        raise ValueError("encoding")
     return text.encode("latin1")
 
 
-def _bytearray(data: bytes | str = b"", encoding: str = "latin1") -> bytearray:
+def _bytearray(machine: _Machine, data: object = b"", encoding: object = "latin1") -> bytearray:
     if not isinstance(data, bytes):  # a number would ask for that many bytes
-        data = _encoded(data, encoding)
+        data = _encoded(machine, data, encoding)
     return bytearray(data)
 
 
-def _no_bytes() -> bytes:
-    return b""
+def _complex(_: _Machine, real: float, imaginary: float = 0.0) -> complex:
+    return complex(float(real), float(imaginary))
 
 
-_BUILDERS: dict[tuple[str, str], Callable] = {
-    ("numpy._core.multiarray", "_reconstruct"): _empty_array,
-    ("numpy._core.multiarray", "scalar"): _scalar,
-    ("numpy._core.numeric", "_frombuffer"): _array_of_buffer,
-    ("numpy", "dtype"): _Dtype,
-    ("collections", "OrderedDict"): _dict,
-    ("builtins", "set"): lambda items=(): set(items),
-    ("builtins", "frozenset"): lambda items=(): frozenset(items),
-    ("builtins", "bytes"): _no_bytes,
-    ("builtins", "complex"): complex,
-    ("builtins", "bytearray"): _bytearray,
-    ("_codecs", "encode"): _encoded,
+_BUILDERS = {
+    name: _Builder(build)
+    for name, build in {
+        ("numpy._core.multiarray", "_reconstruct"): _empty_array,
+        ("numpy._core.multiarray", "scalar"): _scalar,
+        ("numpy._core.numeric", "_frombuffer"): _array_of_buffer,
+        ("numpy", "dtype"): _dtype,
+        ("collections", "OrderedDict"): _dict,
+        ("builtins", "set"): lambda m, items=(): set(m._keys(_items(items))),
+        ("builtins", "frozenset"): lambda m, items=(): frozenset(m._keys(_items(items))),
+        ("builtins", "bytes"): lambda _: b"",
+        ("builtins", "complex"): _complex,
+        ("builtins", "bytearray"): _bytearray,
+        ("_codecs", "encode"): _encoded,
+    }.items()
 }

@@ -12,10 +12,10 @@ import numpy as np
 from data_pipelines.readers import restricted_pickle
 from data_pipelines.readers.signer_choice import People
 from signbind_jax import keypoints
+from signbind_jax.data.clip import MOST_FRAMES
 from signbind_jax.errors import SignBindError
 
 SCHEME = "coco_wholebody_133"
-MOST_FRAMES = 50_000
 MOST_PEOPLE = 50
 
 
@@ -62,7 +62,8 @@ def _frames(fields: dict, name: str, path: Path) -> list | tuple | np.ndarray:
 def _part(fields: dict, n_frames: int, path: Path) -> slice:
     start, end = fields.get("start", 0), fields.get("end", n_frames)
     if not all(isinstance(edge, int | np.integer) for edge in (start, end)):
-        raise SignBindError(f"{path}: start and end: found {start!r} and {end!r}, wanted frames")
+        raise SignBindError(f"{path}: start and end: found {type(start).__name__} and "
+                            f"{type(end).__name__}, wanted frames")  # fmt: skip
     if not 0 <= start <= end <= n_frames:
         raise SignBindError(f"{path}: start and end: found {start} to {end}, wanted part of "
                             f"{n_frames} frames")  # fmt: skip

@@ -9,7 +9,7 @@ of landmarks, are not: their clips need poses.
 """
 
 import functools
-import json
+import math
 import re
 from collections.abc import Iterator
 from functools import partial
@@ -20,7 +20,7 @@ import numpy as np
 
 from data_pipelines.corpus import Corpus, Reading
 from data_pipelines.readers.extracted import notes_of
-from data_pipelines.readers.poses import pose_of_fields
+from data_pipelines.readers.poses import MOST_BYTES, pose_of_fields
 from data_pipelines.readers.timed_sentences import (
     PoseSource,
     Sentence,
@@ -28,13 +28,13 @@ from data_pipelines.readers.timed_sentences import (
     read_sentence,
 )
 from data_pipelines.readers.whereabouts import check_directories, inside
-from signbind_jax import keypoints
-from signbind_jax.data.clip import Clip
+from signbind_jax import files, keypoints
+from signbind_jax.data.clip import FPS_RANGE, Clip
 from signbind_jax.errors import SignBindError
 
 ORDER = "clip_order"
 _SPLIT = re.compile(r"[._](train|dev|val|test)[._]")
-_MOST_NUMBERS = 10**8  # half an hour of 586 points
+_ANNOTATION_BYTES = 2**28  # a million clips
 _SHARD = re.compile(r"\w[\w-]*", re.ASCII)
 
 
@@ -94,9 +94,9 @@ def open_corpus(
         annotated.setdefault(split, []).extend(_sentences(path, left_out))
     read, options = partial(read_sentence, poses=poses, signed_language="ase"), poses.record()
     if directory is not None:
-        if fps is None or not 0 < fps < 1e6:
+        if fps is None or not FPS_RANGE[0] <= fps <= FPS_RANGE[1]:
             raise SignBindError(f"--fps: found {fps}, wanted the frame rate of the keypoints in "
-                                f"{directory}")  # fmt: skip
+                                f"{directory}, {FPS_RANGE[0]:g} to {FPS_RANGE[1]:g}")  # fmt: skip
         _h5py()
         annotated = {split: _with_features(rows, _shards(directory, split), left_out)
                      for split, rows in annotated.items()}  # fmt: skip
@@ -126,7 +126,7 @@ def _with_features(
 
 
 def _sentences(path: Path, left_out: dict[str, list[str]]) -> Iterator[Sentence]:
-    data = _json(path)
+    data = files.read_json(path, _ANNOTATION_BYTES)
     if not isinstance(data, dict) or not all(isinstance(clips, dict) for clips in data.values()):
         raise SignBindError(f'{path}: wanted {{VIDEO: {{"{ORDER}": [CLIP, ...], CLIP: '
                             '{"translation": TEXT}}}')  # fmt: skip
@@ -160,7 +160,7 @@ def _shards(directory: Path, split: str) -> dict[str, str]:
             f"{directory}: found {len(found)} files *.{split}.json, wanted one that says which "
             "video is in which .h5"
         )
-    data = _json(found[0])
+    data = files.read_json(found[0], _ANNOTATION_BYTES)
     if not isinstance(data, dict) or not all(_SHARD.fullmatch(str(s)) for s in data.values()):
         raise SignBindError(f"{found[0]}: wanted {{VIDEO: SHARD}}")
     stem = found[0].name.removesuffix(".json").removeprefix("metadata_")
@@ -185,22 +185,27 @@ def _read(row: FeatureClip, directory: Path, fps: float) -> Reading:
 def _array(file, row: FeatureClip) -> np.ndarray:
     """A clip's features; nothing that a file only points to, and nothing of absurd size."""
     h5py = _h5py()
-    group = file.get(row.video)
-    link = group.get(row.clip, getlink=True) if isinstance(group, h5py.Group) else None
-    if not isinstance(link, h5py.HardLink):
-        raise SignBindError("keypoints of the clip: not in the shard")
-    data = group[row.clip]
+    data = file
+    for name in (row.video, row.clip):
+        link = data.get(name, getlink=True) if isinstance(data, h5py.Group) else None
+        if not isinstance(link, h5py.HardLink):
+            raise SignBindError("keypoints of the clip: not in the shard")
+        data = data[name]
     if not isinstance(data, h5py.Dataset) or data.external or data.is_virtual:
         raise SignBindError("keypoints of the clip: no array of the file's own")
-    if data.size > _MOST_NUMBERS:
-        raise SignBindError(f"keypoints of the clip: more than {_MOST_NUMBERS} numbers")
+    if data.dtype.kind != "f" or data.shape is None:
+        raise SignBindError(f"features of {data.dtype}, wanted numbers with a fraction")
+    # Unpacked are whole chunks, which may be larger than the array.
+    n_bytes = max(data.size, math.prod(data.chunks or ())) * data.dtype.itemsize
+    if n_bytes > MOST_BYTES:
+        raise SignBindError(
+            f"keypoints of the clip: found {n_bytes:,} bytes, wanted at most {MOST_BYTES:,}"
+        )
     return data[()]
 
 
 def _points(array: np.ndarray) -> np.ndarray:
     """Features as (frames, points, 2 or 3)."""
-    if array.dtype.kind != "f":
-        raise SignBindError(f"features of {array.dtype}, wanted numbers with a fraction")
     known = {scheme.n_points for scheme in keypoints.SCHEMES.values()}
     if array.ndim == 2:
         fitting = [n for n in (2, 3) if array.shape[1] / n in known]
@@ -213,16 +218,6 @@ def _points(array: np.ndarray) -> np.ndarray:
         f"features of {numbers} numbers a frame are no keypoints of a known scheme: extract poses "
         "and give --poses"
     )
-
-
-def _json(path: Path) -> object:
-    try:
-        return json.loads(path.read_bytes().decode("utf-8-sig"))
-    except OSError as error:
-        raise SignBindError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        line = " ".join(str(error).split())[:100]
-        raise SignBindError(f"{path}: cannot be read as JSON ({line}): copy it again") from error
 
 
 @functools.lru_cache(maxsize=4)

@@ -6,7 +6,6 @@ Where no `annot_type` says it, the file's name tells the type.
 """
 
 import itertools
-import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 
 from data_pipelines.readers import restricted_pickle
 from data_pipelines.readers.timed_sentences import seconds
+from signbind_jax import files
 from signbind_jax.errors import SignBindError
 
 LISTS = ("episode_name", "annot_word", "annot_time", "annot_prob")
@@ -27,7 +27,8 @@ _TO_MIDDLE = {"mouthing": 1.0, "dictionary": 9.5, "exemplar": 9.5, "novel": 9.5,
 _FPS = 25
 _SHORT = {"m": "mouthing", "d": "dictionary", "dict": "dictionary", "a": "attention",
           "e": "exemplar", "n": "novel", "p": "pseudo_label"}  # fmt: skip
-_MOST_BYTES = 2**33  # millions of spottings
+_MOST_BYTES = 2**31  # millions of spottings
+_MOST_VALUES = 200_000_000
 
 
 class Spottings(NamedTuple):
@@ -208,11 +209,13 @@ def _lists(path: Path) -> Mapping[str, Sequence]:
     data = _load(path)
     if isinstance(data, dict) and LISTS[0] not in data:
         data = _flattened(data, path)
-    if not isinstance(data, dict) or not all(hasattr(data.get(name), "__len__") for name in LISTS):
-        raise SignBindError(f"{path}: found no parallel lists {', '.join(LISTS)} and no words by "
-                            "split with names, global_times, probs: is it a spotting "
-                            "file?")  # fmt: skip
-    for name in (*LISTS[1:], *({"annot_type"} & data.keys())):
+    types = {"annot_type"} & data.keys() if isinstance(data, dict) else ()
+    if not isinstance(data, dict) or not all(_is_list(data.get(n)) for n in (*LISTS, *types)):
+        raise SignBindError(
+            f"{path}: found no parallel lists {', '.join((*LISTS, *types))} and no words by split "
+            "with names, global_times, probs: is it a spotting file?"
+        )
+    for name in (*LISTS[1:], *types):
         if len(data[name]) != len(data[LISTS[0]]):
             raise SignBindError(f"{path}: {name}: found {len(data[name])} values, wanted "
                                 f"{len(data[LISTS[0]])} as in {LISTS[0]}: copy the file "
@@ -223,13 +226,7 @@ def _lists(path: Path) -> Mapping[str, Sequence]:
 def _load(path: Path) -> object:
     if path.suffix in (".pkl", ".pickle"):
         return restricted_pickle.load(path, _MOST_BYTES)
-    try:
-        return json.loads(path.read_bytes())
-    except OSError as error:
-        raise SignBindError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        line = " ".join(str(error).split())[:100]
-        raise SignBindError(f"{path}: cannot be read as JSON ({line}): copy it again") from error
+    return files.read_json(path, _MOST_BYTES, _MOST_VALUES)
 
 
 def _flattened(data: dict, path: Path) -> dict[str, list] | None:
@@ -245,8 +242,10 @@ def _flattened(data: dict, path: Path) -> dict[str, list] | None:
                 return None
             if len(set(map(len, columns))) > 1:
                 n = ", ".join(str(len(column)) for column in columns)
-                raise SignBindError(f"{path}: word {word!r}: found {n} names, global_times and "
-                                    "probs, wanted as many of each")  # fmt: skip
+                raise SignBindError(
+                    f"{path}: word {str(word)[:60]!r}: found {n} names, global_times and probs, "
+                    "wanted as many of each"
+                )
             lists["annot_word"] += [word] * len(columns[0])
             for name, column in zip(("episode_name", "annot_time", "annot_prob"), columns):
                 lists[name] += column
@@ -268,17 +267,27 @@ def _types(lists: Mapping[str, Sequence], path: Path) -> Iterable[str]:
 
 def _type(text: object) -> str:
     """A type's full name; what is not known stays as it is."""
-    short = str(text).strip().rstrip("*").lower()
+    short = _text(text).strip().rstrip("*").lower()
     return _SHORT.get(short, short.removesuffix("s") if short.removesuffix("s") in TYPES else short)
 
 
 def _name(episode: object) -> str:
-    return str(episode).strip().removesuffix(".mp4")
+    return _text(episode).strip().removesuffix(".mp4")
 
 
 def _word(text: object) -> str:
-    """A token without spaces inside."""
-    return "-".join(str(text).lower().split())
+    """A token without spaces inside; empty where there is none."""
+    return "-".join(_text(text).lower().split())
+
+
+def _text(value: object) -> str:
+    """A value that is text; empty for any other, and for halves of characters from a pickle."""
+    is_text = isinstance(value, str) and not any("\ud800" <= c <= "\udfff" for c in value)
+    return value if is_text else ""
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim == 1)
 
 
 def _numbers(values: Sequence, name: str, path: Path) -> np.ndarray:

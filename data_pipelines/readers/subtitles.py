@@ -7,12 +7,14 @@ from typing import NamedTuple
 
 import webvtt
 
+from signbind_jax import files
 from signbind_jax.errors import SignBindError
 
-MOST_BYTES = 2**26  # the subtitles of an hour take about 100 KB, rolling captions 500 KB
+_MOST_BYTES = 2**23  # the subtitles of an hour take about 100 KB, rolling captions 500 KB
 _TIMING = re.compile(r"[ \t]*\d[\d., \t]*:[\d:., \t]*-+>")
 _TIME_OF_A_WORD = re.compile(r"<(?:\d+:)?\d{1,2}:\d{2}\.\d{3}>")
 _TAG = re.compile(r"</?(?:[a-zA-Z][^<>]*|[\d:.]+)?>")
+_NO_CHARACTER = re.compile(r"&#(?:\d{8,}|[xX][\da-fA-F]{7,});?")  # above U+10FFFF
 _INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200e\u200f\ufeff\0"))
 
 
@@ -56,7 +58,7 @@ def read_subtitles(path: Path) -> Subtitles:
     Raises:
       SignBindError: no such file; not UTF-8; not WebVTT; too large to be subtitles.
     """
-    text = _text(path)
+    text = files.read_text(path, _MOST_BYTES)
     try:
         captions = webvtt.from_string(text).captions
     except webvtt.errors.MalformedFileError as error:
@@ -72,19 +74,6 @@ def read_subtitles(path: Path) -> Subtitles:
     return Subtitles(cues, max(timings - len(captions), 0), n_rolled)
 
 
-def _text(path: Path) -> str:
-    try:
-        if path.stat().st_size > MOST_BYTES:
-            raise SignBindError(f"{path}: found {path.stat().st_size} bytes, wanted subtitles of "
-                                f"at most {MOST_BYTES}")  # fmt: skip
-        return path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise SignBindError(f"{path}: byte {error.start} is not UTF-8: save it as "
-                            "UTF-8") from error  # fmt: skip
-    except OSError as error:
-        raise SignBindError(f"{path}: cannot be read: {error.strerror or error}") from error
-
-
 def _ms(time: str) -> int:
     """Milliseconds of a time as the library writes it, hh:mm:ss.mmm."""
     hours, minutes, seconds = time.split(":")
@@ -92,6 +81,7 @@ def _ms(time: str) -> int:
 
 
 def _plain_lines(text: str) -> list[str]:
+    text = _NO_CHARACTER.sub("\ufffd", text)
     lines = (html.unescape(_TAG.sub("", line)).translate(_INVISIBLE) for line in text.split("\n"))
     return [plain for line in lines if (plain := " ".join(line.split()))]
 

@@ -1,12 +1,18 @@
 """Reading the tables that corpora come with: delimited text below a header row."""
 
 import csv
-import io
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from signbind_jax import files
 from signbind_jax.errors import SignBindError
+
+LONGEST_LINE = 2**20  # characters: a line of nothing but delimiters is as many cells
+_MOST_COLUMNS = 1000
+_MOST_ROWS = 1_000_000
+_LINE = re.compile(r"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+")
 
 
 class TableRow(NamedTuple):
@@ -14,7 +20,7 @@ class TableRow(NamedTuple):
 
     Attributes:
       line: where it ends in the file, counted from 1.
-      cells: column -> value as it stands, with the spaces around it.
+      cells: column that was asked for -> value as it stands, with the spaces around it.
       fault: why it cannot be trusted; empty where it can.
     """
 
@@ -35,27 +41,23 @@ def read_table(
         character like others.
 
     Raises:
-      SignBindError: not UTF-8; a column that is missing or there twice; quotes that do not
-        close; no rows.
+      SignBindError: see `read_rows`; a column that is missing or there twice; no rows.
     """
-    text = read_text(path)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True,
-                        quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)  # fmt: skip
     header: list[str] = []
+    place_of: dict[str, int] = {}
     rows: list[TableRow] = []
-    try:
-        for values in reader:
-            if not any(value.strip() for value in values):
-                continue
-            if not header:
-                header = _checked_header(values, columns, path)
-                continue
-            fault = ("" if len(values) == len(header)
-                     else f"found {len(values)} fields, wanted {len(header)}")  # fmt: skip
-            rows.append(TableRow(reader.line_num, dict(zip(header, values, strict=False)), fault))
-    except csv.Error as error:
-        raise SignBindError(f"{path}:{reader.line_num}: {error}: wanted quotes that close: copy "
-                            "the file again") from error  # fmt: skip
+    for line, values in read_rows(path, delimiter, quoted):
+        if not any(value.strip() for value in values):
+            continue
+        if not header:
+            header = check_header(values, columns, path)
+            place_of = {column: header.index(column) for column in columns}
+            continue
+        fault = ""
+        if len(values) != len(header):
+            fault = f"found {len(values)} fields, wanted {len(header)}"
+        cells = {column: values[i] for column, i in place_of.items() if i < len(values)}
+        rows.append(TableRow(line, cells, fault))
     if not header:
         raise SignBindError(f"{path}: empty, wanted a header row with {', '.join(columns)}")
     if not rows:
@@ -63,26 +65,65 @@ def read_table(
     return rows
 
 
-def read_text(path: Path) -> str:
-    """A UTF-8 file without its byte order mark, line ends as they are.
+def read_rows(path: Path, delimiter: str, quoted: bool = True) -> Iterator[tuple[int, list[str]]]:
+    """The rows of delimited text as they stand, each with the line that it ends in.
 
     Raises:
-      SignBindError: it cannot be read.
+      SignBindError: see `files.read_text`; quotes that do not close; a line or a value that is
+        too long.
     """
+    lines = _lines(path)
+    quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+    # Strict: a quote that does not close would swallow the rows behind it.
+    reader = csv.reader(lines, delimiter=delimiter, strict=True, quoting=quoting)
     try:
-        return path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise SignBindError(f"{path}: byte {error.start} is not UTF-8: copy the file "
-                            "again") from error  # fmt: skip
-    except OSError as error:
-        raise SignBindError(f"{path}: cannot be read: {error.strerror or error}") from error
+        for values in reader:
+            check_rows(reader.line_num, path)
+            yield reader.line_num, values
+    except csv.Error as error:
+        raise SignBindError(
+            f"{path}:{reader.line_num}: quotes: {error}: wanted quotes that close: copy the file "
+            "again"
+        ) from error
 
 
-def _checked_header(values: list[str], columns: Sequence[str], path: Path) -> list[str]:
+def _lines(path: Path) -> Iterator[str]:
+    """The lines of a file with their ends: not splitlines(), as cells may hold U+2028."""
+    for number, match in enumerate(_LINE.finditer(files.read_text(path)), start=1):
+        if len(match[0]) > LONGEST_LINE:
+            raise SignBindError(
+                f"{path}:{number}: found a line of {len(match[0]):,} characters, wanted at most "
+                f"{LONGEST_LINE:,}: copy the file again"
+            )
+        yield match[0]
+
+
+def check_rows(n: int, path: Path) -> None:
+    """Refuses a table of more rows than any corpus has.
+
+    Raises:
+      SignBindError: there are too many.
+    """
+    if n > _MOST_ROWS:
+        raise SignBindError(f"{path}: found over {_MOST_ROWS:,} lines, wanted fewer")
+
+
+def check_header(values: list[str], columns: Sequence[str], path: Path) -> list[str]:
+    """The names of the columns, without the spaces around them.
+
+    Raises:
+      SignBindError: one of `columns` is missing or there twice; too many of them.
+    """
     header = [name.strip() for name in values]
+    if len(header) > _MOST_COLUMNS:
+        raise SignBindError(
+            f"{path}: header: found {len(header):,} columns, wanted at most {_MOST_COLUMNS:,}"
+        )
     for column in columns:
         if header.count(column) != 1:
             found = "found twice" if column in header else "missing"
-            raise SignBindError(f"{path}: column {column!r}: {found}, wanted one; the header is "
-                                f"{', '.join(header)[:200]!r}")  # fmt: skip
+            raise SignBindError(
+                f"{path}: column {column!r}: {found}, wanted one; the header is "
+                f"{', '.join(header)[:200]!r}"
+            )
     return header

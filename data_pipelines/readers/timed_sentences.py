@@ -2,19 +2,20 @@
 
 import argparse
 import contextlib
-import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from data_pipelines.corpus import Reading, Recording
 from data_pipelines.readers.extracted import find, read_extracted
+from data_pipelines.readers.layout import pixels
 from data_pipelines.readers.whereabouts import check_directories, inside
 from signbind_jax.data.clip import Clip
 from signbind_jax.errors import SignBindError
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm")
 SPLITS = {"val": "validation", "valid": "validation", "dev": "validation", "public_test": "test"}
+_LONGEST_S = 1e6
 _SLACK_S = 0.2  # a frame on either side, and what a container's clock is off
 _SLACK = 0.05  # share of the sentence, besides
 
@@ -168,7 +169,7 @@ def add_pose_arguments(parser, padding: bool = True) -> None:
     )
     add(
         "--lip_size",
-        type=int,
+        type=pixels,
         default=32,
         metavar="PIXELS",
         help="side of the mouth crops (default: %(default)s)",
@@ -194,13 +195,15 @@ def poses_from(arguments) -> PoseSource:
     return PoseSource(arguments.poses, arguments.lip_size, getattr(arguments, "padding", 0.0))
 
 
-def seconds(least: float = -math.inf) -> Callable[[str], float]:
-    """The type of an option in seconds of at least `least`."""
+def seconds(least: float = -_LONGEST_S) -> Callable[[str], float]:
+    """The type of an option in seconds of at least `least`, at most a million."""
 
     def parse(text: str) -> float:
         value = float(text)
-        if not math.isfinite(value) or value < least:
-            raise argparse.ArgumentTypeError(f"found {text}, wanted seconds, at least {least}")
+        if not least <= value <= _LONGEST_S:
+            raise argparse.ArgumentTypeError(
+                f"found {text[:40]}, wanted seconds, {least:g} to {_LONGEST_S:g}"
+            )
         return value
 
     return parse

@@ -17,36 +17,27 @@ from data_pipelines.synthetic.timeline import Timeline, schedule
 from signbind_jax.data.clip import Clip
 from signbind_jax.data.lips import encode_mosaic
 from signbind_jax.errors import SignBindError
+from signbind_jax.ranges import Checked, Whole, argument
 
 FPS = 25.0
 MAX_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
-class SyntheticConfig:
+class SyntheticConfig(Checked):
     """How many clips to make.
 
     Attributes:
       seed: another seed gives other sentences, names and signers of the same language.
       train, validation, test: clips a split.
       time_split: clips in each of role, lonely_twin and adjacent_names.
-
-    Raises:
-      SignBindError: for a negative size.
     """
 
-    seed: int = 0
-    train: int = 4000
-    validation: int = 400
-    test: int = 400
-    time_split: int = 100
-
-    def __post_init__(self):
-        for field in ("seed", "train", "validation", "test", "time_split"):
-            value = getattr(self, field)
-            if not isinstance(value, int) or value < 0:
-                raise SignBindError(f"synthetic corpus: {field}: found {value!r}, wanted a whole "
-                                    "number of at least 0")  # fmt: skip
+    seed: Whole = 0
+    train: Whole = 4000
+    validation: Whole = 400
+    test: Whole = 400
+    time_split: Whole = 100
 
     def size(self, split: str) -> int:
         """How many clips a split has."""
@@ -97,7 +88,8 @@ def add_arguments(parser) -> None:
             "validation": "clips in validation", "test": "clips in test",
             "time_split": "clips in each split that time alone decides"}  # fmt: skip
     for field in dataclasses.fields(SyntheticConfig):
-        parser.add_argument(f"--{field.name}", type=int, default=field.default, metavar="N",
+        parser.add_argument(f"--{field.name}", type=argument(Whole), default=field.default,
+                            metavar="N",
                             help=f"{what[field.name]} (default: {field.default})")  # fmt: skip
 
 

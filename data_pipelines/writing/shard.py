@@ -14,9 +14,9 @@ from array_record.python.array_record_module import ArrayRecordReader, ArrayReco
 
 from data_pipelines.corpus import Reading, Row, read_clips
 from data_pipelines.writing.build_report import BuildReport
-from signbind_jax import keypoints
+from signbind_jax import files, keypoints
 from signbind_jax.data.clip import Clip
-from signbind_jax.data.dataset import labels_to_json
+from signbind_jax.data.record import features, labels_to_json
 from signbind_jax.errors import SignBindError
 
 
@@ -65,27 +65,6 @@ class Summary:
         return len(self.labels)
 
 
-def features() -> tfds.features.FeaturesDict:
-    """The TFDS features of one clip; `Encoding.BYTES` keeps numbers exact and fast to read."""
-    kinds = tfds.features
-    raw = kinds.Encoding.BYTES
-    texts = kinds.Sequence(kinds.Text())
-    return kinds.FeaturesDict({
-        "id": kinds.Text(),
-        "text": kinds.Text(),
-        "text_language": kinds.Text(),
-        "signed_language": kinds.Text(),
-        "signer": kinds.Text(),
-        "pose": kinds.Tensor(shape=(None, keypoints.K, 3), dtype=np.float16, encoding=raw),
-        "pose_fps": kinds.Tensor(shape=(), dtype=np.float64, encoding=raw),
-        "lips": kinds.Text(),  # holds any bytes; an Image feature would need TensorFlow
-        "n_lip_frames": kinds.Scalar(np.int32),
-        "lip_fps": kinds.Tensor(shape=(), dtype=np.float64, encoding=raw),
-        "gloss": texts, "spelled": texts, "phonemes": texts, "senses": texts,
-        "contrasts": texts, "homonym_pairs": texts,
-    })  # fmt: skip
-
-
 def write_shard(shard: Shard, tick: Callable[[], None] = lambda: None) -> None:
     """Reads the rows of a shard and writes the clips, unless that was done before.
 
@@ -127,17 +106,17 @@ def is_written(shard: Shard) -> bool:
     try:
         summary = read_summary(shard)
         return shard.path.stat().st_size == summary.n_bytes
-    except (OSError, ValueError, KeyError, EOFError):
+    except (OSError, ValueError, KeyError, SignBindError):  # not there, or damaged
         return False
 
 
 def read_summary(shard: Shard) -> Summary:
     """The summary of a written shard."""
-    with np.load(shard.summary_path, allow_pickle=False) as file:
-        lines = file["labels"].tobytes().decode()
-        report = BuildReport.from_json(json.loads(file["report"].tobytes()))
-        return Summary(lines.split("\n") if lines else [], file["pose_lengths"],
-                       file["lip_lengths"], int(file["n_bytes"]), report)  # fmt: skip
+    arrays = files.read_arrays(shard.summary_path)
+    lines = arrays["labels"].tobytes().decode()
+    report = BuildReport.from_json(json.loads(arrays["report"].tobytes()))
+    return Summary(lines.split("\n") if lines else [], arrays["pose_lengths"],
+                   arrays["lip_lengths"], int(arrays["n_bytes"]), report)  # fmt: skip
 
 
 def _clips(shard: Shard, report: BuildReport, tick: Callable[[], None]) -> Iterator[Clip]:
@@ -173,9 +152,9 @@ def check_clip(clip: Clip, split: str) -> None:
             fail("pose", f"{kind} {shape}", f"float16 (frames, {keypoints.K}, 3) with frames")
         if not np.isfinite(clip.pose).all():
             fail("pose", "values that are not finite", "(0, 0, 0) for a missing keypoint")
-        if not 0 < clip.pose_fps < np.inf:
+        if not clip.pose_fps:
             fail("pose_fps", clip.pose_fps, "frames a second above 0")
-    if bool(clip.lips) != (clip.n_lip_frames > 0) or bool(clip.lips) != (0 < clip.lip_fps < np.inf):
+    if not bool(clip.lips) == bool(clip.n_lip_frames) == bool(clip.lip_fps):
         fail("lips", f"{len(clip.lips)} bytes, {clip.n_lip_frames} frames, {clip.lip_fps} a second",
              "all three above 0, or all 0")  # fmt: skip
 

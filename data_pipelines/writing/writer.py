@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import tensorflow_datasets as tfds
 
-from data_pipelines.corpus import Corpus
+from data_pipelines.corpus import Corpus, check_rows
 from data_pipelines.writing.build_report import BuildReport
-from data_pipelines.writing.shard import Shard, Summary, features, read_summary
+from data_pipelines.writing.shard import Shard, Summary, read_summary
 from data_pipelines.writing.shard_pool import write_shards
-from signbind_jax import keypoints
+from signbind_jax import files, keypoints
 from signbind_jax.data.dataset import (
     DATASET_FILE,
     FORMAT_VERSION,
@@ -28,6 +28,7 @@ from signbind_jax.data.dataset import (
     file_digest,
     index_file,
 )
+from signbind_jax.data.record import features
 from signbind_jax.errors import SignBindError
 
 TFDS_NAME = "signbind"
@@ -69,7 +70,7 @@ def write_dataset(
     """
     out = Path(out).absolute()
     _refuse_taken(out, overwrite)
-    _check_ids(corpus)
+    check_rows(corpus)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with _building(out, corpus, clips_per_shard) as building:
@@ -99,20 +100,6 @@ def _refuse_taken(out: Path, overwrite: bool) -> None:
         raise SignBindError(f"{out}: already holds a dataset: choose another --out or --overwrite")
 
 
-def _check_ids(corpus: Corpus) -> None:
-    split_of_id: dict[str, str] = {}
-    for split, rows in corpus.splits.items():
-        for row in rows:
-            if not row.id:
-                raise SignBindError(f"clip of split {split}: id: found nothing, wanted a name")
-            if row.id in split_of_id:
-                raise SignBindError(
-                    f"clip {row.id!r} of split {split}: id: found it in split "
-                    f"{split_of_id[row.id]} already, wanted an id that occurs once"
-                )
-            split_of_id[row.id] = split
-
-
 @contextlib.contextmanager
 def _building(out: Path, corpus: Corpus, clips_per_shard: int) -> Iterator[Path]:
     """The locked directory beside `out` in which the dataset grows.
@@ -129,7 +116,7 @@ def _building(out: Path, corpus: Corpus, clips_per_shard: int) -> Iterator[Path]
             raise SignBindError(f"{out}: another build of it is under way: wait for it, or choose "
                                 "another --out") from error  # fmt: skip
         plan = _plan_digest(corpus, clips_per_shard)
-        if not (directory / _PLAN).is_file() or (directory / _PLAN).read_text() != plan:
+        if not (directory / _PLAN).is_file() or (directory / _PLAN).read_bytes() != plan.encode():
             for left in directory.iterdir():
                 if left.name != _LOCK:
                     left.unlink()
@@ -179,13 +166,13 @@ def _finish(building: Path, shards: list[Shard], corpus: Corpus) -> BuildReport:
             continue
         lengths = [len(summary) for _, summary in done]
         report.written[split] = sum(lengths)
-        files = _file_names(split, building, len(done))
+        shard_files = _file_names(split, building, len(done))
         infos.append(tfds.core.SplitInfo(
             name=split, shard_lengths=lengths, num_bytes=sum(s.n_bytes for _, s in done),
             filename_template=_template(split, building)))  # fmt: skip
-        names[split] = dict(zip(files, lengths, strict=True))
+        names[split] = dict(zip(shard_files, lengths, strict=True))
         _write_index(building, split, [summary for _, summary in done])
-        for (shard, _), name in zip(done, files, strict=True):
+        for (shard, _), name in zip(done, shard_files, strict=True):
             shard.path.rename(building / name)
     if not names:
         shutil.rmtree(building)
@@ -261,7 +248,7 @@ def _describe(building: Path, shards: dict[str, dict[str, int]], report: BuildRe
     }
     description["digest"] = digest_of_json(description)
     text = json.dumps(description, indent=1, ensure_ascii=False)
-    (building / DATASET_FILE).write_text(text + "\n", encoding="utf-8")
+    files.write(building / DATASET_FILE, text + "\n")
 
 
 def _take_the_name(building: Path, out: Path) -> None:

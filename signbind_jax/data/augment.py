@@ -6,13 +6,14 @@ key and its index.
 
 import functools
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from signbind_jax import keypoints
 from signbind_jax.data.packed_plan import ALIGNMENT
+from signbind_jax.ranges import Checked, Range, Rate, Share, Strength, Whole
 
 # Places of the numbers drawn for a row, fixed so that switching one thing off leaves the others.
 _SPEED, _MIRROR = 0, 1
@@ -23,7 +24,7 @@ _HIDDEN = 18
 
 
 @dataclass(frozen=True)
-class AugmentConfig:
+class AugmentConfig(Checked):
     """How much a training clip is changed; 0 switches a part off.
 
     Attributes:
@@ -42,20 +43,20 @@ class AugmentConfig:
       brightness, contrast: at most, in standard deviations and as a share of them.
     """
 
-    speed: float = 0.15
-    time_masks: int = 2
-    time_mask_frames: int = 6
-    rotation: float = 8.0
-    scale: float = 0.1
-    shear: float = 0.1
-    translation: float = 0.1
-    mirror: float = 0.0
-    keypoint_noise: float = 0.01
-    hand_drop: float = 0.1
-    hand_drop_frames: int = 12
-    lip_shift: int = 2
-    brightness: float = 0.2
-    contrast: float = 0.2
+    speed: Rate = 0.15
+    time_masks: Annotated[int, Range(0, 100)] = 2
+    time_mask_frames: Whole = 6
+    rotation: Annotated[float, Range(0, 180)] = 8.0
+    scale: Rate = 0.1
+    shear: Strength = 0.1
+    translation: Strength = 0.1
+    mirror: Share = 0.0
+    keypoint_noise: Strength = 0.01
+    hand_drop: Share = 0.1
+    hand_drop_frames: Whole = 12
+    lip_shift: Annotated[int, Range(0, 100)] = 2
+    brightness: Strength = 0.2
+    contrast: Rate = 0.2
 
 
 STILL = AugmentConfig(

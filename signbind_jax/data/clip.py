@@ -4,7 +4,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from signbind_jax.errors import SignBindError
+
 FINGERSPELLED_PREFIX = "fs-"
+# Frames a second that a recording may state; whoever reads or writes a rate checks it.
+FPS_RANGE = (1.0, 1000.0)
+TEXTS = ("id", "text", "text_language", "signed_language", "signer")
+TOKENS = ("gloss", "spelled", "phonemes", "senses", "contrasts", "homonym_pairs")
+
+# Beyond these no recording of a sentence lies, only a damaged or hostile file.
+MOST_FRAMES = 50_000  # half an hour, as much as is extracted; a sentence has hundreds
+MOST_CHARACTERS = 100_000  # of a text, or of all tokens of a kind
+# Of an id and of its parts between slashes: what file systems take, a suffix left for us.
+_ID_BYTES, _PART_BYTES = 1000, 200
 
 
 @dataclass(frozen=True)
@@ -23,11 +35,11 @@ class Clip:
       pose: f16 (t, k, 3) in the canonical layout of `signbind_jax.keypoints`: x and y in
         units of shoulder widths about the mid-shoulder point of the clip (y grows
         downwards), and a confidence in 0..1. A missing keypoint is (0, 0, 0).
-      pose_fps: pose frames a second; 0 where `pose` is absent.
+      pose_fps: pose frames a second, within `FPS_RANGE`; 0 where `pose` is absent.
       lips: grey mouth crops of the clip as one JPEG mosaic (see `signbind_jax.data.lips`);
         empty where absent.
       n_lip_frames: how many crops the mosaic holds.
-      lip_fps: lip frames a second; 0 where `lips` is absent.
+      lip_fps: lip frames a second, within `FPS_RANGE`; 0 where `lips` is absent.
       gloss: what the hands sign, in order, fingerspelled words left out. Words that share
         hands share a gloss.
       spelled: the fingerspelled words, lower case, in order.
@@ -61,3 +73,46 @@ class Clip:
     def n_pose_frames(self) -> int:
         """Pose frames t; 0 where the pose is absent."""
         return 0 if self.pose is None else int(self.pose.shape[0])
+
+
+def check_bounds(clip: Clip) -> None:
+    """Whether frame rates, frame counts and lengths of text can be those of a recorded sentence.
+
+    Raises:
+      SignBindError: the field that cannot, what was found and what was wanted.
+    """
+    for name, fps in (("pose_fps", clip.pose_fps), ("lip_fps", clip.lip_fps)):
+        if fps and not FPS_RANGE[0] <= fps <= FPS_RANGE[1]:
+            raise SignBindError(f"{name}: found {fps:g}, wanted {FPS_RANGE[0]:g} to "
+                                f"{FPS_RANGE[1]:g} frames a second")  # fmt: skip
+    for name, n in (("pose", clip.n_pose_frames), ("lips", clip.n_lip_frames)):
+        if not 0 <= n <= MOST_FRAMES:
+            raise SignBindError(f"{name}: found {n:,} frames, wanted at most {MOST_FRAMES:,}")
+    for name in (*TEXTS, *TOKENS):
+        if value := getattr(clip, name):
+            n = len(value) if name in TEXTS else sum(map(len, value)) + len(value)
+            if n > MOST_CHARACTERS:
+                raise SignBindError(
+                    f"{name}: found {n:,} characters, wanted at most {MOST_CHARACTERS:,}"
+                )
+
+
+def check_id(clip_id: str) -> None:
+    """Whether an id can be a file's name below any directory, and be printed.
+
+    Raises:
+      SignBindError: it cannot.
+    """
+    if not clip_id:
+        raise SignBindError("id: found nothing, wanted a name that no other clip has")
+    short = repr(clip_id if len(clip_id) <= 60 else clip_id[:57] + "...")
+    parts = clip_id.split("/")
+    if ".." in parts or parts[0] == "":
+        raise SignBindError(f"id: {short} leaves the directory it is a file of")
+    names = clip_id.isprintable() and not {"", "."} & set(parts)
+    sizes = [len(part.encode()) for part in parts] if names else []
+    if not names or max(sizes) > _PART_BYTES or sum(sizes) > _ID_BYTES:
+        raise SignBindError(
+            f"id: {short} cannot be a file's name: wanted printable characters, at most "
+            f"{_PART_BYTES} bytes between slashes and {_ID_BYTES:,} in all"
+        )

@@ -5,6 +5,8 @@ import dataclasses
 import hashlib
 import io
 import json
+import os
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -13,18 +15,15 @@ from pathlib import Path
 
 import numpy as np
 
-from signbind_jax import keypoints
-from signbind_jax.data.clip import Clip
+from signbind_jax import files, keypoints
+from signbind_jax.data import record
+from signbind_jax.data.clip import MOST_FRAMES, Clip
 from signbind_jax.data.lips import decode_mosaic
 from signbind_jax.errors import SignBindError
 
 DATASET_FILE = "dataset.json"
 FORMAT_VERSION = 1
 _MEND = "copy or build the dataset again"
-
-_TEXTS = ("id", "text", "text_language", "signed_language", "signer")
-_TEXT_TUPLES = ("gloss", "spelled", "phonemes", "senses", "contrasts", "homonym_pairs")
-_NUMBERS = ("pose_fps", "n_lip_frames", "lip_fps")
 
 
 def index_file(split: str) -> str:
@@ -44,44 +43,101 @@ def digest_of_json(value) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def labels_to_json(clip: Clip) -> str:
-    """All of a clip but its arrays, as one line of JSON."""
-    names = (*_TEXTS, *_NUMBERS, *_TEXT_TUPLES)
-    return json.dumps({name: getattr(clip, name) for name in names}, ensure_ascii=False)
+def check_split_name(name: str) -> None:
+    """Whether a split may be called so; TFDS keeps "all" for the whole dataset.
 
-
-def _labels_from_json(line: str) -> Clip:
-    record = json.loads(line)
-    return Clip(**{name: tuple(x) if name in _TEXT_TUPLES else x for name, x in record.items()})
+    Raises:
+      SignBindError: it may not.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}", name) or name.lower() == "all":
+        raise SignBindError(f"split: found {name[:60]!r}, wanted a name such as 'train': at most "
+                            "60 letters, digits, _ and -, and not 'all'")  # fmt: skip
 
 
 def open_dataset(directory: str | Path) -> "DatasetInfo":
     """Opens a dataset directory.
 
     Raises:
-      SignBindError: no dataset there; another format or keypoint layout; a damaged description.
+      SignBindError: no dataset there; another format or keypoint layout; a damaged description;
+        one that names files elsewhere.
     """
     path = Path(directory) / DATASET_FILE
-    try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-        digest = description.pop("digest")
-        version, layout = description["format"], description["keypoint_layout"]
-    except FileNotFoundError:
+    if not path.exists():
         raise SignBindError(f"{path}: not found: {directory} is no dataset; build one with "
-                            "`signbind data build`") from None  # fmt: skip
-    except (OSError, ValueError, KeyError, AttributeError) as error:
-        raise SignBindError(f"{path}: cannot be read ({error!r}): build it again") from error
+                            "`signbind data build`")  # fmt: skip
+    description = files.read_json(path)
+    version = files.field(description, "format", int, str(path))
     if version != FORMAT_VERSION:
         raise SignBindError(f"{path}: format: found {version}, wanted {FORMAT_VERSION}: "
                             "build the dataset again with this version")  # fmt: skip
+    layout = files.field(description, "keypoint_layout", str, str(path))
     if layout != keypoints.LAYOUT_VERSION:
-        raise SignBindError(f"{path}: keypoint_layout: found {layout}, wanted "
-                            f"{keypoints.LAYOUT_VERSION}: build the dataset again")  # fmt: skip
+        raise SignBindError(f"{path}: keypoint_layout: found {layout[:40]!r}, wanted "
+                            f"{keypoints.LAYOUT_VERSION!r}: build the dataset again")  # fmt: skip
+    digest = files.field(description, "digest", str, str(path))
+    del description["digest"]
     found = digest_of_json(description)
     if found != digest:
-        raise SignBindError(f"{path}: digest: found {found[:16]}..., wanted {str(digest)[:16]}...: "
+        raise SignBindError(f"{path}: digest: found {found[:16]}..., wanted {digest[:16]!r}...: "
                             "the description was changed after the build")  # fmt: skip
+    _check_description(description, str(path))
     return DatasetInfo(Path(directory), description, digest)
+
+
+def _check_description(description: dict, where: str) -> None:
+    """A digest says that nothing was changed by accident, not who wrote it."""
+    known = files.field(description, "files", dict, where)
+    for name, file in known.items():
+        if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,200}", name, re.ASCII):
+            raise SignBindError(f"{where}: files: found {name[:60]!r}, wanted the name of a file "
+                                "beside it")  # fmt: skip
+        files.field(file, "bytes", int, f"{where}: files: {name}")
+        digest = files.field(file, "sha256", str, f"{where}: files: {name}")
+        if not re.fullmatch("[0-9a-f]{64}", digest):
+            raise SignBindError(f"{where}: files: {name}: sha256: found {digest[:70]!r}, wanted "
+                                f"64 hexadecimal digits: {_MEND}")  # fmt: skip
+    splits = files.field(description, "splits", dict, where)
+    if not splits:
+        raise SignBindError(f"{where}: splits: found none, wanted at least one: {_MEND}")
+    for name, split in splits.items():
+        try:
+            check_split_name(name)
+        except SignBindError as error:
+            raise SignBindError(f"{where}: splits: {error}") from error
+        at = f"{where}: splits: {name}"
+        shards = _counts(split, "shards", at)
+        clips = files.field(split, "clips", int, at)
+        if not clips or clips != sum(shards.values()):
+            raise SignBindError(f"{at}: clips: found {clips}, wanted those of its shards, "
+                                f"{sum(shards.values())}, and at least 1: {_MEND}")  # fmt: skip
+        for file in (*shards, index_file(name)):
+            if file not in known:
+                raise SignBindError(f"{at}: found {file[:60]!r}, wanted a file that stands in "
+                                    f"files: {_MEND}")  # fmt: skip
+    source = files.field(description, "source", dict, where)
+    try:
+        json.dumps(source, allow_nan=False)
+    except ValueError as error:
+        raise SignBindError(f"{where}: source: {error}: {_MEND}") from error
+    report = files.field(description, "report", dict, where)
+    _counts(report, "written", f"{where}: report")
+    _counts(report, "repaired", f"{where}: report")
+    for ids in files.field(report, "left_out", dict, f"{where}: report").values():
+        if type(ids) is not list or not all(type(clip_id) is str for clip_id in ids):
+            raise SignBindError(f"{where}: report: left_out: found {str(ids)[:60]!r}, wanted a "
+                                f"list of ids: {_MEND}")  # fmt: skip
+    if "published" in description:
+        _counts(description, "published", where)
+
+
+def _counts(record: dict, name: str, where: str) -> dict[str, int]:
+    """A field that holds counts by name."""
+    counts = files.field(record, name, dict, where)
+    for what, n in counts.items():
+        if type(n) is not int or not 0 <= n < 2**63:
+            raise SignBindError(f"{where}: {name}: {what[:60]!r}: found {str(n)[:60]!r}, wanted "
+                                f"a count: {_MEND}")  # fmt: skip
+    return counts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,14 +214,26 @@ class DatasetInfo:
         Raises:
           SignBindError: it is missing or of another size.
         """
-        path, wanted = self.directory / name, self.description["files"][name]["bytes"]
-        try:
-            found = path.stat().st_size
-        except OSError as error:
-            raise SignBindError(f"{path}: {error.strerror}: {_MEND}") from error
+        found, wanted = self._size(name), self.description["files"][name]["bytes"]
         if found != wanted:
-            raise SignBindError(f"{path}: found {found} bytes, wanted {wanted}: the file is "
-                                f"truncated or changed; {_MEND}")  # fmt: skip
+            raise SignBindError(f"{self.directory / name}: found {found} bytes, wanted {wanted}: "
+                                f"the file is truncated or changed; {_MEND}")  # fmt: skip
+
+    def check_kind(self, name: str) -> None:
+        """Whether a file, if it is there, is an ordinary one that lies in the directory.
+
+        Raises:
+          SignBindError: opening it might wait for ever, or read a file of somebody else.
+        """
+        if (self.directory / name).exists():
+            self._size(name)
+
+    def _size(self, name: str) -> int:
+        path = self.directory / name
+        home, place = map(os.path.realpath, (self.directory, path))
+        if path.is_symlink() and not Path(place).is_relative_to(home):
+            raise SignBindError(f"{path}: found a link out of the dataset, wanted the file itself")
+        return files.check_regular(path)
 
 
 class ClipDataset(Sequence):
@@ -182,9 +250,29 @@ class ClipDataset(Sequence):
 
     def __init__(self, info: DatasetInfo, name: str):
         self.info, self.name = info, name
-        with self._reading_index() as path, np.load(path, allow_pickle=False) as index:
-            self.pose_lengths, self.lip_lengths = index["pose_lengths"], index["lip_lengths"]
-        self._source = _open_source(info.directory, name)
+        index, shards = index_file(name), info.description["splits"][name]["shards"]
+        for file in (index, *shards):
+            info.check_kind(file)
+        names = ("pose_lengths", "lip_lengths")
+        arrays = files.read_arrays(info.directory / index, names)
+        self.pose_lengths, self.lip_lengths = (self._lengths(arrays, name) for name in names)
+        self._records = record.open_records(
+            {info.directory / file: n for file, n in shards.items()}
+        )
+
+    def _lengths(self, arrays: dict[str, np.ndarray], field: str) -> np.ndarray:
+        n, path = self.info.splits[self.name], self.info.directory / index_file(self.name)
+        if field not in arrays:
+            raise SignBindError(f"{path}: {field}: found nothing, wanted the frames of {n} clips: "
+                                f"{_MEND}")  # fmt: skip
+        lengths = arrays[field]
+        if lengths.shape != (n,) or lengths.dtype != np.int32:
+            raise SignBindError(f"{path}: {field}: found {lengths.dtype} {lengths.shape}, wanted "
+                                f"int32 {(n,)}: {_MEND}")  # fmt: skip
+        if lengths.min() < 0 or lengths.max() > MOST_FRAMES:
+            raise SignBindError(f"{path}: {field}: found {lengths.min()} to {lengths.max()}, "
+                                f"wanted 0 to {MOST_FRAMES:,}: {_MEND}")  # fmt: skip
+        return lengths
 
     def __len__(self) -> int:
         return len(self.pose_lengths)
@@ -200,7 +288,7 @@ class ClipDataset(Sequence):
         """
         i = range(len(self))[int(i)]
         try:
-            clip = _clip(self._source[i])
+            clip = record.clip_of(self._records[i])
         except Exception as error:  # array_record has no exception class of its own
             raise self._damaged(i, _one_line(error)) from error
         if clip.n_pose_frames != self.pose_lengths[i] or clip.n_lip_frames != self.lip_lengths[i]:
@@ -225,8 +313,20 @@ class ClipDataset(Sequence):
         ):
             np.lib.format.read_magic(file)
             np.lib.format.read_array_header_1_0(file)
-            for line in io.TextIOWrapper(file, encoding="utf-8", newline="\n"):
-                yield _labels_from_json(line)
+            lines = io.TextIOWrapper(file, encoding="utf-8", newline="\n")
+            for i in range(len(self) + 1):  # reading to the end checks the file's CRC
+                line = lines.readline(record.LABEL_CHARACTERS)
+                if bool(line) != (i < len(self)):
+                    n = "more" if line else i
+                    raise ValueError(f"it has the labels of {n} clips, wanted {len(self)}")
+                if line:
+                    yield self._labels_of(i, line)
+
+    def _labels_of(self, i: int, line: str) -> Clip:
+        try:
+            return record.labels_from_json(line)
+        except (ValueError, RecursionError, SignBindError) as error:
+            raise ValueError(f"labels of clip {i}: {_one_line(error)}") from error
 
     @cached_property
     def ids(self) -> tuple[str, ...]:
@@ -247,7 +347,10 @@ class ClipDataset(Sequence):
         if not with_lips.size:
             return None
         clip = self[with_lips[0]]
-        return decode_mosaic(clip.lips, clip.n_lip_frames).shape[1:]
+        try:
+            return decode_mosaic(clip.lips, clip.n_lip_frames).shape[1:]
+        except SignBindError as error:
+            raise self._damaged(int(with_lips[0]), _one_line(error)) from error
 
     @cached_property
     def digest(self) -> str:
@@ -262,7 +365,8 @@ class ClipDataset(Sequence):
         path = self.info.directory / index_file(self.name)
         try:
             yield path
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        except (OSError, ValueError, KeyError, EOFError, SyntaxError, NotImplementedError,
+                RuntimeError, zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
             raise SignBindError(f"{path}: cannot be read ({_one_line(error)}): {_MEND}") from error
 
     def _damaged(self, i: int, why: str) -> SignBindError:
@@ -276,31 +380,6 @@ class ClipDataset(Sequence):
                 return name
             i -= n_clips
         raise IndexError(i)
-
-
-def _open_source(directory: Path, split: str):
-    # Imported here: it takes about a second, which commands that read no data need not wait for.
-    import tensorflow_datasets as tfds
-
-    try:
-        builder = tfds.builder_from_directory(str(directory))
-        return builder.as_data_source(split)
-    except Exception as error:  # TFDS raises errors of many kinds
-        raise SignBindError(f"{directory}: split {split} cannot be opened "
-                            f"({_one_line(error)}): {_MEND}") from error  # fmt: skip
-
-
-def _clip(record: dict) -> Clip:
-    clip = {name: record[name].decode() for name in _TEXTS}
-    clip |= {name: tuple(x.decode() for x in record[name]) for name in _TEXT_TUPLES}
-    return Clip(
-        **clip,
-        pose=record["pose"] if len(record["pose"]) else None,
-        pose_fps=float(record["pose_fps"]),
-        lips=record["lips"],
-        n_lip_frames=int(record["n_lip_frames"]),
-        lip_fps=float(record["lip_fps"]),
-    )
 
 
 def _one_line(error: Exception) -> str:

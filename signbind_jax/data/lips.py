@@ -11,6 +11,7 @@ from signbind_jax.errors import SignBindError
 
 QUALITY = 95
 MAX_SIDE = 65_500  # libjpeg's own limit, a little under the format's 65,535
+MOST_PIXELS = 2**27  # of a mosaic: 9 minutes of 96x96 crops at 25 a second
 BLOCK = 8  # cells of whole JPEG blocks keep one crop's edges out of its neighbour
 _HEADER = struct.Struct("<4sHHI")  # mark, crop height, crop width, crops
 _MARK = b"LIP1"
@@ -34,7 +35,8 @@ def encode_mosaic(frames_fhw: np.ndarray) -> bytes:
       frames_fhw: uint8 (f, h, w) grey crops, f >= 1.
 
     Raises:
-      SignBindError: where the array is no such stack, or the mosaic outgrows JPEG.
+      SignBindError: where the array is no such stack, or the mosaic outgrows JPEG or
+        `MOST_PIXELS`.
     """
     frames_fhw = np.asarray(frames_fhw)
     if frames_fhw.ndim != 3 or frames_fhw.dtype != np.uint8 or 0 in frames_fhw.shape:
@@ -49,6 +51,10 @@ def encode_mosaic(frames_fhw: np.ndarray) -> bytes:
     if rows * cell_height > MAX_SIDE:
         raise SignBindError(f"lip crops: {n_frames} crops of {height}x{width} do not fit one JPEG "
                             f"of {MAX_SIDE} pixels a side: split the clip or make the crops "
+                            "smaller")  # fmt: skip
+    if rows * cell_height * columns * cell_width > MOST_PIXELS:
+        raise SignBindError(f"lip crops: found {n_frames} of {height}x{width}, wanted at most "
+                            f"{MOST_PIXELS:,} pixels: split the clip or make the crops "
                             "smaller")  # fmt: skip
     padding = ((0, 0), (0, cell_height - height), (0, cell_width - width))
     cells_fhw = np.pad(frames_fhw, padding, mode="edge")
@@ -71,8 +77,8 @@ def decode_mosaic(data: bytes, n_frames: int) -> np.ndarray:
       n_frames: how many crops the clip says it has.
 
     Raises:
-      SignBindError: where the bytes are no mosaic, are cut short, or hold another number
-        of crops.
+      SignBindError: where the bytes are no mosaic, are cut short, claim more than
+        `MOST_PIXELS`, or hold another number of crops.
     """
     if len(data) < _HEADER.size or data[:4] != _MARK:
         raise SignBindError(f"lips: found {len(data)} bytes that begin {bytes(data[:4])!r}, wanted "
@@ -85,6 +91,10 @@ def decode_mosaic(data: bytes, n_frames: int) -> np.ndarray:
         raise SignBindError(f"lips: the mosaic's header says {found} crops of {height}x{width}: "
                             "build the dataset again")  # fmt: skip
     cell_height, cell_width = _cell(height, width)
+    if cell_width > MAX_SIDE or found * cell_height * cell_width > MOST_PIXELS:
+        raise SignBindError(f"lips: the mosaic's header says {found} crops of {height}x{width}, "
+                            f"wanted at most {MOST_PIXELS:,} pixels: build the dataset "
+                            "again")  # fmt: skip
     rows, columns = _grid(found, cell_height, cell_width)
     shape = (rows * cell_height, columns * cell_width)
     jpeg = data[_HEADER.size :]

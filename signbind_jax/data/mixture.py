@@ -16,16 +16,13 @@ def open_data(data: DataConfig) -> "DatasetInfo | Mixture":
     """The dataset of a config, or the mixture of those that `data.directory` names.
 
     Raises:
-      SignBindError: see `open_dataset`; weights that do not fit the directories.
+      SignBindError: see `open_dataset`.
     """
-    directories = [part.strip() for part in data.directory.split(",")]
-    weights = data.weights or (1.0,) * len(directories)
-    if len(weights) != len(directories) or not all(0 <= w < float("inf") for w in weights):
-        raise SignBindError(f"config.data.weights: found {data.weights}, wanted one number of at "
-                            f"least 0 for each of the {len(directories)} directories")  # fmt: skip
+    directories = data.directories
     if len(directories) == 1:
         return open_dataset(directories[0])
-    return Mixture(tuple(open_dataset(d) for d in directories), tuple(weights))
+    weights = data.weights or (1.0,) * len(directories)
+    return Mixture(tuple(open_dataset(d) for d in directories), weights)
 
 
 @dataclass(frozen=True)

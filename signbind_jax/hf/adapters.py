@@ -1,6 +1,5 @@
 """LoRA adapters in the layout of the PEFT library: `adapter_config.json` and safetensors."""
 
-import json
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from flax import nnx
 
+from signbind_jax import files
 from signbind_jax.errors import SignBindError
 from signbind_jax.hf.shards import Stored
 from signbind_jax.hf.weights import (
@@ -16,7 +16,7 @@ from signbind_jax.hf.weights import (
     Tensor,
     check_state,
     input_dimensions,
-    open_file,
+    names_in,
     read_state,
 )
 from signbind_jax.models.llm.config import DecoderConfig
@@ -25,6 +25,7 @@ from signbind_jax.models.llm.lora import TARGETS, LoRAConfig, add_lora, is_lora
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
+CONFIG_BYTES = 2**20
 _PARTS = {"a": "lora_A", "b": "lora_B"}
 # "q_proj" -> "q": what PEFT calls the layers.
 _TARGET_OF = {LAYER_NAMES[target].split(".")[-1]: target for target in TARGETS}
@@ -69,7 +70,7 @@ def _module(target: str) -> str:
 def adapter_tensors(decoder: Decoder) -> Iterator[Stored]:
     """A decoder's adapters as PEFT stores them, each made when its turn comes."""
     state = nnx.state(decoder, is_lora)
-    flat = dict(state.flat_state())
+    flat = dict(nnx.to_flat_state(state))
     for tensor in _layout(decoder.config, state):
         value = flat[tensor.path].get_value()
         shape = tensor.stored_shape(value.shape[1:])
@@ -83,7 +84,7 @@ def _make(tensor: Tensor, value, layer: int) -> np.ndarray:
 
 def _layout(config: DecoderConfig, state: nnx.State) -> Iterator[Tensor]:
     """Where each parameter of the adapters is found, in the state's order."""
-    for path, _ in state.flat_state():
+    for path, _ in nnx.to_flat_state(state):
         target, part = path[-3], path[-1]
         # A is a kernel like the layer's own, B one that reads the rank.
         n_in = input_dimensions(target) if part == "a" else 1
@@ -126,53 +127,45 @@ def read_adapter_config(directory: Path | str) -> LoRAConfig:
       SignBindError: see `read_adapters`.
     """
     path = Path(directory) / CONFIG
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SignBindError(f"{path}: {error.strerror}; wanted adapters in PEFT's layout") \
-            from error  # fmt: skip
-    except ValueError as error:
-        raise SignBindError(f"{path}: not JSON ({error})") from error
-    if not isinstance(record, Mapping) or record.get("peft_type") != "LORA":
-        found = record.get("peft_type") if isinstance(record, Mapping) else type(record).__name__
-        raise SignBindError(f"{path}: peft_type: found {found!r}, wanted 'LORA'")
+    record = files.read_json(path, CONFIG_BYTES)
+    kind = files.field(record, "peft_type", str, str(path))
+    if kind != "LORA":
+        raise SignBindError(f"{path}: peft_type: found {files.shorten(kind)}, wanted 'LORA'")
     _refuse_what_is_not_computed(record, str(path))
-    rank, alpha = _number(record, "r", int, path), _number(record, "lora_alpha", int | float, path)
-    dropout = _number({"lora_dropout": 0.0} | record, "lora_dropout", int | float, path)
+    rank = files.field(record, "r", int, str(path))
+    if rank < 1:
+        raise SignBindError(f"{path}: r: found {rank}, wanted a number from 1 up")
+    alpha = files.field(record, "lora_alpha", float, str(path))
+    dropout = files.field({"lora_dropout": 0.0} | record, "lora_dropout", float, str(path))
     targets = _targets(record.get("target_modules"), path)
     try:
-        return LoRAConfig(rank, float(alpha), float(dropout), targets)
+        return LoRAConfig(rank, alpha, dropout, targets)
     except SignBindError as error:
         raise SignBindError(f"{path}: {error}") from None
-
-
-def _number(record: Mapping, field: str, kind, path: Path):
-    value = record.get(field)
-    if not isinstance(value, kind) or isinstance(value, bool) or field == "r" and value < 1:
-        raise SignBindError(f"{path}: {field}: found {value!r}, wanted a number"
-                            + " from 1 up" * (field == "r"))  # fmt: skip
-    return value
 
 
 def _targets(modules, path: Path) -> tuple[str, ...]:
     """Our names of the modules, in our order; layers' own names ("layers.0.q_proj") count once."""
     if not isinstance(modules, list):
-        raise SignBindError(f"{path}: target_modules: found {modules!r}, wanted a list of names")
+        raise SignBindError(f"{path}: target_modules: found {files.shorten(modules)}, "
+                            "wanted a list of names")  # fmt: skip
     ends = {str(module).split(".")[-1] for module in modules}
     unknown = sorted(ends - set(_TARGET_OF))
     if unknown or not ends:
-        raise SignBindError(f"{path}: target_modules: found {', '.join(unknown) or 'none'}, "
+        found = files.shorten(unknown)[1:-1] or "none"
+        raise SignBindError(f"{path}: target_modules: found {found}, "
                             f"wanted some of {', '.join(_TARGET_OF)}")  # fmt: skip
     return tuple(target for target in TARGETS if _module(target) in ends)
 
 
 def _refuse_what_is_not_computed(record: Mapping, where: str) -> None:
     if record.get("init_lora_weights") not in _PLAIN_STARTS:
-        raise SignBindError(f"{where}: init_lora_weights: found {record['init_lora_weights']!r}, "
+        found = files.shorten(record["init_lora_weights"])
+        raise SignBindError(f"{where}: init_lora_weights: found {found}, "
                             f"wanted one of {_PLAIN_STARTS}")  # fmt: skip
     read = {"peft_type", "r", "lora_alpha", "lora_dropout", "target_modules", "init_lora_weights"}
     unknown = [
-        f"{name}={value!r}" for name, value in record.items()
+        f"{files.shorten(name)[1:-1]}={files.shorten(value)}" for name, value in record.items()
         if name not in read | _WITHOUT_EFFECT and value not in (None, False, 0, "", [], {}, "none")
     ]  # fmt: skip
     if unknown:
@@ -186,5 +179,4 @@ def _open(directory: Path) -> Checkpoint:
         pickled = " (a pickle, adapter_model.bin, is not loaded)"
         raise SignBindError(f"{directory}: found no {WEIGHTS}"
                             + pickled * (directory / "adapter_model.bin").exists())  # fmt: skip
-    with open_file(path) as file:
-        return Checkpoint(directory, dict.fromkeys(file.keys(), path))
+    return Checkpoint(directory, dict.fromkeys(names_in(path), path))

@@ -1,14 +1,22 @@
-"""The tokenizer of a Hugging Face directory as `transformers` sees it: ids, roles, template."""
+"""The tokenizer of a Hugging Face directory: ids, roles, chat template."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-import tokenizers
-
+from signbind_jax import files
 from signbind_jax.errors import SignBindError
+from signbind_jax.hf import confined
 from signbind_jax.hf.tokenizer import TextTokenizer
+from signbind_jax.hf.tokenizer_file import (
+    NAME,
+    ROLES,
+    read_foreign_tokenizer,
+    read_settings,
+    read_tokenizer,
+)
 
-ROLES = ("bos", "eos", "pad", "unk")
+RENDERING = {"memory": 2**29, "seconds": 3}  # real templates take milliseconds
+MESSAGE_CHARACTERS = 2**17  # the most a template may make of a message
 _SIGNS = "{{signs stand here}}"
 
 
@@ -25,26 +33,24 @@ class ChatTokenizer:
         """Reads tokenizer.json and what stands beside it.
 
         Raises:
-          SignBindError: no tokenizer.json, or one that cannot be read.
+          SignBindError: no tokenizer.json, one that cannot be read, or files beside it that do
+            not fit it.
         """
-        self.path = Path(directory) / "tokenizer.json"
-        if not self.path.exists():
-            raise SignBindError(f"{self.path}: no such file; wanted a model with its tokenizer "
-                                "in the format of the tokenizers library")  # fmt: skip
-        # Imported late: it takes a second.
-        from transformers import PreTrainedTokenizerFast
-
-        try:
-            self._tokenizer = PreTrainedTokenizerFast.from_pretrained(directory)
-        except Exception as error:  # tokenizers raises bare Exception for a broken file
-            line = " ".join(str(error).split())[:200]
-            raise SignBindError(f"{self.path}: found {type(error).__name__}: {line}; wanted a "
-                                "tokenizer of the tokenizers library") from error  # fmt: skip
+        self.path = Path(directory) / NAME
+        self._tokenizer = read_foreign_tokenizer(self.path)
+        settings = read_settings(Path(directory))
         self.n_ids = 1 + max(self._tokenizer.get_vocab().values(), default=-1)
-        named = {role: getattr(self._tokenizer, f"{role}_token") for role in ROLES}
-        self.special = {role: (token, self._tokenizer.convert_tokens_to_ids(token))
-                        for role, token in named.items() if token}  # fmt: skip
-        self.template = self._tokenizer.chat_template
+        self.template, self._tokens = settings.template, settings.tokens
+        self.special = {}
+        for role in ROLES:
+            if role not in settings.tokens:
+                continue
+            token = settings.tokens[role]
+            token_id = self._tokenizer.token_to_id(token)
+            if token_id is None:
+                raise SignBindError(f"{self.path.parent}: {role}: found {files.shorten(token)}, "
+                                    f"wanted a token of {NAME}")  # fmt: skip
+            self.special[role.removesuffix("_token")] = token, token_id
 
     def check_rows(self, n_rows: int) -> None:
         """Raises SignBindError where an id has no row in an embedding table of `n_rows`."""
@@ -81,7 +87,8 @@ class ChatTokenizer:
             raise SignBindError(f"{self.path.parent}: eos_token: found nothing, wanted the token "
                                 "that ends a sentence, in tokenizer_config.json")  # fmt: skip
         roles = {role: named.get(role, named["eos"]) for role in ("pad", "bos", "eos", "sep")}
-        found = TextTokenizer(tokenizers.Tokenizer.from_file(str(self.path)), roles)
+        # One of its own, because special tokens in the sentences are text and in the prompt not.
+        found = TextTokenizer(read_tokenizer(self.path), roles)
         if found.decode(found.encode("a") + found.encode("b")) != "ab":
             raise SignBindError(f"{self.path}: puts a space in front of every piece of text; "
                                 "wanted a tokenizer that leaves text as it is")  # fmt: skip
@@ -104,13 +111,13 @@ class ChatTokenizer:
         return self._ids(before), self._ids(after)
 
     def _ids(self, text: str) -> list[int]:
-        return self._tokenizer.encode(text, add_special_tokens=False)
+        return self._tokenizer.encode(text, add_special_tokens=False).ids
 
     def _fill(self, messages: list[dict]) -> str:
+        variables = {"messages": messages, "tools": None, "documents": None, **self._tokens}
+        variables["add_generation_prompt"] = True
         try:
-            return self._tokenizer.apply_chat_template(messages, tokenize=False,
-                                                       add_generation_prompt=True)  # fmt: skip
-        except Exception as error:  # whatever a template raises
-            line = " ".join(str(error).split())[:200]
-            raise SignBindError(f"{self.path.parent}: chat template: found {type(error).__name__}: "
-                                f"{line}") from error  # fmt: skip
+            return confined.run("render", template=self.template, variables=variables,
+                                limit=MESSAGE_CHARACTERS, **RENDERING)  # fmt: skip
+        except SignBindError as error:  # what a template raises, or a limit
+            raise SignBindError(f"{self.path.parent}: chat template: {error}") from None

@@ -5,7 +5,6 @@ time, so that exporting takes little memory beside the decoder's own.
 """
 
 import contextlib
-import json
 import shutil
 from collections.abc import Iterator
 from functools import partial
@@ -15,6 +14,7 @@ import jax
 import numpy as np
 from flax import nnx
 
+from signbind_jax import files
 from signbind_jax.errors import SignBindError
 from signbind_jax.hf import adapters
 from signbind_jax.hf.export_config import config_from, llama_config
@@ -64,13 +64,13 @@ def export_merged(decoder: Decoder, out: Path, *, source: Path | None = None,
     else:
         record = llama_config(decoder.config, dtype, _token_ids(tokenizer))
     with new_directory(out) as directory:
-        _write_json(record, directory / "config.json")
+        files.write_json(directory / "config.json", record)
         if source is not None:
             _copy_companions(source, directory)
         elif tokenizer is not None:
             _write_tokenizer(tokenizer, directory)
-        files = write_model(list(stored_tensors(decoder, dtype)), directory, shard_bytes)
-    return [Path(out) / file.name for file in files]
+        written = write_model(list(stored_tensors(decoder, dtype)), directory, shard_bytes)
+    return [Path(out) / file.name for file in written]
 
 
 def export_adapters(decoder: Decoder, out: Path, *, base_model: str) -> Path:
@@ -92,7 +92,8 @@ def export_adapters(decoder: Decoder, out: Path, *, base_model: str) -> Path:
         raise SignBindError("export: adapters: found none, wanted a decoder with LoRA; export it "
                             "merged")  # fmt: skip
     with new_directory(out) as directory:
-        _write_json(adapters.adapter_record(config, base_model), directory / adapters.CONFIG)
+        record = adapters.adapter_record(config, base_model)
+        files.write_json(directory / adapters.CONFIG, record)
         write_file(list(adapters.adapter_tensors(decoder)), directory / adapters.WEIGHTS)
     return Path(out) / adapters.WEIGHTS
 
@@ -104,7 +105,7 @@ def stored_tensors(decoder: Decoder, dtype: str | None = None) -> Iterator[Store
     dtype: of every tensor, rounded to it once; None: as each parameter is.
     """
     params = nnx.state(decoder, nnx.Not(is_lora))
-    flat = dict(params.flat_state())
+    flat = dict(nnx.to_flat_state(params))
     for tensor in layout(decoder.config, params):
         value = flat[tensor.path].get_value()
         shape, own_dtype = tensor.stored_shape(value.shape[tensor.layered :]), value.dtype
@@ -158,10 +159,6 @@ def new_directory(out: Path) -> Iterator[Path]:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _write_json(record: dict, path: Path) -> None:
-    path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-
-
 def _copy_companions(source: Path, directory: Path) -> None:
     for pattern in _COMPANIONS:
         for path in sorted(Path(source).glob(pattern)):
@@ -179,4 +176,4 @@ def _write_tokenizer(tokenizer: TextTokenizer, directory: Path) -> None:
     tokenizer.save(directory)
     tokens = {f"{role}_token": tokenizer.special_tokens[role] for role in ("bos", "eos", "pad")}
     record = {"tokenizer_class": "PreTrainedTokenizerFast", **tokens}
-    _write_json(record, directory / "tokenizer_config.json")
+    files.write_json(directory / "tokenizer_config.json", record)

@@ -63,8 +63,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         "hub name (default: the source)")  # fmt: skip
     parser.add_argument("--dtype", choices=DTYPES,
                         help="of the merged weights; default: as they are kept")  # fmt: skip
-    parser.add_argument("--shard_gb", type=float, default=SHARD_BYTES / 1e9, metavar="GB",
+    parser.add_argument("--shard_gb", type=gigabytes, default=SHARD_BYTES / 1e9, metavar="GB",
                         help="largest weight file of the merged model; default: 5")  # fmt: skip
+
+
+def gigabytes(text: str) -> float:
+    """Of an argument; what is none is bad usage."""
+    value = float(text)
+    if not 1e-9 <= value <= 1e6:
+        raise argparse.ArgumentTypeError(f"found {text!r}, wanted a size above 0")
+    return value
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 from pathlib import Path
 
 from signbind_jax.config import unknown_name
@@ -10,7 +11,7 @@ from signbind_jax.hf import smollm2
 
 CATALOGUE = {smollm2.NAME: smollm2.fetch}
 
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_HUB_ID = re.compile(r"([\w.-]+/[\w.-]+)(?:@(\w[\w./-]*))?")
 # All of a repository that is read here: other formats of the same weights stay where they are.
 _HUB_FILES = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
               "special_tokens_map.json", "chat_template.jinja", "model.safetensors",
@@ -24,7 +25,8 @@ def find(name: str, cache: Path | None = None) -> Path:
     have been fetched.
 
     Args:
-      name: a local directory, a name such as "smollm2-135m", or a hub id "owner/model".
+      name: a local directory, a name such as "smollm2-135m", or a hub id "owner/model" or
+        "owner/model@revision", a revision being a commit, a tag or a branch.
       cache: where fetched models are; by default the user's cache, for hub ids
         huggingface_hub's own.
 
@@ -56,7 +58,7 @@ def default_cache() -> Path:
 
 def _local(name: str) -> Path | None:
     """The directory itself; None for what can only be a hub id."""
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))  # which leaves an unknown user's as it is
     if path.is_dir():
         return path
     if path.exists():
@@ -69,20 +71,34 @@ def _local(name: str) -> Path | None:
                         + "; a directory or a hub id such as owner/model will do too")  # fmt: skip
 
 
-def _from_hub(hub_id: str, cache: Path | None, look_here_first: bool) -> Path:
+def _from_hub(name: str, cache: Path | None, look_here_first: bool) -> Path:
     # Imported late: it takes a while and only hub ids need it.
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    options = {"allow_patterns": _HUB_FILES, "cache_dir": cache}
+    hub_id, revision = _HUB_ID.fullmatch(name).groups()
+    options = {"allow_patterns": _HUB_FILES, "cache_dir": cache, "revision": revision}
     if look_here_first:
         try:
-            return Path(snapshot_download(hub_id, local_files_only=True, **options))
+            return _told(hub_id, revision, snapshot_download(
+                hub_id, local_files_only=True, **options))  # fmt: skip
         except LocalEntryNotFoundError:
             pass
     try:
-        return Path(snapshot_download(hub_id, **options))
+        return _told(hub_id, revision, snapshot_download(hub_id, **options))
     except Exception as error:  # the HTTP library's own errors come through too
         line = " ".join(str(error).split())[:300]
-        raise SignBindError(f"{hub_id}: no such directory, and the hub says: "
+        raise SignBindError(f"{name}: no such directory, and the hub says: "
                             f"{type(error).__name__}: {line}") from error  # fmt: skip
+
+
+def _told(hub_id: str, revision: str | None, directory: str) -> Path:
+    """The directory, after saying which commit it is where nobody asked for one.
+
+    It bears the commit's name, and with it every run that is trained from it.
+    """
+    commit = Path(directory).name
+    if revision != commit:
+        print(f"{hub_id}: {revision or 'the newest'} is commit {commit} here and now; "
+              f"{hub_id}@{commit} is the same everywhere", file=sys.stderr)  # fmt: skip
+    return Path(directory)

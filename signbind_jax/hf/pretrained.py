@@ -8,7 +8,7 @@ from pathlib import Path
 
 from flax import nnx
 
-from signbind_jax import sharding
+from signbind_jax import files, sharding
 from signbind_jax.hf import families, weights
 from signbind_jax.hf.chat import ChatTokenizer
 from signbind_jax.hf.tokenizer import TextTokenizer
@@ -43,6 +43,7 @@ class Pretrained:
         names = ["config.json", "tokenizer.json", *weights.open_checkpoint(self.workdir).files]
         digest = hashlib.sha256()
         for name in names:
+            files.check_regular(self.workdir / name)
             with (self.workdir / name).open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
         return digest.hexdigest()

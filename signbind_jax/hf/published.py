@@ -50,6 +50,7 @@ def find(name: str) -> DecoderConfig:
     if (Path(name) / "config.json").exists():
         return read_config(Path(name))
     known = {key: model for model in models().values() for key in (model.name, model.hub)}
-    if name not in known:
+    hub_id, _, _ = name.partition("@")  # a revision changes weights, not the shape
+    if hub_id not in known:
         raise SignBindError(unknown_name("config.parents.language_model", name, known))
-    return known[name].decoder
+    return known[hub_id].decoder

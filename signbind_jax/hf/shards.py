@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from signbind_jax import files
+
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 # numpy's name of a dtype (ml_dtypes' for bfloat16) -> the format's.
@@ -55,7 +57,7 @@ def write_model(tensors: Sequence[Stored], directory: Path, shard_bytes: int) ->
         "metadata": {"total_size": sum(tensor.size for tensor in tensors)},
         "weight_map": {t.name: name for name, shard in zip(names, shards) for t in shard},
     }
-    (directory / INDEX).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
+    files.write_json(directory / INDEX, index)
     return [directory / name for name in names]
 
 

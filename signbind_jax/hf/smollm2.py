@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from signbind_jax import child
 from signbind_jax.errors import SignBindError
 
 
@@ -60,19 +61,27 @@ def fetch(cache: Path, wheel: Wheel = WHEEL) -> Path:
     target = cache / NAME
     if target.exists():
         return target
-    cache.mkdir(parents=True, exist_ok=True)
-    with _alone(cache / f".{NAME}.lock"):
-        for stale in cache.glob(f".{NAME}.partial-*"):
-            shutil.rmtree(stale)
-        if target.exists():  # made by the call that was waited for
-            return target
-        partial = cache / f".{NAME}.partial-{os.getpid()}"
-        try:
-            (partial / "model").mkdir(parents=True)
-            _make(wheel, partial)
-            (partial / "model").rename(target)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with _alone(cache / f".{NAME}.lock"):
+            return _made(cache, target, wheel)
+    except OSError as error:
+        raise SignBindError(f"{target}: cannot be written: {error.strerror or error}; free disk "
+                            "space or choose another --cache") from error  # fmt: skip
+
+
+def _made(cache: Path, target: Path, wheel: Wheel) -> Path:
+    for stale in cache.glob(f".{NAME}.partial-*"):
+        shutil.rmtree(stale)
+    if target.exists():  # made by the call that was waited for
+        return target
+    partial = cache / f".{NAME}.partial-{os.getpid()}"
+    try:
+        (partial / "model").mkdir(parents=True)
+        _make(wheel, partial)
+        (partial / "model").rename(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
     return target
 
 
@@ -95,10 +104,11 @@ def download(wheel: Wheel, directory: Path) -> Path:
     Raises:
       SignBindError: pip fails, or finds another file than the one wanted.
     """
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:",
-               "--disable-pip-version-check", "--quiet", f"--dest={directory}",
-               wheel.requirement]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True)
+    options = ("--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--quiet")
+    command, environment = child.python(
+        "pip", "download", *options, f"--dest={directory}", wheel.requirement
+    )
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     found = sorted(directory.glob("*.whl"))
     if done.returncode or len(found) != 1:
         said = [line for line in done.stderr.splitlines() if line.strip()] or ["no wheel"]

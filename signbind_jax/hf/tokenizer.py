@@ -79,8 +79,18 @@ class TextTokenizer:
                 for char in part:
                     ids += self._char_ids(char)
             else:
-                ids += self._tokenizer.encode(part, add_special_tokens=False).ids
+                ids += self._encode(part)
         return ids
+
+    def _encode(self, text: str) -> list[int]:
+        try:
+            return self._tokenizer.encode(text, add_special_tokens=False).ids
+        except BaseException as error:  # patterns may fail at a text, as a panic: no Exception
+            if type(error).__name__ != "PanicException":
+                raise
+            line = " ".join(str(error).split())[:200]
+            raise SignBindError(f"tokenizer: text: found {text[:60]!r}, wanted one that its "
+                                f"patterns can split ({line})") from None  # fmt: skip
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of `ids`; special tokens and ids past the vocabulary are left out."""

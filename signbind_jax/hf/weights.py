@@ -5,8 +5,8 @@ of the model than its devices do. `hf/export.py` writes.
 """
 
 import contextlib
-import json
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ import numpy as np
 from flax import nnx
 from safetensors import SafetensorError, safe_open
 
-from signbind_jax import sharding
+from signbind_jax import files, sharding
 from signbind_jax.errors import SignBindError
 from signbind_jax.hf.shards import INDEX, SINGLE
 from signbind_jax.models.llm.config import DecoderConfig
@@ -30,6 +30,8 @@ LAYER_NAMES = {
 }  # fmt: skip
 # safetensors' names of the types that weights may be stored in.
 STORED_TYPES = ("F32", "F16", "BF16")
+HEADER_BYTES = 2**24  # of one file: more than a hundred thousand tensors
+_BESIDE = re.compile(r"[\w.-]+\.safetensors")
 _LEAVES = {"kernel": "weight", "scale": "weight", "table": "weight", "bias": "bias"}
 
 
@@ -70,7 +72,7 @@ def input_dimensions(part: str) -> int:
 
 def layout(config: DecoderConfig, params: nnx.State) -> Iterator[Tensor]:
     """Where each parameter of a decoder without adapters is found, in the state's order."""
-    for path, _ in params.flat_state():
+    for path, _ in nnx.to_flat_state(params):
         part, leaf = path[-2], path[-1]
         n_in = input_dimensions(part) if leaf == "kernel" else 0
         if path[0] == "layers":
@@ -120,12 +122,7 @@ class StoredTensor:
     @contextlib.contextmanager
     def _slice(self):
         with open_file(self.path) as file:
-            try:
-                part = file.get_slice(self.name)
-            except SafetensorError as error:
-                raise SignBindError(f"{self.path}: tensor {self.name}: found nothing, wanted it "
-                                    f"as {INDEX} says") from error  # fmt: skip
-            yield part
+            yield file.get_slice(self.name)
 
 
 @dataclass(frozen=True)
@@ -166,17 +163,7 @@ def open_checkpoint(directory: Path | str) -> Checkpoint:
     directory = Path(directory)
     index = directory / INDEX
     if index.exists():
-        try:
-            names = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-            file_of = {name: directory / file for name, file in names.items()}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise SignBindError(f"{index}: not a safetensors index ({error})") from error
-        for path in sorted(set(file_of.values())):
-            if path.parent != directory:
-                raise SignBindError(f"{index}: found file {path.name} outside its directory")
-            if not path.exists():
-                raise SignBindError(f"{path}: no such file; {INDEX} wants it")
-        return Checkpoint(directory, file_of)
+        return Checkpoint(directory, _indexed(index))
     single = directory / SINGLE
     if not single.exists():
         pickled = sorted(p.name for p in directory.glob("*.bin")) + sorted(
@@ -186,8 +173,40 @@ def open_checkpoint(directory: Path | str) -> Checkpoint:
             raise SignBindError(f"{directory}: found weights as a pickle ({pickled[0]}), which is "
                                 f"not loaded; wanted {SINGLE}")  # fmt: skip
         raise SignBindError(f"{directory}: found no {SINGLE} and no {INDEX}")
-    with open_file(single) as file:
-        return Checkpoint(directory, dict.fromkeys(file.keys(), single))
+    return Checkpoint(directory, dict.fromkeys(names_in(single), single))
+
+
+def _indexed(index: Path) -> dict[str, Path]:
+    """Tensor name -> file; every file holds just the tensors that the index says."""
+    names_of = {}
+    record = files.field(files.read_json(index), "weight_map", dict, str(index))
+    for name, file in record.items():
+        if not isinstance(file, str) or not _BESIDE.fullmatch(file):
+            raise SignBindError(
+                f"{index}: weight_map: found {files.shorten(file)}, wanted a file beside the "
+                "index, NAME.safetensors"
+            )
+        names_of.setdefault(file, set()).add(name)
+    for file, names in sorted(names_of.items()):
+        path = index.with_name(file)
+        if not path.exists():
+            raise SignBindError(f"{path}: no such file; {INDEX} wants it")
+        for name in sorted(names.symmetric_difference(names_in(path))):
+            found, wanted = ("nothing", "it") if name in names else ("it", "nothing")
+            raise SignBindError(
+                f"{path}: tensor {name[:100]!r}: found {found}, wanted {wanted}, as {INDEX} says"
+            )
+    return {name: index.with_name(file) for name, file in record.items()}
+
+
+def names_in(path: Path) -> list[str]:
+    """Of the tensors of a safetensors file.
+
+    Raises:
+      SignBindError: see `open_file`.
+    """
+    with open_file(path) as file:
+        return list(file.keys())
 
 
 def open_file(path: Path):
@@ -196,10 +215,17 @@ def open_file(path: Path):
     Raises:
       SignBindError: it is not whole.
     """
+    size = files.check_regular(path)
     try:
+        with path.open("rb") as file:
+            header = int.from_bytes(file.read(8), "little")
+        if header > min(size, HEADER_BYTES):
+            raise ValueError(f"found a header of {header:,} bytes in {size:,}, wanted at most "
+                             f"{min(size, HEADER_BYTES):,}")  # fmt: skip
         return safe_open(path, framework="numpy")
-    except (SafetensorError, OSError) as error:
-        raise SignBindError(f"{path}: not a whole safetensors file ({error})") from error
+    except (SafetensorError, OSError, ValueError) as error:
+        line = " ".join(str(error).split())[:200]
+        raise SignBindError(f"{path}: not a whole safetensors file ({line})") from error
 
 
 def check_tensors(config: DecoderConfig, checkpoint: Checkpoint) -> nnx.State:
@@ -229,7 +255,7 @@ def check_state(tensors: Iterable[Tensor], abstract: nnx.State, checkpoint: Chec
       SignBindError: a tensor that is missing, of another shape, not of a float type, or left
         over.
     """
-    shapes = {path: variable.get_value().shape for path, variable in abstract.flat_state()}
+    shapes = {path: variable.get_value().shape for path, variable in nnx.to_flat_state(abstract)}
     used = set()
     for tensor in tensors:
         wanted = tensor.stored_shape(shapes[tensor.path][tensor.layered :])
@@ -247,7 +273,7 @@ def check_state(tensors: Iterable[Tensor], abstract: nnx.State, checkpoint: Chec
               if not name.endswith("rotary_emb.inv_freq") and not unneeded(name)]  # fmt: skip
     if unused:
         raise SignBindError(f"{checkpoint.directory}: found {len(unused)} tensors that its config "
-                            f"has no place for, such as {unused[0]}")  # fmt: skip
+                            f"has no place for, such as {unused[0][:100]!r}")  # fmt: skip
 
 
 def read_params(config: DecoderConfig, checkpoint: Checkpoint, mesh, dtype="float32") -> nnx.State:
@@ -263,8 +289,8 @@ def read_params(config: DecoderConfig, checkpoint: Checkpoint, mesh, dtype="floa
 def read_state(tensors: Iterable[Tensor], abstract: nnx.State, checkpoint: Checkpoint, mesh,
                dtype="float32") -> nnx.State:  # fmt: skip
     """A state read from the tensors it is stored in, which `check_state` has found to be there."""
-    shardings = dict(sharding.state_shardings(abstract, mesh).flat_state())
-    variables = dict(abstract.flat_state())
+    shardings = dict(nnx.to_flat_state(sharding.state_shardings(abstract, mesh)))
+    variables = dict(nnx.to_flat_state(abstract))
     flat = {}
     for tensor in tensors:
         variable = variables[tensor.path]
@@ -273,7 +299,7 @@ def read_state(tensors: Iterable[Tensor], abstract: nnx.State, checkpoint: Check
         read = _reader(readers, shape, tensor, np.dtype(dtype))
         array = jax.make_array_from_callback(shape, shardings[tensor.path].get_value(), read)
         flat[tensor.path] = variable.replace(array)
-    return nnx.State.from_flat_path(flat)
+    return nnx.from_flat_state(flat)
 
 
 def _reader(readers, shape, tensor: Tensor, dtype) -> Callable:

@@ -3,7 +3,7 @@
 Letter accuracy, gloss WER, phoneme and token error rates all come from `error_counts`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,11 @@ from signbind_jax.errors import SignBindError
 
 # (deletion, insertion, substitution). "htk" is HTK's HResults, "signjoey" the PHOENIX lineage.
 EDIT_COSTS = {"unit": (1, 1, 1), "htk": (7, 7, 10), "signjoey": (3, 3, 4)}
+_BATCH_CELLS = 2**20  # of the tables of pairs that are aligned together
+_MATCH, _INSERT, _DELETE = range(3)  # how an alignment ends; the numbers are calculated with
+
+
+_Pair = tuple[np.ndarray, np.ndarray]  # reference and hypothesis, tokens as numbers
 
 
 @dataclass(frozen=True)
@@ -60,14 +65,16 @@ def error_counts(
     if len(references) != len(hypotheses):
         raise ValueError(f"{len(references)} references, {len(hypotheses)} hypotheses")
     total = ErrorCounts(0, 0, 0, 0)
-    for reference, hypothesis in zip(references, hypotheses, strict=True):
-        total += _pair_errors(reference, hypothesis, _costs(costs))
+    for pairs in _batches(_as_numbers(references, hypotheses)):
+        moves_prh, _ = _align(pairs, _costs(costs))
+        for moves_rh, (reference, hypothesis) in zip(moves_prh, pairs, strict=True):
+            total += _errors(moves_rh, reference, hypothesis)
     return total
 
 
 def edit_distance(a: Sequence[str], b: Sequence[str]) -> int:
     """The least number of deletions, insertions and substitutions that turn `a` into `b`."""
-    return int(_distances(*_as_numbers(a, b), EDIT_COSTS["unit"])[-1, -1])
+    return int(_align(_as_numbers([a], [b]), EDIT_COSTS["unit"])[1][0])
 
 
 def _costs(name: str) -> tuple[int, int, int]:
@@ -76,45 +83,82 @@ def _costs(name: str) -> tuple[int, int, int]:
     return EDIT_COSTS[name]
 
 
-def _as_numbers(a: Sequence[str], b: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def _as_numbers(
+    references: Sequence[Sequence[str]], hypotheses: Sequence[Sequence[str]]
+) -> list[_Pair]:
     ids: dict[str, int] = {}
-    return tuple(
-        np.array([ids.setdefault(token, len(ids)) for token in tokens], dtype=np.int64)
-        for tokens in (a, b)
-    )
+    return [
+        tuple(
+            np.array([ids.setdefault(token, len(ids)) for token in tokens], dtype=np.int32)
+            for tokens in pair
+        )
+        for pair in zip(references, hypotheses, strict=True)
+    ]
 
 
-def _distances(
-    reference: np.ndarray, hypothesis: np.ndarray, costs: tuple[int, int, int]
-) -> np.ndarray:
-    """Cost table int64 (len(reference) + 1, len(hypothesis) + 1) of all pairs of prefixes."""
+def _batches(pairs: list[_Pair]) -> Iterator[list[_Pair]]:
+    """The pairs, those of like lengths together: a row of all their tables is one operation."""
+    batch: list[_Pair] = []
+    r = h = 0
+    for pair in sorted(pairs, key=lambda pair: tuple(map(len, pair))):
+        wide_r, wide_h = max(r, len(pair[0])), max(h, len(pair[1]))
+        if batch and (len(batch) + 1) * (wide_r + 1) * (wide_h + 1) > _BATCH_CELLS:
+            yield batch
+            batch, wide_r, wide_h = [], *map(len, pair)
+        batch.append(pair)
+        r, h = wide_r, wide_h
+    if batch:
+        yield batch
+
+
+def _align(pairs: list[_Pair], costs: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """How the cheapest alignment of every pair of prefixes ends, and what that of the longest
+    reference and hypothesis of the batch costs.
+
+    Returns:
+      uint8 (pairs, r + 1, h + 1) of `_MATCH` (or substitution), `_INSERT` and `_DELETE`; and int32
+      (pairs,) costs, which hold for pairs of the full lengths r and h.
+    """
     deletion, insertion, substitution = costs
+    reference_pr, hypothesis_ph = (_padded(side) for side in zip(*pairs, strict=True))
+    n_r, n_h = reference_pr.shape[1], hypothesis_ph.shape[1]
     # Insertions run along a row, so a row is min-accumulated with that slope taken out.
-    slope = insertion * np.arange(len(hypothesis) + 1)
-    table = np.empty((len(reference) + 1, len(hypothesis) + 1), dtype=np.int64)
-    table[0] = slope
-    for row, token in enumerate(reference, start=1):
-        above = table[row - 1]
-        best = above + deletion
-        best[1:] = np.minimum(best[1:], above[:-1] + substitution * (hypothesis != token))
-        table[row] = np.minimum.accumulate(best - slope) + slope
-    return table
+    slope_h = insertion * np.arange(n_h + 1, dtype=np.int32)
+    moves_prh = np.full((len(pairs), n_r + 1, n_h + 1), _INSERT, np.uint8)
+    row_ph = np.repeat(slope_h[None], len(pairs), 0)
+    for i in range(n_r):
+        differs_ph = hypothesis_ph != reference_pr[:, i, None]
+        matched_ph = row_ph[:, :-1] + differs_ph * np.int32(substitution)
+        best_ph = row_ph + deletion
+        best_ph[:, 1:] = np.minimum(best_ph[:, 1:], matched_ph)
+        row_ph = np.minimum.accumulate(best_ph - slope_h, axis=1) + slope_h
+        moves_ph = moves_prh[:, i + 1]
+        moves_ph[:, 0] = _DELETE
+        inserted_ph = row_ph[:, 1:] == row_ph[:, :-1] + insertion
+        moved_ph = np.subtract(_DELETE, inserted_ph, dtype=np.uint8, casting="unsafe")
+        moves_ph[:, 1:] = moved_ph * (row_ph[:, 1:] != matched_ph)
+    return moves_prh, row_ph[:, -1]
 
 
-def _pair_errors(
-    reference: Sequence[str], hypothesis: Sequence[str], costs: tuple[int, int, int]
-) -> ErrorCounts:
-    ids_r, ids_h = _as_numbers(reference, hypothesis)
-    deletion, insertion, substitution = costs
-    table = _distances(ids_r, ids_h, costs)
-    r, h = len(ids_r), len(ids_h)
+def _padded(sequences: Sequence[np.ndarray]) -> np.ndarray:
+    """Sequences as rows, int32 (sequences, longest), -1 behind their ends."""
+    rows = np.full((len(sequences), max(map(len, sequences))), -1, np.int32)
+    for row, sequence in zip(rows, sequences, strict=True):
+        row[: len(sequence)] = sequence
+    return rows
+
+
+def _errors(moves_rh: np.ndarray, reference: np.ndarray, hypothesis: np.ndarray) -> ErrorCounts:
+    """Counts the errors on the way back through the table of a pair."""
+    r, h = len(reference), len(hypothesis)
     s = d = i = 0
     while r or h:
-        differs = bool(r and h and ids_r[r - 1] != ids_h[h - 1])
-        if r and h and table[r, h] == table[r - 1, h - 1] + substitution * differs:
-            s, r, h = s + differs, r - 1, h - 1
-        elif h and table[r, h] == table[r, h - 1] + insertion:
+        move = moves_rh[r, h]
+        if move == _MATCH:
+            r, h = r - 1, h - 1
+            s += int(reference[r] != hypothesis[h])
+        elif move == _INSERT:
             i, h = i + 1, h - 1
         else:
             d, r = d + 1, r - 1
-    return ErrorCounts(s, d, i, len(ids_r))
+    return ErrorCounts(s, d, i, len(reference))

@@ -58,10 +58,13 @@ def name_recall(
     for reference, hypothesis, spelled in zip(references, hypotheses, names, strict=True):
         seen: dict[str, int] = {}
         row: list[bool | None] = []
-        for name in (name.casefold() for name in spelled):
+        folded = [name.casefold() for name in spelled]
+        there = {name: (_occurrences(name, reference), _occurrences(name, hypothesis))
+                 for name in set(folded)}  # fmt: skip
+        for name in folded:
             seen[name] = seen.get(name, 0) + 1
-            wanted = _occurrences(name, reference) >= seen[name]
-            row.append(_occurrences(name, hypothesis) >= seen[name] if wanted else None)
+            wanted, found = (n >= seen[name] for n in there[name])
+            row.append(found if wanted else None)
         rows.append(tuple(row))
     return Judged(tuple(rows))
 

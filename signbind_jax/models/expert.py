@@ -1,12 +1,12 @@
 """Expert: a frontend, a temporal encoder and a CTC head for one modality."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from signbind_jax.errors import SignBindError
 from signbind_jax.models import temporal_encoder
 from signbind_jax.models.frontends import (
     PARTS,
@@ -17,6 +17,18 @@ from signbind_jax.models.frontends import (
 )
 from signbind_jax.models.layers import Linear
 from signbind_jax.models.temporal_encoder import TemporalEncoder
+from signbind_jax.ranges import (
+    LARGEST,
+    Checked,
+    DTypeName,
+    Layers,
+    Matching,
+    NonEmpty,
+    OneOf,
+    Range,
+    Rate,
+    Size,
+)
 
 FRONTENDS = {
     "pose": PoseFrontend,
@@ -24,9 +36,11 @@ FRONTENDS = {
     "mouth_landmarks": MouthLandmarkFrontend,
 }
 
+Channels = Annotated[tuple[Size, ...], Matching(lambda c: 2 <= len(c) <= 20, "2 to 20 long")]
+
 
 @dataclass(frozen=True)
-class ExpertConfig:
+class ExpertConfig(Checked):
     """Shape of one expert.
 
     Attributes:
@@ -44,44 +58,28 @@ class ExpertConfig:
       remat: recompute each block in the backward pass instead of keeping it.
     """
 
-    frontend: str
-    n_tokens: int
-    d_model: int = 128
-    n_layers: int = 3
-    n_heads: int = 4
-    conv_kernel: int = 9
-    d_mlp: int = 256
-    subsample: int = 2
-    dropout: float = 0.1
-    d_part: int = 64
-    parts: tuple[str, ...] = tuple(PARTS)
-    lip_size: int = 32
-    lip_patch: int = 4
-    channels: tuple[int, ...] = (16, 32, 64)
-    dtype: str = "float32"
+    frontend: Annotated[str, OneOf(*FRONTENDS)]
+    n_tokens: Annotated[int, Range(2, LARGEST)]  # the blank and at least one token
+    d_model: Size = 128
+    n_layers: Layers = 3
+    n_heads: Size = 4
+    conv_kernel: Annotated[Size, Matching(lambda n: n % 2, "odd, so that it is centred")] = 9
+    d_mlp: Size = 256
+    subsample: Annotated[int, Matching(lambda n: n in (1, 2, 4), "1, 2 or 4")] = 2
+    dropout: Rate = 0.1
+    d_part: Size = 64
+    parts: Annotated[tuple[Annotated[str, OneOf(*PARTS)], ...], NonEmpty] = tuple(PARTS)
+    lip_size: Size = 32
+    lip_patch: Size = 4
+    channels: Channels = (16, 32, 64)
+    dtype: DTypeName = "float32"
     remat: bool = False
 
-    def __post_init__(self):
-        object.__setattr__(self, "parts", tuple(self.parts))
-        object.__setattr__(self, "channels", tuple(self.channels))
-        cell = lip_cell(self.lip_patch, self.channels)
-        unknown = [part for part in self.parts if part not in PARTS]
-        for field, ok, wanted in (
-            ("frontend", self.frontend in FRONTENDS, f"one of {', '.join(FRONTENDS)}"),
-            ("n_tokens", self.n_tokens >= 2, "the blank and at least one token"),
-            ("n_layers", self.n_layers >= 1, "at least 1"),
-            ("conv_kernel", self.conv_kernel % 2 == 1, "an odd number, so that it is centred"),
-            ("subsample", self.subsample in (1, 2, 4), "1, 2 or 4"),
-            ("n_heads", self.n_heads >= 1 and self.d_model % (2 * self.n_heads) == 0,
-             f"a number for which d_model {self.d_model} gives heads of even size"),
-            ("parts", self.parts and not unknown, f"some of {', '.join(PARTS)}"),
-            ("channels", len(self.channels) >= 2, "a stem's and at least one stage's"),
-            ("lip_size", self.lip_size % cell == 0,
-             f"a multiple of {cell}, which channels {self.channels} ask for"),
-        ):  # fmt: skip
-            if not ok:
-                raise SignBindError(f"expert config: {field}: found {getattr(self, field)!r}, "
-                                    f"wanted {wanted}")  # fmt: skip
+    def conflicts(self):
+        if self.d_model % (2 * self.n_heads):
+            yield "n_heads", f"a number for which d_model {self.d_model} gives heads of even size"
+        if self.lip_size % (cell := lip_cell(self.lip_patch, self.channels)):
+            yield "lip_size", f"a multiple of {cell}, which channels {self.channels} ask for"
 
     def n_steps(self, n_frames):
         """Output steps of a clip of `n_frames` frames; a number or an array."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,17 @@ from flax import nnx
 
 from signbind_jax import ctc
 from signbind_jax.models import layers
+from signbind_jax.ranges import (
+    LARGEST,
+    Checked,
+    Count,
+    Layers,
+    NonEmpty,
+    Positive,
+    Range,
+    Rate,
+    Size,
+)
 from signbind_jax.token_stream import TokenStream
 
 SHORTEST_GAP_S = 0.04  # gaps are measured in usual gaps of at least this
@@ -16,7 +28,7 @@ N_PLACES = 17  # on the scale of gaps in usual gaps
 
 
 @dataclass(frozen=True)
-class FusionConfig:
+class FusionConfig(Checked):
     """Sizes of the fusion transformer.
 
     Attributes:
@@ -34,19 +46,25 @@ class FusionConfig:
       shortest_s, longest_s: wavelengths in seconds of the fastest and slowest rotary pair.
     """
 
-    n_ids: tuple[int, ...]
-    d_hidden: int
-    n_targets: int
-    d_model: int = 128
-    n_layers: int = 2
-    n_heads: int = 4
-    d_mlp: int = 384
-    dropout: float = 0.1
+    n_ids: Annotated[tuple[Count, ...], NonEmpty]
+    d_hidden: Size
+    n_targets: Annotated[int, Range(1, LARGEST)]
+    d_model: Size = 128
+    n_layers: Layers = 2
+    n_heads: Size = 4
+    d_mlp: Size = 384
+    dropout: Rate = 0.1
     time: bool = True
     hidden: bool = True
-    ctc_frames: int = 2
-    shortest_s: float = 0.25
-    longest_s: float = 60.0
+    ctc_frames: Annotated[int, Range(1, 100)] = 2
+    shortest_s: Positive = 0.25
+    longest_s: Positive = 60.0
+
+    def conflicts(self):
+        if self.d_model % (2 * self.n_heads):
+            yield "n_heads", f"a number for which d_model {self.d_model} gives heads of even size"
+        if self.longest_s <= self.shortest_s:
+            yield "longest_s", f"more than shortest_s={self.shortest_s:g}"
 
 
 @jax.tree_util.register_dataclass

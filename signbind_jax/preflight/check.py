@@ -4,12 +4,11 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from signbind_jax import no_tpu
+from signbind_jax import child, no_tpu
 from signbind_jax.preflight import topologies
 from signbind_jax.preflight.outcome import FAILED, Outcome
 
@@ -33,12 +32,19 @@ def check(spec: str, overrides: Mapping[str, str], topology: str, timeout_s: flo
         folder = keep or Path(made)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / RESULT).unlink(missing_ok=True)
-        command = [sys.executable, "-m", MODULE, spec, json.dumps(dict(overrides)), topology,
-                   str(folder)]  # fmt: skip
+        command, inherited = child.python(
+            MODULE, spec, json.dumps(dict(overrides)), topology, str(folder)
+        )
+        environment = inherited | compiling_environment(place, folder / DUMPS)
         with (Path(made) / "stderr").open("w+") as said:
-            process = subprocess.Popen(command, env=environment(place, folder / DUMPS),
-                                       stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
-                                       stderr=said, start_new_session=True)  # fmt: skip
+            process = subprocess.Popen(
+                command,
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=said,
+                start_new_session=True,
+            )
             try:
                 process.wait(timeout_s)
             except subprocess.TimeoutExpired:
@@ -59,15 +65,14 @@ def check(spec: str, overrides: Mapping[str, str], topology: str, timeout_s: flo
                        f"{last[:300]}")  # fmt: skip
 
 
-def environment(place: topologies.Topology, dumps: Path) -> dict[str, str]:
-    """The environment in which a topology's programs are compiled without its devices."""
+def compiling_environment(place: topologies.Topology, dumps: Path) -> dict[str, str]:
+    """What a topology's programs need in the environment to be compiled without its devices."""
     flags = [os.environ.get("XLA_FLAGS", ""), f"--xla_dump_to={dumps}",
              "--xla_dump_hlo_as_text=true",
              "--xla_dump_hlo_module_re=.*(_plain_gradients|_plain_update|_write).*"]  # fmt: skip
     if place.generation is None:
         flags.append(f"--xla_force_host_platform_device_count={place.n_devices}")
     return {
-        **os.environ,
         "XLA_FLAGS": " ".join(flags).strip(),
         "JAX_PLATFORMS": "cpu",
         "JAX_ENABLE_COMPILATION_CACHE": "0",  # what comes from the cache leaves no dump

@@ -11,6 +11,7 @@ from signbind_jax.preflight import text, topologies
 from signbind_jax.preflight.check import check
 from signbind_jax.preflight.outcome import FAILED, FITS, Outcome
 from signbind_jax.preflight.page import write_page
+from signbind_jax.ranges import Count, Positive, argument
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,14 +31,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="with --all, whose table is replaced (default: %(default)s)",
     )
-    parser.add_argument("--timeout", type=float, default=900.0, metavar="SECONDS",
+    parser.add_argument("--timeout", type=argument(Positive), default=900.0, metavar="SECONDS",
                         help="for each topology (default: %(default)g)")  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE", help="all figures, a line each")
     parser.add_argument("--go_on", action="store_true",
                         help="takes what --json of an interrupted call holds as done")  # fmt: skip
     parser.add_argument(
         "--jobs",
-        type=int,
+        type=argument(Count),
         default=1,
         metavar="N",
         help="topologies at a time (default: %(default)s)",
@@ -50,8 +51,6 @@ def parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespac
     arguments = train_command.parse(parser, argv)
     if arguments.go_on and not (arguments.json and not arguments.overrides):
         parser.error("--go_on: wanted --json=FILE of the interrupted call, and no --config.PATH")
-    if arguments.jobs < 1:
-        parser.error(f"--jobs: found {arguments.jobs}, wanted at least 1")
     if arguments.all == bool(arguments.config or arguments.topology or arguments.overrides):
         parser.error("give --config and --topology, or --all alone")
     if not arguments.all and not (arguments.config and arguments.topology):

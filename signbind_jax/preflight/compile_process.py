@@ -32,6 +32,7 @@ from signbind_jax.preflight.model_flops import model_flops
 from signbind_jax.preflight.outcome import FAILED, TOO_LARGE, Outcome
 from signbind_jax.preflight.programs import GRADIENTS, UPDATE, Programs
 from signbind_jax.preflight.roofline import estimate
+from signbind_jax.stages.sections import check_sections
 
 _OUT_OF_MEMORY = re.compile(r"RESOURCE_EXHAUSTED:.*?Ran out of memory.*?(?:\(|Used )([\d.]+[GMK]?)"
                             r".*?available.*?\(([\d.]+[GMK]?)\)", re.DOTALL)  # fmt: skip
@@ -58,6 +59,7 @@ def compiled_outcome(spec: str, overrides: dict, topology: str, folder: Path) ->
     """
     place = topologies.find(topology)
     config = load_config(spec, overrides)
+    check_sections(config)
     mesh = sharding.make_mesh(config.mesh.data, config.mesh.fsdp, config.mesh.tensor,
                               devices=devices(place))  # fmt: skip
     programs = Programs(config, mesh)

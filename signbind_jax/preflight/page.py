@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from signbind_jax import files
 from signbind_jax.errors import SignBindError
 from signbind_jax.preflight import roofline, text
 from signbind_jax.preflight.outcome import Outcome
@@ -16,14 +17,14 @@ def write_page(page: Path, outcomes: Sequence[Outcome]) -> None:
     Raises:
       SignBindError: the page has no place for it.
     """
-    words = page.read_text(encoding="utf-8") if page.exists() else f"{BEGIN}\n{END}\n"
+    words = files.read_text(page) if page.exists() else f"{BEGIN}\n{END}\n"
     before, begin, rest = words.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise SignBindError(f"{page}: found no lines '{BEGIN}' and '{END}', wanted both: the table "
                             "goes between them")  # fmt: skip
     page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(f"{before}{BEGIN}\n\n{table(outcomes)}\n{END}{after}", encoding="utf-8")
+    files.write(page, f"{before}{BEGIN}\n\n{table(outcomes)}\n{END}{after}")
 
 
 def table(outcomes: Sequence[Outcome]) -> str:

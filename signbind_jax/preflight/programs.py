@@ -9,7 +9,6 @@ from flax import nnx
 from signbind_jax import compiler, sharding
 from signbind_jax.config import RunConfig
 from signbind_jax.data.batch_plan import batch_sizes
-from signbind_jax.errors import SignBindError
 from signbind_jax.stages import stage_class
 from signbind_jax.train_step import TrainStep
 from signbind_jax.writing import PREFIX_PLACES
@@ -34,11 +33,8 @@ class Programs:
         self.state, self.frozen = self.step.abstract_state()
         data, length = config.data, config.assumed.longest
         (rows,) = batch_sizes((length,), data.frames_per_batch, data.batch_multiple)
+        sharding.check_rows_divide(rows, data.batch_multiple, mesh)
         ways = mesh.shape["data"] * mesh.shape["fsdp"]
-        if rows % ways:
-            raise SignBindError(f"config.data.batch_multiple: found {data.batch_multiple}, which "
-                                f"gives {rows} rows a batch, wanted a multiple of {ways} = data x "
-                                "fsdp of the mesh")  # fmt: skip
         self.batch = self._batch(length, rows)
         self.written = self._batch(length, -(-max(PREFIX_PLACES // length, 1) // ways) * ways)
 

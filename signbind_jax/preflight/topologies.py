@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from signbind_jax.config import unknown_name
 from signbind_jax.errors import SignBindError
+from signbind_jax.files import shorten
 
 GIB = 2**30
 
@@ -88,9 +89,9 @@ def find(name: str) -> Topology:
     """
     kind, _, shape = name.partition(":")
     if kind == "cpu":
-        if not re.fullmatch(r"[1-9]\d*", shape):
-            raise SignBindError(f"--topology: found '{name}', wanted a number of devices such as "
-                                "'cpu:8'")  # fmt: skip
+        if not re.fullmatch(r"[1-9][0-9]{0,3}", shape):
+            raise SignBindError(f"--topology: found {shorten(name)}, wanted 1 to 9999 devices such "
+                                "as 'cpu:8'")  # fmt: skip
         return Topology(name, None, (int(shape),))
     known = [f"{g.name}:{s}" for g in GENERATIONS.values() for s in g.slices]
     if name not in known:

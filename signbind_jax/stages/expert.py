@@ -117,6 +117,7 @@ class ExpertStage(Stage):
             ExpertConfig, config.model | {"n_tokens": len(self.vocabulary)}, "config.model"
         )
         self.lengths = modality_lengths(train, self.model_config.frontend)
+        self._check_crops(train)
         self._check_feasible(train)
         self._thin_empty()
         self.plan = training_plan(self.lengths, config.data, config.seed, times=train.times,
@@ -160,6 +161,13 @@ class ExpertStage(Stage):
                                 f"found no {self.reading.target} label, wanted some to train "
                                 f"{self.name}")  # fmt: skip
         return Vocabulary.from_sequences(self.reading.vocabulary, targets)
+
+    def _check_crops(self, train: ClipDataset) -> None:
+        size = self.model_config.lip_size
+        if self.model_config.frontend == "lips" and train.lip_size not in (None, (size, size)):
+            found = "x".join(map(str, train.lip_size))
+            raise SignBindError(f"config.model.lip_size: found {size}, wanted that of the crops of "
+                                f"{self.config.data.directory}, {found}")  # fmt: skip
 
     def _check_feasible(self, train: ClipDataset) -> None:
         """Counts the clips whose target is longer than the CTC output, leaves them out, and

@@ -6,6 +6,7 @@ samples, so that the model learns to copy letters instead of remembering names.
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -22,17 +23,21 @@ from signbind_jax.data.mixture import open_data
 from signbind_jax.data.read_ahead import read_ahead
 from signbind_jax.data.sentences import Sentences
 from signbind_jax.data.training_plan import training_plan
-from signbind_jax.hf.tokenizer import TextTokenizer, train_bpe
+from signbind_jax.hf.tokenizer import SPECIAL_TOKENS, TextTokenizer, train_bpe
 from signbind_jax.metrics.translation import translation_scores
 from signbind_jax.models.llm.config import DecoderConfig
 from signbind_jax.models.llm.decoder import Decoder
 from signbind_jax.models.signbind import sentence_loss
+from signbind_jax.ranges import Checked, Range, Share
 from signbind_jax.stages.stage import Stage
 from signbind_jax.writing import MAX_NEW_TOKENS, lower_writing, write_sentences
 
+BeamSize = Annotated[int, Range(1, 1000)]
+_BYTES = 256
+
 
 @dataclass(frozen=True)
-class LanguageModelOptions:
+class LanguageModelOptions(Checked):
     """What is special to this stage.
 
     Attributes:
@@ -41,9 +46,9 @@ class LanguageModelOptions:
       beam_size: of the sentences written for evaluation.
     """
 
-    bpe_vocabulary: int = 1024
-    fresh_names: float = 0.9
-    beam_size: int = 1
+    bpe_vocabulary: Annotated[int, Range(len(SPECIAL_TOKENS) + _BYTES, 2**20)] = 1024
+    fresh_names: Share = 0.9
+    beam_size: BeamSize = 1
 
 
 def stream_text(clip: Clip) -> str:

@@ -1,15 +1,17 @@
 """Which fields the free sections of a config have, stage by stage.
 
-A stage checks `model`, `augment` and `options` itself once its data is open. What runs many
-stages one after the other, such as a sweep, has to know before the first of them starts.
+A stage makes its model from `model`, `augment` and `options` once its data is open. What is wrong
+in them has to be told before: nothing is written then, and no point of a sweep has started.
 """
 
 from signbind_jax.config import RunConfig, from_mapping
 from signbind_jax.data.preprocess import AugmentConfig
 from signbind_jax.errors import SignBindError
+from signbind_jax.files import shorten
 from signbind_jax.models.expert import ExpertConfig
 from signbind_jax.models.fusion import FusionConfig
 from signbind_jax.models.llm.config import DecoderConfig
+from signbind_jax.ranges import Rate, fit
 from signbind_jax.stages.language_model import LanguageModelOptions
 from signbind_jax.stages.translation import TranslationOptions
 from signbind_jax.token_noise import TokenNoiseConfig
@@ -34,7 +36,8 @@ SECTIONS = {
 
 
 def check_sections(config: RunConfig) -> None:
-    """Checks names, types and ranges in `model`, `augment` and `options`.
+    """Checks names, types and ranges in `model`, `augment`, `options` and what is assumed of
+    parents' models.
 
     Raises:
       SignBindError: an unknown name (with the near miss), a value of the wrong type or out of
@@ -48,16 +51,18 @@ def check_sections(config: RunConfig) -> None:
             continue
         given = _FROM_DATA.get(kind, {})
         for name in given.keys() & values.keys():
-            raise SignBindError(f"{where}.{name}: found {values[name]!r}, wanted nothing: data "
-                                "and parents decide it")  # fmt: skip
+            raise SignBindError(f"{where}.{name}: found {shorten(values[name])}, wanted nothing: "
+                                "data and parents decide it")  # fmt: skip
         from_mapping(kind, values | given, where)
+    for name, kind in (("fusion", FusionConfig), ("decoder", DecoderConfig)):
+        if values := getattr(config.assumed, name):
+            from_mapping(kind, values | _FROM_DATA[kind], f"config.assumed.{name}")
 
 
 def _check_unread(config: RunConfig, section: str, values: dict) -> None:
     # Alignment and translation take their models from their parents, but for its dropout.
     read = {"dropout"} if section == "model" else set()
     for name in values.keys() - read:
-        raise SignBindError(f"config.{section}.{name}: found {values[name]!r}, wanted nothing: "
-                            f"{config.stage} does not read it")  # fmt: skip
-    if not isinstance(values.get("dropout", 0.0), int | float):
-        raise SignBindError(f"config.{section}.dropout: found {values['dropout']!r}, wanted float")
+        raise SignBindError(f"config.{section}.{name}: found {shorten(values[name])}, wanted "
+                            f"nothing: {config.stage} does not read it")  # fmt: skip
+    fit(values.get("dropout", 0.0), Rate, f"config.{section}", "dropout")

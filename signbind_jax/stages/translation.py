@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -23,20 +24,28 @@ from signbind_jax.hf.tokenizer import TextTokenizer
 from signbind_jax.metrics.translation import translation_scores
 from signbind_jax.models.fused_text import piece_table
 from signbind_jax.models.fusion import FusionConfig, keep_streams
-from signbind_jax.models.llm.config import COMPUTE_DTYPES, DecoderConfig
-from signbind_jax.models.llm.lora import TARGETS, LoRAConfig
+from signbind_jax.models.llm.config import DecoderConfig
+from signbind_jax.models.llm.lora import TARGETS, LoRAConfig, Rank, Targets
 from signbind_jax.models.signbind import PromptParts, SignBind, sentence_loss
+from signbind_jax.ranges import (
+    Checked,
+    DTypeName,
+    OneOf,
+    Positive,
+    Range,
+    Rate,
+    Text,
+)
 from signbind_jax.stages.fusion import FusionStage, ctc_sums
-from signbind_jax.stages.language_model import encode_sentence
+from signbind_jax.stages.language_model import BeamSize, encode_sentence
 from signbind_jax.token_noise import add_noise
 from signbind_jax.writing import MAX_NEW_TOKENS, lower_writing, write_sentences
 
 ALL_STREAMS = (True, True, True)
-REMAT = ("nothing", "elementwise", "everything")
 
 
 @dataclass(frozen=True)
-class TranslationOptions:
+class TranslationOptions(Checked):
     """What is special to alignment and translation.
 
     Attributes:
@@ -55,25 +64,18 @@ class TranslationOptions:
       max_new_tokens: longest sentence written.
     """
 
-    ctc_weight: float = 0.3
+    ctc_weight: Annotated[float, Range(0, 1000)] = 0.3
     fused_text: bool = True
-    instruction: str = "Write the English sentence that these signs, in order, say."
-    frozen_dtype: str = "float32"
-    compute_dtype: str = ""
-    remat: str = "nothing"
-    lora_rank: int = 0
-    lora_alpha: float = 16.0
-    lora_dropout: float = 0.0
-    lora_targets: tuple[str, ...] = TARGETS
-    beam_size: int = 1
-    max_new_tokens: int = MAX_NEW_TOKENS
-
-    def __post_init__(self):
-        for field, known in (("frozen_dtype", COMPUTE_DTYPES), ("remat", REMAT),
-                             ("compute_dtype", ("", *COMPUTE_DTYPES))):  # fmt: skip
-            if getattr(self, field) not in known:
-                raise SignBindError(f"config.options.{field}: found {getattr(self, field)!r}, "
-                                    f"wanted one of {', '.join(map(repr, known))}")  # fmt: skip
+    instruction: Text = "Write the English sentence that these signs, in order, say."
+    frozen_dtype: DTypeName = "float32"
+    compute_dtype: Annotated[str, OneOf("", "float32", "bfloat16")] = ""
+    remat: Annotated[str, OneOf("nothing", "elementwise", "everything")] = "nothing"
+    lora_rank: Rank = 0
+    lora_alpha: Positive = 16.0
+    lora_dropout: Rate = 0.0
+    lora_targets: Targets = TARGETS
+    beam_size: BeamSize = 1
+    max_new_tokens: Annotated[int, Range(1, 2**16)] = MAX_NEW_TOKENS
 
     @property
     def lora(self) -> LoRAConfig:
@@ -288,7 +290,7 @@ class TranslationStage(AlignmentStage):
 def under(name: str, params: nnx.State) -> dict[tuple, nnx.Variable]:
     """The variables of a part by their path in the whole; the whole's own where `name` is
     empty."""
-    return {((name,) if name else ()) + path: x for path, x in params.flat_state()}
+    return {((name,) if name else ()) + path: x for path, x in nnx.to_flat_state(params)}
 
 
 def make_prompt_parts(senses: Vocabulary, tokenizer: TextTokenizer,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from signbind_jax import train_command, versions
 from signbind_jax.errors import SignBindError
+from signbind_jax.ranges import Count, Whole, argument
 from signbind_jax.sweep import record, table
 from signbind_jax.sweep.local import train_points
 from signbind_jax.sweep.page import PAGE_FILE, write_sweep_page
@@ -20,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         "get_hyper(h)")  # fmt: skip
     parser.add_argument("--workdir", required=True, type=Path, metavar="DIR",
                         help="one run directory a point, sweep.csv and sweep.html")  # fmt: skip
-    parser.add_argument("--jobs", type=_positive, default=1, metavar="N",
+    parser.add_argument("--jobs", type=argument(Count), default=1, metavar="N",
                         help="points at a time, each on its share of the cores; for CPUs "
                         "(default: 1)")  # fmt: skip
     parser.add_argument("--metric", metavar="NAME",
@@ -33,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     kind.add_argument("--dry_run", action="store_true", help="shows the points; trains nothing")
     kind.add_argument("--print_commands", action="store_true",
                       help="prints index, tab, command of every point; trains nothing")  # fmt: skip
-    kind.add_argument("--point", type=int, metavar="I",
+    kind.add_argument("--point", type=argument(Whole), metavar="I",
                       help="trains point I alone, in this process, such as one task of a SLURM "
                       "array; --report_only makes the table afterwards")  # fmt: skip
     kind.add_argument("--report_only", action="store_true",
@@ -147,10 +148,3 @@ def _show_plan(sweep: Sweep, workdir: Path) -> None:
     again = sum(o.state == FAILED for o in outcomes)
     print(f"{len(outcomes)} points of {sweep.stage}, {left} steps to go"
           + (f"; {again} failed and would be tried again" if again else ""))  # fmt: skip
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"found {value}, wanted at least 1")
-    return value

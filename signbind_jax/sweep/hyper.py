@@ -7,12 +7,16 @@ a dotted config path, as in `--config.PATH=VALUE`, to its value.
 
 import itertools
 import math
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from signbind_jax.errors import SignBindError
+from signbind_jax.files import shorten
+from signbind_jax.ranges import Count, Seed, fit
 
 Grid = list[dict[str, Any]]
+MOST_POINTS = 10_000
 
 
 class Hyper:
@@ -25,22 +29,28 @@ class Hyper:
           SignBindError: no value, or one that a command line cannot carry.
         """
         if isinstance(values, str | Mapping) or not isinstance(values, Iterable):
-            raise SignBindError(f"sweep({path!r}): found {values!r}, wanted a list of values")
-        grid = [{path: _plain(path, value)} for value in values]
+            raise SignBindError(f"sweep({path!r}): found {shorten(values)}, wanted a list of "
+                                "values")  # fmt: skip
+        grid = [{path: _plain(path, value)} for value in _few(values, f"sweep({path!r})")]
         if not grid:
             raise SignBindError(f"sweep({path!r}): found an empty list, wanted values")
         return grid
 
     def seeds(self, n: int, first: int = 0) -> Grid:
         """`n` seeds from `first` on; the table gives the mean over them."""
+        n, first = fit(n, Count, "seeds", "n"), fit(first, Seed, "seeds", "first")
         return self.sweep("seed", range(first, first + n))
 
     def points(self, points: Iterable[Mapping[str, Any]]) -> Grid:
         """Points written out one by one."""
-        return [{path: _plain(path, v) for path, v in point.items()} for point in points]
+        return [{path: _plain(path, v) for path, v in point.items()}
+                for point in _few(points, "points")]  # fmt: skip
 
     def product(self, grids: Iterable[Grid]) -> Grid:
         """Every combination; the last grid varies fastest."""
+        grids = [_few(grid, "product") for grid in _few(grids, "product")]
+        if (n := math.prod(map(len, grids))) > MOST_POINTS:
+            raise SignBindError(f"product: found {n:,} points, wanted at most {MOST_POINTS:,}")
         return [_joined("product", parts) for parts in itertools.product(*grids)]
 
     def zip(self, grids: Iterable[Grid]) -> Grid:
@@ -49,7 +59,7 @@ class Hyper:
         Raises:
           SignBindError: grids of different lengths.
         """
-        grids = list(grids)
+        grids = [_few(grid, "zip") for grid in _few(grids, "zip")]
         lengths = sorted({len(grid) for grid in grids})
         if len(lengths) > 1:
             paths = ", ".join(next(iter(grid[0]), "nothing") if grid else "nothing"
@@ -60,7 +70,16 @@ class Hyper:
 
     def chain(self, grids: Iterable[Grid]) -> Grid:
         """The points of one grid after those of another."""
-        return [dict(point) for grid in grids for point in grid]
+        return [dict(point) for grid in _few(grids, "chain") for point in _few(grid, "chain")]
+
+
+def _few(values: Iterable, kind: str) -> list:
+    """A list of what may have no end, such as a generator."""
+    found = list(itertools.islice(values, MOST_POINTS + 1))
+    if len(found) > MOST_POINTS:
+        raise SignBindError(f"{kind}: found more than {MOST_POINTS:,} values, wanted at most so "
+                            "many")  # fmt: skip
+    return found
 
 
 def _joined(kind: str, parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
@@ -79,9 +98,9 @@ def _plain(path: str, value):
         return tuple(_plain(path, part) for part in value)
     if hasattr(value, "item"):
         value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        raise SignBindError(f"{path}: found {value!r}, wanted a finite number")
+    if isinstance(value, int | float) and not abs(value) <= sys.float_info.max:
+        raise SignBindError(f"{path}: found {shorten(value)}, wanted a finite number")
     if not isinstance(value, bool | int | float | str):
-        raise SignBindError(f"{path}: found {value!r}, wanted a number, text, True, False or a "
-                            "list of them")  # fmt: skip
+        raise SignBindError(f"{path}: found {shorten(value)}, wanted a number, text, True, False "
+                            "or a list of them")  # fmt: skip
     return value

@@ -1,6 +1,5 @@
 """The points of a sweep: checked configs, each with a name and a command of its own."""
 
-import ast
 import hashlib
 import re
 from collections import Counter
@@ -9,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from signbind_jax.config import RunConfig, config_module, load_config
+from signbind_jax.config import RunConfig, call_config, config_module, literal, load_config
 from signbind_jax.errors import SignBindError
 from signbind_jax.stages.sections import check_sections
-from signbind_jax.sweep.hyper import Hyper
+from signbind_jax.sweep.hyper import MOST_POINTS, Hyper
 
 _VALUE_LENGTH, _NAME_LENGTH = 24, 160  # characters; file systems allow 255 a name
 
@@ -75,12 +74,12 @@ def load_sweep(spec: str, overrides: Mapping[str, str], options: Sequence[str] =
     """
     name = spec.partition(":")[0]
     module = config_module(name)
-    if not hasattr(module, "get_hyper"):
+    if not callable(getattr(module, "get_hyper", None)):
         raise SignBindError(f"--config: found {name!r}, which has no get_hyper(h); wanted a sweep "
                             f"such as {', '.join(known_sweeps())}")  # fmt: skip
     base = load_config(spec, overrides)
     try:
-        grid = module.get_hyper(Hyper())
+        grid = call_config(module, "get_hyper", Hyper())
     except SignBindError as error:
         raise SignBindError(f"{name}: get_hyper: {error}") from None
     _check_grid(name, grid, overrides)
@@ -126,11 +125,14 @@ def short_labels(paths: Sequence[str]) -> dict[str, str]:
 
 
 def _check_grid(name: str, grid, overrides: Mapping[str, str]) -> None:
-    if not isinstance(grid, list) or not all(isinstance(point, dict) for point in grid):
+    if not isinstance(grid, list) or not all(
+        isinstance(point, dict) and all(isinstance(path, str) for path in point) for point in grid
+    ):
         raise SignBindError(f"{name}: get_hyper: found {type(grid).__name__}, wanted what h.sweep, "
                             "h.product, h.zip or h.chain gave")  # fmt: skip
-    if not grid:
-        raise SignBindError(f"{name}: get_hyper: found no point, wanted at least one")
+    if not 0 < len(grid) <= MOST_POINTS:
+        raise SignBindError(f"{name}: get_hyper: found {len(grid):,} points, wanted 1 to "
+                            f"{MOST_POINTS:,}")  # fmt: skip
     fixed = sorted({path for point in grid for path in point} & overrides.keys())
     if fixed:
         raise SignBindError(f"--config.{fixed[0]}: found {overrides[fixed[0]]!r}, but the sweep "
@@ -180,8 +182,4 @@ def _text(value) -> str:
     """What an override has to say to mean `value`: text that reads as a number is quoted."""
     if not isinstance(value, str):
         return repr(value)
-    try:
-        ast.literal_eval(value)
-    except (SyntaxError, ValueError):
-        return value
-    return repr(value)
+    return value if literal(value) == value else repr(value)

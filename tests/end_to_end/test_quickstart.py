@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from flax import nnx
 
 from signbind_jax.artefact import open_artefact
 from signbind_jax.hf.pretrained import open_pretrained
@@ -64,15 +65,24 @@ def test_any_stage_can_be_scored(quickstart, stage, metric, tmp_path):
     assert json.loads(scores.read_text())["split"] == "validation"
 
 
-def test_recorded_pose_is_translated(quickstart, recorded):
+def test_recordings_are_translated_and_what_they_lack_is_told(quickstart, recorded, tmp_path):
     run, _ = quickstart
-    clip = recorded / "dgs" / "a1859979.pose"
-    done = signbind("translate", f"--checkpoint={run / 'translation'}", "--json", clip)
-    record = json.loads(done.stdout)
-    assert record["clip"] == str(clip)
-    # The recording has no mouth crops: that stream is absent, not invented.
-    assert record["streams"]["lipreading"] == []
-    assert isinstance(record["sentence"], str)
+    pose = recorded / "dgs" / "a1859979.pose"
+    torn, extracted = tmp_path / "torn.npz", tmp_path / "extracted.npz"
+    torn.write_bytes(b"PK")
+    points = np.random.default_rng(0).normal(0, 4, (40, 133, 2)).cumsum(0)
+    np.savez(extracted, keypoints=points, fps=25.0, lips=np.zeros((40, 24, 24), np.uint8))
+    command = ("translate", f"--checkpoint={run / 'translation'}", "--json", pose, torn, extracted)
+    done = signbind(*command, check=False)
+    assert done.returncode == 1
+    first, second = map(json.loads, done.stdout.splitlines())
+    assert [first["clip"], second["clip"]] == [str(pose), str(extracted)]
+    # The pose has no mouth crops: that stream is absent, not invented.
+    assert first["no_input"] == ["lipreading"] and first["streams"]["lipreading"] == []
+    assert second["no_input"] == [] and isinstance(second["sentence"], str)
+    error, lacks = done.stderr.strip().splitlines()[-2:]
+    assert error.startswith(f"signbind: error: {torn}: ")
+    assert lacks == f"signbind: lipreading: no input in 1 of 2 clips ({pose.name})"
 
 
 def refused(*arguments) -> str:
@@ -185,7 +195,7 @@ def test_a_pretrained_llm_is_tuned_by_adapters_and_stays_in_its_directory(quicks
     assert stored and all("/lora/" in name for name in stored)
     decoder = tuned.load_model().decoder
     assert np.abs(decoder.layers.q.lora.b[...]).max() > 0
-    written = dict(open_pretrained(llm).load_params()[1].flat_state())
+    written = dict(nnx.to_flat_state(open_pretrained(llm).load_params()[1]))
     np.testing.assert_array_equal(decoder.layers.q.kernel[...],
                                   written["layers", "q", "kernel"][...])  # fmt: skip
     data = f"--data={run / 'data'}"

@@ -1,18 +1,24 @@
 """Damage to datasets on disk, and a writer that dies."""
 
 import dataclasses
+import json
 import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from array_record.python.array_record_module import ArrayRecordWriter
 
 from data_pipelines.corpus import corpus_of_clips
+from data_pipelines.writing import shard
 from data_pipelines.writing.writer import write_dataset
+from signbind_jax.cli import main
+from signbind_jax.config import load_config
 from signbind_jax.data.clip import Clip
-from signbind_jax.data.dataset import index_file, open_dataset
+from signbind_jax.data.dataset import DATASET_FILE, digest_of_json, index_file, open_dataset
 from signbind_jax.errors import SignBindError
+from signbind_jax.stages import make_stage
 
 
 def clips(n=8):
@@ -81,6 +87,197 @@ def test_a_changed_description_is_found_when_opened(dataset):
     path.write_text(path.read_text().replace('"clips": 8', '"clips": 9'))
     with pytest.raises(SignBindError, match="dataset.json: digest"):
         open_dataset(dataset)
+
+
+def forge(dataset, change):
+    """Describes a dataset anew, with a digest that fits, as a hostile author would."""
+    description = json.loads((dataset / DATASET_FILE).read_text())
+    del description["digest"]
+    for name, file in description["files"].items():
+        file["bytes"] = (dataset / name).stat().st_size
+    change(description)
+    description["digest"] = digest_of_json(description)
+    (dataset / DATASET_FILE).write_text(json.dumps(description))
+
+
+@pytest.fixture
+def hostile_module(tmp_path, monkeypatch):
+    """A module in the current directory and on the path; gives the mark that its import leaves."""
+    cwd, mark = tmp_path / "cwd", tmp_path / "imported"
+    cwd.mkdir()
+    (cwd / "hostile.py").write_text(f"open({str(mark)!r}, 'w')\nclass Features: pass\n")
+    monkeypatch.chdir(cwd)
+    monkeypatch.syspath_prepend(str(cwd))
+    return mark
+
+
+def test_a_class_that_features_json_names_is_not_imported(dataset, hostile_module):
+    path = dataset / "features.json"
+    named = "tensorflow_datasets.core.features.features_dict.FeaturesDict"
+    text = path.read_text()
+    assert named in text
+    path.write_text(text.replace(named, "hostile.Features"))
+    forge(dataset, lambda description: None)
+    main(["data", "audit", str(dataset), "--workers=1"])
+    settings = {"data.directory": str(dataset), "data.validation": ""}
+    stage = make_stage(load_config("language_model:size=tiny", settings))  # as train and sweep do
+    assert len(list(stage.dataset.split("train"))) == 8  # as evaluate and translate do
+    assert not hostile_module.exists()
+
+
+def renamed(record, old, new):
+    record[new] = record.pop(old)
+
+
+TRAIN_0 = "signbind-train.array_record-00000"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda d: renamed(d["files"], TRAIN_0, "../a"), "files: found '../a'"),
+        (lambda d: renamed(d["files"], TRAIN_0, "/a"), "files: found '/a'"),
+        (lambda d: renamed(d["splits"]["train"]["shards"], TRAIN_0, "../a"), "found '../a'"),
+        (lambda d: renamed(d["splits"], "train", "../train"), "split: found '../train'"),
+        (lambda d: renamed(d["splits"], "train", "all"), "split: found 'all'"),
+        (lambda d: d["splits"]["train"].update(clips=-4), "train: clips: found -4"),
+        (lambda d: d["splits"]["train"]["shards"].update({TRAIN_0: 2.5}), "found '2.5'"),
+        (lambda d: d["files"][TRAIN_0].update(sha256="\x1b[2J"), r"sha256: found '\\x1b\[2J'"),
+        (lambda d: d.update(splits={}), "splits: found none"),
+        (lambda d: d.update(splits=[]), "splits: found \\[\\], wanted dict"),
+        (lambda d: d.pop("report"), "report: found nothing"),
+        (lambda d: d["report"].update(left_out={"why": "c1"}), "left_out: found 'c1'"),
+        (lambda d: d["source"].update(x=float("nan")), "source: Out of range"),
+        (lambda d: d.update(format="1"), "format: found '1', wanted int"),
+    ],
+)
+def test_a_description_is_believed_in_nothing_that_it_could_do_harm_with(dataset, change, said):
+    forge(dataset, change)
+    with pytest.raises(SignBindError, match=f"dataset.json: .*{said}") as caught:
+        open_dataset(dataset)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("pipe", TRAIN_0),
+        ("pipe", index_file("train")),
+        ("pipe", DATASET_FILE),
+        ("link", TRAIN_0),
+        ("loop", TRAIN_0),
+        ("link", index_file("train")),
+    ],
+)
+def test_pipes_and_links_out_of_a_dataset_are_not_opened(dataset, tmp_path, kind, name):
+    path = dataset / name
+    path.rename(tmp_path / "elsewhere")
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(tmp_path / "elsewhere" if kind == "link" else path)
+    with pytest.raises(SignBindError, match=f"{name}: .*(a named pipe|a link out|Too many levels)"):
+        open_dataset(dataset).split("train")
+
+
+def relabelled(**fields):
+    """Changes labels of the second clip."""
+
+    def change(arrays):
+        lines = arrays["labels"].tobytes().decode().split("\n")
+        lines[1] = json.dumps(json.loads(lines[1]) | fields)
+        arrays["labels"] = np.frombuffer("\n".join(lines).encode(), np.uint8)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda a: a.pop("pose_lengths"), "pose_lengths: found nothing"),
+        (lambda a: a.update(pose_lengths=a["pose_lengths"] * 1.0), "found float64"),
+        (lambda a: a.update(pose_lengths=-a["pose_lengths"]), "found -30 to -30"),
+        (lambda a: a.update(pose_lengths=a["pose_lengths"][:3]), r"found int32 \(3,\)"),
+        (lambda a: a.pop("labels"), "labels.npy"),
+        (lambda a: a.update(labels=a["labels"][:300]), "labels of clip"),
+        (lambda a: a.update(labels=np.full(2**24, 91, np.uint8)), "clip 0: maximum recursion"),
+        (lambda a: a.update(labels=np.tile(a["labels"], 2)), "clip 7: "),
+        (relabelled(pose_fps=float("nan")), "clip 1: pose_fps: found nan"),
+        (relabelled(pose_fps=1e300), "clip 1: pose_fps: found 1e.300"),
+        (relabelled(pose_fps="25"), "clip 1: 'pose_fps': found a value of type str"),
+        (relabelled(n_lip_frames=-1), "clip 1: lips: found -1 frames"),
+        (relabelled(id=1), "clip 1: 'id': found a value of type int"),
+        (relabelled(text="x" * 200_000), "clip 1: text: found 200,000 characters"),
+        (relabelled(text="\ud800"), "clip 1: .*surrogates"),
+        (relabelled(gloss="ab"), "clip 1: 'gloss': found a value of type str"),
+        (relabelled(gloss=["a", 1]), "clip 1: 'gloss': found other tokens"),
+        (relabelled(surprise=1), "clip 1: 'surprise'"),
+    ],
+)
+def test_an_index_that_is_none_is_told_in_one_line(dataset, change, said):
+    path = dataset / index_file("train")
+    with np.load(path) as file:
+        arrays = dict(file)
+    change(arrays)
+    np.savez_compressed(path, **arrays)
+    forge(dataset, lambda description: None)
+    with pytest.raises(SignBindError, match=f"index-train.npz: .*{said}") as caught:
+        _ = open_dataset(dataset).split("train").labels
+    assert str(caught.value).isprintable()
+
+
+FORGED = {
+    "pose_fps: found 1e.300": {"pose_fps": 1e300},
+    "lip_fps: found nan": {"lip_fps": float("nan")},
+    "lips: found -1 frames": {"n_lip_frames": -1},
+    "text: found 200,000 characters": {"text": "x" * 200_000},
+    "its lengths differ": {"n_lip_frames": 7},
+}
+
+
+def test_forged_records_are_told_by_shard_and_clip(dataset):
+    path = dataset / TRAIN_0
+    writer = ArrayRecordWriter(str(path), "group_size:1")
+    (clip,) = clips(1)
+    records = [shard._serialised(dataclasses.replace(clip, **made)) for made in FORGED.values()]
+    for record in (*records, b"", b"no record", b"\xff" * 100):
+        writer.write(record)
+    writer.close()
+    forge(dataset, lambda d: lengthen(d, dataset, len(records) + 3))
+    train = open_dataset(dataset).split("train")
+    for i, said in enumerate((*FORGED, "", "", "")):
+        with pytest.raises(SignBindError, match=f"{TRAIN_0}: clip {i} .*{said}") as caught:
+            train[i]
+        assert str(caught.value).isprintable()
+    assert train[len(records) + 3].id == "c4"
+
+
+def lengthen(description, dataset, n):
+    """Makes the first shard one of `n` clips."""
+    split = description["splits"]["train"]
+    split["shards"][TRAIN_0] = n
+    split["clips"] = n + 4
+    with np.load(dataset / index_file("train")) as file:
+        arrays = dict(file)
+    for name in ("pose_lengths", "lip_lengths"):
+        arrays[name] = np.resize(arrays[name], n + 4)
+    np.savez(dataset / index_file("train"), **arrays)
+    description["files"][index_file("train")]["bytes"] = (
+        (dataset / index_file("train")).stat().st_size
+    )
+
+
+def test_fewer_labels_than_clips_are_told(dataset):
+    path = dataset / index_file("train")
+    with np.load(path) as file:
+        arrays = dict(file)
+    lines = arrays["labels"].tobytes().split(b"\n")
+    for n in (5, 9):
+        wrong = np.frombuffer(b"\n".join([*lines, *lines][:n]), np.uint8)
+        np.savez_compressed(path, **arrays | {"labels": wrong})
+        forge(dataset, lambda description: None)
+        with pytest.raises(SignBindError, match="npz: .*labels of (5|more) clips, wanted 8"):
+            _ = open_dataset(dataset).split("train").ids
 
 
 WRITER = """

@@ -85,6 +85,23 @@ def test_a_command_reaches_the_pod_as_it_was_given(cluster):
     assert "hf_Xq7" not in done.stdout + done.stderr + argv
 
 
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ("{", "kubectl get jobset: not readable as JSON"),
+        ("[]", "kubectl get jobset: found [], wanted an object with 'status'"),
+        ('{"status": 1}', "kubectl get jobset: status: found 1, wanted dict"),
+        ('{"status": {"conditions": {}}}', "status: conditions: found {}, wanted list"),
+        ('{"status": {"conditions": [{"status": "True"}]}}', "conditions: type: found nothing"),
+        ('{"status": {"restarts": "many"}}', "status: restarts: found 'many', wanted int"),
+    ],
+)
+def test_an_answer_that_is_no_jobset_is_told_in_one_line(cluster, answer, told):
+    put_program(cluster.bin, "kubectl", f"printf '%s' {shlex.quote(answer)}")
+    done = cluster.launch("watch", *JOB)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and told in done.stderr
+
+
 def test_the_signal_that_ends_a_pod_reaches_the_command(cluster):
     assert cluster.launch("start", *JOB, *TRAIN).returncode == 0
     command = flag(cluster.calls("xpk", "create")[0], "command")

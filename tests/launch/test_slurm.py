@@ -204,6 +204,54 @@ def test_start_again_leaves_a_job_in_the_queue_and_a_finished_one(cluster):
     assert "has finished already" in again.stdout and len(cluster.calls("sbatch")) == 1
 
 
+@pytest.mark.parametrize("action", ["run", "start", "watch", "delete"])
+def test_no_dry_run_writes_or_asks_anything(cluster, action):
+    done = cluster.launch(action, *JOB, "--dry_run", *TRAIN)
+    assert done.returncode == 0, done.stderr
+    assert not list(cluster.here.iterdir()) and not (cluster.folder / "calls.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("record", "told"),
+    [
+        ('{"job_id": "47', "submission.json: not readable as JSON"),
+        ("[]", "submission.json: found [], wanted an object with 'job_id'"),
+        ('{"job_id": 4711}', "submission.json: job_id: found 4711, wanted str"),
+        ('{"job_id": "../x", "indexes": [], "command": []}', "job_id: found '../x'"),
+        ('{"job_id": "1", "indexes": ["a"], "command": []}', "indexes: found"),
+        ('{"job_id": "1", "indexes": [], "command": [1]}', "command: found '[1]'"),
+    ],
+)
+def test_a_damaged_record_of_a_job_is_told_in_one_line(cluster, record, told):
+    folder = cluster.here / "runs" / "launch" / "signing"
+    folder.mkdir(parents=True)
+    (folder / "submission.json").write_text(record)
+    done = cluster.launch("watch", *JOB)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and told in done.stderr
+
+
+def test_a_damaged_exit_code_is_told_in_one_line(cluster):
+    cluster.launch("run", *JOB, *TRAIN)
+    (cluster.here / "runs" / "launch" / "signing" / "exit-4711").write_text("\u0660\n")
+    done = cluster.launch("watch", *JOB)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert "exit-4711: found '\u0660\\n', wanted an exit code" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("program", "answer", "told"),
+    [
+        ("sbatch", "\\n\\n", "sbatch: found '', wanted a job's number"),
+        ("sbatch", "Submitted ../x", "sbatch: found 'Submitted ../x'"),
+        ("squeue", "slurm_load_jobs error", "squeue: state: found 'slurm_load_jobs'"),
+    ],
+)
+def test_an_answer_that_is_none_is_told_in_one_line(cluster, program, answer, told):
+    put_program(cluster.bin, program, f"printf '{answer}'")
+    done = cluster.launch("run", *JOB, *TRAIN)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and told in done.stderr
+
+
 def test_dry_run_prints_what_start_submits(cluster):
     dry = cluster.launch("start", *JOB, "--env=HF_TOKEN", "--dry_run", *TRAIN, *HARD,
                          env={"HF_TOKEN": "hf_Xq7secret"})  # fmt: skip

@@ -56,10 +56,33 @@ def test_a_command_reaches_every_worker_as_it_was_given(cloud):
 def test_environment_is_readable_by_its_owner_alone_and_not_left_here(cloud):
     assert tpu(cloud, "run", *JOB, "--env=HF_TOKEN", *TRAIN, env={"HF_TOKEN": SECRET}
                ).returncode == 0  # fmt: skip
-    kept = cloud.folder / "worker0" / "signbind" / "jobs" / "signing" / "environment"
-    assert kept.stat().st_mode & 0o077 == 0
-    copied = [word for argv in cloud.calls("scp") for word in argv if word.endswith("environment")]
-    assert len(copied) == 1 and not os.path.exists(copied[0])
+    assert not list((cloud.folder / "worker0" / "signbind").rglob("environment*"))
+    (copied,) = [word for argv in cloud.calls("scp") for word in argv if "environment" in word]
+    assert not os.path.exists(copied)
+
+
+def test_no_job_gets_the_environment_of_another_nor_one_left_behind(cloud):
+    cloud.put("states", ["ACTIVE"])
+    tpu(cloud, "install", *POD)
+    for i in range(2):  # of starts that were cut off between the copy and the start
+        for name in ("environment-other", "environment-signing"):
+            (cloud.folder / f"worker{i}" / "signbind" / name).write_text("export LEFT=behind\n")
+    assert tpu(cloud, "start", *JOB, *TRAIN).returncode == 0
+    wait_for((cloud.folder / "worker0" / "signbind" / "jobs" / "signing" / "exit_code").exists)
+    assert "LEFT=behind" not in cloud.worker(0, "environment_seen")
+    assert not (cloud.folder / "worker0" / "signbind" / "environment-signing").exists()
+
+
+def test_variables_may_have_any_name_and_value(cloud):
+    cloud.put("states", ["ACTIVE"])
+    tpu(cloud, "install", *POD)
+    values = {"argv": "a\nb", "dir": "'\"$(id)", "file": "-x", "child": "\\", "code": " "}
+    given = [f"--env={name}={value}" for name, value in values.items()]
+    assert tpu(cloud, "start", *JOB, *given, *TRAIN).returncode == 0
+    wait_for((cloud.folder / "worker0" / "signbind" / "jobs" / "signing" / "exit_code").exists)
+    seen = cloud.worker(0, "environment_seen").split("\0")
+    assert {f"{name}={value}" for name, value in values.items()} <= set(seen)
+    assert cloud.worker(0, "arguments").split("\0")[:-1] == TRAIN[2:]
 
 
 def test_a_preempted_run_is_created_and_started_again(cloud):
@@ -213,7 +236,7 @@ def commands(script: str) -> list[list[str]]:
 
 
 def without_place(argv: list[str]) -> list[str]:
-    return [re.sub(r".*/environment$", "environment", a) for a in argv]
+    return [re.sub(r".*/environment-", "environment-", a) for a in argv]
 
 
 def test_delete_asks(cloud):
@@ -305,7 +328,7 @@ def test_uncommitted_changes_are_shipped_and_new_files_counted(cloud, tmp_path):
                env={"GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@e", "GIT_COMMITTER_NAME": "t",
                     "GIT_COMMITTER_EMAIL": "t@e"})  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "with uncommitted changes; 1 untracked files are not copied" in done.stdout
+    assert "with uncommitted changes; 2 tracked files, 0.0 MB; 1 untracked files" in done.stdout
     (packed,) = (cloud.folder / "worker1" / "signbind").glob("source-*.tar.gz")
     assert f"{packed}[tpu]" in cloud.worker(1, "programs")
     listing = subprocess.run(["tar", "-xzOf", packed, "signbind-jax/model.py"], text=True,

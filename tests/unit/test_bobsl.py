@@ -1,4 +1,5 @@
 import json
+import os
 import pickle
 
 import numpy as np
@@ -280,7 +281,7 @@ def split_unnamed(release):
         (break_nothing, "subtitles/manually-aligned", "the corpus seems to be in {release}"),
         (break_nothing, "nowhere", "found no such directory"),
         (without_lists, ".", "found no subset2episode.json or train.txt in it: give the corpus"),
-        (lists_broken, ".", "subset2episode.json: cannot be read as JSON"),
+        (lists_broken, ".", "subset2episode.json: not readable as JSON"),
         (lists_of_another_shape, ".", 'wanted an object of lists, {{"train": [EPISODE'),
         (episode_twice, ".", "val: found the episode 7001, which is in train already"),
         (episode_outside, ".", "train: found the episode '../../etc/passwd', wanted a name"),
@@ -307,10 +308,13 @@ BY_WORD = {
         ({"annot_prob": ["sure"]}, [], "annot_prob: found could not convert string to float"),
         ({"annot_time": [[1.0, 2.0]]}, [], "annot_time: found shape (1, 2), wanted one number"),
         ({"annot_word": None}, [], "found no parallel lists"),
+        ({"annot_word": "x"}, [], "found no parallel lists"),
+        ({"annot_type": {"M*": 1}}, [], "found no parallel lists"),
+        ({"annot_prob": [10**400]}, [], "annot_prob: found int too large to convert to float"),
         ([], [], "found no parallel lists"),
         (BY_WORD, [], "word 'x': found 1, 0, 0 names, global_times and probs"),
         ({"annot_type": None}, [], "annot_type: missing, and the file's name tells no type"),
-        (b'{"episode_name": [', [], "cannot be read as JSON"),
+        (b'{"episode_name": [', [], "not readable as JSON"),
         ({}, ["--spotting_threshold=1.5"], "found '1.5', wanted a number in 0..1"),
         ({}, ["--spotting_threshold=mouth=0.5"], "found 'mouth=0.5', wanted a number in 0..1 or"),
         ({}, ["--poses=nowhere"], "--poses: nowhere: found no such directory"),
@@ -332,6 +336,24 @@ def test_broken_spottings_and_options_are_one_line(tmp_path, capsys, release, co
         capsys, tmp_path, "bobsl", f"--source={release}", "--spottings", path, *options
     )
     assert said in error
+
+
+def test_spottings_whose_words_are_no_text_are_counted(tmp_path, release):
+    rows = [(FIRST, word, 5.1, 0.9, "M*") for word in (["tower"], 1984, "\ud800", None)]
+    names = ("episode_name", "annot_word", "annot_time", "annot_prob", "annot_type")
+    lists = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+    (tmp_path / "spotted.pkl").write_bytes(pickle.dumps(lists))
+    corpus = bobsl.open_corpus(release, spotting_files=[tmp_path / "spotted.pkl"])
+    counts = corpus.source["spotting_counts"]["mouthing"]
+    assert counts == {"read": 4, "unreadable": 4, "too unsure": 0}
+
+
+def test_a_list_of_episodes_that_is_no_file_is_not_waited_for(tmp_path, capsys, release):
+    (release / "subset2episode.json").unlink()
+    os.mkfifo(release / "train.txt")
+    assert "train.txt: found a named pipe" in error_of(
+        capsys, tmp_path, "bobsl", f"--source={release}"
+    )
 
 
 def test_a_pickle_that_runs_something_is_refused(tmp_path, release):

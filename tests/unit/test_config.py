@@ -31,7 +31,7 @@ def test_overrides_reach_every_section():
         ("singing", {}, ["--config", "'singing'", "'signing'"]),
         ("signing", {"optim.learning_rat": "1"}, ["config.optim", "'learning_rate'"]),
         ("signing", {"stepz": "1"}, ["'stepz'", "'steps'"]),
-        ("signing", {"steps": "many"}, ["config.steps", "'many'", "int"]),
+        ("signing", {"steps": "many"}, ["config.steps", "'many'", "a whole number"]),
         ("signing:sise=tiny", {}, ["'sise'", "'size'"]),
         ("no/such/file.py", {}, ["no/such/file.py", "no such file"]),
     ],

@@ -140,6 +140,15 @@ def test_labels_that_would_run_something_are_refused(source, tmp_path, capsys):
     assert "csl2020ct_v2.pkl" in said and "print" in said and "trap ran" not in said
 
 
+def test_odd_signers_and_names_neither_end_a_build_nor_reach_a_terminal(source):
+    entries = [csl_entry(name, "好", "好", signer=[1]) for name in (ONE, TWO)]
+    csl(source, entries, f"{ONE}|train\n{TWO}|train\n{TWO}|dev\nS\x1b[31m|dev\n")
+    corpus = csl_daily.open_corpus(source)
+    (row,) = corpus.splits["train"]
+    assert row.signer == ""
+    assert corpus.left_out["no label in csl2020ct_v2.pkl"] == ["'S\\x1b[31m'"]
+
+
 @pytest.mark.parametrize(
     ("labels", "said"),
     [

@@ -103,7 +103,7 @@ def test_no_dataset_and_another_layout_are_said_in_one_line(tmp_path):
     path = tmp_path / "d" / DATASET_FILE
     description = json.loads(path.read_text()) | {"keypoint_layout": "other-5"}
     path.write_text(json.dumps(description))
-    with pytest.raises(SignBindError, match="keypoint_layout: found other-5, wanted canonical"):
+    with pytest.raises(SignBindError, match="keypoint_layout: found 'other-5', wanted 'canonical"):
         open_dataset(tmp_path / "d")
 
 
@@ -118,6 +118,11 @@ def test_no_dataset_and_another_layout_are_said_in_one_line(tmp_path):
         ([dataclasses.replace(POSE_ONLY, pose=np.full((2, 91, 3), np.nan, np.float16))], "finite"),
         ([dataclasses.replace(LIPS_ONLY, n_lip_frames=0)], "lips"),
         ([], "no clip to write"),
+        ([dataclasses.replace(pose_clip(0), id="../x")], "train: id: '../x' leaves"),
+        (
+            [pose_clip(0), dataclasses.replace(pose_clip(0), id="TRAIN-0")],
+            "'TRAIN-0' is 'train-0' in split train but for case",
+        ),
     ],
 )
 def test_a_bad_clip_ends_the_build_and_leaves_nothing(tmp_path, clips, message):
@@ -129,6 +134,13 @@ def test_a_bad_clip_ends_the_build_and_leaves_nothing(tmp_path, clips, message):
 def test_the_same_id_in_two_splits_is_an_error(tmp_path):
     with pytest.raises(SignBindError, match="split test.*split train"):
         write(tmp_path / "d", {"train": [pose_clip(0)], "test": [pose_clip(0)]})
+
+
+@pytest.mark.parametrize("name", ["all", "a/b", "a[1]", "a%", "a+b", "", "x" * 61, "a\n", "é"])
+def test_a_split_has_a_name_that_files_and_tfds_can_have(tmp_path, name):
+    with pytest.raises(SignBindError, match="split: found "):
+        write(tmp_path / "d", {name: [pose_clip(0)]})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_split_without_clips_is_left_out_and_counted(tmp_path):

@@ -181,11 +181,11 @@ def test_bfloat16_computation_keeps_float32_posteriors():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"frontend": "video"}, "frontend: found 'video', wanted one of pose, lips"),
-        ({"subsample": 3}, "subsample: found 3, wanted 1, 2 or 4"),
+        ({"frontend": "video"}, "frontend: found 'video', wanted one of 'pose', 'lips'"),
+        ({"subsample": 3}, "subsample: found 3, wanted a whole number, 1, 2 or 4"),
         ({"d_model": 20, "n_heads": 4}, "n_heads: found 4, wanted"),
-        ({"conv_kernel": 8}, "conv_kernel: found 8, wanted an odd number"),
-        ({"parts": ("body", "feet")}, "parts: found .*feet.*, wanted some of body"),
+        ({"conv_kernel": 8}, "conv_kernel: found 8, wanted .*, odd"),
+        ({"parts": ("body", "feet")}, "parts: found .*feet.*, wanted a list.* each one of 'body'"),
         ({"frontend": "lips", "lip_size": 30}, "lip_size: found 30, wanted a multiple of 8"),
     ],
 )

@@ -17,7 +17,7 @@ import pytest
 from flax import nnx
 from safetensors.numpy import load_file, save_file
 
-from signbind_jax import artefact, sharding
+from signbind_jax import artefact, cli, sharding
 from signbind_jax.checkpoint import CheckpointDir, Manifest
 from signbind_jax.config import RunConfig
 from signbind_jax.errors import SignBindError
@@ -263,14 +263,20 @@ def adapter_directory(tmp_path_factory):
     ("change", "said"),
     [
         ({"peft_type": "IA3"}, "peft_type: found 'IA3', wanted 'LORA'"),
-        ({"target_modules": ["q_proj", "c_attn"]}, "target_modules: found c_attn, wanted some of"),
+        ({"target_modules": ["q_proj", "c_attn"]}, "target_modules: found 'c_attn', wanted some"),
         ({"target_modules": "all-linear"}, "target_modules: found 'all-linear', wanted a list"),
         ({"target_modules": ["q_proj"]}, "tensors that its config has no place for"),
         ({"target_modules": ["q_proj", "o_proj", "down_proj", "up_proj"]},
          "mlp.up_proj.lora_A.weight: found nothing"),
         ({"r": 4}, r"lora_A.weight: found shape (3, 24), wanted (4, 24)"),
         ({"r": 0}, "r: found 0, wanted a number from 1 up"),
-        ({"lora_alpha": None}, "lora_alpha: found None, wanted a number"),
+        ({"lora_alpha": None}, "lora_alpha: found None, wanted float"),
+        ({"lora_alpha": float("inf")}, "lora_alpha: found inf, wanted float"),
+        ({"r": 10**9}, "rank: found 1000000000, wanted at least 1, at most 16384"),
+        ({"r": True}, "r: found True, wanted int"),
+        ({"peft_type": ["LORA"]}, "peft_type: found ['LORA'], wanted str"),
+        ({"target_modules": ["q_proj\nx", [1]]}, "target_modules: found"),
+        ({"new\nfield": "x" * 1000}, "fields that plain LoRA does not have: new\\nfield="),
         ({"lora_dropout": 2.0}, "dropout: found 2.0, wanted a rate in [0, 1)"),
         ({"use_dora": True}, "use_dora=True"),
         ({"use_rslora": True}, "use_rslora=True"),
@@ -296,10 +302,10 @@ def test_damaged_adapters_are_refused(adapter_directory, tmp_path):
     def read():
         adapters.read_adapters(config, tmp_path, mesh)
 
-    with pytest.raises(SignBindError, match=r"adapter_config.json: No such file.*PEFT's layout"):
+    with pytest.raises(SignBindError, match="adapter_config.json: cannot be read: No such"):
         read()
     (tmp_path / adapters.CONFIG).write_text("{")
-    with pytest.raises(SignBindError, match=r"adapter_config.json: not JSON"):
+    with pytest.raises(SignBindError, match=r"adapter_config.json: not readable as JSON"):
         read()
     (tmp_path / adapters.CONFIG).write_bytes((adapter_directory / adapters.CONFIG).read_bytes())
     (tmp_path / "adapter_model.bin").touch()
@@ -394,3 +400,10 @@ def test_the_command_refuses_what_it_cannot_export(tmp_path):
     with pytest.raises(SignBindError, match="stage: found signing, wanted one with a language"):
         export(f"--checkpoint={run}", f"--out={tmp_path / 'out'}")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("size", ["nan", "0", "-1", "inf", "five"])
+def test_a_size_of_shards_that_is_none_is_bad_usage(size, capsys):
+    with pytest.raises(SystemExit) as error:
+        cli.main(["llm", "export", "--checkpoint=run", "--out=out", f"--shard_gb={size}"])
+    assert error.value.code == 2 and "--shard_gb" in capsys.readouterr().err

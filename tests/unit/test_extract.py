@@ -14,7 +14,10 @@ import psutil
 import pytest
 from PIL import Image
 
+from data_pipelines.corpus import Recording
 from data_pipelines.extraction.environment import ready_environment, worker_command
+from data_pipelines.extraction.pool import Failure
+from data_pipelines.extraction.report import write_failures
 from data_pipelines.readers.extracted import read_extracted
 from signbind_jax import keypoints
 from signbind_jax.cli import main
@@ -55,6 +58,8 @@ def videos(tmp_path_factory) -> Path:
     write("crash", [drawn_faces.plain(drawn_faces.CRASH)] * 3)
     write("hang", [drawn_faces.plain(drawn_faces.HANG)] * 3)
     (directory / "empty.mp4").write_bytes(b"")
+    (directory / "list.mp4").write_text("ffconcat version 1.0\nfile short.mp4\n")
+    os.mkfifo(directory / "pipe.mp4")
     return directory
 
 
@@ -159,20 +164,31 @@ def test_a_list_cuts_clips_out_of_videos_and_directories(environment, videos, tm
 
 
 def test_what_fails_costs_one_clip_and_is_listed(environment, videos, tmp_path, capsys):
-    names = ["crash", "short", "hang", "empty", "faceless", "gone", "talk"]
+    names = ["crash", "short", "hang", "empty", "faceless", "gone", "pipe", "list", "talk"]
     paths = [videos / f"{name}.mp4" for name in names]
     assert extract(environment, *paths, f"--out={tmp_path}", "--timeout=3") == 1
     assert {path.stem for path in tmp_path.glob("*.npz")} == {"short", "faceless", "talk"}
     reasons = read_failures(tmp_path)
-    assert reasons.keys() == {"crash", "hang", "empty", "gone"}
+    assert reasons.keys() == {"crash", "hang", "empty", "gone", "pipe", "list"}
     assert reasons["crash"] == "the process died (SIGSEGV): dying now"
     assert reasons["hang"] == "no sign of life for 3 s (--timeout)"
     assert reasons["empty"] == "the video is empty (0 bytes)"
     assert reasons["gone"] == "no such video"
+    assert reasons["pipe"] == "no regular file, wanted a video"
+    assert reasons["list"].startswith("cannot be read as a video")
     printed = capsys.readouterr().out
     assert "no face in any frame, so no mouth crops: 1 clips (faceless)" in printed
-    assert "failed: no such video: 1 clips (gone)" in printed and "3 of 7 clips" in printed
+    assert "failed: no such video: 1 clips (gone)" in printed and "3 of 9 clips" in printed
     assert not list(tmp_path.glob(".*"))
+
+
+def test_a_failure_is_listed_under_whatever_name_its_video_has(tmp_path):
+    video = tmp_path / os.fsdecode(b"\xff.mp4")
+    failures = {"a": Failure("torn")}
+    write_failures(tmp_path / "f.tsv", failures, {"a": Recording(video)})
+    assert (tmp_path / "f.tsv").read_bytes().endswith(b"/\xff.mp4\ttorn\n")
+    write_failures(tmp_path / "f.tsv", {}, {})
+    assert not (tmp_path / "f.tsv").exists()
 
 
 def test_the_same_command_goes_on_and_forgets_failures_that_are_mended(
@@ -278,7 +294,7 @@ def test_models_that_find_no_known_face_stop_everything(tmp_path, videos, capsys
     [
         ([], "found no video"),
         (["a.mp4", "--list=clips.tsv"], "both videos and a --list"),
-        (["a/x.mp4", "b/x.mkv"], "clip would be named 'x' like that of"),
+        (["a/x.mp4", "b/x.mkv"], "x.mkv: id: 'x' stands for "),
         (["."], "states no frame rate: give --fps"),
         (["--list=none.tsv"], "none.tsv: cannot be read: No such file"),
     ],
@@ -303,7 +319,9 @@ def test_bad_usage_is_one_line(tmp_path, monkeypatch, capsys, arguments, said):
         ("id\tvideo\n\ta.mp4\n", ":2: id: found nothing"),
         (f"id\tvideo\n{'x' * 300}\ta.mp4\n", "at most 200 bytes"),
         ("id\tvideo\nx\t\n", ":2: video: found nothing"),
-        ("id\tvideo\nx\ta.mp4\nx\tb.mp4\n", ":3: id: 'x' stands there twice"),
+        ("id\tvideo\nx\ta.mp4\nx\tb.mp4\n", ":3: id: 'x' stands on line 2 too"),
+        ("id\tvideo\nx\ta.mp4\nX\tb.mp4\n", ":3: id: 'X' is 'x' on line 2 but for case"),
+        ("id\tvideo\nx\x1b[2J\ta.mp4\n", r":2: id: 'x\x1b[2J' cannot be a file's name"),
         ("id\tvideo\tstart_s\nx\ta.mp4\t1,5\n", ":2: start_s: found '1,5'"),
         ("id\tvideo\tstart_s\nx\ta.mp4\tnan\n", ":2: start_s: found 'nan'"),
         ("id\tvideo\tstart_s\nx\ta.mp4\t-1\n", ":2: start_s: found '-1'"),
@@ -334,12 +352,12 @@ def test_odd_but_honest_lists_are_read_back(tmp_path):
 
 
 def python_that_makes(tmp_path: Path, pip: str) -> str:
-    """Stands in for Python: `-m venv DIR` makes a directory whose Python does `pip`."""
+    """Stands in for Python: `-I -m venv DIR` makes a directory whose Python does `pip`."""
     python = tmp_path / "python"
     python.write_text(f"""#!/bin/sh
-mkdir -p "$3/bin"
-printf '#!/bin/sh\\n{pip}\\n' > "$3/bin/python"
-chmod +x "$3/bin/python"
+mkdir -p "$4/bin"
+printf '#!/bin/sh\\n{pip}\\n' > "$4/bin/python"
+chmod +x "$4/bin/python"
 """)
     python.chmod(0o755)
     return str(python)

@@ -1,5 +1,6 @@
 """Which frames of a recording are a clip: cutting, frame rates, orientation, broken files."""
 
+import os
 import re
 import struct
 from fractions import Fraction
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_pipelines.extraction.worker import video
+from data_pipelines.extraction.worker import opening, video
 from tests import drawn_faces
 
 BITS, BLOCK = 8, 16  # a frame's number is written in black and white blocks
@@ -176,6 +177,73 @@ def test_what_is_no_video_says_why(tmp_path, content, said):
         path.write_bytes(content)
     with pytest.raises(video.Unreadable, match=said):
         video.Frames(video.Span(path))
+
+
+PLAYLIST = "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nsteady.ts\n#EXT-X-ENDLIST\n"
+DASH = """<MPD xmlns="urn:mpeg:dash:schema:mpd:2011"
+profiles="urn:mpeg:dash:profile:isoff-main:2011" type="static"
+mediaPresentationDuration="PT2S"><Period><AdaptationSet mimeType="video/mp4">
+<Representation id="1" bandwidth="1"><BaseURL>steady.ts</BaseURL></Representation></AdaptationSet>
+</Period></MPD>"""
+LEADING_ELSEWHERE = {
+    "v.m3u8": PLAYLIST,
+    "v.mp4": PLAYLIST,
+    "concat.mp4": "ffconcat version 1.0\nfile steady.ts\n",
+    "v.mpd": DASH,
+    "frame%d.png": "a pattern of names",
+    "v.sdp": "v=0\nc=IN IP4 127.0.0.1\nm=video 5004 RTP/AVP 96\n",
+}
+
+
+@pytest.mark.parametrize("name", LEADING_ELSEWHERE)
+def test_a_video_opens_no_other_file(tmp_path, steady, name):
+    drawn_faces.write_video(tmp_path / "steady.ts", numbered(3), 25, "mpeg2video")
+    for i in range(3):
+        Image.new("RGB", (32, 32)).save(tmp_path / f"frame{i}.png")
+    (tmp_path / name).write_text(LEADING_ELSEWHERE[name])
+    with pytest.raises(video.Unreadable, match="cannot be read as a video"):
+        video.Frames(video.Span(tmp_path / name))
+
+
+def test_a_name_is_never_an_address(tmp_path, steady, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("a.mp4").write_bytes(steady.read_bytes())
+    odd = Path("concat:a.mp4|a.mp4")
+    odd.write_bytes(steady.read_bytes())
+    assert len(clip(odd)[0]) == 100
+    odd.unlink()
+    with pytest.raises(video.Unreadable, match="no such video"):
+        clip(odd)
+
+
+def test_what_is_no_regular_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "v.mp4")
+    with pytest.raises(video.Unreadable, match="no regular file"):
+        video.Frames(video.Span(tmp_path / "v.mp4"))
+
+
+def test_frames_that_are_too_large_are_refused_as_declared(steady, monkeypatch):
+    monkeypatch.setattr(opening, "MOST_PIXELS", 100 * 32)
+    with pytest.raises(video.Unreadable, match="found frames of 128x32, wanted"):
+        video.Frames(video.Span(steady))
+
+
+def test_a_frame_that_claims_more_on_the_way_is_counted_and_never_decoded(tmp_path):
+    path = drawn_faces.write_video(tmp_path / "v.mov", numbered(9), codec="png")
+    data = bytearray(path.read_bytes())
+    at = [match.end() for match in re.finditer(b"IHDR", data)][4]
+    data[at : at + 8] = struct.pack(">II", 30_000, 30_000)
+    path.write_bytes(data)
+    read, frames = clip(path)
+    assert len(read) == 9 and frames.notes["packets that cannot be decoded"] == 1
+
+
+def test_frames_that_are_left_out_count_too(tmp_path, monkeypatch):
+    times = [*range(0, 90, 1), 4000]  # far more frames than the mean rate has places
+    path = drawn_faces.write_video(tmp_path / "v.mkv", numbered(91), times_ms=times)
+    monkeypatch.setattr(video, "MOST_FRAMES", 95)
+    with pytest.raises(video.Unreadable, match="more than 95 frames"):
+        clip(path)
 
 
 def test_half_a_file_gives_the_frames_that_are_there_or_a_reason(tmp_path, steady):

@@ -57,6 +57,7 @@ def test_an_archive_that_unpacks_to_much_is_refused_unread(tmp_path):
     "data",
     [
         npy(np.zeros(4)).replace(b"(4,)", b"(9**9,)"),
+        npy(np.zeros(4)).replace(b"}", b" "),
         npy(np.zeros(40)).replace(b"(40,)", b"(99999999999,)"),
         npy(np.zeros(40))[:-8],
         npy(np.zeros(40)) + b"more",
@@ -64,7 +65,7 @@ def test_an_archive_that_unpacks_to_much_is_refused_unread(tmp_path):
         b"\x93NUMPY\x03\x00",
         b"nothing",
     ],
-    ids=["expression", "claims", "short", "long", "objects", "version", "no array"],
+    ids=["expression", "cut header", "claims", "short", "long", "objects", "version", "no array"],
 )
 def test_a_broken_array_is_one_line_with_the_file(tmp_path, data):
     path = npz(tmp_path / "a.npz", x=data)
@@ -108,7 +109,7 @@ def test_what_is_no_regular_file_is_not_opened(tmp_path):
 
 
 def test_a_field_of_another_type_is_named():
-    record = {"n": 3, "x": 0.5, "flag": True, "bad": float("nan")}
+    record = {"n": 3, "x": 0.5, "flag": True, "bad": float("nan"), "huge": 10**400}
     assert files.field(record, "n", int, "f") == 3
     assert files.field(record, "n", float, "f") == 3.0
     assert files.field(record, "flag", bool, "f") is True
@@ -116,6 +117,7 @@ def test_a_field_of_another_type_is_named():
         (record, "flag", int, "f: flag: found True, wanted int"),
         (record, "x", int, "f: x: found 0.5, wanted int"),
         (record, "bad", float, "f: bad: found nan, wanted float"),
+        (record, "huge", float, "f: huge: found 1000"),
         (record, "absent", str, "f: absent: found nothing, wanted str"),
         ([1], "n", int, "f: found \\[1\\], wanted an object with 'n'"),
     ):
@@ -151,3 +153,10 @@ def test_a_kill_while_writing_leaves_what_was_there(tmp_path):
     done = subprocess.run([sys.executable, "-c", code, path])
     assert done.returncode == -signal.SIGKILL
     assert files.read_text(path) == "old"
+
+
+def test_a_reader_may_expect_more_or_fewer_values_than_is_usual(tmp_path):
+    (tmp_path / "a.json").write_text("[1, 2, 3]")
+    assert files.read_json(tmp_path / "a.json", values=3) == [1, 2, 3]
+    with pytest.raises(SignBindError, match="a.json: found 3 values, wanted at most 2"):
+        files.read_json(tmp_path / "a.json", values=2)

@@ -1,10 +1,11 @@
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from data_pipelines import folder
+from data_pipelines import corpus, folder
 from signbind_jax.data.lips import decode_mosaic
 from signbind_jax.errors import SignBindError
 from tests.corpora import clips_of
@@ -98,7 +99,7 @@ def test_a_clip_that_cannot_be_used_is_left_out_with_its_reason(source):
     assert reasons["silent"] == "empty text"
     assert "0.80 s" in reasons["drift"] and "0.88 s" in reasons["drift"]
     assert "pose: found 0 frames" in reasons["zero"]
-    assert "cannot be read as a .npz file" in reasons["torn"]
+    assert "cannot be read as .npz" in reasons["torn"]
     assert "0 frames" in reasons["nomouth"]
     assert "extract" in reasons["raw"]
 
@@ -148,17 +149,65 @@ def test_a_wrong_header_is_named(source, header, said):
         ("first|train|Hi.||||a.npz", "'first' stands on line 2 too"),
         ("|train|Hi.||||a.npz", "id: found nothing"),
         ("c||Hi.||||a.npz", "split: found ''"),
+        ("c|all|Hi.||||a.npz", "split: found 'all'"),
+        ("c|train[0]|Hi.||||a.npz", r"split: found 'train\[0\]'"),
+        ("c|../x|Hi.||||a.npz", "split: found '../x'"),
+        (f"c|{'x' * 61}|Hi.||||a.npz", "split: found 'xxx"),
+        ("c|Train|Hi.||||a.npz", "found 'train' and 'Train'"),
+        ("../c|train|Hi.||||a.npz", "id: '../c' leaves the directory"),
+        ("/c|train|Hi.||||a.npz", "id: '/c' leaves the directory"),
+        ("a/./c|train|Hi.||||a.npz", "id: 'a/./c' cannot be a file's name"),
+        ("c\0|train|Hi.||||a.npz", r"id: 'c\\x00' cannot be"),
+        ("\x1b[2J|train|Hi.||||a.npz", r"id: '\\x1b\[2J' cannot be"),
+        (f"{'x' * 10**7}|train|Hi.||||a.npz", r"id: 'x{57}\.\.\.' cannot be"),
+        ("First|train|Hi.||||a.npz", "'First' is 'first' on line 2 but for case"),
+        ("c|train|Hi.||||pipe.npz", "pose: found no file 'pipe.npz'"),
+        ("c|train|Hi.|||||pipe.npz", "lips: found no file 'pipe.npz'"),
+        ("c|train|Hi.||||\0", r"pose: '\\x00' is no usable path"),
+        (f"c|train|Hi.||||{'x' * 10**6}", "is no usable path .File name too long"),
         ("c|train|Hi.||||a.npz|||||x", "found 12 fields, wanted 11"),
     ],
 )
 def test_a_faulty_row_stops_the_build_before_anything_is_read(source, row, said):
     write_pose(source.parent / "b.npz", 5)
     (source / "link.npz").symlink_to(source.parent / "b.npz")
+    os.mkfifo(source / "pipe.npz")
     (source / "linked_mouth").mkdir()
     (source / "linked_mouth" / "1.png").symlink_to(source.parent / "b.npz")
     write_manifest(source, "first|train|One.||||a.npz", row)
-    with pytest.raises(SignBindError, match=said):
+    with pytest.raises(SignBindError, match=said) as caught:
+        corpus.check_rows(folder.open_corpus(source))
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 500
+
+
+def test_ids_that_differ_in_unicode_form_alone_are_told_apart_in_the_error(source):
+    write_manifest(source, "e\u0301|train|One.||||a.npz", "\xe9|train|Two.||||a.npz")
+    with pytest.raises(SignBindError) as caught:
         folder.open_corpus(source)
+    assert r"manifest.tsv:3: id: '\xe9' is 'e\u0301' on line 2" in str(caught.value)
+
+
+def test_what_no_recording_can_be_is_left_out_and_counted(source):
+    for name, fps in (("fast", 1e300), ("slow", 1e-300), ("never", float("nan"))):
+        write_pose(source / f"{name}.npz", 20, fps)
+    names = ("fast", "slow", "never")
+    rows = [f"{name}|train|One.||||{name}.npz" for name in names]
+    write_manifest(source, "good|train|One.||||a.npz", *rows,
+                   f"long|train|{'x' * 10**7}||||a.npz",
+                   f"many|train|Hi.||||a.npz|||{'A ' * 10**5}")  # fmt: skip
+    clips, report = read(source)
+    assert [clip.id for clip in clips["train"]] == ["good"]
+    reasons = {ids[0]: reason for reason, ids in report.left_out.items()}
+    assert all("fps: found" in reasons[name] for name in names)
+    assert "text: found 10,000,000 characters" in reasons["long"]
+    assert "gloss: found 200,000 characters" in reasons["many"]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "directory"])
+def test_a_manifest_that_is_no_file_is_not_opened(tmp_path, kind):
+    (os.mkfifo if kind == "pipe" else os.mkdir)(tmp_path / "manifest.tsv")
+    with pytest.raises(SignBindError, match="manifest.tsv: found a .*, wanted a file"):
+        folder.open_corpus(tmp_path)
 
 
 def test_several_faults_are_counted(source):

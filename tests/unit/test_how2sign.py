@@ -298,7 +298,8 @@ def test_two_forms_of_poses_need_a_choice(source, openpose):
     assert chosen.source["pose_form"] == "openpose"
 
 
-@pytest.mark.parametrize("options", [["--fps=0"], ["--fps=inf"], ["--pose_form=mediapipe"]])
+@pytest.mark.parametrize("options", [["--fps=0"], ["--fps=inf"], ["--fps=1e300"], ["--lip_size=-1"],
+                                     ["--lip_size=99999"], ["--pose_form=mediapipe"]])  # fmt: skip
 def test_bad_usage_is_refused(tmp_path, options, capsys):
     with pytest.raises(SystemExit):
         main(["data", "build", "how2sign", f"--out={tmp_path / 'o'}", "--source=x", *options])

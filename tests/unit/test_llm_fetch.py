@@ -5,6 +5,7 @@ import http.server
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -123,6 +124,76 @@ def test_truncated_gguf_is_refused(packed, tmp_path):
             gguf_llama.GGUF(part)
 
 
+def of_one_field(kind: int, value: bytes) -> bytes:
+    """A GGUF file without tensors that holds one field."""
+    return b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 1) + b"a" + struct.pack("<I", kind) + value
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        of_one_field(9, struct.pack("<IQ", 0, 2**60)),  # so many bytes in a list
+        of_one_field(9, struct.pack("<IQ", 0, 2000) + bytes(2000)),  # more than allowed
+        of_one_field(9, struct.pack("<IQ", 9, 1) * 5000),  # lists in lists
+        of_one_field(8, struct.pack("<Q", 2**63)),  # a text
+        of_one_field(99, b""),
+        b"GGUF" + struct.pack("<IQQ", 3, 2**63, 0),
+        b"",
+    ],
+)
+def test_a_gguf_that_claims_more_than_it_holds_is_refused(tmp_path, monkeypatch, content):
+    monkeypatch.setattr(gguf_llama, "_VALUES", 1000)
+    path = tmp_path / "claims.gguf"
+    path.write_bytes(content)
+    with pytest.raises(SignBindError, match="claims.gguf: not a whole GGUF file") as error:
+        gguf_llama.GGUF(path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("llama.attention.head_count", 0, "found 0, wanted a whole number, at least 1"),
+        ("llama.attention.head_count", [4], "found [4], wanted int"),
+        ("llama.attention.head_count_kv", 5, "tensor blk.0.attn_k.weight: cannot reshape"),
+        ("llama.attention.layer_norm_rms_epsilon", float("nan"), "found nan, wanted float"),
+        ("general.architecture", "gpt\n2", "found 'gpt\\n2', wanted 'llama'"),
+        ("tokenizer.ggml.tokens", 5, "found 5, wanted list"),
+        ("tokenizer.ggml.tokens", ["a", 1], "found 1 in it, wanted a list of str only"),
+        (
+            "tokenizer.ggml.token_type",
+            [1],
+            "tokenizer.ggml.tokens: found 263 tokens in 263, with 1",
+        ),
+        ("tokenizer.ggml.merges", ["t h", "x y z"], "tokenizer.ggml.merges: "),
+        ("tokenizer.ggml.eos_token_id", 10**6, "found 1000000, wanted one of 263 tokens"),
+    ],
+)
+def test_a_field_of_a_gguf_that_does_not_fit_is_named(
+    packed, tmp_path, monkeypatch, name, value, said
+):
+    class Spoiled(gguf_llama.GGUF):
+        def __init__(self, path):
+            super().__init__(path)
+            self._fields[name] = value
+
+    monkeypatch.setattr(gguf_llama, "GGUF", Spoiled)
+    with pytest.raises(SignBindError) as error:
+        gguf_llama.convert(packed, tmp_path)
+    told = str(error.value)
+    assert told.startswith(f"{packed}: ") and said in told and "\n" not in told
+    assert name in told or said.startswith(("tensor", "tokenizer"))
+
+
+def test_a_gguf_with_infinite_weights_is_refused(packed, tmp_path):
+    content = bytearray(packed.read_bytes())
+    start = gguf_llama.GGUF(packed).tensors["output_norm.weight"].data_offset
+    content[start : start + 4] = struct.pack("<f", 1e30)
+    (tmp_path / "a.gguf").write_bytes(content)
+    with pytest.raises(SignBindError, match="tensor output_norm.weight: found infinite values"):
+        gguf_llama.convert(tmp_path / "a.gguf", tmp_path)
+
+
 def test_fetch_makes_the_directory_once(stand_in, offline, tmp_path, converted):
     cache = tmp_path / "cache"
     directory = smollm2.fetch(cache, stand_in)
@@ -165,6 +236,12 @@ def test_no_network_is_told_in_one_line(offline, tmp_path):
     assert "\n" not in said and leftovers(tmp_path / "cache") == []
 
 
+def test_a_cache_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(SignBindError, match="file/cache/smollm2-135m: cannot be written: Not a"):
+        smollm2.fetch(tmp_path / "file" / "cache")
+
+
 HANGS_HALFWAY = """
 import sys, time
 from pathlib import Path
@@ -200,6 +277,7 @@ def test_kill_in_the_middle_leaves_no_model(stand_in, tmp_path):
         ("smollm2-135", "unknown name 'smollm2-135'; did you mean 'smollm2-135m'?"),
         ("./no/such/place", "./no/such/place: no such directory"),
         ("one/two/three", "one/two/three: no such directory"),
+        ("one/two@", "one/two@: no such directory"),
         (__file__, "found a file, wanted a Hugging Face directory"),
     ],
 )
@@ -266,11 +344,12 @@ def test_hub_id_is_downloaded_once_without_foreign_formats(converted, tmp_path):
         server.shutdown()
         server.server_close()
     directory = Path(done.stdout.strip())
+    assert f"some/model@{Hub.commit} is the same everywhere" in done.stderr
     assert (directory / "tokenizer.json").read_bytes() == Hub.files["tokenizer.json"]
     assert not {"pytorch_model.bin", "model.onnx"} & set(Hub.asked)
     # The server is gone: what was downloaded is found without it, and nothing else is.
-    inspected = signbind("llm", "inspect", "some/model", env=env)
-    assert str(directory) in inspected.stdout
+    inspected = signbind("llm", "inspect", f"some/model@{Hub.commit}", env=env)
+    assert str(directory) in inspected.stdout and "everywhere" not in inspected.stderr
     failed = signbind("llm", "fetch", "some/other", env=env, check=False)
     assert failed.returncode == 1 and "some/other: no such directory, and the hub says" in (
         failed.stderr

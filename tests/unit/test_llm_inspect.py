@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import shutil
 from pathlib import Path
 
@@ -135,16 +136,53 @@ def lost_from_its_shard(directory):
 NORM = "model.norm.weight"
 
 
+def in_two_shards(directory):
+    tensors = load_file(directory / "model.safetensors")
+    in_files(directory, tensors)
+    shards = [directory / f"model-{i:05d}-of-00002.safetensors" for i in (1, 2)]
+    other = next(path for path in shards if NORM not in load_file(path))
+    save_file(load_file(other) | {NORM: 2 * tensors[NORM]}, other)
+
+
+def index(text):
+    return lambda directory: (directory / "model.safetensors.index.json").write_text(text)
+
+
+def shard_at(file):
+    return index(json.dumps({"weight_map": {NORM: file}}))
+
+
+def huge_header(directory):
+    path = directory / "model.safetensors"
+    path.write_bytes((2**40).to_bytes(8, "little") + path.read_bytes()[8:])
+
+
+def fifo(directory):
+    (directory / "model.safetensors").unlink()
+    os.mkfifo(directory / "model.safetensors")
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (lambda d: (d / "config.json").unlink(), "config.json: No such file"),
+        (lambda d: (d / "config.json").unlink(), "config.json: cannot be read: No such"),
         (lambda d: (d / "config.json").write_text("[]"), "config.json: found list, wanted an"),
         (lambda d: change(d / "config.json", model_type="rwkv"), "model_type: found 'rwkv'"),
         (lambda d: change(d / "config.json", head_dim=32), "shape (32, 64), wanted (64, 64)"),
         (truncate, "model.safetensors: not a whole safetensors file"),
         (pickled, "found weights as a pickle (pytorch_model.bin)"),
-        (lost_from_its_shard, "of-00002.safetensors: tensor model.embed_tokens.weight: found"),
+        (lost_from_its_shard, "tensor 'model.embed_tokens.weight': found nothing, wanted it, as"),
+        (in_two_shards, "of-00002.safetensors: tensor 'model.norm.weight': found it, wanted noth"),
+        (shard_at("../model.safetensors"), "index.json: weight_map: found '../model.safetensors'"),
+        (shard_at("/etc/passwd"), "weight_map: found '/etc/passwd', wanted a file beside the ind"),
+        (shard_at(".."), "weight_map: found '..'"),
+        (shard_at(7), "weight_map: found 7"),
+        (shard_at("a\0b"), "weight_map: found 'a\\x00b', wanted"),
+        (index("[]"), "index.json: found [], wanted an object with 'weight_map'"),
+        (index('{"weight_map": []}'), "index.json: weight_map: found [], wanted dict"),
+        (index("{"), "model.safetensors.index.json: not readable as JSON"),
+        (huge_header, "model.safetensors: not a whole safetensors file (found a header of 1,099,"),
+        (fifo, "model.safetensors: found a named pipe, wanted a file"),
         (other_tensor(NORM, np.ones(65, np.float32)), "found shape (65,), wanted (64,)"),
         (other_tensor(NORM, np.ones(64, np.int8)), "found type I8, wanted F32, F16, BF16"),
         (other_tensor(NORM, None), f"tensor {NORM}: found nothing"),

@@ -181,14 +181,19 @@ def test_an_adapter_on_a_single_linear_layer_works():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"targets": ("q", "qkv")}, r"lora: targets: found \('q', 'qkv'\), wanted some of"),
-        ({"targets": ()}, r"lora: targets: found \(\), wanted some of"),
-        ({"targets": "qk"}, "lora: targets: found 'qk', wanted some of"),
+        (
+            {"targets": ("q", "qkv")},
+            r"targets: found \('q', 'qkv'\), wanted a list.* each one of 'q'",
+        ),
+        ({"targets": ()}, r"targets: found \(\), wanted a list, at least one"),
+        ({"targets": "qk"}, "targets: found 'qk', wanted a list"),
         ({"targets": ("q", "q")}, "targets.*each once"),
-        ({"rank": 0}, "lora: rank: found 0, wanted at least 1"),
-        ({"rank": -1}, "lora: rank: found -1, wanted at least 1"),
-        ({"alpha": 0.0}, "lora: alpha: found 0.0, wanted a number above 0"),
-        ({"dropout": 1.0}, r"lora: dropout: found 1.0, wanted a rate in \[0, 1\)"),
+        ({"rank": 0}, "lora.rank: found 0, wanted at least 1"),
+        ({"rank": -1}, "LoRAConfig.rank: found -1, wanted a whole number, at least 0"),
+        ({"rank": 2.0}, "rank: found 2.0, wanted a whole number"),
+        ({"alpha": float("nan")}, "alpha: found nan, wanted a number, above 0"),
+        ({"alpha": 0.0}, "alpha: found 0.0, wanted a number, above 0"),
+        ({"dropout": 1.0}, "dropout: found 1.0, wanted a number, at least 0 and below 1"),
     ],
 )
 def test_impossible_adapters_are_refused(change, message):

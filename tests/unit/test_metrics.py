@@ -178,6 +178,27 @@ def test_alignments_add_up_for_random_sequences(costs):
         assert back.s + back.d + back.i == sequence.edit_distance(left, right)
 
 
+@pytest.mark.parametrize("costs", sequence.EDIT_COSTS)
+def test_pairs_of_all_lengths_together_are_aligned_as_each_alone(costs):
+    rng = random.Random(7)
+    sides = [["".join(rng.choices("abc", k=rng.randrange(12))) for _ in range(300)] for _ in "rh"]
+    each = [sequence.error_counts([r], [h], costs) for r, h in zip(*sides, strict=True)]
+    assert sequence.error_counts(*sides, costs) == sum(each, sequence.ErrorCounts(0, 0, 0, 0))
+
+
+def test_the_longest_common_subsequence_is_that_of_the_recursion():
+    def longest(a, b):
+        if not a or not b:
+            return 0
+        return 1 + longest(a[1:], b[1:]) if a[0] == b[0] else max(
+            longest(a[1:], b), longest(a, b[1:]))  # fmt: skip
+
+    rng = random.Random(7)
+    for _ in range(200):
+        a, b = ("".join(rng.choices("abc", k=rng.randrange(7))) for _ in "ab")
+        assert rouge.longest_common_subsequence(a, b) == longest(a, b)
+
+
 def test_no_reference_tokens_give_no_rate():
     counts = sequence.error_counts([[]], [["a"]])
     assert (counts.i, counts.rate, counts.accuracy) == (1, None, None)

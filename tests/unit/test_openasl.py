@@ -104,6 +104,29 @@ def test_recordings_are_cut_clips_or_spans_of_whole_videos(tmp_path, source):
 
 
 @pytest.mark.parametrize(
+    ("end", "reason"),
+    [
+        ("00:00:99.000", "times that cannot be read"),
+        ("00:99:09.000", "times that cannot be read"),
+        ("00:00:\u0669.000", "times that cannot be read"),
+        ("1e400", "times that cannot be read"),
+        ("nan", "times that cannot be read"),
+    ],
+)
+def test_times_that_no_clock_shows_leave_the_row_out(tmp_path, end, reason):
+    line = row("00:00:01.000", end, "x", vid="a")
+    write_openasl(tmp_path / "openasl-v1.0.tsv", line)
+    assert openasl.open_corpus(tmp_path).left_out == {reason: ["a"]}
+
+
+@pytest.mark.parametrize("vid", ["a\x1b[31m", "a\0b", "x" * 2000, "..", ".", "a/b", "/a"])
+def test_a_name_that_no_file_can_have_is_reported_escaped(tmp_path, vid):
+    write_openasl(tmp_path / "openasl-v1.0.tsv", row("00:01.000", "00:02.000", "x", vid=vid))
+    ((reason, names),) = openasl.open_corpus(tmp_path).left_out.items()
+    assert reason == "vid that is no name" and names[0].isprintable() and len(names[0]) < 100
+
+
+@pytest.mark.parametrize(
     ("header", "options", "said"),
     [
         (OPENASL_HEADER.replace("raw-text", "en"), [], "column 'raw-text': missing, wanted one"),

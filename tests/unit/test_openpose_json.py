@@ -1,9 +1,11 @@
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from data_pipelines.readers import openpose_json
 from data_pipelines.readers.openpose_json import MOST_BYTES, read_openpose
 from signbind_jax.errors import SignBindError
 from tests import how2sign_files as files
@@ -65,9 +67,12 @@ def test_parts_that_were_not_looked_for_are_missing(tmp_path):
         ([files.frame([files.person(0)], version=1.1)], "version: found 1.1, wanted 1.3"),
         (['{"version":1.3}'], "people: found None, wanted a list"),
         ([changed("pose_keypoints_2d", [0.0] * 54)], "pose_keypoints_2d: found 54, wanted 75"),
-        ([changed("hand_left_keypoints_2d", "x")], "hand_left_keypoints_2d: found x, wanted 63"),
+        ([changed("hand_left_keypoints_2d", "x")], "hand_left_keypoints_2d: found 'x', wanted 63"),
         ([changed("face_keypoints_2d", [[0]] * 210)], "people: found keypoints that are no num"),
         ([changed("face_keypoints_2d", [10**400] * 210)], "people: found keypoints that are no"),
+        ([changed("face_keypoints_2d", ["1"] * 210)], "people: found keypoints that are no num"),
+        ([changed("face_keypoints_2d", [None] * 210)], "people: found keypoints that are no num"),
+        ([files.frame([files.person(0)], version="a\nb")], "version: found 'a.nb', wanted"),
         ([files.frame([]), "{"], "people: found none in any frame"),
         ([], "found no -fZc293MpJk_0-1-rgb_front_000000000000_keypoints.json"),
         ([None] * 3 + files.signing(2), "found 2 frames numbered up to 4, wanted at least half"),
@@ -77,6 +82,20 @@ def test_other_formats_are_one_line(tmp_path, frames, said):
     with pytest.raises(SignBindError, match=said) as raised:
         read_openpose(clip(tmp_path, *frames), tmp_path)
     assert "\n" not in str(raised.value)
+
+
+def test_endless_people_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(openpose_json, "MOST_PEOPLE", 3)
+    assert len(read_openpose(clip(tmp_path, *files.signing(3)), tmp_path).frames) == 3
+    with pytest.raises(SignBindError, match="000000000003_keypoints.json: people: found more than"):
+        read_openpose(clip(tmp_path / "more", *files.signing(4)), tmp_path)
+
+
+def test_a_frame_that_is_a_pipe_is_not_waited_for(tmp_path):
+    directory = clip(tmp_path, *files.signing(2))
+    os.mkfifo(directory / f"{NAME}_000000000002_keypoints.json")
+    people = read_openpose(directory, tmp_path)
+    assert [len(frame) for frame in people.frames] == [1, 1, 0]
 
 
 def test_a_number_that_would_fill_the_memory_is_refused(tmp_path):

@@ -1,5 +1,14 @@
+import io
+import os
+import struct
+import warnings
+import zipfile
+
 import numpy as np
 import pytest
+from pose_format import Pose
+from pose_format.numpy import NumPyPoseBody
+from pose_format.pose_header import PoseHeader, PoseHeaderComponent, PoseHeaderDimensions
 
 from data_pipelines.readers.poses import read_pose_file
 from signbind_jax import keypoints
@@ -92,7 +101,17 @@ def test_of_several_people_the_first_is_taken_and_it_is_told(tmp_path):
         ({"keypoints": np.zeros((4, 99, 2))}, "99 points.*mediapipe_543"),
         ({"scheme": "rtmpose"}, "'rtmpose'.*coco_wholebody_133"),
         ({"scores": np.ones((3, 133))}, "scores: found.*\\(3, 133\\)"),
-        ({"fps": 0.0}, "fps: found 0.0"),
+        ({"scores": np.ones((4, 0, 133))}, "scores: found.*\\(4, 0, 133\\)"),
+        ({"fps": 0.0}, "fps: found 0, wanted 1 to 1000 frames a second"),
+        ({"fps": 1e300}, "fps: found 1e\\+300"),
+        ({"fps": np.nan}, "fps: found nan"),
+        ({"fps": -25.0}, "fps: found -25"),
+        ({"width": np.inf, "height": 1}, "width: found inf"),
+        ({"height": -3}, "height: found -3"),
+        ({"scheme": "mediapipe_543"}, "keypoints: found 133 points, wanted the 543"),
+        ({"scheme": "x" * 1000}, "scheme: found <U1000"),
+        ({"keypoints": np.zeros((50_001, 17, 2), np.uint8)}, "17 points"),
+        ({"keypoints": np.zeros((50_001, 133, 2), np.uint8)}, "found 50001 frames, wanted 1 to"),
         ({"fps": "fast"}, "fps: found"),
         ({"keypoints": np.array([{"a": 1}], object)}, "cannot be read"),
     ],
@@ -115,3 +134,95 @@ def test_a_field_that_is_missing_is_named(tmp_path):
     np.savez(tmp_path / "a.npz", keypoints=frames())
     with pytest.raises(SignBindError, match="field fps: missing"):
         read_pose_file(tmp_path / "a.npz")
+
+
+def test_an_archive_of_a_few_bytes_is_not_unpacked_to_gigabytes(tmp_path, monkeypatch):
+    header = io.BytesIO()
+    shape = {"descr": "<f8", "fortran_order": False, "shape": (10**6, 133, 3)}
+    np.lib.format.write_array_header_1_0(header, shape)
+    path = saved(tmp_path / "a.npz")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("keypoints.npy", header.getvalue())
+    # The archive's own index claims what the array would take.
+    data = path.read_bytes()
+    size = struct.pack("<I", len(header.getvalue()))
+    path.write_bytes(data.replace(size, struct.pack("<I", 8 * 10**6 * 133 * 3 % 2**32)))
+    with pytest.raises(SignBindError, match="a.npz: found arrays of [0-9,]+ bytes, wanted at most"):
+        read_pose_file(path)
+
+
+def test_coordinates_beyond_every_number_are_no_pose(tmp_path):
+    points = frames() * 1e36
+    points[:, [LEFT, RIGHT]] = 0
+    scores = np.ones((4, 133))
+    scores[:, 60:] = 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(SignBindError, match="a.npz: pose: no"):
+            read_pose_file(saved(tmp_path / "a.npz", keypoints=points, scores=scores))
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    for name in ("a.npz", "a.pose"):
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(SignBindError, match=f"{name}: found a named pipe, wanted a file"):
+            read_pose_file(tmp_path / name)
+
+
+def pose_file(path, fps: float = 25.0):
+    """A `.pose` file of four frames of COCO-WholeBody, and where its body begins."""
+    scheme = keypoints.SCHEMES["coco_wholebody_133"]
+    names = [f"p{i}" for i in range(scheme.n_points)]
+    for i, source in enumerate(scheme.source_k[: keypoints.FACE_SLICE.start]):
+        if source >= 0:
+            names[source] = keypoints.NAMES[i]
+    components = []
+    for part, size in scheme.parts:
+        components.append(PoseHeaderComponent(part, names[:size], [], [], "XYC"))
+        names = names[size:]
+    header = PoseHeader(0.2, PoseHeaderDimensions(1280, 720, 0), components)
+    body = NumPyPoseBody(fps, frames()[:, None].astype(np.float32), np.ones((4, 1, 133)))
+    with open(path, "wb") as file:
+        Pose(header, body).write(file)
+    return path, path.stat().st_size - 4 * 133 * 3 * 4 - 10
+
+
+def test_a_pose_file_is_read(tmp_path):
+    path, _ = pose_file(tmp_path / "a.pose")
+    wanted = read_pose_file(saved(tmp_path / "a.npz"))
+    np.testing.assert_array_equal(read_pose_file(path).points, wanted.points)
+
+
+@pytest.mark.parametrize("fps", [0.0, -1.0, 1e30, np.nan, np.inf])
+def test_a_rate_of_a_pose_file_is_one_that_a_recording_may_have(tmp_path, fps):
+    path, _ = pose_file(tmp_path / "a.pose", fps)
+    with pytest.raises(SignBindError, match="a.pose: fps: found .*, wanted 1 to 1000"):
+        read_pose_file(path)
+
+
+@pytest.mark.parametrize(
+    ("at", "number", "said"),
+    [
+        ("body+4", b"\xff\xff\xff\x7f", "cannot be read as a .pose file"),  # frames
+        ("body+4", b"\x03\x00\x00\x00", "bytes behind the last frame"),
+        ("body+8", b"\xff\xff", "cannot be read as a .pose file"),  # people
+        ("body+8", b"\x00\x00", "cannot be read as a .pose file"),
+        ("10", b"\xff\xff", "cannot be read as a .pose file"),  # components
+        ("12", b"\xff\xff", "a name that is none"),
+        ("points", b"\xff\xff", "65535 points"),
+        ("limbs", b"\xff\xff", "65535 limbs"),
+        ("name", b"\n", "a name that is none"),
+        ("0", b"\x00\x00\xc0\x7f", "cannot be read as a .pose file"),  # version
+    ],
+)
+def test_a_header_cannot_ask_for_more_than_the_file_holds(tmp_path, at, number, said):
+    path, body = pose_file(tmp_path / "a.pose")
+    data = bytearray(path.read_bytes())
+    points = data.index(b"\x03\x00XYC") + 5
+    at = {"points": points, "limbs": points + 2, "name": 14, "body+4": body + 4,
+          "body+8": body + 8}.get(at) or int(at)  # fmt: skip
+    data[at : at + len(number)] = number
+    path.write_bytes(data)
+    with pytest.raises(SignBindError, match=f"a.pose: .*{said}") as raised:
+        read_pose_file(path)
+    assert "\n" not in str(raised.value)

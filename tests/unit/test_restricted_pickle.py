@@ -88,8 +88,6 @@ def test_the_state_of_an_array_is_what_the_next_tests_break(tmp_path):
 
 HUGE = struct.pack("<I", 2**32 - 1)
 HOSTILE = {
-    "a memo place far away": b"\x80\x04]r" + HUGE + b".",
-    "a memo place far away, as text": b"]p99999999999\n.",
     "bytes that are not there": b"\x80\x04\x8e" + struct.pack("<Q", 2**40) + b"abc.",
     "a frame that is not there": b"\x80\x04\x95" + struct.pack("<Q", 2**40) + b"].",
     "an instance": b"(ios\nsystem\n.",
@@ -107,6 +105,11 @@ HOSTILE = {
     "an array of objects": array_state((1,), b"U\x02O8", b"]K\x01a"),
     "an array of records": array_state((1,), b"U\x05f4,f4", b"C\x081234567"),
     "attributes of a builder": b"cbuiltins\nset\n}U\x08__code__K\x01sb(tR.",
+    "a memo place that is not there": b"\x80\x04j" + HUGE + b".",
+    "a frame of 8 GiB": b"\x80\x04\x95" + struct.pack("<Q", 2**33 + 1) + b"].",
+    "a whole number without end": b"\x80\x04\x8b\x00\x01\x00\x00" + b"\x7f" * 256 + b".",
+    "a name that breaks the line": b"\x80\x04\x8c\x02a\nq\x01h\x01\x93.",
+    "text of an unknown encoding": b"U\x02\xc3\xa4.",
     "no pickle": b"PK\x03\x04 not at all",
     "nothing": b"",
     "half a gzip": gzip.compress(b"x" * 100)[:20],
@@ -116,10 +119,6 @@ HOSTILE = {
 @pytest.mark.parametrize("what", HOSTILE)
 def test_what_would_do_harm_is_one_line(tmp_path, what):
     path = written(tmp_path / "a.pkl", HOSTILE[what])
-    if what == "attributes of a builder":
-        assert load(path) == set()  # it may change its own copy only
-        assert load(written(path, pickle.dumps({1}, 2))) == {1}
-        return
     with pytest.raises(SignBindError) as raised:
         load(path)
     assert str(raised.value).startswith(f"{path}: ") and "\n" not in str(raised.value)
@@ -142,8 +141,50 @@ def test_a_string_is_not_copied_without_end(tmp_path, copies):
         one = array_state((200,), b"U\x02u1", b"h\x09")[:-1]
     data = b"\x80\x04" + text + b"](" + one * 100 + b"e."
     assert len(load(written(tmp_path / "a.pkl", data))) == 100
-    with pytest.raises(SignBindError, match="more copies of its strings"):
+    with pytest.raises(SignBindError, match="more memory or time"):
         load(written(tmp_path / "a.pkl", data), most_bytes=len(data))
+
+
+def doubled(times: int, first: bytes = b"K\x01") -> bytes:
+    """A tuple of two tuples of two tuples ..., each a few bytes: 2^times of the first."""
+    return b"\x80\x04" + first + b"2\x86" * times
+
+
+ARRAY_OF_TWO = array_state((2,), b"U\x02u1", b"C\x02\x01\x02")[:-1]
+BOMBS = {
+    "tuples of tuples": doubled(40) + b".",
+    "lists of lists": b"\x80\x04]" + b"".join(
+        b"q" + bytes([i]) + b"](h" + bytes([i]) + b"h" + bytes([i]) + b"e" for i in range(40)
+    ) + b".",
+    "a list in itself": b"\x80\x04]q\x01h\x01a.",
+    "nested without end": b"\x80\x04K\x01" + b"\x85" * 100_000 + b".",
+    "a string again and again": b"\x80\x04\x8c\xc8" + b"x" * 200 + b"2\x86" * 20 + b".",
+    "an array again and again": doubled(30, ARRAY_OF_TWO) + b".",
+    "a key that takes for ever to hash": b"\x80\x04}" + doubled(40)[2:] + b"K\x01s.",
+    "a member that takes for ever to hash": b"\x80\x04\x8f(" + doubled(40)[2:] + b"\x90.",
+    "a frozen set of it": b"\x80\x04(" + doubled(40)[2:] + b"\x91.",
+    "a call of set with it": b"cbuiltins\nset\n(]" + doubled(40)[2:] + b"atR.",
+    "a type named by it": b"cnumpy\ndtype\n(" + doubled(40)[2:] + b"tR.",
+    "an encoding named by it": b"c_codecs\nencode\n(X\x01\x00\x00\x00a" + doubled(40)[2:] + b"tR.",
+    "keys of one hash": b"\x80\x04}(" + b"".join(
+        b"\x8a\x0b" + (k * (2**61 - 1)).to_bytes(11, "little") + b"N" for k in range(2**10, 2**14)
+    ) + b"u.",
+    "a shape of huge numbers": array_state((2**4000,) * 30, b"U\x02u1", b"C\x02\x01\x02"),
+    "a million empty sets": gzip.compress(b"\x80\x04" + b"\x8f" * 2**20 + b"."),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", BOMBS)
+def test_a_few_bytes_cannot_stand_for_endless_data(tmp_path, what):
+    with pytest.raises(SignBindError) as raised:
+        load(written(tmp_path / "a.pkl", BOMBS[what]), most_bytes=2**25)
+    assert "\n" not in str(raised.value) and len(str(raised.value)) < 500
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.pkl")
+    with pytest.raises(SignBindError, match="a.pkl: found a named pipe, wanted a file"):
+        load(tmp_path / "a.pkl")
 
 
 def test_a_missing_file_is_one_line(tmp_path):
@@ -156,10 +197,10 @@ def test_damage_never_does_more_than_fail(tmp_path):
     path = tmp_path / "a.pkl"
     for protocol in (2, 4, 5):
         data = pickle.dumps([PLAIN, ARRAYS["score"][:, :5]], protocol)
-        for end in range(len(data)):
+        for end in range(0, len(data), 2):
             with pytest.raises(SignBindError):
                 load(written(path, data[:end]))
-        for _ in range(500):
+        for _ in range(300):
             broken = bytearray(data)
             for _ in range(rng.randint(1, 4)):
                 broken[rng.randrange(len(broken))] = rng.randrange(256)

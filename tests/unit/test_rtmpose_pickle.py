@@ -55,7 +55,7 @@ def test_a_frame_with_nobody_is_counted(tmp_path):
         (fields() | {"scores": [np.ones((2, 133))] * 3}, r"scores \(2, 133\), wanted"),
         (fields(start=2, end=2), "found 0 frames"),
         (fields(start=1, end=9), "start and end: found 1 to 9, wanted part of 3 frames"),
-        (fields(start="0"), "start and end: found '0' and 3, wanted frames"),
+        (fields(start="0"), "start and end: found str and int, wanted frames"),
     ],
 )
 def test_other_contents_are_one_line(tmp_path, value, said):
@@ -65,8 +65,11 @@ def test_other_contents_are_one_line(tmp_path, value, said):
 
 
 def test_a_short_file_cannot_ask_for_endless_frames(tmp_path):
-    value = {"keypoints": [np.ones((1, 133, 2))] * 10**6, "scores": [np.ones((1, 133))] * 10**6}
-    with pytest.raises(SignBindError, match="found 1000000 frames, wanted 1 to 50000"):
+    value = {"keypoints": [np.ones((1, 133, 2))] * 60_000, "scores": [np.ones((1, 133))] * 60_000}
+    with pytest.raises(SignBindError, match="found 60000 frames, wanted 1 to 50000"):
+        read_rtmpose(pickled(tmp_path / "a.pkl", value), tmp_path)
+    value = {name: frames * 2 for name, frames in value.items()}
+    with pytest.raises(SignBindError, match="more than [0-9]+ values"):
         read_rtmpose(pickled(tmp_path / "a.pkl", value), tmp_path)
 
 

@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import math
+import os
 import re
 from pathlib import Path
 
@@ -89,8 +91,40 @@ def test_files_that_cannot_be_scored_are_named_in_one_line(run, references, hypo
     assert "\n" not in str(error.value)
 
 
+def test_lines_that_would_take_minutes_are_named(run):
+    limit = 10_000
+    with pytest.raises(SignBindError, match=r"hypotheses.txt, line 2: found 10,001 characters"):
+        run("a\nb\n", "a\n" + "b" * (limit + 1) + "\n")
+    many = ("a" * limit + "\n") * 6
+    with pytest.raises(SignBindError, match=r"line 6: found 600,000,000 pairs of letters up to"):
+        run(many, many, "--convention=letters")
+    stops = "." * (limit - 1) + "\n"
+    with pytest.raises(SignBindError, match=r"line 1: found 100,000,000 pairs of parts between"):
+        run(stops, stops, "--convention=unisign")
+
+
+def test_lines_of_nothing_but_names_are_named(run):
+    with pytest.raises(SignBindError, match=r"names.txt, line 1: found 101 names, wanted at most"):
+        run("a\n", "a\n", "--convention=phoenix", names="a " * 101)
+
+
+@pytest.mark.parametrize("convention", ["all", "letters", "wer", "per"])
+@pytest.mark.parametrize("pair", [("a", "\n"), (".", "."), ("\0\x1b", "\0"), ("\u2026", "a b"),
+                                  ("a " * 999, "a " * 999)])  # fmt: skip
+def test_odd_sentences_have_finite_scores(run, convention, pair):
+    rows = json.loads(run(*pair, "--json", f"--convention={convention}"))["scores"]
+    values = [row["value"] for row in rows if row["value"] is not None]
+    assert values and all(math.isfinite(value) for value in values)
+
+
+def test_a_file_that_is_none_is_not_waited_for(run, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SignBindError, match=r"pipe: found a named pipe, wanted a file"):
+        run("a\n", "a\n", f"--rbleu_words={tmp_path / 'pipe'}")
+
+
 def test_a_missing_file_is_named(run, tmp_path):
-    with pytest.raises(SignBindError, match=r"nowhere.txt: No such file"):
+    with pytest.raises(SignBindError, match=r"nowhere.txt: cannot be read: No such file"):
         run("a\n", "a\n", f"--rbleu_words={tmp_path / 'nowhere.txt'}")
 
 

@@ -79,3 +79,16 @@ def test_a_file_that_is_no_webvtt_is_one_line(tmp_path, content, said):
     with pytest.raises(SignBindError, match=said) as error:
         read_subtitles(path)
     assert str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_reference_to_no_character_does_not_end_a_build(tmp_path):
+    digits = "9" * 5000
+    write_vtt(tmp_path / "a.vtt", (1, 2, f"a &#{digits}; b &#x{digits} &#65;&#xD800;"))
+    (cue,) = read_subtitles(tmp_path / "a.vtt").cues
+    assert cue.text == "a \ufffd b \ufffd A\ufffd"
+
+
+def test_subtitles_of_days_are_refused_by_their_size(tmp_path):
+    (tmp_path / "a.vtt").write_text("WEBVTT\n" + "\n" * 2**23)
+    with pytest.raises(SignBindError, match=r"a\.vtt: found 8,388,615 bytes, wanted at most"):
+        read_subtitles(tmp_path / "a.vtt")

@@ -8,6 +8,8 @@ import pytest
 
 from data_pipelines import youtube_asl
 from data_pipelines.corpus import Recording
+from data_pipelines.readers import slt_features
+from signbind_jax.errors import SignBindError
 from tests.timed_corpora import assert_is, build, error_of, write_pose, write_vtt
 
 FIRST, SECOND, DEAD, FRENCH = "-0abcdefgh1", "OUDhisX6EMU", "_x_y_z_0-9A", "aaaaaaaaaaa"
@@ -202,12 +204,40 @@ def test_keypoints_in_hdf5_are_read_and_other_features_are_not(tmp_path, annotat
     assert info.description["source"]["fps"] == 25
 
 
+def test_features_of_absurd_size_or_from_elsewhere_are_not_read(tmp_path, annotated):
+    directory = annotated / "keypoints"
+    directory.mkdir()
+    for split, shard_of in {"train": {FIRST: 0}, "dev": {FRENCH: 0}}.items():
+        (directory / f"k.{split}.json").write_text(json.dumps(shard_of))
+    with h5py.File(tmp_path / "elsewhere.h5", "w") as file:
+        file[f"{FRENCH}/only"] = np.ones((5, WHOLEBODY, 2))
+    with h5py.File(directory / "k.dev.0.h5", "w") as file:
+        file[FRENCH] = h5py.ExternalLink(str(tmp_path / "elsewhere.h5"), FRENCH)
+    with h5py.File(directory / "k.train.0.h5", "w") as file:
+        # Nothing is written: what is missing is zeros.
+        file.create_dataset(f"{FIRST}/{FIRST}.0", (10**6, WHOLEBODY, 2), "f4")
+        chunked = {"maxshape": (None, None, 3), "chunks": (10**5, 1000, 3)}
+        file.create_dataset(f"{FIRST}/{FIRST}.1", (5, WHOLEBODY, 3), "f4", **chunked)
+        file[f"{FIRST}/two"] = np.array(["text"], object)
+    corpus = slt_features.open_corpus(annotated, youtube_asl.NO_POSES, directory, 25.0, "")
+    reasons = {}
+    for row in (row for rows in corpus.splits.values() for row in rows):
+        with pytest.raises(SignBindError) as raised:
+            corpus.read(row)
+        reasons[row.id.removeprefix(f"{FIRST}/")] = str(raised.value)
+    assert "found 1,064,000,000 bytes, wanted at most" in reasons[f"{FIRST}.0"]
+    assert "found 1,200,000,000 bytes, wanted at most" in reasons[f"{FIRST}.1"]
+    assert "features of object, wanted numbers" in reasons["two"]
+    assert reasons[f"{FRENCH}/only"] == "keypoints of the clip: not in the shard"
+
+
 @pytest.mark.parametrize(
     ("change", "options", "said"),
     [
         ({"a.annotation.json": "[]"}, [], 'a.annotation.json: wanted {VIDEO: {"clip_order"'),
-        ({"a.annotation.json": "{"}, [], "a.annotation.json: cannot be read as JSON"),
+        ({"a.annotation.json": "{"}, [], "a.annotation.json: not readable as JSON"),
         ({"keypoints/k.train.json": "{}"}, [], "--fps: found None, wanted the frame rate"),
+        ({"keypoints/k.train.json": "{}"}, ["--fps=1e300"], "--fps: found 1e+300, wanted"),
         ({"keypoints/k.dev.json": "{}"}, ["--fps=25"], "found 0 files *.train.json, wanted one"),
         ({"keypoints/k.train.json": '{"v": "../0"}'}, ["--fps=25"], "wanted {VIDEO: SHARD}"),
         ({LIST: FIRST}, [], "found a list of video ids and annotations, wanted one of them"),

@@ -14,12 +14,12 @@ from typing import NamedTuple
 
 import av
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ImageOps
 
+from .opening import Unreadable, check_size, open_picture, open_video
 from .pictures import in_order
 
 MOST_FRAMES = 50_000  # half an hour; a sentence has hundreds
-MOST_PIXELS = 40_000_000  # a frame of 8k video has 33 million
 LONGEST_STILL_S = 10.0  # seconds without a frame, after which timestamps are not believed
 ROUNDING_S = 1e-3  # containers and lists of clips round times to milliseconds
 LEAD_S = 2.0  # decoded in front of a clip: frames right behind a seek may lack a reference
@@ -27,10 +27,6 @@ RATES = (1.0, 240.0)  # frames a second that are believed
 PROBED = 250  # packets that tell the rate where the container does not
 
 Timed = Iterator[tuple[float, Callable[[], np.ndarray]]]  # seconds, a call that gives the picture
-
-
-class Unreadable(Exception):
-    """There is no clip; the message says why in one line."""
 
 
 class Span(NamedTuple):
@@ -90,11 +86,7 @@ class Frames:
                                  "directory of pictures")  # fmt: skip
             return
         self._timed = self._timed_video
-        if not span.path.is_file():
-            raise Unreadable("no such video")
-        if not span.path.stat().st_size:
-            raise Unreadable("the video is empty (0 bytes)")
-        with _open(span.path) as container:
+        with open_video(span.path) as container:
             self.fps = _rate(container)
 
     def frames(self, grey: bool = False) -> Iterator[Frame]:
@@ -106,7 +98,7 @@ class Frames:
         self.notes.clear()
         n_places, shape = 0, None
         for make_picture, places in self._on_grid(self._timed(grey)):
-            n_places += places
+            n_places += max(places, 1)  # frames that are left out take time too
             if n_places > MOST_FRAMES:
                 raise Unreadable(f"found more than {MOST_FRAMES} frames, wanted a sentence: give "
                                  "start_s and end_s (--list)")  # fmt: skip
@@ -206,7 +198,7 @@ class Frames:
 
     def _decoded(self, seek_s: float | None, grey: bool) -> Iterator[tuple]:
         """(seconds from the start or None, a call that gives the picture) of what is decoded."""
-        with _open(self.span.path) as container:
+        with open_video(self.span.path) as container:
             stream = container.streams.best("video")
             stream.codec_context.thread_count = 1  # there is a process for every core
             origin_s = (container.start_time or 0) / av.time_base
@@ -217,7 +209,6 @@ class Frames:
                 for packet in container.demux(stream):
                     for frame in self._decode(packet):
                         self._tick()
-                        _check_size(frame.width, frame.height)
                         if frame.is_corrupt:
                             self._note("frames that are damaged")
                         time_s = None if frame.time is None else frame.time - origin_s
@@ -236,24 +227,6 @@ class Frames:
         for i, path in enumerate(in_order(self.span.path)):
             self._tick()
             yield i / self.fps, lambda path=path: _read_picture(path, grey)
-
-
-def _open(path: Path):
-    try:
-        container = av.open(str(path))
-    except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise Unreadable(f"cannot be read as a video ({type(error).__name__})") from error
-    stream = container.streams.best("video")
-    if stream is None:
-        container.close()
-        raise Unreadable("found no video stream, wanted one")
-    return container
-
-
-def _check_size(width: int, height: int) -> None:
-    if not (width > 0 and height > 0 and width * height <= MOST_PIXELS):
-        raise Unreadable(f"found frames of {width}x{height}, wanted at least 1x1 and at most "
-                         f"{MOST_PIXELS // 1_000_000} million pixels")  # fmt: skip
 
 
 def _rate(container) -> float:
@@ -277,7 +250,9 @@ def _rate(container) -> float:
 def _picture(frame, ratio, grey: bool) -> np.ndarray:
     """The frame as it is meant to be seen: square pixels, upright."""
     if ratio and ratio != 1 and 0.25 <= ratio <= 4:
-        frame = frame.reformat(width=max(1, round(frame.width * ratio)))
+        width = max(1, round(frame.width * ratio))
+        check_size(width, frame.height)
+        frame = frame.reformat(width=width)
     picture = frame.to_ndarray(format="gray" if grey else "rgb24")
     # Degrees against the clock, as phones that were held upright store them.
     turns = round((frame.rotation or 0) / 90) % 4
@@ -286,10 +261,8 @@ def _picture(frame, ratio, grey: bool) -> np.ndarray:
 
 def _read_picture(path: Path, grey: bool) -> np.ndarray:
     try:
-        with Image.open(path) as image:
-            _check_size(*image.size)
+        with open_picture(path) as image:
             upright = ImageOps.exif_transpose(image)
             return np.asarray(upright.convert("L" if grey else "RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise Unreadable(f"{path.name}: cannot be read as a picture "
-                         f"({type(error).__name__})") from error  # fmt: skip
+    except Unreadable as reason:
+        raise Unreadable(f"{path.name}: {reason}") from reason

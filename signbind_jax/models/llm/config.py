@@ -1,15 +1,27 @@
 """DecoderConfig: the shape of a decoder-only language model."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from signbind_jax.errors import SignBindError
+from signbind_jax.ranges import (
+    Checked,
+    DTypeName,
+    Layers,
+    Matching,
+    OneOf,
+    Range,
+    Rate,
+    Size,
+    Whole,
+)
 
-COMPUTE_DTYPES = ("float32", "bfloat16")
-ACTIVATIONS = ("silu", "gelu_tanh")
+# Far beyond any model there is, and safe to compute with.
+Factor = Annotated[float, Range(1e-6, 1e6)]
+FactorOrNone = Annotated[float, Range(0, 1e6)]  # 0: none
 
 
 @dataclass(frozen=True)
-class DecoderConfig:
+class DecoderConfig(Checked):
     """Shape and numerics of a decoder: Llama, and what other families change about it.
 
     Attributes:
@@ -49,62 +61,49 @@ class DecoderConfig:
         attention and what works on single elements is computed again.
     """
 
-    vocab_size: int
-    d_model: int
-    n_layers: int
-    n_heads: int
-    n_kv_heads: int
-    head_size: int
-    d_mlp: int
-    rope_base: float = 10_000.0
-    rope_divisor: float = 1.0
-    rope_llama3: tuple[float, ...] = ()
+    vocab_size: Annotated[int, Range(1, 2**24)]
+    d_model: Size
+    n_layers: Layers
+    n_heads: Size
+    n_kv_heads: Size
+    head_size: Annotated[Size, Matching(lambda n: n % 2 == 0, "even (rotary positions)")]
+    d_mlp: Size
+    rope_base: Annotated[float, Range(1, 1e12)] = 10_000.0
+    rope_divisor: Factor = 1.0
+    rope_llama3: tuple[Annotated[float, Range(1e-6, 1e9)], ...] = ()
     local_layers: tuple[bool, ...] = ()
-    sliding_window: int = 0
-    local_rope_base: float = 0.0
+    sliding_window: Whole = 0
+    local_rope_base: Annotated[float, Range(0, 1e12)] = 0.0
     unrotated_layers: tuple[bool, ...] = ()
-    norm_eps: float = 1e-6
+    norm_eps: Annotated[float, Range(1e-20, 0.1)] = 1e-6
     norm_plus_one: bool = False
     post_norms: bool = False
     qk_norm: bool = False
     qkv_bias: bool = False
     o_bias: bool = False
     mlp_bias: bool = False
-    activation: str = "silu"
-    query_scale: float = 0.0
-    attention_cap: float = 0.0
-    logit_cap: float = 0.0
-    embed_scale: float = 1.0
+    activation: Annotated[str, OneOf("silu", "gelu_tanh")] = "silu"
+    query_scale: FactorOrNone = 0.0
+    attention_cap: FactorOrNone = 0.0
+    logit_cap: FactorOrNone = 0.0
+    embed_scale: Factor = 1.0
     tie_embeddings: bool = True
-    dropout: float = 0.0
-    compute_dtype: str = "float32"
+    dropout: Rate = 0.0
+    compute_dtype: DTypeName = "float32"
     remat: bool = False
     remat_keeps_linear: bool = False
 
-    def __post_init__(self):
-        for field in ("rope_llama3", "local_layers", "unrotated_layers"):
-            object.__setattr__(self, field, tuple(getattr(self, field)))
-        for field in ("vocab_size", "d_model", "n_layers", "n_heads", "n_kv_heads", "head_size",
-                      "d_mlp"):  # fmt: skip
-            if getattr(self, field) < 1:
-                raise _error(field, getattr(self, field), "at least 1")
+    def conflicts(self):
         if self.n_heads % self.n_kv_heads:
-            raise _error("n_kv_heads", self.n_kv_heads, f"a divisor of n_heads={self.n_heads}")
-        if self.head_size % 2:
-            raise _error("head_size", self.head_size, "an even number (rotary positions)")
-        if not 0.0 <= self.dropout < 1.0:
-            raise _error("dropout", self.dropout, "a rate in [0, 1)")
-        for field, allowed in (("compute_dtype", COMPUTE_DTYPES), ("activation", ACTIVATIONS)):
-            if getattr(self, field) not in allowed:
-                raise _error(field, getattr(self, field), f"one of {allowed}")
+            yield "n_kv_heads", f"a divisor of n_heads={self.n_heads}"
         for field in ("local_layers", "unrotated_layers"):
             if len(getattr(self, field)) not in (0, self.n_layers):
-                raise _error(field, len(getattr(self, field)),
-                             f"one value for each of the {self.n_layers} layers")  # fmt: skip
-        if any(self.local_layers) and self.sliding_window < 1:
-            raise _error("sliding_window", self.sliding_window, "at least 1 with local layers")
-        if len(self.rope_llama3) not in (0, 4):
-            raise _error("rope_llama3", self.rope_llama3, "(factor, low, high, original length)")
+                yield field, f"one value for each of the {self.n_layers} layers"
+        if any(self.local_layers) and not self.sliding_window:
+            yield "sliding_window", "at least 1 with local layers"
+        scaling = self.rope_llama3
+        if scaling and not (len(scaling) == 4 and scaling[1] < scaling[2]):
+            yield "rope_llama3", "(factor, low, high, original length), low < high"
 
     @property
     def kind_of_layer(self) -> tuple[tuple[bool, bool], ...]:
@@ -116,7 +115,3 @@ class DecoderConfig:
     def layer_kinds(self) -> tuple[tuple[bool, bool], ...]:
         """The kinds of layer there are, each once."""
         return tuple(dict.fromkeys(self.kind_of_layer))
-
-
-def _error(field: str, found, wanted: str) -> SignBindError:
-    return SignBindError(f"decoder config: {field}: found {found!r}, wanted {wanted}")

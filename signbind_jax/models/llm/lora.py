@@ -2,19 +2,25 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import jax
 from flax import nnx
 
-from signbind_jax.errors import SignBindError
 from signbind_jax.models import layers
 from signbind_jax.models.llm.decoder import Decoder
+from signbind_jax.ranges import Checked, Matching, OneOf, Positive, Range, Rate, field_error
 
 TARGETS = ("q", "k", "v", "o", "gate", "up", "down")
+Rank = Annotated[int, Range(0, 2**16)]
+Targets = Annotated[
+    tuple[Annotated[str, OneOf(*TARGETS)], ...],
+    Matching(lambda names: 0 < len(names) == len(set(names)), "at least one and each once"),
+]
 
 
 @dataclass(frozen=True)
-class LoRAConfig:
+class LoRAConfig(Checked):
     """Adapters on a decoder's linear layers.
 
     Attributes:
@@ -25,24 +31,10 @@ class LoRAConfig:
       targets: which linear layers of every block, some of TARGETS.
     """
 
-    rank: int = 0
-    alpha: float = 16.0
-    dropout: float = 0.0
-    targets: tuple[str, ...] = TARGETS
-
-    def __post_init__(self):
-        if self.rank < 0:
-            raise _error("rank", self.rank, "at least 1, or 0 for no adapters")
-        if not self.alpha > 0:
-            raise _error("alpha", self.alpha, "a number above 0")
-        if not 0.0 <= self.dropout < 1.0:
-            raise _error("dropout", self.dropout, "a rate in [0, 1)")
-        # A string would be taken apart into one-letter targets, some of which exist.
-        targets = self.targets if isinstance(self.targets, str) else tuple(self.targets)
-        unknown = [target for target in targets if target not in TARGETS]
-        if isinstance(targets, str) or unknown or not targets or len(set(targets)) < len(targets):
-            raise _error("targets", targets, f"some of {TARGETS}, each once")
-        object.__setattr__(self, "targets", targets)
+    rank: Rank = 0
+    alpha: Positive = 16.0
+    dropout: Rate = 0.0
+    targets: Targets = TARGETS
 
 
 def is_lora(path, value) -> bool:
@@ -69,10 +61,11 @@ def add_lora(decoder: Decoder, *, rank: int, alpha: float, dropout: float = 0.0,
     """
     config = LoRAConfig(rank, alpha, dropout, targets)
     if not config.rank:
-        raise _error("rank", rank, "at least 1")
+        raise field_error("lora", "rank", rank, "at least 1")
     for target in config.targets:
         if getattr(decoder.layers, target).lora is not None:
-            raise _error("targets", target, "a layer without an adapter (merge_lora first)")
+            wanted = "a layer without an adapter (merge_lora first)"
+            raise field_error("lora", "targets", target, wanted)
 
     for target in config.targets:
         linear = getattr(decoder.layers, target)
@@ -94,7 +87,7 @@ def lora_config(decoder: Decoder) -> LoRAConfig:
     found = {target: lora for target, lora in found.items() if lora is not None}
     kinds = {(lora.rank, lora.alpha, lora.dropout) for lora in found.values()}
     if len(kinds) > 1:
-        raise _error("rank, alpha, dropout", sorted(kinds), "the same in every layer")
+        raise field_error("lora", "rank, alpha, dropout", sorted(kinds), "the same in every layer")
     return LoRAConfig(*kinds.pop(), tuple(found)) if kinds else LoRAConfig()
 
 
@@ -121,7 +114,3 @@ def merge_lora(decoder: Decoder) -> Decoder:
         linear.kernel[...] = jax.lax.map(one, state)
         linear.lora = nnx.data(None)
     return merged
-
-
-def _error(field: str, found, wanted: str) -> SignBindError:
-    return SignBindError(f"lora: {field}: found {found!r}, wanted {wanted}")

@@ -1,0 +1,100 @@
+"""One clip as a record of a dataset, and its labels as a line of the index."""
+
+import functools
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from signbind_jax import keypoints
+from signbind_jax.data.clip import TEXTS, TOKENS, Clip, check_bounds
+
+LABEL_CHARACTERS = 2**23  # of a line of the index
+
+_NUMBERS = {"pose_fps": (int, float), "n_lip_frames": (int,), "lip_fps": (int, float)}
+_KINDS = {**dict.fromkeys(TEXTS, (str,)), **_NUMBERS, **dict.fromkeys(TOKENS, (list,))}
+
+
+@functools.cache
+def features():
+    """The TFDS features of one clip; `Encoding.BYTES` keeps numbers exact and fast to read.
+
+    They are made here and never read from a dataset: TFDS imports what a `features.json` names.
+    """
+    # Imported here: it takes about a second, which commands that read no data need not wait for.
+    import tensorflow_datasets as tfds
+
+    kinds = tfds.features
+    raw = kinds.Encoding.BYTES
+    texts = kinds.Sequence(kinds.Text())
+    return kinds.FeaturesDict({
+        **dict.fromkeys(TEXTS, kinds.Text()),
+        "pose": kinds.Tensor(shape=(None, keypoints.K, 3), dtype=np.float16, encoding=raw),
+        "pose_fps": kinds.Tensor(shape=(), dtype=np.float64, encoding=raw),
+        "lips": kinds.Text(),  # holds any bytes; an Image feature would need TensorFlow
+        "n_lip_frames": kinds.Scalar(np.int32),
+        "lip_fps": kinds.Tensor(shape=(), dtype=np.float64, encoding=raw),
+        **dict.fromkeys(TOKENS, texts),
+    })  # fmt: skip
+
+
+def open_records(shards: Mapping[Path, int]):
+    """Random access to the records of shards, file -> clips in it; files are opened when needed."""
+    from array_record.python.array_record_data_source import ArrayRecordDataSource
+    from tensorflow_datasets.core.utils.shard_utils import FileInstruction
+
+    return ArrayRecordDataSource(
+        [FileInstruction(str(path), 0, n, n) for path, n in shards.items()]
+    )
+
+
+def clip_of(record: bytes) -> Clip:
+    """The clip that a record holds.
+
+    Raises:
+      SignBindError: a value out of bounds.
+      Exception: of many kinds, where the bytes are no such record.
+    """
+    fields = features().deserialize_example_np(record)
+    clip = {name: fields[name].decode() for name in TEXTS}
+    clip |= {name: tuple(x.decode() for x in fields[name]) for name in TOKENS}
+    clip = Clip(
+        **clip,
+        pose=fields["pose"] if len(fields["pose"]) else None,
+        pose_fps=float(fields["pose_fps"]),
+        lips=fields["lips"],
+        n_lip_frames=int(fields["n_lip_frames"]),
+        lip_fps=float(fields["lip_fps"]),
+    )
+    check_bounds(clip)
+    return clip
+
+
+def labels_to_json(clip: Clip) -> str:
+    """All of a clip but its arrays, as one line of JSON."""
+    return json.dumps({name: getattr(clip, name) for name in _KINDS}, ensure_ascii=False)
+
+
+def labels_from_json(line: str) -> Clip:
+    """The clip of such a line, without its arrays.
+
+    Raises:
+      SignBindError: a value out of bounds.
+      ValueError, RecursionError: no such line.
+    """
+    record = json.loads(line)
+    if type(record) is not dict or "id" not in record or "text" not in record:
+        raise ValueError("found no object with id and text")
+    for name, value in record.items():
+        if type(value) not in _KINDS.get(name, ()):
+            raise ValueError(f"{name[:40]!r}: found a value of type {type(value).__name__}")
+        if type(value) is list:
+            if value and set(map(type, value)) != {str}:
+                raise ValueError(f"{name!r}: found other tokens than text")
+            record[name] = tuple(value)
+    if "\\u" in line:  # only half of a surrogate pair needs it, and control characters
+        json.dumps(record, ensure_ascii=False).encode()
+    clip = Clip(**record)
+    check_bounds(clip)
+    return clip
