@@ -42,6 +42,7 @@ logger = logging.getLogger(__name__)
 # same as a traceback.
 logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
 
+_PENDING = "manifest.json.partial"  # of a step that is not complete yet, or no longer
 _STEP_NAME = re.compile(r"step_(\d{8,})")
 
 
@@ -65,6 +66,21 @@ class CheckpointDir:
     def steps(self) -> list[int]:
         """The complete steps, in order."""
         return [s for s in self._step_dirs() if (self._step_dir(s) / "manifest.json").exists()]
+
+    def without_manifest(self) -> list[int]:
+        """The steps whose arrays are whole and whose manifest went missing, in order.
+
+        A save that was killed is none of them: until the manifest is in place, and again while a
+        step is removed, the one that `save` makes first lies beside the arrays.
+        """
+        return [
+            step
+            for step in self._step_dirs()
+            if (self._step_dir(step) / "state").exists()
+            # In this order: at this very moment the one may become the other.
+            and not (self._step_dir(step) / _PENDING).exists()
+            and not (self._step_dir(step) / "manifest.json").exists()
+        ]
 
     def latest(self) -> int | None:
         """The newest complete step; None where there is none."""
@@ -96,6 +112,8 @@ class CheckpointDir:
             if jax.process_index() == 0:
                 self._remove_unusable(step, keep_step=already_there)
                 path.mkdir(parents=True, exist_ok=True)
+                if not already_there:
+                    (path / _PENDING).write_text(text)
             if already_there:
                 return
             if self._writer is None:
@@ -178,6 +196,8 @@ class CheckpointDir:
           SignBindError: no step is complete, none is whole, or `target` asks for other arrays.
         """
         steps, first = self.steps(), None
+        for step in self.without_manifest():
+            logger.warning("%s: passed over: its manifest.json is missing", self._step_dir(step))
         for step in reversed(steps):
             try:
                 tree = self.restore(step, target, verify=verify)
@@ -231,7 +251,7 @@ class CheckpointDir:
             self._writer.wait_until_finished()
             if jax.process_index() == 0:
                 path = self._step_dir(step) / "manifest.json"
-                temporary = path.with_name("manifest.json.partial")
+                temporary = path.with_name(_PENDING)
                 temporary.write_text(manifest_text)
                 temporary.replace(path)
                 for old in self.steps()[: -self.keep]:
@@ -259,10 +279,12 @@ class CheckpointDir:
 
     def _remove_unusable(self, step: int, *, keep_step: bool) -> None:
         """Takes away what no run can use once `step` is saved again."""
-        complete = self.steps()
+        complete, lost = self.steps(), self.without_manifest()
         for other in self._step_dirs():
             if other < step and other in complete or other == step and keep_step:
                 continue
+            if other in lost:
+                logger.warning("%s: removed: its manifest.json is missing", self._step_dir(other))
             if other in complete:
                 logger.warning("%s: removed, the run goes on from before it at step %d",
                                self._step_dir(other), step)  # fmt: skip
@@ -270,8 +292,11 @@ class CheckpointDir:
 
     def _remove(self, step: int) -> None:
         path = self._step_dir(step)
-        # The manifest goes first: a half-removed step must not count as complete.
-        (path / "manifest.json").unlink(missing_ok=True)
+        # The manifest goes first: a half-removed step must not count as complete. It is renamed,
+        # so that nobody takes the step for one whose manifest went missing.
+        if (path / "manifest.json").exists():
+            (path / "manifest.json").replace(path / _PENDING)
+        (path / "state").rmtree(missing_ok=True)
         path.rmtree(missing_ok=True)
 
     def _step_dir(self, step: int) -> epath.Path:

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from signbind_jax import versions
 from signbind_jax.config import load_config
 from signbind_jax.errors import interrupted_code
 from signbind_jax.train import train
@@ -24,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="checkpoints, metrics and logs; an interrupted run goes on",
     )
+    parser.add_argument(versions.OPTION, action="store_true", help=versions.HELP)
     parser.add_argument(
         "--config.PATH",
         dest="unused",
@@ -59,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     On several processes a signal to any stops all at one step.
     """
     config = load_config(arguments.config, arguments.overrides)
-    result = train(config, arguments.workdir)
+    result = train(config, arguments.workdir, other_versions=arguments.other_versions)
     if not result.finished:
         print(f"{config.stage}: stopped by a signal at step {result.step}, saved; run the same "
               "command to go on")  # fmt: skip
