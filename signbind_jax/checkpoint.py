@@ -6,13 +6,16 @@ On disk, a step is
     step_00000100/manifest.json    written last: a step without it does not count
 """
 
+import asyncio
+import concurrent.futures
 import contextlib
 import logging
 import re
+import socket
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +26,7 @@ from etils import epath
 from jax.experimental import multihost_utils
 from jax.sharding import AbstractMesh, NamedSharding, SingleDeviceSharding
 
-from signbind_jax import array_digest, hosts
+from signbind_jax import array_digest, files, hosts
 from signbind_jax.errors import SignBindError
 from signbind_jax.manifest import (
     DamagedCheckpoint,
@@ -58,7 +61,6 @@ class CheckpointDir:
             raise SignBindError(f"checkpoints {directory}: keep: found {keep}, wanted at least 1")
         self.directory = epath.Path(directory).resolve()
         self.keep = keep
-        self._writer: ocp.AsyncCheckpointer | None = None
         self._thread: threading.Thread | None = None
         self._failure: SignBindError | None = None
 
@@ -90,20 +92,22 @@ class CheckpointDir:
         }
         manifest = replace(manifest, arrays=_describe_and_digest(flat))
         text = manifest_to_text(manifest)
-        path = self._step_dir(step)
         already_there = self._holds(step, manifest)
-        try:
-            if jax.process_index() == 0:
+        with self._together(step, "main"):
+            if hosts.first():
                 self._remove_unusable(step, keep_step=already_there)
-                path.mkdir(parents=True, exist_ok=True)
-            if already_there:
-                return
-            if self._writer is None:
-                self._writer = ocp.AsyncCheckpointer(ocp.PyTreeCheckpointHandler())
-            self._writer.save(path / "state", args=ocp.args.PyTreeSave(_nest(flat)))
-        except Exception as error:
-            raise self._save_error(step, error) from error
-        self._thread = threading.Thread(target=self._finish, args=(step, text))
+                if not already_there:
+                    self._partial(step).mkdir(parents=True)
+        if already_there:
+            return
+        # Not through an AsyncCheckpointer: a host whose write failed never comes to the barriers
+        # in it, and the others would wait there. `_together` is where all meet in any case.
+        writer, writing = ocp.PyTreeCheckpointHandler(), None
+        with self._together(step, "main"):
+            writing = _result(
+                writer.async_save(self._partial(step), args=ocp.args.PyTreeSave(_nest(flat)))
+            )
+        self._thread = threading.Thread(target=self._finish, args=(step, writer, writing, text))
         self._thread.start()
         if wait:
             self.wait()
@@ -118,19 +122,13 @@ class CheckpointDir:
             return
         self._thread.join()
         self._thread = None
-        hosts.meet("the end of a checkpoint's writing")
         failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
 
     def close(self) -> None:
-        """Waits for the save in progress and frees Orbax's threads."""
-        try:
-            self.wait()
-        finally:
-            if self._writer is not None:
-                self._writer.close()
-                self._writer = None
+        """Waits for the save in progress."""
+        self.wait()
 
     def __enter__(self) -> "CheckpointDir":
         return self
@@ -226,27 +224,51 @@ class CheckpointDir:
             _check_digests(digests, arrays, str(where))
         return arrays
 
-    def _finish(self, step: int, manifest_text: str) -> None:
+    def _finish(self, step: int, writer, writing: list, manifest_text: str) -> None:
+        """What is left of a save, in a thread of its own."""
         try:
-            self._writer.wait_until_finished()
-            if jax.process_index() == 0:
-                path = self._step_dir(step) / "manifest.json"
-                temporary = path.with_name("manifest.json.partial")
-                temporary.write_text(manifest_text)
-                temporary.replace(path)
-                for old in self.steps()[: -self.keep]:
-                    self._remove(old)
-        except Exception as error:
-            self._failure = self._save_error(step, error)
+            with self._together(step, "saving"):
+                for part in writing:
+                    part.result()
+            with self._together(step, "saving"):
+                if hosts.first():
+                    writer.finalize(self._partial(step))
+                    self._partial(step).rename(self._step_dir(step) / "state")
+                    files.write(self._step_dir(step) / "manifest.json", manifest_text)
+                    for old in self.steps()[: -self.keep]:
+                        self._remove(old)
+        except SignBindError as error:
+            self._failure = error
+        finally:
+            writer.close()
 
-    def _save_error(self, step: int, error: Exception) -> SignBindError:
-        path = self._step_dir(step)
-        if jax.process_index() == 0 and path.exists():
+    @contextlib.contextmanager
+    def _together(self, step: int, channel: str):
+        """A part of a save that every process has to come to; it fails on all or on none.
+
+        Raises:
+          SignBindError: on every process, what failed and where.
+        """
+        failure = None
+        try:
+            yield
+        except Exception as error:
+            failure = error
+        what = f"saving step {step}"
+        own = None if failure is None else [socket.gethostname(), _one_line(failure)]
+        told = hosts.exchange(what, own, channel)
+        i = next((i for i, there in enumerate(told) if there), None)
+        if i is None:
+            return
+        if hosts.first():
             self._remove(step)  # gives its disk space back
         newest = self.latest()
         kept = "there is no earlier one" if newest is None else f"step {newest} is still good"
-        return SignBindError(f"{path}: checkpoint not saved ({_one_line(error)}); {kept}; "
-                             "free disk space or choose another directory")  # fmt: skip
+        where = f" on process {i} of {len(told)}, {told[i][0]}" if len(told) > 1 else ""
+        raise SignBindError(
+            f"{self._step_dir(step)}: checkpoint not saved{where} ({told[i][1]}); {kept}; "
+            "free disk space or choose another directory"
+        ) from failure
 
     def _holds(self, step: int, manifest: Manifest) -> bool:
         """Whether this very artefact is on disk, whole: then it must not be put at risk."""
@@ -277,6 +299,9 @@ class CheckpointDir:
     def _step_dir(self, step: int) -> epath.Path:
         return self.directory / f"step_{step:08d}"
 
+    def _partial(self, step: int) -> epath.Path:
+        return self._step_dir(step) / "state.partial"
+
     def _step_dirs(self) -> list[int]:
         if not self.directory.exists():
             return []
@@ -301,6 +326,18 @@ def _quiet_stray_reads():
         raise
     finally:
         sys.unraisablehook = previous
+
+
+def _result(coroutine: Coroutine) -> Any:
+    """Of a coroutine, in a thread of its own: in this one an event loop may be running."""
+
+    def run():
+        # `asyncio.run` would also cancel what goes on in the background.
+        with contextlib.closing(asyncio.new_event_loop()) as loop:
+            return loop.run_until_complete(coroutine)
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        return pool.submit(run).result()
 
 
 def _flatten(tree: Any) -> dict[str, Any]:

@@ -18,11 +18,12 @@ class MetricLog:
 
     def __init__(self, workdir: Path, start_step: int = 0):
         self.path = workdir / "metrics.jsonl"
-        before = 0.0
+        before, self._held = 0.0, set()
         if self.path.exists():
             kept = [line for line in self.path.read_text().splitlines()
                     if _record(line).get("step", start_step + 1) <= start_step]  # fmt: skip
             before = max((_record(line).get("seconds", 0.0) for line in kept), default=0.0)
+            self._held = {(_record(line)["step"], _record(line).get("kind")) for line in kept}
             self.path.write_text("".join(line + "\n" for line in kept))
         self._file = self.path.open("a", encoding="utf-8")
         self._board = SummaryWriter(str(workdir / "tensorboard"), write_to_disk=True)
@@ -32,6 +33,10 @@ class MetricLog:
     def seconds(self) -> float:
         """Wall seconds of this run, those before a resume included."""
         return time.monotonic() - self._start
+
+    def holds(self, step: int, kind: str) -> bool:
+        """Whether such a record was there when the run was taken up again."""
+        return (step, kind) in self._held
 
     def write(self, step: int, kind: str, values: dict[str, float]) -> None:
         """One record; `kind` is "train" or the name of the evaluated split."""
