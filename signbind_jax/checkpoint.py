@@ -212,7 +212,7 @@ class CheckpointDir:
         try:
             # Not through a Checkpointer: it waits for all hosts after a read that went well, and
             # a host whose read failed never comes. `_any_host` is where they meet in any case.
-            with _quiet_stray_reads(), contextlib.closing(ocp.PyTreeCheckpointHandler()) as reader:
+            with _quiet_strays(), contextlib.closing(ocp.PyTreeCheckpointHandler()) as reader:
                 arrays = _flatten(reader.restore(where / "state", args=request))
         except (MemoryError, jax.errors.JaxRuntimeError):
             raise  # too little memory is no damage
@@ -227,7 +227,7 @@ class CheckpointDir:
     def _finish(self, step: int, writer, writing: list, manifest_text: str) -> None:
         """What is left of a save, in a thread of its own."""
         try:
-            with self._together(step, "saving"):
+            with self._together(step, "saving"), _quiet_strays():
                 for part in writing:
                     part.result()
             with self._together(step, "saving"):
@@ -310,8 +310,9 @@ class CheckpointDir:
 
 
 @contextlib.contextmanager
-def _quiet_stray_reads():
-    """Drops the tracebacks of reads that end after a failed one has closed their event loop."""
+def _quiet_strays():
+    """Drops the tracebacks of reads and writes that end after a failed one has closed their
+    event loop."""
     previous = sys.unraisablehook
 
     def hook(unraisable):
