@@ -36,7 +36,7 @@ ON_SEVERAL_PROCESSES = ("train", "evaluate", "translate")
 def main(argv: list[str] | None = None) -> int:
     """Runs one command; 0 done, 1 failed work, 2 bad usage."""
     if argv is None and sys.argv[1:2] == ["train"]:
-        with interrupts.noted(interrupts.end_before_first_step, to_the_end=True):
+        with interrupts.noted(to_the_end=True):
             return main(sys.argv[1:])
     argv = list(sys.argv[1:] if argv is None else argv)
     own = argv.index("--") if "--" in argv else len(argv)  # behind it is another command's
@@ -57,6 +57,8 @@ def main(argv: list[str] | None = None) -> int:
 def _run(argv: list[str], debug: bool) -> int:
     arguments = _parse(argv)
     if arguments.place is None:
+        if (signals := interrupts.active()) is not None:
+            signals.end_at_once()
         return arguments.run(arguments)
     from signbind_jax import distributed
 

@@ -211,9 +211,6 @@ def run(
 
 def _start_or_stop(place: Place | None) -> None:
     signals = interrupts.active()
-    if signals is not None:
-        # The others have to be told, which can be done once they are there.
-        signals.end, signals.shared = None, True
     try:
         start(place)
     except SignBindError as error:

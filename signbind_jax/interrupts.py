@@ -34,12 +34,11 @@ class Interrupts:
       asked: whether one has come to any.
       cut_short: whether an evaluation has left out batches for it.
       shared: whether other processes have to agree on where to stop; set before the first step.
-      end: called in a thread of its own on a signal before the first step; None: it waits.
     """
 
-    def __init__(self, end: Callable[[], None] | None = None):
+    def __init__(self):
         self.received = self.asked = self.cut_short = self.shared = False
-        self.end = end
+        self._at_once = False
         # How often `stops` was called here, whether that stands, and the call that says yes.
         self._calls, self._frozen, self._last_call = 0, False, None
         self._changed = threading.Condition()
@@ -50,12 +49,18 @@ class Interrupts:
         with self._changed:
             return self.received and not self._calls
 
+    def end_at_once(self) -> None:
+        """From here on a signal before the first step ends the process, whatever it is in."""
+        self._at_once = True
+        if self.too_early:
+            _end_before_first_step()
+
     def note(self) -> None:
         """A signal has come."""
         self.received = self.asked = True
         with self._changed:
-            if self.end is not None and not self._calls:
-                self.end()
+            if self._at_once and not self._calls:
+                _end_before_first_step()
 
     def stops(self) -> bool:
         """Whether the run ends here.
@@ -91,21 +96,19 @@ class Interrupts:
 
 
 @contextlib.contextmanager
-def noted(end: Callable[[], None] | None = None, *, to_the_end: bool = False
-          ) -> Iterator[Interrupts]:  # fmt: skip
+def noted(*, to_the_end: bool = False) -> Iterator[Interrupts]:
     """SIGTERM and SIGINT are noted instead of obeyed; a second SIGINT interrupts at once.
 
     Inside another one it changes nothing.
 
     Args:
-      end: see `Interrupts`.
       to_the_end: the handlers stay for the rest of the process, which is about to end.
     """
     global _active
     if _active is not None:
         yield _active
         return
-    _active = signals = Interrupts(end)
+    _active = signals = Interrupts()
     restore = None
     if threading.current_thread() is threading.main_thread():  # else signals are someone else's
         restore = _listen(signals)
@@ -176,8 +179,7 @@ def until_asked(batches: Iterable) -> Iterator:
         yield batch
 
 
-def end_before_first_step() -> NoReturn:
-    """Ends the process where nothing is lost by it, in whatever it is."""
+def _end_before_first_step() -> NoReturn:
     print(f"signbind: {BEFORE_FIRST_STEP}", file=sys.stderr)
     end_process(interrupted_code())
 
