@@ -34,7 +34,7 @@ from signbind_jax.errors import INTERRUPTED, INTERRUPTED_VARIABLE
 
 ROOT = Path(__file__).resolve().parents[1]
 STEPS, EVERY = 24, 8
-HOST_TIMEOUT_S = 10
+HOST_TIMEOUT_S = 20  # where a process is killed, so that the others do not wait longer
 LATEST_S = 300.0  # for a start to end
 AGAIN = 0.3  # of the runs are killed twice
 KILLS = {
@@ -53,7 +53,7 @@ class Run:
     workdir: Path
     n_processes: int
 
-    def start(self, fresh_programs: bool = False) -> list[subprocess.Popen]:
+    def start(self, *flags: str, fresh_programs: bool = False) -> list[subprocess.Popen]:
         """All processes; what they print goes into files beside the run."""
         command = [
             sys.executable, "-m", "signbind_jax.cli", "train", "--config=language_model:size=tiny",
@@ -68,7 +68,7 @@ class Run:
             command += [
                 f"--coordinator=127.0.0.1:{_free_port()}",
                 f"--num_processes={self.n_processes}",
-                f"--host_timeout={HOST_TIMEOUT_S}",
+                *flags,
             ]
         self.workdir.mkdir(parents=True, exist_ok=True)
         processes = []
@@ -169,7 +169,7 @@ def moment(
 
 def kill(run: Run, phase: str, signals: tuple[int, ...], chance: random.Random) -> list[int]:
     """Starts a run and sends signals to one of its processes; the exit codes of all."""
-    processes = run.start(fresh_programs=phase == "compilation")
+    processes = run.start(f"--host_timeout={HOST_TIMEOUT_S}", fresh_programs=phase == "compilation")
     begun, more_s = moment(run, processes, phase, chance)
     while not begun() and all(process.poll() is None for process in processes):
         time.sleep(0.005)

@@ -62,7 +62,7 @@ class CheckpointDir:
         self.directory = epath.Path(directory).resolve()
         self.keep = keep
         self._thread: threading.Thread | None = None
-        self._failure: SignBindError | None = None
+        self._failure: Exception | None = None
 
     def steps(self) -> list[int]:
         """The complete steps, in order."""
@@ -228,8 +228,7 @@ class CheckpointDir:
         """What is left of a save, in a thread of its own."""
         try:
             with self._together(step, "saving"), _quiet_strays():
-                for part in writing:
-                    part.result()
+                _finish_all(writing)
             with self._together(step, "saving"):
                 if hosts.first():
                     writer.finalize(self._partial(step))
@@ -237,7 +236,7 @@ class CheckpointDir:
                     files.write(self._step_dir(step) / "manifest.json", manifest_text)
                     for old in self.steps()[: -self.keep]:
                         self._remove(old)
-        except SignBindError as error:
+        except Exception as error:
             self._failure = error
         finally:
             writer.close()
@@ -261,7 +260,8 @@ class CheckpointDir:
         if i is None:
             return
         if hosts.first():
-            self._remove(step)  # gives its disk space back
+            with contextlib.suppress(OSError):
+                self._remove(step)  # gives its disk space back
         newest = self.latest()
         kept = "there is no earlier one" if newest is None else f"step {newest} is still good"
         where = f" on process {i} of {len(told)}, {told[i][0]}" if len(told) > 1 else ""
@@ -327,6 +327,18 @@ def _quiet_strays():
         raise
     finally:
         sys.unraisablehook = previous
+
+
+def _finish_all(writing: list) -> None:
+    """Waits for every part of a state, so that nothing is written any more where one failed."""
+    failures = []
+    for part in writing:
+        try:
+            part.result()
+        except Exception as error:
+            failures.append(error)
+    if failures:
+        raise failures[0]
 
 
 def _result(coroutine: Coroutine) -> Any:

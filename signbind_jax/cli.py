@@ -35,7 +35,7 @@ ON_SEVERAL_PROCESSES = ("train", "evaluate", "translate")
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one command; 0 done, 1 failed work, 2 bad usage."""
-    if argv is None and sys.argv[1:2] == ["train"]:
+    if argv is None and _trains_here(sys.argv[1:]):
         with interrupts.noted(to_the_end=True):
             return main(sys.argv[1:])
     argv = list(sys.argv[1:] if argv is None else argv)
@@ -52,6 +52,12 @@ def main(argv: list[str] | None = None) -> int:
         if line:
             print(f"signbind: {prefix(error)}{line}", file=sys.stderr)
         return code
+
+
+def _trains_here(argv: list[str]) -> bool:
+    """Whether this process is a training run; known before anything is imported for it."""
+    name = next((a for a in argv if a != "--debug"), None)
+    return name == "train" or name == "sweep" and any(a.startswith("--point") for a in argv)
 
 
 def _run(argv: list[str], debug: bool) -> int:
