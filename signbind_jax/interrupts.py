@@ -102,7 +102,7 @@ def noted(*, to_the_end: bool = False) -> Iterator[Interrupts]:
     Inside another one it changes nothing.
 
     Args:
-      to_the_end: the handlers stay for the rest of the process, which is about to end.
+      to_the_end: the process ends with it; signals are ignored from there on.
     """
     global _active
     if _active is not None:
@@ -115,10 +115,13 @@ def noted(*, to_the_end: bool = False) -> Iterator[Interrupts]:
     try:
         yield signals
     finally:
-        if not to_the_end:
-            _active = None
-            if restore is not None:
-                restore()
+        if restore is not None and to_the_end:
+            # What has come to its end cannot stop; Python takes its own handlers away first.
+            for number in _SIGNALS:
+                signal.signal(number, signal.SIG_IGN)
+        elif restore is not None:
+            restore()
+        _active = None
 
 
 def _listen(signals: Interrupts) -> Callable[[], None]:

@@ -91,3 +91,22 @@ def test_a_busy_main_thread_does_not_delay_the_end_and_a_forked_child_ends_alone
     assert done.stdout == f"{int(signal.SIGTERM)} False\n"
     assert done.returncode == 75, done.stderr
     assert done.stderr == f"signbind: {interrupts.BEFORE_FIRST_STEP}\n"
+
+
+AT_THE_END = """
+import atexit, os, signal
+from signbind_jax import interrupts
+
+class Last:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+with interrupts.noted(to_the_end=True):
+    last = Last()
+atexit.register(os.kill, os.getpid(), signal.SIGTERM)
+"""
+
+
+def test_a_signal_after_the_end_changes_nothing():
+    done = subprocess.run([sys.executable, "-c", AT_THE_END], capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")
