@@ -82,17 +82,18 @@ class Interrupts:
         Args:
           service: JAX's coordination client.
         """
-        if not self._frozen:
+        if self._last_call is not None:
+            return
+        with self._changed:
+            self._frozen = True
+        # Each time: an earlier try may have failed.
+        service.key_value_set(f"{_CALLS}{process}", str(self._calls), allow_overwrite=True)
+        calls = service.key_value_dir_get(_CALLS)
+        if len(calls) == n:
             with self._changed:
-                self._frozen = True
-            service.key_value_set(f"{_CALLS}{process}", str(self._calls))
-        if self._last_call is None:
-            calls = service.key_value_dir_get(_CALLS)
-            if len(calls) == n:
-                with self._changed:
-                    # The first that nobody has come to yet.
-                    self._last_call = max(int(value) for _, value in calls) + 1
-                    self._changed.notify_all()
+                # The first that nobody has come to yet.
+                self._last_call = max(int(value) for _, value in calls) + 1
+                self._changed.notify_all()
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ class Store:
     def __init__(self):
         self.values = {}
 
-    def key_value_set(self, key, value):
+    def key_value_set(self, key, value, allow_overwrite):
         self.values[key] = value
 
     def key_value_dir_get(self, prefix):
