@@ -211,7 +211,7 @@ def main() -> int:
         wanted[n] = run.arrays()
     cases = list(itertools.product(PHASES, KILLS, (1, 2)))
     random.Random(arguments.seed).shuffle(cases)
-    exact = 0
+    exact, wrong = 0, 0
     for i in range(arguments.runs):
         phase, name, n = cases[i % len(cases)]
         chance = random.Random(f"{arguments.seed} {i}")
@@ -225,14 +225,15 @@ def main() -> int:
             told.append(f"{name} in {phase} ended {codes}")
         finished = run.finish()
         same = finished == [0] * n and run.arrays() == wanted[n]
-        exact += same and well
+        exact, wrong = exact + same, wrong + (not well)
         verdict = "bit-exact" if same else f"DIFFERENT, ended {finished}"
         print(f"{i + 1}: {n} process{'es' * (n > 1)}, {', then '.join(told)}: {verdict}"
               f"{'' if well else ', ENDED WRONGLY'}", flush=True)  # fmt: skip
         if same and well:
             shutil.rmtree(run.workdir)
-    print(f"{arguments.runs} kills, {exact} bit-exact, {arguments.runs - exact} different")
-    return int(exact != arguments.runs)
+    ended = f", {wrong} ended wrongly" if wrong else ""
+    print(f"{arguments.runs} kills, {exact} bit-exact, {arguments.runs - exact} different{ended}")
+    return int(exact != arguments.runs or wrong > 0)
 
 
 if __name__ == "__main__":

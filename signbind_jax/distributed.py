@@ -200,13 +200,12 @@ def run(
             raise
         if _OF_ANOTHER.search(str(error)) and not isinstance(error, SignBindError):
             _watch.suspect()
-        _watch.stop()
         code, line = outcome(error)
         if debug:
             traceback.print_exc()
-        print(f"signbind: {name()}: {prefix(error)}{line}", file=sys.stderr)
         place = f"{name()} on {socket.gethostname()}"
-        _watch.fail(code, f"ended because {place} failed: {line}" if prefix(error) else line)
+        tell = f"ended because {place} failed: {line}" if prefix(error) else line
+        _watch.end(code, f"{prefix(error)}{line}", tell=tell)
 
 
 def _start_or_stop(place: Place | None) -> None:

@@ -51,6 +51,7 @@ class Watch:
         self._process, self._n = jax.process_index(), jax.process_count()
         self._stopped, self._suspecting = threading.Event(), threading.Event()
         self._lost = lost
+        self._ending = threading.Lock()
         self._told: dict[str, str] = {}
         self._beats: dict[int, list] = {}  # by process: a number that grows, its host
         self._threads = [
@@ -74,11 +75,18 @@ class Watch:
         self._suspecting.set()
         time.sleep(_SUSPECT_S + _GRACE_S + 3 * POLL_S)
 
-    def fail(self, code: int, line: str) -> NoReturn:
-        """Tells the other processes `line` and ends this one."""
-        self._tell(code, line)
-        if self._process == 0:
-            time.sleep(2 * POLL_S)  # the others ask this process
+    def end(self, code: int, line: str, tell: str = "") -> NoReturn:
+        """Prints the one line of this process, tells the others what they print, and ends."""
+        self._ending.acquire()  # for good: the first thread to come here ends the process
+        print(f"signbind: {name()}: {line}", file=sys.stderr)
+        sys.stderr.flush()
+        if tell:
+            # It may hang where process 0 does.
+            teller = threading.Thread(target=self._tell, args=(code, tell), daemon=True)
+            teller.start()
+            teller.join(3 * POLL_S)
+            if self._process == 0:
+                time.sleep(2 * POLL_S)  # the others ask this process
         interrupts.end_process(code)
 
     def _tell(self, code: int, line: str) -> None:
@@ -112,7 +120,8 @@ class Watch:
         if signals is None:
             return
         if signals.too_early:
-            self._end(interrupted_code(), interrupts.BEFORE_FIRST_STEP, tell=True)
+            line = interrupts.BEFORE_FIRST_STEP
+            self.end(interrupted_code(), line, tell=line)
         if signals.received and _STOP not in self._told:
             self._service.key_value_set(_TOLD + _STOP, str(self._process), allow_overwrite=True)
         if _STOP in self._told:
@@ -123,7 +132,11 @@ class Watch:
         seen: dict[int, Any] = {}
         # Counted, not timed: a process that was stopped itself must not blame the others.
         silent = dict.fromkeys(range(self._n), 0)
+        suspecting = False
         while not self._stopped.wait(POLL_S):
+            if self._suspecting.is_set() and not suspecting:
+                # Of most processes only process 0 has looked for signs of life until now.
+                suspecting, silent = True, dict.fromkeys(silent, 0)
             beats = self._beats
             for i in silent:
                 alive = i in beats and beats[i] != seen.get(i)
@@ -135,11 +148,11 @@ class Watch:
         if _FAILED in self._told:
             code, line = json.loads(self._told[_FAILED])
             if not self._stopped.wait(0 if code == interrupted_code() else _GRACE_S):
-                self._end(code, line)
+                self.end(code, line)
         if self._lost.is_set():
             # What it told before it went may just have come.
             if not self._stopped.wait(_GRACE_S) and _FAILED not in self._told:
-                self._end(
+                self.end(
                     1, f"{self._named(0)} has ended without a word, or the connection to it has"
                 )
             return
@@ -149,25 +162,12 @@ class Watch:
         late = [i for i, seconds in watched.items() if seconds > limit]
         if late:
             more = f" and {len(late) - 1} more" if len(late) > 1 else ""
-            self._end(
-                1,
+            line = (
                 f"{self._named(late[0])}{more} gave no sign of life for {limit:g} s "
-                "(killed, stopped, or cut off); see its log",
-                tell=True,
+                "(killed, stopped, or cut off); see its log"
             )
+            self.end(1, line, tell=line)
 
     def _named(self, process: int) -> str:
         host = f" on {self._beats[process][1]}" if process in self._beats else ""
         return f"{name(process)}{host}"
-
-    def _end(self, code: int, line: str, tell: bool = False) -> NoReturn:
-        print(f"signbind: {name()}: {line}", file=sys.stderr)
-        sys.stderr.flush()
-        if not tell:
-            interrupts.end_process(code)
-        if self._process:
-            # May hang where process 0 does.
-            threading.Thread(target=self._tell, args=(code, line), daemon=True).start()
-            time.sleep(POLL_S)
-            interrupts.end_process(code)
-        self.fail(code, line)

@@ -14,13 +14,13 @@ from tests.multiprocess.together import (
 
 HOST_TIMEOUT_S = 3
 DEATHS = [
-    ("compute", signal.SIGKILL, 1),
+    ("compute", signal.SIGKILL, -1),
     ("wait", signal.SIGKILL, 0),
     ("compute", signal.SIGSTOP, 0),
 ]
 MORE_DEATHS = [
     ("wait", signal.SIGSTOP, 1),
-    ("compute", signal.SIGSTOP, 1),
+    ("compute", signal.SIGSTOP, -1),
     ("compute", signal.SIGKILL, 0),
     ("wait", signal.SIGKILL, 1),
 ]
@@ -54,6 +54,7 @@ def test_the_others_name_a_process_that_is_gone(n_processes, tmp_path, work, num
     deadline = time.monotonic() + 120
     while len(list(tmp_path.glob("came_*"))) < n_processes and time.monotonic() < deadline:
         time.sleep(0.02)
+    to %= n_processes
     processes[to].send_signal(number)
     others = [process for i, process in enumerate(processes) if i != to]
     # The stated time, ten seconds, and what a busy machine needs.
