@@ -62,6 +62,7 @@ class Run:
             f"--config.checkpoint_every={EVERY}", f"--config.evaluate_every={EVERY - 2}",
         ]  # fmt: skip
         env = os.environ | {"JAX_PLATFORMS": "cpu", INTERRUPTED_VARIABLE: str(INTERRUPTED)}
+        env["PYTHONUNBUFFERED"] = "1"  # what it prints tells where it is
         if fresh_programs:
             env["JAX_ENABLE_COMPILATION_CACHE"] = "false"
         if self.n_processes > 1:
@@ -157,7 +158,7 @@ def moment(
     if phase == "start-up":
         return (lambda: all(map(_notes_signals, processes))), chance.uniform(0, 4)
     if phase == "compilation":
-        return compiling, chance.uniform(0, 3)
+        return compiling, chance.uniform(0, 1.5)
     if phase == "step":
         wanted = lines() + chance.randrange(1, STEPS)
         return (lambda: lines() >= wanted), chance.uniform(0, 0.1)
