@@ -62,7 +62,6 @@ class Run:
             f"--config.checkpoint_every={EVERY}", f"--config.evaluate_every={EVERY - 2}",
         ]  # fmt: skip
         env = os.environ | {"JAX_PLATFORMS": "cpu", INTERRUPTED_VARIABLE: str(INTERRUPTED)}
-        env["PYTHONUNBUFFERED"] = "1"  # what it prints tells where it is
         if fresh_programs:
             env["JAX_ENABLE_COMPILATION_CACHE"] = "false"
         if self.n_processes > 1:
@@ -152,8 +151,14 @@ def moment(
     def lines() -> int:
         return log.read_bytes().count(b"\n") if log.exists() else 0
 
+    def written() -> int:
+        artefact = run.workdir / "artefact.json"
+        return artefact.stat().st_mtime_ns if artefact.exists() else 0
+
+    before = written()  # every start writes it again, and compiles next
+
     def compiling() -> bool:
-        return "parameters train" in run.said().read_text()
+        return written() != before
 
     if phase == "start-up":
         return (lambda: all(map(_notes_signals, processes))), chance.uniform(0, 4)
