@@ -30,6 +30,7 @@ class MetricLog:
         """
         self.path, self.run = workdir / "metrics.jsonl", run
         kept = self._kept(start_step) if self.path.exists() else []
+        self._held = {(record["step"], record["kind"]) for record, _ in kept}
         before = max((record["seconds"] for record, _ in kept), default=0.0)
         if self.path.exists():
             files.write(self.path, b"".join(line for _, line in kept))
@@ -61,6 +62,10 @@ class MetricLog:
     def seconds(self) -> float:
         """Wall seconds of this run, those before a resume included."""
         return time.monotonic() - self._start
+
+    def holds(self, step: int, kind: str) -> bool:
+        """Whether such a record was there when the run was taken up again."""
+        return (step, kind) in self._held
 
     def write(self, step: int, kind: str, values: dict[str, float]) -> None:
         """One record; `kind` is "train" or the name of the evaluated split."""

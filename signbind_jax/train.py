@@ -9,7 +9,9 @@ Order inside the loop, and why:
 3. A batch is drawn and sent to the device while the step before it still runs there. What the
    host waited for it is logged as `data_wait`, a share of all time: the device waited at most
    as long.
-4. A signal is looked at between steps only; the step in flight is finished and saved.
+4. A signal is looked at between steps and between the batches of an evaluation: the step in
+   flight is finished and saved; an evaluation that was cut short is made by the next start.
+   Before the first step the process ends at once, as there is nothing to save.
 5. Every process of several takes the same turns: what one evaluates or saves, all do. Process 0
    alone speaks and writes files other than checkpoints.
 
@@ -31,11 +33,10 @@ import numpy as np
 from flax import nnx
 from tqdm import tqdm
 
-from signbind_jax import artefact, hosts, sharding, versions
+from signbind_jax import artefact, hosts, interrupts, sharding, versions
 from signbind_jax.checkpoint import CheckpointDir
 from signbind_jax.config import RunConfig
-from signbind_jax.errors import SignBindError
-from signbind_jax.interrupts import Interrupts
+from signbind_jax.errors import Interrupted, SignBindError
 from signbind_jax.manifest import Manifest, check_same
 from signbind_jax.metric_log import open_log
 from signbind_jax.stages import make_stage
@@ -93,7 +94,8 @@ def train(config: RunConfig, workdir: Path | str, *, announce: Callable = print,
     artefact.write(workdir, stage, run.manifest)
     log = open_log(workdir, int(state["step"]), config)
     try:
-        return run.loop(state, frozen, checkpoints, log, workdir)
+        with interrupts.noted() as signals:
+            return run.loop(state, frozen, checkpoints, log, workdir, signals)
     finally:
         checkpoints.close()
         log.close()
@@ -159,7 +161,7 @@ class _Run(TrainStep):
                 break
         programs.compile(state, examples)
 
-    def loop(self, state, frozen, checkpoints, log, workdir) -> TrainResult:
+    def loop(self, state, frozen, checkpoints, log, workdir, signals) -> TrainResult:
         """Runs to `config.steps` or to a signal."""
         config, stage, manifest = self.config, self.stage, self.manifest
         step = int(state["step"])
@@ -167,12 +169,14 @@ class _Run(TrainStep):
         programs = self.programs(state, frozen)
         plain = programs.plain(state)
         del state  # its arrays are given away by the first step
-        with Interrupts() as interrupts, _progress(stage.name, step, config.steps) as bar:
+        with _progress(stage.name, step, config.steps) as bar:
             if step < config.steps:
                 self.compile(programs, plain, step)
             hosts.meet(f"step {step} of {stage.name}, compiled")
             batches, feed = stage.batches(step, config.steps), _Feed()
-            stopping = interrupts.stops(step)
+            stopping = signals.stops()
+            if not stopping and self._owes_scores(step, log):
+                scores, stopping = self._score(step, programs.full(plain), frozen, log)
             while step < config.steps and not stopping:
                 plan_step = stage.plan.step(step)
                 batch = sharding.put_batch(feed.next(batches), self.mesh)
@@ -183,10 +187,9 @@ class _Run(TrainStep):
                     self._log(log, bar, losses, *pending)
                 pending = (step, feed.share, programs, metrics)
                 last = step == config.steps
-                stopping = interrupts.stops(step)
-                if _due(step, config.evaluate_every) and not last:
-                    scores = self.evaluate(programs.full(plain), frozen)
-                    log.write(step, config.data.validation, scores)
+                stopping = signals.stops()
+                if _due(step, config.evaluate_every) and not last and not stopping:
+                    scores, stopping = self._score(step, programs.full(plain), frozen, log)
                 if _due(step, config.checkpoint_every) or stopping and not last:
                     self._log(log, bar, losses, *pending)
                     pending = None
@@ -199,8 +202,8 @@ class _Run(TrainStep):
         if finished:
             if _newest(checkpoints) != step:
                 checkpoints.save(step, self.stored(state, frozen), manifest)
-            scores = self.evaluate(state, frozen)
-            log.write(step, config.data.validation or "end", scores)
+            scores, stopping = self._score(step, state, frozen, log)
+            finished = not stopping
         checkpoints.wait()
         result = TrainResult(step, log.seconds, scores, losses, finished)
         if hosts.first():
@@ -209,12 +212,32 @@ class _Run(TrainStep):
         return result
 
     def evaluate(self, state, frozen) -> dict[str, float]:
-        """Scores on the validation split; empty where the config names none."""
+        """Scores on the validation split; empty where the config names none.
+
+        Raises:
+          Interrupted: on every process, where a signal came to one.
+        """
         split = self.config.data.validation
         if not split:
             return {}
         params = sharding.own_copy(nnx.merge_state(state["params"], frozen))
         return self.stage.evaluate(self.graphdef, params, split)
+
+    def _score(self, step, state, frozen, log) -> tuple[dict[str, float], bool]:
+        """Scores, which are logged, and whether a signal came before they were there."""
+        try:
+            scores = self.evaluate(state, frozen)
+        except Interrupted:
+            return {}, True
+        log.write(step, self.config.data.validation or "end", scores)
+        return scores, False
+
+    def _owes_scores(self, step, log) -> bool:
+        """Whether the run was stopped at a step that was to be evaluated, before it was."""
+        split = self.config.data.validation
+        if not (split and 0 < step < self.config.steps and _due(step, self.config.evaluate_every)):
+            return False
+        return not hosts.from_first("looking for scores", lambda: log.holds(step, split))
 
     def _log(self, log, bar, losses, step, data_wait, programs, metrics):
         values = programs.read(metrics) | {"data_wait": data_wait}
