@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jax
-from tqdm import tqdm
 
 from data_pipelines.corpus import Recording
 from data_pipelines.extraction.extract import Workers, add_worker_arguments, extract_clips
@@ -22,7 +21,7 @@ from data_pipelines.readers.clip_file import KNOWN, LARGEST_CROP, Kind, kind_of,
 from data_pipelines.readers.clip_paths import list_clips
 from data_pipelines.readers.extracted import file_of
 from data_pipelines.writing.build_report import some_of
-from signbind_jax import hosts
+from signbind_jax import hosts, progress
 from signbind_jax.data.clip import Clip, check_id
 from signbind_jax.errors import SignBindError
 
@@ -112,8 +111,10 @@ def _listed(arguments: argparse.Namespace) -> dict:
     """The clips with their names and kinds, JSON-ready."""
     found = list_clips(arguments.clips)
     notes, faults, kinds = [], list(found.faults), {}
-    for what, paths in (("named twice, read once", found.twice),
-                        ("skipped, of no known kind", found.skipped)):  # fmt: skip
+    for what, paths in (
+        ("named twice, read once", found.twice),
+        ("skipped, of no known kind", found.skipped),
+    ):
         if paths:
             notes.append(f"{what}: {len(paths)} files ({some_of([str(path) for path in paths])})")
     for path in found.paths:
@@ -167,13 +168,12 @@ def _read(
 ) -> tuple[dict[Path, Clip], list[str]]:
     """The clips that every process can read, and why others cannot be read."""
     clips, faults = {}, {}
-    # disable=None: shown on a terminal only
-    with tqdm(sources.items(), desc="reading", unit="clip", disable=None, delay=1) as bar:
-        for i, (path, (kind, file)) in enumerate(bar):
-            try:
-                clips[i, path] = read_clip_file(file, kind, lip_size)
-            except SignBindError as error:
-                faults[str(i)] = str(error)
+    shown = progress.shown(sources.items(), "reading clips", len(sources), "clip")
+    for i, (path, (kind, file)) in enumerate(shown):
+        try:
+            clips[i, path] = read_clip_file(file, kind, lip_size)
+        except SignBindError as error:
+            faults[str(i)] = str(error)
     everywhere: dict[str, str] = {}
     for found in hosts.exchange("reading clips", faults):
         everywhere = found | everywhere

@@ -63,16 +63,23 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     failures_file = arguments.out / failures_name(first, every)
     start = time.monotonic()
-    done = extract_clips(recordings, arguments.out, Workers.of(arguments),
-                         overwrite=arguments.overwrite, failures_file=failures_file)  # fmt: skip
+    done = extract_clips(
+        recordings,
+        arguments.out,
+        Workers.of(arguments),
+        overwrite=arguments.overwrite,
+        failures_file=failures_file,
+    )
     seconds = time.monotonic() - start
     if done.interrupted:
         print(f"interrupted ({done.interrupted}): the same command goes on", file=sys.stderr)
     for line in lines_of(done.results, done.failures):
         print(line)
     n_new = len(done.results) - done.n_there
-    print(f"{len(done.results)} of {len(recordings)} clips in {arguments.out}: {n_new} now "
-          f"({done.n_frames} frames in {seconds:.0f} s), {done.n_there} before")  # fmt: skip
+    print(
+        f"{len(done.results)} of {len(recordings)} clips in {arguments.out}: {n_new} now "
+        f"({done.n_frames} frames in {seconds:.0f} s), {done.n_there} before"
+    )
     if done.failures:
         print(f"{len(done.failures)} failed: {failures_file}")
     if arguments.contact_sheet and done.results:

@@ -19,8 +19,24 @@ from signbind_jax.data.clip import Clip, check_bounds
 from signbind_jax.errors import SignBindError
 
 LANDMARKS = extracted.SUFFIXES
-VIDEOS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".ogv",
-          ".ogg", ".flv", ".asf", ".wmv", ".3gp")  # fmt: skip
+VIDEOS = (
+    ".mp4",
+    ".m4v",
+    ".mov",
+    ".mkv",
+    ".webm",
+    ".avi",
+    ".mpg",
+    ".mpeg",
+    ".ts",
+    ".mts",
+    ".ogv",
+    ".ogg",
+    ".flv",
+    ".asf",
+    ".wmv",
+    ".3gp",
+)
 KNOWN = ".pose, .npz, a video, or a directory of mouth crops"
 # Pixels of a side: a signer on fewer has no mouth that could be cut out.
 LARGEST_CROP = 128

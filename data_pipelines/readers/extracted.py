@@ -53,8 +53,10 @@ def find(directory: Path, clip_id: str, video: Path | None = None) -> Path:
     near = _nearest(wanted)
     if video is not None and any((directory / f"{video.stem}{end}").is_file() for end in SUFFIXES):
         near = [video.stem]
-        reason = ("no pose file of this id, but one named by the video: extract with --list, which "
-                  "gives clips their ids (signbind data clips)")  # fmt: skip
+        reason = (
+            "no pose file of this id, but one named by the video: extract with --list, which "
+            "gives clips their ids (signbind data clips)"
+        )
     there = f"nearest are {', '.join(near)}" if near else "there is none"
     raise SignBindError(f"{wanted} or .pose ({there}): {reason}")
 

@@ -64,16 +64,22 @@ TYPED = [
     (["--config.options.fused_text=false"], "options.fused_text", False),
     (["--config.options.fused_text", "True"], "options.fused_text", True),
     (["--config.options.fused_text=0"], "options.fused_text", False),
-    ([f"--config.{text}" for text in TWO] + ["--config.data.weights[0]=2"],
-     "data.weights", (2.0, 3.0)),
-    ([f"--config.{text}" for text in TWO] + ["--config.data.weights[-1]", "2"],
-     "data.weights", (1.0, 2.0)),
+    (
+        [f"--config.{text}" for text in TWO] + ["--config.data.weights[0]=2"],
+        "data.weights",
+        (2.0, 3.0),
+    ),
+    (
+        [f"--config.{text}" for text in TWO] + ["--config.data.weights[-1]", "2"],
+        "data.weights",
+        (1.0, 2.0),
+    ),
     (["--config.options.lora_targets[0]=up"], "options.lora_targets.0", "up"),
     (["--config.data.directory=5"], "data.directory", "5"),
     (["--config.data.train='5'"], "data.train", "5"),
     (["--config.data.directory=a=b"], "data.directory", "a=b"),
     (["--config.data.validation="], "data.validation", ""),
-]  # fmt: skip
+]
 
 
 def typed(*arguments: str) -> RunConfig:
