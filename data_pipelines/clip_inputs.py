@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import functools
 import hashlib
 import os
 import sys
@@ -18,7 +19,7 @@ from data_pipelines.corpus import Recording
 from data_pipelines.extraction.extract import Workers, add_worker_arguments, extract_clips
 from data_pipelines.extraction.report import failures_name, lines_of
 from data_pipelines.readers.clip_file import KNOWN, LARGEST_CROP, Kind, kind_of, read_clip_file
-from data_pipelines.readers.clip_paths import list_clips
+from data_pipelines.readers.clip_paths import list_clips, place_of
 from data_pipelines.readers.extracted import file_of
 from data_pipelines.writing.build_report import some_of
 from signbind_jax import hosts, progress
@@ -122,6 +123,8 @@ def _listed(arguments: argparse.Namespace) -> dict:
             kinds[str(path)] = kind_of(path, arguments.crops)
         except SignBindError as error:
             faults.append(str(error))
+        except OSError as error:
+            faults.append(f"{path}: cannot be read: {error.strerror or error}")
     names = dict(zip(map(str, found.paths), found.names(), strict=True))
     return {"names": names, "kinds": kinds, "notes": notes, "faults": faults}
 
@@ -135,28 +138,29 @@ def _extract(
     """
     n_of = Counter(map(_folded, videos))
     recordings: dict[str, Recording] = {}
+    video_of: dict[str, Path] = {}
     for video in videos:
-        place = os.path.abspath(video)
         clip_id = video.stem
         if n_of[_folded(video)] > 1:
-            clip_id += "-" + hashlib.sha256(os.fsencode(place)).hexdigest()[:8]
+            place = os.fsencode(place_of(video))
+            clip_id += "-" + hashlib.sha256(place).hexdigest()[:8]
         try:
             check_id(clip_id)
         except SignBindError as error:
             faults.append(f"{video}: {error}: rename the file")
             continue
-        recordings[clip_id] = Recording(Path(place))
+        recordings[clip_id] = Recording(video.absolute())
+        video_of[clip_id] = video
     if not recordings:
         return {}
     failures_file = out / failures_name(0, 1)
-    done = extract_clips(recordings, out, workers, failures_file=failures_file, notes=sys.stderr)
+    tell = functools.partial(print, file=sys.stderr)
+    done = extract_clips(recordings, out, workers, failures_file=failures_file, tell=tell)
     if done.interrupted:
         raise done.interrupted
     notes.extend(lines_of(done.results, {}))
-    by_place = {Path(os.path.abspath(video)): video for video in videos}
-    for clip_id, failure in done.failures.items():
-        faults.append(f"{by_place[recordings[clip_id].path]}: {failure.reason}")
-    return {by_place[recordings[clip_id].path]: file_of(out, clip_id) for clip_id in done.results}
+    faults.extend(f"{video_of[i]}: {failure.reason}" for i, failure in done.failures.items())
+    return {video_of[clip_id]: file_of(out, clip_id) for clip_id in done.results}
 
 
 def _folded(video: Path) -> str:
@@ -173,7 +177,7 @@ def _read(
         try:
             clips[i, path] = read_clip_file(file, kind, lip_size)
         except SignBindError as error:
-            faults[str(i)] = str(error)
+            faults[str(i)] = str(error).replace(str(file), str(path), 1)  # not what was extracted
     everywhere: dict[str, str] = {}
     for found in hosts.exchange("reading clips", faults):
         everywhere = found | everywhere

@@ -1,10 +1,8 @@
 """Clips of recordings extracted into a directory, by `signbind extract` and others."""
 
 import argparse
-import functools
-import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -97,14 +95,14 @@ def extract_clips(
     *,
     overwrite: bool = False,
     failures_file: Path | None = None,
-    notes=sys.stdout,
+    tell: Callable[[str], None] = print,
 ) -> Extraction:
     """Extracts recordings into `out/<clip id>.npz`; those that are there are kept.
 
     Args:
       overwrite: extracts again what is there.
       failures_file: gets what failed, as `write_failures` writes it.
-      notes: stream for the line that an environment is being made.
+      tell: gets the line that says that an environment is being made.
 
     Raises:
       SignBindError: a file is there that comes of another recording; no directory, environment
@@ -118,7 +116,6 @@ def extract_clips(
     done.n_there = len(done.results)
     waiting = [task for task in tasks if task.id not in done.results]
     if waiting:
-        tell = functools.partial(print, file=notes)
         environment = ready_environment(workers.environment or default_directory(), tell)
         try:
             _extract(waiting, worker_command(environment), workers, done)
@@ -158,16 +155,14 @@ def _results_there(tasks: list[Task]) -> dict[str, Result]:
         if found != wanted:
             raise SignBindError(
                 f"{task.out}: comes of {_span(*found)}, wanted {_span(*wanted)}: "
-                "choose another directory, or extract with "
-                "--overwrite"
+                "choose another directory, or extract with --overwrite"
             )
         n_bytes = path.stat().st_size if path.is_file() else 0
         if result.video_bytes and n_bytes and result.video_bytes != n_bytes:
             raise SignBindError(
                 f"{task.out}: comes of another {path.name}, of "
                 f"{result.video_bytes:,} bytes, wanted {path} of {n_bytes:,}: "
-                "choose another directory, or extract with "
-                "--overwrite"
+                "choose another directory, or extract with --overwrite"
             )
         results[task.id] = result
     return results

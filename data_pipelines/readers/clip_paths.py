@@ -47,17 +47,23 @@ def list_clips(arguments: Sequence[str]) -> ClipPaths:
     A directory of pictures is a clip; any other stands for the clips in it and below it.
     """
     found = ClipPaths()
-    seen: set[str] = set()
+    seen: set[Path] = set()
     for argument in arguments:
         try:
             for path in _expanded(argument, found.skipped):
-                # Links to a directory are followed; a link to a file is another clip.
-                place = os.path.join(os.path.realpath(path.parent), path.name)
+                place = place_of(path)
                 (found.twice if place in seen else found.paths).append(path)
                 seen.add(place)
         except SignBindError as error:
             found.faults.append(str(error))
+        except OSError as error:  # such as a directory that may not be looked into
+            found.faults.append(f"{argument}: cannot be read: {error.strerror or error}")
     return found
+
+
+def place_of(path: Path) -> Path:
+    """Where a file lies; links to directories are followed, a link to a file stays one."""
+    return Path(os.path.realpath(path.parent), path.name)
 
 
 def _expanded(argument: str, skipped: list[Path]) -> list[Path]:
@@ -96,13 +102,8 @@ def _clips_in(
         place = os.path.realpath(path)
         if place in above:
             continue
-        try:
-            entries = sorted(
-                (entry for entry in path.iterdir() if not entry.name.startswith(".")),
-                key=lambda entry: pictures.natural_key(entry.name),
-            )
-        except OSError as error:
-            raise SignBindError(f"{path}: cannot be read: {error.strerror or error}") from error
+        entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
+        entries.sort(key=lambda entry: pictures.natural_key(entry.name))
         if _holds_pictures_alone(entries):
             yield path
         else:

@@ -219,6 +219,16 @@ def test_videos_of_one_name_stay_apart_and_one_that_fails_costs_no_other(transla
     assert any(f"error: {tmp_path}/2/crash.mp4: the process died" in line for line in err)
 
 
+def test_what_cannot_be_read_of_an_extracted_video_is_told_under_the_video(translate, tmp_path):
+    video = drawn_faces.write_video(tmp_path / "x.mp4", [drawn_faces.face()] * 4)
+    about = json.dumps({"video": "x.mp4", "frames": 4, "found": {}})
+    points = np.zeros((4, 133, 2))  # nobody
+    np.savez(tmp_path / "x.npz", keypoints=points, fps=25.0, about=about)
+    code, found, err = translate(video, f"--extracted={tmp_path}")
+    assert code == 1 and not found
+    assert any(line.startswith(f"signbind: error: {video}: pose: ") for line in err)
+
+
 def test_files_directories_and_patterns_keep_their_order(translate, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     day = tmp_path / "day"

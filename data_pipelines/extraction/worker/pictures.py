@@ -14,6 +14,7 @@ def in_order(directory: Path) -> list[Path]:
 
 
 def natural_key(name: str) -> list:
-    """Sorts names so that the digits in them count as numbers."""
+    """Sorts names so that the digits in them count as numbers; never equal for two names."""
     parts = re.split(r"(\d+)", name)
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+    numbers = [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+    return [*numbers, (-1, name)]
