@@ -7,13 +7,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
 
 from signbind_jax import artefact, hosts
 from signbind_jax.config import STREAMS, from_mapping
-from signbind_jax.data.clip import Clip, check_bounds
 from signbind_jax.data.clip_list import ClipList
 from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.data.sentences import Sentences
@@ -28,6 +28,9 @@ from signbind_jax.stages.translation import (
     make_prompt_parts,
     write_translations,
 )
+
+if TYPE_CHECKING:
+    from data_pipelines.clip_inputs import ClipInputs
 
 
 @dataclass(frozen=True)
@@ -128,52 +131,13 @@ class Translator:
         return out
 
 
-def read_clip_file(path: Path, lip_size: int | None = None) -> Clip:
-    """One `.pose` file, or `.npz` file with what `signbind extract` wrote, as a clip without
-    labels.
-
-    Args:
-      lip_size: side of the mouth crops in pixels; None: crops are not read.
-
-    Raises:
-      SignBindError: another kind of file, or one that cannot be read.
-    """
-    from data_pipelines.readers.extracted import SUFFIXES, read_extracted
-
-    if path.suffix not in SUFFIXES:
-        raise SignBindError(f"{path}: found a '{path.suffix}' file, wanted .pose or .npz; video "
-                            "needs its landmarks extracted first")  # fmt: skip
-    fields, _ = read_extracted(path, lip_size)
-    clip = Clip(id=path.stem, text="", **fields)
-    try:
-        check_bounds(clip)
-    except SignBindError as error:
-        raise SignBindError(f"{path}: {error}") from error
-    return clip
-
-
-def _read_files(
-    paths: Sequence[Path], lip_size: int | None
-) -> tuple[list[tuple[Path, Clip]], list[str]]:
-    """The files that every process can read, with their clips, and why others cannot be read."""
-    clips, faults = {}, {}
-    for i, path in enumerate(paths):
-        try:
-            clips[i] = read_clip_file(path, lip_size)
-        except SignBindError as error:
-            faults[str(i)] = str(error)
-    everywhere: dict[str, str] = {}
-    for found in hosts.exchange("reading clips", faults):
-        everywhere = found | everywhere
-    kept = [(paths[i], clip) for i, clip in clips.items() if str(i) not in everywhere]
-    return kept, [everywhere[i] for i in sorted(everywhere, key=int)]
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `signbind translate`."""
+    from data_pipelines import clip_inputs
+
+    clip_inputs.add_arguments(parser)
     parser.add_argument("--checkpoint", required=True, type=Path, metavar="DIR",
                         help="run directory of a translation (or alignment) stage")  # fmt: skip
-    parser.add_argument("clips", nargs="+", type=Path, metavar="CLIP", help=".pose or .npz files")
     parser.add_argument("--beam_size", type=int, default=None, help="1 is greedy")
     parser.add_argument(
         "--json", action="store_true", help="one JSON object a clip, with streams and fused tokens"
@@ -181,43 +145,60 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """`signbind translate`: one line a clip, `name<TAB>sentence`.
+    """`signbind translate`: one line a clip in the order given, `name<TAB>sentence`.
 
+    Of a video, landmarks and mouth crops are extracted first, as `signbind extract` does it.
     Files that cannot be read and streams that get no input are named on standard error. Exit
     code 1 where a file could not be read, though the others are translated.
     """
-    translator = Translator(arguments.checkpoint, arguments.beam_size)
+    from data_pipelines.clip_inputs import read_inputs
+    from data_pipelines.extraction.pool import Interrupted
     from data_pipelines.writing.build_report import some_of
 
-    read, faults = _read_files(arguments.clips, translator.lip_size)
-    paths, clips = [path for path, _ in read], ClipList([clip for _, clip in read])
-    without = translator.without_input(clips) if paths else {}
-    told = [f"error: {fault}" for fault in faults]
+    translator = Translator(arguments.checkpoint, arguments.beam_size)
+    try:
+        read = read_inputs(arguments, translator.lip_size)
+    except Interrupted as signal:
+        print(f"signbind: interrupted ({signal})", file=sys.stderr)
+        return 128 + signal.number
+    clips = ClipList(read.clips)
+    without = translator.without_input(clips) if read.clips else {}
+    told = [*read.notes, *(f"error: {fault}" for fault in read.faults)]
     for stream, missing in without.items():
-        names = some_of([paths[i].name for i in sorted(missing)])
-        told.append(f"{stream}: no input in {len(missing)} of {len(paths)} clips ({names})")
+        names = some_of([read.names[i] for i in sorted(missing)])
+        told.append(f"{stream}: no input in {len(missing)} of {len(clips)} clips ({names})")
     if hosts.first():
         for line in told:
-            print(f"signbind: {line}", file=sys.stderr)
-    if paths:
-        _translate(translator, paths, clips, without, arguments.json)
+            print(f"signbind: {_printable(line)}", file=sys.stderr)
+    if read.clips:
+        _translate(translator, read, clips, without, arguments.json)
     jax.clear_caches()
-    return 1 if faults else 0
+    return 1 if read.faults else 0
 
 
-def _translate(translator: Translator, paths: Sequence[Path], clips: ClipList,
-               without: Mapping[str, frozenset[int]], as_json: bool) -> None:  # fmt: skip
+def _printable(text: str) -> str:
+    """A text as it is, or escaped where it holds what ends a line or no terminal can show."""
+    return text if text.isprintable() else text.encode("unicode_escape").decode()
+
+
+def _translate(
+    translator: Translator,
+    read: "ClipInputs",
+    clips: ClipList,
+    without: Mapping[str, frozenset[int]],
+    as_json: bool,
+) -> None:
     """Prints the sentence of each clip."""
     streams = translator.read(clips)
     sentences = translator.write(streams)
     fused = translator.fused(streams) if as_json else None
-    for i, (path, sentence) in enumerate(zip(paths, sentences, strict=True)):
+    for i, sentence in enumerate(sentences):
         if not as_json:
-            print(f"{path.name}\t{sentence}")
+            print(f"{_printable(read.names[i])}\t{sentence}")
             continue
         tokens = translator.tokens(streams, i)
         record = {
-            "clip": str(path),
+            "clip": _printable(str(read.paths[i])),
             "sentence": sentence,
             "fused": fused[i],
             "streams": {name: [vars(t) for t in row] for name, row in tokens.items()},

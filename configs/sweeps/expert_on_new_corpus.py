@@ -11,8 +11,9 @@ Argument: `expert=signing`, `expert=fingerspelling` or `expert=lipreading`; `siz
 import importlib
 
 from configs import common
-from signbind_jax.config import STREAMS, unknown_name
+from signbind_jax.config import STREAMS
 from signbind_jax.errors import SignBindError
+from signbind_jax.overrides import unknown_name
 
 
 def get_config(arg=None):

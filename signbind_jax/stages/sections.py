@@ -4,6 +4,10 @@ A stage makes its model from `model`, `augment` and `options` once its data is o
 in them has to be told before: nothing is written then, and no point of a sweep has started.
 """
 
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
 from signbind_jax.config import RunConfig, from_mapping
 from signbind_jax.data.preprocess import AugmentConfig
 from signbind_jax.errors import SignBindError
@@ -57,6 +61,38 @@ def check_sections(config: RunConfig) -> None:
     for name, kind in (("fusion", FusionConfig), ("decoder", DecoderConfig)):
         if values := getattr(config.assumed, name):
             from_mapping(kind, values | _FROM_DATA[kind], f"config.assumed.{name}")
+
+
+def default_of(stage: str, names: Sequence[str]) -> Any:
+    """What a stage has at a path such as ("augment", "drop"); None where it has no such field."""
+    section, *path = names
+    value: Any = SECTIONS.get(stage, {}).get(section)
+    for name in path:
+        if isinstance(value, type):
+            value = {f.name: f for f in dataclasses.fields(value)}.get(name)
+            if value is not None:
+                has_factory = value.default_factory is not dataclasses.MISSING
+                value = value.default_factory() if has_factory else value.default
+        elif isinstance(value, dict):
+            value = value.get(name)
+        else:
+            value = getattr(value, name, None)
+    return None if value is dataclasses.MISSING else value
+
+
+def resolved(config: RunConfig) -> dict:
+    """`RunConfig.to_json` with every field that the stage reads, defaults included.
+
+    Raises:
+      SignBindError: see `check_sections`.
+    """
+    check_sections(config)
+    record = config.to_json()
+    for section, kind in SECTIONS[config.stage].items():
+        given = _FROM_DATA.get(kind, {})
+        fields = dataclasses.asdict(from_mapping(kind, record[section] | given))
+        record[section] = {name: value for name, value in fields.items() if name not in given}
+    return record
 
 
 def _check_unread(config: RunConfig, section: str, values: dict) -> None:
