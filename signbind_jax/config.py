@@ -347,16 +347,17 @@ def _override(values: dict, path: str, text: str) -> None:
         raise SignBindError(f"--config.PATH: found {shorten(path)}, wanted names with dots between "
                             "such as optim.learning_rate")  # fmt: skip
     *parents, last = path.split(".")
-    node, where = values, "config"
+    node, where, free = values, "config", False
     for key in parents:
         if key in node and not isinstance(node[key], dict):
             raise SignBindError(f"config.{path}: found a field of {where}.{key}, wanted "
                                 f"{where}.{key} itself, which has none")  # fmt: skip
-        if key not in node:
+        # Which fields the free sections have is known to the stage, which checks them all.
+        if key not in node and not free:
             raise SignBindError(unknown_name(f"{where}.{key}", key, node))
-        node, where = node[key], f"{where}.{key}"
-    # Which fields the free sections have is known to the stage, which checks them all.
-    if last not in node and (not parents or parents[-1] not in FREE_SECTIONS):
+        free |= key in FREE_SECTIONS
+        node, where = node.setdefault(key, {}), f"{where}.{key}"
+    if last not in node and not free:
         raise SignBindError(unknown_name(f"{where}.{last}", last, node))
     old, value = node.get(last), literal(text)
     if isinstance(old, dict):
