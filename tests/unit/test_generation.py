@@ -217,3 +217,39 @@ def test_an_unknown_early_stopping_is_refused(decoder, prefix_bpd):
         SignBindError, match="early_stopping: found 'always', wanted one of False, True, 'never'"
     ):
         generate(decoder, prefix_bpd, ALL, beam_size=2, early_stopping="always")
+
+
+class Bigrams(nnx.Module):
+    """A language model that has nothing in common with `Decoder` but the protocol: a token's
+    probability depends on the one before it alone."""
+
+    def __init__(self, logits_vv):
+        self.config = tiny_decoder().config
+        self.table_vv = nnx.Param(logits_vv)
+
+    def embed(self, ids_bl):
+        return jax.nn.one_hot(ids_bl, len(self.table_vv))
+
+    def prefill(self, x_bpd, mask_bp, capacity):
+        return x_bpd[:, -1] @ self.table_vv[...], jnp.zeros(capacity)
+
+    def step(self, x_bqd, cache, position_bq, see_bqs):
+        return x_bqd @ self.table_vv[...], cache
+
+    def unstacked(self):
+        return self
+
+
+def test_any_model_with_the_protocol_is_searched_as_the_decoder_is():
+    logits_vv = jax.random.normal(jax.random.key(2), (9, 9)) - 3.0 * (jnp.arange(9) == EOS)
+    model = Bigrams(logits_vv)
+    prefix_b1d = model.embed(jnp.arange(9)[:, None])
+    chain = [int(i) for i in logits_vv.argmax(-1)]
+    ids_bn, greedy_b = generate(model, prefix_b1d, jnp.ones((9, 1), bool), length_penalty=0.0)
+    for first, ids_n in enumerate(ids_bn):
+        expected = [first]
+        for _ in range(N):
+            expected.append(chain[expected[-1]])
+        assert sentence(ids_n) == sentence(expected[1:])
+    _, beam_b = generate(model, prefix_b1d, jnp.ones((9, 1), bool), beam_size=4, length_penalty=0.0)
+    assert np.all(beam_b >= greedy_b - 1e-5) and beam_b.mean() > greedy_b.mean() + 0.01
