@@ -204,9 +204,8 @@ class RunConfig(Checked):
         """A JSON-ready copy, read back by `from_mapping(RunConfig, ...)`."""
         return dataclasses.asdict(self)
 
-    @property
-    def digest(self) -> str:
-        """SHA-256 of what decides the weights: not of paths, logging or the mesh."""
+    def deciding(self) -> dict:
+        """The part of `to_json` that decides the weights: not paths, logging or the mesh."""
         record = self.to_json()
         for key in ("mesh", "parents", "assumed", "log_every", "evaluate_every", "checkpoint_every",
                     "keep_checkpoints"):  # fmt: skip
@@ -216,7 +215,13 @@ class RunConfig(Checked):
                 del record["data"][key]
         for key in ("directory", "threads", "stream_cache", "validation"):
             del record["data"][key]
-        return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+        return record
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of `deciding`."""
+        text = json.dumps(self.deciding(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 def from_mapping(cls: type[Checked], values: typing.Mapping, where: str = "config"):

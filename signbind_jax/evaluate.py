@@ -2,14 +2,13 @@
 
 import argparse
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from signbind_jax import artefact, hosts
+from signbind_jax import artefact, files, hosts
 from signbind_jax.data.dataset import ClipDataset, DatasetInfo, open_dataset
 from signbind_jax.data.sentences import Sentences
 from signbind_jax.errors import SignBindError
@@ -178,7 +177,7 @@ def run(arguments: argparse.Namespace) -> int:
     for name, value in _lines(record["scores"]):
         print(f"  {name:45s} {value}")
     if arguments.json and hosts.first():
-        arguments.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        files.write_json(arguments.json, record)
     return 0
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from signbind_jax import artefact, ctc, hosts
+from signbind_jax import artefact, ctc, hosts, interrupts
 from signbind_jax.config import STREAMS, RunConfig, from_mapping
 from signbind_jax.data.batch_plan import EMPTY_ROW, Step
 from signbind_jax.data.dataset import ClipDataset
@@ -184,7 +184,7 @@ def read_fused(graphdef, params, sentences: Sentences, senses: Vocabulary) -> li
     graphdef and params: of Fusion, or of a module that has one as its `fusion`.
     """
     own = {}
-    for batch in reading_batches(sentences, 4096):
+    for batch in interrupts.until_asked(reading_batches(sentences, 4096)):
         ids_bn = np.asarray(_read_fused(graphdef, params, batch))
         for row, ids in zip(batch.index_b, ids_bn, strict=True):
             if row >= 0:

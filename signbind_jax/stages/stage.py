@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -110,5 +109,7 @@ class Stage:
         """Scores on a split."""
         raise NotImplementedError
 
-    def save_files(self, workdir: Path) -> None:
-        """Writes what the artefact needs besides its weights, such as a tokenizer."""
+    def side_files(self) -> dict[str, str]:
+        """What the artefact needs besides its weights, such as a tokenizer: path in the run
+        directory -> text."""
+        return {}
