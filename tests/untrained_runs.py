@@ -50,7 +50,9 @@ def write_run(name: str, tree: Path, **overrides: str) -> Path:
         if name == "language_model":
             table_vd = params["embedding"]["table"]
             table_vd[...] = table_vd[...].at[stage.tokenizer.eos_id].mul(LIKELY_END)
-        checkpoints.save(1, {"params": params}, artefact.write(workdir, stage), wait=True)
+        manifest = artefact.make_manifest(stage)
+        artefact.write(workdir, stage, manifest)
+        checkpoints.save(1, {"params": params}, manifest, wait=True)
     return workdir
 
 

@@ -13,6 +13,7 @@ from signbind_jax.models.fused_text import fused_text
 from signbind_jax.models.fusion import Fusion, FusionConfig, StreamTokens, read_ctc
 from signbind_jax.models.llm.config import DecoderConfig
 from signbind_jax.models.llm.decoder import Decoder
+from signbind_jax.models.llm.language_model import LanguageModel
 from signbind_jax.models.llm.lora import LoRAConfig, add_lora
 
 
@@ -83,7 +84,7 @@ class SignBind(nnx.Module):
     ):
         self.fusion = Fusion(fusion, rngs)
         self.projector = Projector(fusion.d_model, decoder.d_model, rngs)
-        self.decoder = Decoder(decoder, rngs)
+        self.decoder: LanguageModel = Decoder(decoder, rngs)
         if lora is not None and lora.rank:
             add_lora(self.decoder, **dataclasses.asdict(lora), rngs=rngs)
 

@@ -11,6 +11,7 @@ from flax import nnx
 from signbind_jax.models import layers
 from signbind_jax.models.llm.attention import attention, in_parts
 from signbind_jax.models.llm.config import DecoderConfig
+from signbind_jax.models.llm.lora import TARGETS
 from signbind_jax.models.llm.positions import causal, positions, rotary_frequencies
 
 
@@ -262,10 +263,7 @@ class Decoder(nnx.Module):
         return logits_b1v[:, 0], cache
 
     def loss(self, prefix_bpd, prefix_mask_bp, text_ids_bl, text_mask_bl, key=None):
-        """Next-token cross-entropy of a text behind a prefix: loss_bl and correct_bl.
-
-        See `LanguageModel`.
-        """
+        """Cross-entropy of a text behind a prefix: loss_bl and correct_bl, see `LanguageModel`."""
         p = prefix_bpd.shape[1]
         x_bld = jnp.concatenate([prefix_bpd, self.embed(text_ids_bl[:, :-1])], axis=1)
         mask_bl = jnp.concatenate([prefix_mask_bp, text_mask_bl[:, :-1]], axis=1)
@@ -275,6 +273,10 @@ class Decoder(nnx.Module):
         picked_bl = jnp.take_along_axis(log_probs_blv, text_ids_bl[..., None], axis=-1)[..., 0]
         correct_bl = (jnp.argmax(logits_blv, axis=-1) == text_ids_bl) & text_mask_bl
         return -picked_bl * text_mask_bl, correct_bl
+
+    def linears(self) -> dict[str, layers.Linear]:
+        """The stacked linear layers that may carry adapters, by name."""
+        return {name: getattr(self.layers, name) for name in TARGETS}
 
     def unstacked(self) -> "UnstackedDecoder":
         """The same decoder with its layers run one by one instead of scanned."""
@@ -363,7 +365,7 @@ class UnstackedDecoder:
 
     def __init__(self, decoder: Decoder):
         self.config, self.embed, self.loss = decoder.config, decoder.embed, decoder.loss
-        self.decoder = decoder
+        self.decoder, self.linears = decoder, decoder.linears
         graphdef, state = nnx.split(decoder.layers)
         self.blocks = [
             nnx.merge(graphdef, jax.tree.map(lambda x, i=i: x[i], state))

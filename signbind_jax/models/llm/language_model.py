@@ -1,22 +1,34 @@
 """What the rest of the system knows of a language model."""
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
+from signbind_jax.models.layers import Linear
 
-class VocabularySize(Protocol):
-    """A language model's config, as far as others read it."""
+
+class Sizes(Protocol):
+    """A language model's config, as far as others read it.
+
+    Attributes:
+      vocab_size: ids it knows, v.
+      d_model: size of its embeddings, d.
+      n_layers: how many layers are stacked in each of its `linears`.
+    """
 
     vocab_size: int
+    d_model: int
+    n_layers: int
 
 
 class LanguageModel(Protocol):
     """Writes text behind a prefix of embeddings; an `nnx.Module`.
 
-    `models.llm.decoder.Decoder` is one. What a cache holds is the model's own affair: others
-    hand it from `prefill` to `step` and from step to step, through `jax.lax.while_loop`.
+    `models.llm.decoder.Decoder` is one, which Hugging Face's files are read into. What a cache
+    holds is the model's own affair: others hand it from `prefill` to `step` and from step to
+    step, through `jax.lax.while_loop`.
     """
 
-    config: VocabularySize
+    config: Sizes
 
     def embed(self, ids_bl):
         """Embeddings x_bld of token ids."""
@@ -54,3 +66,6 @@ class LanguageModel(Protocol):
     def unstacked(self) -> "LanguageModel":
         """The same model as a loop runs it fastest where a scan over stacked layers copies
         their weights at every step (XLA on the CPU); itself where it has no such form."""
+
+    def linears(self) -> Mapping[str, Linear]:
+        """The linear layers that may carry adapters, stacked over layers, by `lora.TARGETS`."""
