@@ -132,8 +132,10 @@ def evaluate(
     clips = open_dataset(data).split(split)
     record = {"checkpoint": str(checkpoint), "step": run.step, "stage": run.stage, "split": split}
     if settings and (run.stage in READINGS or run.stage == "fusion"):
-        raise SignBindError(f"generation.{next(iter(settings))}: found it for {run.stage}, which "
-                            "writes no sentences")  # fmt: skip
+        raise SignBindError(
+            f"generation.{next(iter(settings))}: found it for {run.stage}, which "
+            "writes no sentences"
+        )
     if run.stage in READINGS:
         return record | {"scores": evaluate_expert(run, clips, checkpoint.parent / "streams")}
     if run.stage == "language_model":

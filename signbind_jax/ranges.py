@@ -206,8 +206,13 @@ def fits(value: Any, hint) -> bool:
 
 
 def _near(value: Any, limits: tuple) -> str:
-    names = [name for limit in limits if isinstance(limit, OneOf) for name in limit.names
-             if isinstance(name, str)]  # fmt: skip
+    names = [
+        name
+        for limit in limits
+        if isinstance(limit, OneOf)
+        for name in limit.names
+        if isinstance(name, str)
+    ]
     near = difflib.get_close_matches(value, names, 1, 0.5) if isinstance(value, str) else ()
     return f"; did you mean {near[0]!r}?" if near else ""
 

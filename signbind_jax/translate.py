@@ -112,9 +112,15 @@ class Translator:
     def write(self, streams: SplitStreams, keep: Sequence[bool] = ALL_STREAMS) -> list[str]:
         """The sentence of each clip with the streams of `keep` present."""
         graphdef, params = self._loaded
-        return write_translations(graphdef, params, self.sentences(streams),
-                                  self.artefact.tokenizer, self.prompt_parts, keep,
-                                  self.generation)  # fmt: skip
+        return write_translations(
+            graphdef,
+            params,
+            self.sentences(streams),
+            self.artefact.tokenizer,
+            self.prompt_parts,
+            keep,
+            self.generation,
+        )
 
     def fused(self, streams: SplitStreams) -> list[list[str]]:
         """What fusion made of the streams: sense lemmas and letters, clip by clip."""

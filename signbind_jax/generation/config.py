@@ -11,7 +11,6 @@ from signbind_jax.errors import SignBindError
 from signbind_jax.ranges import (
     Checked,
     OneOf,
-    Positive,
     Range,
     Seed,
     Share,
@@ -46,7 +45,7 @@ class GenerationConfig(Checked):
       top_k: only the k most probable tokens can be drawn; 0: all.
       top_p: of these only the smallest set of most probable tokens whose probability reaches
         top_p; 1: all, 0: the most probable one.
-      seed: of the draws. A sentence hangs on it and on the clip's place in its split alone.
+      seed: of the draws, with the clip's place in its split.
     """
 
     max_new_tokens: Annotated[int, Range(1, 2**16)] = 96
@@ -54,7 +53,7 @@ class GenerationConfig(Checked):
     length_penalty: Annotated[float, Range(-5, 5)] = 1.0
     early_stopping: Annotated[object, OneOf(False, True, "never")] = False
     do_sample: bool = False
-    temperature: Positive = 1.0
+    temperature: Annotated[float, Range(1e-4, 1e4)] = 1.0
     top_k: Whole = 50
     top_p: Share = 1.0
     seed: Seed = 0
@@ -146,7 +145,8 @@ def overridden(own: GenerationConfig, settings: Mapping[str, Any]) -> Generation
     if settings.get("do_sample") is False:
         base |= {name: DEFAULTS[name] for name in SAMPLING}
     config = from_mapping(GenerationConfig, base | settings, "generation")
-    for name in settings.keys() - config.effective().keys() - {"do_sample", "beam_size"}:
+    idle = settings.keys() - config.effective().keys() - {"do_sample", "beam_size"}
+    for name in sorted(idle):
         wanted = "do_sample=True" if name == "seed" else "beam_size above 1"
         raise SignBindError(
             f"generation.{name}: found {settings[name]!r}, which decides nothing without {wanted}"

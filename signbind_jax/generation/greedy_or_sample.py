@@ -70,7 +70,12 @@ def greedy_or_sample(
         logits_b1v, cache = model.step(x_b1d, cache, position_b1, see_bs[:, None])
         return t + 1, choose(r, t, logits_b1v[:, 0]), cache
 
-    r = Running(jnp.full((b, n), pad_id), jnp.zeros(b, jnp.int32), jnp.zeros(b, jnp.int32),
-                jnp.zeros(b), ended_b=n_real_b == 0)  # fmt: skip
+    r = Running(
+        jnp.full((b, n), pad_id),
+        jnp.zeros(b, jnp.int32),
+        jnp.zeros(b, jnp.int32),
+        jnp.zeros(b),
+        ended_b=n_real_b == 0,
+    )
     _, r, _ = jax.lax.while_loop(unfinished, body, (jnp.int32(1), choose(r, 0, logits_bv), cache))
     return r.ids_bn, r.log_p_b / jnp.maximum(r.length_b, 1) ** length_penalty

@@ -113,8 +113,9 @@ class LanguageModelStage(Stage):
         return sentences.batch(step, (1, max(length - self.text, 1), self.text))
 
     def lower_writing(self, graphdef, params, batch):
-        return lower_writing(graphdef, params, batch, prefix=_prompt_alone,
-                             config=self.options.generation)  # fmt: skip
+        return lower_writing(
+            graphdef, params, batch, prefix=_prompt_alone, config=self.options.generation
+        )
 
     def _sentences(self, clips) -> Sentences:
         prompts = [encode_prompt(self.tokenizer, stream_text(c), c.spelled) for c in clips]
@@ -184,8 +185,9 @@ def write_from_text(graphdef, params, tokenizer, clips, config: GenerationConfig
     prompts = [encode_prompt(tokenizer, stream_text(c), c.spelled) for c in labels]
     lengths = np.array([len(p) for p in prompts])
     sentences = Sentences(lengths, None, [()] * len(prompts), prompts, [()] * len(prompts))
-    return generate_sentences(graphdef, params, sentences, tokenizer, prefix=_prompt_alone,
-                              config=config)  # fmt: skip
+    return generate_sentences(
+        graphdef, params, sentences, tokenizer, prefix=_prompt_alone, config=config
+    )
 
 
 def _prompt_alone(decoder: Decoder, batch):

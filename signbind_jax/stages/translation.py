@@ -257,13 +257,27 @@ class AlignmentStage(FusionStage):
         return {k: v for k, v in scores.items() if isinstance(v, float)}
 
     def lower_writing(self, graphdef, params, batch):
-        return lower_writing(graphdef, params, batch, np.array(ALL_STREAMS), self.prompt_parts,
-                             prefix=_prefix, config=self.options.generation)  # fmt: skip
+        return lower_writing(
+            graphdef,
+            params,
+            batch,
+            np.array(ALL_STREAMS),
+            self.prompt_parts,
+            prefix=_prefix,
+            config=self.options.generation,
+        )
 
     def write(self, graphdef, params, sentences: Sentences, keep: Sequence[bool] = ALL_STREAMS):
         """Sentences of a split with the streams of `keep` present."""
-        return write_translations(graphdef, params, sentences, self.tokenizer, self.prompt_parts,
-                                  keep, self.options.generation)  # fmt: skip
+        return write_translations(
+            graphdef,
+            params,
+            sentences,
+            self.tokenizer,
+            self.prompt_parts,
+            keep,
+            self.options.generation,
+        )
 
 
 class TranslationStage(AlignmentStage):
@@ -296,12 +310,19 @@ def make_prompt_parts(senses: Vocabulary, tokenizer: TextTokenizer,
     return PromptParts(np.array(tokenizer.head, np.int32), pieces_vr)
 
 
-def write_translations(graphdef, params, sentences: Sentences, tokenizer: TextTokenizer,
-                       parts: PromptParts, keep: Sequence[bool],
-                       config: GenerationConfig) -> list[str]:  # fmt: skip
+def write_translations(
+    graphdef,
+    params,
+    sentences: Sentences,
+    tokenizer: TextTokenizer,
+    parts: PromptParts,
+    keep: Sequence[bool],
+    config: GenerationConfig,
+) -> list[str]:
     """The sentence SignBind writes for each clip with the streams of `keep` present."""
-    return generate_sentences(graphdef, params, sentences, tokenizer, np.array(keep), parts,
-                              prefix=_prefix, config=config)  # fmt: skip
+    return generate_sentences(
+        graphdef, params, sentences, tokenizer, np.array(keep), parts, prefix=_prefix, config=config
+    )
 
 
 def _prefix(model: SignBind, batch, keep_s, parts):

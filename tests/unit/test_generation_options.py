@@ -95,8 +95,10 @@ def test_translate_writes_with_the_settings_it_is_given(tree):
 
 def test_translate_says_what_a_sentence_was_written_with(tree, capsys):
     options = ["--beam_size=2", "--max_new_tokens=3", "--length_penalty=0.6", "--json"]
-    assert cli.main(["translate", f"--checkpoint={tree / 'alignment'}", *options,
-                     str(tree / "a.npz")]) == 0  # fmt: skip
+    assert (
+        cli.main(["translate", f"--checkpoint={tree / 'alignment'}", *options, str(tree / "a.npz")])
+        == 0
+    )
     record = json.loads(capsys.readouterr().out)
     expected = GenerationConfig(max_new_tokens=3, beam_size=2, length_penalty=0.6)
     assert GenerationConfig(**record["generation"]) == expected
@@ -131,7 +133,7 @@ def test_a_stage_that_writes_no_sentences_refuses_the_options(tree, capsys):
         ("--length_penalty=nan", "found 'nan', wanted a number"),
         ("--early_stopping=maybe", "found 'maybe', wanted one of False, True, 'never'"),
         ("--do_sample=2", "found '2', wanted True or False"),
-        ("--temperature=0", "found '0', wanted a number, above 0"),
+        ("--temperature=0", "found '0', wanted a number, at least 0.0001"),
         ("--top_k=-1", "found '-1', wanted a whole number, at least 0"),
         ("--top_p=1.5", "found '1.5', wanted a number, at least 0 and at most 1"),
         ("--max_new_tokens=0", "found '0', wanted a whole number, at least 1"),

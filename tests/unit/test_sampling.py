@@ -94,8 +94,14 @@ def test_sentences_are_as_frequent_as_they_are_probable(options):
             for token, log_p_v in zip(ended, log_p_nv)
         ]
         expected[ended] = np.prod(p)
-    ids_bn, _ = generate(decoder, jnp.tile(prefix_1pd, (ROWS, 1, 1)), jnp.ones((ROWS, 4), bool),
-                         max_new_tokens=NEW, key=jax.random.key(1), **options)  # fmt: skip
+    ids_bn, _ = generate(
+        decoder,
+        jnp.tile(prefix_1pd, (ROWS, 1, 1)),
+        jnp.ones((ROWS, 4), bool),
+        max_new_tokens=NEW,
+        key=jax.random.key(1),
+        **options,
+    )
     drawn = [tuple(up_to_end(ids_n)) for ids_n in ids_bn]
     assert np.isclose(sum(expected.values()), 1.0)
     for row, p in expected.items():
@@ -142,7 +148,7 @@ def test_rows_of_one_seed_differ_and_a_seed_repeats_them(decoder, prefix_bpd):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"temperature": 0.0}, "temperature: found 0.0, wanted a number, above 0"),
+        ({"temperature": 0.0}, "temperature: found 0.0, wanted a number, at least 0.0001"),
         ({"temperature": float("nan")}, "temperature: found nan"),
         ({"top_k": -1}, "top_k: found -1, wanted a whole number"),
         ({"top_k": 0.5}, "top_k: found 0.5, wanted a whole number"),
