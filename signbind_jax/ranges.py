@@ -53,14 +53,14 @@ class Range:
 
 
 class OneOf:
-    """One of the texts named."""
+    """One of the texts named; of a field of type `object` also one of the values."""
 
-    def __init__(self, *names: str):
+    def __init__(self, *names: str | bool):
         self.names = names
 
-    def allows(self, text: str) -> bool:
-        """Whether a text is one of the names."""
-        return text in self.names
+    def allows(self, value: Any) -> bool:
+        """Whether a value is one of those named; 1 is not True."""
+        return any(isinstance(value, type(name)) and value == name for name in self.names)
 
     def __str__(self) -> str:
         return "one of " + ", ".join(repr(name) for name in self.names)
@@ -103,6 +103,7 @@ _KINDS = {
     str: "text",
     tuple: "a list",
 }
+_TRUTH = {"true": True, "false": False}
 
 
 class FieldError(SignBindError):
@@ -190,7 +191,7 @@ def fits(value: Any, hint) -> bool:
     """Whether a value has a type and lies within its limits."""
     kind, limits = parts_of(hint)
     origin, inner = typing.get_origin(kind) or kind, typing.get_args(kind)
-    if isinstance(value, bool):
+    if isinstance(value, bool) and origin is not object:
         return origin is bool
     if origin is tuple:
         if not isinstance(value, tuple):
@@ -205,18 +206,25 @@ def fits(value: Any, hint) -> bool:
 
 
 def _near(value: Any, limits: tuple) -> str:
-    names = [name for limit in limits if isinstance(limit, OneOf) for name in limit.names]
+    names = [
+        name
+        for limit in limits
+        if isinstance(limit, OneOf)
+        for name in limit.names
+        if isinstance(name, str)
+    ]
     near = difflib.get_close_matches(value, names, 1, 0.5) if isinstance(value, str) else ()
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def argument(hint) -> Callable[[str], Any]:
-    """An argparse type: a number of an annotated type, such as `Count`."""
+    """An argparse type: a number of an annotated type, such as `Count`, a truth value, or one
+    of the values that `OneOf` names."""
     kind, _ = parts_of(hint)
 
     def read(text: str):
         try:
-            value = kind(text)
+            value = _TRUTH.get(text.lower(), text) if kind in (bool, object) else kind(text)
         except ValueError:
             value = None
         if not fits(value, hint):

@@ -1,24 +1,27 @@
 """Translator: a trained system as one object, from clips to streams to sentences."""
 
 import argparse
+import dataclasses
 import functools
 import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
 from signbind_jax import artefact, hosts
-from signbind_jax.config import STREAMS, from_mapping
+from signbind_jax.config import STREAMS
 from signbind_jax.data.clip_list import ClipList
 from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.data.sentences import Sentences
 from signbind_jax.data.stream_cache import SplitStreams
 from signbind_jax.errors import SignBindError
+from signbind_jax.generation import config as generation_config
+from signbind_jax.generation.config import read_options
 from signbind_jax.read_streams import ExpertReader, open_experts_of, read_split
 from signbind_jax.stages.expert import modality_lengths
 from signbind_jax.stages.fusion import read_fused
@@ -47,17 +50,21 @@ class Translator:
     """Opens an alignment or translation run and the experts it stands on.
 
     Raises:
-      SignBindError: another kind of run; a parent that is missing or was retrained since.
+      SignBindError: another kind of run; a parent that is missing or was retrained since;
+        settings out of range or that do not go together.
+
+    Attributes:
+      generation: how it writes sentences: as the run's config says, but for `settings`, which
+        are fields of GenerationConfig by name.
     """
 
-    def __init__(self, checkpoint: Path | str, beam_size: int | None = None):
+    def __init__(self, checkpoint: Path | str, settings: Mapping[str, Any] | None = None):
         self.artefact = artefact.open_artefact(checkpoint)
         if self.artefact.model["kind"] != "signbind":
             raise SignBindError(f"{checkpoint}: stage: found {self.artefact.stage}, wanted "
                                 "alignment or translation")  # fmt: skip
-        self.options = from_mapping(TranslationOptions, self.artefact.config.options,
-                                    "config.options")  # fmt: skip
-        self.beam_size = beam_size or self.options.beam_size
+        self.options = read_options(TranslationOptions, self.artefact.config.options)
+        self.generation = generation_config.overridden(self.options.generation, settings or {})
         self.prompt_parts = make_prompt_parts(
             self.artefact.vocabularies["senses"], self.artefact.tokenizer, self.options.fused_text
         )
@@ -107,9 +114,15 @@ class Translator:
     def write(self, streams: SplitStreams, keep: Sequence[bool] = ALL_STREAMS) -> list[str]:
         """The sentence of each clip with the streams of `keep` present."""
         graphdef, params = self._loaded
-        return write_translations(graphdef, params, self.sentences(streams),
-                                  self.artefact.tokenizer, self.prompt_parts, keep, self.beam_size,
-                                  self.options.max_new_tokens)  # fmt: skip
+        return write_translations(
+            graphdef,
+            params,
+            self.sentences(streams),
+            self.artefact.tokenizer,
+            self.prompt_parts,
+            keep,
+            self.generation,
+        )
 
     def fused(self, streams: SplitStreams) -> list[list[str]]:
         """What fusion made of the streams: sense lemmas and letters, clip by clip."""
@@ -138,10 +151,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     clip_inputs.add_arguments(parser)
     parser.add_argument("--checkpoint", required=True, type=Path, metavar="DIR",
                         help="run directory of a translation (or alignment) stage")  # fmt: skip
-    parser.add_argument("--beam_size", type=int, default=None, help="1 is greedy")
     parser.add_argument(
         "--json", action="store_true", help="one JSON object a clip, with streams and fused tokens"
     )
+    generation_config.add_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -155,7 +168,7 @@ def run(arguments: argparse.Namespace) -> int:
     from data_pipelines.extraction.pool import Interrupted
     from data_pipelines.writing.build_report import some_of
 
-    translator = Translator(arguments.checkpoint, arguments.beam_size)
+    translator = Translator(arguments.checkpoint, generation_config.given(arguments))
     try:
         read = read_inputs(arguments, translator.lip_size)
     except Interrupted as signal:
@@ -200,6 +213,7 @@ def _translate(
         record = {
             "clip": _printable(str(read.paths[i])),
             "sentence": sentence,
+            "generation": dataclasses.asdict(translator.generation),
             "fused": fused[i],
             "streams": {name: [vars(t) for t in row] for name, row in tokens.items()},
             "no_input": [name for name, missing in without.items() if i in missing],

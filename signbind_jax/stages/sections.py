@@ -12,6 +12,7 @@ from signbind_jax.config import RunConfig, from_mapping
 from signbind_jax.data.preprocess import AugmentConfig
 from signbind_jax.errors import SignBindError
 from signbind_jax.files import shorten
+from signbind_jax.generation.config import read_options
 from signbind_jax.models.expert import ExpertConfig
 from signbind_jax.models.fusion import FusionConfig
 from signbind_jax.models.llm.config import DecoderConfig
@@ -57,7 +58,10 @@ def check_sections(config: RunConfig) -> None:
         for name in given.keys() & values.keys():
             raise SignBindError(f"{where}.{name}: found {shorten(values[name])}, wanted nothing: "
                                 "data and parents decide it")  # fmt: skip
-        from_mapping(kind, values | given, where)
+        if section == "options":
+            read_options(kind, values)
+        else:
+            from_mapping(kind, values | given, where)
     for name, kind in (("fusion", FusionConfig), ("decoder", DecoderConfig)):
         if values := getattr(config.assumed, name):
             from_mapping(kind, values | _FROM_DATA[kind], f"config.assumed.{name}")

@@ -109,6 +109,16 @@ WRONG = [
     ("translation", "options.lora_targets", "('q', 'q')", "each once"),
     ("translation", "options.ctc_weight", "nan", "a number"),
     ("translation", "options.beam_size", "0", "at least 1"),
+    ("translation", "options.generation", "4", "wanted names with values"),
+    ("translation", "options.generation.beam_size", "0", "at least 1"),
+    ("translation", "options.generation.beam_sise", "4", "did you mean 'beam_size'?"),
+    ("translation", "options.generaton.beam_size", "4", "did you mean 'generation'?"),
+    ("translation", "options.generation.beam_size.x", "4", "wanted a whole number"),
+    ("translation", "options.generation.early_stopping", "1", "one of False, True, 'never'"),
+    ("translation", "options.generation.early_stopping", "nevr", "did you mean 'never'?"),
+    ("translation", "options.generation.length_penalty", "nan", "at least -5 and at most 5"),
+    ("translation", "options.generation.temperature", "0.7", "or do_sample=True"),
+    ("language_model", "options.generation.max_new_tokens", "0", "at least 1"),
     ("translation", "assumed.fusion.n_layers", "0", "at least 1"),
 ]  # fmt: skip
 
