@@ -21,6 +21,7 @@ from pathlib import Path
 
 from data_pipelines.corpus import Corpus, Reading, Recording, UniqueIds
 from data_pipelines.readers.extracted import find, notes_of, read_extracted
+from data_pipelines.readers.layout import pixels
 from data_pipelines.readers.lip_crops import read_lip_crops
 from data_pipelines.readers.poses import read_pose_file
 from signbind_jax import files
@@ -86,7 +87,7 @@ def add_arguments(parser) -> None:
     """Options of `signbind data build folder`."""
     parser.add_argument("--source", type=Path, metavar="DIR", required=True,
                         help="the directory that holds manifest.tsv")  # fmt: skip
-    parser.add_argument("--lip_size", type=int, default=32, metavar="PIXELS",
+    parser.add_argument("--lip_size", type=pixels, default=32, metavar="PIXELS",
                         help="side of the mouth crops (default: 32)")  # fmt: skip
     parser.add_argument(
         "--poses",

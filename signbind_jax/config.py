@@ -21,7 +21,7 @@ from typing import Annotated, Any
 from ml_collections import ConfigDict
 
 from signbind_jax.errors import SignBindError
-from signbind_jax.files import shorten
+from signbind_jax.files import check_regular, shorten
 from signbind_jax.ranges import (
     LARGEST,
     Checked,
@@ -44,6 +44,7 @@ from signbind_jax.ranges import (
 
 STREAMS = ("signing", "fingerspelling", "lipreading")
 STAGES = (*STREAMS, "language_model", "fusion", "alignment", "translation")
+CONFIG_BYTES = 10_000_000  # of a .py file
 LITERAL_CHARACTERS = 10_000  # of an override that may be a Python literal; longer ones are text
 FREE_SECTIONS = ("model", "augment", "options", "fusion", "decoder")  # each stage has its fields
 NO_RUNS = ("__init__", "common", "open_llm", "real", "shipped")  # what configs/ holds besides
@@ -300,8 +301,13 @@ def config_module(name: str) -> ModuleType:
       SignBindError: there is none, with the near miss, or an error in it, with its line.
     """
     if name.endswith(".py"):
-        if not Path(name).is_file():
-            raise SignBindError(f"--config: {name}: no such file")
+        try:
+            size = check_regular(name)
+        except SignBindError as error:
+            raise SignBindError(f"--config: {error}") from error
+        if size > CONFIG_BYTES:
+            raise SignBindError(f"--config: {name}: found {size:,} bytes, wanted at most "
+                                f"{CONFIG_BYTES:,}")  # fmt: skip
         spec = importlib.util.spec_from_file_location("signbind_user_config", name)
         module = importlib.util.module_from_spec(spec)
         with _placed(name):

@@ -18,7 +18,7 @@ from signbind_jax.data.clip_list import ClipList
 from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.data.sentences import Sentences
 from signbind_jax.data.stream_cache import SplitStreams
-from signbind_jax.errors import SignBindError
+from signbind_jax.errors import SignBindError, printable
 from signbind_jax.read_streams import ExpertReader, open_experts_of, read_split
 from signbind_jax.stages.expert import modality_lengths
 from signbind_jax.stages.fusion import read_fused
@@ -198,7 +198,7 @@ def run(arguments: argparse.Namespace) -> int:
         told.append(f"{stream}: no input in {len(missing)} of {len(paths)} clips ({names})")
     if hosts.first():
         for line in told:
-            print(f"signbind: {line}", file=sys.stderr)
+            print(f"signbind: {printable(line)}", file=sys.stderr)
     if paths:
         _translate(translator, paths, clips, without, arguments.json)
     jax.clear_caches()
@@ -213,7 +213,7 @@ def _translate(translator: Translator, paths: Sequence[Path], clips: ClipList,
     fused = translator.fused(streams) if as_json else None
     for i, (path, sentence) in enumerate(zip(paths, sentences, strict=True)):
         if not as_json:
-            print(f"{path.name}\t{sentence}")
+            print(f"{printable(path.name)}\t{sentence}")
             continue
         tokens = translator.tokens(streams, i)
         record = {
