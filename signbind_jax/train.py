@@ -265,7 +265,9 @@ class _Run(TrainStep):
         values = programs.read(metrics) | {"data_wait": data_wait}
         losses.append(values["loss"])
         if not np.isfinite(values["loss"]):
-            raise FloatingPointError(f"{self.stage.name}: the loss of step {step} is not finite")
+            raise SignBindError(f"{self.stage.name}: loss of step {step}: found {values['loss']}, "
+                                "wanted a number: lower config.optim.learning_rate, or audit the "
+                                "data (signbind data audit)")  # fmt: skip
         bar.update(1)
         if _due(step, self.config.log_every) or step == self.config.steps:
             log.write(step, "train", values)

@@ -8,6 +8,7 @@ import pytest
 from benchmarks import damage
 from signbind_jax import files, versions
 from signbind_jax.errors import SignBindError
+from signbind_jax.step_programs import StepPrograms
 from signbind_jax.summary import read_summary
 from signbind_jax.train import train
 
@@ -138,3 +139,9 @@ def test_a_step_under_another_steps_name_is_passed_over(chain, caplog):
     newest.rename(checkpoints / "step_00000099")
     assert go_on(chain)[0].step == 4
     assert "step: found 4, wanted 99 as its directory says" in caplog.text
+
+
+def test_a_loss_that_is_no_number_is_told_with_its_step(chain, tmp_path, monkeypatch):
+    monkeypatch.setattr(StepPrograms, "read", lambda *_: {"loss": float("nan")})
+    with pytest.raises(SignBindError, match="language_model: loss of step 1: found nan, wanted a"):
+        train(chain.config(STAGE), tmp_path / "run", announce=lambda _: None)

@@ -98,7 +98,7 @@ def test_a_state_comes_back_bit_for_bit_with_its_manifest(two_steps):
     assert step == 2
     assert_same(tree, jax.tree.map(np.asarray, make_state(2)))
     assert tree["params"]["encoder"]["scale"].dtype == jnp.bfloat16
-    assert manifest.vocabularies == {"gloss": GLOSS} and manifest.extra == {"note": "é"}
+    assert manifest.vocabularies == {"gloss": GLOSS} and manifest.extra == {"note": "é", "step": 2}
     assert manifest.arrays["params/encoder/kernel"].startswith("float32[96,64] ")
 
 
