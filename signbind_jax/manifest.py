@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from signbind_jax import files, sealed
@@ -142,9 +142,13 @@ def manifest_from_text(text: str | bytes, where: str) -> Manifest:
     if content.get("format") not in _READABLE:
         raise SignBindError(f"{where}: format: found {content.get('format')}, wanted {FORMAT}; use "
                             "the version of SignBind-JAX that wrote it")  # fmt: skip
+    record = files.field(content, "manifest", dict, where)
+    for f in fields(Manifest):
+        if f.default_factory is dict and f.name in record:
+            files.field(record, f.name, dict, where)
     try:
-        return Manifest(**content["manifest"])
-    except (KeyError, TypeError) as error:
+        return Manifest(**record)
+    except TypeError as error:
         raise SignBindError(f"{where}: not a manifest ({error})") from error
 
 
