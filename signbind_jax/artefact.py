@@ -272,7 +272,8 @@ def check_resumable(workdir: Path, config: RunConfig) -> str:
     if found.digest == config.digest:
         return ""
     old, new = _flat(found.deciding()), _flat(config.deciding())
-    key = next(k for k in sorted({*old, *new}) if old.get(k) != new.get(k))
+    keys = sorted({*old, *new}, key=lambda key: (key != "stage", key))
+    key = next(k for k in keys if old.get(k) != new.get(k))
     raise SignBindError(f"{workdir / FILE}: {key}: found {old.get(key)!r}, wanted "
                         f"{new.get(key)!r}; another run lives here: give another --workdir "
                         "or remove it")  # fmt: skip

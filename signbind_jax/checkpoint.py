@@ -107,7 +107,8 @@ class CheckpointDir:
             path: np.asarray(x) if array_digest.is_local(x) else x
             for path, x in _flatten(state).items()
         }
-        manifest = replace(manifest, arrays=_describe_and_digest(flat))
+        extra = {**manifest.extra, "step": step}
+        manifest = replace(manifest, arrays=_describe_and_digest(flat), extra=extra)
         text = manifest_to_text(manifest)
         already_there = self._holds(step, manifest)
         with self._together(step, "main"):
@@ -158,12 +159,17 @@ class CheckpointDir:
         """The manifest of a complete step.
 
         Raises:
-          SignBindError: there is no such step. DamagedCheckpoint: its manifest is not as written.
+          SignBindError: there is no such step. DamagedCheckpoint: its manifest is not as written,
+            or that of another step.
         """
         path = self._step_dir(step) / "manifest.json"
         if not path.exists():
             raise SignBindError(f"{path}: not found; complete steps: {self.steps() or 'none'}")
-        return manifest_from_text(files.read_bytes(path), str(path))
+        manifest = manifest_from_text(files.read_bytes(path), str(path))
+        if (found := manifest.extra.get("step", step)) != step:  # not in those of before
+            raise DamagedCheckpoint(f"{path}: step: found {found}, wanted {step} as its directory "
+                                    "says, which was renamed: give it its own name")  # fmt: skip
+        return manifest
 
     def restore(self, step: int, target: Any, *, verify: bool = True) -> Any:
         """The arrays of a step, in the structure and with the shardings of `target`.

@@ -20,7 +20,7 @@ from typing import Annotated, Any
 from ml_collections import ConfigDict
 
 from signbind_jax.errors import SignBindError
-from signbind_jax.files import shorten
+from signbind_jax.files import check_regular, shorten
 from signbind_jax.overrides import override, unknown_name
 from signbind_jax.ranges import (
     LARGEST,
@@ -43,6 +43,7 @@ from signbind_jax.ranges import (
 
 STREAMS = ("signing", "fingerspelling", "lipreading")
 STAGES = (*STREAMS, "language_model", "fusion", "alignment", "translation")
+CONFIG_BYTES = 10_000_000  # of a .py file
 NO_RUNS = ("__init__", "common", "open_llm", "real", "shipped")  # what configs/ holds besides
 
 
@@ -282,11 +283,19 @@ def config_module(name: str) -> ModuleType:
       SignBindError: there is none, with the near miss, or an error in it, with its line.
     """
     if name.endswith(".py"):
-        if not Path(name).is_file():
+        if not Path(name).exists():
             beside = [path.name for path in Path(name).parent.glob("*.py")]
             near = difflib.get_close_matches(Path(name).name, beside, 1)
             hint = f"; did you mean {str(Path(name).with_name(near[0]))!r}?" if near else ""
             raise SignBindError(f"--config: {name}: no such file{hint}")
+        try:
+            size = check_regular(name)
+        except SignBindError as error:
+            raise SignBindError(f"--config: {error}") from error
+        if size > CONFIG_BYTES:
+            raise SignBindError(
+                f"--config: {name}: found {size:,} bytes, wanted at most {CONFIG_BYTES:,}"
+            )
         spec = importlib.util.spec_from_file_location("signbind_user_config", name)
         module = importlib.util.module_from_spec(spec)
         with _placed(name):

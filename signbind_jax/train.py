@@ -18,12 +18,13 @@ Order inside the loop, and why:
 Start order: resume if a checkpoint exists; else the named parents; else scratch.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +34,7 @@ import numpy as np
 from flax import nnx
 from tqdm import tqdm
 
-from signbind_jax import artefact, hosts, interrupts, sharding, versions
+from signbind_jax import artefact, files, hosts, interrupts, sharding, versions
 from signbind_jax.checkpoint import CheckpointDir
 from signbind_jax.config import RunConfig
 from signbind_jax.errors import Interrupted, SignBindError
@@ -77,6 +78,27 @@ def train(config: RunConfig, workdir: Path | str, *, announce: Callable = print,
     versions.check_hosts(versions.installed())
     hosts.check_agreement({"config": config.digest, "schedule": _schedule_digest(config)})
     hosts.check_shared(workdir, "--workdir")
+    with _alone(workdir):
+        return _train(config, workdir, announce, anew, other_versions)
+
+
+@contextlib.contextmanager
+def _alone(workdir: Path) -> Iterator[None]:
+    """Refuses a directory in which another run is under way: the two would remove each other's
+    checkpoints."""
+    if not hosts.first():
+        yield
+        return
+    with files.trying_to_lock(workdir) as lock:
+        if lock is None:
+            raise SignBindError(f"--workdir: {workdir}: found another training under way in it, "
+                                "wanted none: wait for it, stop it, or give another "
+                                "directory")  # fmt: skip
+        yield
+
+
+def _train(config: RunConfig, workdir: Path, announce: Callable, anew: str,
+           other_versions: bool) -> TrainResult:  # fmt: skip
     stage = make_stage(config)
     _check_validation(stage)
     _check_slices(stage)
@@ -243,7 +265,9 @@ class _Run(TrainStep):
         values = programs.read(metrics) | {"data_wait": data_wait}
         losses.append(values["loss"])
         if not np.isfinite(values["loss"]):
-            raise FloatingPointError(f"{self.stage.name}: the loss of step {step} is not finite")
+            raise SignBindError(f"{self.stage.name}: loss of step {step}: found {values['loss']}, "
+                                "wanted a number: lower config.optim.learning_rate, or audit the "
+                                "data (signbind data audit)")  # fmt: skip
         bar.update(1)
         if _due(step, self.config.log_every) or step == self.config.steps:
             log.write(step, "train", values)

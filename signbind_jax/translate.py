@@ -19,7 +19,7 @@ from signbind_jax.data.clip_list import ClipList
 from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.data.sentences import Sentences
 from signbind_jax.data.stream_cache import SplitStreams
-from signbind_jax.errors import SignBindError
+from signbind_jax.errors import SignBindError, printable
 from signbind_jax.generation import config as generation_config
 from signbind_jax.generation.config import read_options
 from signbind_jax.read_streams import ExpertReader, open_experts_of, read_split
@@ -182,16 +182,11 @@ def run(arguments: argparse.Namespace) -> int:
         told.append(f"{stream}: no input in {len(missing)} of {len(clips)} clips ({names})")
     if hosts.first():
         for line in told:
-            print(f"signbind: {_printable(line)}", file=sys.stderr)
+            print(f"signbind: {printable(line)}", file=sys.stderr)
     if read.clips:
         _translate(translator, read, clips, without, arguments.json)
     jax.clear_caches()
     return 1 if read.faults else 0
-
-
-def _printable(text: str) -> str:
-    """A text as it is, or escaped where it holds what ends a line or no terminal can show."""
-    return text if text.isprintable() else text.encode("unicode_escape").decode()
 
 
 def _translate(
@@ -207,11 +202,11 @@ def _translate(
     fused = translator.fused(streams) if as_json else None
     for i, sentence in enumerate(sentences):
         if not as_json:
-            print(f"{_printable(read.names[i])}\t{sentence}")
+            print(f"{printable(read.names[i])}\t{sentence}")
             continue
         tokens = translator.tokens(streams, i)
         record = {
-            "clip": _printable(str(read.paths[i])),
+            "clip": printable(str(read.paths[i])),
             "sentence": sentence,
             "generation": dataclasses.asdict(translator.generation),
             "fused": fused[i],
