@@ -4,8 +4,9 @@ Order inside the loop, and why:
 1. A due checkpoint is saved before the next batch is drawn, so that a saved step is always
    the number of batches consumed, and a resumed run draws the very next one.
 2. The metrics of step i are read while step i + 1 runs: reading them earlier would make the
-   host wait for the device. Those of a step that is saved are written first: a run killed right
-   after would go on behind them, and saving waits for the step anyway.
+   host wait for the device. Those of a step that is evaluated or saved are written first: a run
+   killed right after a save would go on behind them, both wait for the step anyway, and the
+   time they take is no time of training.
 3. A batch is drawn and sent to the device while the step before it still runs there. What the
    host waited for it is logged as `data_wait`, a share of all time: the device waited at most
    as long.
@@ -29,7 +30,6 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from tqdm import tqdm
 
@@ -44,9 +44,8 @@ from signbind_jax.stages.sections import check_sections
 from signbind_jax.stages.stage import Stage
 from signbind_jax.step_programs import StepPrograms
 from signbind_jax.summary import SUMMARY, summary_or_none, write_summary
+from signbind_jax.train_metrics import Throughput, TrainLog, peak_of
 from signbind_jax.train_step import TrainStep
-
-SECONDS_BETWEEN_LINES = 30.0  # of progress, where there is no terminal for a bar
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,6 @@ class _Run(TrainStep):
     def __init__(self, stage: Stage, mesh, manifest: Manifest):
         super().__init__(stage, mesh)
         self.manifest = manifest  # of the checkpoints it saves
-        self.told = 0.0
 
     def start(self, checkpoints: CheckpointDir, announce: Callable, other_versions: bool):
         """The state to go on from, by the start order: (trained state, frozen parameters)."""
@@ -165,7 +163,7 @@ class _Run(TrainStep):
         """Runs to `config.steps` or to a signal."""
         config, stage, manifest = self.config, self.stage, self.manifest
         step = int(state["step"])
-        losses, pending, scores = [], None, {}
+        scores: dict[str, float] = {}
         programs = self.programs(state, frozen)
         plain = programs.plain(state)
         del state  # its arrays are given away by the first step
@@ -174,38 +172,40 @@ class _Run(TrainStep):
                 self.compile(programs, plain, step)
             hosts.meet(f"step {step} of {stage.name}, compiled")
             batches, feed = stage.batches(step, config.steps), _Feed()
+            rates = Throughput(stage.plan, stage.unit, programs.flops, peak_of(self.mesh))
+            logged = TrainLog(log, bar, stage, programs, rates)
             stopping = signals.stops()
             if not stopping and self._owes_scores(step, log):
-                scores, stopping = self._score(step, programs.full(plain), frozen, log)
+                with rates.paused():
+                    scores, stopping = self._score(step, programs.full(plain), frozen, log)
             while step < config.steps and not stopping:
                 plan_step = stage.plan.step(step)
                 batch = sharding.put_batch(feed.next(batches), self.mesh)
                 shape = (plan_step.bucket_length, plan_step.batch_size)
                 plain, metrics = programs(plain, batch, shape)
                 step += 1
-                if pending is not None:
-                    self._log(log, bar, losses, *pending)
-                pending = (step, feed.share, programs, metrics)
+                logged.add(step, plan_step, feed.share, metrics)
                 last = step == config.steps
                 stopping = signals.stops()
                 if _due(step, config.evaluate_every) and not last and not stopping:
-                    scores, stopping = self._score(step, programs.full(plain), frozen, log)
+                    logged.flush()
+                    with rates.paused():
+                        scores, stopping = self._score(step, programs.full(plain), frozen, log)
                 if _due(step, config.checkpoint_every) or stopping and not last:
-                    self._log(log, bar, losses, *pending)
-                    pending = None
-                    checkpoints.save(step, self.stored(programs.full(plain), frozen), manifest)
-            if pending is not None:
-                self._log(log, bar, losses, *pending)
+                    logged.flush()
+                    with rates.paused():
+                        checkpoints.save(step, self.stored(programs.full(plain), frozen), manifest)
+            logged.flush()
         finished, state = step >= config.steps, programs.full(plain)
         if finished and (summary := _summary_of(workdir, checkpoints, step, config.digest)):
-            return TrainResult(step, summary["seconds"], summary["scores"], losses, True)
+            return TrainResult(step, summary["seconds"], summary["scores"], logged.losses, True)
         if finished:
             if _newest(checkpoints) != step:
                 checkpoints.save(step, self.stored(state, frozen), manifest)
             scores, stopping = self._score(step, state, frozen, log)
             finished = not stopping
         checkpoints.wait()
-        result = TrainResult(step, log.seconds, scores, losses, finished)
+        result = TrainResult(step, log.seconds, scores, logged.losses, finished)
         if hosts.first():
             write_summary(workdir, _summary(result, config))
         hosts.meet(f"the end of {stage.name}")
@@ -238,20 +238,6 @@ class _Run(TrainStep):
         if not (split and 0 < step < self.config.steps and _due(step, self.config.evaluate_every)):
             return False
         return not hosts.from_first("looking for scores", lambda: log.holds(step, split))
-
-    def _log(self, log, bar, losses, step, data_wait, programs, metrics):
-        values = programs.read(metrics) | {"data_wait": data_wait}
-        losses.append(values["loss"])
-        if not np.isfinite(values["loss"]):
-            raise FloatingPointError(f"{self.stage.name}: the loss of step {step} is not finite")
-        bar.update(1)
-        if _due(step, self.config.log_every) or step == self.config.steps:
-            log.write(step, "train", values)
-            bar.set_postfix_str(f"loss {values['loss']:.3f}")
-        if hosts.first() and bar.disable and log.seconds - self.told > SECONDS_BETWEEN_LINES:
-            self.told = log.seconds
-            print(f"{self.stage.name}: step {step} of {self.config.steps}, loss "
-                  f"{values['loss']:.3f}, {log.seconds:.0f} s", flush=True)  # fmt: skip
 
 
 def _check_validation(stage: Stage) -> None:

@@ -6,10 +6,11 @@ not there.
 
 import jax
 import jax.numpy as jnp
+import optax
 from flax import nnx
 
 from signbind_jax import compiler, sharding
-from signbind_jax.optim import make_optimizer
+from signbind_jax.optim import make_optimizer, make_schedule
 from signbind_jax.stages.stage import Stage
 from signbind_jax.step_programs import StepPrograms
 
@@ -24,6 +25,7 @@ class TrainStep:
     def __init__(self, stage: Stage, mesh):
         self.stage, self.config, self.mesh = stage, stage.config, mesh
         self.tx = make_optimizer(self.config.optim, self.config.steps)
+        self.schedule = make_schedule(self.config.optim, self.config.steps)
         self.graphdef: nnx.GraphDef
 
     def split(self, params: nnx.State) -> tuple[nnx.State, nnx.State]:
@@ -51,11 +53,20 @@ class TrainStep:
         metrics = {name: value / weight for name, value in metrics.items() if name != "weight"}
         return grads, metrics | {"loss": loss / weight, "weight": weight}
 
-    def update(self, state: dict, grads: nnx.State) -> dict:
-        """The state after one optimiser step."""
+    def update(self, state: dict, grads: nnx.State) -> tuple[dict, dict[str, jax.Array]]:
+        """The state after one optimiser step, and {"learning_rate", "gradient_norm",
+        "update_norm"}: global L2 norms, that of the gradients before they are clipped."""
         updates, opt_state = self.tx.update(grads, state["opt_state"], state["params"])
         params = jax.tree.map(lambda p, u: p + u, state["params"], updates)
-        return {"params": params, "opt_state": opt_state, "step": state["step"] + 1}
+        # Not of `updates`: read twice they would be rounded where else they are fused into the sum.
+        changed = jax.tree.map(jnp.subtract, jax.lax.optimization_barrier(params), state["params"])
+        metrics = {
+            "learning_rate": self.schedule(state["step"]),
+            # Clipping needs the same expression: the compiler computes it once.
+            "gradient_norm": optax.tree.norm(grads),
+            "update_norm": optax.tree.norm(changed),
+        }
+        return {"params": params, "opt_state": opt_state, "step": state["step"] + 1}, metrics
 
     def programs(self, state: dict, frozen: nnx.State) -> StepPrograms:
         """The two programs, to be compiled; both arguments may hold ShapeDtypeStructs."""

@@ -102,6 +102,8 @@ def read_batch(model: Expert, batch: ClipBatch, capacity: int):
 class ExpertStage(Stage):
     """Trains `signing`, `fingerspelling` or `lipreading`, as `config.stage` says."""
 
+    unit = "frames"
+
     def __init__(self, config: RunConfig):
         super().__init__(config)
         self.name = config.stage

@@ -23,10 +23,12 @@ class Stage:
       vocabularies: name -> Vocabulary, recorded in the manifest.
       parents: name -> artefact digest of what the stage was built on.
       notes: lines about the data a user should see at start-up.
+      unit: what the plan's lengths count.
     """
 
     name = ""
     main_metric = "loss"
+    unit = "tokens"
 
     def __init__(self, config: RunConfig):
         self.config = config
