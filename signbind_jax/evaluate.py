@@ -106,13 +106,17 @@ def evaluate_language_model(model: artefact.Artefact, clips: ClipDataset) -> tup
     return translation_scores(clips.labels, hypotheses), hypotheses
 
 
-def evaluate(checkpoint: Path, data: Path, split: str) -> dict:
+def evaluate(
+    checkpoint: Path, data: Path, split: str, *, step: int | str = artefact.NEWEST
+) -> dict:
     """Scores of any stage on a split of a dataset, JSON-ready.
+
+    step: see `artefact.open_artefact`.
 
     Raises:
       SignBindError: no such run, dataset or split.
     """
-    run = artefact.open_artefact(checkpoint)
+    run = artefact.open_artefact(checkpoint, step)
     clips = open_dataset(data).split(split)
     record = {"checkpoint": str(checkpoint), "step": run.step, "stage": run.stage, "split": split}
     if run.stage in READINGS:
@@ -121,7 +125,7 @@ def evaluate(checkpoint: Path, data: Path, split: str) -> dict:
         return record | {"scores": {"oracle_text": evaluate_language_model(run, clips)[0]}}
     if run.stage == "fusion":
         return record | {"scores": evaluate_fusion(run, clips, run.workdir.parent / "streams")}
-    system = Translator(checkpoint)
+    system = Translator(checkpoint, step=step)
     return record | {"scores": evaluate_translation(system, clips)[0]}
 
 
@@ -140,12 +144,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", required=True, type=Path, metavar="DIR",
                         help="a dataset written by `signbind data build`")  # fmt: skip
     parser.add_argument("--split", default="test", help="default: test")
+    artefact.add_step_argument(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the scores here")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """`signbind evaluate`: prints one line a score."""
-    record = evaluate(arguments.checkpoint, arguments.data, arguments.split)
+    record = evaluate(arguments.checkpoint, arguments.data, arguments.split, step=arguments.step)
     print(f"{record['stage']} at step {record['step']} on split {record['split']}")
     for name, value in _lines(record["scores"]):
         print(f"  {name:45s} {value}")

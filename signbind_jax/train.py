@@ -13,7 +13,9 @@ Order inside the loop, and why:
 4. A signal is looked at between steps and between the batches of an evaluation: the step in
    flight is finished and saved; an evaluation that was cut short is made by the next start.
    Before the first step the process ends at once, as there is nothing to save.
-5. Every process of several takes the same turns: what one evaluates or saves, all do. Process 0
+5. The best step is marked when its arrays are on disk, before the one that was the best goes:
+   it is saved right after the evaluation that found it, unless it is there already.
+6. Every process of several takes the same turns: what one evaluates or saves, all do. Process 0
    alone speaks and writes files other than checkpoints.
 
 Start order: resume if a checkpoint exists; else the named parents; else scratch.
@@ -22,6 +24,7 @@ Start order: resume if a checkpoint exists; else the named parents; else scratch
 import dataclasses
 import hashlib
 import json
+import logging
 import sys
 import time
 from collections.abc import Callable
@@ -34,6 +37,7 @@ from flax import nnx
 from tqdm import tqdm
 
 from signbind_jax import artefact, hosts, interrupts, sharding, versions
+from signbind_jax.best_step import Best
 from signbind_jax.checkpoint import CheckpointDir
 from signbind_jax.config import RunConfig
 from signbind_jax.errors import Interrupted, SignBindError
@@ -41,11 +45,13 @@ from signbind_jax.manifest import Manifest, check_same
 from signbind_jax.metric_log import open_log
 from signbind_jax.stages import make_stage
 from signbind_jax.stages.sections import check_sections
-from signbind_jax.stages.stage import Stage
+from signbind_jax.stages.stage import Evaluation, Stage
 from signbind_jax.step_programs import StepPrograms
 from signbind_jax.summary import SUMMARY, summary_or_none, write_summary
-from signbind_jax.train_metrics import Throughput, TrainLog, peak_of
+from signbind_jax.train_metrics import Throughput, TrainLog, peak_of, show_evaluation
 from signbind_jax.train_step import TrainStep
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -106,6 +112,7 @@ class _Run(TrainStep):
     def __init__(self, stage: Stage, mesh, manifest: Manifest):
         super().__init__(stage, mesh)
         self.manifest = manifest  # of the checkpoints it saves
+        self.best: Best | None = None
 
     def start(self, checkpoints: CheckpointDir, announce: Callable, other_versions: bool):
         """The state to go on from, by the start order: (trained state, frozen parameters)."""
@@ -163,6 +170,7 @@ class _Run(TrainStep):
         """Runs to `config.steps` or to a signal."""
         config, stage, manifest = self.config, self.stage, self.manifest
         step = int(state["step"])
+        self.best = _best_until(step, checkpoints)
         scores: dict[str, float] = {}
         programs = self.programs(state, frozen)
         plain = programs.plain(state)
@@ -175,9 +183,11 @@ class _Run(TrainStep):
             rates = Throughput(stage.plan, stage.unit, programs.flops, peak_of(self.mesh))
             logged = TrainLog(log, bar, stage, programs, rates)
             stopping = signals.stops()
-            if not stopping and self._owes_scores(step, log):
+            if not stopping and self._evaluates(step):
                 with rates.paused():
-                    scores, stopping = self._score(step, programs.full(plain), frozen, log)
+                    scores, stopping = self._catch_up(step, programs.full(plain), frozen, log)
+                if best := self._new_best(step, scores):
+                    checkpoints.mark_best(best)
             while step < config.steps and not stopping:
                 plan_step = stage.plan.step(step)
                 batch = sharding.put_batch(feed.next(batches), self.mesh)
@@ -185,16 +195,18 @@ class _Run(TrainStep):
                 plain, metrics = programs(plain, batch, shape)
                 step += 1
                 logged.add(step, plan_step, feed.share, metrics)
-                last = step == config.steps
+                last, best = step == config.steps, None
                 stopping = signals.stops()
-                if _due(step, config.evaluate_every) and not last and not stopping:
+                if self._evaluates(step) and not stopping:
                     logged.flush()
                     with rates.paused():
                         scores, stopping = self._score(step, programs.full(plain), frozen, log)
-                if _due(step, config.checkpoint_every) or stopping and not last:
+                    best = self._new_best(step, scores)
+                if _due(step, config.checkpoint_every) or best or stopping and not last:
                     logged.flush()
                     with rates.paused():
-                        checkpoints.save(step, self.stored(programs.full(plain), frozen), manifest)
+                        stored = self.stored(programs.full(plain), frozen)
+                        checkpoints.save(step, stored, manifest, best=best)
             logged.flush()
         finished, state = step >= config.steps, programs.full(plain)
         if finished and (summary := _summary_of(workdir, checkpoints, step, config.digest)):
@@ -204,6 +216,8 @@ class _Run(TrainStep):
                 checkpoints.save(step, self.stored(state, frozen), manifest)
             scores, stopping = self._score(step, state, frozen, log)
             finished = not stopping
+            if best := self._new_best(step, scores):
+                checkpoints.mark_best(best)
         checkpoints.wait()
         result = TrainResult(step, log.seconds, scores, logged.losses, finished)
         if hosts.first():
@@ -211,33 +225,53 @@ class _Run(TrainStep):
         hosts.meet(f"the end of {stage.name}")
         return result
 
-    def evaluate(self, state, frozen) -> dict[str, float]:
-        """Scores on the validation split; empty where the config names none.
+    def evaluate(self, state, frozen) -> Evaluation:
+        """Scores and samples of the validation split; empty where the config names none.
 
         Raises:
           Interrupted: on every process, where a signal came to one.
         """
         split = self.config.data.validation
         if not split:
-            return {}
+            return Evaluation({}, [])
         params = sharding.own_copy(nnx.merge_state(state["params"], frozen))
         return self.stage.evaluate(self.graphdef, params, split)
 
     def _score(self, step, state, frozen, log) -> tuple[dict[str, float], bool]:
         """Scores, which are logged, and whether a signal came before they were there."""
         try:
-            scores = self.evaluate(state, frozen)
+            scores, samples = self.evaluate(state, frozen)
         except Interrupted:
             return {}, True
-        log.write(step, self.config.data.validation or "end", scores)
+        split = self.config.data.validation or "end"
+        log.write(step, split, scores)
+        log.write_samples(step, split, samples)
+        if hosts.first():
+            show_evaluation(self.stage, step, scores, samples)
         return scores, False
 
-    def _owes_scores(self, step, log) -> bool:
-        """Whether the run was stopped at a step that was to be evaluated, before it was."""
+    def _evaluates(self, step: int) -> bool:
+        """Whether a step before the last is evaluated."""
+        due = _due(step, self.config.evaluate_every)
+        return due and 0 < step < self.config.steps and bool(self.config.data.validation)
+
+    def _catch_up(self, step, state, frozen, log) -> tuple[dict[str, float], bool]:
+        """As `_score`, at the start: the scores that the log holds, unless the run was stopped
+        before they were there."""
         split = self.config.data.validation
-        if not (split and 0 < step < self.config.steps and _due(step, self.config.evaluate_every)):
-            return False
-        return not hosts.from_first("looking for scores", lambda: log.holds(step, split))
+        held = hosts.from_first("looking for scores", lambda: log.held(step, split))
+        return (held, False) if held else self._score(step, state, frozen, log)
+
+    def _new_best(self, step: int, scores: dict[str, float]) -> Best | None:
+        """The step as the best one so far, where it is and the config wants it kept."""
+        metric = self.stage.main_metric
+        if not self.config.keep_best or metric not in scores:
+            return None
+        new = Best(step, metric, scores[metric])
+        if not new.beats(self.best):
+            return None
+        self.best = new
+        return new
 
 
 def _check_validation(stage: Stage) -> None:
@@ -260,8 +294,14 @@ def _check_slices(stage: Stage) -> None:
 
 def _schedule_digest(config: RunConfig) -> str:
     """Of what decides which turns a process takes, beside `config.digest`."""
-    turns = [config.log_every, config.evaluate_every, config.checkpoint_every,
-             config.data.validation, dataclasses.astuple(config.mesh)]  # fmt: skip
+    turns = [
+        config.log_every,
+        config.evaluate_every,
+        config.checkpoint_every,
+        config.keep_best,
+        config.data.validation,
+        dataclasses.astuple(config.mesh),
+    ]
     return hashlib.sha256(json.dumps(turns).encode()).hexdigest()
 
 
@@ -274,6 +314,20 @@ def _newest(checkpoints: CheckpointDir) -> int | None:
                             f"process {other} and {steps[0]} on process 0, wanted the same; "
                             "network storage may lag: start again")  # fmt: skip
     return steps[0]
+
+
+def _best_until(step: int, checkpoints: CheckpointDir) -> Best | None:
+    """The best step so far, unless it is later than the one a run goes on from."""
+
+    def read():
+        try:
+            return checkpoints.best()
+        except SignBindError as error:
+            logger.warning("%s: the next evaluation's step takes its place", error)
+            return None
+
+    found = hosts.from_first("looking for the best step", read)
+    return Best(*found) if found and found[0] <= step else None
 
 
 def _summary_of(

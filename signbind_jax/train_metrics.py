@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import jax
 import numpy as np
@@ -12,7 +12,7 @@ from signbind_jax import hosts
 from signbind_jax.data.batch_plan import BatchPlan, Step
 from signbind_jax.metric_log import MetricLog, SilentLog
 from signbind_jax.preflight.peaks import peak_flops
-from signbind_jax.stages.stage import Stage
+from signbind_jax.stages.stage import Sample, Stage
 from signbind_jax.step_programs import StepMetrics, StepPrograms
 
 SECONDS_BETWEEN_LINES = 30.0  # of progress, where there is no terminal for a bar
@@ -118,3 +118,14 @@ class TrainLog:
             self._told = seconds
             print(f"{name}: step {step} of {config.steps}, loss {values['loss']:.3f}, "
                   f"{seconds:.0f} s", flush=True)  # fmt: skip
+
+
+def show_evaluation(stage: Stage, step: int, scores: Mapping[str, float],
+                    samples: Sequence[Sample]) -> None:  # fmt: skip
+    """Prints the main metric and the samples of an evaluation, above a progress bar."""
+    if stage.main_metric in scores:
+        tqdm.write(f"{stage.name}: step {step}, {stage.config.data.validation}: "
+                   f"{stage.main_metric} {scores[stage.main_metric]:.2f}")  # fmt: skip
+    for sample in samples:
+        tqdm.write(f"  {sample.clip}\n    reference   {sample.reference}\n"
+                   f"    hypothesis  {sample.hypothesis}")  # fmt: skip

@@ -43,12 +43,15 @@ class Token:
 class Translator:
     """Opens an alignment or translation run and the experts it stands on.
 
+    step: which checkpoint of the run, see `artefact.open_artefact`.
+
     Raises:
       SignBindError: another kind of run; a parent that is missing or was retrained since.
     """
 
-    def __init__(self, checkpoint: Path | str, beam_size: int | None = None):
-        self.artefact = artefact.open_artefact(checkpoint)
+    def __init__(self, checkpoint: Path | str, beam_size: int | None = None, *,
+                 step: int | str = artefact.NEWEST):  # fmt: skip
+        self.artefact = artefact.open_artefact(checkpoint, step)
         if self.artefact.model["kind"] != "signbind":
             raise SignBindError(f"{checkpoint}: stage: found {self.artefact.stage}, wanted "
                                 "alignment or translation")  # fmt: skip
@@ -174,6 +177,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", required=True, type=Path, metavar="DIR",
                         help="run directory of a translation (or alignment) stage")  # fmt: skip
     parser.add_argument("clips", nargs="+", type=Path, metavar="CLIP", help=".pose or .npz files")
+    artefact.add_step_argument(parser)
     parser.add_argument("--beam_size", type=int, default=None, help="1 is greedy")
     parser.add_argument(
         "--json", action="store_true", help="one JSON object a clip, with streams and fused tokens"
@@ -186,7 +190,7 @@ def run(arguments: argparse.Namespace) -> int:
     Files that cannot be read and streams that get no input are named on standard error. Exit
     code 1 where a file could not be read, though the others are translated.
     """
-    translator = Translator(arguments.checkpoint, arguments.beam_size)
+    translator = Translator(arguments.checkpoint, arguments.beam_size, step=arguments.step)
     from data_pipelines.writing.build_report import some_of
 
     read, faults = _read_files(arguments.clips, translator.lip_size)
