@@ -2,7 +2,7 @@
 
 python -m benchmarks.host_overhead --data=DIR [--config=signing:size=tiny] [--steps=400]
 
-The loop of `signbind train` runs as it is: batches are drawn, sent, two compiled programs called,
+The loop of `signbind train` runs as it is: batches are drawn, sent, compiled programs called,
 metrics read and logged. Only the programs are exchanged for some with the same inputs and outputs
 that compute nothing. Time is the processor time of the loop's thread (`time.thread_time`), which
 leaves out what it waits, and whatever other programs take. Where the device is the CPU, what XLA
@@ -32,10 +32,13 @@ class IdleRun(training._Run):
         return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
 
     def update(self, state, grads):
-        """The state as it was, one step later, and zeros in the place of metrics."""
-        shapes = jax.eval_shape(super().update, state, grads)[1]
-        zeros = {name: jnp.zeros(s.shape, s.dtype) for name, s in shapes.items()}
-        return state | {"step": state["step"] + 1}, zeros
+        """The state as it was, one step later."""
+        return state | {"step": state["step"] + 1}
+
+    def measure(self, state, grads):
+        """Zeros in the place of what is logged of an update."""
+        shapes = jax.eval_shape(super().measure, state, grads)
+        return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
 
 
 def thread_times(owner, name: str) -> list[float]:
@@ -72,9 +75,9 @@ def main() -> None:
     ends = []
     inner = training.StepPrograms.__call__
 
-    def call(*args):
+    def call(*args, **kwargs):
         ends.append((time.thread_time(), time.perf_counter()))
-        return inner(*args)
+        return inner(*args, **kwargs)
 
     training.StepPrograms.__call__ = call
     with tempfile.TemporaryDirectory() as workdir:

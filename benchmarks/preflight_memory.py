@@ -55,7 +55,7 @@ def train(spec: str, overrides: dict[str, str]) -> None:
     for _ in range(STEPS):
         batches = [_batch(programs) for _ in range(BATCHES)]
         grads, metrics = compiled[GRADIENTS](held["params"], frozen, held["step"], batches[0])
-        held, _ = compiled[UPDATE](held, grads)
+        held = compiled[UPDATE](held, grads)
         jax.block_until_ready((held, metrics))
     print(json.dumps(2**20 * (peak.read()["resident"] - before)))
 

@@ -48,7 +48,7 @@ from signbind_jax.stages.sections import check_sections
 from signbind_jax.stages.stage import Evaluation, Stage
 from signbind_jax.step_programs import StepPrograms
 from signbind_jax.summary import SUMMARY, summary_or_none, write_summary
-from signbind_jax.train_metrics import Throughput, TrainLog, peak_of, show_evaluation
+from signbind_jax.train_metrics import Throughput, TrainLog, is_logged, peak_of, show_evaluation
 from signbind_jax.train_step import TrainStep
 
 logger = logging.getLogger(__name__)
@@ -192,8 +192,9 @@ class _Run(TrainStep):
                 plan_step = stage.plan.step(step)
                 batch = sharding.put_batch(feed.next(batches), self.mesh)
                 shape = (plan_step.bucket_length, plan_step.batch_size)
-                plain, metrics = programs(plain, batch, shape)
                 step += 1
+                measured = is_logged(step, config)
+                plain, metrics = programs(plain, batch, shape, measured=measured)
                 logged.add(step, plan_step, feed.share, metrics)
                 last, best = step == config.steps, None
                 stopping = signals.stops()

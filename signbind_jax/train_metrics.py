@@ -9,6 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from signbind_jax import hosts
+from signbind_jax.config import RunConfig
 from signbind_jax.data.batch_plan import BatchPlan, Step
 from signbind_jax.metric_log import MetricLog, SilentLog
 from signbind_jax.preflight.peaks import peak_flops
@@ -71,6 +72,11 @@ def peak_of(mesh: jax.sharding.Mesh) -> float | None:
     return peak and peak * mesh.devices.size
 
 
+def is_logged(step: int, config: RunConfig) -> bool:
+    """Whether a step has a record of its own."""
+    return config.log_every > 0 and step % config.log_every == 0 or step == config.steps
+
+
 class TrainLog:
     """Reads the metrics of each step once the next one runs, and logs those that are due.
 
@@ -103,14 +109,13 @@ class TrainLog:
         step, plan_step, data_wait, metrics = self._pending
         self._pending = None
         config, name = self._stage.config, self._stage.name
-        due = config.log_every > 0 and step % config.log_every == 0 or step == config.steps
-        values = self._programs.read(metrics, update=due) | {"data_wait": data_wait}
+        values = self._programs.read(metrics) | {"data_wait": data_wait}
         self.losses.append(values["loss"])
         self.throughput.count(plan_step)
         if not np.isfinite(values["loss"]):
             raise FloatingPointError(f"{name}: the loss of step {step} is not finite")
         self._bar.update(1)
-        if due:
+        if is_logged(step, config):
             self._log.write(step, "train", values | self.throughput.rates())
             self._bar.set_postfix_str(f"loss {values['loss']:.3f}")
         seconds = self._log.seconds

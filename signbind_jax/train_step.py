@@ -16,7 +16,7 @@ from signbind_jax.step_programs import StepPrograms
 
 
 class TrainStep:
-    """Gradients of a batch and the optimiser's update, two programs on one mesh.
+    """Gradients of a batch, the optimiser's update and what is logged of it: programs on one mesh.
 
     Attributes:
       graphdef: of the stage's model; set before anything is traced.
@@ -53,24 +53,25 @@ class TrainStep:
         metrics = {name: value / weight for name, value in metrics.items() if name != "weight"}
         return grads, metrics | {"loss": loss / weight, "weight": weight}
 
-    def update(self, state: dict, grads: nnx.State) -> tuple[dict, dict[str, jax.Array]]:
-        """The state after one optimiser step, and {"learning_rate", "gradient_norm",
-        "update_norm"}: global L2 norms, that of the gradients before they are clipped."""
+    def update(self, state: dict, grads: nnx.State) -> dict:
+        """The state after one optimiser step."""
         updates, opt_state = self.tx.update(grads, state["opt_state"], state["params"])
         params = jax.tree.map(lambda p, u: p + u, state["params"], updates)
-        # Not of `updates`: read twice they would be rounded where else they are fused into the sum.
-        changed = jax.tree.map(jnp.subtract, jax.lax.optimization_barrier(params), state["params"])
-        metrics = {
+        return {"params": params, "opt_state": opt_state, "step": state["step"] + 1}
+
+    def measure(self, state: dict, grads: nnx.State) -> dict[str, jax.Array]:
+        """What an optimiser step is about to do: {"learning_rate", "gradient_norm",
+        "update_norm"}; global L2 norms, that of the gradients before they are clipped."""
+        updates, _ = self.tx.update(grads, state["opt_state"], state["params"])
+        return {
             "learning_rate": self.schedule(state["step"]),
-            # Clipping needs the same expression: the compiler computes it once.
             "gradient_norm": optax.tree.norm(grads),
-            "update_norm": optax.tree.norm(changed),
+            "update_norm": optax.tree.norm(updates),
         }
-        return {"params": params, "opt_state": opt_state, "step": state["step"] + 1}, metrics
 
     def programs(self, state: dict, frozen: nnx.State) -> StepPrograms:
-        """The two programs, to be compiled; both arguments may hold ShapeDtypeStructs."""
-        return StepPrograms(self.gradients, self.update, state, frozen,
+        """The programs, to be compiled; both arguments may hold ShapeDtypeStructs."""
+        return StepPrograms(self.gradients, self.update, self.measure, state, frozen,
                             compiler.options(self.mesh))  # fmt: skip
 
     def abstract_state(self) -> tuple[dict, nnx.State]:

@@ -8,7 +8,6 @@ from signbind_jax.optim import make_schedule
 from signbind_jax.preflight.peaks import peak_flops
 from signbind_jax.report.run_files import read_log
 from signbind_jax.train import train
-from signbind_jax.train_step import TrainStep
 
 STEPS = 10
 
@@ -79,14 +78,13 @@ def test_a_device_that_is_not_quite_one_of_the_table_has_no_peak(part):
     assert peak_flops(part) is None
 
 
-def test_measuring_norms_changes_no_bit_of_the_losses(synthetic, plain, tmp_path, monkeypatch):
-    result, _ = plain
-    measured = TrainStep.update
-
-    def unmeasured(self, state, grads):
-        # What nobody reads, the compiler leaves out.
-        return measured(self, state, grads)[0], {"learning_rate": 0.0}
-
-    monkeypatch.setattr(TrainStep, "update", unmeasured)
-    assert train(tiny(synthetic), tmp_path, announce=str).losses == result.losses
-    assert len(set(result.losses)) == STEPS
+def test_losses_are_the_same_bit_for_bit_whatever_is_watched(synthetic, plain, tmp_path):
+    result, _ = plain  # every step is logged
+    assert len(result.losses) == STEPS == len(set(result.losses))
+    watched = {
+        "log_every": "0",
+        "data.validation": "validation",
+        "evaluate_every": "4",
+        "keep_best": "True",
+    }
+    assert train(tiny(synthetic, **watched), tmp_path, announce=str).losses == result.losses
