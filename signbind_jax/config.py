@@ -35,6 +35,7 @@ from signbind_jax.ranges import (
     Seed,
     Share,
     Size,
+    StepSpan,
     Strength,
     Text,
     Whole,
@@ -187,6 +188,9 @@ class RunConfig(Checked):
       log_every, evaluate_every, checkpoint_every: steps between two; 0: at the end alone.
       keep_checkpoints: how many of the newest steps stay.
       keep_best: whether the step with the best main metric on `data.validation` stays too.
+      profile: the steps of which a profiler trace is written, such as "100:110" for steps 100 to
+        109; empty: none.
+      wandb: the Weights & Biases project to log to as well; empty: none.
     """
 
     stage: Annotated[str, OneOf(*STAGES)]
@@ -197,6 +201,8 @@ class RunConfig(Checked):
     checkpoint_every: Whole = 500
     keep_checkpoints: Count = 2
     keep_best: bool = False
+    profile: StepSpan = ""
+    wandb: Text = ""
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     mesh: MeshConfig = field(default_factory=MeshConfig)
@@ -218,7 +224,7 @@ class RunConfig(Checked):
         """The part of `to_json` that decides the weights: not paths, logging or the mesh."""
         record = self.to_json()
         for key in ("mesh", "parents", "assumed", "log_every", "evaluate_every", "checkpoint_every",
-                    "keep_checkpoints", "keep_best"):  # fmt: skip
+                    "keep_checkpoints", "keep_best", "profile", "wandb"):  # fmt: skip
             del record[key]
         for key in ("weights", "row_frames"):  # came later: not there, not used
             if not record["data"][key]:

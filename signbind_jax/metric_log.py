@@ -11,6 +11,7 @@ from signbind_jax import files, hosts
 from signbind_jax.config import RunConfig
 from signbind_jax.metric_lines import line_of, record_of
 from signbind_jax.stages.stage import Sample
+from signbind_jax.wandb_log import WandbLog
 
 logger = logging.getLogger(__name__)
 
@@ -24,12 +25,21 @@ class MetricLog:
     the run had never stopped.
     """
 
-    def __init__(self, workdir: Path, start_step: int = 0, run: str = "", log_every: int = 0):
+    def __init__(
+        self,
+        workdir: Path,
+        start_step: int = 0,
+        run: str = "",
+        log_every: int = 0,
+        also: WandbLog | None = None,
+    ):
         """Opens the log to go on behind `start_step`.
 
         run: what tells the run from others; stands in every line.
         log_every: steps from one line of training to the next; 0: not known.
+        also: is told the same.
         """
+        self._also = also
         self.path, self.run = workdir / "metrics.jsonl", run
         kept = self._cut(self.path, start_step)
         self._held = {(record["step"], record["kind"]): record for record, _ in kept}
@@ -82,6 +92,8 @@ class MetricLog:
         self._file.flush()
         for name, value in values.items():
             self._board.add_scalar(f"{kind}/{name}", float(value), step)
+        if self._also and values:
+            self._also.write(step, kind, values)
 
     def write_samples(self, step: int, split: str, samples: Sequence[Sample]) -> None:
         """What an evaluation shows, a line a clip."""
@@ -92,11 +104,15 @@ class MetricLog:
         text = "\n\n".join(f"**{s.clip}**  \n{s.reference}  \n{s.hypothesis}" for s in samples)
         if text:
             self._board.add_text(f"{split}/samples", text, step)
+        if self._also and samples:
+            self._also.write_samples(step, split, samples)
 
     def close(self) -> None:
-        """Flushes and closes both files."""
+        """Flushes and closes the files."""
         self._file.close()
         self._board.close()
+        if self._also:
+            self._also.close()
 
 
 class SilentLog:
@@ -124,4 +140,5 @@ def open_log(workdir: Path, start_step: int, config: RunConfig) -> MetricLog | S
     """The log of a run; of several processes the first alone writes it."""
     if not hosts.first():
         return SilentLog()
-    return MetricLog(workdir, start_step, config.digest[:8], config.log_every)
+    also = WandbLog(workdir, config) if config.wandb else None
+    return MetricLog(workdir, start_step, config.digest[:8], config.log_every, also)

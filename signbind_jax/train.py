@@ -43,6 +43,7 @@ from signbind_jax.config import RunConfig
 from signbind_jax.errors import Interrupted, SignBindError
 from signbind_jax.manifest import Manifest, check_same
 from signbind_jax.metric_log import open_log
+from signbind_jax.profile_trace import ProfileTrace
 from signbind_jax.stages import make_stage
 from signbind_jax.stages.sections import check_sections
 from signbind_jax.stages.stage import Evaluation, Stage
@@ -50,6 +51,7 @@ from signbind_jax.step_programs import StepPrograms
 from signbind_jax.summary import SUMMARY, summary_or_none, write_summary
 from signbind_jax.train_metrics import Throughput, TrainLog, is_logged, peak_of, show_evaluation
 from signbind_jax.train_step import TrainStep
+from signbind_jax.wandb_log import import_wandb
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +80,8 @@ def train(config: RunConfig, workdir: Path | str, *, announce: Callable = print,
     workdir = Path(workdir)
     announce = announce if hosts.first() else _say_nothing
     check_sections(config)
+    if config.wandb and hosts.first():
+        import_wandb()  # told before anything is compiled
     anew = artefact.check_resumable(workdir, config)
     versions.check_hosts(versions.installed())
     hosts.check_agreement({"config": config.digest, "schedule": _schedule_digest(config)})
@@ -97,11 +101,15 @@ def train(config: RunConfig, workdir: Path | str, *, announce: Callable = print,
     _check_not_lost(workdir, checkpoints)
     state, frozen = run.start(checkpoints, announce, other_versions)
     artefact.write(workdir, stage, run.manifest)
-    log = open_log(workdir, int(state["step"]), config)
+    log, trace = (
+        open_log(workdir, int(state["step"]), config),
+        ProfileTrace(config.profile, workdir),
+    )
     try:
         with interrupts.noted() as signals:
-            return run.loop(state, frozen, checkpoints, log, workdir, signals)
+            return run.loop(state, frozen, checkpoints, log, workdir, signals, trace)
     finally:
+        trace.close()
         checkpoints.close()
         log.close()
 
@@ -166,7 +174,7 @@ class _Run(TrainStep):
                 break
         programs.compile(state, examples)
 
-    def loop(self, state, frozen, checkpoints, log, workdir, signals) -> TrainResult:
+    def loop(self, state, frozen, checkpoints, log, workdir, signals, trace) -> TrainResult:
         """Runs to `config.steps` or to a signal."""
         config, stage, manifest = self.config, self.stage, self.manifest
         step = int(state["step"])
@@ -189,6 +197,7 @@ class _Run(TrainStep):
                 if best := self._new_best(step, scores):
                     checkpoints.mark_best(best)
             while step < config.steps and not stopping:
+                trace.begin(step + 1, plain)
                 plan_step = stage.plan.step(step)
                 batch = sharding.put_batch(feed.next(batches), self.mesh)
                 shape = (plan_step.bucket_length, plan_step.batch_size)
@@ -209,6 +218,7 @@ class _Run(TrainStep):
                         stored = self.stored(programs.full(plain), frozen)
                         checkpoints.save(step, stored, manifest, best=best)
             logged.flush()
+            trace.close()
         finished, state = step >= config.steps, programs.full(plain)
         if finished and (summary := _summary_of(workdir, checkpoints, step, config.digest)):
             return TrainResult(step, summary["seconds"], summary["scores"], logged.losses, True)
