@@ -97,14 +97,15 @@ class MetricLog:
 
     def write_samples(self, step: int, split: str, samples: Sequence[Sample]) -> None:
         """What an evaluation shows, a line a clip."""
+        if not samples:
+            return
         with self._samples.open("a", encoding="utf-8") as out:
             for sample in samples:
                 out.write(line_of({"step": step, "kind": split, "run": self.run,
                                    **sample._asdict()}))  # fmt: skip
         text = "\n\n".join(f"**{s.clip}**  \n{s.reference}  \n{s.hypothesis}" for s in samples)
-        if text:
-            self._board.add_text(f"{split}/samples", text, step)
-        if self._also and samples:
+        self._board.add_text(f"{split}/samples", text, step)
+        if self._also:
             self._also.write_samples(step, split, samples)
 
     def close(self) -> None:
