@@ -82,7 +82,9 @@ class MetricLog:
     def held(self, step: int, kind: str) -> dict[str, float] | None:
         """The values of a record that was there when the run was taken up again; else None."""
         record = self._held.get((step, kind))
-        return record and {k: v for k, v in record.items() if isinstance(v, float)}
+        if record is None:
+            return None
+        return {k: v for k, v in record.items() if isinstance(v, float) and k != "seconds"}
 
     def write(self, step: int, kind: str, values: dict[str, float]) -> None:
         """One record; `kind` is "train" or the name of the evaluated split."""
