@@ -50,7 +50,7 @@ class Throughput:
             self._began += time.monotonic() - began
 
     def rates(self) -> dict[str, float]:
-        """ "clips_per_second", the same of frames or tokens, and "mfu" in percent where the
+        """Returns "clips_per_second", the same of frames or tokens, and "mfu" in percent where the
         devices' peak is known; what is counted from here on is of the next rates."""
         seconds = max(time.monotonic() - self._began, 1e-9)
         rates = {"clips_per_second": self._clips / seconds,
