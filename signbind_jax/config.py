@@ -35,6 +35,7 @@ from signbind_jax.ranges import (
     Seed,
     Share,
     Size,
+    StepSpan,
     Strength,
     Text,
     Whole,
@@ -180,6 +181,14 @@ class RunConfig(Checked):
     `model` holds the keyword arguments of the stage's own model config (ExpertConfig,
     FusionConfig, DecoderConfig); `augment` those of its augmentation; `options` those of
     the stage itself. Each is checked by the dataclass it is for.
+
+    Attributes:
+      log_every, evaluate_every, checkpoint_every: steps between two; 0: at the end alone.
+      keep_checkpoints: how many of the newest steps stay.
+      keep_best: whether the step with the best main metric on `data.validation` stays too.
+      profile: the steps of which a profiler trace is written, such as "100:110" for steps 100 to
+        109; empty: none.
+      wandb: the Weights & Biases project to log to as well; empty: none.
     """
 
     stage: Annotated[str, OneOf(*STAGES)]
@@ -189,6 +198,9 @@ class RunConfig(Checked):
     evaluate_every: Whole = 0
     checkpoint_every: Whole = 500
     keep_checkpoints: Count = 2
+    keep_best: bool = False
+    profile: StepSpan = ""
+    wandb: Text = ""
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     mesh: MeshConfig = field(default_factory=MeshConfig)
@@ -198,6 +210,10 @@ class RunConfig(Checked):
     augment: dict = field(default_factory=dict)
     options: dict = field(default_factory=dict)
 
+    def conflicts(self):
+        if self.keep_best and not self.data.validation:
+            yield "keep_best", "False where data.validation is empty: nothing says what is best"
+
     def to_json(self) -> dict:
         """A JSON-ready copy, read back by `from_mapping(RunConfig, ...)`."""
         return dataclasses.asdict(self)
@@ -206,7 +222,7 @@ class RunConfig(Checked):
         """The part of `to_json` that decides the weights: not paths, logging or the mesh."""
         record = self.to_json()
         for key in ("mesh", "parents", "assumed", "log_every", "evaluate_every", "checkpoint_every",
-                    "keep_checkpoints"):  # fmt: skip
+                    "keep_checkpoints", "keep_best", "profile", "wandb"):  # fmt: skip
             del record[key]
         for key in ("weights", "row_frames"):  # came later: not there, not used
             if not record["data"][key]:

@@ -49,6 +49,8 @@ class Token:
 class Translator:
     """Opens an alignment or translation run and the experts it stands on.
 
+    step: which checkpoint of the run, see `artefact.open_artefact`.
+
     Raises:
       SignBindError: another kind of run; a parent that is missing or was retrained since;
         settings out of range or that do not go together.
@@ -58,8 +60,14 @@ class Translator:
         are fields of GenerationConfig by name.
     """
 
-    def __init__(self, checkpoint: Path | str, settings: Mapping[str, Any] | None = None):
-        self.artefact = artefact.open_artefact(checkpoint)
+    def __init__(
+        self,
+        checkpoint: Path | str,
+        settings: Mapping[str, Any] | None = None,
+        *,
+        step: int | str = artefact.NEWEST,
+    ):
+        self.artefact = artefact.open_artefact(checkpoint, step)
         if self.artefact.model["kind"] != "signbind":
             raise SignBindError(f"{checkpoint}: stage: found {self.artefact.stage}, wanted "
                                 "alignment or translation")  # fmt: skip
@@ -151,6 +159,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     clip_inputs.add_arguments(parser)
     parser.add_argument("--checkpoint", required=True, type=Path, metavar="DIR",
                         help="run directory of a translation (or alignment) stage")  # fmt: skip
+    artefact.add_step_argument(parser)
     parser.add_argument(
         "--json", action="store_true", help="one JSON object a clip, with streams and fused tokens"
     )
@@ -168,7 +177,8 @@ def run(arguments: argparse.Namespace) -> int:
     from data_pipelines.extraction.pool import Interrupted
     from data_pipelines.writing.build_report import some_of
 
-    translator = Translator(arguments.checkpoint, generation_config.given(arguments))
+    settings = generation_config.given(arguments)
+    translator = Translator(arguments.checkpoint, settings, step=arguments.step)
     try:
         read = read_inputs(arguments, translator.lip_size)
     except Interrupted as signal:

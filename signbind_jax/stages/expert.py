@@ -35,7 +35,7 @@ from signbind_jax.data.vocabulary import Vocabulary
 from signbind_jax.errors import SignBindError
 from signbind_jax.metrics.sequence import error_counts
 from signbind_jax.models.expert import Expert, ExpertConfig
-from signbind_jax.stages.stage import Stage
+from signbind_jax.stages.stage import Evaluation, Stage, samples_of
 
 EVALUATION_FRAMES = 8192  # a batch
 CAPACITY = {"signing": 24, "fingerspelling": 40, "lipreading": 96}
@@ -101,6 +101,8 @@ def read_batch(model: Expert, batch: ClipBatch, capacity: int):
 
 class ExpertStage(Stage):
     """Trains `signing`, `fingerspelling` or `lipreading`, as `config.stage` says."""
+
+    unit = "frames"
 
     def __init__(self, config: RunConfig):
         super().__init__(config)
@@ -283,4 +285,9 @@ class ExpertStage(Stage):
             return counts.accuracy if self.reading.accuracy else counts.rate
 
         value = hosts.from_first("scoring", score)
-        return {self.reading.metric: value, "overflow": float(overflow)}
+        samples = samples_of(
+            [clips.ids[i] for i in present],
+            [" ".join(references[i]) for i in present],
+            [" ".join(hypotheses[i]) for i in present],
+        )
+        return Evaluation({self.reading.metric: value, "overflow": float(overflow)}, samples)
