@@ -23,6 +23,8 @@ from signbind_jax.errors import SignBindError
 MOST_BYTES = 2**27  # of an unpacked pickle; a minute of 133 keypoints takes about 5 MB
 DEEPEST = 50  # containers in containers
 _GZIP = b"\x1f\x8b"
+# Pickles of words and numbers pack to a tenth; a thousandth is nothing but repetition.
+_UNPACKED_BYTES, _MOST_RATIO = 2**26, 50
 _NDARRAY = "numpy.ndarray"  # stands for the class, which is never given out
 _NUMBERS_AND_STRINGS = re.compile(r"\?|[biufc]\d{1,2}|[SU]\d{1,9}")
 _MOST_BITS = 128  # of a whole number
@@ -66,7 +68,7 @@ def load(path: Path, most_bytes: int = MOST_BYTES) -> object:
 
 
 def _bytes(path: Path, most: int) -> bytes:
-    files.check_regular(path)
+    most = min(most, max(_UNPACKED_BYTES, _MOST_RATIO * files.check_regular(path)))
     try:
         with open(path, "rb") as file:
             packed = file.read(2) == _GZIP

@@ -176,7 +176,10 @@ def _finish(building: Path, shards: list[Shard], corpus: Corpus) -> BuildReport:
             shard.path.rename(building / name)
     if not names:
         shutil.rmtree(building)
-        raise SignBindError(f"no clip to write: {'; '.join(report.lines()) or 'no splits'}")
+        where = corpus.source.get("directory") or corpus.source.get("corpus", "corpus")
+        raise SignBindError(
+            f"{where}: no clip to write: {'; '.join(report.lines()) or 'no splits'}"
+        )
     for shard in shards:
         shard.path.unlink(missing_ok=True)  # of no clips
         shard.summary_path.unlink()

@@ -105,7 +105,8 @@ def cached(
     read together, and afterwards every host has it, whether or not they share `directory`.
 
     Raises:
-      SignBindError: the processes have different datasets or experts.
+      SignBindError: the processes have different datasets or experts; a directory stands in the
+        file's place.
     """
     content = f"streams {VERSION} {split_digest} {expert_digest}"
     key = hashlib.sha256(content.encode()).hexdigest()[:24]
@@ -136,6 +137,8 @@ def _load(path: Path, key: str) -> ExpertTokens | None:
             raise SignBindError(f"{path}: digest: found {found}, wanted that of its streams")
         return ExpertTokens(**arrays)
     except (SignBindError, TypeError) as error:
+        if path.is_dir():
+            raise
         logger.warning("%s: taken away, the streams are read again", error)
         path.unlink(missing_ok=True)
         return None

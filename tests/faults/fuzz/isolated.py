@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import psutil
 
+from signbind_jax.errors import printable
+
 CPU_S = 10  # a machine under load is slow: what counts is the processor's time
 IDLE_S = 20  # asleep all the time: what it waits for never comes
 MEMORY = 2**30  # bytes above the start
@@ -159,8 +161,8 @@ def _called(function: Callable) -> dict:
             and ".venv" not in f.filename
         ]
         where = f"{Path(own[-1].filename).relative_to(_ROOT)}:{own[-1].lineno}" if own else ""
-        line = str(error)
-        return {"kind": type(error).__name__, "line": line[:5000], "where": where}
+        line = printable(str(error))  # as the command line prints it
+        return {"kind": type(error).__name__, "line": line, "where": where}
 
 
 def _watch(tree: Path, allowed: tuple[str, ...]) -> list[str]:

@@ -118,7 +118,7 @@ def _read_overrides(tree: Path, out: Path) -> None:
             for name, value in flat.items()
             if value != "DATASET"
         }
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return  # a command line is text
     _make_stage("signing:size=tiny", given, tree)
 

@@ -112,7 +112,8 @@ class Trial:
             self.cpu_s,
             reader.allowed,
         )
-        faults = [*_faults_of(outcome, reader, tree), *self._left(before, outcome)]
+        names = {path.stem for path in (*self.seed.rglob("*"), *tree.rglob("*"))}
+        faults = [*_faults_of(outcome, reader, tree, names), *self._left(before, outcome)]
         return outcome, told, faults
 
     def _left(self, before: dict, outcome: Outcome) -> list[str]:
@@ -146,7 +147,7 @@ class Trial:
 _ANYTHING = (*isolated._RUNS, *isolated._CHANGES, "open")
 
 
-def _faults_of(outcome: Outcome, reader: Reader, tree: Path) -> list[str]:
+def _faults_of(outcome: Outcome, reader: Reader, tree: Path, clips: set[str]) -> list[str]:
     faults = list(outcome.forbidden)
     if outcome.bytes > isolated.MEMORY:
         faults.append(f"memory: {outcome.bytes / 1e6:.0f} MB above the start")
@@ -166,11 +167,10 @@ def _faults_of(outcome: Outcome, reader: Reader, tree: Path) -> list[str]:
         faults.append(f"a line with control characters: {line[:200]!r} ({outcome.where})")
     if _WRAPPED.match(line):
         faults.append(f"a wrapped exception: {line[:200]!r}")
-    paths = list(tree.rglob("*"))
     named = (
         *reader.said,
-        *{p.name for p in paths},
-        *{f"clip {p.stem}" for p in paths},
+        *{p.name for p in tree.rglob("*")},
+        *{f"clip {name}" for name in clips},
         *_last_parts(reader),
         str(tree),
     )
