@@ -3,6 +3,7 @@
 from ml_collections import ConfigDict
 
 from configs import real
+from signbind_jax import streams
 from signbind_jax.config import RunConfig, from_mapping, literal, unknown_name
 from signbind_jax.errors import SignBindError
 from signbind_jax.files import shorten
@@ -76,10 +77,11 @@ def memorise(config: ConfigDict) -> ConfigDict:
     expert = {"d_model": 64, "n_layers": 2, "d_mlp": 128, "d_part": 32, "dropout": 0.0}
     lightly = {"speed": 0.05, "time_masks": 0, "rotation": 3.0, "scale": 0.05, "shear": 0.05,
                "translation": 0.05, "mirror": 0.0, "hand_drop": 0.0, "lip_shift": 1}  # fmt: skip
-    never = (0.0, 0.0, 0.0)
+    never = dict.fromkeys(streams.names(), 0.0)
+    absent = {"signing": 0.0, "fingerspelling": 0.15, "lipreading": 0.3}
     # Clips learnt by heart are told apart by any one stream: no other may be needed.
     trusting = {"drop": never, "substitute": never, "drop_hidden": 0.0, "stretch": 0.0,
-                "drop_stream": (0.0, 0.15, 0.3)}  # fmt: skip
+                "drop_stream": absent}  # fmt: skip
     behind = {"d_model": 64, "n_layers": 2, "d_mlp": 128, "dropout": 0.0}
     decoder = {**behind, "n_heads": 4, "n_kv_heads": 4, "head_size": 16}
     # stage -> (steps, model, augment)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from flax import nnx
 
-from signbind_jax import hosts, keypoints, sharding
+from signbind_jax import hosts, keypoints, sharding, streams
 from signbind_jax.checkpoint import CheckpointDir, Manifest, artefact_digest
-from signbind_jax.config import RunConfig, from_mapping
+from signbind_jax.config import RunConfig, from_mapping, stages
 from signbind_jax.data.vocabulary import Vocabulary
 from signbind_jax.errors import SignBindError
 from signbind_jax.hf.pretrained import open_pretrained
@@ -133,6 +133,7 @@ def open_artefact(workdir: Path | str) -> Artefact:
     """
     workdir = Path(workdir)
     record = _read(workdir)
+    check_known(workdir / FILE, record)
     checkpoints = CheckpointDir(workdir / "checkpoints")
     step = checkpoints.latest()
     if step is None:
@@ -144,7 +145,7 @@ def open_artefact(workdir: Path | str) -> Artefact:
     return Artefact(
         workdir=workdir,
         stage=record["stage"],
-        config=from_mapping(RunConfig, record["config"]),
+        config=from_mapping(RunConfig, by_name(record["config"])),
         model=record["model"],
         vocabularies={v["name"]: Vocabulary.from_json(v) for v in record["vocabularies"]},
         parents=parents,
@@ -197,7 +198,8 @@ def check_resumable(workdir: Path, config: RunConfig) -> str:
         return ""
     if not any((workdir / "checkpoints").glob("step_*")):
         return f"{workdir / FILE}: of a run that saved no checkpoint: begins anew"
-    found = from_mapping(RunConfig, _read(workdir)["config"], f"{workdir / FILE}: config")
+    record = _read(workdir)
+    found = from_mapping(RunConfig, by_name(record["config"]), f"{workdir / FILE}: config")
     if found.digest == config.digest:
         return ""
     old, new = _flat(found.to_json()), _flat(config.to_json())
@@ -205,6 +207,29 @@ def check_resumable(workdir: Path, config: RunConfig) -> str:
     raise SignBindError(f"{workdir / FILE}: {key}: found {old.get(key)!r}, wanted "
                         f"{new.get(key)!r}; another run lives here: give another --workdir "
                         "or remove it")  # fmt: skip
+
+
+def check_known(path: Path, record: dict) -> None:
+    """Whether the streams that a run names are registered here.
+
+    Raises:
+      SignBindError: one is not.
+    """
+    known = stages()
+    for name in (record["stage"], *record["parents"]):
+        if name not in known:
+            raise SignBindError(f"{path}: stream: found {name!r}, wanted one of "
+                                f"{', '.join(streams.names())}; --import=FILE.py registers "
+                                "another")  # fmt: skip
+
+
+def by_name(config: dict) -> dict:
+    """The config of an older run, which listed `assumed.streams` by position, as of today."""
+    assumed = config.get("assumed")
+    listed = assumed.get("streams") if isinstance(assumed, dict) else None
+    if not isinstance(listed, list):
+        return config
+    return config | {"assumed": assumed | {"streams": dict(zip(streams.SHIPPED, listed))}}
 
 
 def _read(workdir: Path) -> dict:

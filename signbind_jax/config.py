@@ -20,6 +20,7 @@ from typing import Annotated, Any
 
 from ml_collections import ConfigDict
 
+from signbind_jax import streams
 from signbind_jax.errors import SignBindError
 from signbind_jax.files import shorten
 from signbind_jax.ranges import (
@@ -42,11 +43,24 @@ from signbind_jax.ranges import (
     hints_of,
 )
 
-STREAMS = ("signing", "fingerspelling", "lipreading")
-STAGES = (*STREAMS, "language_model", "fusion", "alignment", "translation")
 LITERAL_CHARACTERS = 10_000  # of an override that may be a Python literal; longer ones are text
 FREE_SECTIONS = ("model", "augment", "options", "fusion", "decoder")  # each stage has its fields
 NO_RUNS = ("__init__", "common", "open_llm", "real", "shipped")  # what configs/ holds besides
+PARENTS = ("language_model", "fusion", "alignment")  # beside experts
+
+
+def stages() -> tuple[str, ...]:
+    """All stages, experts first."""
+    return (*streams.names(), *streams.STAGES_BEHIND)
+
+
+def parents() -> tuple[str, ...]:
+    """The stages that others are built on."""
+    return (*streams.names(), *PARENTS)
+
+
+StreamName = Annotated[str, OneOf(more=streams.names)]
+ParentName = Annotated[str, OneOf(more=parents)]
 
 
 @dataclass(frozen=True)
@@ -124,22 +138,6 @@ class MeshConfig(Checked):
 
 
 @dataclass(frozen=True)
-class ParentsConfig(Checked):
-    """Run directories of the artefacts a stage builds on; empty where it needs none.
-
-    `language_model` may also name a pretrained model: a Hugging Face directory, what
-    `signbind llm fetch` made, or a hub id.
-    """
-
-    signing: Text = ""
-    fingerspelling: Text = ""
-    lipreading: Text = ""
-    language_model: Text = ""
-    fusion: Text = ""
-    alignment: Text = ""
-
-
-@dataclass(frozen=True)
 class AssumedConfig(Checked):
     """Sizes that `signbind preflight` assumes, as it has neither data nor parents.
 
@@ -150,7 +148,7 @@ class AssumedConfig(Checked):
       clips_per_row: the most clips of a row, where `data.row_frames` fills rows.
       target: tokens of the longest CTC target.
       vocabulary: symbols that an expert or a decoder from scratch tells apart.
-      streams: vocabulary size of each stream, in stream order, blanks included.
+      streams: stream -> size of its vocabulary, the blank included.
       senses: size of the fused vocabulary, blank included.
       pieces: the most LLM tokens of one fused token.
       d_hidden: size of the experts' hidden vectors.
@@ -164,7 +162,9 @@ class AssumedConfig(Checked):
     clips_per_row: Count = 8
     target: Count = 48
     vocabulary: Annotated[int, Range(2, LARGEST)] = 1024
-    streams: tuple[Count, Count, Count] = (1024, 32, 48)
+    streams: dict[StreamName, Count] = field(
+        default_factory=lambda: {spec.name: spec.assumed_vocabulary for spec in streams.specs()}
+    )
     senses: Annotated[int, Range(2, LARGEST)] = 1024
     pieces: Count = 4
     d_hidden: Size = 128
@@ -182,9 +182,13 @@ class RunConfig(Checked):
     `model` holds the keyword arguments of the stage's own model config (ExpertConfig,
     FusionConfig, DecoderConfig); `augment` those of its augmentation; `options` those of
     the stage itself. Each is checked by the dataclass it is for.
+
+    `parents` are run directories of the artefacts a stage builds on, by the stage that made
+    them; empty where it needs none. `language_model` may also name a pretrained model: a Hugging
+    Face directory, what `signbind llm fetch` made, or a hub id.
     """
 
-    stage: Annotated[str, OneOf(*STAGES)]
+    stage: Annotated[str, OneOf(more=stages)]
     seed: Seed = 0
     steps: Count = 1000
     log_every: Whole = 20
@@ -194,11 +198,24 @@ class RunConfig(Checked):
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     mesh: MeshConfig = field(default_factory=MeshConfig)
-    parents: ParentsConfig = field(default_factory=ParentsConfig)
+    parents: dict[ParentName, Text] = field(default_factory=lambda: dict.fromkeys(parents(), ""))
     assumed: AssumedConfig = field(default_factory=AssumedConfig)
     model: dict = field(default_factory=dict)
     augment: dict = field(default_factory=dict)
     options: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        super().__post_init__()
+        known = dict.fromkeys((*streams.SHIPPED, *PARENTS), "")
+        object.__setattr__(self, "parents", known | self.parents)
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """The streams that a stage behind experts has, in order: those shipped, of which some may
+        have no expert, and each other one of which an expert is named."""
+        return tuple(
+            name for name in streams.names() if name in streams.SHIPPED or self.parents.get(name)
+        )
 
     def to_json(self) -> dict:
         """A JSON-ready copy, read back by `from_mapping(RunConfig, ...)`."""
@@ -216,6 +233,9 @@ class RunConfig(Checked):
                 del record["data"][key]
         for key in ("directory", "threads", "stream_cache", "validation"):
             del record["data"][key]
+        for key, value in record["augment"].items():  # was once given by position
+            if isinstance(value, dict) and value.keys() == set(streams.SHIPPED):
+                record["augment"][key] = [value[name] for name in streams.SHIPPED]
         return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
@@ -346,17 +366,19 @@ def _override(values: dict, path: str, text: str) -> None:
     if not re.fullmatch(r"\w{1,80}(\.\w{1,80}){0,9}", path):
         raise SignBindError(f"--config.PATH: found {shorten(path)}, wanted names with dots between "
                             "such as optim.learning_rate")  # fmt: skip
-    *parents, last = path.split(".")
+    *sections, last = path.split(".")
     node, where = values, "config"
-    for key in parents:
+    # Which fields the free sections have is known to the stage, which checks them all.
+    free = False
+    for key in sections:
         if key in node and not isinstance(node[key], dict):
             raise SignBindError(f"config.{path}: found a field of {where}.{key}, wanted "
                                 f"{where}.{key} itself, which has none")  # fmt: skip
-        if key not in node:
+        if key not in node and not free:
             raise SignBindError(unknown_name(f"{where}.{key}", key, node))
-        node, where = node[key], f"{where}.{key}"
-    # Which fields the free sections have is known to the stage, which checks them all.
-    if last not in node and (not parents or parents[-1] not in FREE_SECTIONS):
+        node, where = node.setdefault(key, {}), f"{where}.{key}"
+        free |= key in FREE_SECTIONS
+    if last not in node and not free:
         raise SignBindError(unknown_name(f"{where}.{last}", last, node))
     old, value = node.get(last), literal(text)
     if isinstance(old, dict):

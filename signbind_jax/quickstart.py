@@ -8,13 +8,11 @@ from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
-from signbind_jax import artefact
-from signbind_jax.config import STREAMS
+from signbind_jax import artefact, streams
 from signbind_jax.data.dataset import open_dataset
 from signbind_jax.errors import SignBindError
 from signbind_jax.evaluate import (
     TIME_SPLITS,
-    VARIANTS,
     evaluate_expert,
     evaluate_fusion,
     evaluate_language_model,
@@ -27,9 +25,8 @@ from signbind_jax.report import write_report
 from signbind_jax.side_by_side import MemoryMeter, run_all, usable_cores, worthwhile
 from signbind_jax.translate import Translator
 
-# Among the independent ones the longest come first, so that no core waits at the end.
-STAGES = ("fingerspelling", "language_model", "signing", "lipreading",
-          "fusion", "alignment", "translation")  # fmt: skip
+# The longest of the independent ones comes first, so that no core waits at the end.
+STAGES = ("language_model", *streams.SHIPPED, "fusion", "alignment", "translation")
 PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "tensorflow-datasets",
             "transformers", "tokenizers", "sacrebleu", "numpy")  # fmt: skip
 SCORES = ("bleu4", "bleu_signature", "chrf", "name_recall", "name_recall_read",
@@ -95,9 +92,9 @@ def training_command(stage: str, workdir: Path, data: Path, seed: int,
 def needs(stage: str) -> tuple[str, ...]:
     """The stages whose artefacts a stage is built on."""
     parents = {
-        "fusion": STREAMS,
-        "alignment": (*STREAMS, "language_model", "fusion"),
-        "translation": (*STREAMS, "language_model", "alignment"),
+        "fusion": streams.SHIPPED,
+        "alignment": (*streams.SHIPPED, "language_model", "fusion"),
+        "translation": (*streams.SHIPPED, "language_model", "alignment"),
     }
     return parents.get(stage, ())
 
@@ -108,7 +105,7 @@ def score(workdir: Path, data: Path, split: str = "test") -> tuple[dict, dict, d
     clips = dataset.split(split)
     stages = {}
     print(f"scoring {len(clips)} test clips and {len(TIME_SPLITS)} time splits", flush=True)
-    for name in STREAMS:
+    for name in streams.SHIPPED:
         expert = artefact.open_artefact(workdir / name)
         stages[name] = evaluate_expert(expert, clips, workdir / "streams")
     system = Translator(workdir / "translation")
@@ -196,7 +193,7 @@ def print_table(results: dict) -> None:
               f"{row['seconds']:8.0f}")  # fmt: skip
     columns = ("bleu4", "chrf", "name_recall", "homonym_accuracy", *TIME_SPLITS)
     print("\n" + f"{'streams':24s}" + "".join(f"{c:>17s}" for c in columns))
-    for variant in (*VARIANTS, "oracle_text"):
+    for variant in (*streams.variants(streams.SHIPPED), "oracle_text"):
         row = results["translation"][variant]
         cells = ("-" if row.get(c) is None else f"{row[c]:.1f}" for c in columns)
         print(f"{variant:24s}" + "".join(f"{cell:>17s}" for cell in cells))

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from signbind_jax import streams
 from signbind_jax.config import load_config
 from signbind_jax.errors import interrupted_code
 from signbind_jax.train import train
@@ -14,8 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--config",
         required=True,
         metavar="NAME[:ARG]",
-        help="a module of configs/ (signing, fingerspelling, lipreading, language_model, fusion, "
-        "alignment, translation) or a .py file",
+        help=f"a module of configs/ ({', '.join((*streams.SHIPPED, *streams.STAGES_BEHIND))}) or "
+        "a .py file",
     )
     parser.add_argument(
         "--workdir",

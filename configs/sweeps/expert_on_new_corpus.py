@@ -11,14 +11,15 @@ Argument: `expert=signing`, `expert=fingerspelling` or `expert=lipreading`; `siz
 import importlib
 
 from configs import common
-from signbind_jax.config import STREAMS, unknown_name
+from signbind_jax import streams
+from signbind_jax.config import unknown_name
 from signbind_jax.errors import SignBindError
 
 
 def get_config(arg=None):
     arg = common.parse_arg(arg, expert="signing", size="small")
-    if arg.expert not in STREAMS:
-        raise SignBindError(unknown_name("--config argument expert", arg.expert, STREAMS))
+    if arg.expert not in streams.SHIPPED:
+        raise SignBindError(unknown_name("--config argument expert", arg.expert, streams.SHIPPED))
     return importlib.import_module(f"configs.{arg.expert}").get_config(f"size={arg.size}")
 
 

@@ -58,7 +58,7 @@ class ExpertConfig(Checked):
       remat: recompute each block in the backward pass instead of keeping it.
     """
 
-    frontend: Annotated[str, OneOf(*FRONTENDS)]
+    frontend: Annotated[str, OneOf(more=FRONTENDS.keys)]
     n_tokens: Annotated[int, Range(2, LARGEST)]  # the blank and at least one token
     d_model: Size = 128
     n_layers: Layers = 3

@@ -4,6 +4,7 @@ A stage makes its model from `model`, `augment` and `options` once its data is o
 in them has to be told before: nothing is written then, and no point of a sweep has started.
 """
 
+from signbind_jax import streams
 from signbind_jax.config import RunConfig, from_mapping
 from signbind_jax.data.preprocess import AugmentConfig
 from signbind_jax.errors import SignBindError
@@ -19,15 +20,12 @@ from signbind_jax.token_noise import TokenNoiseConfig
 # Sizes that data and parents decide, with stand-ins for the check.
 _FROM_DATA = {
     ExpertConfig: {"n_tokens": 2},
-    FusionConfig: {"n_ids": (1, 1, 1), "d_hidden": 1, "n_targets": 2},
+    FusionConfig: {"n_ids": (1,), "d_hidden": 1, "n_targets": 2},
     DecoderConfig: {"vocab_size": 2},
 }
 _EXPERT = {"model": ExpertConfig, "augment": AugmentConfig}
 _BEHIND = {"augment": TokenNoiseConfig, "options": TranslationOptions}
-SECTIONS = {
-    "signing": _EXPERT,
-    "fingerspelling": _EXPERT,
-    "lipreading": _EXPERT,
+_SECTIONS = {
     "language_model": {"model": DecoderConfig, "options": LanguageModelOptions},
     "fusion": {"model": FusionConfig, "augment": TokenNoiseConfig},
     "alignment": _BEHIND,
@@ -43,13 +41,16 @@ def check_sections(config: RunConfig) -> None:
       SignBindError: an unknown name (with the near miss), a value of the wrong type or out of
         range, or a field that this stage does not read.
     """
+    kinds = _SECTIONS.get(config.stage, _EXPERT)
     for section in ("model", "augment", "options"):
         values, where = getattr(config, section), f"config.{section}"
-        kind = SECTIONS[config.stage].get(section)
+        kind = kinds.get(section)
         if kind is None:
             _check_unread(config, section, values)
             continue
         given = _FROM_DATA.get(kind, {})
+        if kind is ExpertConfig:
+            values = {"frontend": streams.get(config.stage).frontend} | values
         for name in given.keys() & values.keys():
             raise SignBindError(f"{where}.{name}: found {shorten(values[name])}, wanted nothing: "
                                 "data and parents decide it")  # fmt: skip

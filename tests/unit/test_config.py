@@ -22,7 +22,7 @@ def test_overrides_reach_every_section():
     assert isinstance(config, RunConfig)
     assert config.steps == 7 and config.optim.learning_rate == 3e-4
     assert config.model["d_model"] == 64 and config.augment["speed"] == 0.2
-    assert config.data.directory == "/data/with-dash" and config.parents.signing == "runs/1"
+    assert config.data.directory == "/data/with-dash" and config.parents["signing"] == "runs/1"
 
 
 @pytest.mark.parametrize(
