@@ -8,14 +8,13 @@ docs/results.md as Markdown.
 """
 
 import argparse
-import json
 import statistics
 from pathlib import Path
 
-from signbind_jax import streams
+from signbind_jax import sealed, streams
 from signbind_jax.data.dataset import open_dataset
 from signbind_jax.evaluate import TIME_SPLITS, evaluate_time_splits, evaluate_translation
-from signbind_jax.quickstart import SCORES, print_table, training_command
+from signbind_jax.quickstart import SCORES, print_table, read_results, training_command
 from signbind_jax.report import write_report
 from signbind_jax.side_by_side import run_all, worthwhile
 from signbind_jax.translate import Translator
@@ -51,8 +50,7 @@ def train_seeds(workdir: Path, n_seeds: int) -> list[dict]:
         run_all({"seed0": commands.pop("seed0")}, workdir / "logs")
     if commands:
         run_together(commands, workdir / "logs")
-    return [json.loads((workdir / f"seed{seed}" / "results.json").read_text())
-            for seed in range(n_seeds)]  # fmt: skip
+    return [read_results(workdir / f"seed{seed}" / "results.json") for seed in range(n_seeds)]
 
 
 def train_ablations(first: Path, seed: int = 0) -> dict[str, dict]:
@@ -115,7 +113,7 @@ def main() -> None:
         first.symlink_to(arguments.quickstart.resolve())
     results = train_seeds(arguments.workdir, arguments.seeds)
     results[0]["translation"] |= train_ablations(first)
-    (first / "results.json").write_text(json.dumps(results[0], indent=1) + "\n")
+    sealed.write(first / "results.json", results[0])
     write_report(first)
     print_table(results[0])
     text = table(results)

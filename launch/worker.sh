@@ -68,17 +68,26 @@ mount_one() {
 # The runtimes' own Python is older than ours (3.10 on Ubuntu 22.04): uv brings one. The name of
 # a copied source holds its digest, so the requirement says whether it is installed already.
 install_environment() {
-  local requirement=$1
+  local requirement=$1 constraints=()
   if [ -x "$here/venv/bin/signbind" ] && [ "$(cat "$here/installed" 2>/dev/null)" = "$1" ]; then
     log "signbind is installed"
     return
   fi
   rm -f "$here/installed"
-  case $requirement in source-*) requirement=$here/$requirement ;; esac
+  case $requirement in
+    source-*)
+      requirement=$here/$requirement
+      # The versions that were tested together, where the checkout says them.
+      if tar -xzOf "${requirement%%\[*}" signbind-jax/constraints.txt \
+        >"$here/constraints.txt" 2>/dev/null; then
+        constraints=(--constraint "$here/constraints.txt")
+      fi
+      ;;
+  esac
   PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install --user --quiet uv
   python3 -m uv venv --quiet --allow-existing --python 3.12 "$here/venv"
   python3 -m uv pip install --quiet --python "$here/venv/bin/python" \
-    --reinstall-package signbind-jax "$requirement"
+    --reinstall-package signbind-jax "${constraints[@]}" "$requirement"
   printf '%s' "$1" >"$here/installed"
   log "signbind is installed"
 }

@@ -1,30 +1,39 @@
 """A trained stage on disk: `artefact.json` beside its checkpoints, and how others open it."""
 
 import dataclasses
-import json
+import hashlib
+import logging
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from flax import nnx
 
-from signbind_jax import hosts, keypoints, sharding, streams
+from signbind_jax import files, hosts, keypoints, sealed, sharding, streams, versions
 from signbind_jax.checkpoint import CheckpointDir, Manifest, artefact_digest
 from signbind_jax.config import RunConfig, from_mapping, stages
 from signbind_jax.data.vocabulary import Vocabulary
 from signbind_jax.errors import SignBindError
+from signbind_jax.files import shorten
 from signbind_jax.hf.pretrained import open_pretrained
-from signbind_jax.hf.tokenizer import TextTokenizer
+from signbind_jax.hf.tokenizer import TOKENIZER_BYTES, TextTokenizer
+from signbind_jax.manifest import check_same
 from signbind_jax.models.expert import Expert, ExpertConfig
 from signbind_jax.models.fusion import Fusion, FusionConfig
 from signbind_jax.models.llm.config import DecoderConfig
 from signbind_jax.models.llm.decoder import Decoder
 from signbind_jax.models.llm.lora import LoRAConfig
 from signbind_jax.models.signbind import SignBind
+from signbind_jax.summary import summary_or_none
+
+logger = logging.getLogger(__name__)
 
 FILE = "artefact.json"
 TOKENIZER = "tokenizer"
+# What it held when it carried no digest.
+_UNSEALED = frozenset({"stage", "config", "model", "vocabularies", "parents"})
 
 
 def model_record(model_config) -> dict:
@@ -37,17 +46,26 @@ def model_record(model_config) -> dict:
 
 
 def make_model(record: dict, rngs: nnx.Rngs) -> nnx.Module:
-    """The module that `model_record` describes, freshly initialised."""
-    kind = record["kind"]
+    """The module that `model_record` describes, freshly initialised.
+
+    Raises:
+      SignBindError: the record is not what `model_record` writes.
+    """
+
+    def part(name: str, config_class: type):
+        where = f"{FILE}: model"
+        values = files.field(record, name, dict, where)
+        return from_mapping(config_class, values, f"{where}.{name}")
+
+    kind = record.get("kind")
     if kind == "expert":
-        return Expert(from_mapping(ExpertConfig, record["config"]), rngs)
+        return Expert(part("config", ExpertConfig), rngs)
     if kind == "fusion":
-        return Fusion(from_mapping(FusionConfig, record["config"]), rngs)
+        return Fusion(part("config", FusionConfig), rngs)
     if kind == "decoder":
-        return Decoder(from_mapping(DecoderConfig, record["config"]), rngs)
-    return SignBind(from_mapping(FusionConfig, record["fusion"]),
-                    from_mapping(DecoderConfig, record["decoder"]), rngs,
-                    from_mapping(LoRAConfig, record["lora"]))  # fmt: skip
+        return Decoder(part("config", DecoderConfig), rngs)
+    decoder = part("decoder", DecoderConfig)
+    return SignBind(part("fusion", FusionConfig), decoder, rngs, part("lora", LoRAConfig))
 
 
 @dataclass(frozen=True)
@@ -126,53 +144,86 @@ class Artefact:
 
 
 def open_artefact(workdir: Path | str) -> Artefact:
-    """The artefact of a run directory.
+    """The artefact of a run directory, all of it but its arrays checked.
 
     Raises:
-      SignBindError: no run there, or no complete checkpoint in it.
+      SignBindError: no run there, no complete checkpoint in it, or a file that is not as it was
+        written.
     """
     workdir = Path(workdir)
-    record = _read(workdir)
-    check_known(workdir / FILE, record)
-    checkpoints = CheckpointDir(workdir / "checkpoints")
-    step = checkpoints.latest()
-    if step is None:
-        raise SignBindError(f"{workdir}: found no complete checkpoint; train the stage first")
-    manifest = checkpoints.read_manifest(step)
-    checkpoints.close()
-    parents = {name: Path(os.path.normpath(workdir / path))
-               for name, path in record["parents"].items()}  # fmt: skip
+    record, where = _read(workdir), str(workdir / FILE)
+    if "identity" not in record:
+        logger.warning("%s: found no digest, as of an earlier version: it is not checked; start "
+                       "its `signbind train` once more to have it written anew", where)  # fmt: skip
+    step, manifest = _newest(workdir)
+    stage = files.field(record, "stage", str, where)
+    model = files.field(record, "model", dict, where)
+    tokens = files.field(record, "vocabularies", list, where)
+    listed = [Vocabulary.from_json(v, f"{where}: vocabularies") for v in tokens]
+    vocabularies = {v.name: v for v in listed}
+    of_old = {"stage": stage, "vocabularies": {n: v.digest for n, v in vocabularies.items()}}
+    identity = files.field({"identity": of_old} | record, "identity", dict, where)
+    _check_identity(workdir, identity, manifest, reads_poses=model.get("kind") != "decoder")
+    parents = files.field(record, "parents", dict, where)
+    parents = {name: files.field(parents, name, str, f"{where}: parents") for name in parents}
+    _check_known(where, (stage, *parents))
     return Artefact(
         workdir=workdir,
-        stage=record["stage"],
-        config=from_mapping(RunConfig, by_name(record["config"])),
-        model=record["model"],
-        vocabularies={v["name"]: Vocabulary.from_json(v) for v in record["vocabularies"]},
-        parents=parents,
+        stage=stage,
+        config=_config_of(record, where),
+        model=model,
+        vocabularies=vocabularies,
+        parents={name: Path(os.path.normpath(workdir / path)) for name, path in parents.items()},
         manifest=manifest,
         step=step,
     )
 
 
-def write(workdir: Path, stage) -> Manifest:
-    """Writes `artefact.json` and the stage's own files, on process 0; returns the checkpoints'
-    manifest."""
-    record = {
-        "stage": stage.name,
-        "config": stage.config.to_json(),
-        "model": model_record(stage.model_config),
-        "vocabularies": [v.to_json() for v in stage.vocabularies.values()],
-        "parents": {
-            name: os.path.relpath(path, workdir)
-            for name, path in stage.parent_directories().items()
-            if path
-        },
-    }
-    if hosts.first():
-        partial = workdir / (FILE + ".partial")
-        partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        stage.save_files(workdir)
-        partial.replace(workdir / FILE)
+def _newest(workdir: Path) -> tuple[int, Manifest]:
+    """The newest complete step and its manifest."""
+    with CheckpointDir(workdir / "checkpoints") as checkpoints:
+        step, lost = checkpoints.latest(), checkpoints.without_manifest()
+        if lost and (step is None or lost[-1] > step):
+            raise SignBindError(
+                f"{checkpoints.directory}: step {lost[-1]}: found its arrays and no manifest.json: "
+                "put that file back, or move the step's directory away to use what is before it"
+            )
+        if step is None:
+            raise SignBindError(f"{workdir}: found no complete checkpoint; train the stage first")
+        summary = summary_or_none(workdir, "not looked at")
+        if summary and summary["step"] > step:
+            logger.warning("%s: newest complete step: found %d, though summary.json tells of step "
+                           "%d: step %d is used", checkpoints.directory, step, summary["step"],
+                           step)  # fmt: skip
+        return step, checkpoints.read_manifest(step)
+
+
+def _check_identity(
+    workdir: Path, identity: dict, manifest: Manifest, *, reads_poses: bool
+) -> None:
+    """Compares `artefact.json`, the files beside it and the newest checkpoint."""
+    check_same(manifest, identity, f"{workdir}: newest checkpoint",
+               f"that of {FILE}: they are of two runs; put the right files there")  # fmt: skip
+    for name, wanted in (manifest.files or identity.get("files", {})).items():
+        found = _digest_of(files.read_bytes(workdir / name, TOKENIZER_BYTES))
+        if found != wanted:
+            raise SignBindError(f"{workdir / name}: digest: found {found[:16]}, wanted "
+                                f"{wanted[:16]}; the file was changed: put a good copy there, or "
+                                "start its `signbind train` once more")  # fmt: skip
+    layout = manifest.keypoint_layout
+    if reads_poses and layout and layout != keypoints.LAYOUT_VERSION:
+        raise SignBindError(f"{workdir}: keypoint_layout: found {layout}, wanted "
+                            f"{keypoints.LAYOUT_VERSION}, the only one this version reads; train "
+                            "it again")  # fmt: skip
+
+
+def tokenizer_files(tokenizer: TextTokenizer) -> dict[str, str]:
+    """A tokenizer as a stage's `side_files`."""
+    return {f"{TOKENIZER}/{name}": text for name, text in tokenizer.to_files().items()}
+
+
+def make_manifest(stage) -> Manifest:
+    """What the checkpoints of a stage say about it, without arrays."""
     return Manifest(
         stage=stage.name,
         config_digest=stage.config.digest,
@@ -180,8 +231,27 @@ def write(workdir: Path, stage) -> Manifest:
         dimensions=stage.dimensions(),
         keypoint_layout=keypoints.LAYOUT_VERSION,
         parents=dict(stage.parents),
-        arrays={},
+        files={name: _digest_of(text.encode()) for name, text in stage.side_files().items()},
+        versions=versions.joined({}, versions.installed()),
     )
+
+
+def write(workdir: Path, stage, manifest: Manifest) -> None:
+    """Writes `artefact.json` and the stage's own files, on process 0."""
+    if not hosts.first():
+        return
+    for name, text in stage.side_files().items():
+        (workdir / name).parent.mkdir(parents=True, exist_ok=True)
+        files.write(workdir / name, text)
+    parents = stage.parent_directories().items()
+    sealed.write(workdir / FILE, {
+        "stage": stage.name,
+        "config": stage.config.to_json(),
+        "model": model_record(stage.model_config),
+        "vocabularies": [v.to_json() for v in stage.vocabularies.values()],
+        "parents": {name: os.path.relpath(path, workdir) for name, path in parents if path},
+        "identity": manifest.identity,
+    })  # fmt: skip
 
 
 def check_resumable(workdir: Path, config: RunConfig) -> str:
@@ -191,56 +261,55 @@ def check_resumable(workdir: Path, config: RunConfig) -> str:
       What to tell of a run that has saved nothing, in whose place the new one begins; or "".
 
     Raises:
-      SignBindError: names the first field of the config that differs.
+      SignBindError: names the first field that decides the weights and differs.
     """
     workdir.mkdir(parents=True, exist_ok=True)
     if not (workdir / FILE).exists():
         return ""
     if not any((workdir / "checkpoints").glob("step_*")):
         return f"{workdir / FILE}: of a run that saved no checkpoint: begins anew"
-    record = _read(workdir)
-    found = from_mapping(RunConfig, by_name(record["config"]), f"{workdir / FILE}: config")
+    found = _config_of(_read(workdir), str(workdir / FILE))
     if found.digest == config.digest:
         return ""
-    old, new = _flat(found.to_json()), _flat(config.to_json())
+    old, new = _flat(found.deciding()), _flat(config.deciding())
     key = next(k for k in sorted({*old, *new}) if old.get(k) != new.get(k))
     raise SignBindError(f"{workdir / FILE}: {key}: found {old.get(key)!r}, wanted "
                         f"{new.get(key)!r}; another run lives here: give another --workdir "
                         "or remove it")  # fmt: skip
 
 
-def check_known(path: Path, record: dict) -> None:
-    """Whether the streams that a run names are registered here.
-
-    Raises:
-      SignBindError: one is not.
-    """
-    known = stages()
-    for name in (record["stage"], *record["parents"]):
-        if name not in known:
-            raise SignBindError(f"{path}: stream: found {name!r}, wanted one of "
+def _check_known(where: str, names: Iterable[str]) -> None:
+    """Whether the streams that a run names are registered here."""
+    for name in names:
+        if name not in stages():
+            raise SignBindError(f"{where}: stream: found {shorten(name)}, wanted one of "
                                 f"{', '.join(streams.names())}; --import=FILE.py registers "
                                 "another")  # fmt: skip
 
 
-def by_name(config: dict) -> dict:
-    """The config of an older run, which listed `assumed.streams` by position, as of today."""
+def _config_of(record: dict, where: str) -> RunConfig:
+    """The config of a run; an older one lists `assumed.streams` by position."""
+    config = files.field(record, "config", dict, where)
     assumed = config.get("assumed")
-    listed = assumed.get("streams") if isinstance(assumed, dict) else None
-    if not isinstance(listed, list):
-        return config
-    return config | {"assumed": assumed | {"streams": dict(zip(streams.SHIPPED, listed))}}
+    if isinstance(assumed, dict) and isinstance(assumed.get("streams"), list):
+        listed = dict(zip(streams.SHIPPED, assumed["streams"], strict=False))
+        config = config | {"assumed": assumed | {"streams": listed}}
+    return from_mapping(RunConfig, config, f"{where}: config")
 
 
 def _read(workdir: Path) -> dict:
     path = workdir / FILE
+    if not path.exists():
+        raise SignBindError(f"{path}: no such file; wanted the --workdir of a trained stage")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise SignBindError(f"{path}: no such file; wanted the --workdir of a trained "
-                            "stage") from None  # fmt: skip
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise SignBindError(f"{path}: not readable as JSON ({error})") from None
+        return sealed.read(path, _UNSEALED)
+    except SignBindError as error:
+        raise SignBindError(f"{error}; put a good copy there, or remove it and start its `signbind "
+                            "train` once more, which writes it anew") from error  # fmt: skip
+
+
+def _digest_of(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _flat(record: dict, prefix: str = "") -> dict:

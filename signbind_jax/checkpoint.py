@@ -6,13 +6,16 @@ On disk, a step is
     step_00000100/manifest.json    written last: a step without it does not count
 """
 
+import asyncio
+import concurrent.futures
 import contextlib
 import logging
 import re
+import socket
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -42,6 +45,7 @@ logger = logging.getLogger(__name__)
 # same as a traceback.
 logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
 
+_PENDING = "manifest.json.partial"  # of a step that is not complete yet, or no longer
 _STEP_NAME = re.compile(r"step_(\d{8,})")
 
 
@@ -58,13 +62,27 @@ class CheckpointDir:
             raise SignBindError(f"checkpoints {directory}: keep: found {keep}, wanted at least 1")
         self.directory = epath.Path(directory).resolve()
         self.keep = keep
-        self._writer: ocp.AsyncCheckpointer | None = None
         self._thread: threading.Thread | None = None
-        self._failure: SignBindError | None = None
+        self._failure: Exception | None = None
 
     def steps(self) -> list[int]:
         """The complete steps, in order."""
         return [s for s in self._step_dirs() if (self._step_dir(s) / "manifest.json").exists()]
+
+    def without_manifest(self) -> list[int]:
+        """The steps whose arrays are whole and whose manifest went missing, in order.
+
+        A save that was killed is none of them: until the manifest is in place, and again while a
+        step is removed, the one that `save` makes first lies beside the arrays.
+        """
+        return [
+            step
+            for step in self._step_dirs()
+            if (self._step_dir(step) / "state").exists()
+            # In this order: at this very moment the one may become the other.
+            and not (self._step_dir(step) / _PENDING).exists()
+            and not (self._step_dir(step) / "manifest.json").exists()
+        ]
 
     def latest(self) -> int | None:
         """The newest complete step; None where there is none."""
@@ -90,20 +108,23 @@ class CheckpointDir:
         }
         manifest = replace(manifest, arrays=_describe_and_digest(flat))
         text = manifest_to_text(manifest)
-        path = self._step_dir(step)
         already_there = self._holds(step, manifest)
-        try:
-            if jax.process_index() == 0:
+        with self._together(step, "main"):
+            if hosts.first():
                 self._remove_unusable(step, keep_step=already_there)
-                path.mkdir(parents=True, exist_ok=True)
-            if already_there:
-                return
-            if self._writer is None:
-                self._writer = ocp.AsyncCheckpointer(ocp.PyTreeCheckpointHandler())
-            self._writer.save(path / "state", args=ocp.args.PyTreeSave(_nest(flat)))
-        except Exception as error:
-            raise self._save_error(step, error) from error
-        self._thread = threading.Thread(target=self._finish, args=(step, text))
+                if not already_there:
+                    self._partial(step).mkdir(parents=True)
+                    (self._step_dir(step) / _PENDING).write_text(text)
+        if already_there:
+            return
+        # Not through an AsyncCheckpointer: a host whose write failed never comes to the barriers
+        # in it, and the others would wait there. `_together` is where all meet in any case.
+        writer, writing = ocp.PyTreeCheckpointHandler(), None
+        with self._together(step, "main"):
+            writing = _result(
+                writer.async_save(self._partial(step), args=ocp.args.PyTreeSave(_nest(flat)))
+            )
+        self._thread = threading.Thread(target=self._finish, args=(step, writer, writing, text))
         self._thread.start()
         if wait:
             self.wait()
@@ -118,19 +139,13 @@ class CheckpointDir:
             return
         self._thread.join()
         self._thread = None
-        hosts.meet("the end of a checkpoint's writing")
         failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
 
     def close(self) -> None:
-        """Waits for the save in progress and frees Orbax's threads."""
-        try:
-            self.wait()
-        finally:
-            if self._writer is not None:
-                self._writer.close()
-                self._writer = None
+        """Waits for the save in progress."""
+        self.wait()
 
     def __enter__(self) -> "CheckpointDir":
         return self
@@ -178,6 +193,8 @@ class CheckpointDir:
           SignBindError: no step is complete, none is whole, or `target` asks for other arrays.
         """
         steps, first = self.steps(), None
+        for step in self.without_manifest():
+            logger.warning("%s: passed over: its manifest.json is missing", self._step_dir(step))
         for step in reversed(steps):
             try:
                 tree = self.restore(step, target, verify=verify)
@@ -214,7 +231,7 @@ class CheckpointDir:
         try:
             # Not through a Checkpointer: it waits for all hosts after a read that went well, and
             # a host whose read failed never comes. `_any_host` is where they meet in any case.
-            with _quiet_stray_reads(), contextlib.closing(ocp.PyTreeCheckpointHandler()) as reader:
+            with _quiet_strays(), contextlib.closing(ocp.PyTreeCheckpointHandler()) as reader:
                 arrays = _flatten(reader.restore(where / "state", args=request))
         except (MemoryError, jax.errors.JaxRuntimeError):
             raise  # too little memory is no damage
@@ -226,27 +243,53 @@ class CheckpointDir:
             _check_digests(digests, arrays, str(where))
         return arrays
 
-    def _finish(self, step: int, manifest_text: str) -> None:
+    def _finish(self, step: int, writer, writing: list, manifest_text: str) -> None:
+        """What is left of a save, in a thread of its own."""
         try:
-            self._writer.wait_until_finished()
-            if jax.process_index() == 0:
-                path = self._step_dir(step) / "manifest.json"
-                temporary = path.with_name("manifest.json.partial")
-                temporary.write_text(manifest_text)
-                temporary.replace(path)
-                for old in self.steps()[: -self.keep]:
-                    self._remove(old)
+            with self._together(step, "saving"), _quiet_strays():
+                _finish_all(writing)
+            with self._together(step, "saving"):
+                if hosts.first():
+                    writer.finalize(self._partial(step))
+                    self._partial(step).rename(self._step_dir(step) / "state")
+                    pending = self._step_dir(step) / _PENDING
+                    pending.write_text(manifest_text)
+                    pending.replace(pending.with_name("manifest.json"))
+                    for old in self.steps()[: -self.keep]:
+                        self._remove(old)
         except Exception as error:
-            self._failure = self._save_error(step, error)
+            self._failure = error
+        finally:
+            writer.close()
 
-    def _save_error(self, step: int, error: Exception) -> SignBindError:
-        path = self._step_dir(step)
-        if jax.process_index() == 0 and path.exists():
-            self._remove(step)  # gives its disk space back
+    @contextlib.contextmanager
+    def _together(self, step: int, channel: str):
+        """A part of a save that every process has to come to; it fails on all or on none.
+
+        Raises:
+          SignBindError: on every process, what failed and where.
+        """
+        failure = None
+        try:
+            yield
+        except Exception as error:
+            failure = error
+        what = f"saving step {step}"
+        own = None if failure is None else [socket.gethostname(), _one_line(failure)]
+        told = hosts.exchange(what, own, channel)
+        i = next((i for i, there in enumerate(told) if there), None)
+        if i is None:
+            return
+        if hosts.first():
+            with contextlib.suppress(OSError):
+                self._remove(step)  # gives its disk space back
         newest = self.latest()
         kept = "there is no earlier one" if newest is None else f"step {newest} is still good"
-        return SignBindError(f"{path}: checkpoint not saved ({_one_line(error)}); {kept}; "
-                             "free disk space or choose another directory")  # fmt: skip
+        where = f" on process {i} of {len(told)}, {told[i][0]}" if len(told) > 1 else ""
+        raise SignBindError(
+            f"{self._step_dir(step)}: checkpoint not saved{where} ({told[i][1]}); {kept}; "
+            "free disk space or choose another directory"
+        ) from failure
 
     def _holds(self, step: int, manifest: Manifest) -> bool:
         """Whether this very artefact is on disk, whole: then it must not be put at risk."""
@@ -259,10 +302,12 @@ class CheckpointDir:
 
     def _remove_unusable(self, step: int, *, keep_step: bool) -> None:
         """Takes away what no run can use once `step` is saved again."""
-        complete = self.steps()
+        complete, lost = self.steps(), self.without_manifest()
         for other in self._step_dirs():
             if other < step and other in complete or other == step and keep_step:
                 continue
+            if other in lost:
+                logger.warning("%s: removed: its manifest.json is missing", self._step_dir(other))
             if other in complete:
                 logger.warning("%s: removed, the run goes on from before it at step %d",
                                self._step_dir(other), step)  # fmt: skip
@@ -270,12 +315,18 @@ class CheckpointDir:
 
     def _remove(self, step: int) -> None:
         path = self._step_dir(step)
-        # The manifest goes first: a half-removed step must not count as complete.
-        (path / "manifest.json").unlink(missing_ok=True)
+        # The manifest goes first: a half-removed step must not count as complete. It is renamed,
+        # so that nobody takes the step for one whose manifest went missing.
+        if (path / "manifest.json").exists():
+            (path / "manifest.json").replace(path / _PENDING)
+        (path / "state").rmtree(missing_ok=True)
         path.rmtree(missing_ok=True)
 
     def _step_dir(self, step: int) -> epath.Path:
         return self.directory / f"step_{step:08d}"
+
+    def _partial(self, step: int) -> epath.Path:
+        return self._step_dir(step) / "state.partial"
 
     def _step_dirs(self) -> list[int]:
         if not self.directory.exists():
@@ -285,8 +336,9 @@ class CheckpointDir:
 
 
 @contextlib.contextmanager
-def _quiet_stray_reads():
-    """Drops the tracebacks of reads that end after a failed one has closed their event loop."""
+def _quiet_strays():
+    """Drops the tracebacks of reads and writes that end after a failed one has closed their
+    event loop."""
     previous = sys.unraisablehook
 
     def hook(unraisable):
@@ -301,6 +353,30 @@ def _quiet_stray_reads():
         raise
     finally:
         sys.unraisablehook = previous
+
+
+def _finish_all(writing: list) -> None:
+    """Waits for every part of a state, so that nothing is written any more where one failed."""
+    failures = []
+    for part in writing:
+        try:
+            part.result()
+        except Exception as error:
+            failures.append(error)
+    if failures:
+        raise failures[0]
+
+
+def _result(coroutine: Coroutine) -> Any:
+    """Of a coroutine, in a thread of its own: in this one an event loop may be running."""
+
+    def run():
+        # `asyncio.run` would also cancel what goes on in the background.
+        with contextlib.closing(asyncio.new_event_loop()) as loop:
+            return loop.run_until_complete(coroutine)
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        return pool.submit(run).result()
 
 
 def _flatten(tree: Any) -> dict[str, Any]:

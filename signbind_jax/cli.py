@@ -6,8 +6,8 @@ import os
 import sys
 from pathlib import Path
 
-from signbind_jax import no_tpu
-from signbind_jax.errors import SignBindError, outcome
+from signbind_jax import interrupts, no_tpu
+from signbind_jax.errors import Interrupted, SignBindError, outcome, prefix
 
 # command -> (module with add_arguments and run, what it does)
 COMMANDS = {
@@ -35,27 +35,40 @@ ON_SEVERAL_PROCESSES = ("train", "evaluate", "translate")
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one command; 0 done, 1 failed work, 2 bad usage."""
+    if argv is None and _trains_here(sys.argv[1:]):
+        with interrupts.noted(to_the_end=True):
+            return main(sys.argv[1:])
     argv = list(sys.argv[1:] if argv is None else argv)
     own = argv.index("--") if "--" in argv else len(argv)  # behind it is another command's
     debug = "--debug" in argv[:own]
     argv = [a for a in argv[:own] if a != "--debug"] + argv[own:]
     _quiet()
     try:
-        arguments = _parse(argv)
-        if arguments.place is None:
-            return arguments.run(arguments)
-        from signbind_jax import distributed
-
-        return distributed.run(
-            arguments.run, arguments, preemptible=arguments.run_of == "train", debug=debug
-        )
+        return _run(argv, debug)
     except (Exception, KeyboardInterrupt) as error:
-        if debug:
+        if debug and not isinstance(error, Interrupted):
             raise
         code, line = outcome(error)
         if line:
-            print(f"signbind: error: {line}", file=sys.stderr)
+            print(f"signbind: {prefix(error)}{line}", file=sys.stderr)
         return code
+
+
+def _trains_here(argv: list[str]) -> bool:
+    """Whether this process is a training run; known before anything is imported for it."""
+    name = next((a for a in argv if a != "--debug"), None)
+    return name == "train" or name == "sweep" and any(a.startswith("--point") for a in argv)
+
+
+def _run(argv: list[str], debug: bool) -> int:
+    arguments = _parse(argv)
+    if arguments.place is None:
+        if (signals := interrupts.active()) is not None:
+            signals.end_at_once()
+        return arguments.run(arguments)
+    from signbind_jax import distributed
+
+    return distributed.run(arguments.run, arguments, debug=debug)
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:

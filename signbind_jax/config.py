@@ -221,9 +221,8 @@ class RunConfig(Checked):
         """A JSON-ready copy, read back by `from_mapping(RunConfig, ...)`."""
         return dataclasses.asdict(self)
 
-    @property
-    def digest(self) -> str:
-        """SHA-256 of what decides the weights: not of paths, logging or the mesh."""
+    def deciding(self) -> dict:
+        """The part of `to_json` that decides the weights: not paths, logging or the mesh."""
         record = self.to_json()
         for key in ("mesh", "parents", "assumed", "log_every", "evaluate_every", "checkpoint_every",
                     "keep_checkpoints"):  # fmt: skip
@@ -236,7 +235,13 @@ class RunConfig(Checked):
         for key, value in record["augment"].items():  # was once given by position
             if isinstance(value, dict) and value.keys() == set(streams.SHIPPED):
                 record["augment"][key] = [value[name] for name in streams.SHIPPED]
-        return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+        return record
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of `deciding`."""
+        text = json.dumps(self.deciding(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 def from_mapping(cls: type[Checked], values: typing.Mapping, where: str = "config"):

@@ -6,24 +6,24 @@ inside a computation.
 
 import argparse
 import contextlib
-import json
 import logging
 import os
 import re
 import socket
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NoReturn
+from pathlib import Path
 
 import jax
 
-from signbind_jax import hosts
-from signbind_jax.errors import SignBindError, outcome
+from signbind_jax import hosts, interrupts, no_tpu
+from signbind_jax.errors import Interrupted, SignBindError, outcome, prefix
+from signbind_jax.relay import Relay
 from signbind_jax.roll_call import call_roll, missing
+from signbind_jax.watch import JAX_SILENCE_S, Watch, name, silence_s
 
 AUTO = "auto"
 VARIABLES = {
@@ -32,11 +32,10 @@ VARIABLES = {
     "process_id": "SIGNBIND_PROCESS_ID",
 }
 _JOIN_S = 60  # for JAX's runtime to connect processes that are all there
-_FAILED = "signbind/failed"
-_POLL_S = 1.0
-_GRACE_S = 3.0  # between another's failure and our end: what failed here too is told first
+# What a computation ends in, or the service's client, where another process has gone.
+_OF_ANOTHER = re.compile(r"Gloo|NCCL|[Cc]onnection|[Ss]ocket|UNAVAILABLE|DEADLINE|heartbeat")
 
-_watch: "_Watch | None" = None
+_watch: Watch | None = None
 
 
 @dataclass(frozen=True)
@@ -110,22 +109,22 @@ def _on_cluster() -> bool:
 
     More careful than JAX, which takes any shell inside a SLURM allocation for one of its tasks.
     """
-    from jax._src import cloud_tpu_init  # told nowhere else without starting the TPU
-
     counts = (os.environ.get(name, "1") for name in ("SLURM_STEP_NUM_TASKS",
               "OMPI_COMM_WORLD_SIZE"))  # fmt: skip
-    return cloud_tpu_init.running_in_cloud_tpu_vm or any(n.isdecimal() and int(n) > 1
-                                                         for n in counts)  # fmt: skip
+    return _on_tpu() or any(n.isdecimal() and int(n) > 1 for n in counts)
 
 
-def start(place: Place | None, *, preemptible: bool) -> None:
+def _on_tpu() -> bool:
+    """Whether this is a machine with TPUs, which JAX does not tell in public before they start."""
+    devices = [*Path("/dev").glob("accel*"), *Path("/dev/vfio").glob("[0-9]*")]
+    # Some network cards are of the same vendor, and other devices have such names.
+    return bool(devices) and no_tpu.attached()
+
+
+def start(place: Place | None) -> None:
     """Joins the other processes; to be called before anything touches a device.
 
     From then on what all but process 0 print is dropped, as is what they log below an error.
-
-    Args:
-      preemptible: SIGTERM is noted, for `hosts` to agree on a step to stop at. Otherwise it ends
-        the process, as usual.
 
     Raises:
       SignBindError: process 0, or on process 0 another one, was not reached in time.
@@ -133,24 +132,29 @@ def start(place: Place | None, *, preemptible: bool) -> None:
     global _watch
     if place is None:
         return
-    # Its handler would swallow the signal where nobody asks whether one came.
-    jax.config.update("jax_enable_preemption_service", preemptible)
+    # Its handler would take SIGTERM away from ours (see `interrupts`).
+    jax.config.update("jax_enable_preemption_service", False)
+    patience = {"heartbeat_timeout_seconds": int(silence_s()) + JAX_SILENCE_S}
+    relay = None
     try:
         if place.coordinator == AUTO:
             seconds = max(int(hosts.timeout_s), 1)
-            jax.distributed.initialize(initialization_timeout=seconds)
+            jax.distributed.initialize(initialization_timeout=seconds, **patience)
         else:
             where = (place.coordinator, place.num_processes, place.process_id)
             call_roll(*where, hosts.timeout_s)
+            if place.process_id:
+                relay = Relay(place.coordinator)
+                where = (relay.address, *where[1:])
             # All are there, however short the time that was given for that.
             jax.distributed.initialize(*where, cluster_detection_method="deactivate",
-                                       initialization_timeout=_JOIN_S)  # fmt: skip
+                                       initialization_timeout=_JOIN_S, **patience)  # fmt: skip
     except (RuntimeError, ValueError, OSError) as error:
         raise SignBindError(_not_started(place, error)) from error
     if hosts.client() is None:
         return
     _let_process_0_speak()
-    _watch = _Watch()
+    _watch = Watch(relay.lost if relay else threading.Event())
     _watch.start()
 
 
@@ -177,14 +181,15 @@ def _not_started(place: Place, error: Exception) -> str:
             "--coordinator, --num_processes and --process_id")  # fmt: skip
 
 
-def run(command: Callable[[argparse.Namespace], int], arguments: argparse.Namespace, *,
-        preemptible: bool, debug: bool) -> int:  # fmt: skip
+def run(
+    command: Callable[[argparse.Namespace], int], arguments: argparse.Namespace, *, debug: bool
+) -> int:
     """Runs a command at its place among the others; its exit code.
 
     After a failure on one of several processes it tells the others, prints the one line (or
     with `debug` the traceback) and ends the process: on an ordinary way out JAX would wait.
     """
-    start(arguments.place, preemptible=preemptible)
+    _start_or_stop(arguments.place)
     try:
         code = command(arguments)
         if _watch is not None:
@@ -193,11 +198,26 @@ def run(command: Callable[[argparse.Namespace], int], arguments: argparse.Namesp
     except BaseException as error:
         if _watch is None:
             raise
+        if _OF_ANOTHER.search(str(error)) and not isinstance(error, SignBindError):
+            _watch.suspect()
         code, line = outcome(error)
         if debug:
             traceback.print_exc()
-        print(f"signbind:{_name()} error: {line}", file=sys.stderr)
-        _fail(code, line)
+        place = f"{name()} on {socket.gethostname()}"
+        tell = f"ended because {place} failed: {line}" if prefix(error) else line
+        _watch.end(code, f"{prefix(error)}{line}", tell=tell)
+
+
+def _start_or_stop(place: Place | None) -> None:
+    signals = interrupts.active()
+    try:
+        start(place)
+    except SignBindError as error:
+        if signals is not None and signals.received:
+            raise Interrupted(interrupts.BEFORE_FIRST_STEP) from error
+        raise
+    if signals is not None:
+        signals.shared = hosts.client() is not None
 
 
 def _leave() -> None:
@@ -205,55 +225,3 @@ def _leave() -> None:
     _watch.stop()
     with contextlib.suppress(RuntimeError):
         jax.distributed.shutdown()
-
-
-def _fail(code: int, message: str) -> NoReturn:
-    _watch.stop()
-    _tell_failure(message)
-    if hosts.first():
-        time.sleep(2 * _POLL_S)  # the others ask this process
-    _exit(code)
-
-
-def _name() -> str:
-    return f" process {jax.process_index()} of {jax.process_count()}:"
-
-
-def _tell_failure(message: str) -> None:
-    text = json.dumps([jax.process_index(), socket.gethostname(), message])
-    with contextlib.suppress(jax.errors.JaxRuntimeError):  # another failed before
-        hosts.client().key_value_set(_FAILED, text)
-
-
-def _exit(code: int) -> NoReturn:
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
-            stream.flush()
-    os._exit(code)
-
-
-class _Watch(threading.Thread):
-    """Ends this process soon after another one has failed."""
-
-    def __init__(self):
-        super().__init__(name="signbind watch", daemon=True)
-        self._stopped = threading.Event()
-
-    def stop(self) -> None:
-        """No end from here on."""
-        self._stopped.set()
-        self.join()
-
-    def run(self) -> None:
-        """Asks every second."""
-        while not self._stopped.wait(_POLL_S):
-            try:
-                text = hosts.client().key_value_try_get(_FAILED)
-            except jax.errors.JaxRuntimeError:
-                continue
-            if self._stopped.wait(_GRACE_S):
-                return
-            i, host, message = json.loads(text)
-            print(f"signbind:{_name()} ended because process {i} on {host} failed: "
-                  f"{message}", file=sys.stderr)  # fmt: skip
-            _exit(1)

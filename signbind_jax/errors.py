@@ -17,17 +17,28 @@ class SignBindError(Exception):
     """
 
 
+class Interrupted(Exception):
+    """A signal ended a run where nothing is lost by it; the message says where it stands."""
+
+
 def outcome(error: BaseException) -> tuple[int, str]:
     """The exit code and the one line that a failure ends in; empty for an interrupt."""
     if isinstance(error, SignBindError):
         return 1, str(error)
+    if isinstance(error, Interrupted):
+        return interrupted_code(), str(error)
     if isinstance(error, (KeyboardInterrupt, BrokenPipeError)):
         return 130, ""
     line = " ".join(str(error).split())[:300]
     return 1, f"{type(error).__name__}: {line} (--debug shows where)"
 
 
+def prefix(error: BaseException) -> str:
+    """What stands before the line of `outcome`."""
+    return "" if isinstance(error, Interrupted) else "error: "
+
+
 def interrupted_code() -> int:
-    """The exit code of a command that a signal stopped and that has saved: 0, or what the
-    environment asks for."""
+    """The exit code of a command that a signal stopped and that only has to be given again to go
+    on: 0, or what the environment asks for."""
     return int(os.environ.get(INTERRUPTED_VARIABLE) or 0)

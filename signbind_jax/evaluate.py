@@ -1,13 +1,12 @@
 """Scores of a trained stage on a split: error rates of experts, translations by variant."""
 
 import argparse
-import json
 from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 
-from signbind_jax import artefact, hosts, streams
+from signbind_jax import artefact, files, hosts, streams
 from signbind_jax.data.dataset import ClipDataset, DatasetInfo, open_dataset
 from signbind_jax.data.sentences import Sentences
 from signbind_jax.data.stream_cache import SplitStreams
@@ -148,7 +147,7 @@ def run(arguments: argparse.Namespace) -> int:
     for name, value in _lines(record["scores"]):
         print(f"  {name:45s} {value}")
     if arguments.json and hosts.first():
-        arguments.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        files.write_json(arguments.json, record)
     return 0
 
 

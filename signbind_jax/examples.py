@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from signbind_jax import files
 from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.report.clip_moments import duration_s, mouth_moments, skeleton_moments
 from signbind_jax.streams import specs
@@ -34,5 +35,5 @@ def write_examples(workdir: Path, clips: ClipDataset, sentences: dict[str, list[
             "fused": fused[i], "skeleton": skeleton_moments(clip), "mouths": mouth_moments(clip),
         })  # fmt: skip
     path = workdir / "examples.json"
-    path.write_text(json.dumps(records, ensure_ascii=False) + "\n", encoding="utf-8")
+    files.write(path, json.dumps(records, ensure_ascii=False) + "\n")
     return path

@@ -15,9 +15,9 @@ import tokenize
 import uuid
 import zipfile
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from signbind_jax.errors import SignBindError
 
@@ -225,18 +225,30 @@ def write(path: Path | str, data: str | bytes) -> None:
     Raises:
       SignBindError: it cannot be written.
     """
+    with replacing(path) as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+
+
+@contextlib.contextmanager
+def replacing(path: Path | str) -> Iterator[BinaryIO]:
+    """A file to write into, which takes the place of `path` where all went well.
+
+    Raises:
+      SignBindError: it cannot be written.
+    """
     path = Path(path)
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
         with open(partial, "wb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
     except OSError as error:
+        raise SignBindError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
-        raise SignBindError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def write_json(path: Path | str, value: Any) -> None:

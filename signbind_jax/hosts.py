@@ -5,12 +5,13 @@ Small values go through the key-value store of JAX's coordination service, which
 and names who is missing; what grows with the data goes through the devices.
 """
 
+import collections
 import contextlib
 import itertools
 import json
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from signbind_jax.errors import SignBindError
+from signbind_jax import interrupts
+from signbind_jax.errors import Interrupted, SignBindError
 
 # Seconds to wait for the other processes; `signbind ... --host_timeout` sets it.
 timeout_s = 600.0
@@ -26,15 +28,19 @@ timeout_s = 600.0
 _NAMED = 5  # processes an error names
 _ROUND_BYTES = 2**28  # of all processes together, gathered through the devices at a time
 _LOOKS, _LOOK_S = 20, 0.25
-_meetings = itertools.count(1)
-_values = itertools.count(1)
+# By channel: a thread beside the main one meets its like on the other processes on its own.
+_meetings: dict[str, Iterator[int]] = collections.defaultdict(lambda: itertools.count(1))
+_values: dict[str, Iterator[int]] = collections.defaultdict(lambda: itertools.count(1))
 
 
 def client() -> Any | None:
     """JAX's coordination client; None for a process on its own.
 
-    The one door to it: JAX offers barriers with a timeout and a key-value store nowhere else.
+    The one door to it: JAX offers barriers with a timeout and a key-value store nowhere else,
+    and has no public name for them.
     """
+    if not jax.distributed.is_initialized():
+        return None
     from jax._src import distributed
 
     return distributed.global_state.client if jax.process_count() > 1 else None
@@ -45,8 +51,11 @@ def first() -> bool:
     return jax.process_index() == 0
 
 
-def meet(what: str) -> None:
+def meet(what: str, channel: str = "main") -> None:
     """Returns when every process has come to `what`; every process has to call it.
+
+    Args:
+      channel: of the threads that meet.
 
     Raises:
       SignBindError: on every process that came, after `timeout_s`: who did not come, and what
@@ -55,19 +64,19 @@ def meet(what: str) -> None:
     service = client()
     if service is None:
         return
-    n = next(_meetings)
-    at = json.dumps([n, what, socket.gethostname()])
-    service.key_value_set(f"signbind/at/{jax.process_index()}", at, allow_overwrite=True)
+    n = next(_meetings[channel])
+    at, place = json.dumps([n, what, socket.gethostname()]), f"signbind/at/{channel}/"
+    service.key_value_set(f"{place}{jax.process_index()}", at, allow_overwrite=True)
     try:
-        service.wait_at_barrier(f"signbind meeting {n}", int(1000 * timeout_s))
+        service.wait_at_barrier(f"signbind meeting {channel} {n}", int(1000 * timeout_s))
     except jax.errors.JaxRuntimeError as error:
-        raise SignBindError(_who_is_missing(service, n, what, error)) from error
+        raise SignBindError(_who_is_missing(service, place, n, what, error)) from error
 
 
-def _who_is_missing(service, n: int, what: str, error: Exception) -> str:
+def _who_is_missing(service, place: str, n: int, what: str, error: Exception) -> str:
     came = {}
     with contextlib.suppress(jax.errors.JaxRuntimeError):  # process 0 may be gone, and all with it
-        for key, value in service.key_value_dir_get("signbind/at/"):
+        for key, value in service.key_value_dir_get(place):
             came[int(key.rsplit("/", 1)[1])] = json.loads(value)
     missing = [i for i in range(jax.process_count()) if came.get(i, [0])[0] < n]
     if not came or not missing:
@@ -83,16 +92,18 @@ def _who_is_missing(service, n: int, what: str, error: Exception) -> str:
             "--host_timeout")  # fmt: skip
 
 
-def exchange(what: str, value: Any) -> list[Any]:
+def exchange(what: str, value: Any, channel: str = "main") -> list[Any]:
     """A small JSON-ready value of every process, by process; every process has to call it."""
     service = client()
     if service is None:
         return [value]
-    n = next(_values)
-    service.key_value_set(f"signbind/value/{n}/{jax.process_index()}", json.dumps(value))
-    meet(what)
-    found = {int(key.rsplit("/", 1)[1]): json.loads(text)
-             for key, text in service.key_value_dir_get(f"signbind/value/{n}/")}  # fmt: skip
+    place = f"signbind/value/{channel}/{next(_values[channel])}/"
+    service.key_value_set(f"{place}{jax.process_index()}", json.dumps(value))
+    meet(what, channel)
+    found = {
+        int(key.rsplit("/", 1)[1]): json.loads(text)
+        for key, text in service.key_value_dir_get(place)
+    }
     return [found[i] for i in range(jax.process_count())]
 
 
@@ -122,7 +133,11 @@ def join_rows(what: str, own: Mapping[int, Any]) -> dict[int, Any]:
 
     Raises:
       ValueError: two processes made the same clip.
+      Interrupted: a signal cut the work of one of them short (`interrupts.until_asked`).
     """
+    signals = interrupts.active()
+    if signals and any(exchange(f"{what}, to its end", signals.cut_short)):
+        raise Interrupted(f"{what}: stopped by a signal; run the same command to go on")
     if client() is None:
         return dict(own)
     parts = gather_bytes(what, json.dumps(list(own.items())).encode())

@@ -1,14 +1,25 @@
 """Manifest: what a checkpoint is, so that the wrong one is noticed before it is used."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from signbind_jax import files, sealed
 from signbind_jax.errors import SignBindError
 
-FORMAT = 1
+FORMAT = 2
+_READABLE = (1, FORMAT)  # 1 had neither `files` nor `versions`
+# What a run directory's artefact.json and every step of its checkpoints say alike.
+IDENTITY = (
+    "stage",
+    "config_digest",
+    "vocabularies",
+    "dimensions",
+    "keypoint_layout",
+    "parents",
+    "files",
+)
 
 
 class DamagedCheckpoint(SignBindError):
@@ -28,6 +39,10 @@ class Manifest:
       parents: name -> artefact digest of the checkpoint it was trained from.
       arrays: path -> "float32[8,4] 0123456789abcdef"; `CheckpointDir.save` fills it in.
       extra: anything else that is JSON.
+      files: name -> SHA-256 of what the artefact consists of beside its arrays, such as a
+        tokenizer; empty in manifests of before they were kept.
+      versions: package -> its versions while the run was trained, the newest last; empty in
+        manifests of before they were kept.
     """
 
     stage: str
@@ -38,11 +53,25 @@ class Manifest:
     parents: dict[str, str] = field(default_factory=dict)
     arrays: dict[str, str] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The fields of `IDENTITY`, JSON-ready."""
+        return {name: getattr(self, name) for name in IDENTITY}
 
 
 def artefact_digest(manifest: Manifest) -> str:
-    """SHA-256 of a manifest: what a child stage stores under `parents`."""
-    return _digest(asdict(manifest))
+    """SHA-256 of a manifest: what a child stage stores under `parents`.
+
+    It says which weights these are, whatever versions of packages made them.
+    """
+    content = asdict(manifest)
+    del content["versions"]
+    if not content["files"]:  # of before they were kept: its children know it by this digest
+        del content["files"]
+    return sealed.digest(content)
 
 
 def check_parent(manifest: Manifest, expected: Mapping[str, Any],
@@ -63,16 +92,40 @@ def _check_fields(found: Any, expected: Mapping[str, Any], where: str, prefix: s
         value = found.get(name) if isinstance(found, Mapping) else None
         if isinstance(wanted, Mapping):
             _check_fields(value, wanted, where, f"{prefix}{name}.")
-        elif _canonical_json(value) != _canonical_json(wanted):
+        elif sealed.canonical_json(value) != sealed.canonical_json(wanted):
             raise SignBindError(f"{where}: {prefix}{name}: found {_short(value)}, wanted "
                                 f"{_short(wanted)}; hand this stage a parent that was trained "
                                 "with it, or train that parent again")  # fmt: skip
 
 
+def check_same(manifest: Manifest, wanted: Mapping[str, Any], where: str, advice: str) -> None:
+    """Compares a checkpoint's manifest with what a run directory or a run's start says it is.
+
+    Args:
+      wanted: see `Manifest.identity`; a field that is not in it is not compared, nor are files
+        where the manifest is of before they were kept.
+
+    Raises:
+      SignBindError: names the first field that differs, and ends in `advice`.
+    """
+    for name in IDENTITY:
+        found, value = getattr(manifest, name), wanted.get(name)
+        if name not in wanted or name == "files" and not found:
+            continue
+        pairs = {name: (found, value)}
+        if isinstance(found, Mapping) and isinstance(value, Mapping):
+            pairs = {f"{name}.{k}": (found.get(k), value.get(k)) for k in sorted({*found, *value})}
+        for what, (here, there) in pairs.items():
+            if sealed.canonical_json(here) != sealed.canonical_json(there):
+                raise SignBindError(
+                    f"{where}: {what}: found {_short(here)}, wanted {_short(there)}; {advice}"
+                )
+
+
 def manifest_to_text(manifest: Manifest) -> str:
     """The content of `manifest.json`; it carries a digest of itself."""
     content = {"format": FORMAT, "manifest": asdict(manifest)}
-    return json.dumps({"digest": _digest(content), **content}, indent=1) + "\n"
+    return json.dumps(sealed.seal(content), indent=1) + "\n"
 
 
 def manifest_from_text(text: str | bytes, where: str) -> Manifest:
@@ -83,25 +136,16 @@ def manifest_from_text(text: str | bytes, where: str) -> Manifest:
       DamagedCheckpoint: it is not what was written.
     """
     try:
-        content = json.loads(text)
-        found = content.pop("digest")
-    except (ValueError, AttributeError, KeyError, TypeError) as error:
-        raise DamagedCheckpoint(f"{where}: not a manifest ({error})") from error
-    if found != _digest(content):
-        raise DamagedCheckpoint(f"{where}: digest: found {_digest(content)[:16]}, wanted "
-                                f"{_short(found)}; the file was changed")  # fmt: skip
-    if content["format"] != FORMAT:
-        raise SignBindError(f"{where}: format: found {content['format']}, wanted {FORMAT}; use "
+        content = sealed.unseal(files.parse_json(text, where), where)
+    except SignBindError as error:
+        raise DamagedCheckpoint(f"{error}; not a manifest as it was written") from error
+    if content.get("format") not in _READABLE:
+        raise SignBindError(f"{where}: format: found {content.get('format')}, wanted {FORMAT}; use "
                             "the version of SignBind-JAX that wrote it")  # fmt: skip
-    return Manifest(**content["manifest"])
-
-
-def _digest(body: Any) -> str:
-    return hashlib.sha256(_canonical_json(body).encode()).hexdigest()
-
-
-def _canonical_json(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    try:
+        return Manifest(**content["manifest"])
+    except (KeyError, TypeError) as error:
+        raise SignBindError(f"{where}: not a manifest ({error})") from error
 
 
 def _short(value: Any) -> str:

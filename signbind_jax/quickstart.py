@@ -1,14 +1,12 @@
 """`signbind quickstart`: every stage on the embedded corpus, scored, with a report."""
 
 import argparse
-import json
-import platform
+import logging
 import time
-from collections.abc import Iterable
-from importlib import metadata
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from signbind_jax import artefact, streams
+from signbind_jax import artefact, sealed, streams, versions
 from signbind_jax.data.dataset import open_dataset
 from signbind_jax.errors import SignBindError
 from signbind_jax.evaluate import (
@@ -23,12 +21,17 @@ from signbind_jax.examples import write_examples
 from signbind_jax.ranges import Seed, Whole, argument
 from signbind_jax.report import write_report
 from signbind_jax.side_by_side import MemoryMeter, run_all, usable_cores, worthwhile
+from signbind_jax.summary import SUMMARY, read_summary
 from signbind_jax.translate import Translator
+
+logger = logging.getLogger(__name__)
 
 # The longest of the independent ones comes first, so that no core waits at the end.
 STAGES = ("language_model", *streams.SHIPPED, "fusion", "alignment", "translation")
-PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "tensorflow-datasets",
-            "transformers", "tokenizers", "sacrebleu", "numpy")  # fmt: skip
+_SCORING_PACKAGES = ("tensorflow-datasets", "sacrebleu")
+# What results.json held when it carried no digest.
+_RESULTS = frozenset({"stages", "translation", "seconds_total", "seconds_data", "peak_rss_gb",
+                      "versions", "corpus", "command"})  # fmt: skip
 SCORES = ("bleu4", "bleu_signature", "chrf", "name_recall", "name_recall_read",
           "homonym_accuracy", "homonym_swapped")  # fmt: skip
 
@@ -45,16 +48,18 @@ def build_corpus(directory: Path, sizes: dict[str, int]) -> None:
     print("\n".join(report.lines()), flush=True)
 
 
-def train_stages(workdir: Path, data: Path, seed: int, smoke: bool = False) -> dict[str, dict]:
+def train_stages(workdir: Path, data: Path, seed: int, smoke: bool = False,
+                 options: Sequence[str] = ()) -> dict[str, dict]:  # fmt: skip
     """Trains all stages, each finding its parents beside it; steps and seconds by stage.
 
-    Stages without parents are independent: on a CPU they run side by side.
+    Stages without parents are independent: on a CPU they run side by side. `options` are
+    further arguments of each `signbind train`.
 
     Raises:
       SignBindError: a stage failed or was stopped by a signal; the same command goes on.
     """
     argument = "size=tiny" if smoke else ""
-    commands = {s: training_command(s, workdir, data, seed, argument) for s in STAGES}
+    commands = {s: [*training_command(s, workdir, data, seed, argument), *options] for s in STAGES}
     if worthwhile():
         free = {stage: commands.pop(stage) for stage in STAGES if not needs(stage)}
         run_all(free, workdir / "logs")
@@ -64,7 +69,7 @@ def train_stages(workdir: Path, data: Path, seed: int, smoke: bool = False) -> d
         _check_finished(workdir, [stage])
     done = {}
     for stage in STAGES:
-        summary = json.loads((workdir / stage / "summary.json").read_text())
+        summary = read_summary(workdir / stage)
         done[stage] = {"seconds": round(summary["seconds"], 1), "steps": summary["step"]}
     return done
 
@@ -72,7 +77,7 @@ def train_stages(workdir: Path, data: Path, seed: int, smoke: bool = False) -> d
 def _check_finished(workdir: Path, names: Iterable[str]) -> None:
     """A run that a signal stopped has ended well all the same."""
     for stage in names:
-        summary = json.loads((workdir / stage / "summary.json").read_text())
+        summary = read_summary(workdir / stage)
         if not summary["finished"]:
             raise SignBindError(f"{stage}: stopped by a signal at step {summary['step']}; run the "
                                 "same command to go on")  # fmt: skip
@@ -133,18 +138,18 @@ def score(workdir: Path, data: Path, split: str = "test") -> tuple[dict, dict, d
 
 
 def quickstart(workdir: Path, seed: int = 0, sizes: dict[str, int] | None = None,
-               smoke: bool = False) -> Path:  # fmt: skip
+               smoke: bool = False, options: Sequence[str] = ()) -> Path:  # fmt: skip
     """Runs everything; returns the report's path. What is finished already is not done again."""
     began = time.monotonic()
     workdir.mkdir(parents=True, exist_ok=True)
     data = workdir / "data"
     path = workdir / "results.json"
-    if _finished(workdir, path):
-        return _tell(json.loads(path.read_text()), path)
+    if results := _finished(workdir, path):
+        return _tell(results, path)
     with MemoryMeter() as memory:
         build_corpus(data, sizes or {})
         seconds_data = time.monotonic() - began
-        done = train_stages(workdir, data, seed, smoke=smoke)
+        done = train_stages(workdir, data, seed, smoke, options)
         stages, translation, sentences = score(workdir, data)
     stages = {name: {**stages[name], **done[name]} for name in STAGES}
     results = {
@@ -153,23 +158,38 @@ def quickstart(workdir: Path, seed: int = 0, sizes: dict[str, int] | None = None
         "seconds_total": round(time.monotonic() - began, 1),
         "seconds_data": round(seconds_data, 1),
         "peak_rss_gb": round(memory.peak_bytes / 1e9, 2),
-        "versions": versions(),
+        "versions": versions.installed((*versions.PACKAGES, *_SCORING_PACKAGES)),
         "corpus": {"name": "embedded synthetic corpus", "synthetic": True,
                    "splits": open_dataset(data).splits},
         "command": f"signbind quickstart --workdir={workdir} --seed={seed}",
     }  # fmt: skip
     write_examples(workdir, open_dataset(data).split("test"), sentences)
-    path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    sealed.write(path, results)
     return _tell(results, path)
 
 
-def _finished(workdir: Path, results: Path) -> bool:
-    """Whether the results are there and no stage has been trained since: scoring again would
-    only put its own seconds in the place of the run's."""
-    summaries = [workdir / stage / "summary.json" for stage in STAGES]
-    if not results.exists() or not all(path.exists() for path in summaries):
-        return False
-    return all(path.stat().st_mtime <= results.stat().st_mtime for path in summaries)
+def _finished(workdir: Path, path: Path) -> dict:
+    """The results that are there, unless a stage has been trained since or they are damaged:
+    scoring again would only put its own seconds in the place of the run's."""
+    summaries = [workdir / stage / SUMMARY for stage in STAGES]
+    if not path.exists() or not all(summary.exists() for summary in summaries):
+        return {}
+    if any(summary.stat().st_mtime > path.stat().st_mtime for summary in summaries):
+        return {}
+    try:
+        return read_results(path)
+    except SignBindError as error:
+        logger.warning("%s: scored again", error)
+        return {}
+
+
+def read_results(path: Path) -> dict:
+    """What a finished quickstart wrote.
+
+    Raises:
+      SignBindError: no such file, or not as it was written.
+    """
+    return sealed.read(path, _RESULTS)
 
 
 def _tell(results: dict, path: Path) -> Path:
@@ -177,11 +197,6 @@ def _tell(results: dict, path: Path) -> Path:
     print_table(results)
     print(f"results: {path}\nreport:  {report}")
     return report
-
-
-def versions() -> dict[str, str]:
-    """Versions of what the figures depend on."""
-    return {"python": platform.python_version(), **{p: metadata.version(p) for p in PACKAGES}}
 
 
 def print_table(results: dict) -> None:
@@ -211,6 +226,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--smoke", action="store_true", help="tiny models, 20 steps a stage: does it all run?"
     )
+    parser.add_argument(versions.OPTION, action="store_true", help=versions.HELP)
     for name in ("train", "validation", "test", "time_split"):
         parser.add_argument(f"--{name}", type=argument(Whole), metavar="CLIPS",
                             help=f"synthetic clips in {name}")  # fmt: skip
@@ -222,5 +238,6 @@ def run(arguments: argparse.Namespace) -> int:
              "time_split") if getattr(arguments, name) is not None}  # fmt: skip
     if arguments.smoke:
         sizes = {"train": 64, "validation": 8, "test": 12, "time_split": 8} | sizes
-    quickstart(arguments.workdir, arguments.seed, sizes, arguments.smoke)
+    options = [versions.OPTION] if arguments.other_versions else []
+    quickstart(arguments.workdir, arguments.seed, sizes, arguments.smoke, options)
     return 0

@@ -9,7 +9,9 @@ Order inside the loop, and why:
 3. A batch is drawn and sent to the device while the step before it still runs there. What the
    host waited for it is logged as `data_wait`, a share of all time: the device waited at most
    as long.
-4. A signal is looked at between steps only; the step in flight is finished and saved.
+4. A signal is looked at between steps and between the batches of an evaluation: the step in
+   flight is finished and saved; an evaluation that was cut short is made by the next start.
+   Before the first step the process ends at once, as there is nothing to save.
 5. Every process of several takes the same turns: what one evaluates or saves, all do. Process 0
    alone speaks and writes files other than checkpoints.
 
@@ -31,19 +33,19 @@ import numpy as np
 from flax import nnx
 from tqdm import tqdm
 
-from signbind_jax import artefact, hosts, sharding
+from signbind_jax import artefact, hosts, interrupts, sharding, versions
 from signbind_jax.checkpoint import CheckpointDir
 from signbind_jax.config import RunConfig
-from signbind_jax.errors import SignBindError
-from signbind_jax.interrupts import Interrupts
+from signbind_jax.errors import Interrupted, SignBindError
+from signbind_jax.manifest import Manifest, check_same
 from signbind_jax.metric_log import open_log
 from signbind_jax.stages import make_stage
 from signbind_jax.stages.sections import check_sections
 from signbind_jax.stages.stage import Stage
 from signbind_jax.step_programs import StepPrograms
+from signbind_jax.summary import SUMMARY, summary_or_none, write_summary
 from signbind_jax.train_step import TrainStep
 
-SUMMARY = "summary.json"
 SECONDS_BETWEEN_LINES = 30.0  # of progress, where there is no terminal for a bar
 
 
@@ -58,8 +60,12 @@ class TrainResult:
     finished: bool
 
 
-def train(config: RunConfig, workdir: Path | str, *, announce: Callable = print) -> TrainResult:
+def train(config: RunConfig, workdir: Path | str, *, announce: Callable = print,
+          other_versions: bool = False) -> TrainResult:  # fmt: skip
     """Trains one stage in `workdir`, resuming what is there.
+
+    Args:
+      other_versions: whether to resume also what other versions of packages have made.
 
     Raises:
       SignBindError: the config, the data or a parent is wrong; told before compiling.
@@ -68,6 +74,7 @@ def train(config: RunConfig, workdir: Path | str, *, announce: Callable = print)
     announce = announce if hosts.first() else _say_nothing
     check_sections(config)
     anew = artefact.check_resumable(workdir, config)
+    versions.check_hosts(versions.installed())
     hosts.check_agreement({"config": config.digest, "schedule": _schedule_digest(config)})
     hosts.check_shared(workdir, "--workdir")
     stage = make_stage(config)
@@ -80,13 +87,15 @@ def train(config: RunConfig, workdir: Path | str, *, announce: Callable = print)
         sharding.check_rows_divide(rows, config.data.batch_multiple, mesh)
     for note in filter(None, (anew, *stage.notes)):
         announce(f"{stage.name}: {note}")
-    run = _Run(stage, mesh)
+    run = _Run(stage, mesh, artefact.make_manifest(stage))
     checkpoints = CheckpointDir(workdir / "checkpoints", keep=config.keep_checkpoints)
-    state, frozen = run.start(checkpoints, announce)
-    manifest = artefact.write(workdir, stage)
-    log = open_log(workdir, start_step=int(state["step"]))
+    _check_not_lost(workdir, checkpoints)
+    state, frozen = run.start(checkpoints, announce, other_versions)
+    artefact.write(workdir, stage, run.manifest)
+    log = open_log(workdir, int(state["step"]), config)
     try:
-        return run.loop(state, frozen, checkpoints, manifest, log, workdir)
+        with interrupts.noted() as signals:
+            return run.loop(state, frozen, checkpoints, log, workdir, signals)
     finally:
         checkpoints.close()
         log.close()
@@ -95,11 +104,12 @@ def train(config: RunConfig, workdir: Path | str, *, announce: Callable = print)
 class _Run(TrainStep):
     """The compiled step of one stage on one mesh, and the loop around it."""
 
-    def __init__(self, stage: Stage, mesh):
+    def __init__(self, stage: Stage, mesh, manifest: Manifest):
         super().__init__(stage, mesh)
+        self.manifest = manifest  # of the checkpoints it saves
         self.told = 0.0
 
-    def start(self, checkpoints: CheckpointDir, announce: Callable):
+    def start(self, checkpoints: CheckpointDir, announce: Callable, other_versions: bool):
         """The state to go on from, by the start order: (trained state, frozen parameters)."""
         stage = self.stage
         self.graphdef, params = sharding.init_sharded(
@@ -116,11 +126,23 @@ class _Run(TrainStep):
         }
         if _newest(checkpoints) is not None:
             target = jax.tree.map(_abstract, self.stored(state, frozen))
-            step, restored, _ = checkpoints.restore_latest(target)
+            step, restored, saved = checkpoints.restore_latest(target)
+            self._check_resumed(checkpoints.directory, step, saved, other_versions)
             trained, frozen = self.split(nnx.merge_state(params, restored["params"]))
             announce(f"{stage.name}: resumed at step {step}")
             return {**restored, "params": trained}, frozen
         return state, frozen
+
+    def _check_resumed(self, directory, step: int, saved: Manifest, other_versions: bool) -> None:
+        """Refuses a checkpoint of another run, or made with other versions, and takes over what
+        was noted of its versions."""
+        if step < self.config.steps and not other_versions:
+            versions.check_resumed(saved.versions, versions.installed(), directory)
+        check_same(saved, self.manifest.identity, f"{directory}: step {step}",
+                   "that of this run: its config, data, parents or packages are others by now; "
+                   "give what it was trained with, or another --workdir")  # fmt: skip
+        joined = versions.joined(saved.versions, versions.installed())
+        self.manifest = dataclasses.replace(self.manifest, versions=joined)
 
     def stored(self, state: dict, frozen: nnx.State) -> dict:
         """What a checkpoint holds: every parameter but those that stay in a parent's files."""
@@ -139,20 +161,22 @@ class _Run(TrainStep):
                 break
         programs.compile(state, examples)
 
-    def loop(self, state, frozen, checkpoints, manifest, log, workdir) -> TrainResult:
+    def loop(self, state, frozen, checkpoints, log, workdir, signals) -> TrainResult:
         """Runs to `config.steps` or to a signal."""
-        config, stage = self.config, self.stage
+        config, stage, manifest = self.config, self.stage, self.manifest
         step = int(state["step"])
         losses, pending, scores = [], None, {}
         programs = self.programs(state, frozen)
         plain = programs.plain(state)
         del state  # its arrays are given away by the first step
-        with Interrupts() as interrupts, _progress(stage.name, step, config.steps) as bar:
+        with _progress(stage.name, step, config.steps) as bar:
             if step < config.steps:
                 self.compile(programs, plain, step)
             hosts.meet(f"step {step} of {stage.name}, compiled")
             batches, feed = stage.batches(step, config.steps), _Feed()
-            stopping = interrupts.stops(step)
+            stopping = signals.stops()
+            if not stopping and self._owes_scores(step, log):
+                scores, stopping = self._score(step, programs.full(plain), frozen, log)
             while step < config.steps and not stopping:
                 plan_step = stage.plan.step(step)
                 batch = sharding.put_batch(feed.next(batches), self.mesh)
@@ -163,10 +187,9 @@ class _Run(TrainStep):
                     self._log(log, bar, losses, *pending)
                 pending = (step, feed.share, programs, metrics)
                 last = step == config.steps
-                stopping = interrupts.stops(step)
-                if _due(step, config.evaluate_every) and not last:
-                    scores = self.evaluate(programs.full(plain), frozen)
-                    log.write(step, config.data.validation, scores)
+                stopping = signals.stops()
+                if _due(step, config.evaluate_every) and not last and not stopping:
+                    scores, stopping = self._score(step, programs.full(plain), frozen, log)
                 if _due(step, config.checkpoint_every) or stopping and not last:
                     self._log(log, bar, losses, *pending)
                     pending = None
@@ -174,27 +197,47 @@ class _Run(TrainStep):
             if pending is not None:
                 self._log(log, bar, losses, *pending)
         finished, state = step >= config.steps, programs.full(plain)
-        if finished and (summary := _summary_of(workdir, checkpoints, step)):
+        if finished and (summary := _summary_of(workdir, checkpoints, step, config.digest)):
             return TrainResult(step, summary["seconds"], summary["scores"], losses, True)
         if finished:
             if _newest(checkpoints) != step:
                 checkpoints.save(step, self.stored(state, frozen), manifest)
-            scores = self.evaluate(state, frozen)
-            log.write(step, config.data.validation or "end", scores)
+            scores, stopping = self._score(step, state, frozen, log)
+            finished = not stopping
         checkpoints.wait()
         result = TrainResult(step, log.seconds, scores, losses, finished)
         if hosts.first():
-            _write_summary(workdir, result)
+            write_summary(workdir, _summary(result, config))
         hosts.meet(f"the end of {stage.name}")
         return result
 
     def evaluate(self, state, frozen) -> dict[str, float]:
-        """Scores on the validation split; empty where the config names none."""
+        """Scores on the validation split; empty where the config names none.
+
+        Raises:
+          Interrupted: on every process, where a signal came to one.
+        """
         split = self.config.data.validation
         if not split:
             return {}
         params = sharding.own_copy(nnx.merge_state(state["params"], frozen))
         return self.stage.evaluate(self.graphdef, params, split)
+
+    def _score(self, step, state, frozen, log) -> tuple[dict[str, float], bool]:
+        """Scores, which are logged, and whether a signal came before they were there."""
+        try:
+            scores = self.evaluate(state, frozen)
+        except Interrupted:
+            return {}, True
+        log.write(step, self.config.data.validation or "end", scores)
+        return scores, False
+
+    def _owes_scores(self, step, log) -> bool:
+        """Whether the run was stopped at a step that was to be evaluated, before it was."""
+        split = self.config.data.validation
+        if not (split and 0 < step < self.config.steps and _due(step, self.config.evaluate_every)):
+            return False
+        return not hosts.from_first("looking for scores", lambda: log.holds(step, split))
 
     def _log(self, log, bar, losses, step, data_wait, programs, metrics):
         values = programs.read(metrics) | {"data_wait": data_wait}
@@ -247,15 +290,44 @@ def _newest(checkpoints: CheckpointDir) -> int | None:
     return steps[0]
 
 
-def _summary_of(workdir: Path, checkpoints: CheckpointDir, step: int) -> dict | None:
+def _summary_of(
+    workdir: Path, checkpoints: CheckpointDir, step: int, config_digest: str
+) -> dict | None:
     """The summary of a run that was finished before."""
     if _newest(checkpoints) != step:
         return None
-    path = workdir / SUMMARY
-    own = json.loads(path.read_text()) if hosts.first() and path.exists() else None
+    own = None
+    if hosts.first():
+        own = summary_or_none(workdir, "it is made again", config_digest)
     summary = hosts.exchange("reading the summary", own)[0]
     # One that is not finished is of a stop before the last checkpoint, which has no scores yet.
     return summary if summary and summary["finished"] else None
+
+
+def _check_not_lost(workdir: Path, checkpoints: CheckpointDir) -> None:
+    """Refuses to begin again where checkpoints were: at its first save a run takes away what is
+    of no use to it.
+
+    Raises:
+      SignBindError: on every process, what is there of which checkpoints.
+    """
+    if _newest(checkpoints) is not None:
+        return
+    lost = hosts.exchange("looking for lost checkpoints", checkpoints.without_manifest())[0]
+    if lost:
+        raise SignBindError(
+            f"{checkpoints.directory}: found the arrays of step {lost[-1]} and no manifest.json in "
+            "any step: put those files back to go on, or move the directory away to begin at step 0"
+        )
+    summary = hosts.from_first(
+        "looking for an earlier end", lambda: summary_or_none(workdir, "not looked at")
+    )
+    if summary and summary["step"]:
+        raise SignBindError(
+            f"{checkpoints.directory}: found no checkpoint, though {workdir / SUMMARY} tells of "
+            f"step {summary['step']}: put the checkpoints back to go on, or remove that file to "
+            "begin at step 0"
+        )
 
 
 def _say_nothing(_: str) -> None:
@@ -276,10 +348,9 @@ def _progress(name: str, step: int, steps: int) -> tqdm:
                 dynamic_ncols=True)  # fmt: skip
 
 
-def _write_summary(workdir: Path, result: TrainResult) -> None:
-    summary = {"step": result.step, "seconds": result.seconds, "finished": result.finished,
-               "scores": result.scores}  # fmt: skip
-    (workdir / SUMMARY).write_text(json.dumps(summary, indent=1) + "\n")
+def _summary(result: TrainResult, config: RunConfig) -> dict:
+    return {"step": result.step, "seconds": result.seconds, "finished": result.finished,
+            "scores": result.scores, "config_digest": config.digest}  # fmt: skip
 
 
 class _Feed:

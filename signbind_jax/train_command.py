@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from signbind_jax import streams
+from signbind_jax import streams, versions
 from signbind_jax.config import load_config
 from signbind_jax.errors import interrupted_code
 from signbind_jax.train import train
@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="checkpoints, metrics and logs; an interrupted run goes on",
     )
+    parser.add_argument(versions.OPTION, action="store_true", help=versions.HELP)
     parser.add_argument(
         "--config.PATH",
         dest="unused",
@@ -56,14 +57,15 @@ def run(arguments: argparse.Namespace) -> int:
     """Trains one stage; run the same command again to go on with an interrupted run.
 
     SIGTERM or Ctrl-C stops it after the step in flight, saved, with exit code 0, or with that of
-    the environment's SIGNBIND_INTERRUPTED_CODE, by which launchers tell it from a finished run.
+    the environment's SIGNBIND_INTERRUPTED_CODE, by which launchers tell it from a finished run;
+    before the first step it stops at once, and in an evaluation, which the next start makes anew.
     On several processes a signal to any stops all at one step.
     """
     config = load_config(arguments.config, arguments.overrides)
-    result = train(config, arguments.workdir)
+    result = train(config, arguments.workdir, other_versions=arguments.other_versions)
     if not result.finished:
-        print(f"{config.stage}: stopped by a signal at step {result.step}, saved; run the same "
-              "command to go on")  # fmt: skip
+        saved = f"at step {result.step}, saved" if result.step else "before the first step"
+        print(f"{config.stage}: stopped by a signal {saved}; run the same command to go on")
         return interrupted_code()
     scores = ", ".join(f"{name} {value:.2f}" for name, value in result.scores.items())
     print(f"{config.stage}: {result.step} steps, {result.seconds:.0f} s; "

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import jax
 from flax import nnx
 
-from signbind_jax import generation, hosts
+from signbind_jax import generation, hosts, interrupts
 from signbind_jax.data.sentences import Sentences, reading_batches
 from signbind_jax.generation.loop import layers_apart
 from signbind_jax.hf.tokenizer import TextTokenizer
@@ -37,7 +37,7 @@ def write_sentences(
       max_new_tokens: longest sentence.
     """
     own, lost = {}, 0
-    for batch in reading_batches(sentences, PREFIX_PLACES):
+    for batch in interrupts.until_asked(reading_batches(sentences, PREFIX_PLACES)):
         ids_bl, lost_b = jax.device_get(
             _write(graphdef, params, batch, given, prefix, beam_size, max_new_tokens,
                    tokenizer.eos_id, tokenizer.pad_id, layers_apart())

@@ -1,19 +1,20 @@
 """Decoded expert streams of a split, kept on disk so that frozen experts run once a corpus."""
 
-import dataclasses
 import hashlib
 import io
-import os
-import socket
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from signbind_jax import hosts
+from signbind_jax import files, hosts
 from signbind_jax.errors import SignBindError
 
+logger = logging.getLogger(__name__)
+
+_DIGEST = "digest"
 VERSION = 4  # of what experts' posteriors are turned into; raised when streams change
 
 
@@ -100,46 +101,61 @@ def cached(
     """The tokens in the cache, or those `read` makes, which are then kept.
 
     The file's name is made from the digests of the split and of the expert's weights, so a
-    changed corpus or expert never meets old streams. Of several processes every one has to call
-    it; where one lacks the file they read together, and afterwards every host has it, whether
-    or not they share `directory`.
+    changed corpus or expert never meets old streams; a file that is not as it was written is told
+    of and made again. Of several processes every one has to call it; where one lacks the file they
+    read together, and afterwards every host has it, whether or not they share `directory`.
 
     Raises:
-      SignBindError: the file cannot be read; the processes have different datasets or experts.
+      SignBindError: the processes have different datasets or experts.
     """
     content = f"streams {VERSION} {split_digest} {expert_digest}"
     key = hashlib.sha256(content.encode()).hexdigest()[:24]
     path = directory / f"{key}.npz"
     hosts.check_agreement({"split and expert of a stream cache": key})
-    tokens = _load(path) if path.exists() else None
+    tokens = _load(path, key)
     if all(hosts.exchange("looking for a stream cache", tokens is not None)):
         return tokens
     tokens = read()
     if hosts.first():
-        _store(path, tokens)
+        _store(path, key, tokens)
     hosts.meet("process 0's writing of a stream cache")
     if not path.exists():
-        _store(path, tokens)
+        _store(path, key, tokens)
     return tokens
 
 
-def _load(path: Path) -> ExpertTokens:
+def _load(path: Path, key: str) -> ExpertTokens | None:
+    """What a file holds; None where there is none, or where it was damaged and is taken away."""
+    if not path.exists():
+        return None
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            return ExpertTokens(
-                **{f.name: stored[f.name] for f in dataclasses.fields(ExpertTokens)}
-            )
-    except Exception as error:
-        raise SignBindError(f"{path}: stream cache unreadable ({type(error).__name__}); "
-                            "delete the file, it will be made again") from error  # fmt: skip
+        # The arrays lie in it as they are: more than the file's own size is a wrong claim.
+        arrays = files.read_arrays(path, limit=files.check_regular(path))
+        digest = arrays.pop(_DIGEST, None)
+        if digest is None or digest.tobytes() != _digest(key, arrays).encode():
+            found = "nothing" if digest is None else "another"
+            raise SignBindError(f"{path}: digest: found {found}, wanted that of its streams")
+        return ExpertTokens(**arrays)
+    except (SignBindError, TypeError) as error:
+        logger.warning("%s: taken away, the streams are read again", error)
+        path.unlink(missing_ok=True)
+        return None
 
 
-def _store(path: Path, tokens: ExpertTokens) -> None:
+def _store(path: Path, key: str, tokens: ExpertTokens) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{socket.gethostname()}.{os.getpid()}.partial")
-    with partial.open("wb") as file:
-        np.savez(file, **vars(tokens))
-    partial.replace(path)
+    digest = np.frombuffer(_digest(key, vars(tokens)).encode(), np.uint8)
+    with files.replacing(path) as file:
+        np.savez(file, **vars(tokens), **{_DIGEST: digest})
+
+
+def _digest(key: str, arrays: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 of arrays under their names, and of what they are the streams of."""
+    digest = hashlib.sha256(key.encode())
+    for name, x in sorted(arrays.items()):
+        digest.update(f"{name} {x.dtype.str} {x.shape} ".encode())
+        digest.update(np.ascontiguousarray(x))
+    return digest.hexdigest()
 
 
 def no_tokens(d: int) -> ExpertTokens:

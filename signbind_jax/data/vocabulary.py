@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
+from signbind_jax import files
 from signbind_jax.errors import SignBindError
 
 BLANK = "<blank>"
@@ -72,6 +73,13 @@ class Vocabulary:
         return {"name": self.name, "tokens": list(self.tokens)}
 
     @classmethod
-    def from_json(cls, record: dict) -> "Vocabulary":
-        """The vocabulary that `to_json` wrote."""
-        return cls(record["name"], tuple(record["tokens"]))
+    def from_json(cls, record: dict, where: str = "vocabulary") -> "Vocabulary":
+        """The vocabulary that `to_json` wrote; `where` names its file in errors.
+
+        Raises:
+          SignBindError: it is not what `to_json` writes.
+        """
+        tokens = files.field(record, "tokens", list, where)
+        if not all(isinstance(token, str) for token in tokens):
+            raise SignBindError(f"{where}: tokens: found other than text, wanted a list of tokens")
+        return cls(files.field(record, "name", str, where), tuple(tokens))

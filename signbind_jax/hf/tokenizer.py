@@ -10,12 +10,14 @@ from pathlib import Path
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
+from signbind_jax import files
 from signbind_jax.errors import SignBindError
 
 SPECIAL_TOKENS = {"pad": "<pad>", "bos": "<bos>", "eos": "<eos>", "sep": "<sep>"}
 # The output layer's width is a multiple of this, so that it divides over devices.
 VOCAB_MULTIPLE = 64
 
+TOKENIZER_BYTES = 2**29  # those of 256 thousand tokens take 35 MB
 _TOKENIZER_FILE = "tokenizer.json"
 _SETTINGS_FILE = "text_tokenizer.json"
 
@@ -107,14 +109,20 @@ class TextTokenizer:
                                 "that is one token, such as an ASCII letter")  # fmt: skip
         return ids[0]
 
+    def to_files(self) -> dict[str, str]:
+        """Name -> text: `tokenizer.json` (the Hugging Face format) and our settings."""
+        settings = {"special_tokens": self.special_tokens, "frame": [self.head, self.tail]}
+        return {
+            _TOKENIZER_FILE: self._tokenizer.to_str(pretty=True),
+            _SETTINGS_FILE: json.dumps(settings, indent=1) + "\n",
+        }
+
     def save(self, directory: Path | str) -> None:
-        """Writes `tokenizer.json` (the Hugging Face format) and our settings."""
+        """Writes `to_files` into a directory."""
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
-        self._tokenizer.save(str(directory / _TOKENIZER_FILE))
-        record = {"special_tokens": self.special_tokens, "frame": [self.head, self.tail]}
-        settings = json.dumps(record, indent=1)
-        (directory / _SETTINGS_FILE).write_text(settings + "\n", encoding="utf-8")
+        for name, text in self.to_files().items():
+            files.write(directory / name, text)
 
     @classmethod
     def load(cls, directory: Path | str) -> "TextTokenizer":
@@ -124,15 +132,19 @@ class TextTokenizer:
           SignBindError: a file is missing or cannot be read.
         """
         path = Path(directory) / _TOKENIZER_FILE
+        text = files.read_text(path, TOKENIZER_BYTES)
         try:
-            tokenizer = tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8"))
+            tokenizer = tokenizers.Tokenizer.from_str(text)
             path = Path(directory) / _SETTINGS_FILE
-            settings = json.loads(path.read_text(encoding="utf-8"))
-            special_tokens, frame = dict(settings["special_tokens"]), settings.get("frame")
+            settings = files.read_json(path)
+            special_tokens = dict(files.field(settings, "special_tokens", dict, str(path)))
+            return cls(tokenizer, special_tokens, settings.get("frame"))
+        except SignBindError:
+            raise
         except Exception as error:  # tokenizers raises bare Exception for a broken file
-            raise SignBindError(f"{path}: found {type(error).__name__}: {error}; wanted a file "
+            line = " ".join(str(error).split())[:200]
+            raise SignBindError(f"{path}: found {type(error).__name__}: {line}; wanted a file "
                                 "written by TextTokenizer.save") from error  # fmt: skip
-        return cls(tokenizer, special_tokens, frame)
 
     @cached_property
     def digest(self) -> str:

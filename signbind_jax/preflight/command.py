@@ -1,11 +1,12 @@
 """`signbind preflight`: whether and how fast a config runs on accelerators that are not there."""
 
 import argparse
+import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from signbind_jax import train_command
+from signbind_jax import files, train_command
 from signbind_jax.preflight import text, topologies
 from signbind_jax.preflight.check import check
 from signbind_jax.preflight.outcome import FAILED, FITS, Outcome
@@ -93,11 +94,19 @@ def _done(arguments: argparse.Namespace) -> dict[tuple[str, str], Outcome]:
     """Outcomes of an interrupted call; otherwise its file begins anew."""
     if not arguments.json:
         return {}
-    if not (arguments.go_on and arguments.json.exists()):
-        arguments.json.write_text("", encoding="utf-8")
-    lines = arguments.json.read_text(encoding="utf-8").splitlines()
-    found = map(Outcome.from_json, lines)
-    return {(o.spec, o.topology): o for o in found if o.verdict != FAILED}
+    path: Path = arguments.json
+    if not (arguments.go_on and path.exists()):
+        files.write(path, "")
+    outcomes, damaged = [], 0
+    for line in files.read_bytes(path).splitlines():
+        try:
+            outcomes.append(Outcome.from_json(line))
+        except (ValueError, KeyError, TypeError):  # such as the last one of a killed call
+            damaged += 1
+    if damaged:
+        files.write(path, "".join(o.to_json() + "\n" for o in outcomes))
+        print(f"{path}: {damaged} damaged lines: what they said is checked again", file=sys.stderr)
+    return {(o.spec, o.topology): o for o in outcomes if o.verdict != FAILED}
 
 
 def _checked(arguments: argparse.Namespace, done: Mapping, i: int,

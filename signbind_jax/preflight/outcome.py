@@ -79,7 +79,7 @@ class Outcome:
         return json.dumps(record)
 
     @classmethod
-    def from_json(cls, text: str) -> "Outcome":
+    def from_json(cls, text: str | bytes) -> "Outcome":
         """What `to_json` wrote."""
         record = json.loads(text)
         record["limit"] = math.inf if record["limit"] is None else record["limit"]

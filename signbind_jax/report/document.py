@@ -1,12 +1,11 @@
 """A report's page: one HTML file that needs nothing but a browser, printable, no scripts."""
 
-import os
 from collections.abc import Iterable, Sequence
 from importlib import resources
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
-from signbind_jax import streams
+from signbind_jax import files, streams
 from signbind_jax.report.markup import page_text, tag
 
 PALETTE = 3  # colours of streams in style.css
@@ -57,6 +56,4 @@ def stream_colours() -> str:
 
 def write_page(path: Path, page: Element) -> None:
     """Writes a page under its name when it is whole."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(page_text(page), encoding="utf-8", errors="replace")
-    os.replace(partial, path)
+    files.write(path, page_text(page).encode(errors="replace"))

@@ -1,15 +1,16 @@
 """Reads the files of a run leniently: what is missing or broken becomes a note, not a crash."""
 
-import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from signbind_jax import streams
+from signbind_jax import files, sealed, streams
 from signbind_jax.errors import SignBindError
+from signbind_jax.metric_lines import record_of
 
 # A logged value beyond this is a diverged run's, not a point of a curve.
 _LARGEST = 1e30
+_EXAMPLES_BYTES = 2**28
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,8 @@ def read_run(run_dir: Path) -> Run:
     Raises:
       SignBindError: results.json is missing or is not a JSON object.
     """
-    results = _read_results(run_dir / "results.json")
     notes: list[str] = []
+    results = _read_results(run_dir / "results.json", notes)
     for part, found in (("stage scores", "stages"), ("translation scores", "translation"),
                         ("description of the corpus", "corpus")):  # fmt: skip
         if not as_dict(results.get(found)):
@@ -107,7 +108,7 @@ def read_run(run_dir: Path) -> Run:
     for path in sorted(run_dir.glob("*/metrics.jsonl")):
         try:
             logs[path.parent.name] = read_log(path)
-        except OSError as error:
+        except (OSError, SignBindError) as error:
             notes.append(f"{path.parent.name}/metrics.jsonl cannot be read ({_one_line(error)}).")
     for stage in as_dict(results.get("stages")):
         if stage not in logs:
@@ -151,22 +152,24 @@ def text(value) -> str:
     return "" if value is None else str(value)
 
 
-def _read_results(path: Path) -> dict:
+def _read_results(path: Path, notes: list[str]) -> dict:
+    if not path.exists():
+        raise SignBindError(f"{path}: not found; wanted the results of a finished run, give its "
+                            "directory")  # fmt: skip
     try:
-        results = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise SignBindError(
-            f"{path}: not found; wanted the results of a finished run, give its directory"
-        ) from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise SignBindError(
-            f"{path}: not readable as JSON ({_one_line(error)}); run the evaluation again"
-        ) from None
+        results = files.read_json(path)
+    except SignBindError as error:
+        raise SignBindError(f"{error}; run the evaluation again") from error
     if not isinstance(results, dict):
         raise SignBindError(
             f"{path}: found a JSON {type(results).__name__}, wanted an object with the fields "
             "stages and translation; run the evaluation again"
         )
+    if "digest" in results:
+        try:
+            return sealed.unseal(results, path.name)
+        except SignBindError as error:
+            notes.append(f"{error}: its figures may be others than those of the run.")
     return results
 
 
@@ -175,16 +178,16 @@ def read_log(path: Path) -> StageLog:
     # A resumed run repeats steps: the later line counts, so points are keyed by step.
     points: dict[str, dict[str, dict[int, float]]] = {}
     unreadable = not_finite = 0
-    with path.open(encoding="utf-8", errors="replace") as lines:
+    files.check_regular(path)
+    with path.open("rb") as lines:
         for line in lines:
             if not line.strip():
                 continue
-            try:
-                record = json.loads(line)
-                step, kind = int(record["step"]), str(record.get("kind", "train"))
-            except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
+            record = record_of(line)
+            if record is None:
                 unreadable += 1
                 continue
+            step, kind = record["step"], record["kind"]
             for name, value in record.items():
                 if name in ("step", "kind", "seconds") or not isinstance(value, int | float):
                     continue
@@ -200,12 +203,12 @@ def read_log(path: Path) -> StageLog:
 
 
 def _read_examples(path: Path, notes: list[str]) -> list[Example]:
-    try:
-        records = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         notes.append("There is no examples.json: no example clips are shown.")
         return []
-    except (OSError, ValueError, RecursionError) as error:
+    try:
+        records = files.read_json(path, _EXAMPLES_BYTES)
+    except SignBindError as error:
         notes.append(f"examples.json is not readable ({_one_line(error)}): no examples are shown.")
         return []
     examples = [_example(record) for record in as_list(records) if isinstance(record, dict)]

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from signbind_jax import ctc, hosts, streams
+from signbind_jax import ctc, hosts, interrupts, streams
 from signbind_jax.config import RunConfig, from_mapping
 from signbind_jax.data.augment import AugmentConfig
 from signbind_jax.data.batch import ClipBatch, collate, modality_parts
@@ -247,7 +247,8 @@ class ExpertStage(Stage):
         own_part = EvaluationPlan([plan.step(i) for i in hosts.own_steps(plan.n_steps)])
         empty = [[] for _ in references]
         own, overflow = {}, 0
-        for batch in clip_batches(clips, own_part, frontend, empty, 8):
+        batches = clip_batches(clips, own_part, frontend, empty, 8)
+        for batch in interrupts.until_asked(batches):
             stream = jax.device_get(self._read(graphdef, params, batch))
             overflow += int(stream.overflow_b.sum())
             for row, index in enumerate(batch.index_b):

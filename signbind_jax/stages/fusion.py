@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from signbind_jax import artefact, ctc, hosts, streams
+from signbind_jax import artefact, ctc, hosts, interrupts, streams
 from signbind_jax.config import RunConfig, from_mapping
 from signbind_jax.data.batch_plan import EMPTY_ROW, Step
 from signbind_jax.data.dataset import ClipDataset
@@ -196,7 +196,7 @@ def read_fused(graphdef, params, sentences: Sentences, senses: Vocabulary) -> li
     graphdef and params: of Fusion, or of a module that has one as its `fusion`.
     """
     own = {}
-    for batch in reading_batches(sentences, 4096):
+    for batch in interrupts.until_asked(reading_batches(sentences, 4096)):
         ids_bn = np.asarray(_read_fused(graphdef, params, batch))
         for row, ids in zip(batch.index_b, ids_bn, strict=True):
             if row >= 0:

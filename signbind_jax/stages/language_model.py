@@ -130,8 +130,8 @@ class LanguageModelStage(Stage):
     def make_model(self, rngs):
         return Decoder(self.model_config, rngs)
 
-    def save_files(self, workdir):
-        self.tokenizer.save(workdir / artefact.TOKENIZER)
+    def side_files(self):
+        return artefact.tokenizer_files(self.tokenizer)
 
     def batches(self, start_step, stop_step=None):
         return read_ahead(self._batch, start_step, stop_step)

@@ -1,7 +1,6 @@
 """Stage: what one training run is about. The loop in `signbind_jax.train` does the rest."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -109,5 +108,7 @@ class Stage:
         """Scores on a split."""
         raise NotImplementedError
 
-    def save_files(self, workdir: Path) -> None:
-        """Writes what the artefact needs besides its weights, such as a tokenizer."""
+    def side_files(self) -> dict[str, str]:
+        """What the artefact needs besides its weights, such as a tokenizer: path in the run
+        directory -> text."""
+        return {}

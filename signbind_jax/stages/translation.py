@@ -230,8 +230,8 @@ class AlignmentStage(FusionStage):
             return self.decoder_artefact.load_params(mesh)[1]
         return self.decoder_artefact.load_params(mesh, self.stored_dtype(("decoder",)))[1]
 
-    def save_files(self, workdir):
-        self.tokenizer.save(workdir / artefact.TOKENIZER)
+    def side_files(self):
+        return artefact.tokenizer_files(self.tokenizer)
 
     def loss(self, model: SignBind, batch, key):
         noise_key, fusion_key, decoder_key = jax.random.split(key, 3)

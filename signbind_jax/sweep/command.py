@@ -4,7 +4,7 @@ import argparse
 import shlex
 from pathlib import Path
 
-from signbind_jax import train_command
+from signbind_jax import train_command, versions
 from signbind_jax.errors import SignBindError
 from signbind_jax.ranges import Count, Whole, argument
 from signbind_jax.sweep import record, table
@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config.PATH", dest="unused", metavar="VALUE",
                         help="overrides one value at all points, such as "
                         "--config.data.directory=DIR")  # fmt: skip
+    parser.add_argument(versions.OPTION, action="store_true", help=versions.HELP)
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--dry_run", action="store_true", help="shows the points; trains nothing")
     kind.add_argument("--print_commands", action="store_true",
@@ -62,7 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.report_only:
         report(workdir, arguments.metric)
         return 0
-    sweep = load_sweep(arguments.config, arguments.overrides)
+    options = (versions.OPTION,) if arguments.other_versions else ()
+    sweep = load_sweep(arguments.config, arguments.overrides, options)
     if arguments.print_commands:
         for point in sweep.points:
             print(f"{point.index}\t{shlex.join(['signbind', *point.command(workdir)])}")

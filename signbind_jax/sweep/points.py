@@ -61,11 +61,12 @@ class Sweep:
         return self.points[0].config.stage
 
 
-def load_sweep(spec: str, overrides: Mapping[str, str]) -> Sweep:
+def load_sweep(spec: str, overrides: Mapping[str, str], options: Sequence[str] = ()) -> Sweep:
     """The sweep of `sweeps/NAME[:arg]` or `FILE.py[:arg]`, every point checked.
 
     Args:
       overrides: config path -> text, as `signbind train` takes them; for all points.
+      options: further arguments of each point's `signbind train`.
 
     Raises:
       SignBindError: no sweep; a path that does not exist (with the near miss) or a value of the
@@ -95,7 +96,7 @@ def load_sweep(spec: str, overrides: Mapping[str, str]) -> Sweep:
         except SignBindError as error:
             raise SignBindError(f"{name}: get_hyper: point {index}: {error}") from None
         given = {**overrides, **texts}
-        arguments = ("train", f"--config={spec}",
+        arguments = ("train", f"--config={spec}", *options,
                      *(f"--config.{path}={text}" for path, text in given.items()))  # fmt: skip
         points.append(Point(index, own, values, config, arguments))
     return Sweep(spec, dict(overrides), varying, tuple(points))

@@ -7,22 +7,24 @@ beside what training writes. Nothing else keeps state: a sweep that was killed i
 
 import json
 import os
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from signbind_jax import artefact
+from signbind_jax import artefact, sealed
 from signbind_jax.config import RunConfig
 from signbind_jax.data.mixture import open_data
 from signbind_jax.errors import SignBindError
 from signbind_jax.report.run_files import number, read_log
+from signbind_jax.summary import summary_or_none
 from signbind_jax.sweep.points import Point, Sweep
-from signbind_jax.train import SUMMARY
 
 SWEEP_FILE, POINT_FILE, LOG_FILE, LOCK_FILE = "sweep.json", "point.json", "train.log", "point.lock"
+# What these files held when they carried no digest.
+_SWEEP_FIELDS = frozenset({"sweep", "stage", "overrides", "varying", "validation", "points"})
+_POINT_FIELDS = frozenset({"values", "conditions", "failure"})
 FINISHED, UNFINISHED, FAILED, WAITING = "finished", "unfinished", "failed", "not started"
 
 
@@ -85,13 +87,16 @@ def write_record(workdir: Path, sweep: Sweep) -> None:
     """
     path = workdir / SWEEP_FILE
     if path.exists():
-        found = _read_json(path)
+        found = _read_json(path, _SWEEP_FIELDS)
         for name, wanted in (("sweep", sweep.spec), ("stage", sweep.stage)):
             if found.get(name) != wanted:
                 raise SignBindError(f"{path}: {name}: found {found.get(name)!r}, wanted "
                                     f"{wanted!r}; another sweep lives here: give another "
                                     "--workdir")  # fmt: skip
-    points = [{"name": p.name, "values": p.values, "steps": p.config.steps} for p in sweep.points]
+    points = [
+        {"name": p.name, "values": p.values, "steps": p.config.steps, "config": p.config.digest}
+        for p in sweep.points
+    ]
     _write_json(path, {
         "sweep": sweep.spec, "stage": sweep.stage, "overrides": sweep.overrides,
         "varying": sweep.varying, "validation": sweep.points[0].config.data.validation,
@@ -106,10 +111,10 @@ def read_record(workdir: Path) -> Record:
       SignBindError: no sweep there, or its `sweep.json` is damaged.
     """
     path = workdir / SWEEP_FILE
-    record = _read_json(path)
+    record = _read_json(path, _SWEEP_FIELDS)
     try:
         outcomes = tuple(
-            read_outcome(workdir, i, p["name"], p["values"], p["steps"])
+            read_outcome(workdir, i, p["name"], p["values"], p["steps"], p.get("config", ""))
             for i, p in enumerate(record["points"])
         )
         known = {outcome.name for outcome in outcomes}
@@ -123,11 +128,13 @@ def read_record(workdir: Path) -> Record:
                             "have it written anew, after removing it") from None  # fmt: skip
 
 
-def read_outcome(workdir: Path, index: int, name: str, values: dict, steps: int) -> Outcome:
+def read_outcome(
+    workdir: Path, index: int, name: str, values: dict, steps: int, config_digest: str
+) -> Outcome:
     """How far a point is, from its directory alone."""
     directory = workdir / name
-    summary = _read_json(directory / SUMMARY, missing={})
-    failure = _read_json(directory / POINT_FILE, missing={}).get("failure")
+    summary = summary_or_none(directory, "taken as not finished", config_digest) or {}
+    failure = _read_point(directory).get("failure")
     step, loss = _last_step(directory)
     finished = summary.get("finished") is True
     scores = {k: v for k, v in summary.get("scores", {}).items() if number(v) is not None}
@@ -141,7 +148,8 @@ def read_outcome(workdir: Path, index: int, name: str, values: dict, steps: int)
 
 def outcome_of(workdir: Path, point: Point) -> Outcome:
     """How far a point of a sweep is."""
-    return read_outcome(workdir, point.index, point.name, point.values, point.config.steps)
+    config = point.config
+    return read_outcome(workdir, point.index, point.name, point.values, config.steps, config.digest)
 
 
 def conditions(config: RunConfig) -> dict[str, Any]:
@@ -172,7 +180,7 @@ def check_point(workdir: Path, point: Point, wanted: dict[str, Any]) -> None:
     directory = workdir / point.name
     if (directory / artefact.FILE).exists():
         artefact.check_resumable(directory, point.config)
-    found = _read_json(directory / POINT_FILE, missing={}).get("conditions", wanted)
+    found = _read_point(directory).get("conditions", wanted)
     for name, value in wanted.items():
         if found.get(name) != value:
             raise SignBindError(f"{directory / POINT_FILE}: {name}: found "
@@ -190,8 +198,9 @@ def note_start(workdir: Path, point: Point, wanted: dict[str, Any]) -> None:
 
 def note_failure(workdir: Path, point: Point, error: str) -> None:
     """Keeps why a point failed."""
-    path = workdir / point.name / POINT_FILE
-    _write_json(path, {**_read_json(path, missing={}), "failure": " ".join(error.split())})
+    directory = workdir / point.name
+    known = _read_point(directory)
+    _write_json(directory / POINT_FILE, {**known, "failure": " ".join(error.split())})
 
 
 @contextmanager
@@ -230,29 +239,25 @@ def _last_step(directory: Path) -> tuple[int, float | None]:
     return points[-1] if points else (0, None)
 
 
-def _read_json(path: Path, missing: dict | None = None) -> dict:
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+def _read_json(path: Path, unsealed: frozenset[str], missing: dict | None = None) -> dict:
+    if not path.exists():
         if missing is not None:
             return missing
         raise SignBindError(f"{path}: no such file; wanted the --workdir of a sweep that was "
-                            "started") from None  # fmt: skip
-    except (OSError, ValueError) as error:
-        raise SignBindError(f"{path}: not readable as JSON ({error}); remove it and run the sweep "
-                            "again") from None  # fmt: skip
-    if not isinstance(record, dict):
-        raise SignBindError(f"{path}: found a JSON {type(record).__name__}, wanted an object; "
-                            "remove it and run the sweep again")  # fmt: skip
-    return record
+                            "started")  # fmt: skip
+    try:
+        return sealed.read(path, unsealed)
+    except SignBindError as error:
+        raise SignBindError(f"{error}; remove it and run the sweep again") from error
+
+
+def _read_point(directory: Path) -> dict:
+    return _read_json(directory / POINT_FILE, _POINT_FIELDS, missing={})
 
 
 def _write_json(path: Path, record: dict) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Tasks of an array write the same file at the same moment.
-    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
-    partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    sealed.write(path, record)
 
 
 def _short(value) -> str:

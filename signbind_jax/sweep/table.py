@@ -1,6 +1,7 @@
 """The points of a sweep and their scores as a table: ranked, averaged over seeds, as CSV."""
 
 import csv
+import io
 import os
 import statistics
 import sys
@@ -13,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from signbind_jax import files
 from signbind_jax.config import unknown_name
 from signbind_jax.errors import SignBindError
 from signbind_jax.report.wording import METRICS, figure, metric_of
@@ -103,18 +105,17 @@ def rank(record: Record, metric: str | None = None) -> Ranking:
 def write_csv(record: Record, path: Path) -> None:
     """One row a point, in order: values that vary by config path, every score, the error."""
     metrics = list(dict.fromkeys(name for o in record.outcomes for name in o.scores))
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8", newline="") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(["index", "name", "state", *record.varying, *metrics, "loss", "step", "steps",
-                       "seconds", "error", "directory"])  # fmt: skip
-        for o in record.outcomes:
-            rows.writerow([o.index, o.name, o.state, *(o.values.get(p, "") for p in record.varying),
-                           *(o.scores.get(m, "") for m in metrics),
-                           "" if o.loss is None else o.loss, o.step, o.steps,
-                           "" if o.seconds is None else round(o.seconds, 1), o.error,
-                           o.directory])  # fmt: skip
-    os.replace(partial, path)
+    text = io.StringIO(newline="")
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["index", "name", "state", *record.varying, *metrics, "loss", "step", "steps",
+                   "seconds", "error", "directory"])  # fmt: skip
+    for o in record.outcomes:
+        rows.writerow([o.index, o.name, o.state, *(o.values.get(p, "") for p in record.varying),
+                       *(o.scores.get(m, "") for m in metrics),
+                       "" if o.loss is None else o.loss, o.step, o.steps,
+                       "" if o.seconds is None else round(o.seconds, 1), o.error,
+                       o.directory])  # fmt: skip
+    files.write(path, text.getvalue())
 
 
 def show(record: Record, ranking: Ranking, file=None) -> None:

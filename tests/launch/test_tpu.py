@@ -318,6 +318,7 @@ def test_uncommitted_changes_are_shipped_and_new_files_counted(cloud, tmp_path):
     git = ["git", "-C", str(checkout), "-c", "user.name=t", "-c", "user.email=t@example.org"]
     subprocess.run(["git", "init", "-q", str(checkout)], check=True)
     (checkout / "model.py").write_text("width = 1\n")
+    (checkout / "constraints.txt").write_text("jax==0.10.2\n")
     subprocess.run([*git, "add", "."], check=True)
     subprocess.run([*git, "commit", "-qm", "first"], check=True)
     (checkout / "model.py").write_text("width = 2\n")
@@ -327,9 +328,12 @@ def test_uncommitted_changes_are_shipped_and_new_files_counted(cloud, tmp_path):
                env={"GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@e", "GIT_COMMITTER_NAME": "t",
                     "GIT_COMMITTER_EMAIL": "t@e"})  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "with uncommitted changes; 1 tracked files, 0.0 MB; 1 untracked files" in done.stdout
+    assert "with uncommitted changes; 2 tracked files, 0.0 MB; 1 untracked files" in done.stdout
     (packed,) = (cloud.folder / "worker1" / "signbind").glob("source-*.tar.gz")
     assert f"{packed}[tpu]" in cloud.worker(1, "programs")
     listing = subprocess.run(["tar", "-xzOf", packed, "signbind-jax/model.py"], text=True,
                              capture_output=True, check=True).stdout  # fmt: skip
     assert listing == "width = 2\n"
+    constraints = packed.with_name("constraints.txt")
+    assert f"--constraint {constraints}" in cloud.worker(1, "programs")
+    assert constraints.read_text() == "jax==0.10.2\n"

@@ -53,4 +53,4 @@ def test_a_process_that_fails_ends_the_others_with_its_reason(synthetic, tmp_pat
     own = next(line for line in second.err.splitlines() if line.startswith("signbind:"))
     assert own.startswith("signbind: process 1 of 2: error: ") and "missing" in own
     told = next(line for line in first.err.splitlines() if line.startswith("signbind:"))
-    assert "process 1 on " in told and "missing" in told
+    assert "because process 1 of 2 on " in told and "missing" in told

@@ -52,7 +52,7 @@ def main() -> int:
     distributed.add_arguments(parser)
     arguments = parser.parse_args()
     arguments.place = distributed.place_of(arguments)
-    return distributed.run(run, arguments, preemptible=True, debug=True)
+    return distributed.run(run, arguments, debug=True)
 
 
 if __name__ == "__main__":

@@ -326,9 +326,9 @@ def test_damaged_adapters_are_refused(adapter_directory, tmp_path):
         read()
 
 
-def write_run(workdir: Path, model, model_config, parents=None) -> Path:
-    """A run directory with this model in it."""
-    stage = "language_model" if isinstance(model, Decoder) else "translation"
+def write_run(workdir: Path, model, model_config, parents=None, stage: str = "") -> Path:
+    """A run directory with this model in it, as it was when nothing carried a digest."""
+    stage = stage or ("language_model" if isinstance(model, Decoder) else "translation")
     record = {"stage": stage, "config": RunConfig(stage=stage).to_json(), "vocabularies": [],
               "model": artefact.model_record(model_config), "parents": parents or {}}  # fmt: skip
     workdir.mkdir()
@@ -393,8 +393,9 @@ def test_the_command_refuses_what_it_cannot_export(tmp_path):
     run = write_run(tmp_path / "run", decoder, decoder.config, {"language_model": "../gone"})
     with pytest.raises(SignBindError, match="parents.language_model: found no config.json.*gone"):
         export(f"--checkpoint={run}", f"--out={tmp_path / 'out'}")
+    run = write_run(tmp_path / "expert", decoder, decoder.config, stage="signing")
     record = json.loads((run / artefact.FILE).read_text())
-    record |= {"stage": "signing", "parents": {}, "model": {"kind": "expert", "config": {}}}
+    record["model"] = {"kind": "expert", "config": {}}
     (run / artefact.FILE).write_text(json.dumps(record))
     with pytest.raises(SignBindError, match="stage: found signing, wanted one with a language"):
         export(f"--checkpoint={run}", f"--out={tmp_path / 'out'}")

@@ -10,7 +10,9 @@ import time
 import psutil
 import pytest
 
+from signbind_jax.cli import main
 from signbind_jax.preflight.check import check
+from signbind_jax.preflight.outcome import Outcome
 from tests.conftest import ROOT, signbind
 from tests.golden import make_collectives as golden
 
@@ -53,6 +55,15 @@ def test_a_line_of_json_holds_everything(tmp_path):
     assert record["verdict"] == "fits" and record["mesh"] == {"data": 2, "fsdp": 1, "tensor": 1}
     assert record["programs"]["gradients"]["temporaries"] > 0
     assert record["costs"]["gradients"]["flops"] > 0 and record["estimate"] is None
+
+
+def test_damaged_lines_of_an_interrupted_call_are_told_and_checked_again(tmp_path, capsys):
+    path, whole = tmp_path / "o.json", Outcome("signing", "cpu:8", {"data": 8}, verdict="fits")
+    path.write_bytes(whole.to_json().encode() + b'\n{"spec": "\xff\n[]\n{"spec": "fusi')
+    arguments = ["--config=signing", "--topology=cpu:8", f"--json={path}", "--go_on"]
+    assert main(["preflight", *arguments]) == 0  # nothing is compiled again
+    assert f"{path}: 3 damaged lines" in capsys.readouterr().err
+    assert path.read_text() == whole.to_json() + "\n"
 
 
 def test_compiling_that_takes_too_long_is_given_up():

@@ -5,6 +5,7 @@ import math
 
 import pytest
 
+from signbind_jax import sealed
 from signbind_jax.errors import SignBindError
 from signbind_jax.report import wording, write_report
 from signbind_jax.report.markup import page_text, tag
@@ -155,6 +156,15 @@ def test_damaged_log_lines_are_counted_and_a_resumed_step_counts_once(tmp_path):
     assert "signing/metrics.jsonl: 2 unreadable lines" in notes
     assert "signing/metrics.jsonl: 1 values are not finite" in notes
     assert "translation/metrics.jsonl" in notes
+
+
+def test_results_that_were_changed_are_shown_with_a_note(tmp_path):
+    path = write_run(tmp_path, complete_results()) / "results.json"
+    sealed.write(path, complete_results())
+    assert not any("digest" in note for note in read_run(tmp_path).notes)
+    assert "digest" not in read_run(tmp_path).results
+    path.write_text(path.read_text().replace('"bleu4": ', '"bleu4": 1', 1))
+    assert any("results.json: digest: found" in note for note in read_run(tmp_path).notes)
 
 
 def test_numbers_read_as_people_write_them():

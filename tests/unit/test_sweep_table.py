@@ -5,8 +5,10 @@ import json
 
 import pytest
 
+from signbind_jax import sealed
 from signbind_jax.cli import main
-from signbind_jax.sweep.record import note_failure
+from signbind_jax.sweep.points import load_sweep
+from signbind_jax.sweep.record import note_failure, read_record
 from tests.sweeps import finished_points, sweep_file
 from tests.unit.report_run import Page
 
@@ -69,6 +71,27 @@ def test_higher_is_better_where_it_is(tmp_path, capsys):
     assert main(["sweep", f"--workdir={tmp_path / 'w'}", "--report_only",
                  "--metric=letter_acuracy"]) == 1  # fmt: skip
     assert "did you mean 'letter_accuracy'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("damage", [b"", b"\xff", "of another run"])
+def test_a_point_whose_summary_is_damaged_is_not_finished(tmp_path, caplog, damage):
+    workdir = tmp_path / "w"
+    sweep = finished_points(workdir, sweep_file(tmp_path / "s.py", GRID), {0: 1.0, 1: 2.0})
+    path = workdir / sweep.points[0].name / "summary.json"
+    if damage == "of another run":
+        other = {"step": 20, "seconds": 1.0, "finished": True, "scores": {"gloss_wer": 0.0}}
+        sealed.write(path, other | {"config_digest": sweep.points[1].config.digest})
+    else:
+        path.write_bytes(damage)
+    states = [outcome.state for outcome in read_record(workdir).outcomes]
+    assert states[:3] == ["unfinished", "finished", "not started"]
+    assert str(path) in caplog.messages[0]
+
+
+def test_options_reach_the_command_of_every_point(tmp_path):
+    config = sweep_file(tmp_path / "s.py", GRID)
+    points = load_sweep(str(config), {"data.directory": "d"}, ["--other_versions"]).points
+    assert all("--other_versions" in point.command(tmp_path) for point in points)
 
 
 def test_parallel_coordinates_have_a_line_a_point_and_an_axis_a_path(tmp_path):

@@ -1,0 +1,48 @@
+"""`signbind`, which waits at one place of a training run until it is told to go on.
+
+python -m tests.multiprocess.held_signbind ARGUMENTS...
+HOLD names the place (`PLACES`), or PLACE:N for the N-th time there. MARKS names a directory: a
+process writes `came_<id>` into it when it is there, and waits for a file `go`.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import signbind_jax.train
+from signbind_jax import cli
+
+# What is called at each place.
+PLACES = {
+    "compile": (signbind_jax.train._Run, "compile"),
+    "step": (signbind_jax.train._Feed, "next"),
+    "save": (signbind_jax.train.CheckpointDir, "save"),
+    "evaluation": (signbind_jax.train._Run, "evaluate"),
+}
+
+
+def hold(place: str, n: int, marks: Path) -> None:
+    """Makes the n-th call at a place wait."""
+    owner, name = PLACES[place]
+    inner: Callable = getattr(owner, name)
+    calls = 0
+
+    def outer(*arguments, **options):
+        nonlocal calls
+        calls += 1
+        if calls == n:
+            (marks / f"came_{os.getpid()}").touch()
+            while not (marks / "go").exists():
+                time.sleep(0.02)
+        return inner(*arguments, **options)
+
+    setattr(owner, name, outer)
+
+
+if __name__ == "__main__":
+    if "HOLD" in os.environ:
+        where, _, number = os.environ["HOLD"].partition(":")
+        hold(where, int(number or 1), Path(os.environ["MARKS"]))
+    sys.exit(cli.main())
