@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _ROOT = str(Path(__file__).resolve().parents[1])
+IMPORTS = "SIGNBIND_IMPORT"  # the Python files that a command runs first, as in PATH
 _SAFE = {"PYTHONSAFEPATH": "1"}  # Python's -P, for what the child starts as well
 
 

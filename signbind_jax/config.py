@@ -7,11 +7,12 @@ import hashlib
 import importlib
 import importlib.util
 import json
+import os
 import re
 import sys
 import traceback
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import Annotated, Any
 
 from ml_collections import ConfigDict
 
-from signbind_jax import streams
+from signbind_jax import child, streams
 from signbind_jax.errors import SignBindError
 from signbind_jax.files import shorten
 from signbind_jax.ranges import (
@@ -313,6 +314,23 @@ def load_config(spec: str, overrides: typing.Mapping[str, str] | None = None) ->
     return from_mapping(RunConfig, values)
 
 
+def import_files(given: Iterable[str] = ()) -> None:
+    """Runs Python files of a user's, such as those that register streams: those that the
+    environment's SIGNBIND_IMPORT names, and those given, which child processes then find there.
+
+    Raises:
+      SignBindError: there is no such file, or an error in it, with its line.
+    """
+    known = os.environ.get(child.IMPORTS, "").split(os.pathsep)
+    paths = dict.fromkeys([*filter(None, known), *map(os.path.abspath, given)])
+    for path in paths:
+        if not path.endswith(".py"):
+            raise SignBindError(f"--import: {shorten(path)}: wanted a Python file such as hands.py")
+        _run_file(path, "--import")
+    if paths:
+        os.environ[child.IMPORTS] = os.pathsep.join(paths)
+
+
 def config_module(name: str) -> ModuleType:
     """The Python module of a config: `NAME`, `sweeps/NAME` or `FILE.py`.
 
@@ -320,13 +338,7 @@ def config_module(name: str) -> ModuleType:
       SignBindError: there is none, with the near miss, or an error in it, with its line.
     """
     if name.endswith(".py"):
-        if not Path(name).is_file():
-            raise SignBindError(f"--config: {name}: no such file")
-        spec = importlib.util.spec_from_file_location("signbind_user_config", name)
-        module = importlib.util.module_from_spec(spec)
-        with _placed(name):
-            spec.loader.exec_module(module)
-        return module
+        return _run_file(name, "--config")
     import configs
 
     folder = "sweeps/" if name.startswith("sweeps/") else ""
@@ -335,6 +347,16 @@ def config_module(name: str) -> ModuleType:
     if name not in known:
         raise SignBindError(unknown_name("--config", name, known))
     return importlib.import_module(f"configs.{name.replace('/', '.')}")
+
+
+def _run_file(path: str, option: str) -> ModuleType:
+    if not Path(path).is_file():
+        raise SignBindError(f"{option}: {shorten(path)}: no such file")
+    spec = importlib.util.spec_from_file_location("signbind_user_config", path)
+    module = importlib.util.module_from_spec(spec)
+    with _placed(path, option):
+        spec.loader.exec_module(module)
+    return module
 
 
 def call_config(module: ModuleType, function: str, *arguments) -> Any:
@@ -350,8 +372,8 @@ def call_config(module: ModuleType, function: str, *arguments) -> Any:
 
 
 @contextmanager
-def _placed(path: str) -> Iterator[None]:
-    """Ends what goes wrong in a config in one line with its place there."""
+def _placed(path: str, option: str = "--config") -> Iterator[None]:
+    """Ends what goes wrong in a file of a user's in one line with its place there."""
     try:
         yield
     except SignBindError:
@@ -364,7 +386,7 @@ def _placed(path: str) -> Iterator[None]:
             lines.append(error.lineno)
         place = f"{path}:{lines[-1]}" if lines else path
         told = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        raise SignBindError(f"--config: {place}: {told}") from error
+        raise SignBindError(f"{option}: {place}: {told}") from error
 
 
 def _override(values: dict, path: str, text: str) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from signbind_jax import artefact, hosts
 from signbind_jax.config import from_mapping
-from signbind_jax.data.batch import modality_parts
+from signbind_jax.data.batch import reads_lips
 from signbind_jax.data.clip import Clip, check_bounds
 from signbind_jax.data.clip_list import ClipList
 from signbind_jax.data.dataset import ClipDataset
@@ -87,7 +87,7 @@ class Translator:
     def lip_size(self) -> int | None:
         """Side in pixels of the mouth crops that an expert reads; None where none reads them."""
         configs = [expert.model["config"] for expert in self.experts.values()]
-        sizes = (c["lip_size"] for c in configs if "lips" in modality_parts(c["frontend"]))
+        sizes = (c["lip_size"] for c in configs if reads_lips(c["frontend"]))
         return next(sizes, None)
 
     def without_input(self, clips: ClipDataset | ClipList) -> dict[str, frozenset[int]]:

@@ -34,9 +34,9 @@ _FACTS = [
 
 
 def facts_type() -> np.dtype:
-    """The columns of a clip's row; those named as targets hold the CTC steps these need."""
+    """The columns of a clip's row; `steps_<target>` holds the CTC steps that a target needs."""
     targets = dict.fromkeys(spec.target for spec in streams.specs())
-    return np.dtype([*_FACTS, *((target, "i4") for target in targets)])
+    return np.dtype([*_FACTS, *((f"steps_{target}", "i4") for target in targets)])
 
 
 @dataclass
@@ -99,7 +99,7 @@ def note_labels(clip: Clip, labelled: frozenset[str], row: np.void, tally: Tally
             row["text_and_signer"] = _digest(f"{clip.signer}\0{text}".encode())
     targets = labels.targets(clip, labelled)
     for spec in streams.specs():
-        row[spec.target] = ctc.min_steps(targets[spec.target])
+        row[f"steps_{spec.target}"] = ctc.min_steps(targets[spec.target])
     for kind in VOCABULARIES:
         tally.tokens[kind].update(targets[kind])
     tally.signers[clip.signer] += 1

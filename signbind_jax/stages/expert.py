@@ -10,7 +10,7 @@ from flax import nnx
 from signbind_jax import ctc, hosts, interrupts, streams
 from signbind_jax.config import RunConfig, from_mapping
 from signbind_jax.data.augment import AugmentConfig
-from signbind_jax.data.batch import ClipBatch, collate, modality_parts
+from signbind_jax.data.batch import ClipBatch, collate, reads_lips
 from signbind_jax.data.batch_plan import (
     EMPTY_ROW,
     EvaluationPlan,
@@ -41,7 +41,7 @@ EVALUATION_FRAMES = 8192  # a batch
 
 def modality_lengths(dataset: ClipDataset, frontend: str) -> np.ndarray:
     """Frames of the modality that a frontend reads, by clip; 0 where absent."""
-    return dataset.lip_lengths if "lips" in modality_parts(frontend) else dataset.pose_lengths
+    return dataset.lip_lengths if reads_lips(frontend) else dataset.pose_lengths
 
 
 def impossible_clips(needed_steps, lengths: np.ndarray, model_config: ExpertConfig) -> np.ndarray:
@@ -56,7 +56,7 @@ def impossible_clips(needed_steps, lengths: np.ndarray, model_config: ExpertConf
 
 def prepare(batch: ClipBatch, frontend: str, key=None, augment: AugmentConfig | None = None):
     """Normalised (and, given a key, augmented) input of an expert: x and mask_bt."""
-    if frontend == "lips":
+    if reads_lips(frontend):
         return prepare_lips(batch.lips_bfhw, batch.lip_length_b, batch.index_b, key, augment)
     return prepare_pose(batch.pose_btkc, batch.pose_length_b, batch.index_b, key, augment)
 
@@ -64,7 +64,7 @@ def prepare(batch: ClipBatch, frontend: str, key=None, augment: AugmentConfig | 
 def prepare_packed(batch: PackedBatch, frontend: str, key=None,
                    augment: AugmentConfig | None = None):  # fmt: skip
     """`prepare` for rows of several clips: x, and which clip of its row a frame belongs to."""
-    prepared = prepare_packed_lips if frontend == "lips" else prepare_packed_pose
+    prepared = prepare_packed_lips if reads_lips(frontend) else prepare_packed_pose
     return prepared(batch.frames_bt, batch.start_bg, batch.length_bg, batch.index_bg, key, augment)
 
 
@@ -73,7 +73,7 @@ def read_batch(model: Expert, batch: ClipBatch, capacity: int):
     frontend = model.config.frontend
     x, mask_bt = prepare(batch, frontend)
     output = model(x, mask_bt)
-    fps_b = batch.lip_fps_b if frontend == "lips" else batch.pose_fps_b
+    fps_b = batch.lip_fps_b if reads_lips(frontend) else batch.pose_fps_b
     seconds_b = model.seconds_per_step(jnp.maximum(fps_b, 1.0))
     return ctc.greedy_stream(
         output.log_probs_bsv, output.hidden_bsd, output.mask_bs, seconds_b, capacity
@@ -145,7 +145,7 @@ class ExpertStage(Stage):
 
     def _check_crops(self, train: ClipDataset) -> None:
         size = self.model_config.lip_size
-        if self.model_config.frontend == "lips" and train.lip_size not in (None, (size, size)):
+        if reads_lips(self.model_config.frontend) and train.lip_size not in (None, (size, size)):
             found = "x".join(map(str, train.lip_size))
             raise SignBindError(f"config.model.lip_size: found {size}, wanted that of the crops of "
                                 f"{self.config.data.directory}, {found}")  # fmt: skip
