@@ -94,7 +94,7 @@ def memorise(config: ConfigDict) -> ConfigDict:
         "alignment": (80, {"dropout": 0.0}, trusting),
         "translation": (80, {"dropout": 0.0}, trusting),
     }
-    config.steps, model, augment = stages[config.stage]
+    config.steps, model, augment = stages.get(config.stage, (300, expert, lightly))
     config.evaluate_every = 0
     for section, values in ((config.model, model), (config.augment, augment)):
         with section.unlocked():
@@ -119,7 +119,9 @@ def shrink(config: ConfigDict) -> ConfigDict:
     }
     sizes["fingerspelling"] = sizes["signing"]
     sizes["lipreading"] = (*sizes["signing"], "channels")
-    config.model.update({name: small[name] for name in sizes[config.stage]})
+    names = sizes.get(config.stage, sizes["signing"])
+    with config.model.unlocked():
+        config.model.update({name: small[name] for name in names})
     config.steps = 20
     config.evaluate_every = 0
     config.optim.warmup_steps = 5

@@ -49,10 +49,6 @@ streams.register(
 
 
 def get_config(arg=None):
-    return common.run(
-        "hands",
-        steps=int(arg or 20),
-        model={"d_model": 32, "n_layers": 1, "n_heads": 2, "d_mlp": 64, "subsample": 2},
-        data={"n_buckets": 1, "frames_per_batch": 1024},
-        optim={"warmup_steps": 2},
-    )
+    arg = common.parse_arg(arg, size="small")
+    config = common.run("hands", steps=2000, model={"d_model": 128, "n_layers": 2, "subsample": 2})
+    return common.sized(config, arg.size)

@@ -15,6 +15,7 @@ from signbind_jax.data.batch import MODALITIES
 from signbind_jax.data.dataset import open_dataset
 from signbind_jax.errors import SignBindError
 from signbind_jax.models.expert import FRONTENDS, register_frontend
+from signbind_jax.stages import stage_class
 from tests.conftest import ROOT, simulated
 
 HANDS = Path(__file__).with_name("hands.py")
@@ -46,7 +47,7 @@ PARENTS = {
 
 def training(stage: str, runs: Path, workdir: Path, mesh=(1, 1, 1)) -> list[str]:
     """The command that trains a stage for two steps on its parents in `runs`."""
-    config = f"{HANDS}:2" if stage == "hands" else f"{stage}:size=tiny"
+    config = f"{HANDS if stage == 'hands' else stage}:size=tiny"
     options = {"data.directory": runs / "data", "data.validation": "", "data.batch_multiple": 4,
                "steps": 2, "log_every": 1}  # fmt: skip
     options |= {f"parents.{name}": runs / name for name in PARENTS[stage]}
@@ -58,7 +59,8 @@ def training(stage: str, runs: Path, workdir: Path, mesh=(1, 1, 1)) -> list[str]
 
 
 def losses(run: Path) -> list[float]:
-    return [json.loads(line)["loss"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    return [line["loss"] for line in lines if "loss" in line]
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +133,14 @@ def test_an_audit_checks_its_targets(runs):
     }
 
 
+def test_preflight_counts_it_among_the_streams(runs):
+    alone = load_config(f"{HANDS}:size=tiny", {})
+    assert stage_class(alone).from_sizes(alone).model_config.frontend == "hands"
+    fusion = load_config("fusion:size=tiny", {"parents.hands": "x", "assumed.streams.hands": "27"})
+    assert stage_class(fusion).from_sizes(fusion).model_config.n_ids == (1024, 32, 48, 27)
+    assert load_config("fusion:size=tiny", {}).streams == streams.SHIPPED  # none is named there
+
+
 def test_a_run_whose_stream_is_not_there_says_how_it_comes(runs, monkeypatch, capsys):
     monkeypatch.delitem(streams._registry, "hands")
     monkeypatch.setenv(child.IMPORTS, "")
@@ -140,7 +150,6 @@ def test_a_run_whose_stream_is_not_there_says_how_it_comes(runs, monkeypatch, ca
         error = capsys.readouterr().err
         assert "artefact.json: stream: found 'hands', wanted one of signing" in error
         assert "--import=FILE.py" in error and error.count("\n") == 1
-    assert load_config("fusion", {}).streams == streams.SHIPPED
 
 
 WRONG = [
