@@ -13,7 +13,7 @@ from flax import nnx
 
 from signbind_jax import files, hosts, keypoints, sealed, sharding, streams, versions
 from signbind_jax.checkpoint import CheckpointDir, Manifest, artefact_digest
-from signbind_jax.config import RunConfig, from_mapping, stages
+from signbind_jax.config import RunConfig, from_mapping
 from signbind_jax.data.vocabulary import Vocabulary
 from signbind_jax.errors import SignBindError
 from signbind_jax.files import shorten
@@ -281,7 +281,7 @@ def check_resumable(workdir: Path, config: RunConfig) -> str:
 def _check_known(where: str, names: Iterable[str]) -> None:
     """Whether the streams that a run names are registered here."""
     for name in names:
-        if name not in stages():
+        if name not in streams.stages():
             raise SignBindError(f"{where}: stream: found {shorten(name)}, wanted one of "
                                 f"{', '.join(streams.names())}; --import=FILE.py registers "
                                 "another")  # fmt: skip

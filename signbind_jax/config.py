@@ -43,25 +43,11 @@ from signbind_jax.ranges import (
     field_error,
     hints_of,
 )
+from signbind_jax.streams import ParentName, StreamName
 
 LITERAL_CHARACTERS = 10_000  # of an override that may be a Python literal; longer ones are text
 FREE_SECTIONS = ("model", "augment", "options", "fusion", "decoder")  # each stage has its fields
 NO_RUNS = ("__init__", "common", "open_llm", "real", "shipped")  # what configs/ holds besides
-PARENTS = ("language_model", "fusion", "alignment")  # beside experts
-
-
-def stages() -> tuple[str, ...]:
-    """All stages, experts first."""
-    return (*streams.names(), *streams.STAGES_BEHIND)
-
-
-def parents() -> tuple[str, ...]:
-    """The stages that others are built on."""
-    return (*streams.names(), *PARENTS)
-
-
-StreamName = Annotated[str, OneOf(more=streams.names)]
-ParentName = Annotated[str, OneOf(more=parents)]
 
 
 @dataclass(frozen=True)
@@ -189,7 +175,7 @@ class RunConfig(Checked):
     Face directory, what `signbind llm fetch` made, or a hub id.
     """
 
-    stage: Annotated[str, OneOf(more=stages)]
+    stage: Annotated[str, OneOf(more=streams.stages)]
     seed: Seed = 0
     steps: Count = 1000
     log_every: Whole = 20
@@ -199,7 +185,9 @@ class RunConfig(Checked):
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     mesh: MeshConfig = field(default_factory=MeshConfig)
-    parents: dict[ParentName, Text] = field(default_factory=lambda: dict.fromkeys(parents(), ""))
+    parents: dict[ParentName, Text] = field(
+        default_factory=lambda: dict.fromkeys(streams.parents(), "")
+    )
     assumed: AssumedConfig = field(default_factory=AssumedConfig)
     model: dict = field(default_factory=dict)
     augment: dict = field(default_factory=dict)
@@ -207,7 +195,7 @@ class RunConfig(Checked):
 
     def __post_init__(self):
         super().__post_init__()
-        known = dict.fromkeys((*streams.SHIPPED, *PARENTS), "")
+        known = dict.fromkeys((*streams.SHIPPED, *streams.PARENTS_BEHIND), "")
         object.__setattr__(self, "parents", known | self.parents)
 
     @property

@@ -121,13 +121,12 @@ def evaluate(checkpoint: Path, data: Path, split: str) -> dict:
 
 
 def _letters_read_right(system: Translator, read: SplitStreams, clips: ClipDataset) -> list[bool]:
-    spelling = [name for name in system.streams if streams.get(name).spells]
-    right = []
-    for i, labels in enumerate(clips.targets):
-        tokens = system.tokens(read, i)
-        letters = [t.token for name in spelling for t in tokens.get(name, [])]
-        right.append(letters == list(labels["letters"]))
-    return right
+    spelling = next((name for name in system.streams if streams.get(name).spells), "")
+    tokens = [system.tokens(read, i).get(spelling, []) for i in range(len(clips))]
+    return [
+        [t.token for t in row] == list(labels["letters"])
+        for row, labels in zip(tokens, clips.targets, strict=True)
+    ]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -14,8 +14,7 @@ from pathlib import Path
 import jax
 import psutil
 
-from signbind_jax import child
-from signbind_jax.config import stages
+from signbind_jax import child, streams
 from signbind_jax.errors import SignBindError
 
 # XLA takes fresh memory for every step. In pages of 2 MB instead of 4 kB the kernel hands it out
@@ -88,7 +87,7 @@ def start(arguments: Sequence[str], share: Sequence[int], module: str = "signbin
 
 def _run_one(name, arguments, share, log_dir) -> tuple[int, str]:
     process = start(arguments, share, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    last, stage_lines = "", tuple(f"{stage}: " for stage in stages())
+    last, stage_lines = "", tuple(f"{stage}: " for stage in streams.stages())
     with (log_dir / f"{name}.log").open("w", encoding="utf-8") as log:
         for line in process.stdout:
             log.write(line)

@@ -15,9 +15,10 @@ from typing import Annotated
 
 from signbind_jax.data.vocabulary import LETTERS
 from signbind_jax.errors import SignBindError
-from signbind_jax.ranges import LARGEST, Checked, Count, Matching, Range, Share, Text
+from signbind_jax.ranges import LARGEST, Checked, Count, Matching, OneOf, Range, Share, Text
 
-STAGES_BEHIND = ("language_model", "fusion", "alignment", "translation")  # the experts
+PARENTS_BEHIND = ("language_model", "fusion", "alignment")  # the experts; others build on them
+STAGES_BEHIND = (*PARENTS_BEHIND, "translation")
 
 Name = Annotated[
     str,
@@ -73,8 +74,8 @@ class StreamSpec(Checked):
     """
 
     name: Name
-    target: Text
-    metric: Text
+    target: Name
+    metric: Name
     accuracy: bool = False
     frontend: Text = "pose"
     label: object = None
@@ -155,6 +156,20 @@ def get(name: str) -> StreamSpec:
 def names() -> tuple[str, ...]:
     """The streams in order: those shipped, then others by name, in whatever order they came."""
     return (*SHIPPED, *sorted(_registry.keys() - set(SHIPPED)))
+
+
+def stages() -> tuple[str, ...]:
+    """All stages, the experts' first."""
+    return (*names(), *STAGES_BEHIND)
+
+
+def parents() -> tuple[str, ...]:
+    """The stages that others are built on."""
+    return (*names(), *PARENTS_BEHIND)
+
+
+StreamName = Annotated[str, OneOf(more=names)]
+ParentName = Annotated[str, OneOf(more=parents)]
 
 
 def specs() -> tuple[StreamSpec, ...]:

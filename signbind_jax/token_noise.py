@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from signbind_jax import streams
-from signbind_jax.config import StreamName
 from signbind_jax.models.fusion import StreamTokens, keep_streams
 from signbind_jax.ranges import Checked, Rate, Share, Strength
+from signbind_jax.streams import StreamName
 
 Shares = dict[StreamName, Share]
 

@@ -77,7 +77,7 @@ class Run:
     def stages(self) -> dict[str, dict]:
         """Stage -> its metrics, in order of work; stages with other names in theirs behind."""
         stages = {k: v for k, v in as_dict(self.results.get("stages")).items() if as_dict(v)}
-        known = [name for name in (*streams.names(), *streams.STAGES_BEHIND) if name in stages]
+        known = [name for name in streams.stages() if name in stages]
         return {name: stages[name] for name in [*known, *(s for s in stages if s not in known)]}
 
     @property
