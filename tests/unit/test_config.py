@@ -59,10 +59,12 @@ def test_runs_from_when_streams_were_given_by_position_are_read_and_keep_their_d
     config = load_config("fusion:size=few", {"assumed.streams.lipreading": "50"})
     assert config.assumed.streams == {"signing": 1024, "fingerspelling": 32, "lipreading": 50}
     old = config.to_json()
-    for share, listed in (("drop", [0, 0, 0]), ("drop_stream", [0, 0.15, 0.3])):
-        assert list(old["augment"][share].values()) == listed
-        old["augment"][share] = [float(x) for x in listed]
-    old["assumed"]["streams"] = list(old["assumed"]["streams"].values())
+    old["augment"] |= {
+        "drop": (0.0,) * 3,
+        "substitute": (0.0,) * 3,
+        "drop_stream": (0.0, 0.15, 0.3),
+    }
+    old["assumed"]["streams"] = [1024, 32, 50]
     (tmp_path / "artefact.json").write_text(json.dumps({"config": old}))
     (tmp_path / "checkpoints" / "step_00000001").mkdir(parents=True)
     assert not artefact.check_resumable(tmp_path, config)
