@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Coroutine, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -26,7 +27,7 @@ from etils import epath
 from jax.experimental import multihost_utils
 from jax.sharding import AbstractMesh, NamedSharding, SingleDeviceSharding
 
-from signbind_jax import array_digest, hosts
+from signbind_jax import array_digest, files, hosts
 from signbind_jax.errors import SignBindError
 from signbind_jax.manifest import (
     DamagedCheckpoint,
@@ -162,7 +163,7 @@ class CheckpointDir:
         path = self._step_dir(step) / "manifest.json"
         if not path.exists():
             raise SignBindError(f"{path}: not found; complete steps: {self.steps() or 'none'}")
-        return manifest_from_text(path.read_bytes(), str(path))
+        return manifest_from_text(files.read_bytes(path), str(path))
 
     def restore(self, step: int, target: Any, *, verify: bool = True) -> Any:
         """The arrays of a step, in the structure and with the shardings of `target`.
@@ -229,6 +230,9 @@ class CheckpointDir:
             _nest(item), restore_args=_nest(restore_args), partial_restore=True
         )
         try:
+            for file in Path(where / "state").rglob("*"):
+                if not file.is_dir():
+                    files.check_regular(file)  # Orbax would wait for a pipe
             # Not through a Checkpointer: it waits for all hosts after a read that went well, and
             # a host whose read failed never comes. `_any_host` is where they meet in any case.
             with _quiet_strays(), contextlib.closing(ocp.PyTreeCheckpointHandler()) as reader:
@@ -252,9 +256,8 @@ class CheckpointDir:
                 if hosts.first():
                     writer.finalize(self._partial(step))
                     self._partial(step).rename(self._step_dir(step) / "state")
-                    pending = self._step_dir(step) / _PENDING
-                    pending.write_text(manifest_text)
-                    pending.replace(pending.with_name("manifest.json"))
+                    files.write(self._step_dir(step) / "manifest.json", manifest_text)
+                    (self._step_dir(step) / _PENDING).unlink()
                     for old in self.steps()[: -self.keep]:
                         self._remove(old)
         except Exception as error:

@@ -46,7 +46,7 @@ def run(task: str, *, memory: int, seconds: int, **given: Any) -> Any:
         raise SignBindError(f"found exit code {done.returncode} ({line}), wanted an end {within}")
     told = files.parse_json(done.stdout, "its result")
     if "error" in told:
-        found = ": ".join(filter(None, (told["error"], told["line"])))
-        limits = f", wanted an end {within}" if told["error"] == "MemoryError" else ""
-        raise SignBindError(f"found {found}{limits}")
+        if told["error"] == "MemoryError":
+            raise SignBindError(f"found a need of more memory, wanted an end {within}")
+        raise SignBindError("found " + ": ".join(filter(None, (told["error"], told["line"]))))
     return told["result"]

@@ -131,9 +131,9 @@ def directory(original, tmp_path) -> Path:
 @pytest.mark.parametrize(
     ("template", "said"),
     [
-        ("{{ 'a' * 10**10 }}", "MemoryError"),
-        ("{{ 'a'.center(10**10) }}", "MemoryError"),
-        ("{{ '%010000000000d' % 1 }}", "MemoryError"),
+        ("{{ 'a' * 10**10 }}", "a need of more memory"),
+        ("{{ 'a'.center(10**10) }}", "a need of more memory"),
+        ("{{ '%010000000000d' % 1 }}", "a need of more memory"),
         ("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
          "found no end, wanted an end within 1 s"),
         ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "RecursionError"),

@@ -89,6 +89,7 @@ def _config(tree: Path) -> None:
         for section, values in config.items()
         if isinstance(values, dict)
         for name, value in values.items()
+        if not isinstance(value, dict)
     }
     flat |= {name: value for name, value in config.items() if not isinstance(value, dict)}
     (tree / "overrides.json").write_text(json.dumps(flat | {"data.directory": "DATASET"}))
@@ -351,6 +352,8 @@ def _watch(tree: Path, out: Path) -> int:
     )
 
 
+_CONFINED = ("subprocess.Popen",)  # templates and tokenizers are tried in one, see hf/confined.py
+
 RUNS = {
     "dataset audit": Reader(_dataset, _audit, ("d/*",), seal_dataset),
     "dataset read": Reader(_dataset, _read_dataset, ("d/*",), seal_dataset),
@@ -373,10 +376,10 @@ RUNS = {
         _sweep, _report_sweep, ("w/**/*.json", "w/**/*.jsonl"), writes=("w/sweep*",)
     ),
     "report": Reader(_report, _write_report, ("*.json", "*/*.jsonl"), writes=("report.html",)),
-    "config.json": Reader(_model, _inspect, ("model/config.json",)),
-    "tokenizer.json": Reader(_model, _inspect, ("model/tokenizer*",)),
-    "safetensors": Reader(_model, _inspect, ("model/*.safetensors*",)),
-    "llm weights": Reader(_model, _load, ("model/*",), share=0.25),
+    "config.json": Reader(_model, _inspect, ("model/config.json",), allowed=_CONFINED),
+    "tokenizer.json": Reader(_model, _inspect, ("model/tokenizer*",), allowed=_CONFINED),
+    "safetensors": Reader(_model, _inspect, ("model/*.safetensors*",), allowed=_CONFINED),
+    "llm weights": Reader(_model, _load, ("model/*",), allowed=_CONFINED, share=0.25),
     "gguf": Reader(_gguf, _convert, ("tiny.gguf",)),
     "adapters": Reader(_adapters, _read_adapters, ("adapters/*",)),
     "text tokenizer": Reader(_tokenizer, _read_tokenizer, ("tokenizer/*",)),
