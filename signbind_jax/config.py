@@ -7,7 +7,6 @@ import hashlib
 import importlib
 import importlib.util
 import json
-import os
 import re
 import sys
 import traceback
@@ -309,14 +308,11 @@ def import_files(given: Iterable[str] = ()) -> None:
     Raises:
       SignBindError: there is no such file, or an error in it, with its line.
     """
-    known = os.environ.get(child.IMPORTS, "").split(os.pathsep)
-    paths = dict.fromkeys([*filter(None, known), *map(os.path.abspath, given)])
-    for path in paths:
+    for path in (*child.imports(), *given):
         if not path.endswith(".py"):
             raise SignBindError(f"--import: {shorten(path)}: wanted a Python file such as hands.py")
         _run_file(path, "--import")
-    if paths:
-        os.environ[child.IMPORTS] = os.pathsep.join(paths)
+        child.imports([path])
 
 
 def config_module(name: str) -> ModuleType:
@@ -340,10 +336,13 @@ def config_module(name: str) -> ModuleType:
 def _run_file(path: str, option: str) -> ModuleType:
     if not Path(path).is_file():
         raise SignBindError(f"{option}: {shorten(path)}: no such file")
+    known = streams.names()
     spec = importlib.util.spec_from_file_location("signbind_user_config", path)
     module = importlib.util.module_from_spec(spec)
     with _placed(path, option):
         spec.loader.exec_module(module)
+    if streams.names() != known:
+        child.imports([path])
     return module
 
 

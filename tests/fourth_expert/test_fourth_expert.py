@@ -174,6 +174,16 @@ def test_a_wrong_stream_is_told(fields, told):
     assert told in str(caught.value) and "feet" not in streams.names()
 
 
+def test_what_a_config_file_registers_is_there_in_child_processes(runs, monkeypatch):
+    monkeypatch.delitem(streams._registry, "hands")
+    monkeypatch.setenv(child.IMPORTS, "")
+    load_config(str(HANDS), {})
+    code = "from signbind_jax import config, streams; config.import_files(); print(streams.names())"
+    command, environment = child.python("timeit", "-n1", "-r1", code)
+    done = subprocess.run(command, env=environment, text=True, capture_output=True)
+    assert "'hands')" in done.stdout, done.stderr
+
+
 def test_a_wrong_frontend_or_file_is_told(tmp_path, capsys):
     with pytest.raises(SignBindError, match="another name than the shipped pose, lips"):
         register_frontend("pose", list)
