@@ -27,8 +27,14 @@ def load(directory: str) -> Decoder:
 
 def write(decoder, soft, beams: int, new: int) -> list:
     """Ids of the new tokens."""
-    ids, _ = generation.generate(decoder, soft, jnp.ones(soft.shape[:2], bool), max_new_tokens=new,
-                                 eos_id=-1, pad_id=0, beam_size=beams)  # fmt: skip
+    ids, _ = generation.generate(
+        decoder,
+        soft,
+        jnp.ones(soft.shape[:2], bool),
+        generation.GenerationConfig(max_new_tokens=new, beam_size=beams),
+        eos_id=-1,
+        pad_id=0,
+    )
     return np.asarray(ids).tolist()
 
 

@@ -110,8 +110,14 @@ def compare(decoder, work: Path, new: int, eos: list[int], pad: int) -> dict:
         difference = max(difference, float(np.abs(found - logits)[real].max()))
         scale = max(scale, float(np.abs(logits[real]).max()))
         for name, beams in BEAMS.items():
-            ids, _ = generation.generate(decoder, x_bpd, mask_bp, max_new_tokens=new, eos_id=eos,
-                                         pad_id=pad, beam_size=beams)  # fmt: skip
+            ids, _ = generation.generate(
+                decoder,
+                x_bpd,
+                mask_bp,
+                generation.GenerationConfig(max_new_tokens=new, beam_size=beams),
+                eos_id=eos,
+                pad_id=pad,
+            )
             same[name] += int(same_up_to_end(np.asarray(ids), wanted[f"{name}{n}"], eos).sum())
             ended[name] += int(np.isin(wanted[f"{name}{n}"], eos).any(axis=1).sum())
     return {"cases": cases, "largest_difference": difference, "logit_scale": scale,

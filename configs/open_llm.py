@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from ml_collections import ConfigDict
 
 from configs import real
-from signbind_jax.config import unknown_name
 from signbind_jax.errors import SignBindError
 from signbind_jax.hf import published
+from signbind_jax.overrides import unknown_name
 
 CHIPS = ("v4", "v5e", "v5p", "v6e", "gpu")
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from ml_collections import ConfigDict
 
 from signbind_jax import streams
-from signbind_jax.config import unknown_name
 from signbind_jax.errors import SignBindError
+from signbind_jax.overrides import unknown_name
 
 SIZES = ("base", "large")
 

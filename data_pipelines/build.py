@@ -7,8 +7,8 @@ from pathlib import Path
 from types import ModuleType
 
 from data_pipelines.corpus import Corpus
-from signbind_jax.config import unknown_name
 from signbind_jax.errors import SignBindError
+from signbind_jax.overrides import unknown_name
 from signbind_jax.ranges import Count, argument
 from signbind_jax.side_by_side import usable_cores
 

@@ -17,8 +17,8 @@ from data_pipelines import build
 from data_pipelines.corpus import Recording, UniqueIds, check_rows
 from data_pipelines.writing.build_report import some_of
 from signbind_jax import files
-from signbind_jax.config import unknown_name
 from signbind_jax.errors import SignBindError
+from signbind_jax.overrides import unknown_name
 
 COLUMNS = ("id", "video", "start_s", "end_s", "fps")
 REQUIRED = ("id", "video")

@@ -6,7 +6,8 @@ The manifest is UTF-8, tab-separated without quoting, with a header row. Require
 `gloss`, `spelled`, `phonemes` and `senses` are separated by spaces. Paths are relative to the
 manifest and may not leave its directory.
 
-- `pose`: a `.pose` or `.npz` file (`data_pipelines.readers.poses`).
+- `pose`: a `.pose` or `.npz` file (`data_pipelines.readers.poses`). Mouth crops in it, as
+  `signbind extract` writes them, are read where the row names no others.
 - `lips`: a directory of mouth crops or a video of them (`data_pipelines.readers.lip_crops`). A
   directory states no frame rate: it runs at the pose's, else at 25 frames a second.
 - `video`: the recording itself; landmarks and crops have to be extracted from it first.
@@ -20,12 +21,10 @@ from functools import partial
 from pathlib import Path
 
 from data_pipelines.corpus import Corpus, Reading, Recording, UniqueIds
-from data_pipelines.readers.extracted import find, notes_of, read_extracted
-from data_pipelines.readers.lip_crops import read_lip_crops
-from data_pipelines.readers.poses import read_pose_file
+from data_pipelines.readers.clip_file import Kind, read_clip
+from data_pipelines.readers.extracted import find
 from signbind_jax import files
-from signbind_jax.data import lips
-from signbind_jax.data.clip import Clip, check_id
+from signbind_jax.data.clip import check_id
 from signbind_jax.data.dataset import check_split_name
 from signbind_jax.errors import SignBindError
 
@@ -36,8 +35,6 @@ LANGUAGES = ("text_language", "signed_language", "signer")
 TOKENS = ("gloss", "spelled", "phonemes", "senses")
 MANIFEST_BYTES = 2**28  # a million rows of 250
 COLUMNS = (*REQUIRED, *LANGUAGES, *MODALITIES, *TOKENS)
-DEFAULT_LIP_FPS = 25.0
-LARGEST_DRIFT = 0.05  # share by which the durations of pose and lips may differ
 
 
 @dataclass(frozen=True)
@@ -112,34 +109,14 @@ def read_row(row: ManifestRow, lip_size: int, poses: Path | None = None) -> Read
         raise SignBindError("empty text")
     if not cells["pose"] and not cells["lips"] and poses is None:
         raise SignBindError("only a video: extract pose and mouth crops first (signbind extract)")
-    fields: dict = {}
-    repaired: dict[str, int] = {}
+    paths = {Kind.LANDMARKS: row.paths.get("pose"), Kind.CROPS: row.paths.get("lips")}
     if not cells["pose"] and not cells["lips"]:
-        fields, repaired = read_extracted(find(poses, row.id), lip_size)
-    if cells["pose"]:
-        pose = read_pose_file(row.paths["pose"])
-        fields |= {"pose": pose.points, "pose_fps": pose.fps}
-        repaired |= notes_of(pose)
-    if cells["lips"]:
-        frames_fhw, fps = read_lip_crops(row.paths["lips"], lip_size)
-        fps = fps or fields.get("pose_fps") or DEFAULT_LIP_FPS
-        fields |= {"lips": lips.encode_mosaic(frames_fhw), "n_lip_frames": len(frames_fhw),
-                   "lip_fps": fps}  # fmt: skip
-    if cells["pose"] and cells["lips"]:
-        _check_durations(fields)
+        paths[Kind.LANDMARKS] = find(poses, row.id, row.paths["video"])
     tokens = {name: tuple(cells[name].split()) for name in TOKENS}
     tokens["spelled"] = tuple(word.lower() for word in tokens["spelled"])
     languages = {name: cells[name] for name in LANGUAGES}
-    clip = Clip(id=row.id, text=cells["text"], **languages, **tokens, **fields)
-    return Reading(clip, repaired)
-
-
-def _check_durations(fields: dict) -> None:
-    pose_s = len(fields["pose"]) / fields["pose_fps"]
-    lips_s = fields["n_lip_frames"] / fields["lip_fps"]
-    if abs(pose_s - lips_s) > LARGEST_DRIFT * max(pose_s, lips_s):
-        raise SignBindError(f"pose lasts {pose_s:.2f} s and lips {lips_s:.2f} s, wanted at most "
-                            f"{LARGEST_DRIFT:.0%} apart")  # fmt: skip
+    given = {kind: path for kind, path in paths.items() if path is not None}
+    return read_clip(given, lip_size, row.id, text=cells["text"], **languages, **tokens)
 
 
 def _rows(source: Path) -> list[ManifestRow]:

@@ -94,7 +94,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         parser.parse_args(argv[:1] if argv and argv[0] in ("-h", "--help") else [])
         parser.error("no command")
     if name not in COMMANDS:
-        from signbind_jax.config import unknown_name
+        from signbind_jax.overrides import unknown_name
 
         parser.error(unknown_name("command", name, COMMANDS))
     module = importlib.import_module(COMMANDS[name][0])

@@ -1,14 +1,13 @@
 """Config files -> frozen dataclasses, with overrides and errors that name the near miss."""
 
-import ast
 import dataclasses
 import difflib
+import functools
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import json
-import re
-import sys
 import traceback
 import typing
 from collections.abc import Iterable, Iterator
@@ -23,6 +22,7 @@ from ml_collections import ConfigDict
 from signbind_jax import child, streams
 from signbind_jax.errors import SignBindError
 from signbind_jax.files import shorten
+from signbind_jax.overrides import override, unknown_name
 from signbind_jax.ranges import (
     LARGEST,
     Checked,
@@ -39,13 +39,10 @@ from signbind_jax.ranges import (
     Strength,
     Text,
     Whole,
-    field_error,
     hints_of,
 )
 from signbind_jax.streams import ParentName, StreamName
 
-LITERAL_CHARACTERS = 10_000  # of an override that may be a Python literal; longer ones are text
-FREE_SECTIONS = ("model", "augment", "options", "fusion", "decoder")  # each stage has its fields
 NO_RUNS = ("__init__", "common", "open_llm", "real", "shipped")  # what configs/ holds besides
 
 
@@ -260,24 +257,6 @@ def from_mapping(cls: type[Checked], values: typing.Mapping, where: str = "confi
         raise error.moved(where) from None
 
 
-def unknown_name(where: str, name: str, known: typing.Iterable[str]) -> str:
-    """One line for a name that does not exist, with the nearest one that does."""
-    known = sorted(known)
-    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
-    hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"
-    return f"{where}: unknown name {shorten(str(name))}; {hint}"
-
-
-def literal(text: str) -> Any:
-    """What a Python literal means; text that is none as it is."""
-    if len(text) > LITERAL_CHARACTERS:
-        return text
-    try:
-        return ast.literal_eval(text)
-    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
-        return text
-
-
 def load_config(spec: str, overrides: typing.Mapping[str, str] | None = None) -> RunConfig:
     """`NAME[:arg]` or `FILE.py[:arg]` -> RunConfig.
 
@@ -296,8 +275,11 @@ def load_config(spec: str, overrides: typing.Mapping[str, str] | None = None) ->
                             "ConfigDict such as configs.common.run makes")  # fmt: skip
     with _placed(module.__file__):
         values = values.to_dict()
-    for path, text in (overrides or {}).items():
-        _override(values, path, text)
+    if overrides:
+        from signbind_jax.stages.sections import default_of
+
+        for path, text in overrides.items():
+            override(values, path, text, functools.partial(default_of, values.get("stage")))
     return from_mapping(RunConfig, values)
 
 
@@ -335,7 +317,10 @@ def config_module(name: str) -> ModuleType:
 
 def _run_file(path: str, option: str) -> ModuleType:
     if not Path(path).is_file():
-        raise SignBindError(f"{option}: {shorten(path)}: no such file")
+        beside = [file.name for file in Path(path).parent.glob("*.py")]
+        near = difflib.get_close_matches(Path(path).name, beside, 1)
+        hint = f"; did you mean {str(Path(path).with_name(near[0]))!r}?" if near else ""
+        raise SignBindError(f"{option}: {path}: no such file{hint}")
     known = streams.names()
     spec = importlib.util.spec_from_file_location("signbind_user_config", path)
     module = importlib.util.module_from_spec(spec)
@@ -355,7 +340,10 @@ def call_config(module: ModuleType, function: str, *arguments) -> Any:
     if not callable(getattr(module, function, None)):
         raise SignBindError(f"--config: {module.__file__}: found no {function}, wanted a function")
     with _placed(module.__file__):
-        return getattr(module, function)(*arguments)
+        make = getattr(module, function)
+        if arguments == (None,) and not inspect.signature(make).parameters:
+            return make()  # as config files of others are written
+        return make(*arguments)
 
 
 @contextmanager
@@ -374,29 +362,3 @@ def _placed(path: str, option: str = "--config") -> Iterator[None]:
         place = f"{path}:{lines[-1]}" if lines else path
         told = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise SignBindError(f"{option}: {place}: {told}") from error
-
-
-def _override(values: dict, path: str, text: str) -> None:
-    if not re.fullmatch(r"\w{1,80}(\.\w{1,80}){0,9}", path):
-        raise SignBindError(f"--config.PATH: found {shorten(path)}, wanted names with dots between "
-                            "such as optim.learning_rate")  # fmt: skip
-    *sections, last = path.split(".")
-    node, where = values, "config"
-    # Which fields the free sections have is known to the stage, which checks them all.
-    free = False
-    for key in sections:
-        if key in node and not isinstance(node[key], dict):
-            raise SignBindError(f"config.{path}: found a field of {where}.{key}, wanted "
-                                f"{where}.{key} itself, which has none")  # fmt: skip
-        if key not in node and not free:
-            raise SignBindError(unknown_name(f"{where}.{key}", key, node))
-        node, where = node.setdefault(key, {}), f"{where}.{key}"
-        free |= key in FREE_SECTIONS
-    if last not in node and not free:
-        raise SignBindError(unknown_name(f"{where}.{last}", last, node))
-    old, value = node.get(last), literal(text)
-    if isinstance(old, dict):
-        raise field_error(where, last, text, f"one of its fields: --{where}.{last}.NAME=VALUE")
-    if isinstance(old, float) and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value) if abs(value) <= sys.float_info.max else value
-    node[last] = value

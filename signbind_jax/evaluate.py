@@ -1,8 +1,10 @@
 """Scores of a trained stage on a split: error rates of experts, translations by variant."""
 
 import argparse
-from collections.abc import Collection
+import dataclasses
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -10,14 +12,16 @@ from signbind_jax import artefact, files, hosts, streams
 from signbind_jax.data.dataset import ClipDataset, DatasetInfo, open_dataset
 from signbind_jax.data.sentences import Sentences
 from signbind_jax.data.stream_cache import SplitStreams
+from signbind_jax.errors import SignBindError
+from signbind_jax.generation import config as generation_config
+from signbind_jax.generation.config import GenerationConfig, read_options
 from signbind_jax.metrics.sequence import error_counts
 from signbind_jax.metrics.translation import name_recall, translation_scores
 from signbind_jax.read_streams import ExpertReader, open_experts_of, read_split
 from signbind_jax.stages.expert import modality_lengths
 from signbind_jax.stages.fusion import read_fused
-from signbind_jax.stages.language_model import write_from_text
+from signbind_jax.stages.language_model import LanguageModelOptions, write_from_text
 from signbind_jax.translate import Translator
-from signbind_jax.writing import MAX_NEW_TOKENS
 
 # Splits in which time alone decides what is right.
 TIME_SPLITS = ("role", "lonely_twin", "adjacent_names")
@@ -92,32 +96,52 @@ def evaluate_time_splits(
     return scores
 
 
-def evaluate_language_model(model: artefact.Artefact, clips: ClipDataset) -> tuple[dict, list]:
-    """Scores and sentences of the LLM fed the true streams as text: `oracle_text`."""
+def evaluate_language_model(
+    model: artefact.Artefact, clips: ClipDataset, generation: GenerationConfig | None = None
+) -> tuple[dict, list]:
+    """Scores and sentences of the LLM fed the true streams as text: `oracle_text`.
+
+    generation: how they are written; None: as the run's own config says.
+    """
     graphdef, params = model.load_params()
-    beam_size = model.config.options.get("beam_size", 1)
-    hypotheses = write_from_text(graphdef, params, model.tokenizer, clips, beam_size,
-                                 MAX_NEW_TOKENS)  # fmt: skip
+    generation = generation or read_options(LanguageModelOptions, model.config.options).generation
+    hypotheses = write_from_text(graphdef, params, model.tokenizer, clips, generation)
     return translation_scores(clips.labels, hypotheses), hypotheses
 
 
-def evaluate(checkpoint: Path, data: Path, split: str) -> dict:
+def evaluate(
+    checkpoint: Path, data: Path, split: str, settings: Mapping[str, Any] | None = None
+) -> dict:
     """Scores of any stage on a split of a dataset, JSON-ready.
 
+    settings: fields of GenerationConfig in place of the run's own. What sentences were written
+      with stands under `generation`.
+
     Raises:
-      SignBindError: no such run, dataset or split.
+      SignBindError: no such run, dataset or split; settings that do not go together, or of a
+        stage that writes no sentences.
     """
+    settings = settings or {}
     run = artefact.open_artefact(checkpoint)
     clips = open_dataset(data).split(split)
     record = {"checkpoint": str(checkpoint), "step": run.step, "stage": run.stage, "split": split}
+    if settings and run.stage in (*streams.names(), "fusion"):
+        raise SignBindError(
+            f"generation.{next(iter(settings))}: found it for {run.stage}, which "
+            "writes no sentences"
+        )
     if run.stage in streams.names():
         return record | {"scores": evaluate_expert(run, clips, checkpoint.parent / "streams")}
     if run.stage == "language_model":
-        return record | {"scores": {"oracle_text": evaluate_language_model(run, clips)[0]}}
+        own = read_options(LanguageModelOptions, run.config.options).generation
+        generation = generation_config.overridden(own, settings)
+        scores = {"oracle_text": evaluate_language_model(run, clips, generation)[0]}
+        return record | {"generation": dataclasses.asdict(generation), "scores": scores}
     if run.stage == "fusion":
         return record | {"scores": evaluate_fusion(run, clips, run.workdir.parent / "streams")}
-    system = Translator(checkpoint)
-    return record | {"scores": evaluate_translation(system, clips)[0]}
+    system = Translator(checkpoint, settings)
+    scores = evaluate_translation(system, clips)[0]
+    return record | {"generation": dataclasses.asdict(system.generation), "scores": scores}
 
 
 def _letters_read_right(system: Translator, read: SplitStreams, clips: ClipDataset) -> list[bool]:
@@ -137,12 +161,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="a dataset written by `signbind data build`")  # fmt: skip
     parser.add_argument("--split", default="test", help="default: test")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the scores here")
+    generation_config.add_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """`signbind evaluate`: prints one line a score."""
-    record = evaluate(arguments.checkpoint, arguments.data, arguments.split)
+    """`signbind evaluate`: prints one line a score, below how the sentences were written."""
+    settings = generation_config.given(arguments)
+    record = evaluate(arguments.checkpoint, arguments.data, arguments.split, settings)
     print(f"{record['stage']} at step {record['step']} on split {record['split']}")
+    if "generation" in record:
+        print(f"  generation: {GenerationConfig(**record['generation'])}")
     for name, value in _lines(record["scores"]):
         print(f"  {name:45s} {value}")
     if arguments.json and hosts.first():

@@ -53,19 +53,20 @@ class Range:
 
 
 class OneOf:
-    """One of the texts named, or of those that `more` gives by then."""
+    """One of the texts named, or of those that `more` gives by then; of a field of type `object`
+    also one of the values."""
 
-    def __init__(self, *names: str, more: Callable[[], Iterable[str]] = tuple):
+    def __init__(self, *names: str | bool, more: Callable[[], Iterable[str]] = tuple):
         self._names, self._more = names, more
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """The texts allowed now."""
+    def names(self) -> tuple[str | bool, ...]:
+        """The values allowed now."""
         return (*self._names, *self._more())
 
-    def allows(self, text: str) -> bool:
-        """Whether a text is one of the names."""
-        return text in self.names
+    def allows(self, value: Any) -> bool:
+        """Whether a value is one of those named; 1 is not True."""
+        return any(isinstance(value, type(name)) and value == name for name in self.names)
 
     def __str__(self) -> str:
         return "one of " + ", ".join(repr(name) for name in self.names)
@@ -108,6 +109,7 @@ _KINDS = {
     str: "text",
     tuple: "a list",
 }
+_TRUTH = {"true": True, "false": False}
 
 
 class FieldError(SignBindError):
@@ -208,7 +210,7 @@ def fits(value: Any, hint) -> bool:
     """Whether a value has a type and lies within its limits."""
     kind, limits = parts_of(hint)
     origin, inner = typing.get_origin(kind) or kind, typing.get_args(kind)
-    if isinstance(value, bool):
+    if isinstance(value, bool) and origin is not object:
         return origin is bool
     if origin is tuple:
         if not isinstance(value, tuple):
@@ -227,18 +229,25 @@ def fits(value: Any, hint) -> bool:
 
 
 def _near(value: Any, limits: tuple) -> str:
-    names = [name for limit in limits if isinstance(limit, OneOf) for name in limit.names]
+    names = [
+        name
+        for limit in limits
+        if isinstance(limit, OneOf)
+        for name in limit.names
+        if isinstance(name, str)
+    ]
     near = difflib.get_close_matches(value, names, 1, 0.5) if isinstance(value, str) else ()
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def argument(hint) -> Callable[[str], Any]:
-    """An argparse type: a number of an annotated type, such as `Count`."""
+    """An argparse type: a number of an annotated type, such as `Count`, a truth value, or one
+    of the values that `OneOf` names."""
     kind, _ = parts_of(hint)
 
     def read(text: str):
         try:
-            value = kind(text)
+            value = _TRUTH.get(text.lower(), text) if kind in (bool, object) else kind(text)
         except ValueError:
             value = None
         if not fits(value, hint):

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from flax import nnx
 
-from signbind_jax import hosts, streams
+from signbind_jax import hosts, progress, streams
 from signbind_jax.artefact import Artefact, open_artefact
 from signbind_jax.data.batch_plan import EvaluationPlan, evaluation_plan, standard_buckets
 from signbind_jax.data.dataset import ClipDataset
@@ -50,7 +50,9 @@ class ExpertReader:
         plan = evaluation_plan(lengths, standard_buckets(lengths.max()), FRAMES_PER_BATCH)
         own = EvaluationPlan([plan.step(i) for i in hosts.own_steps(plan.n_steps)])
         batches = clip_batches(clips, own, self.frontend, [[]] * len(clips), 8)
-        decoded = ((b.index_b, jax.device_get(read(params, b))) for b in batches)
+        stage = self.artefact.stage
+        shown = progress.shown(batches, f"reading {stage}", own.n_steps, "batch")
+        decoded = ((b.index_b, jax.device_get(read(params, b))) for b in shown)
         return gather(len(clips), self.d_hidden, decoded)
 
 

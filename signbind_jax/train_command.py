@@ -1,11 +1,13 @@
 """`signbind train`: one stage, from a config and overrides."""
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 
-from signbind_jax import streams, versions
+from signbind_jax import hosts, overrides, streams, versions
 from signbind_jax.config import load_config
 from signbind_jax.errors import interrupted_code
+from signbind_jax.stages.sections import resolved
 from signbind_jax.train import train
 
 
@@ -16,41 +18,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         metavar="NAME[:ARG]",
         help=f"a module of configs/ ({', '.join((*streams.SHIPPED, *streams.STAGES_BEHIND))}) or "
-        "a .py file",
+        "a .py file with get_config(arg)",
     )
     parser.add_argument(
         "--workdir",
-        required=True,
         type=Path,
         metavar="DIR",
         help="checkpoints, metrics and logs; an interrupted run goes on",
     )
     parser.add_argument(versions.OPTION, action="store_true", help=versions.HELP)
     parser.add_argument(
-        "--config.PATH",
-        dest="unused",
-        metavar="VALUE",
-        help="overrides one value, such as --config.optim.learning_rate=3e-4 or "
-        "--config.data.directory=DIR; one out of range is told with its range",
+        "--print_config",
+        action="store_true",
+        help="prints every value of the config as it would train, and its digest; starts and "
+        "writes nothing, and needs no --workdir",
     )
+    overrides.add_arguments(parser)
 
 
 def parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
     """Arguments with `overrides`: dotted path -> text."""
-    rest, overrides = [], {}
-    arguments = iter(argv)
-    for argument in arguments:
-        if not argument.startswith("--config."):
-            rest.append(argument)
-            continue
-        path, equals, text = argument.removeprefix("--config.").partition("=")
-        text = text if equals else next(arguments, "--")
-        if not equals and text.startswith("--"):
-            parser.error(f"--config.{path}: found no value, wanted --config.{path}=VALUE")
-        overrides[path] = text
-    parsed = parser.parse_args(rest)
-    parsed.overrides = overrides
-    return parsed
+    arguments = overrides.parse(parser, argv)
+    if arguments.workdir is None and not arguments.print_config:
+        parser.error("the following arguments are required: --workdir")
+    return arguments
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -62,6 +53,11 @@ def run(arguments: argparse.Namespace) -> int:
     On several processes a signal to any stops all at one step.
     """
     config = load_config(arguments.config, arguments.overrides)
+    if arguments.print_config:
+        lines = [*_lines(resolved(config), "config"), f"digest = {config.digest}"]
+        if hosts.first():
+            print("\n".join(lines))
+        return 0
     result = train(config, arguments.workdir, other_versions=arguments.other_versions)
     if not result.finished:
         saved = f"at step {result.step}, saved" if result.step else "before the first step"
@@ -71,3 +67,12 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"{config.stage}: {result.step} steps, {result.seconds:.0f} s; "
           f"{config.data.validation or 'no evaluation'}: {scores}")  # fmt: skip
     return 0
+
+
+def _lines(values: dict, path: str) -> Iterator[str]:
+    """`path = value` for every value in nested dicts."""
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _lines(value, f"{path}.{name}")
+        else:
+            yield f"{path}.{name} = {value!r}"

@@ -1,25 +1,27 @@
 """Translator: a trained system as one object, from clips to streams to sentences."""
 
 import argparse
+import dataclasses
 import functools
 import json
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
 from signbind_jax import artefact, hosts
-from signbind_jax.config import from_mapping
 from signbind_jax.data.batch import reads_lips
-from signbind_jax.data.clip import Clip, check_bounds
 from signbind_jax.data.clip_list import ClipList
 from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.data.sentences import Sentences
 from signbind_jax.data.stream_cache import SplitStreams
 from signbind_jax.errors import SignBindError
+from signbind_jax.generation import config as generation_config
+from signbind_jax.generation.config import read_options
 from signbind_jax.read_streams import ExpertReader, open_experts_of, read_split
 from signbind_jax.stages.expert import modality_lengths
 from signbind_jax.stages.fusion import read_fused
@@ -28,6 +30,9 @@ from signbind_jax.stages.translation import (
     make_prompt_parts,
     write_translations,
 )
+
+if TYPE_CHECKING:
+    from data_pipelines.clip_inputs import ClipInputs
 
 
 @dataclass(frozen=True)
@@ -44,17 +49,21 @@ class Translator:
     """Opens an alignment or translation run and the experts it stands on.
 
     Raises:
-      SignBindError: another kind of run; a parent that is missing or was retrained since.
+      SignBindError: another kind of run; a parent that is missing or was retrained since;
+        settings out of range or that do not go together.
+
+    Attributes:
+      generation: how it writes sentences: as the run's config says, but for `settings`, which
+        are fields of GenerationConfig by name.
     """
 
-    def __init__(self, checkpoint: Path | str, beam_size: int | None = None):
+    def __init__(self, checkpoint: Path | str, settings: Mapping[str, Any] | None = None):
         self.artefact = artefact.open_artefact(checkpoint)
         if self.artefact.model["kind"] != "signbind":
             raise SignBindError(f"{checkpoint}: stage: found {self.artefact.stage}, wanted "
                                 "alignment or translation")  # fmt: skip
-        self.options = from_mapping(TranslationOptions, self.artefact.config.options,
-                                    "config.options")  # fmt: skip
-        self.beam_size = beam_size or self.options.beam_size
+        self.options = read_options(TranslationOptions, self.artefact.config.options)
+        self.generation = generation_config.overridden(self.options.generation, settings or {})
         self.prompt_parts = make_prompt_parts(
             self.artefact.vocabularies["senses"], self.artefact.tokenizer, self.options.fused_text
         )
@@ -104,10 +113,15 @@ class Translator:
     def write(self, streams: SplitStreams, keep: Collection[str] | None = None) -> list[str]:
         """The sentence of each clip with the streams named in `keep` present; None: all."""
         graphdef, params = self._loaded
-        keep = self.streams if keep is None else keep
-        return write_translations(graphdef, params, self.sentences(streams),
-                                  self.artefact.tokenizer, self.prompt_parts, keep, self.beam_size,
-                                  self.options.max_new_tokens)  # fmt: skip
+        return write_translations(
+            graphdef,
+            params,
+            self.sentences(streams),
+            self.artefact.tokenizer,
+            self.prompt_parts,
+            self.streams if keep is None else keep,
+            self.generation,
+        )
 
     def fused(self, streams: SplitStreams) -> list[list[str]]:
         """What fusion made of the streams: sense lemmas and letters, clip by clip."""
@@ -129,97 +143,76 @@ class Translator:
         return out
 
 
-def read_clip_file(path: Path, lip_size: int | None = None) -> Clip:
-    """One `.pose` file, or `.npz` file with what `signbind extract` wrote, as a clip without
-    labels.
-
-    Args:
-      lip_size: side of the mouth crops in pixels; None: crops are not read.
-
-    Raises:
-      SignBindError: another kind of file, or one that cannot be read.
-    """
-    from data_pipelines.readers.extracted import SUFFIXES, read_extracted
-
-    if path.suffix not in SUFFIXES:
-        raise SignBindError(f"{path}: found a '{path.suffix}' file, wanted .pose or .npz; video "
-                            "needs its landmarks extracted first")  # fmt: skip
-    fields, _ = read_extracted(path, lip_size)
-    clip = Clip(id=path.stem, text="", **fields)
-    try:
-        check_bounds(clip)
-    except SignBindError as error:
-        raise SignBindError(f"{path}: {error}") from error
-    return clip
-
-
-def _read_files(
-    paths: Sequence[Path], lip_size: int | None
-) -> tuple[list[tuple[Path, Clip]], list[str]]:
-    """The files that every process can read, with their clips, and why others cannot be read."""
-    clips, faults = {}, {}
-    for i, path in enumerate(paths):
-        try:
-            clips[i] = read_clip_file(path, lip_size)
-        except SignBindError as error:
-            faults[str(i)] = str(error)
-    everywhere: dict[str, str] = {}
-    for found in hosts.exchange("reading clips", faults):
-        everywhere = found | everywhere
-    kept = [(paths[i], clip) for i, clip in clips.items() if str(i) not in everywhere]
-    return kept, [everywhere[i] for i in sorted(everywhere, key=int)]
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `signbind translate`."""
+    from data_pipelines import clip_inputs
+
+    clip_inputs.add_arguments(parser)
     parser.add_argument("--checkpoint", required=True, type=Path, metavar="DIR",
                         help="run directory of a translation (or alignment) stage")  # fmt: skip
-    parser.add_argument("clips", nargs="+", type=Path, metavar="CLIP", help=".pose or .npz files")
-    parser.add_argument("--beam_size", type=int, default=None, help="1 is greedy")
     parser.add_argument(
         "--json", action="store_true", help="one JSON object a clip, with streams and fused tokens"
     )
+    generation_config.add_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """`signbind translate`: one line a clip, `name<TAB>sentence`.
+    """`signbind translate`: one line a clip in the order given, `name<TAB>sentence`.
 
+    Of a video, landmarks and mouth crops are extracted first, as `signbind extract` does it.
     Files that cannot be read and streams that get no input are named on standard error. Exit
     code 1 where a file could not be read, though the others are translated.
     """
-    translator = Translator(arguments.checkpoint, arguments.beam_size)
+    from data_pipelines.clip_inputs import read_inputs
+    from data_pipelines.extraction.pool import Interrupted
     from data_pipelines.writing.build_report import some_of
 
-    read, faults = _read_files(arguments.clips, translator.lip_size)
-    paths, clips = [path for path, _ in read], ClipList([clip for _, clip in read])
-    without = translator.without_input(clips) if paths else {}
-    told = [f"error: {fault}" for fault in faults]
+    translator = Translator(arguments.checkpoint, generation_config.given(arguments))
+    try:
+        read = read_inputs(arguments, translator.lip_size)
+    except Interrupted as signal:
+        print(f"signbind: interrupted ({signal})", file=sys.stderr)
+        return 128 + signal.number
+    clips = ClipList(read.clips)
+    without = translator.without_input(clips) if read.clips else {}
+    told = [*read.notes, *(f"error: {fault}" for fault in read.faults)]
     for stream, missing in without.items():
-        names = some_of([paths[i].name for i in sorted(missing)])
-        told.append(f"{stream}: no input in {len(missing)} of {len(paths)} clips ({names})")
+        names = some_of([read.names[i] for i in sorted(missing)])
+        told.append(f"{stream}: no input in {len(missing)} of {len(clips)} clips ({names})")
     if hosts.first():
         for line in told:
-            print(f"signbind: {line}", file=sys.stderr)
-    if paths:
-        _translate(translator, paths, clips, without, arguments.json)
+            print(f"signbind: {_printable(line)}", file=sys.stderr)
+    if read.clips:
+        _translate(translator, read, clips, without, arguments.json)
     jax.clear_caches()
-    return 1 if faults else 0
+    return 1 if read.faults else 0
 
 
-def _translate(translator: Translator, paths: Sequence[Path], clips: ClipList,
-               without: Mapping[str, frozenset[int]], as_json: bool) -> None:  # fmt: skip
+def _printable(text: str) -> str:
+    """A text as it is, or escaped where it holds what ends a line or no terminal can show."""
+    return text if text.isprintable() else text.encode("unicode_escape").decode()
+
+
+def _translate(
+    translator: Translator,
+    read: "ClipInputs",
+    clips: ClipList,
+    without: Mapping[str, frozenset[int]],
+    as_json: bool,
+) -> None:
     """Prints the sentence of each clip."""
     streams = translator.read(clips)
     sentences = translator.write(streams)
     fused = translator.fused(streams) if as_json else None
-    for i, (path, sentence) in enumerate(zip(paths, sentences, strict=True)):
+    for i, sentence in enumerate(sentences):
         if not as_json:
-            print(f"{path.name}\t{sentence}")
+            print(f"{_printable(read.names[i])}\t{sentence}")
             continue
         tokens = translator.tokens(streams, i)
         record = {
-            "clip": str(path),
+            "clip": _printable(str(read.paths[i])),
             "sentence": sentence,
+            "generation": dataclasses.asdict(translator.generation),
             "fused": fused[i],
             "streams": {name: [vars(t) for t in row] for name, row in tokens.items()},
             "no_input": [name for name, missing in without.items() if i in missing],

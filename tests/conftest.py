@@ -69,6 +69,19 @@ def synthetic(tmp_path_factory) -> Path:
     return out
 
 
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory) -> Path:
+    """What stands in for the environment with MediaPipe: its Python starts another worker, which
+    finds drawn faces."""
+    directory = tmp_path_factory.mktemp("environment")
+    python = directory / "bin" / "python"
+    python.parent.mkdir()
+    worker = ROOT / "tests" / "drawn_face_worker.py"
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{worker}" "$@"\n')
+    python.chmod(0o755)
+    return directory
+
+
 def simulated(n_devices: int, flags: str = "") -> dict[str, str]:
     """The environment of a process with so many simulated devices and these flags of XLA."""
     flags = f"{os.environ['XLA_FLAGS']} {flags} --xla_force_host_platform_device_count={n_devices}"

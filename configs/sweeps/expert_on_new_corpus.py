@@ -12,8 +12,8 @@ import importlib
 
 from configs import common
 from signbind_jax import streams
-from signbind_jax.config import unknown_name
 from signbind_jax.errors import SignBindError
+from signbind_jax.overrides import unknown_name
 
 
 def get_config(arg=None):

@@ -8,7 +8,7 @@ import numpy as np
 from data_pipelines.audit.clip_facts import FAR
 from data_pipelines.audit.finding import ERROR, OK, Finding, Limits, of_clips, percent, skipped
 from data_pipelines.audit.survey import SplitSurvey, Survey
-from data_pipelines.folder import LARGEST_DRIFT
+from data_pipelines.readers.clip_file import LARGEST_DRIFT
 from data_pipelines.readers.poses import SURE
 
 LEAST_DRIFT_S = 0.12  # three frames at 25 a second: the extractor's own rounding

@@ -3,26 +3,16 @@
 import argparse
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
-
-from tqdm import tqdm
 
 from data_pipelines.clips import clip_list_of, read_clip_list
 from data_pipelines.corpus import Recording
 from data_pipelines.extraction.contact_sheet import write_contact_sheet
-from data_pipelines.extraction.environment import (
-    default_directory,
-    ready_environment,
-    worker_command,
-)
-from data_pipelines.extraction.pool import Failure, Interrupted, Task, extract_all
-from data_pipelines.extraction.report import failures_name, lines_of, write_failures
-from data_pipelines.extraction.result import Result, read_result
+from data_pipelines.extraction.extract import Workers, add_worker_arguments, extract_clips
+from data_pipelines.extraction.report import failures_name, lines_of
 from data_pipelines.readers.extracted import file_of
 from signbind_jax.errors import SignBindError
-from signbind_jax.ranges import Count, Positive, argument
-from signbind_jax.side_by_side import usable_cores
+from signbind_jax.ranges import Positive, argument
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,15 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         "not extracted again")  # fmt: skip
     parser.add_argument("--fps", type=argument(Positive), default=0.0, metavar="N",
                         help="frames a second of directories of pictures")  # fmt: skip
-    parser.add_argument("--workers", type=argument(Count), metavar="N", default=len(usable_cores()),
-                        help="processes, about 0.4 GB of memory each (default: the cores, here "
-                        "%(default)s)")  # fmt: skip
-    parser.add_argument("--timeout", type=argument(Positive), default=120.0, metavar="SECONDS",
-                        help="a clip without a sign of life for as long has failed (default: "
-                        "%(default)g)")  # fmt: skip
-    parser.add_argument("--environment", type=Path, metavar="DIR",
-                        help="virtual environment with MediaPipe, made here if it is not there "
-                        "(default: in the user's cache)")  # fmt: skip
+    add_worker_arguments(parser)
     parser.add_argument("--contact_sheet", type=Path, metavar="FILE.png",
                         help="draw mouth crops of up to 40 clips, to be looked at")  # fmt: skip
     parser.add_argument("--overwrite", action="store_true",
@@ -79,37 +61,34 @@ def run(arguments: argparse.Namespace) -> int:
     if not recordings:
         print(f"no clip falls to part {first} of {every}")
         return 0
-    failures_file = failures_name(first, every)
-    tasks = {clip_id: Task(clip_id, recording, file_of(arguments.out, clip_id))
-             for clip_id, recording in recordings.items()}  # fmt: skip
-    _make_directory(arguments.out)
-    results = {} if arguments.overwrite else _results_there(tasks)
-    failures: dict[str, Failure] = {}
-    waiting = [task for clip_id, task in tasks.items() if clip_id not in results]
-    n_there, start = len(results), time.monotonic()
-    code = 0
-    if waiting:
-        environment = ready_environment(arguments.environment or default_directory())
-        try:
-            _extract(waiting, worker_command(environment), arguments, results, failures)
-        except Interrupted as signal:
-            print(f"interrupted ({signal}): the same command goes on", file=sys.stderr)
-            code = 128 + signal.number
-        finally:
-            write_failures(arguments.out / failures_file, failures, recordings)
-    results = {clip_id: results[clip_id] for clip_id in tasks if clip_id in results}
-    n_frames = sum(results[t.id].frames for t in waiting if t.id in results)
+    failures_file = arguments.out / failures_name(first, every)
+    start = time.monotonic()
+    done = extract_clips(
+        recordings,
+        arguments.out,
+        Workers.of(arguments),
+        overwrite=arguments.overwrite,
+        failures_file=failures_file,
+    )
     seconds = time.monotonic() - start
-    for line in lines_of(results, failures):
+    if done.interrupted:
+        print(f"interrupted ({done.interrupted}): the same command goes on", file=sys.stderr)
+    for line in lines_of(done.results, done.failures):
         print(line)
-    print(f"{len(results)} of {len(tasks)} clips in {arguments.out}: {len(results) - n_there} now "
-          f"({n_frames} frames in {seconds:.0f} s), {n_there} before")  # fmt: skip
-    if failures:
-        print(f"{len(failures)} failed: {arguments.out / failures_file}")
-    if arguments.contact_sheet and results:
-        write_contact_sheet(arguments.contact_sheet, {i: tasks[i].out for i in results})
+    n_new = len(done.results) - done.n_there
+    print(
+        f"{len(done.results)} of {len(recordings)} clips in {arguments.out}: {n_new} now "
+        f"({done.n_frames} frames in {seconds:.0f} s), {done.n_there} before"
+    )
+    if done.failures:
+        print(f"{len(done.failures)} failed: {failures_file}")
+    if arguments.contact_sheet and done.results:
+        paths = {clip_id: file_of(arguments.out, clip_id) for clip_id in done.results}
+        write_contact_sheet(arguments.contact_sheet, paths)
         print(f"mouth crops drawn in {arguments.contact_sheet}")
-    return code or int(bool(failures))
+    if done.interrupted:
+        return 128 + done.interrupted.number
+    return int(bool(done.failures))
 
 
 def _recordings(arguments: argparse.Namespace) -> dict[str, Recording]:
@@ -119,57 +98,3 @@ def _recordings(arguments: argparse.Namespace) -> dict[str, Recording]:
     if arguments.list:
         return read_clip_list(arguments.list)
     return clip_list_of(arguments.videos, arguments.fps)
-
-
-def _make_directory(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SignBindError(f"{out}: cannot be made a directory: {error.strerror or error}: name "
-                            "another --out") from error  # fmt: skip
-
-
-def _results_there(tasks: Mapping[str, Task]) -> dict[str, Result]:
-    """The summaries of clips that were extracted before; torn files do not count.
-
-    Raises:
-      SignBindError: a file is there that comes of another video, or of another part of it.
-    """
-    results = {}
-    for clip_id, task in tasks.items():
-        if not task.out.is_file():
-            continue
-        result = read_result(task.out)
-        if result is None:
-            continue
-        path, start_s, end_s, _ = task.recording
-        found, wanted = (result.video, result.start_s, result.end_s), (path.name, start_s, end_s)
-        if found != wanted:
-            raise SignBindError(f"{task.out}: comes of {_span(*found)}, wanted {_span(*wanted)}: "
-                                "choose another --out, or --overwrite")  # fmt: skip
-        results[clip_id] = result
-    return results
-
-
-def _span(video: str, start_s: float, end_s: float | None) -> str:
-    return f"{video} from {start_s:g} s to " + ("its end" if end_s is None else f"{end_s:g} s")
-
-
-def _extract(tasks, command, arguments, results: dict, failures: dict) -> None:
-    # disable=None: shown on a terminal only
-    with tqdm(total=len(tasks), unit="clip", disable=None) as bar:
-        frames, start = 0, time.monotonic()
-
-        def finished(task: Task, outcome: Result | Failure) -> None:
-            nonlocal frames
-            if isinstance(outcome, Failure):
-                failures[task.id] = outcome
-            else:
-                results[task.id] = outcome
-                frames += outcome.frames
-            rate = frames / (time.monotonic() - start)
-            bar.set_postfix_str(f"{rate:.0f} frames/s, {len(failures)} failed", refresh=False)
-            bar.update()
-
-        extract_all(tasks, command, finished, workers=arguments.workers,
-                    timeout_s=arguments.timeout)  # fmt: skip

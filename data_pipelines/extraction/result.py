@@ -20,6 +20,7 @@ class Result:
       eye_distance: between the outer corners of the eyes in pixels, median; 0 without a face.
       notes: what was not as it should be -> how many times.
       video, start_s, end_s: what it was extracted from.
+      video_bytes: size of that video; 0 for a directory, and where a file does not say.
     """
 
     frames: int
@@ -31,6 +32,7 @@ class Result:
     video: str = ""
     start_s: float = 0.0
     end_s: float | None = None
+    video_bytes: int = 0
 
     @classmethod
     def from_json(cls, record: dict) -> "Result":

@@ -7,6 +7,10 @@
 An id with slashes lies in subdirectories.
 """
 
+import bisect
+import difflib
+import functools
+import os
 from pathlib import Path
 
 import numpy as np
@@ -30,17 +34,48 @@ def file_of(directory: Path, clip_id: str, suffix: str = SUFFIXES[0]) -> Path:
     return directory / f"{clip_id}{suffix}"
 
 
-def find(directory: Path, clip_id: str) -> Path:
+def find(directory: Path, clip_id: str, video: Path | None = None) -> Path:
     """The file of a clip.
 
+    Args:
+      video: its recording, which may have lent the file its name.
+
     Raises:
-      SignBindError: as `file_of`; no such file.
+      SignBindError: as `file_of`; no such file, and which are there. In front of the first colon
+        stands what is this clip's own, so that a build counts the rest as one reason.
     """
     for suffix in SUFFIXES:
         path = file_of(directory, clip_id, suffix)
         if path.is_file():
             return path
-    raise SignBindError("no pose file: extract it first (signbind extract)")
+    wanted = file_of(directory, clip_id)
+    reason = "no pose file: extract it first (signbind extract)"
+    near = _nearest(wanted)
+    if video is not None and any((directory / f"{video.stem}{end}").is_file() for end in SUFFIXES):
+        near = [video.stem]
+        reason = (
+            "no pose file of this id, but one named by the video: extract with --list, which "
+            "gives clips their ids (signbind data clips)"
+        )
+    there = f"nearest are {', '.join(near)}" if near else "there is none"
+    raise SignBindError(f"{wanted} or .pose ({there}): {reason}")
+
+
+def _nearest(wanted: Path) -> list[str]:
+    """The two names beside a file that look most like its own; they lie near it in order."""
+    names = _names_in(wanted.parent)
+    place = bisect.bisect(names, wanted.stem)
+    around = names[max(0, place - 10) : place + 10]
+    return difflib.get_close_matches(wanted.stem, around, 2, 0)
+
+
+@functools.lru_cache(maxsize=16)
+def _names_in(directory: Path) -> tuple[str, ...]:
+    try:
+        names = os.listdir(directory)
+    except OSError:
+        return ()
+    return tuple(sorted({Path(name).stem for name in names if name.endswith(SUFFIXES)}))
 
 
 def read_extracted(path: Path, lip_size: int | None) -> tuple[dict, dict[str, int]]:

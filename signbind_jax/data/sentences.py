@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from signbind_jax import hosts
+from signbind_jax import hosts, progress
 from signbind_jax.data.batch_plan import Step, evaluation_plan, standard_buckets
 from signbind_jax.data.sentence_batch import SentenceBatch, pad_left, pad_right
 from signbind_jax.data.stream_cache import SplitStreams
@@ -88,5 +88,6 @@ def reading_batches(sentences: Sentences, frames_per_batch: int) -> Iterator[Sen
     plan = evaluation_plan(sentences.lengths, buckets, frames_per_batch)
     longest = max(map(len, sentences.prompts), default=1)
     prompt = 4 if longest <= 4 else standard_buckets(longest)[-1]
-    for i in hosts.own_steps(plan.n_steps):
+    own = hosts.own_steps(plan.n_steps)
+    for i in progress.shown(own, "writing", len(own), "batch"):
         yield bare.batch(plan.step(i), (4, prompt, 4))

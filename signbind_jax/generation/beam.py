@@ -6,7 +6,9 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from signbind_jax.generation.loop import is_eos, start_steps
+from signbind_jax.generation.config import GenerationConfig
+from signbind_jax.generation.endings import is_eos
+from signbind_jax.models.llm.language_model import LanguageModel
 
 # What a hypothesis that must not win scores; finite, as in transformers, so that dividing
 # it by a length stays defined.
@@ -36,13 +38,20 @@ class Beams:
     open_b: jax.Array
 
 
-def beam_search(decoder, prefix_bpd, mask_bp, eos, pad_id, length_penalty, *, n: int,
-                beam_size: int, apart: bool, early_stopping: bool | str = False):  # fmt: skip
+def beam_search(
+    model: LanguageModel,
+    prefix_bpd,
+    mask_bp,
+    eos,
+    pad_id,
+    length_penalty,
+    *,
+    config: GenerationConfig,
+):
     """The best finished hypothesis of each row: (ids_bn, score_b)."""
-    b, p = mask_bp.shape
-    k = beam_size
+    (b, p), n, k = mask_bp.shape, config.max_new_tokens, config.beam_size
     capacity = p + k * (n - 1)
-    logits_bv, cache, step = start_steps(decoder, prefix_bpd, mask_bp, capacity, apart)
+    logits_bv, cache = model.prefill(prefix_bpd, mask_bp, capacity)
     n_real_b = mask_bp.sum(axis=1, dtype=jnp.int32)
     see_bs = jnp.pad(mask_bp, ((0, 0), (0, capacity - p)))
     beams = Beams(
@@ -55,8 +64,9 @@ def beam_search(decoder, prefix_bpd, mask_bp, eos, pad_id, length_penalty, *, n:
         done_score_bk=jnp.full((b, k), IMPOSSIBLE),
         open_b=n_real_b > 0,
     )
-    advance = partial(_advance, eos=eos, length_penalty=length_penalty,
-                      early_stopping=early_stopping)  # fmt: skip
+    advance = partial(
+        _advance, eos=eos, length_penalty=length_penalty, early_stopping=config.early_stopping
+    )
 
     def unfinished(carry):
         t, beams, _ = carry
@@ -67,7 +77,7 @@ def beam_search(decoder, prefix_bpd, mask_bp, eos, pad_id, length_penalty, *, n:
         own_kk = jnp.eye(k, dtype=bool)[None].repeat(b, axis=0)
         see_bks = jax.lax.dynamic_update_slice(beams.see_bks, own_kk, (0, 0, p + (t - 1) * k))
         position_bk = jnp.tile((n_real_b + t - 1)[:, None], (1, k))
-        logits_bkv, cache = step(decoder.embed(beams.token_bk), cache, position_bk, see_bks)
+        logits_bkv, cache = model.step(model.embed(beams.token_bk), cache, position_bk, see_bks)
         return t + 1, advance(replace(beams, see_bks=see_bks), t, logits_bkv), cache
 
     logits_bkv = jnp.broadcast_to(logits_bv[:, None], (b, k, logits_bv.shape[-1]))

@@ -1,58 +1,28 @@
 """What a token may be drawn from, and the draw."""
 
-import math
-from dataclasses import dataclass
-
 import jax
 import jax.numpy as jnp
 
 from signbind_jax import random_bits
 from signbind_jax.errors import SignBindError
+from signbind_jax.generation.config import GenerationConfig
 
 
-@dataclass(frozen=True)
-class Sampling:
-    """Which tokens may be drawn; names, meaning and order are those of `transformers`.
-
-    Attributes:
-      temperature: logits are divided by it; above 0.
-      top_k: only the k most probable tokens stay, and those as probable as the k-th; 0: all.
-      top_p: of these only the smallest set of most probable tokens whose probability reaches
-        top_p, in 0..1, stays, but at least one token; 1: all.
-    """
-
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
-
-    def __post_init__(self):
-        if not 0.0 < self.temperature < math.inf:
-            raise _error("temperature", self.temperature, "a number above 0")
-        if not isinstance(self.top_k, int) or self.top_k < 0:
-            raise _error("top_k", self.top_k, "a whole number, at least 0")
-        if not 0.0 <= self.top_p <= 1.0:
-            raise _error("top_p", self.top_p, "a probability in 0..1")
-
-
-def _error(field: str, found, wanted: str) -> SignBindError:
-    return SignBindError(f"sampling: {field}: found {found!r}, wanted {wanted}")
-
-
-def warp(logits_bv, sampling: Sampling):
-    """The logits of what may be drawn, -inf for all else.
+def warp(logits_bv, config: GenerationConfig):
+    """The logits of what may be drawn, -inf for all else; in the order of `transformers`.
 
     Where several tokens are as probable as the last one that stays, all of them stay.
     """
-    logits_bv = logits_bv / sampling.temperature
+    logits_bv = logits_bv / config.temperature
     n = logits_bv.shape[-1]
-    k = min(sampling.top_k or n, n)
-    if k == n and sampling.top_p == 1.0:
+    k = min(config.top_k or n, n)
+    if k == n and config.top_p == 1.0:
         return logits_bv
     best_bk = jax.lax.top_k(logits_bv, k)[0]
-    if sampling.top_p < 1.0:
+    if config.top_p < 1.0:
         p_bk = jax.nn.softmax(best_bk)
         # A token stays if those before it have not reached top_p yet.
-        stays_bk = (jnp.cumsum(p_bk, axis=-1) - p_bk < sampling.top_p).at[:, 0].set(True)
+        stays_bk = (jnp.cumsum(p_bk, axis=-1) - p_bk < config.top_p).at[:, 0].set(True)
         best_bk = jnp.where(stays_bk, best_bk, jnp.inf)
     return jnp.where(logits_bv >= best_bk.min(axis=-1, keepdims=True), logits_bv, -jnp.inf)
 

@@ -5,9 +5,9 @@ import re
 import sys
 from pathlib import Path
 
-from signbind_jax.config import unknown_name
 from signbind_jax.errors import SignBindError
 from signbind_jax.hf import smollm2
+from signbind_jax.overrides import unknown_name
 
 CATALOGUE = {smollm2.NAME: smollm2.fetch}
 

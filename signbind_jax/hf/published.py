@@ -5,10 +5,10 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from signbind_jax.config import unknown_name
 from signbind_jax.errors import SignBindError
 from signbind_jax.hf.families import decoder_config, read_config
 from signbind_jax.models.llm.config import DecoderConfig
+from signbind_jax.overrides import unknown_name
 
 FILE = Path(__file__).with_name("published.json")
 

@@ -13,6 +13,7 @@ from signbind_jax.models.fused_text import fused_text
 from signbind_jax.models.fusion import Fusion, FusionConfig, StreamTokens, read_ctc
 from signbind_jax.models.llm.config import DecoderConfig
 from signbind_jax.models.llm.decoder import Decoder
+from signbind_jax.models.llm.language_model import LanguageModel
 from signbind_jax.models.llm.lora import LoRAConfig, add_lora
 
 
@@ -83,7 +84,7 @@ class SignBind(nnx.Module):
     ):
         self.fusion = Fusion(fusion, rngs)
         self.projector = Projector(fusion.d_model, decoder.d_model, rngs)
-        self.decoder = Decoder(decoder, rngs)
+        self.decoder: LanguageModel = Decoder(decoder, rngs)
         if lora is not None and lora.rank:
             add_lora(self.decoder, **dataclasses.asdict(lora), rngs=rngs)
 
@@ -107,25 +108,3 @@ class SignBind(nnx.Module):
         mask.append(prompt_mask_bp)
         return Prefix(jnp.concatenate(x, axis=1), jnp.concatenate(mask, axis=1), mask_bm,
                       log_probs_bsv, lost_b)  # fmt: skip
-
-
-def sentence_loss(
-    decoder: Decoder, prefix_bpd, prefix_mask_bp, text_ids_bl, text_mask_bl, key=None
-):
-    """Next-token cross-entropy of a sentence behind a prefix.
-
-    The prefix ends in a real place (its prompt is padded on the left), whose output
-    predicts the first text token; the text ends in the end-of-sentence token.
-
-    Returns:
-      loss_bl (0 where padded) and correct_bl (bool).
-    """
-    p = prefix_bpd.shape[1]
-    x = jnp.concatenate([prefix_bpd, decoder.embed(text_ids_bl[:, :-1])], axis=1)
-    mask = jnp.concatenate([prefix_mask_bp, text_mask_bl[:, :-1]], axis=1)
-    hidden = decoder.hidden_states(x, mask, key=key)
-    logits_blv = decoder.logits(hidden[:, p - 1 :]).astype(jnp.float32)
-    log_probs = jax.nn.log_softmax(logits_blv)
-    picked_bl = jnp.take_along_axis(log_probs, text_ids_bl[..., None], axis=-1)[..., 0]
-    correct_bl = (jnp.argmax(logits_blv, axis=-1) == text_ids_bl) & text_mask_bl
-    return -picked_bl * text_mask_bl, correct_bl

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from signbind_jax import files, train_command
+from signbind_jax import files, overrides
 from signbind_jax.preflight import text, topologies
 from signbind_jax.preflight.check import check
 from signbind_jax.preflight.outcome import FAILED, FITS, Outcome
@@ -17,8 +17,7 @@ from signbind_jax.ranges import Count, Positive, argument
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `signbind preflight`."""
     parser.add_argument("--config", metavar="NAME[:ARG]", help="as of `signbind train`")
-    parser.add_argument("--config.PATH", dest="unused", metavar="VALUE",
-                        help="overrides one value, as of `signbind train`")  # fmt: skip
+    overrides.add_arguments(parser)
     parser.add_argument("--topology", action="append", metavar="NAME",
                         help="such as v5e:4x4, v5p:2x2x4, v6e:4x4, v4:2x2x2, or cpu:8 for "
                         "simulated devices; may be given several times")  # fmt: skip
@@ -48,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
     """Arguments with `overrides`, as of `signbind train`."""
-    arguments = train_command.parse(parser, argv)
+    arguments = overrides.parse(parser, argv)
     if arguments.go_on and not (arguments.json and not arguments.overrides):
         parser.error("--go_on: wanted --json=FILE of the interrupted call, and no --config.PATH")
     if arguments.all == bool(arguments.config or arguments.topology or arguments.overrides):

@@ -9,9 +9,9 @@ from flax import nnx
 from signbind_jax import compiler, sharding
 from signbind_jax.config import RunConfig
 from signbind_jax.data.batch_plan import batch_sizes
+from signbind_jax.generation.sentences import PREFIX_PLACES
 from signbind_jax.stages import stage_class
 from signbind_jax.train_step import TrainStep
-from signbind_jax.writing import PREFIX_PLACES
 
 GRADIENTS, UPDATE, WRITING = "gradients", "update", "writing"
 

@@ -3,9 +3,9 @@
 import re
 from dataclasses import dataclass
 
-from signbind_jax.config import unknown_name
 from signbind_jax.errors import SignBindError
 from signbind_jax.files import shorten
+from signbind_jax.overrides import unknown_name
 
 GIB = 2**30
 

@@ -23,16 +23,15 @@ from signbind_jax.data.mixture import open_data
 from signbind_jax.data.read_ahead import read_ahead
 from signbind_jax.data.sentences import Sentences
 from signbind_jax.data.training_plan import training_plan
+from signbind_jax.generation.config import GenerationConfig, read_options
+from signbind_jax.generation.sentences import generate_sentences, lower_writing
 from signbind_jax.hf.tokenizer import SPECIAL_TOKENS, TextTokenizer, train_bpe
 from signbind_jax.metrics.translation import translation_scores
 from signbind_jax.models.llm.config import DecoderConfig
 from signbind_jax.models.llm.decoder import Decoder
-from signbind_jax.models.signbind import sentence_loss
 from signbind_jax.ranges import Checked, Range, Share
 from signbind_jax.stages.stage import Stage
-from signbind_jax.writing import MAX_NEW_TOKENS, lower_writing, write_sentences
 
-BeamSize = Annotated[int, Range(1, 1000)]
 _BYTES = 256
 
 
@@ -43,12 +42,12 @@ class LanguageModelOptions(Checked):
     Attributes:
       bpe_vocabulary: the most tokens of the byte-level BPE fitted to the corpus.
       fresh_names: share of the samples whose spelled words are replaced by fresh ones.
-      beam_size: of the sentences written for evaluation.
+      generation: how the sentences of an evaluation are written.
     """
 
     bpe_vocabulary: Annotated[int, Range(len(SPECIAL_TOKENS) + _BYTES, 2**20)] = 1024
     fresh_names: Share = 0.9
-    beam_size: BeamSize = 1
+    generation: GenerationConfig = GenerationConfig()
 
 
 def stream_text(clip: Clip) -> str:
@@ -79,7 +78,7 @@ class LanguageModelStage(Stage):
 
     def __init__(self, config: RunConfig):
         super().__init__(config)
-        self.options = from_mapping(LanguageModelOptions, config.options, "config.options")
+        self.options = read_options(LanguageModelOptions, config.options)
         self.dataset = open_data(config.data)
         train = self.dataset.split(config.data.train)
         with_text = [i for i, clip in enumerate(train.labels) if clip.text]
@@ -101,7 +100,7 @@ class LanguageModelStage(Stage):
                           f"{self.plan.steps_per_epoch} steps an epoch")  # fmt: skip
 
     def assume(self, sizes):
-        self.options = from_mapping(LanguageModelOptions, self.config.options, "config.options")
+        self.options = read_options(LanguageModelOptions, self.config.options)
         self.model_config = from_mapping(
             DecoderConfig, self.config.model | {"vocab_size": sizes.vocabulary}, "config.model"
         )
@@ -114,9 +113,9 @@ class LanguageModelStage(Stage):
         return sentences.batch(step, (1, max(length - self.text, 1), self.text))
 
     def lower_writing(self, graphdef, params, batch):
-        return lower_writing(graphdef, params, batch, prefix=_prompt_alone,
-                             beam_size=self.options.beam_size,
-                             max_new_tokens=MAX_NEW_TOKENS)  # fmt: skip
+        return lower_writing(
+            graphdef, params, batch, prefix=_prompt_alone, config=self.options.generation
+        )
 
     def _sentences(self, clips) -> Sentences:
         prompts = [encode_prompt(self.tokenizer, stream_text(c), c.spelled) for c in clips]
@@ -162,8 +161,8 @@ class LanguageModelStage(Stage):
 
     def loss(self, model: Decoder, batch, key):
         prefix_bpd = model.embed(batch.prompt_ids_bp)
-        loss_bl, correct_bl = sentence_loss(
-            model, prefix_bpd, batch.prompt_mask_bp, batch.text_ids_bl, batch.text_mask_bl, key
+        loss_bl, correct_bl = model.loss(
+            prefix_bpd, batch.prompt_mask_bp, batch.text_ids_bl, batch.text_mask_bl, key
         )
         weight = jnp.sum(batch.text_mask_bl)
         return jnp.sum(loss_bl), weight, {"accuracy": jnp.sum(correct_bl)}
@@ -177,18 +176,18 @@ class LanguageModelStage(Stage):
 
     def write(self, graphdef, params, clips: ClipDataset) -> list[str]:
         """The sentence the model writes for the true streams of each clip."""
-        return write_from_text(graphdef, params, self.tokenizer, clips, self.options.beam_size,
-                               MAX_NEW_TOKENS)  # fmt: skip
+        return write_from_text(graphdef, params, self.tokenizer, clips, self.options.generation)
 
 
-def write_from_text(graphdef, params, tokenizer, clips, beam_size: int, max_new_tokens: int):
+def write_from_text(graphdef, params, tokenizer, clips, config: GenerationConfig) -> list[str]:
     """Sentences a decoder writes for the true streams of each clip, given as text."""
     labels = clips.labels
     prompts = [encode_prompt(tokenizer, stream_text(c), c.spelled) for c in labels]
     lengths = np.array([len(p) for p in prompts])
     sentences = Sentences(lengths, None, [()] * len(prompts), prompts, [()] * len(prompts))
-    return write_sentences(graphdef, params, sentences, tokenizer, prefix=_prompt_alone,
-                           beam_size=beam_size, max_new_tokens=max_new_tokens)  # fmt: skip
+    return generate_sentences(
+        graphdef, params, sentences, tokenizer, prefix=_prompt_alone, config=config
+    )
 
 
 def _prompt_alone(decoder: Decoder, batch):

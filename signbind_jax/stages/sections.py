@@ -4,11 +4,16 @@ A stage makes its model from `model`, `augment` and `options` once its data is o
 in them has to be told before: nothing is written then, and no point of a sweep has started.
 """
 
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from signbind_jax import streams
 from signbind_jax.config import RunConfig, from_mapping
 from signbind_jax.data.preprocess import AugmentConfig
 from signbind_jax.errors import SignBindError
 from signbind_jax.files import shorten
+from signbind_jax.generation.config import read_options
 from signbind_jax.models.expert import ExpertConfig
 from signbind_jax.models.fusion import FusionConfig
 from signbind_jax.models.llm.config import DecoderConfig
@@ -49,15 +54,54 @@ def check_sections(config: RunConfig) -> None:
             _check_unread(config, section, values)
             continue
         given = _FROM_DATA.get(kind, {})
-        if kind is ExpertConfig:
-            values = {"frontend": streams.get(config.stage).frontend} | values
         for name in given.keys() & values.keys():
             raise SignBindError(f"{where}.{name}: found {shorten(values[name])}, wanted nothing: "
                                 "data and parents decide it")  # fmt: skip
-        from_mapping(kind, values | given, where)
+        if section == "options":
+            read_options(kind, values)
+        else:
+            from_mapping(kind, _of_stream(config.stage, kind) | values | given, where)
     for name, kind in (("fusion", FusionConfig), ("decoder", DecoderConfig)):
         if values := getattr(config.assumed, name):
             from_mapping(kind, values | _FROM_DATA[kind], f"config.assumed.{name}")
+
+
+def default_of(stage: str, names: Sequence[str]) -> Any:
+    """What a stage has at a path such as ("augment", "drop"); None where it has no such field."""
+    section, *path = names
+    value: Any = _SECTIONS.get(stage, _EXPERT).get(section)
+    for name in path:
+        if isinstance(value, type):
+            value = {f.name: f for f in dataclasses.fields(value)}.get(name)
+            if value is not None:
+                has_factory = value.default_factory is not dataclasses.MISSING
+                value = value.default_factory() if has_factory else value.default
+        elif isinstance(value, dict):
+            value = value.get(name)
+        else:
+            value = getattr(value, name, None)
+    return None if value is dataclasses.MISSING else value
+
+
+def resolved(config: RunConfig) -> dict:
+    """`RunConfig.to_json` with every field that the stage reads, defaults included.
+
+    Raises:
+      SignBindError: see `check_sections`.
+    """
+    check_sections(config)
+    record = config.to_json()
+    for section, kind in _SECTIONS.get(config.stage, _EXPERT).items():
+        given = _FROM_DATA.get(kind, {})
+        values = _of_stream(config.stage, kind) | record[section] | given
+        fields = dataclasses.asdict(from_mapping(kind, values))
+        record[section] = {name: value for name, value in fields.items() if name not in given}
+    return record
+
+
+def _of_stream(stage: str, kind: type) -> Mapping[str, Any]:
+    """What an expert's model has where its config does not say."""
+    return {"frontend": streams.get(stage).frontend} if kind is ExpertConfig else {}
 
 
 def _check_unread(config: RunConfig, section: str, values: dict) -> None:

@@ -18,6 +18,8 @@ from signbind_jax.data.sentences import Sentences
 from signbind_jax.data.stream_cache import SplitStreams
 from signbind_jax.data.vocabulary import Vocabulary
 from signbind_jax.errors import SignBindError
+from signbind_jax.generation.config import GenerationConfig, read_options
+from signbind_jax.generation.sentences import generate_sentences, lower_writing
 from signbind_jax.hf import hub, published
 from signbind_jax.hf.pretrained import Pretrained, open_pretrained
 from signbind_jax.hf.tokenizer import TextTokenizer
@@ -26,7 +28,7 @@ from signbind_jax.models.fused_text import piece_table
 from signbind_jax.models.fusion import FusionConfig, keep_streams
 from signbind_jax.models.llm.config import DecoderConfig
 from signbind_jax.models.llm.lora import TARGETS, LoRAConfig, Rank, Targets
-from signbind_jax.models.signbind import PromptParts, SignBind, sentence_loss
+from signbind_jax.models.signbind import PromptParts, SignBind
 from signbind_jax.ranges import (
     Checked,
     DTypeName,
@@ -37,9 +39,8 @@ from signbind_jax.ranges import (
     Text,
 )
 from signbind_jax.stages.fusion import FusionStage, assumed_n_ids, ctc_sums
-from signbind_jax.stages.language_model import BeamSize, encode_sentence
+from signbind_jax.stages.language_model import encode_sentence
 from signbind_jax.token_noise import add_noise
-from signbind_jax.writing import MAX_NEW_TOKENS, lower_writing, write_sentences
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,7 @@ class TranslationOptions(Checked):
       lora_rank: adapters of this rank are tuned instead of the whole LLM; 0 tunes all of it
         (translation alone).
       lora_alpha, lora_dropout, lora_targets: see `LoRAConfig`.
-      beam_size: beams of the sentences written for evaluation.
-      max_new_tokens: longest sentence written.
+      generation: how sentences are written, in evaluation and wherever nothing else is asked for.
     """
 
     ctc_weight: Annotated[float, Range(0, 1000)] = 0.3
@@ -72,8 +72,7 @@ class TranslationOptions(Checked):
     lora_alpha: Positive = 16.0
     lora_dropout: Rate = 0.0
     lora_targets: Targets = TARGETS
-    beam_size: BeamSize = 1
-    max_new_tokens: Annotated[int, Range(1, 2**16)] = MAX_NEW_TOKENS
+    generation: GenerationConfig = GenerationConfig()
 
     @property
     def lora(self) -> LoRAConfig:
@@ -96,7 +95,7 @@ class AlignmentStage(FusionStage):
     parent = "fusion"
 
     def __init__(self, config: RunConfig):
-        self.options = from_mapping(TranslationOptions, config.options, "config.options")
+        self.options = read_options(TranslationOptions, config.options)
         self.parent_artefact = self._open_parent(config)
         self.decoder_artefact = self._open_decoder(config)
         self.tokenizer = self.decoder_artefact.tokenizer
@@ -167,7 +166,7 @@ class AlignmentStage(FusionStage):
         return fusion, self.options.set_up(decoder), self.options.lora
 
     def assume(self, sizes):
-        self.options = from_mapping(TranslationOptions, self.config.options, "config.options")
+        self.options = read_options(TranslationOptions, self.config.options)
         self.decoder_artefact = self._assumed_decoder(sizes)
         super().assume(sizes)
         head = np.zeros(sizes.prompt_head, np.int32)
@@ -239,10 +238,9 @@ class AlignmentStage(FusionStage):
         prefix = model.prefix(
             tokens, batch.prompt_ids_bp, batch.prompt_mask_bp, self.prompt_parts, fusion_key
         )
-        loss_bl, correct_bl = sentence_loss(
-            model.decoder, prefix.x_bpd, prefix.mask_bp, batch.text_ids_bl, batch.text_mask_bl,
-            decoder_key,
-        )  # fmt: skip
+        loss_bl, correct_bl = model.decoder.loss(
+            prefix.x_bpd, prefix.mask_bp, batch.text_ids_bl, batch.text_mask_bl, decoder_key
+        )
         ctc_loss, _ = ctc_sums(prefix.log_probs_bsv, prefix.fused_mask_bm, batch)
         loss = jnp.sum(loss_bl)
         metrics = {"accuracy": jnp.sum(correct_bl), "sentence_loss": loss, "ctc_loss": ctc_loss,
@@ -258,16 +256,27 @@ class AlignmentStage(FusionStage):
         return {k: v for k, v in scores.items() if isinstance(v, float)}
 
     def lower_writing(self, graphdef, params, batch):
-        keep_s = np.ones(len(self.config.streams), bool)
-        return lower_writing(graphdef, params, batch, keep_s, self.prompt_parts, prefix=_prefix,
-                             beam_size=self.options.beam_size,
-                             max_new_tokens=self.options.max_new_tokens)  # fmt: skip
+        return lower_writing(
+            graphdef,
+            params,
+            batch,
+            np.ones(len(self.config.streams), bool),
+            self.prompt_parts,
+            prefix=_prefix,
+            config=self.options.generation,
+        )
 
     def write(self, graphdef, params, sentences: Sentences):
         """Sentences of a split with all streams present."""
-        return write_translations(graphdef, params, sentences, self.tokenizer, self.prompt_parts,
-                                  self.config.streams, self.options.beam_size,
-                                  self.options.max_new_tokens)  # fmt: skip
+        return write_translations(
+            graphdef,
+            params,
+            sentences,
+            self.tokenizer,
+            self.prompt_parts,
+            self.config.streams,
+            self.options.generation,
+        )
 
 
 class TranslationStage(AlignmentStage):
@@ -300,14 +309,20 @@ def make_prompt_parts(senses: Vocabulary, tokenizer: TextTokenizer,
     return PromptParts(np.array(tokenizer.head, np.int32), pieces_vr)
 
 
-def write_translations(graphdef, params, sentences: Sentences, tokenizer: TextTokenizer,
-                       parts: PromptParts, keep: Collection[str], beam_size: int,
-                       max_new_tokens: int) -> list[str]:  # fmt: skip
+def write_translations(
+    graphdef,
+    params,
+    sentences: Sentences,
+    tokenizer: TextTokenizer,
+    parts: PromptParts,
+    keep: Collection[str],
+    config: GenerationConfig,
+) -> list[str]:
     """The sentence SignBind writes for each clip with the streams named in `keep` present."""
     keep_s = np.array([name in keep for name in sentences.streams.experts])
-    return write_sentences(graphdef, params, sentences, tokenizer, keep_s, parts,
-                           prefix=_prefix, beam_size=beam_size,
-                           max_new_tokens=max_new_tokens)  # fmt: skip
+    return generate_sentences(
+        graphdef, params, sentences, tokenizer, keep_s, parts, prefix=_prefix, config=config
+    )
 
 
 def _prefix(model: SignBind, batch, keep_s, parts):

@@ -4,7 +4,7 @@ import argparse
 import shlex
 from pathlib import Path
 
-from signbind_jax import train_command, versions
+from signbind_jax import overrides, train_command, versions
 from signbind_jax.errors import SignBindError
 from signbind_jax.ranges import Count, Whole, argument
 from signbind_jax.sweep import record, table
@@ -26,9 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         "(default: 1)")  # fmt: skip
     parser.add_argument("--metric", metavar="NAME",
                         help="what ranks the points (default: the stage's own score)")  # fmt: skip
-    parser.add_argument("--config.PATH", dest="unused", metavar="VALUE",
-                        help="overrides one value at all points, such as "
-                        "--config.data.directory=DIR")  # fmt: skip
+    overrides.add_arguments(parser)
     parser.add_argument(versions.OPTION, action="store_true", help=versions.HELP)
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--dry_run", action="store_true", help="shows the points; trains nothing")
@@ -44,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
     """Arguments with `overrides`: dotted path -> text."""
-    arguments = train_command.parse(parser, argv)
+    arguments = overrides.parse(parser, argv)
     if arguments.config is None and not arguments.report_only:
         parser.error("--config: found nothing, wanted a sweep such as --config=sweeps/NAME")
     if arguments.report_only and arguments.overrides:

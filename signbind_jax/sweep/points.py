@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from signbind_jax.config import RunConfig, call_config, config_module, literal, load_config
+from signbind_jax.config import RunConfig, call_config, config_module, load_config
 from signbind_jax.errors import SignBindError
+from signbind_jax.overrides import literal
 from signbind_jax.stages.sections import check_sections
 from signbind_jax.sweep.hyper import MOST_POINTS, Hyper
 

@@ -15,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from signbind_jax import files
-from signbind_jax.config import unknown_name
 from signbind_jax.errors import SignBindError
+from signbind_jax.overrides import unknown_name
 from signbind_jax.report.wording import METRICS, figure, metric_of
 from signbind_jax.sweep.points import short_labels
 from signbind_jax.sweep.record import FAILED, FINISHED, UNFINISHED, WAITING, Outcome, Record

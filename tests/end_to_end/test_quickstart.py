@@ -100,7 +100,7 @@ def test_wrong_input_is_refused_in_one_line(quickstart, tmp_path):
     assert "no such file" in refused("evaluate", f"--checkpoint={tmp_path}", data)
     video = tmp_path / "clip.mp4"
     video.write_bytes(b"no video")
-    assert ".pose or .npz" in refused("translate", system, video)
+    assert "cannot be read as a video" in refused("translate", system, video)
     assert "translation" in refused("translate", f"--checkpoint={run / 'signing'}", video)
 
 

@@ -11,7 +11,7 @@ from signbind_jax.preflight.check import check
 from signbind_jax.preflight.outcome import Outcome
 
 FILE = Path(__file__).with_name("collectives.json")
-_TRANSLATION = {"data.batch_multiple": "8", "options.max_new_tokens": "4"}
+_TRANSLATION = {"data.batch_multiple": "8", "options.generation.max_new_tokens": "4"}
 # name -> (config, overrides)
 CONFIGS = {
     "signing, data 8": ("signing:size=tiny", {"data.batch_multiple": "8"}),

@@ -6,7 +6,6 @@ python -m tests.mesh.family_parity DATA_AXIS FSDP TENSOR CASES
 
 import json
 import sys
-from functools import partial
 
 import jax
 import numpy as np
@@ -31,8 +30,11 @@ def compare(name: str, mesh, cases: int) -> dict:
     reference = np.load(FAMILIES / name / "reference.npz")
     batch = {part: reference[part][:cases] for part in ("soft", "mask")}
     soft, mask = (sharding.put_batch(batch, mesh)[part] for part in ("soft", "mask"))
-    write = partial(generation.generate, decoder, soft, mask, max_new_tokens=14, eos_id=EOS,
-                    pad_id=0)  # fmt: skip
+
+    def write(beam_size: int):
+        config = generation.GenerationConfig(max_new_tokens=14, beam_size=beam_size)
+        return generation.generate(decoder, soft, mask, config, eos_id=EOS, pad_id=0)[0]
+
     # Logits are stored for the first four cases.
     logits = np.asarray(forward(decoder, soft, mask))[:4]
     shards = {
@@ -41,8 +43,8 @@ def compare(name: str, mesh, cases: int) -> dict:
     }
     return {
         "logits": logits_agree(logits, reference["logits_of_soft"], batch["mask"][:4]),
-        "greedy": sentences_agree(write()[0], reference["greedy"][:cases]),
-        "beam": sentences_agree(write(beam_size=4)[0], reference["beam"][:cases]),
+        "greedy": sentences_agree(write(1), reference["greedy"][:cases]),
+        "beam": sentences_agree(write(4), reference["beam"][:cases]),
         "rows": soft.addressable_shards[0].data.shape[0],
         "shards": shards,
     }

@@ -1,11 +1,12 @@
 """Configs: overrides reach their place, and what is wrong is named."""
 
+import argparse
 import json
 
 import pytest
 
 from configs import real
-from signbind_jax import artefact
+from signbind_jax import artefact, cli, overrides
 from signbind_jax.config import RunConfig, from_mapping, load_config
 from signbind_jax.errors import SignBindError
 from signbind_jax.streams import SHIPPED
@@ -39,6 +40,8 @@ def test_overrides_reach_every_section():
         ("signing", {"steps": "many"}, ["config.steps", "'many'", "a whole number"]),
         ("signing:sise=tiny", {}, ["'sise'", "'size'"]),
         ("no/such/file.py", {}, ["no/such/file.py", "no such file"]),
+        ("configs/singing.py", {}, ["no such file", "'configs/signing.py'"]),
+        ("configs/signing", {}, ["'configs/signing'", "'signing'"]),
     ],
 )
 def test_what_is_wrong_is_named_with_the_near_miss(spec, overrides, words):
@@ -46,6 +49,107 @@ def test_what_is_wrong_is_named_with_the_near_miss(spec, overrides, words):
         load_config(spec, overrides)
     assert "\n" not in str(caught.value)
     assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+TWO = "data.weights=(1.0, 3.0)", "data.directory=a,b"
+# What is typed -> config -> value at a path
+TYPED = [
+    (["--config.steps=7"], "steps", 7),
+    (["--config.steps", "7"], "steps", 7),
+    (["-config.steps=7"], "steps", 7),
+    (["--config.steps=7", "--config.steps=8"], "steps", 8),
+    (["--config.mesh.data", "-1"], "mesh.data", -1),
+    (["--config.optim.b2", "0"], "optim.b2", 0.0),
+    (["--config.options.fused_text"], "options.fused_text", True),
+    (["--config.options.fused_text", "--config.steps=7"], "options.fused_text", True),
+    (["--noconfig.options.fused_text"], "options.fused_text", False),
+    (["--noconfig.options.fused_text", "--config.steps=7"], "steps", 7),
+    (["--config.options.fused_text=false"], "options.fused_text", False),
+    (["--config.options.fused_text", "True"], "options.fused_text", True),
+    (["--config.options.fused_text=0"], "options.fused_text", False),
+    (
+        [f"--config.{text}" for text in TWO] + ["--config.data.weights[0]=2"],
+        "data.weights",
+        (2.0, 3.0),
+    ),
+    (
+        [f"--config.{text}" for text in TWO] + ["--config.data.weights[-1]", "2"],
+        "data.weights",
+        (1.0, 2.0),
+    ),
+    (["--config.options.lora_targets[0]=up"], "options.lora_targets.0", "up"),
+    (["--config.data.directory=5"], "data.directory", "5"),
+    (["--config.data.train='5'"], "data.train", "5"),
+    (["--config.data.directory=a=b"], "data.directory", "a=b"),
+    (["--config.data.validation="], "data.validation", ""),
+]
+
+
+def typed(*arguments: str) -> RunConfig:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--config")
+    parsed = overrides.parse(parser, ["--config=translation:size=tiny", *arguments])
+    return load_config(parsed.config, parsed.overrides)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "path", "wanted"), TYPED, ids=[" ".join(t[0]) for t in TYPED]
+)
+def test_what_users_of_config_flags_type_works(arguments, path, wanted):
+    value = typed(*arguments).to_json()
+    for name in path.split("."):
+        value = value[int(name)] if name.isdigit() else value[name]
+    assert value == wanted and type(value) is type(wanted)
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("--config.steps", "config.steps: found no value, wanted --config.steps=VALUE"),
+        ("--config.data.train", "config.data.train: found no value, wanted --config.data.train=V"),
+        ("--noconfig.steps", "config.steps: found --noconfig.steps, wanted --config.steps=VALUE"),
+        ("--noconfig.stepz", "config.stepz: unknown name 'stepz'; did you mean 'steps'?"),
+        ("--config.data", "config.data: found 'True', wanted one of its fields"),
+        ("--config.data.weights[0]=2", "config.data.weights[0]: found 0 values there, wanted an "),
+        ("--config.options.lora_targets[9]=q", "lora_targets[9]: found 7 values there"),
+        ("--config.steps[0]=2", "config.steps[0]: found an index, wanted config.steps itself"),
+        ("--config.steps[x]=2", "--config.PATH: found 'steps[x]', wanted names with dots"),
+        ("--config.options.fused_txt", "config.options.fused_txt: unknown name"),
+        ("--config.=2", "--config.PATH: found ''"),
+    ],
+)
+def test_a_near_miss_on_the_command_line_is_named(argument, said, capsys, tmp_path):
+    workdir = tmp_path / "run"
+    command = ["train", "--config=translation:size=tiny", f"--workdir={workdir}", argument]
+    assert cli.main(command) == 1
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1 and not workdir.exists()
+
+
+@pytest.mark.parametrize("spec", ["configs/signing.py", "configs/sweeps/../signing.py"])
+def test_a_config_of_this_repository_by_its_path(spec, monkeypatch):
+    monkeypatch.chdir(real.__file__.rpartition("/configs/")[0])
+    for arg in ("", ":size=tiny"):
+        assert load_config(f"{spec}{arg}") == load_config(f"signing{arg}")
+
+
+def test_print_config_shows_all_that_would_train_and_writes_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    command = ["train", "--config=signing:size=tiny", "--config.optim.learning_rate=3e-4"]
+    assert cli.main([*command, "--print_config"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    shown = dict(line.split(" = ", 1) for line in lines)
+    config = load_config("signing:size=tiny", {"optim.learning_rate": "3e-4"})
+    assert shown.pop("digest") == config.digest
+    assert shown["config.optim.learning_rate"] == "0.0003" and shown["config.stage"] == "'signing'"
+    assert shown["config.model.conv_kernel"] == "9" and "config.augment.rotation" in shown
+    assert not list(tmp_path.iterdir())
+    # What is shown can be typed, and gives the same values.
+    again = [f"--{path}={value}" for path, value in shown.items()]
+    assert cli.main(["train", "--config=signing", *again, "--print_config"]) == 0
+    assert capsys.readouterr().out.splitlines()[:-1] == lines[:-1]
+    assert cli.main([*command, "--print_config", "--config.augment.rotaton=1"]) == 1
+    assert "did you mean 'rotation'?" in capsys.readouterr().err
 
 
 def test_digest_is_about_the_weights_alone():
@@ -75,6 +179,16 @@ def test_a_stream_that_is_not_named_keeps_its_share():
     noise = from_mapping(TokenNoiseConfig, config.augment)
     assert noise.shares("drop", SHIPPED).tolist() == pytest.approx([0.02, 0.01, 0.5])
     assert noise.shares("drop_stream", SHIPPED).tolist() == pytest.approx([0.05, 0.25, 0.25])
+
+
+def test_a_config_that_takes_no_argument(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from configs import common\ndef get_config():\n    return common.run('fusion')\n"
+    )
+    assert load_config(str(path)).stage == "fusion"
+    with pytest.raises(SignBindError, match="takes 0 positional arguments but 1 was given"):
+        load_config(f"{path}:size=tiny")
 
 
 def test_own_config_file(tmp_path):

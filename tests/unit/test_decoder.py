@@ -87,22 +87,22 @@ def test_cached_steps_equal_the_full_forward_pass(decoder, x_bld, mask):
         np.testing.assert_allclose(logits_b1v[:, 0], full_blv[:, t], atol=1e-5)
 
 
-def test_layers_taken_apart_step_as_the_stack_does(x_bld):
+def test_unstacked_layers_step_as_the_stack_does(x_bld):
     mixed = tiny_decoder(n_layers=3, local_layers=(True, False, True), sliding_window=2)
     _, cache = prefill(mixed, x_bld[:, :4], ALL[:, :4])
     see_bqs = jnp.tile(mask_of("11111000", "11110100"), (2, 1, 1))
     given = (x_bld[:, 4:6], jnp.full((2, 2), 4), see_bqs)
 
     @nnx.jit
-    def step_apart(decoder, x_bqd, position_bq, see_bqs, cache):
-        return decoder.step(x_bqd, cache.apart(), position_bq, see_bqs, decoder.blocks())
+    def step_unstacked(decoder, x_bqd, position_bq, see_bqs, cache):
+        return decoder.unstacked().step(x_bqd, cache.unstacked(), position_bq, see_bqs)
 
     logits_bqv, scanned = step(mixed, given[0], cache, *given[1:])
-    logits_apart_bqv, apart = step_apart(mixed, *given, cache)
-    np.testing.assert_allclose(logits_apart_bqv, logits_bqv, atol=1e-5)
-    np.testing.assert_allclose(jnp.stack(apart.k_lbhse), scanned.k_lbhse, atol=1e-5)
-    np.testing.assert_allclose(jnp.stack(apart.v_lbhse), scanned.v_lbhse, atol=1e-5)
-    assert apart.length == scanned.length == 6
+    logits_unstacked_bqv, unstacked = step_unstacked(mixed, *given, cache)
+    np.testing.assert_allclose(logits_unstacked_bqv, logits_bqv, atol=1e-5)
+    np.testing.assert_allclose(jnp.stack(unstacked.k_lbhse), scanned.k_lbhse, atol=1e-5)
+    np.testing.assert_allclose(jnp.stack(unstacked.v_lbhse), scanned.v_lbhse, atol=1e-5)
+    assert unstacked.length == scanned.length == 6
 
 
 def test_rivals_in_one_step_do_not_see_each_other(decoder, x_bld):

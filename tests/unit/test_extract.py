@@ -31,18 +31,6 @@ NO_EYES = [dot for dot in drawn_faces.DOTS if dot != drawn_faces.LEFT_EYE]
 
 
 @pytest.fixture(scope="session")
-def environment(tmp_path_factory) -> Path:
-    """What stands in for the environment with MediaPipe: its Python starts the other worker."""
-    directory = tmp_path_factory.mktemp("environment")
-    python = directory / "bin" / "python"
-    python.parent.mkdir()
-    worker = ROOT / "tests" / "drawn_face_worker.py"
-    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{worker}" "$@"\n')
-    python.chmod(0o755)
-    return directory
-
-
-@pytest.fixture(scope="session")
 def videos(tmp_path_factory) -> Path:
     """`talk.mp4`, `short.mp4`, and videos in which something is wrong."""
     directory = tmp_path_factory.mktemp("videos")

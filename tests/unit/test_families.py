@@ -9,6 +9,7 @@ from flax import nnx
 
 from signbind_jax import generation, sharding
 from signbind_jax.errors import SignBindError
+from signbind_jax.generation import GenerationConfig
 from signbind_jax.hf import published
 from signbind_jax.hf.export import export_merged
 from signbind_jax.hf.families import decoder_config, read_config
@@ -48,7 +49,7 @@ def test_sentences_equal_the_references_token_for_token(family, kind, beam_size)
     decoder, _, _, reference = family
     ids, _ = generation.generate(
         decoder, jnp.asarray(reference["soft"]), jnp.asarray(reference["mask"]),
-        max_new_tokens=14, eos_id=EOS, pad_id=0, beam_size=beam_size,
+        GenerationConfig(max_new_tokens=14, beam_size=beam_size), eos_id=EOS, pad_id=0,
     )  # fmt: skip
     assert sentences_agree(np.asarray(ids), reference[kind])
     assert np.isin(reference[kind], EOS).any()  # sentences that end are among the cases
@@ -61,10 +62,11 @@ def test_beams_stop_when_those_of_transformers_do(early_stopping, length_penalty
     wanted = golden[name]
     reference = np.load(FAMILIES / "llama2" / "reference.npz")
     soft, mask = (jnp.asarray(reference[part][: len(wanted)]) for part in ("soft", "mask"))
-    ids, _ = generation.generate(
-        load(FAMILIES / "llama2", sharding.make_mesh()), soft, mask, max_new_tokens=14, eos_id=EOS,
-        pad_id=0, beam_size=4, length_penalty=length_penalty, early_stopping=early_stopping,
-    )  # fmt: skip
+    decoder = load(FAMILIES / "llama2", sharding.make_mesh())
+    config = GenerationConfig(
+        max_new_tokens=14, beam_size=4, length_penalty=length_penalty, early_stopping=early_stopping
+    )
+    ids, _ = generation.generate(decoder, soft, mask, config, eos_id=EOS, pad_id=0)
     assert sentences_agree(np.asarray(ids), wanted)
 
 

@@ -104,6 +104,44 @@ def test_a_clip_that_cannot_be_used_is_left_out_with_its_reason(source):
     assert "extract" in reasons["raw"]
 
 
+def test_crops_beside_the_landmarks_are_read_where_the_row_names_no_others(source):
+    with np.load(source / "a.npz") as archive:
+        fields = dict(archive)
+    np.savez(source / "a.npz", **fields, lips=np.full((20, 40, 40), 200, np.uint8))
+    write_manifest(source, "beside|train|Hi.||||a.npz", "own|train|Hi.||||a.npz|mouth")
+    beside, own = read(source)[0]["train"]
+    assert beside.n_lip_frames == own.n_lip_frames == 20 and beside.lip_fps == 25
+    assert decode_mosaic(beside.lips, 20).mean() > 190 > 50 > decode_mosaic(own.lips, 20).mean()
+
+
+def test_a_file_named_by_its_video_is_told(source, tmp_path):
+    poses = tmp_path / "poses"
+    poses.mkdir()
+    write_pose(poses / "a.npz", 20)
+    write_pose(poses / "clip_7.npz", 20)
+    header = "id split text video"
+    rows = ("day/1|train|Hi.|a.mp4", "clip_8|train|Hi.|b.mp4")
+    (source / "b.mp4").write_bytes(b"")
+    write_manifest(source, *rows, header=header)
+    _, report = read(source, poses=poses)
+    assert report.left_out == {
+        "no pose file of this id, but one named by the video: extract with --list, which gives "
+        "clips their ids (signbind data clips)": ["day/1"],
+        "no pose file: extract it first (signbind extract)": ["clip_8"],
+    }
+    for row, said in zip(
+        rows,
+        (
+            r"poses/day/1.npz or .pose .nearest are a.: no pose file of this",
+            r"clip_8.npz or .pose .nearest are clip_7, a.: no pose",
+        ),
+        strict=True,
+    ):
+        write_manifest(source, row, header=header)
+        with pytest.raises(SignBindError, match=said):
+            read(source, strict=True, poses=poses)
+
+
 def test_strict_makes_such_a_clip_an_error(source):
     write_manifest(source, "c1|train|One.||||a.npz", "c2|train| ||||a.npz")
     with pytest.raises(SignBindError, match="clip c2: empty text"):

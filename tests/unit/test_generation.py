@@ -12,6 +12,7 @@ from flax import nnx
 
 from signbind_jax import generation
 from signbind_jax.errors import SignBindError
+from signbind_jax.generation import GenerationConfig
 from signbind_jax.generation.beam import beam_search
 from tests.unit.tiny_decoder import tiny_decoder
 
@@ -37,8 +38,11 @@ forward = nnx.jit(lambda decoder, *args: decoder(*args))
 
 
 def generate(decoder, prefix_bpd, mask_bp, **options):
-    options = {"max_new_tokens": N, "eos_id": EOS, "pad_id": PAD} | options
-    ids_bn, score_b = generation.generate(decoder, prefix_bpd, mask_bp, **options)
+    """Options are fields of GenerationConfig, but for these."""
+    ends = {"eos_id": EOS, "pad_id": PAD, "key": None}
+    ends |= {name: options.pop(name) for name in ends.keys() & options.keys()}
+    config = GenerationConfig(**({"max_new_tokens": N} | options))
+    ids_bn, score_b = generation.generate(decoder, prefix_bpd, mask_bp, config, **ends)
     return np.asarray(ids_bn), np.asarray(score_b)
 
 
@@ -89,10 +93,12 @@ def test_a_beam_score_is_the_score_of_its_sentence(decoder, prefix_bpd, length_p
 
 def test_a_beam_of_one_is_greedy(decoder, prefix_bpd):
     search = jax.jit(
-        lambda search_fn: search_fn(decoder, prefix_bpd, ALL, jnp.array([EOS]), PAD, 1.0, n=N),
+        lambda config: beam_search(
+            decoder, prefix_bpd, ALL, jnp.array([EOS]), PAD, 1.0, config=config
+        ),
         static_argnums=0,
     )
-    ids_bn, score_b = search(lambda *a, n: beam_search(*a, n=n, beam_size=1, apart=False))
+    ids_bn, score_b = search(GenerationConfig(max_new_tokens=N))
     greedy_ids_bn, greedy_score_b = generate(decoder, prefix_bpd, ALL)
     np.testing.assert_array_equal(ids_bn, greedy_ids_bn)
     np.testing.assert_allclose(score_b, greedy_score_b, atol=1e-5)
@@ -202,10 +208,48 @@ def test_logits_and_beams_equal_those_of_transformers():
 
 @pytest.mark.parametrize("option", [{"beam_size": 0}, {"max_new_tokens": 0}])
 def test_impossible_sizes_are_refused(decoder, prefix_bpd, option):
-    with pytest.raises(SignBindError, match=f"{next(iter(option))}: found 0, wanted at least 1"):
+    with pytest.raises(SignBindError, match=f"{next(iter(option))}: found 0, .* at least 1"):
         generate(decoder, prefix_bpd, ALL, **option)
 
 
 def test_an_unknown_early_stopping_is_refused(decoder, prefix_bpd):
-    with pytest.raises(SignBindError, match="early_stopping: found 'always', wanted False, True"):
+    with pytest.raises(
+        SignBindError, match="early_stopping: found 'always', wanted one of False, True, 'never'"
+    ):
         generate(decoder, prefix_bpd, ALL, beam_size=2, early_stopping="always")
+
+
+class Bigrams(nnx.Module):
+    """A language model that has nothing in common with `Decoder` but the protocol: a token's
+    probability depends on the one before it alone."""
+
+    def __init__(self, logits_vv):
+        self.config = tiny_decoder().config
+        self.table_vv = nnx.Param(logits_vv)
+
+    def embed(self, ids_bl):
+        return jax.nn.one_hot(ids_bl, len(self.table_vv))
+
+    def prefill(self, x_bpd, mask_bp, capacity):
+        return x_bpd[:, -1] @ self.table_vv[...], jnp.zeros(capacity)
+
+    def step(self, x_bqd, cache, position_bq, see_bqs):
+        return x_bqd @ self.table_vv[...], cache
+
+    def unstacked(self):
+        return self
+
+
+def test_any_model_with_the_protocol_is_searched_as_the_decoder_is():
+    logits_vv = jax.random.normal(jax.random.key(2), (9, 9)) - 3.0 * (jnp.arange(9) == EOS)
+    model = Bigrams(logits_vv)
+    prefix_b1d = model.embed(jnp.arange(9)[:, None])
+    chain = [int(i) for i in logits_vv.argmax(-1)]
+    ids_bn, greedy_b = generate(model, prefix_b1d, jnp.ones((9, 1), bool), length_penalty=0.0)
+    for first, ids_n in enumerate(ids_bn):
+        expected = [first]
+        for _ in range(N):
+            expected.append(chain[expected[-1]])
+        assert sentence(ids_n) == sentence(expected[1:])
+    _, beam_b = generate(model, prefix_b1d, jnp.ones((9, 1), bool), beam_size=4, length_penalty=0.0)
+    assert np.all(beam_b >= greedy_b - 1e-5) and beam_b.mean() > greedy_b.mean() + 0.01

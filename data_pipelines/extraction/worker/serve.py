@@ -185,8 +185,9 @@ def _summary(points_tnc, state_t, transform_t23, fps: float) -> dict:
 
 def _save(clip: Extracted, span: video.Span, versions: dict, out: Path, partial: Path) -> None:
     """Writes the file under another name and renames it: it is there whole or not at all."""
-    about = {"video": span.path.name, "start_s": span.start_s, "end_s": span.end_s,
-             "versions": versions, **clip.summary}  # fmt: skip
+    n_bytes = span.path.stat().st_size if span.path.is_file() else 0
+    about = {"video": span.path.name, "video_bytes": n_bytes, "start_s": span.start_s,
+             "end_s": span.end_s, "versions": versions, **clip.summary}  # fmt: skip
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
         with open(partial, "wb") as file:

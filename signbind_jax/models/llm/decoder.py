@@ -1,19 +1,18 @@
 """A Llama-style decoder that reads embeddings, so that a soft prefix can come first."""
 
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 
 from signbind_jax.models import layers
 from signbind_jax.models.llm.attention import attention, in_parts
 from signbind_jax.models.llm.config import DecoderConfig
+from signbind_jax.models.llm.lora import TARGETS
+from signbind_jax.models.llm.positions import causal, positions, rotary_frequencies
 
 
 class DropoutKeys(NamedTuple):
@@ -50,8 +49,8 @@ class KVCache:
     each query. That lets several beams share one cache without ever moving a key.
 
     Attributes:
-      k_lbhse, v_lbhse: (layers, batch, kv heads, slots, head size); or, taken apart, a tuple
-        of one array a layer.
+      k_lbhse, v_lbhse: (layers, batch, kv heads, slots, head size); or, unstacked, a tuple of
+        one array a layer.
       position_bs: int32, where in its sentence each slot's token stands.
       length: int32 scalar, how many slots are written; `step` writes the next ones.
     """
@@ -61,8 +60,8 @@ class KVCache:
     position_bs: jax.Array
     length: jax.Array
 
-    def apart(self) -> "KVCache":
-        """The same with one array a layer, as `Decoder.step` wants it beside `blocks`."""
+    def unstacked(self) -> "KVCache":
+        """The same with one array a layer, as `UnstackedDecoder` has it."""
         return dataclasses.replace(self, k_lbhse=tuple(self.k_lbhse), v_lbhse=tuple(self.v_lbhse))
 
 
@@ -263,14 +262,27 @@ class Decoder(nnx.Module):
                         jnp.int32(p))  # fmt: skip
         return logits_b1v[:, 0], cache
 
-    def blocks(self) -> list[Block]:
-        """The layers taken apart: each has its own copy of its parameters."""
-        graphdef, state = nnx.split(self.layers)
-        return [nnx.merge(graphdef, jax.tree.map(lambda x, i=i: x[i], state))
-                for i in range(self.config.n_layers)]  # fmt: skip
+    def loss(self, prefix_bpd, prefix_mask_bp, text_ids_bl, text_mask_bl, key=None):
+        """Cross-entropy of a text behind a prefix: loss_bl and correct_bl, see `LanguageModel`."""
+        p = prefix_bpd.shape[1]
+        x_bld = jnp.concatenate([prefix_bpd, self.embed(text_ids_bl[:, :-1])], axis=1)
+        mask_bl = jnp.concatenate([prefix_mask_bp, text_mask_bl[:, :-1]], axis=1)
+        x_bld = self.hidden_states(x_bld, mask_bl, key=key)
+        logits_blv = self.logits(x_bld[:, p - 1 :]).astype(jnp.float32)
+        log_probs_blv = jax.nn.log_softmax(logits_blv)
+        picked_bl = jnp.take_along_axis(log_probs_blv, text_ids_bl[..., None], axis=-1)[..., 0]
+        correct_bl = (jnp.argmax(logits_blv, axis=-1) == text_ids_bl) & text_mask_bl
+        return -picked_bl * text_mask_bl, correct_bl
 
-    def step(self, x_bqd, cache: KVCache, position_bq, see_bqs,
-             blocks: Sequence[Block] | None = None):  # fmt: skip
+    def linears(self) -> dict[str, layers.Linear]:
+        """The stacked linear layers that may carry adapters, by name."""
+        return {name: getattr(self.layers, name) for name in TARGETS}
+
+    def unstacked(self) -> "UnstackedDecoder":
+        """The same decoder with its layers run one by one instead of scanned."""
+        return UnstackedDecoder(self)
+
+    def step(self, x_bqd, cache: KVCache, position_bq, see_bqs):
         """Reads q more tokens a row, which go to the next q slots of the cache.
 
         The q tokens may follow one another or be rival continuations (beams): what each
@@ -282,34 +294,21 @@ class Decoder(nnx.Module):
             length is not known when the program is compiled).
           position_bq: positions of the tokens.
           see_bqs: bool over all slots.
-          blocks: from `blocks`, with a cache taken apart: the layers are run one by one instead
-            of scanned. A scan cuts each layer's weights and cache out of the stack, which XLA
-            does on the CPU by copying them, at every step.
 
         Returns:
           (logits_bqv, cache).
         """
+        return self._step(self._step_scanned, x_bqd, cache, position_bq, see_bqs)
+
+    def _step(self, run, x_bqd, cache: KVCache, position_bq, see_bqs):
         position_bs = jax.lax.dynamic_update_slice(
             cache.position_bs, position_bq.astype(jnp.int32), (0, cache.length)
         )
         places_of = self._places(position_bq, position_bs, see_bqs)
         x_bqd = x_bqd.astype(self.config.compute_dtype)
-        run = self._step_scanned if blocks is None else partial(self._step_apart, blocks)
         x_bqd, k_lbhse, v_lbhse = run(x_bqd, cache, places_of)
         length = cache.length + x_bqd.shape[1]
         return self.logits(x_bqd), KVCache(k_lbhse, v_lbhse, position_bs, length)
-
-    def _step_apart(self, blocks, x_bqd, cache: KVCache, places_of: list[Places]):
-        k_lbhse, v_lbhse, start = [], [], (0, 0, cache.length, 0)
-        kinds = [self.config.layer_kinds.index(kind) for kind in self.config.kind_of_layer]
-        layers_of_cache = zip(cache.k_lbhse, cache.v_lbhse, strict=True)
-        for block, kind, (k_bhse, v_bhse) in zip(blocks, kinds, layers_of_cache, strict=True):
-            q_bqhe, k_bhqe, v_bhqe = block.project(x_bqd, places_of[kind])
-            k_lbhse.append(jax.lax.dynamic_update_slice(k_bhse, k_bhqe, start))
-            v_lbhse.append(jax.lax.dynamic_update_slice(v_bhse, v_bhqe, start))
-            attended_bqhe = block.attend(q_bqhe, k_lbhse[-1], v_lbhse[-1], places_of[kind])
-            x_bqd = block.finish(x_bqd, attended_bqhe)
-        return x_bqd, tuple(k_lbhse), tuple(v_lbhse)
 
     def _step_scanned(self, x_bqd, cache: KVCache, places_of: list[Places]):
         graphdef, state = nnx.split(self.layers)
@@ -360,30 +359,40 @@ def _pick(places_of: list[Places], kind) -> Places:
     return jax.tree.map(lambda *x: jax.lax.select_n(kind, *x), *places_of)
 
 
-def rotary_frequencies(config: DecoderConfig, local: bool):
-    """Angular frequency_e of each rotated pair, float32, e = head_size / 2.
+class UnstackedDecoder:
+    """A decoder for a loop on the CPU, where a scan would copy every layer's weights and cache
+    out of their stack at each step; each layer has its own copy of its parameters instead."""
 
-    Llama 3's scaling is that of its reference implementation (Dubey et al., 2024).
-    """
-    half = config.head_size // 2
-    base = (local and config.local_rope_base) or config.rope_base
-    frequency_e = base ** (-np.arange(half, dtype=np.float64) / half)
-    if local and config.local_rope_base:
-        return jnp.asarray(frequency_e, jnp.float32)
-    if config.rope_llama3:
-        factor, low, high, original = config.rope_llama3
-        turns_e = original * frequency_e / (2 * np.pi)  # turns within the original length
-        smooth_e = np.clip((turns_e - low) / (high - low), 0.0, 1.0)
-        frequency_e = (1 - smooth_e) * frequency_e / factor + smooth_e * frequency_e
-    return jnp.asarray(frequency_e / config.rope_divisor, jnp.float32)
+    def __init__(self, decoder: Decoder):
+        self.config, self.embed, self.loss = decoder.config, decoder.embed, decoder.loss
+        self.decoder, self.linears = decoder, decoder.linears
+        graphdef, state = nnx.split(decoder.layers)
+        self.blocks = [
+            nnx.merge(graphdef, jax.tree.map(lambda x, i=i: x[i], state))
+            for i in range(decoder.config.n_layers)
+        ]
 
+    def unstacked(self) -> "UnstackedDecoder":
+        """Itself."""
+        return self
 
-def positions(mask_bl):
-    """int32 position_bl: how many real places stand before each place."""
-    return jnp.maximum(jnp.cumsum(mask_bl.astype(jnp.int32), axis=1) - 1, 0)
+    def prefill(self, x_bpd, mask_bp, capacity: int):
+        """As `Decoder.prefill`, with an unstacked cache."""
+        logits_bv, cache = self.decoder.prefill(x_bpd, mask_bp, capacity)
+        return logits_bv, cache.unstacked()
 
+    def step(self, x_bqd, cache: KVCache, position_bq, see_bqs):
+        """As `Decoder.step`, with a cache from `prefill` here."""
+        return self.decoder._step(self._step_blocks, x_bqd, cache, position_bq, see_bqs)
 
-def causal(mask_bl):
-    """see_bts: place t sees the real places s up to and including its own."""
-    size = mask_bl.shape[1]
-    return jnp.tril(jnp.ones((size, size), bool)) & mask_bl[:, None, :].astype(bool)
+    def _step_blocks(self, x_bqd, cache: KVCache, places_of: list[Places]):
+        k_lbhse, v_lbhse, start = [], [], (0, 0, cache.length, 0)
+        kinds = [self.config.layer_kinds.index(kind) for kind in self.config.kind_of_layer]
+        layers_of_cache = zip(cache.k_lbhse, cache.v_lbhse, strict=True)
+        for block, kind, (k_bhse, v_bhse) in zip(self.blocks, kinds, layers_of_cache, strict=True):
+            q_bqhe, k_bhqe, v_bhqe = block.project(x_bqd, places_of[kind])
+            k_lbhse.append(jax.lax.dynamic_update_slice(k_bhse, k_bhqe, start))
+            v_lbhse.append(jax.lax.dynamic_update_slice(v_bhse, v_bhqe, start))
+            attended_bqhe = block.attend(q_bqhe, k_lbhse[-1], v_lbhse[-1], places_of[kind])
+            x_bqd = block.finish(x_bqd, attended_bqhe)
+        return x_bqd, tuple(k_lbhse), tuple(v_lbhse)

@@ -1,4 +1,4 @@
-"""LoRA on the decoder: which adapters, attach, select for training, merge."""
+"""LoRA on a language model: which adapters, attach, select for training, merge."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import jax
 from flax import nnx
 
 from signbind_jax.models import layers
-from signbind_jax.models.llm.decoder import Decoder
+from signbind_jax.models.llm.language_model import LanguageModel
 from signbind_jax.ranges import Checked, Matching, OneOf, Positive, Range, Rate, field_error
 
 TARGETS = ("q", "k", "v", "o", "gate", "up", "down")
@@ -21,7 +21,7 @@ Targets = Annotated[
 
 @dataclass(frozen=True)
 class LoRAConfig(Checked):
-    """Adapters on a decoder's linear layers.
+    """Adapters on a language model's linear layers.
 
     Attributes:
       rank: inner size of the adapters; 0: there are none.
@@ -40,19 +40,19 @@ class LoRAConfig(Checked):
 def is_lora(path, value) -> bool:
     """NNX filter: the adapters' parameters and nothing else.
 
-    Works in any module that holds a decoder, as in `nnx.split(model, is_lora, ...)`.
+    Works in any module that holds a language model, as in `nnx.split(model, is_lora, ...)`.
     """
     return "lora" in path and isinstance(value, nnx.Variable)
 
 
-def add_lora(decoder: Decoder, *, rank: int, alpha: float, dropout: float = 0.0,
+def add_lora(model: LanguageModel, *, rank: int, alpha: float, dropout: float = 0.0,
              targets: Sequence[str] = TARGETS, rngs: nnx.Rngs) -> None:  # fmt: skip
     """Attaches fresh float32 adapters to linear layers of every block, in place.
 
-    The decoder's output is unchanged until the adapters are trained.
+    The model's output is unchanged until the adapters are trained.
 
     Args:
-      decoder: without adapters.
+      model: without adapters.
       rank, alpha, dropout, targets: see LoRAConfig; rank at least 1.
       rngs: source of the initial values.
 
@@ -62,47 +62,47 @@ def add_lora(decoder: Decoder, *, rank: int, alpha: float, dropout: float = 0.0,
     config = LoRAConfig(rank, alpha, dropout, targets)
     if not config.rank:
         raise field_error("lora", "rank", rank, "at least 1")
+    linears = model.linears()
     for target in config.targets:
-        if getattr(decoder.layers, target).lora is not None:
+        if linears[target].lora is not None:
             wanted = "a layer without an adapter (merge_lora first)"
             raise field_error("lora", "targets", target, wanted)
 
     for target in config.targets:
-        linear = getattr(decoder.layers, target)
+        linear = linears[target]
 
         def adapter(r, linear=linear):
             return layers.LoRA(linear.in_shape, linear.out_shape, linear.in_dims, linear.out_dims,
                                rank=rank, alpha=alpha, rngs=r, dropout=dropout)  # fmt: skip
 
-        linear.lora = layers.stack(adapter, decoder.config.n_layers, rngs)
+        linear.lora = layers.stack(adapter, model.config.n_layers, rngs)
 
 
-def lora_config(decoder: Decoder) -> LoRAConfig:
-    """What a decoder's adapters are; rank 0 where it has none.
+def lora_config(model: LanguageModel) -> LoRAConfig:
+    """What a model's adapters are; rank 0 where it has none.
 
     Raises:
       SignBindError: they are not alike.
     """
-    found = {target: getattr(decoder.layers, target).lora for target in TARGETS}
-    found = {target: lora for target, lora in found.items() if lora is not None}
+    linears = model.linears()
+    found = {t: linears[t].lora for t in TARGETS if linears[t].lora is not None}
     kinds = {(lora.rank, lora.alpha, lora.dropout) for lora in found.values()}
     if len(kinds) > 1:
         raise field_error("lora", "rank, alpha, dropout", sorted(kinds), "the same in every layer")
     return LoRAConfig(*kinds.pop(), tuple(found)) if kinds else LoRAConfig()
 
 
-def merge_lora(decoder: Decoder) -> Decoder:
-    """A decoder without adapters that computes the same, to the rounding of its kernels.
+def merge_lora(model: LanguageModel) -> LanguageModel:
+    """A model without adapters that computes the same, to the rounding of its kernels.
 
     The sum is formed in float32 and rounded once to the kernel's dtype (see
     `layers.Linear.merged_kernel`): float32 kernels stay exact to float32 rounding. The
-    decoder given is left as it is.
+    model given is left as it is.
     """
-    graphdef, state = nnx.split(decoder)
+    graphdef, state = nnx.split(model)
     # The map makes new variables around the same arrays: nothing is copied.
     merged = nnx.merge(graphdef, jax.tree.map(lambda x: x, state))
-    for target in TARGETS:
-        linear = getattr(merged.layers, target)
+    for linear in merged.linears().values():
         if linear.lora is None:
             continue
         graphdef, state = nnx.split(linear)

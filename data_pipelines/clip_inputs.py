@@ -1,0 +1,185 @@
+"""Recordings named on a command line, read as clips; videos are extracted on the way."""
+
+import argparse
+import contextlib
+import functools
+import hashlib
+import os
+import sys
+import tempfile
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+
+from data_pipelines.corpus import Recording
+from data_pipelines.extraction.extract import Workers, add_worker_arguments, extract_clips
+from data_pipelines.extraction.report import failures_name, lines_of
+from data_pipelines.readers.clip_file import KNOWN, LARGEST_CROP, Kind, kind_of, read_clip_file
+from data_pipelines.readers.clip_paths import list_clips, place_of
+from data_pipelines.readers.extracted import file_of
+from data_pipelines.writing.build_report import some_of
+from signbind_jax import hosts, progress
+from signbind_jax.data.clip import Clip, check_id
+from signbind_jax.errors import SignBindError
+
+
+@dataclass(frozen=True)
+class ClipInputs:
+    """The clips that could be read, in the order in which they were named.
+
+    Attributes:
+      paths: file or directory of each, as it was named.
+      names: what each is called, unlike the others.
+      clips: without labels.
+      notes: what a user should know of them, one line each.
+      faults: why others could not be read, one line each.
+    """
+
+    paths: list[Path]
+    names: list[str]
+    clips: list[Clip]
+    notes: list[str]
+    faults: list[str]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of every command that reads recordings."""
+    parser.add_argument(
+        "clips",
+        nargs="+",
+        metavar="CLIP",
+        help=f"{KNOWN}; a directory of such, or a quoted pattern such as 'day1/*.mp4'",
+    )
+    parser.add_argument(
+        "--crops",
+        action="store_true",
+        help="videos and directories of pictures show mouths alone, whatever their size (default: "
+        f"those of at most {LARGEST_CROP} pixels a side; other videos are extracted)",
+    )
+    videos = parser.add_argument_group("videos, from which landmarks and mouth crops are extracted")
+    videos.add_argument(
+        "--extracted",
+        type=Path,
+        metavar="DIR",
+        help="keeps what is extracted, as signbind extract --out=DIR; what is there already is not "
+        "extracted again",
+    )
+    add_worker_arguments(videos)
+
+
+def read_inputs(arguments: argparse.Namespace, lip_size: int | None) -> ClipInputs:
+    """Reads the clips of `add_arguments`; every process has to call it.
+
+    Args:
+      lip_size: side of the mouth crops in pixels; None: crops are not read.
+
+    Raises:
+      SignBindError: nothing can be extracted at all; videos on several processes.
+      Interrupted: a signal ended the extraction.
+    """
+    listed = hosts.from_first("listing clips", lambda: _listed(arguments))
+    names = {Path(path): name for path, name in listed["names"].items()}
+    kinds = {Path(path): Kind(kind) for path, kind in listed["kinds"].items()}
+    notes, faults = listed["notes"], listed["faults"]
+    videos = [path for path, kind in kinds.items() if kind == Kind.VIDEO]
+    with contextlib.ExitStack() as stack:
+        files: dict[Path, Path] = {}
+        if videos:
+            if jax.process_count() > 1:
+                raise SignBindError(
+                    f"{videos[0]}: found a video on {jax.process_count()} processes, wanted its "
+                    "landmarks: run signbind extract first"
+                )
+            kept = arguments.extracted
+            out = kept or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="signbind")))
+            files = _extract(videos, out, Workers.of(arguments), notes, faults)
+        sources = {
+            path: (Kind.LANDMARKS, files[path]) if path in files else (kind, path)
+            for path, kind in kinds.items()
+            if kind != Kind.VIDEO or path in files
+        }
+        clips, unread = _read(sources, lip_size)
+    return ClipInputs(
+        list(clips), [names[path] for path in clips], list(clips.values()), notes, faults + unread
+    )
+
+
+def _listed(arguments: argparse.Namespace) -> dict:
+    """The clips with their names and kinds, JSON-ready."""
+    found = list_clips(arguments.clips)
+    notes, faults, kinds = [], list(found.faults), {}
+    for what, paths in (
+        ("named twice, read once", found.twice),
+        ("skipped, of no known kind", found.skipped),
+    ):
+        if paths:
+            notes.append(f"{what}: {len(paths)} files ({some_of([str(path) for path in paths])})")
+    for path in found.paths:
+        try:
+            kinds[str(path)] = kind_of(path, arguments.crops)
+        except SignBindError as error:
+            faults.append(str(error))
+        except OSError as error:
+            faults.append(f"{path}: cannot be read: {error.strerror or error}")
+    names = dict(zip(map(str, found.paths), found.names(), strict=True))
+    return {"names": names, "kinds": kinds, "notes": notes, "faults": faults}
+
+
+def _extract(
+    videos: Sequence[Path], out: Path, workers: Workers, notes: list[str], faults: list[str]
+) -> dict[Path, Path]:
+    """Video -> what was extracted from it, as `signbind extract` does it.
+
+    Videos of one name get ids of their own, which depend on where they lie.
+    """
+    n_of = Counter(map(_folded, videos))
+    recordings: dict[str, Recording] = {}
+    video_of: dict[str, Path] = {}
+    for video in videos:
+        clip_id = video.stem
+        if n_of[_folded(video)] > 1:
+            place = os.fsencode(place_of(video))
+            clip_id += "-" + hashlib.sha256(place).hexdigest()[:8]
+        try:
+            check_id(clip_id)
+        except SignBindError as error:
+            faults.append(f"{video}: {error}: rename the file")
+            continue
+        recordings[clip_id] = Recording(video.absolute())
+        video_of[clip_id] = video
+    if not recordings:
+        return {}
+    failures_file = out / failures_name(0, 1)
+    tell = functools.partial(print, file=sys.stderr)
+    done = extract_clips(recordings, out, workers, failures_file=failures_file, tell=tell)
+    if done.interrupted:
+        raise done.interrupted
+    notes.extend(lines_of(done.results, {}))
+    faults.extend(f"{video_of[i]}: {failure.reason}" for i, failure in done.failures.items())
+    return {video_of[clip_id]: file_of(out, clip_id) for clip_id in done.results}
+
+
+def _folded(video: Path) -> str:
+    return unicodedata.normalize("NFC", video.stem).casefold()
+
+
+def _read(
+    sources: Mapping[Path, tuple[Kind, Path]], lip_size: int | None
+) -> tuple[dict[Path, Clip], list[str]]:
+    """The clips that every process can read, and why others cannot be read."""
+    clips, faults = {}, {}
+    shown = progress.shown(sources.items(), "reading clips", len(sources), "clip")
+    for i, (path, (kind, file)) in enumerate(shown):
+        try:
+            clips[i, path] = read_clip_file(file, kind, lip_size)
+        except SignBindError as error:
+            faults[str(i)] = str(error).replace(str(file), str(path), 1)  # not what was extracted
+    everywhere: dict[str, str] = {}
+    for found in hosts.exchange("reading clips", faults):
+        everywhere = found | everywhere
+    kept = {path: clip for (i, path), clip in clips.items() if str(i) not in everywhere}
+    return kept, [everywhere[i] for i in sorted(everywhere, key=int)]

@@ -1,0 +1,68 @@
+"""Runs of every stage behind one expert, with random weights: as good as trained ones where a
+test asks what is done with them, and made without a training step."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from signbind_jax import artefact, cli
+from signbind_jax.checkpoint import CheckpointDir
+from signbind_jax.config import load_config
+from signbind_jax.stages import make_stage
+from tests import frame_corpora
+
+SEED, SCALE = 0, 0.4  # of the weights
+LIKELY_END = 6.0  # how much larger the embedding of the end is: it often leads the others
+SENTENCES = ("ANNA COME|Anna came.", "BOB SIT|Bob sat.", "COME HOME|We came home.", "SIT|Sit!")
+
+
+def write_dataset(tree: Path) -> Path:
+    """A dataset of the same few sentences in every split; their pose is `tree/a.npz`."""
+    frame_corpora.write_pose(tree / "a.npz", 24)
+    rows = ["id|split|gloss|text|signer|pose"]
+    for split in ("train", "validation", "test"):
+        rows += [f"{split}{i}|{split}|{s}|kim|a.npz" for i, s in enumerate(SENTENCES)]
+    (tree / "manifest.tsv").write_text("\n".join(rows).replace("|", "\t") + "\n")
+    out = tree / "data"
+    build = ["data", "build", "folder", f"--source={tree}", f"--out={out}", "--workers=1"]
+    assert cli.main(build) == 0
+    return out
+
+
+def write_run(name: str, tree: Path, **overrides: str) -> Path:
+    """A run of config `name` at tiny size on `tree/data`, in `tree/name`."""
+    given = {"data.directory": str(tree / "data")} | overrides
+    stage = make_stage(load_config(f"{name}:size=tiny", given))
+    _, params = nnx.split(nnx.eval_shape(lambda: stage.make_model(nnx.Rngs(0))))
+    random = np.random.default_rng(SEED)
+
+    def fill(path, leaf):
+        is_norm = any("norm" in str(key) for key in path)
+        return jnp.asarray(SCALE * random.normal(size=leaf.shape) + is_norm, leaf.dtype)
+
+    workdir = tree / name
+    workdir.mkdir()
+    with CheckpointDir(workdir / "checkpoints") as checkpoints:
+        params = jax.tree.map_with_path(fill, params)
+        if name == "language_model":
+            table_vd = params["embedding"]["table"]
+            table_vd[...] = table_vd[...].at[stage.tokenizer.eos_id].mul(LIKELY_END)
+        manifest = artefact.make_manifest(stage)
+        artefact.write(workdir, stage, manifest)
+        checkpoints.save(1, {"params": params}, manifest, wait=True)
+    return workdir
+
+
+def write_alignment(tree: Path) -> Path:
+    """An alignment run in `tree`, with its parents: a signing expert alone, fusion and a language
+    model."""
+    write_dataset(tree)
+    signing = {"parents.signing": str(write_run("signing", tree))}
+    parents = {
+        f"parents.{name}": str(write_run(name, tree, **more))
+        for name, more in (("language_model", {}), ("fusion", signing))
+    }
+    return write_run("alignment", tree, **signing, **parents)
