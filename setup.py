@@ -64,6 +64,7 @@ setup(
         "bench": ["peft>=0.15", "torch>=2.5"],
         "tpu": ["jax[tpu]>=0.10.2"],
         "gpu": ["jax[cuda12]>=0.10.2"],
+        "wandb": ["wandb>=0.18"],
     },
     entry_points={"console_scripts": ["signbind=signbind_jax.cli:main"]},
 )

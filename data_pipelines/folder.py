@@ -23,6 +23,7 @@ from pathlib import Path
 from data_pipelines.corpus import Corpus, Reading, Recording, UniqueIds
 from data_pipelines.readers.clip_file import Kind, read_clip
 from data_pipelines.readers.extracted import find
+from data_pipelines.readers.layout import pixels
 from signbind_jax import files
 from signbind_jax.data.clip import check_id
 from signbind_jax.data.dataset import check_split_name
@@ -83,7 +84,7 @@ def add_arguments(parser) -> None:
     """Options of `signbind data build folder`."""
     parser.add_argument("--source", type=Path, metavar="DIR", required=True,
                         help="the directory that holds manifest.tsv")  # fmt: skip
-    parser.add_argument("--lip_size", type=int, default=32, metavar="PIXELS",
+    parser.add_argument("--lip_size", type=pixels, default=32, metavar="PIXELS",
                         help="side of the mouth crops (default: 32)")  # fmt: skip
     parser.add_argument(
         "--poses",

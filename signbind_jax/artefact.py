@@ -1,5 +1,6 @@
 """A trained stage on disk: `artefact.json` beside its checkpoints, and how others open it."""
 
+import argparse
 import dataclasses
 import hashlib
 import logging
@@ -32,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 FILE = "artefact.json"
 TOKENIZER = "tokenizer"
+NEWEST, BEST = "newest", "best"
 # What it held when it carried no digest.
 _UNSEALED = frozenset({"stage", "config", "model", "vocabularies", "parents"})
 
@@ -79,7 +81,7 @@ class Artefact:
       model: see `model_record`.
       vocabularies: name -> Vocabulary.
       parents: name -> run directory of each parent.
-      manifest: of the newest complete checkpoint.
+      manifest: of the checkpoint that was opened, by default the newest complete one.
       step: that checkpoint's step.
     """
 
@@ -143,19 +145,38 @@ class Artefact:
         return nnx.State({"decoder": params})
 
 
-def open_artefact(workdir: Path | str) -> Artefact:
+def add_step_argument(parser: argparse.ArgumentParser) -> None:
+    """`--step`, which says what `open_artefact` opens."""
+
+    def read(text: str) -> int | str:
+        if text in (NEWEST, BEST):
+            return text
+        if text.isascii() and text.isdigit():
+            return int(text)
+        raise argparse.ArgumentTypeError(
+            f"found {files.shorten(text)}, wanted {NEWEST}, {BEST} or a step's number"
+        )
+
+    parser.add_argument("--step", type=read, default=NEWEST, metavar="STEP",
+                        help="which checkpoint: newest (default), best (see "
+                        "--config.keep_best) or a step's number")  # fmt: skip
+
+
+def open_artefact(workdir: Path | str, step: int | str = NEWEST) -> Artefact:
     """The artefact of a run directory, all of it but its arrays checked.
 
+    step: of the checkpoint: NEWEST, BEST (see `RunConfig.keep_best`) or a number.
+
     Raises:
-      SignBindError: no run there, no complete checkpoint in it, or a file that is not as it was
-        written.
+      SignBindError: no run there, no such complete checkpoint in it, or a file that is not as it
+        was written.
     """
     workdir = Path(workdir)
     record, where = _read(workdir), str(workdir / FILE)
     if "identity" not in record:
         logger.warning("%s: found no digest, as of an earlier version: it is not checked; start "
                        "its `signbind train` once more to have it written anew", where)  # fmt: skip
-    step, manifest = _newest(workdir)
+    step, manifest = _newest(workdir) if step == NEWEST else _chosen(workdir, step)
     stage = files.field(record, "stage", str, where)
     model = files.field(record, "model", dict, where)
     tokens = files.field(record, "vocabularies", list, where)
@@ -198,11 +219,24 @@ def _newest(workdir: Path) -> tuple[int, Manifest]:
         return step, checkpoints.read_manifest(step)
 
 
+def _chosen(workdir: Path, step: int | str) -> tuple[int, Manifest]:
+    """The best complete step or one by its number, and its manifest."""
+    with CheckpointDir(workdir / "checkpoints") as checkpoints:
+        if step == BEST:
+            best = checkpoints.best()
+            if best is None:
+                raise SignBindError(f"{checkpoints.directory}: found no best step, wanted that of "
+                                    "a run with --config.keep_best=True; other steps: "
+                                    f"{checkpoints.steps() or 'none'}")  # fmt: skip
+            step = best.step
+        return step, checkpoints.read_manifest(step)
+
+
 def _check_identity(
     workdir: Path, identity: dict, manifest: Manifest, *, reads_poses: bool
 ) -> None:
     """Compares `artefact.json`, the files beside it and the newest checkpoint."""
-    check_same(manifest, identity, f"{workdir}: newest checkpoint",
+    check_same(manifest, identity, f"{workdir}: checkpoint",
                f"that of {FILE}: they are of two runs; put the right files there")  # fmt: skip
     for name, wanted in (manifest.files or identity.get("files", {})).items():
         found = _digest_of(files.read_bytes(workdir / name, TOKENIZER_BYTES))
@@ -272,7 +306,8 @@ def check_resumable(workdir: Path, config: RunConfig) -> str:
     if found.digest == config.digest:
         return ""
     old, new = _flat(found.deciding()), _flat(config.deciding())
-    key = next(k for k in sorted({*old, *new}) if old.get(k) != new.get(k))
+    keys = sorted({*old, *new}, key=lambda key: (key != "stage", key))
+    key = next(k for k in keys if old.get(k) != new.get(k))
     raise SignBindError(f"{workdir / FILE}: {key}: found {old.get(key)!r}, wanted "
                         f"{new.get(key)!r}; another run lives here: give another --workdir "
                         "or remove it")  # fmt: skip

@@ -4,6 +4,8 @@ On disk, a step is
 
     step_00000100/state/           what Orbax wrote
     step_00000100/manifest.json    written last: a step without it does not count
+
+and beside the steps `best.json` may name the one that scored best, which stays.
 """
 
 import asyncio
@@ -27,7 +29,8 @@ from etils import epath
 from jax.experimental import multihost_utils
 from jax.sharding import AbstractMesh, NamedSharding, SingleDeviceSharding
 
-from signbind_jax import array_digest, files, hosts
+from signbind_jax import array_digest, best_step, files, hosts
+from signbind_jax.best_step import Best
 from signbind_jax.errors import SignBindError
 from signbind_jax.manifest import (
     DamagedCheckpoint,
@@ -55,7 +58,7 @@ class CheckpointDir:
 
     Args:
       directory: made on the first save.
-      keep: how many of the newest complete steps stay.
+      keep: how many of the newest complete steps stay, beside the best one.
     """
 
     def __init__(self, directory: str, keep: int = 3):
@@ -89,12 +92,31 @@ class CheckpointDir:
         """The newest complete step; None where there is none."""
         return max(self.steps(), default=None)
 
-    def save(self, step: int, state: Any, manifest: Manifest, *, wait: bool = False) -> None:
+    def best(self) -> Best | None:
+        """The complete step that was marked as the best one; None where there is none.
+
+        Raises:
+          SignBindError: best.json is not as it was written.
+        """
+        best = best_step.read_best(self._best_file)
+        return best if best and best.step in self.steps() else None
+
+    def mark_best(self, best: Best) -> None:
+        """From here on this saved step stays, and what was the best before may go."""
+        self.wait()
+        if hosts.first():
+            best_step.write_best(self._best_file, best)
+            self._remove_old()
+
+    def save(self, step: int, state: Any, manifest: Manifest, *, best: Best | None = None,
+             wait: bool = False) -> None:  # fmt: skip
         """Saves a pytree of arrays (numbers count as arrays) and its manifest.
 
         When it returns, the arrays may be donated: their bytes are on the host. Writing goes on
         in the background unless `wait`. Steps later than `step` belong to a run that was taken
         up again from before them, and are removed.
+
+        best: marks the step as the best one once it is complete.
 
         Raises:
           SignBindError: this save, or the one before it, could not be written. The checkpoints
@@ -107,7 +129,8 @@ class CheckpointDir:
             path: np.asarray(x) if array_digest.is_local(x) else x
             for path, x in _flatten(state).items()
         }
-        manifest = replace(manifest, arrays=_describe_and_digest(flat))
+        extra = {**manifest.extra, "step": step}
+        manifest = replace(manifest, arrays=_describe_and_digest(flat), extra=extra)
         text = manifest_to_text(manifest)
         already_there = self._holds(step, manifest)
         with self._together(step, "main"):
@@ -117,6 +140,8 @@ class CheckpointDir:
                     self._partial(step).mkdir(parents=True)
                     (self._step_dir(step) / _PENDING).write_text(text)
         if already_there:
+            if best:
+                self.mark_best(best)
             return
         # Not through an AsyncCheckpointer: a host whose write failed never comes to the barriers
         # in it, and the others would wait there. `_together` is where all meet in any case.
@@ -125,7 +150,9 @@ class CheckpointDir:
             writing = _result(
                 writer.async_save(self._partial(step), args=ocp.args.PyTreeSave(_nest(flat)))
             )
-        self._thread = threading.Thread(target=self._finish, args=(step, writer, writing, text))
+        self._thread = threading.Thread(
+            target=self._finish, args=(step, writer, writing, text, best)
+        )
         self._thread.start()
         if wait:
             self.wait()
@@ -158,12 +185,17 @@ class CheckpointDir:
         """The manifest of a complete step.
 
         Raises:
-          SignBindError: there is no such step. DamagedCheckpoint: its manifest is not as written.
+          SignBindError: there is no such step. DamagedCheckpoint: its manifest is not as written,
+            or that of another step.
         """
         path = self._step_dir(step) / "manifest.json"
         if not path.exists():
             raise SignBindError(f"{path}: not found; complete steps: {self.steps() or 'none'}")
-        return manifest_from_text(files.read_bytes(path), str(path))
+        manifest = manifest_from_text(files.read_bytes(path), str(path))
+        if (found := manifest.extra.get("step", step)) != step:  # not in those of before
+            raise DamagedCheckpoint(f"{path}: step: found {found}, wanted {step} as its directory "
+                                    "says, which was renamed: give it its own name")  # fmt: skip
+        return manifest
 
     def restore(self, step: int, target: Any, *, verify: bool = True) -> Any:
         """The arrays of a step, in the structure and with the shardings of `target`.
@@ -247,7 +279,9 @@ class CheckpointDir:
             _check_digests(digests, arrays, str(where))
         return arrays
 
-    def _finish(self, step: int, writer, writing: list, manifest_text: str) -> None:
+    def _finish(
+        self, step: int, writer, writing: list, manifest_text: str, best: Best | None
+    ) -> None:
         """What is left of a save, in a thread of its own."""
         try:
             with self._together(step, "saving"), _quiet_strays():
@@ -258,8 +292,9 @@ class CheckpointDir:
                     self._partial(step).rename(self._step_dir(step) / "state")
                     files.write(self._step_dir(step) / "manifest.json", manifest_text)
                     (self._step_dir(step) / _PENDING).unlink()
-                    for old in self.steps()[: -self.keep]:
-                        self._remove(old)
+                    if best:  # before the one that was the best is removed
+                        best_step.write_best(self._best_file, best)
+                    self._remove_old()
         except Exception as error:
             self._failure = error
         finally:
@@ -306,6 +341,9 @@ class CheckpointDir:
     def _remove_unusable(self, step: int, *, keep_step: bool) -> None:
         """Takes away what no run can use once `step` is saved again."""
         complete, lost = self.steps(), self.without_manifest()
+        best = self._best_or_none()
+        if best and (best.step > step or best.step == step and not keep_step):
+            self._best_file.unlink()
         for other in self._step_dirs():
             if other < step and other in complete or other == step and keep_step:
                 continue
@@ -316,6 +354,12 @@ class CheckpointDir:
                                self._step_dir(other), step)  # fmt: skip
             self._remove(other)
 
+    def _remove_old(self) -> None:
+        best = self._best_or_none()
+        for step in self.steps()[: -self.keep]:
+            if best is None or step != best.step:
+                self._remove(step)
+
     def _remove(self, step: int) -> None:
         path = self._step_dir(step)
         # The manifest goes first: a half-removed step must not count as complete. It is renamed,
@@ -324,6 +368,17 @@ class CheckpointDir:
             (path / "manifest.json").replace(path / _PENDING)
         (path / "state").rmtree(missing_ok=True)
         path.rmtree(missing_ok=True)
+
+    @property
+    def _best_file(self) -> Path:
+        return Path(self.directory) / best_step.FILE
+
+    def _best_or_none(self) -> Best | None:
+        try:
+            return self.best()
+        except SignBindError as error:
+            logger.warning("%s: no step is kept for it", error)
+            return None
 
     def _step_dir(self, step: int) -> epath.Path:
         return self.directory / f"step_{step:08d}"

@@ -2,12 +2,13 @@
 
 import argparse
 import importlib
+import logging
 import os
 import sys
 from pathlib import Path
 
 from signbind_jax import child, interrupts, no_tpu
-from signbind_jax.errors import Interrupted, SignBindError, outcome, prefix
+from signbind_jax.errors import Interrupted, SignBindError, outcome, prefix, printable
 
 # command -> (module with add_arguments and run, what it does)
 COMMANDS = {
@@ -36,6 +37,8 @@ ON_SEVERAL_PROCESSES = ("train", "evaluate", "translate")
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one command; 0 done, 1 failed work, 2 bad usage."""
+    if argv is None:
+        _open_standard_streams()
     if argv is None and _trains_here(sys.argv[1:]):
         with interrupts.noted(to_the_end=True):
             return main(sys.argv[1:])
@@ -60,6 +63,20 @@ def main(argv: list[str] | None = None) -> int:
         return code
 
 
+def _open_standard_streams() -> None:
+    """Puts /dev/null where a standard stream is closed: the next file that is opened would take
+    its number, and what libraries print would go into it."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w" if number else "r"))  # noqa: SIM115
+    # A file's name need not be in the terminal's encoding; to print it may not end the work.
+    sys.stdout.reconfigure(errors="backslashreplace")
+
+
 def _trains_here(argv: list[str]) -> bool:
     """Whether this process is a training run; known before anything is imported for it."""
     name = next((a for a in argv if a != "--debug" and not a.startswith(IMPORT)), None)
@@ -77,8 +94,26 @@ def _run(argv: list[str], debug: bool) -> int:
     return distributed.run(arguments.run, arguments, debug=debug)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Errors on one line. Refused are a path that is empty, as of a variable that is not set, and
+    one that is not UTF-8, which not all libraries take."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.register("type", Path, _path)
+
+    def error(self, message):
+        super().error(printable(message))
+
+
+def _path(text: str) -> Path:
+    if not text or any("\ud800" <= c <= "\udfff" for c in text):
+        raise argparse.ArgumentTypeError(f"found {text!r}, wanted a path in UTF-8")
+    return Path(text)
+
+
 def _parse(argv: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="signbind",
         usage="signbind COMMAND [--help] [arguments]",
         description="Multi-stream sign language translation: experts, fusion, LLM.",
@@ -98,7 +133,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
 
         parser.error(unknown_name("command", name, COMMANDS))
     module = importlib.import_module(COMMANDS[name][0])
-    own = argparse.ArgumentParser(
+    own = _Parser(
         prog=f"signbind {name}",
         description=module.run.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -139,7 +174,9 @@ def _command(argv: list[str]) -> tuple[str | None, list[str]]:
 
 
 def _quiet() -> None:
-    """Keeps libraries' start-up chatter off the terminal and compiled programs on disk."""
+    """Keeps libraries' chatter off the terminal and compiled programs on disk."""
+    # A save that failed is told once; Orbax leaves tasks behind whose errors asyncio prints.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     if not no_tpu.attached():

@@ -21,7 +21,7 @@ from ml_collections import ConfigDict
 
 from signbind_jax import child, streams
 from signbind_jax.errors import SignBindError
-from signbind_jax.files import shorten
+from signbind_jax.files import check_regular, shorten
 from signbind_jax.overrides import override, unknown_name
 from signbind_jax.ranges import (
     LARGEST,
@@ -36,6 +36,7 @@ from signbind_jax.ranges import (
     Seed,
     Share,
     Size,
+    StepSpan,
     Strength,
     Text,
     Whole,
@@ -43,6 +44,7 @@ from signbind_jax.ranges import (
 )
 from signbind_jax.streams import ParentName, StreamName
 
+CONFIG_BYTES = 10_000_000  # of a .py file
 NO_RUNS = ("__init__", "common", "open_llm", "real", "shipped")  # what configs/ holds besides
 
 
@@ -166,6 +168,14 @@ class RunConfig(Checked):
     FusionConfig, DecoderConfig); `augment` those of its augmentation; `options` those of
     the stage itself. Each is checked by the dataclass it is for.
 
+    Attributes:
+      log_every, evaluate_every, checkpoint_every: steps between two; 0: at the end alone.
+      keep_checkpoints: how many of the newest steps stay.
+      keep_best: whether the step with the best main metric on `data.validation` stays too.
+      profile: the steps of which a profiler trace is written, such as "100:110" for steps 100 to
+        109; empty: none.
+      wandb: the Weights & Biases project to log to as well; empty: none.
+
     `parents` are run directories of the artefacts a stage builds on, by the stage that made
     them; empty where it needs none. `language_model` may also name a pretrained model: a Hugging
     Face directory, what `signbind llm fetch` made, or a hub id.
@@ -178,6 +188,9 @@ class RunConfig(Checked):
     evaluate_every: Whole = 0
     checkpoint_every: Whole = 500
     keep_checkpoints: Count = 2
+    keep_best: bool = False
+    profile: StepSpan = ""
+    wandb: Text = ""
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     mesh: MeshConfig = field(default_factory=MeshConfig)
@@ -188,6 +201,10 @@ class RunConfig(Checked):
     model: dict = field(default_factory=dict)
     augment: dict = field(default_factory=dict)
     options: dict = field(default_factory=dict)
+
+    def conflicts(self):
+        if self.keep_best and not self.data.validation:
+            yield "keep_best", "False where data.validation is empty: nothing says what is best"
 
     def __post_init__(self):
         super().__post_init__()
@@ -210,7 +227,7 @@ class RunConfig(Checked):
         """The part of `to_json` that decides the weights: not paths, logging or the mesh."""
         record = self.to_json()
         for key in ("mesh", "parents", "assumed", "log_every", "evaluate_every", "checkpoint_every",
-                    "keep_checkpoints"):  # fmt: skip
+                    "keep_checkpoints", "keep_best", "profile", "wandb"):  # fmt: skip
             del record[key]
         for key in ("weights", "row_frames"):  # came later: not there, not used
             if not record["data"][key]:
@@ -316,11 +333,19 @@ def config_module(name: str) -> ModuleType:
 
 
 def _run_file(path: str, option: str) -> ModuleType:
-    if not Path(path).is_file():
+    if not Path(path).exists():
         beside = [file.name for file in Path(path).parent.glob("*.py")]
         near = difflib.get_close_matches(Path(path).name, beside, 1)
         hint = f"; did you mean {str(Path(path).with_name(near[0]))!r}?" if near else ""
         raise SignBindError(f"{option}: {path}: no such file{hint}")
+    try:
+        size = check_regular(path)
+    except SignBindError as error:
+        raise SignBindError(f"{option}: {error}") from error
+    if size > CONFIG_BYTES:
+        raise SignBindError(
+            f"{option}: {path}: found {size:,} bytes, wanted at most {CONFIG_BYTES:,}"
+        )
     known = streams.names()
     spec = importlib.util.spec_from_file_location("signbind_user_config", path)
     module = importlib.util.module_from_spec(spec)

@@ -16,11 +16,13 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import jax
 
 from signbind_jax import hosts, interrupts, no_tpu
 from signbind_jax.errors import Interrupted, SignBindError, outcome, prefix
+from signbind_jax.ranges import Range, argument
 from signbind_jax.relay import Relay
 from signbind_jax.roll_call import call_roll, missing
 from signbind_jax.watch import JAX_SILENCE_S, Watch, name, silence_s
@@ -58,7 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                        "(SIGNBIND_COORDINATOR)")  # fmt: skip
     group.add_argument("--num_processes", metavar="N", help="in all (SIGNBIND_NUM_PROCESSES)")
     group.add_argument("--process_id", metavar="I", help="0 to N - 1 (SIGNBIND_PROCESS_ID)")
-    group.add_argument("--host_timeout", type=float, default=hosts.timeout_s, metavar="SECONDS",
+    seconds = argument(Annotated[float, Range(above=0, most=1e6)])
+    group.add_argument("--host_timeout", type=seconds, default=hosts.timeout_s, metavar="SECONDS",
                        help="to wait for the other processes (default: %(default)g)")  # fmt: skip
 
 
@@ -69,9 +72,6 @@ def place_of(arguments: argparse.Namespace) -> Place | None:
       SignBindError: flags or variables that do not fit together.
     """
     hosts.timeout_s = arguments.host_timeout
-    if not arguments.host_timeout > 0:
-        raise SignBindError(f"--host_timeout: found {arguments.host_timeout:g}, wanted seconds "
-                            "above 0")  # fmt: skip
     given = {field: getattr(arguments, field) or os.environ.get(variable)
              for field, variable in VARIABLES.items()}  # fmt: skip
     given = {field: text for field, text in given.items() if text}

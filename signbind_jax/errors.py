@@ -1,12 +1,14 @@
 """The one exception for everything a user can cause and mend; what any error comes to, and an
 interruption."""
 
+import errno
 import os
 
 # EX_TEMPFAIL of sysexits.h, what launchers ask for: saved, not finished. Cluster managers start
 # such a command again, as neither 0 (done) nor 1 (failed) would let them.
 INTERRUPTED = 75
 INTERRUPTED_VARIABLE = "SIGNBIND_INTERRUPTED_CODE"
+LONGEST_LINE = 2000  # characters of an error
 
 
 class SignBindError(Exception):
@@ -24,13 +26,24 @@ class Interrupted(Exception):
 def outcome(error: BaseException) -> tuple[int, str]:
     """The exit code and the one line that a failure ends in; empty for an interrupt."""
     if isinstance(error, SignBindError):
-        return 1, str(error)
+        return 1, printable(str(error))
     if isinstance(error, Interrupted):
-        return interrupted_code(), str(error)
+        return interrupted_code(), printable(str(error))
     if isinstance(error, (KeyboardInterrupt, BrokenPipeError)):
         return 130, ""
-    line = " ".join(str(error).split())[:300]
+    if isinstance(error, OSError) and isinstance(error.filename, str | bytes):
+        return 1, printable(f"{os.fsdecode(error.filename)}: cannot be used: {error.strerror}")
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return 1, f"standard output or a file: cannot be written: {error.strerror}"
+    line = printable(" ".join(str(error).split())[:300])
     return 1, f"{type(error).__name__}: {line} (--debug shows where)"
+
+
+def printable(text: str) -> str:
+    """A text on one line: what a terminal would obey (line breaks, ESC, marks that turn the
+    direction of writing) as Python escapes, the middle of a very long one left out."""
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return text if len(text) <= LONGEST_LINE else f"{text[:1000]} ... {text[-900:]}"
 
 
 def prefix(error: BaseException) -> str:

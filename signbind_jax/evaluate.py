@@ -110,19 +110,26 @@ def evaluate_language_model(
 
 
 def evaluate(
-    checkpoint: Path, data: Path, split: str, settings: Mapping[str, Any] | None = None
+    checkpoint: Path,
+    data: Path,
+    split: str,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    step: int | str = artefact.NEWEST,
 ) -> dict:
     """Scores of any stage on a split of a dataset, JSON-ready.
 
-    settings: fields of GenerationConfig in place of the run's own. What sentences were written
-      with stands under `generation`.
+    Args:
+      settings: fields of GenerationConfig in place of the run's own. What sentences were written
+        with stands under `generation`.
+      step: see `artefact.open_artefact`.
 
     Raises:
       SignBindError: no such run, dataset or split; settings that do not go together, or of a
         stage that writes no sentences.
     """
     settings = settings or {}
-    run = artefact.open_artefact(checkpoint)
+    run = artefact.open_artefact(checkpoint, step)
     clips = open_dataset(data).split(split)
     record = {"checkpoint": str(checkpoint), "step": run.step, "stage": run.stage, "split": split}
     if settings and run.stage in (*streams.names(), "fusion"):
@@ -139,7 +146,7 @@ def evaluate(
         return record | {"generation": dataclasses.asdict(generation), "scores": scores}
     if run.stage == "fusion":
         return record | {"scores": evaluate_fusion(run, clips, run.workdir.parent / "streams")}
-    system = Translator(checkpoint, settings)
+    system = Translator(checkpoint, settings, step=step)
     scores = evaluate_translation(system, clips)[0]
     return record | {"generation": dataclasses.asdict(system.generation), "scores": scores}
 
@@ -160,6 +167,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", required=True, type=Path, metavar="DIR",
                         help="a dataset written by `signbind data build`")  # fmt: skip
     parser.add_argument("--split", default="test", help="default: test")
+    artefact.add_step_argument(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the scores here")
     generation_config.add_arguments(parser)
 
@@ -167,7 +175,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """`signbind evaluate`: prints one line a score, below how the sentences were written."""
     settings = generation_config.given(arguments)
-    record = evaluate(arguments.checkpoint, arguments.data, arguments.split, settings)
+    record = evaluate(
+        arguments.checkpoint, arguments.data, arguments.split, settings, step=arguments.step
+    )
     print(f"{record['stage']} at step {record['step']} on split {record['split']}")
     if "generation" in record:
         print(f"  generation: {GenerationConfig(**record['generation'])}")

@@ -234,11 +234,15 @@ def replacing(path: Path | str) -> Iterator[BinaryIO]:
     """A file to write into, which takes the place of `path` where all went well.
 
     Raises:
-      SignBindError: it cannot be written.
+      SignBindError: it cannot be written; something there that is no file.
     """
     path = Path(path)
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
+        if path.parent == Path("/dev"):  # root would replace /dev/null for everybody
+            raise SignBindError(f"{path}: found a device, wanted a file")
+        if path.exists():
+            check_regular(path)
         with open(partial, "wb") as file:
             yield file
             file.flush()
@@ -249,6 +253,34 @@ def replacing(path: Path | str) -> Iterator[BinaryIO]:
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def trying_to_lock(path: Path, shared: bool = False) -> Iterator[int | None]:
+    """A descriptor that keeps others from a file or directory; None where another has it.
+
+    The lock lasts as long as any process holds the descriptor: one that has inherited it keeps it
+    when its parent is killed. On file systems without locks every try succeeds.
+
+    Args:
+      shared: for processes that work at one thing together.
+    """
+    import fcntl
+
+    flags = os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT
+    descriptor = os.open(path, flags, 0o644)
+    try:
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield None
+            return
+        except OSError:  # no locks here
+            pass
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def write_json(path: Path | str, value: Any) -> None:

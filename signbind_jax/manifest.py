@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from signbind_jax import files, sealed
@@ -38,7 +38,7 @@ class Manifest:
       keypoint_layout: version of the canonical keypoint layout; may be empty.
       parents: name -> artefact digest of the checkpoint it was trained from.
       arrays: path -> "float32[8,4] 0123456789abcdef"; `CheckpointDir.save` fills it in.
-      extra: anything else that is JSON.
+      extra: anything else that is JSON; `CheckpointDir.save` adds its step.
       files: name -> SHA-256 of what the artefact consists of beside its arrays, such as a
         tokenizer; empty in manifests of before they were kept.
       versions: package -> its versions while the run was trained, the newest last; empty in
@@ -142,9 +142,13 @@ def manifest_from_text(text: str | bytes, where: str) -> Manifest:
     if content.get("format") not in _READABLE:
         raise SignBindError(f"{where}: format: found {content.get('format')}, wanted {FORMAT}; use "
                             "the version of SignBind-JAX that wrote it")  # fmt: skip
+    record = files.field(content, "manifest", dict, where)
+    for f in fields(Manifest):
+        if f.default_factory is dict and f.name in record:
+            files.field(record, f.name, dict, where)
     try:
-        return Manifest(**content["manifest"])
-    except (KeyError, TypeError) as error:
+        return Manifest(**record)
+    except TypeError as error:
         raise SignBindError(f"{where}: not a manifest ({error})") from error
 
 

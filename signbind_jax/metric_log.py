@@ -1,7 +1,8 @@
-"""Metrics of a run: JSON lines, TensorBoard, and one readable line on the terminal."""
+"""Metrics and samples of a run: JSON lines and TensorBoard."""
 
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from tensorboardX import SummaryWriter
@@ -9,6 +10,8 @@ from tensorboardX import SummaryWriter
 from signbind_jax import files, hosts
 from signbind_jax.config import RunConfig
 from signbind_jax.metric_lines import line_of, record_of
+from signbind_jax.stages.stage import Sample
+from signbind_jax.wandb_log import WandbLog
 
 logger = logging.getLogger(__name__)
 
@@ -16,37 +19,49 @@ _LOG_BYTES = 2**32
 
 
 class MetricLog:
-    """Appends to `metrics.jsonl` and TensorBoard event files in a run directory.
+    """Appends to `metrics.jsonl`, `samples.jsonl` and TensorBoard event files in a run directory.
 
     On resume the lines past the restored step are cut off, so that the file reads as if
     the run had never stopped.
     """
 
-    def __init__(self, workdir: Path, start_step: int = 0, run: str = "", log_every: int = 0):
+    def __init__(
+        self,
+        workdir: Path,
+        start_step: int = 0,
+        run: str = "",
+        log_every: int = 0,
+        also: WandbLog | None = None,
+    ):
         """Opens the log to go on behind `start_step`.
 
         run: what tells the run from others; stands in every line.
         log_every: steps from one line of training to the next; 0: not known.
+        also: is told the same.
         """
+        self._also = also
         self.path, self.run = workdir / "metrics.jsonl", run
-        kept = self._kept(start_step) if self.path.exists() else []
-        self._held = {(record["step"], record["kind"]) for record, _ in kept}
+        kept = self._cut(self.path, start_step)
+        self._held = {(record["step"], record["kind"]): record for record, _ in kept}
         before = max((record["seconds"] for record, _ in kept), default=0.0)
-        if self.path.exists():
-            files.write(self.path, b"".join(line for _, line in kept))
         wanted = start_step - start_step % log_every if log_every > 0 else 0
         newest = max((r["step"] for r, _ in kept if r["kind"] == "train"), default=0)
         if newest < wanted:
             logger.warning("%s: found lines up to step %d, wanted up to %d: what was logged in "
                            "between is lost", self.path, newest, wanted)  # fmt: skip
         self._file = self.path.open("a", encoding="utf-8")
+        self._samples = workdir / "samples.jsonl"
+        self._cut(self._samples, start_step)
         self._board = SummaryWriter(str(workdir / "tensorboard"), write_to_disk=True)
         self._start = time.monotonic() - before
 
-    def _kept(self, start_step: int) -> list[tuple[dict, bytes]]:
-        """The lines up to a step, read and as they stand; damaged ones are told and left out."""
+    def _cut(self, path: Path, start_step: int) -> list[tuple[dict, bytes]]:
+        """Leaves the lines up to a step in a file; them, read and as they stand. Damaged ones are
+        told and left out."""
+        if not path.exists():
+            return []
         kept, damaged = [], []
-        for n, line in enumerate(files.read_bytes(self.path, _LOG_BYTES).splitlines(), start=1):
+        for n, line in enumerate(files.read_bytes(path, _LOG_BYTES).splitlines(), start=1):
             record = record_of(line)
             if record is None or record.get("run", self.run) != self.run:
                 damaged.append(n)
@@ -54,8 +69,9 @@ class MetricLog:
                 kept.append((record, line + b"\n"))
         if damaged:
             logger.warning("%s: found %d lines that were damaged, cut short by a kill or written "
-                           "by another run, such as line %d: left out", self.path, len(damaged),
+                           "by another run, such as line %d: left out", path, len(damaged),
                            damaged[0])  # fmt: skip
+        files.write(path, b"".join(line for _, line in kept))
         return kept
 
     @property
@@ -63,9 +79,12 @@ class MetricLog:
         """Wall seconds of this run, those before a resume included."""
         return time.monotonic() - self._start
 
-    def holds(self, step: int, kind: str) -> bool:
-        """Whether such a record was there when the run was taken up again."""
-        return (step, kind) in self._held
+    def held(self, step: int, kind: str) -> dict[str, float] | None:
+        """The values of a record that was there when the run was taken up again; else None."""
+        record = self._held.get((step, kind))
+        if record is None:
+            return None
+        return {k: v for k, v in record.items() if isinstance(v, float) and k != "seconds"}
 
     def write(self, step: int, kind: str, values: dict[str, float]) -> None:
         """One record; `kind` is "train" or the name of the evaluated split."""
@@ -75,11 +94,28 @@ class MetricLog:
         self._file.flush()
         for name, value in values.items():
             self._board.add_scalar(f"{kind}/{name}", float(value), step)
+        if self._also and values:
+            self._also.write(step, kind, values)
+
+    def write_samples(self, step: int, split: str, samples: Sequence[Sample]) -> None:
+        """What an evaluation shows, a line a clip."""
+        if not samples:
+            return
+        with self._samples.open("a", encoding="utf-8") as out:
+            for sample in samples:
+                out.write(line_of({"step": step, "kind": split, "run": self.run,
+                                   **sample._asdict()}))  # fmt: skip
+        text = "\n\n".join(f"**{s.clip}**  \n{s.reference}  \n{s.hypothesis}" for s in samples)
+        self._board.add_text(f"{split}/samples", text, step)
+        if self._also:
+            self._also.write_samples(step, split, samples)
 
     def close(self) -> None:
-        """Flushes and closes both files."""
+        """Flushes and closes the files."""
         self._file.close()
         self._board.close()
+        if self._also:
+            self._also.close()
 
 
 class SilentLog:
@@ -96,6 +132,9 @@ class SilentLog:
     def write(self, step: int, kind: str, values: dict[str, float]) -> None:
         """Nothing: process 0 writes the same."""
 
+    def write_samples(self, step: int, split: str, samples: Sequence[Sample]) -> None:
+        """Nothing, too."""
+
     def close(self) -> None:
         """Nothing."""
 
@@ -104,4 +143,5 @@ def open_log(workdir: Path, start_step: int, config: RunConfig) -> MetricLog | S
     """The log of a run; of several processes the first alone writes it."""
     if not hosts.first():
         return SilentLog()
-    return MetricLog(workdir, start_step, config.digest[:8], config.log_every)
+    also = WandbLog(workdir, config) if config.wandb else None
+    return MetricLog(workdir, start_step, config.digest[:8], config.log_every, also)

@@ -12,6 +12,7 @@ import argparse
 import dataclasses
 import difflib
 import functools
+import re
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -87,6 +88,11 @@ def _can_be_written(text: str) -> bool:
     return "\0" not in text and not any("\ud800" <= c <= "\udfff" for c in text)
 
 
+def _is_span(text: str) -> bool:
+    match = re.fullmatch(r"(\d{1,9}):(\d{1,9})", text, re.ASCII)
+    return not text or match is not None and 0 < int(match[1]) < int(match[2])
+
+
 LARGEST, LARGEST_FLOAT = 2**31 - 1, 3.4e38  # of int32 and float32, in which devices count
 Count = Annotated[int, Range(1, LARGEST)]
 Whole = Annotated[int, Range(0, LARGEST)]
@@ -99,6 +105,7 @@ Strength = Annotated[float, Range(0, 10)]  # of what is usually well below 1
 Share = Annotated[float, Range(0, 1)]
 Rate = Annotated[float, Range(0, below=1)]  # of dropout
 Text = Annotated[str, Matching(_can_be_written, "in UTF-8 without NUL")]
+StepSpan = Annotated[str, Matching(_is_span, "FIRST:END such as 100:110, from 1 on, or nothing")]
 DTypeName = Annotated[str, OneOf("float32", "bfloat16")]
 NonEmpty = Matching(bool, "at least one")
 

@@ -3,6 +3,7 @@
 import argparse
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 from signbind_jax import files
 from signbind_jax.errors import SignBindError
@@ -33,8 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "translation.\nValues are 0 to 100 unless the signature says otherwise. A number is only "
         "comparable with one\nof the same signature."
     )
-    parser.add_argument("--hypotheses", required=True, metavar="FILE", help="what was written")
-    parser.add_argument("--references", required=True, metavar="FILE", help="what was meant")
+    parser.add_argument(
+        "--hypotheses", required=True, type=Path, metavar="FILE", help="what was written"
+    )
+    parser.add_argument(
+        "--references", required=True, type=Path, metavar="FILE", help="what was meant"
+    )
     parser.add_argument(
         "--convention",
         default="all",
@@ -43,11 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--names",
+        type=Path,
         metavar="FILE",
         help="the fingerspelled names of each line, divided by spaces; adds name recall",
     )
     parser.add_argument(
         "--rbleu_words",
+        type=Path,
         metavar="FILE",
         help="words rBLEU takes out of both sides, one a line; without it our own list of "
         "English function words is used and the score is called reduced BLEU",
@@ -82,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def read_sentences(path: str) -> list[str]:
+def read_sentences(path: Path) -> list[str]:
     """The lines of a UTF-8 file, divided by newlines alone, without their ends.
 
     Raises:
@@ -96,7 +103,7 @@ def read_sentences(path: str) -> list[str]:
     return [_decoded(line, path, number) for number, line in enumerate(lines, start=1)]
 
 
-def _decoded(line: bytes, path: str, number: int) -> str:
+def _decoded(line: bytes, path: Path, number: int) -> str:
     try:
         text = line.removesuffix(b"\r").decode("utf-8")
     except UnicodeDecodeError as error:
@@ -112,7 +119,7 @@ def _decoded(line: bytes, path: str, number: int) -> str:
     return text
 
 
-def _read_parallel(path: str, references_path: str, n: int) -> list[str]:
+def _read_parallel(path: Path, references_path: Path, n: int) -> list[str]:
     lines = read_sentences(path)
     if len(lines) != n:
         raise SignBindError(
@@ -201,8 +208,8 @@ def _print_json(arguments: argparse.Namespace, n: int, rows: list[tuple[str, Sco
     print(
         json.dumps(
             {
-                "references": arguments.references,
-                "hypotheses": arguments.hypotheses,
+                "references": str(arguments.references),
+                "hypotheses": str(arguments.hypotheses),
                 "sentences": n,
                 "scores": scores,
             },

@@ -4,49 +4,57 @@ Order inside the loop, and why:
 1. A due checkpoint is saved before the next batch is drawn, so that a saved step is always
    the number of batches consumed, and a resumed run draws the very next one.
 2. The metrics of step i are read while step i + 1 runs: reading them earlier would make the
-   host wait for the device. Those of a step that is saved are written first: a run killed right
-   after would go on behind them, and saving waits for the step anyway.
+   host wait for the device. Those of a step that is evaluated or saved are written first: a run
+   killed right after a save would go on behind them, both wait for the step anyway, and the
+   time they take is no time of training.
 3. A batch is drawn and sent to the device while the step before it still runs there. What the
    host waited for it is logged as `data_wait`, a share of all time: the device waited at most
    as long.
 4. A signal is looked at between steps and between the batches of an evaluation: the step in
    flight is finished and saved; an evaluation that was cut short is made by the next start.
    Before the first step the process ends at once, as there is nothing to save.
-5. Every process of several takes the same turns: what one evaluates or saves, all do. Process 0
+5. The best step is marked when its arrays are on disk, before the one that was the best goes:
+   it is saved right after the evaluation that found it, unless it is there already.
+6. Every process of several takes the same turns: what one evaluates or saves, all do. Process 0
    alone speaks and writes files other than checkpoints.
 
 Start order: resume if a checkpoint exists; else the named parents; else scratch.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
+import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from tqdm import tqdm
 
-from signbind_jax import artefact, hosts, interrupts, sharding, versions
+from signbind_jax import artefact, files, hosts, interrupts, sharding, versions
+from signbind_jax.best_step import Best
 from signbind_jax.checkpoint import CheckpointDir
 from signbind_jax.config import RunConfig
 from signbind_jax.errors import Interrupted, SignBindError
 from signbind_jax.manifest import Manifest, check_same
 from signbind_jax.metric_log import open_log
+from signbind_jax.profile_trace import ProfileTrace
 from signbind_jax.stages import make_stage
 from signbind_jax.stages.sections import check_sections
-from signbind_jax.stages.stage import Stage
+from signbind_jax.stages.stage import Evaluation, Stage
 from signbind_jax.step_programs import StepPrograms
 from signbind_jax.summary import SUMMARY, summary_or_none, write_summary
+from signbind_jax.train_metrics import Throughput, TrainLog, is_logged, peak_of, show_evaluation
 from signbind_jax.train_step import TrainStep
+from signbind_jax.wandb_log import import_wandb
 
-SECONDS_BETWEEN_LINES = 30.0  # of progress, where there is no terminal for a bar
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -73,10 +81,33 @@ def train(config: RunConfig, workdir: Path | str, *, announce: Callable = print,
     workdir = Path(workdir)
     announce = announce if hosts.first() else _say_nothing
     check_sections(config)
+    if config.wandb and hosts.first():
+        import_wandb()  # told before anything is compiled
     anew = artefact.check_resumable(workdir, config)
     versions.check_hosts(versions.installed())
     hosts.check_agreement({"config": config.digest, "schedule": _schedule_digest(config)})
     hosts.check_shared(workdir, "--workdir")
+    with _alone(workdir):
+        return _train(config, workdir, announce, anew, other_versions)
+
+
+@contextlib.contextmanager
+def _alone(workdir: Path) -> Iterator[None]:
+    """Refuses a directory in which another run is under way: the two would remove each other's
+    checkpoints."""
+    if not hosts.first():
+        yield
+        return
+    with files.trying_to_lock(workdir) as lock:
+        if lock is None:
+            raise SignBindError(f"--workdir: {workdir}: found another training under way in it, "
+                                "wanted none: wait for it, stop it, or give another "
+                                "directory")  # fmt: skip
+        yield
+
+
+def _train(config: RunConfig, workdir: Path, announce: Callable, anew: str,
+           other_versions: bool) -> TrainResult:  # fmt: skip
     stage = make_stage(config)
     _check_validation(stage)
     _check_slices(stage)
@@ -92,11 +123,15 @@ def train(config: RunConfig, workdir: Path | str, *, announce: Callable = print,
     _check_not_lost(workdir, checkpoints)
     state, frozen = run.start(checkpoints, announce, other_versions)
     artefact.write(workdir, stage, run.manifest)
-    log = open_log(workdir, int(state["step"]), config)
+    log, trace = (
+        open_log(workdir, int(state["step"]), config),
+        ProfileTrace(config.profile, workdir),
+    )
     try:
         with interrupts.noted() as signals:
-            return run.loop(state, frozen, checkpoints, log, workdir, signals)
+            return run.loop(state, frozen, checkpoints, log, workdir, signals, trace)
     finally:
+        trace.close()
         checkpoints.close()
         log.close()
 
@@ -107,7 +142,7 @@ class _Run(TrainStep):
     def __init__(self, stage: Stage, mesh, manifest: Manifest):
         super().__init__(stage, mesh)
         self.manifest = manifest  # of the checkpoints it saves
-        self.told = 0.0
+        self.best: Best | None = None
 
     def start(self, checkpoints: CheckpointDir, announce: Callable, other_versions: bool):
         """The state to go on from, by the start order: (trained state, frozen parameters)."""
@@ -161,11 +196,12 @@ class _Run(TrainStep):
                 break
         programs.compile(state, examples)
 
-    def loop(self, state, frozen, checkpoints, log, workdir, signals) -> TrainResult:
+    def loop(self, state, frozen, checkpoints, log, workdir, signals, trace) -> TrainResult:
         """Runs to `config.steps` or to a signal."""
         config, stage, manifest = self.config, self.stage, self.manifest
         step = int(state["step"])
-        losses, pending, scores = [], None, {}
+        self.best = _best_until(step, checkpoints)
+        scores: dict[str, float] = {}
         programs = self.programs(state, frozen)
         plain = programs.plain(state)
         del state  # its arrays are given away by the first step
@@ -174,84 +210,101 @@ class _Run(TrainStep):
                 self.compile(programs, plain, step)
             hosts.meet(f"step {step} of {stage.name}, compiled")
             batches, feed = stage.batches(step, config.steps), _Feed()
+            rates = Throughput(stage.plan, stage.unit, programs.flops, peak_of(self.mesh))
+            logged = TrainLog(log, bar, stage, programs, rates)
             stopping = signals.stops()
-            if not stopping and self._owes_scores(step, log):
-                scores, stopping = self._score(step, programs.full(plain), frozen, log)
+            if not stopping and self._evaluates(step):
+                with rates.paused():
+                    scores, stopping = self._catch_up(step, programs.full(plain), frozen, log)
+                if best := self._new_best(step, scores):
+                    checkpoints.mark_best(best)
             while step < config.steps and not stopping:
+                trace.begin(step + 1, plain)
                 plan_step = stage.plan.step(step)
                 batch = sharding.put_batch(feed.next(batches), self.mesh)
                 shape = (plan_step.bucket_length, plan_step.batch_size)
-                plain, metrics = programs(plain, batch, shape)
                 step += 1
-                if pending is not None:
-                    self._log(log, bar, losses, *pending)
-                pending = (step, feed.share, programs, metrics)
-                last = step == config.steps
+                measured = is_logged(step, config)
+                plain, metrics = programs(plain, batch, shape, measured=measured)
+                logged.add(step, plan_step, feed.share, metrics)
+                last, best = step == config.steps, None
                 stopping = signals.stops()
-                if _due(step, config.evaluate_every) and not last and not stopping:
-                    scores, stopping = self._score(step, programs.full(plain), frozen, log)
-                if _due(step, config.checkpoint_every) or stopping and not last:
-                    self._log(log, bar, losses, *pending)
-                    pending = None
-                    checkpoints.save(step, self.stored(programs.full(plain), frozen), manifest)
-            if pending is not None:
-                self._log(log, bar, losses, *pending)
+                if self._evaluates(step) and not stopping:
+                    logged.flush()
+                    with rates.paused():
+                        scores, stopping = self._score(step, programs.full(plain), frozen, log)
+                    best = self._new_best(step, scores)
+                if _due(step, config.checkpoint_every) or best or stopping and not last:
+                    logged.flush()
+                    with rates.paused():
+                        stored = self.stored(programs.full(plain), frozen)
+                        checkpoints.save(step, stored, manifest, best=best)
+            logged.flush()
+            trace.close()
         finished, state = step >= config.steps, programs.full(plain)
         if finished and (summary := _summary_of(workdir, checkpoints, step, config.digest)):
-            return TrainResult(step, summary["seconds"], summary["scores"], losses, True)
+            return TrainResult(step, summary["seconds"], summary["scores"], logged.losses, True)
         if finished:
             if _newest(checkpoints) != step:
                 checkpoints.save(step, self.stored(state, frozen), manifest)
             scores, stopping = self._score(step, state, frozen, log)
             finished = not stopping
+            if best := self._new_best(step, scores):
+                checkpoints.mark_best(best)
         checkpoints.wait()
-        result = TrainResult(step, log.seconds, scores, losses, finished)
+        result = TrainResult(step, log.seconds, scores, logged.losses, finished)
         if hosts.first():
             write_summary(workdir, _summary(result, config))
         hosts.meet(f"the end of {stage.name}")
         return result
 
-    def evaluate(self, state, frozen) -> dict[str, float]:
-        """Scores on the validation split; empty where the config names none.
+    def evaluate(self, state, frozen) -> Evaluation:
+        """Scores and samples of the validation split; empty where the config names none.
 
         Raises:
           Interrupted: on every process, where a signal came to one.
         """
         split = self.config.data.validation
         if not split:
-            return {}
+            return Evaluation({}, [])
         params = sharding.own_copy(nnx.merge_state(state["params"], frozen))
         return self.stage.evaluate(self.graphdef, params, split)
 
     def _score(self, step, state, frozen, log) -> tuple[dict[str, float], bool]:
         """Scores, which are logged, and whether a signal came before they were there."""
         try:
-            scores = self.evaluate(state, frozen)
+            scores, samples = self.evaluate(state, frozen)
         except Interrupted:
             return {}, True
-        log.write(step, self.config.data.validation or "end", scores)
+        split = self.config.data.validation or "end"
+        log.write(step, split, scores)
+        log.write_samples(step, split, samples)
+        if hosts.first():
+            show_evaluation(self.stage, step, scores, samples)
         return scores, False
 
-    def _owes_scores(self, step, log) -> bool:
-        """Whether the run was stopped at a step that was to be evaluated, before it was."""
-        split = self.config.data.validation
-        if not (split and 0 < step < self.config.steps and _due(step, self.config.evaluate_every)):
-            return False
-        return not hosts.from_first("looking for scores", lambda: log.holds(step, split))
+    def _evaluates(self, step: int) -> bool:
+        """Whether a step before the last is evaluated."""
+        due = _due(step, self.config.evaluate_every)
+        return due and 0 < step < self.config.steps and bool(self.config.data.validation)
 
-    def _log(self, log, bar, losses, step, data_wait, programs, metrics):
-        values = programs.read(metrics) | {"data_wait": data_wait}
-        losses.append(values["loss"])
-        if not np.isfinite(values["loss"]):
-            raise FloatingPointError(f"{self.stage.name}: the loss of step {step} is not finite")
-        bar.update(1)
-        if _due(step, self.config.log_every) or step == self.config.steps:
-            log.write(step, "train", values)
-            bar.set_postfix_str(f"loss {values['loss']:.3f}")
-        if hosts.first() and bar.disable and log.seconds - self.told > SECONDS_BETWEEN_LINES:
-            self.told = log.seconds
-            print(f"{self.stage.name}: step {step} of {self.config.steps}, loss "
-                  f"{values['loss']:.3f}, {log.seconds:.0f} s", flush=True)  # fmt: skip
+    def _catch_up(self, step, state, frozen, log) -> tuple[dict[str, float], bool]:
+        """As `_score`, at the start: the scores that the log holds, unless the run was stopped
+        before they were there."""
+        split = self.config.data.validation
+        held = hosts.from_first("looking for scores", lambda: log.held(step, split))
+        return (held, False) if held else self._score(step, state, frozen, log)
+
+    def _new_best(self, step: int, scores: dict[str, float]) -> Best | None:
+        """The step as the best one so far, where it is and the config wants it kept."""
+        metric = self.stage.main_metric
+        if not self.config.keep_best or metric not in scores:
+            return None
+        new = Best(step, metric, scores[metric])
+        if not new.beats(self.best):
+            return None
+        self.best = new
+        return new
 
 
 def _check_validation(stage: Stage) -> None:
@@ -274,8 +327,14 @@ def _check_slices(stage: Stage) -> None:
 
 def _schedule_digest(config: RunConfig) -> str:
     """Of what decides which turns a process takes, beside `config.digest`."""
-    turns = [config.log_every, config.evaluate_every, config.checkpoint_every,
-             config.data.validation, dataclasses.astuple(config.mesh)]  # fmt: skip
+    turns = [
+        config.log_every,
+        config.evaluate_every,
+        config.checkpoint_every,
+        config.keep_best,
+        config.data.validation,
+        dataclasses.astuple(config.mesh),
+    ]
     return hashlib.sha256(json.dumps(turns).encode()).hexdigest()
 
 
@@ -288,6 +347,20 @@ def _newest(checkpoints: CheckpointDir) -> int | None:
                             f"process {other} and {steps[0]} on process 0, wanted the same; "
                             "network storage may lag: start again")  # fmt: skip
     return steps[0]
+
+
+def _best_until(step: int, checkpoints: CheckpointDir) -> Best | None:
+    """The best step so far, unless it is later than the one a run goes on from."""
+
+    def read():
+        try:
+            return checkpoints.best()
+        except SignBindError as error:
+            logger.warning("%s: the next evaluation's step takes its place", error)
+            return None
+
+    found = hosts.from_first("looking for the best step", read)
+    return Best(*found) if found and found[0] <= step else None
 
 
 def _summary_of(

@@ -6,16 +6,17 @@ not there.
 
 import jax
 import jax.numpy as jnp
+import optax
 from flax import nnx
 
 from signbind_jax import compiler, sharding
-from signbind_jax.optim import make_optimizer
+from signbind_jax.optim import make_optimizer, make_schedule
 from signbind_jax.stages.stage import Stage
 from signbind_jax.step_programs import StepPrograms
 
 
 class TrainStep:
-    """Gradients of a batch and the optimiser's update, two programs on one mesh.
+    """Gradients of a batch, the optimiser's update and what is logged of it: programs on one mesh.
 
     Attributes:
       graphdef: of the stage's model; set before anything is traced.
@@ -24,6 +25,7 @@ class TrainStep:
     def __init__(self, stage: Stage, mesh):
         self.stage, self.config, self.mesh = stage, stage.config, mesh
         self.tx = make_optimizer(self.config.optim, self.config.steps)
+        self.schedule = make_schedule(self.config.optim, self.config.steps)
         self.graphdef: nnx.GraphDef
 
     def split(self, params: nnx.State) -> tuple[nnx.State, nnx.State]:
@@ -57,9 +59,19 @@ class TrainStep:
         params = jax.tree.map(lambda p, u: p + u, state["params"], updates)
         return {"params": params, "opt_state": opt_state, "step": state["step"] + 1}
 
+    def measure(self, state: dict, grads: nnx.State) -> dict[str, jax.Array]:
+        """What an optimiser step is about to do: {"learning_rate", "gradient_norm",
+        "update_norm"}; global L2 norms, that of the gradients before they are clipped."""
+        updates, _ = self.tx.update(grads, state["opt_state"], state["params"])
+        return {
+            "learning_rate": self.schedule(state["step"]),
+            "gradient_norm": optax.tree.norm(grads),
+            "update_norm": optax.tree.norm(updates),
+        }
+
     def programs(self, state: dict, frozen: nnx.State) -> StepPrograms:
-        """The two programs, to be compiled; both arguments may hold ShapeDtypeStructs."""
-        return StepPrograms(self.gradients, self.update, state, frozen,
+        """The programs, to be compiled; both arguments may hold ShapeDtypeStructs."""
+        return StepPrograms(self.gradients, self.update, self.measure, state, frozen,
                             compiler.options(self.mesh))  # fmt: skip
 
     def abstract_state(self) -> tuple[dict, nnx.State]:

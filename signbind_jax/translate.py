@@ -19,7 +19,7 @@ from signbind_jax.data.clip_list import ClipList
 from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.data.sentences import Sentences
 from signbind_jax.data.stream_cache import SplitStreams
-from signbind_jax.errors import SignBindError
+from signbind_jax.errors import SignBindError, printable
 from signbind_jax.generation import config as generation_config
 from signbind_jax.generation.config import read_options
 from signbind_jax.read_streams import ExpertReader, open_experts_of, read_split
@@ -48,6 +48,8 @@ class Token:
 class Translator:
     """Opens an alignment or translation run and the experts it stands on.
 
+    step: which checkpoint of the run, see `artefact.open_artefact`.
+
     Raises:
       SignBindError: another kind of run; a parent that is missing or was retrained since;
         settings out of range or that do not go together.
@@ -57,8 +59,14 @@ class Translator:
         are fields of GenerationConfig by name.
     """
 
-    def __init__(self, checkpoint: Path | str, settings: Mapping[str, Any] | None = None):
-        self.artefact = artefact.open_artefact(checkpoint)
+    def __init__(
+        self,
+        checkpoint: Path | str,
+        settings: Mapping[str, Any] | None = None,
+        *,
+        step: int | str = artefact.NEWEST,
+    ):
+        self.artefact = artefact.open_artefact(checkpoint, step)
         if self.artefact.model["kind"] != "signbind":
             raise SignBindError(f"{checkpoint}: stage: found {self.artefact.stage}, wanted "
                                 "alignment or translation")  # fmt: skip
@@ -150,6 +158,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     clip_inputs.add_arguments(parser)
     parser.add_argument("--checkpoint", required=True, type=Path, metavar="DIR",
                         help="run directory of a translation (or alignment) stage")  # fmt: skip
+    artefact.add_step_argument(parser)
     parser.add_argument(
         "--json", action="store_true", help="one JSON object a clip, with streams and fused tokens"
     )
@@ -167,7 +176,8 @@ def run(arguments: argparse.Namespace) -> int:
     from data_pipelines.extraction.pool import Interrupted
     from data_pipelines.writing.build_report import some_of
 
-    translator = Translator(arguments.checkpoint, generation_config.given(arguments))
+    settings = generation_config.given(arguments)
+    translator = Translator(arguments.checkpoint, settings, step=arguments.step)
     try:
         read = read_inputs(arguments, translator.lip_size)
     except Interrupted as signal:
@@ -181,16 +191,11 @@ def run(arguments: argparse.Namespace) -> int:
         told.append(f"{stream}: no input in {len(missing)} of {len(clips)} clips ({names})")
     if hosts.first():
         for line in told:
-            print(f"signbind: {_printable(line)}", file=sys.stderr)
+            print(f"signbind: {printable(line)}", file=sys.stderr)
     if read.clips:
         _translate(translator, read, clips, without, arguments.json)
     jax.clear_caches()
     return 1 if read.faults else 0
-
-
-def _printable(text: str) -> str:
-    """A text as it is, or escaped where it holds what ends a line or no terminal can show."""
-    return text if text.isprintable() else text.encode("unicode_escape").decode()
 
 
 def _translate(
@@ -206,11 +211,11 @@ def _translate(
     fused = translator.fused(streams) if as_json else None
     for i, sentence in enumerate(sentences):
         if not as_json:
-            print(f"{_printable(read.names[i])}\t{sentence}")
+            print(f"{printable(read.names[i])}\t{sentence}")
             continue
         tokens = translator.tokens(streams, i)
         record = {
-            "clip": _printable(str(read.paths[i])),
+            "clip": printable(str(read.paths[i])),
             "sentence": sentence,
             "generation": dataclasses.asdict(translator.generation),
             "fused": fused[i],

@@ -12,6 +12,7 @@ from data_pipelines.audit.feasibility import AuditedConfig, Feasibility, feasibi
 from data_pipelines.audit.finding import ERROR, LEVELS, Finding, Ref
 from data_pipelines.audit.histograms import Histogram, histograms
 from data_pipelines.audit.survey import Survey
+from signbind_jax import files
 
 WITH_TEXT = "shared_sentences"  # the finding whose clips are shown with their text
 _TEXT_SHOWN = 80  # characters of it
@@ -124,4 +125,4 @@ def _beginning(text: str) -> str:
 def write_json(path: Path, result: Result) -> None:
     """Writes `to_json` as a file."""
     text = json.dumps(result.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    files.write(path, text + "\n")

@@ -20,6 +20,7 @@ import numpy as np
 
 from data_pipelines.corpus import Corpus, Reading
 from data_pipelines.readers.extracted import notes_of
+from data_pipelines.readers.layout import frames_a_second
 from data_pipelines.readers.poses import MOST_BYTES, pose_of_fields
 from data_pipelines.readers.timed_sentences import (
     PoseSource,
@@ -60,7 +61,7 @@ def add_arguments(parser) -> None:
     )
     add(
         "--fps",
-        type=float,
+        type=frames_a_second,
         metavar="RATE",
         help="with annotations: frames a second of the keypoints, which HDF5 does not state",
     )

@@ -65,5 +65,5 @@ def write_task(task: str) -> None:
 def _said(message: str) -> str:
     """The one line of a worker's error that a user needs."""
     found = re.findall(f"{_MARK}(.*)", message)
-    line = found[-1] if found else " ".join(message.split())[-300:]
+    line = found[-1] if found else (message.strip().splitlines() or ["no word"])[-1][:300]
     return re.sub(r" \[while running.*", "", line).replace("\\n", " ").strip()

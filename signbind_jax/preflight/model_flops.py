@@ -2,16 +2,19 @@
 
 import math
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from jax.extend import core
 
 from signbind_jax.errors import SignBindError
-from signbind_jax.preflight.programs import Programs
+
+if TYPE_CHECKING:  # it imports what counts the FLOPs of a run
+    from signbind_jax.preflight.programs import Programs
 
 _AGAIN = "rematted_computation"  # in the name stack of what jax.checkpoint computes again
 
 
-def model_flops(programs: Programs) -> float:
+def model_flops(programs: "Programs") -> float:
     """FLOPs of matrix products and convolutions of one step's gradients, all chips together.
 
     Forward and backward as differentiated, without what remat computes again. Only products that

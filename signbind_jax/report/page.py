@@ -181,18 +181,24 @@ def _curves(run: Run) -> list:
         judged = [key for key, kinds in curves.items()
                   if set(kinds) != {"train"} and key != "loss" and _moves(kinds)]  # fmt: skip
         drawn = (["loss"] if "loss" in curves else []) + judged
-        others |= set(curves) - set(drawn)
+        watched = [key for key in wording.WATCHED if key in curves]
+        others |= set(curves) - {*drawn, *watched}
         content.append(tag("h3", wording.stage_name(stage)))
         if not drawn:
             content.append(_missing("Its log holds no loss and no validation scores."))
-        content.append(
-            tag("div", [tag("figure", charts.learning_curve(f"{stage}-{key}", key, curves[key]))
-                        for key in drawn], class_="figures")
-        )  # fmt: skip
+        content.append(_figures(stage, curves, drawn))
+        if watched:
+            summary = tag("summary", "Learning rate, gradients and updates")
+            content.append(tag("details", summary, _figures(stage, curves, watched)))
     if others:
         names = ", ".join(sorted(others))
         content.append(_missing(f"In the logs, but not drawn here: {names}."))
     return content
+
+
+def _figures(stage: str, curves: dict[str, dict], keys: list[str]) -> Element:
+    pictures = [charts.learning_curve(f"{stage}-{key}", key, curves[key]) for key in keys]
+    return tag("div", [tag("figure", picture) for picture in pictures], class_="figures")
 
 
 def _moves(kinds: dict[str, list]) -> bool:

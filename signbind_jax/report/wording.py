@@ -60,6 +60,7 @@ METRICS = {
                              "back; only a longer pause shows where the second begins."),
 }  # fmt: skip
 TIME_METRICS = ("role", "lonely_twin", "adjacent_names")
+WATCHED = ("learning_rate", "gradient_norm", "update_norm")  # drawn, but behind a click
 HEADLINE_METRICS = ("bleu4", "name_recall", "homonym_accuracy", *TIME_METRICS)
 TRANSLATION_METRICS = ("bleu4", "chrf", "name_recall", "name_recall_read", "homonym_accuracy",
                        *TIME_METRICS)  # fmt: skip

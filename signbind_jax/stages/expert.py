@@ -34,7 +34,7 @@ from signbind_jax.data.vocabulary import BLANK, Vocabulary
 from signbind_jax.errors import SignBindError
 from signbind_jax.metrics.sequence import error_counts
 from signbind_jax.models.expert import Expert, ExpertConfig
-from signbind_jax.stages.stage import Stage
+from signbind_jax.stages.stage import Evaluation, Stage, samples_of
 
 EVALUATION_FRAMES = 8192  # a batch
 
@@ -82,6 +82,8 @@ def read_batch(model: Expert, batch: ClipBatch, capacity: int):
 
 class ExpertStage(Stage):
     """Trains the expert of the stream that `config.stage` names."""
+
+    unit = "frames"
 
     def __init__(self, config: RunConfig):
         super().__init__(config)
@@ -264,4 +266,9 @@ class ExpertStage(Stage):
             return counts.accuracy if self.stream.accuracy else counts.rate
 
         value = hosts.from_first("scoring", score)
-        return {self.stream.metric: value, "overflow": float(overflow)}
+        samples = samples_of(
+            [clips.ids[i] for i in present],
+            [" ".join(references[i]) for i in present],
+            [" ".join(hypotheses[i]) for i in present],
+        )
+        return Evaluation({self.stream.metric: value, "overflow": float(overflow)}, samples)

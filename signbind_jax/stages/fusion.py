@@ -23,7 +23,7 @@ from signbind_jax.errors import SignBindError
 from signbind_jax.metrics.sequence import error_counts
 from signbind_jax.models.fusion import Fusion, FusionConfig, frame_mask, read_ctc
 from signbind_jax.read_streams import ExpertReader, read_split
-from signbind_jax.stages.stage import Stage
+from signbind_jax.stages.stage import Evaluation, Stage, samples_of
 from signbind_jax.token_noise import TokenNoiseConfig, add_noise
 
 FUSED_CAPACITY = 96
@@ -184,9 +184,11 @@ class FusionStage(Stage):
         clips = self.dataset.split(split)
         fused = read_fused(graphdef, params, self.read(clips), self.senses)
         references = [list(labels["senses"]) for labels in clips.targets]
-        return hosts.from_first(
+        scores = hosts.from_first(
             "scoring", lambda: {"token_error_rate": error_counts(references, fused).rate}
         )
+        texts = ([" ".join(tokens) for tokens in side] for side in (references, fused))
+        return Evaluation(scores, samples_of(clips.ids, *texts))
 
 
 def read_fused(graphdef, params, sentences: Sentences, senses: Vocabulary) -> list[list[str]]:

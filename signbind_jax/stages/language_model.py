@@ -30,7 +30,7 @@ from signbind_jax.metrics.translation import translation_scores
 from signbind_jax.models.llm.config import DecoderConfig
 from signbind_jax.models.llm.decoder import Decoder
 from signbind_jax.ranges import Checked, Range, Share
-from signbind_jax.stages.stage import Stage
+from signbind_jax.stages.stage import Evaluation, Stage, samples_of
 
 _BYTES = 256
 
@@ -172,7 +172,9 @@ class LanguageModelStage(Stage):
         clips = self.dataset.split(split)
         hypotheses = self.write(graphdef, params, clips)
         scores = hosts.from_first("scoring", lambda: translation_scores(clips.labels, hypotheses))
-        return {k: v for k, v in scores.items() if isinstance(v, float)}
+        values = {k: v for k, v in scores.items() if isinstance(v, float)}
+        texts = [clip.text for clip in clips.labels]
+        return Evaluation(values, samples_of(clips.ids, texts, hypotheses))
 
     def write(self, graphdef, params, clips: ClipDataset) -> list[str]:
         """The sentence the model writes for the true streams of each clip."""

@@ -1,7 +1,7 @@
 """Stage: what one training run is about. The loop in `signbind_jax.train` does the rest."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import jax
 from flax import nnx
@@ -9,6 +9,35 @@ from flax import nnx
 from signbind_jax.config import AssumedConfig, RunConfig
 from signbind_jax.data.batch_plan import BatchPlan
 from signbind_jax.data.vocabulary import Vocabulary
+
+_SAMPLES = 4
+
+
+class Sample(NamedTuple):
+    """A clip that is shown at every evaluation: what it says, and what was read or written."""
+
+    clip: str
+    reference: str
+    hypothesis: str
+
+
+class Evaluation(NamedTuple):
+    """Scores by metric, and a few samples, which no score is made from."""
+
+    scores: dict[str, float]
+    samples: list[Sample]
+
+
+def samples_of(
+    ids: Sequence[str], references: Sequence[str], hypotheses: Sequence[str]
+) -> list[Sample]:
+    """The same few clips at every evaluation, spread evenly over a split; each on one line."""
+    n = len(ids)
+    chosen = sorted({i * n // _SAMPLES for i in range(_SAMPLES)}) if n else []
+    return [
+        Sample(ids[i], " ".join(references[i].split()), " ".join(hypotheses[i].split()))
+        for i in chosen
+    ]
 
 
 class Stage:
@@ -22,10 +51,12 @@ class Stage:
       vocabularies: name -> Vocabulary, recorded in the manifest.
       parents: name -> artefact digest of what the stage was built on.
       notes: lines about the data a user should see at start-up.
+      unit: what the plan's lengths count.
     """
 
     name = ""
     main_metric = "loss"
+    unit = "tokens"
 
     def __init__(self, config: RunConfig):
         self.config = config
@@ -104,8 +135,8 @@ class Stage:
         """Summed loss, its weight (tokens), and summed metrics of a batch."""
         raise NotImplementedError
 
-    def evaluate(self, graphdef, params: nnx.State, split: str) -> dict[str, float]:
-        """Scores on a split."""
+    def evaluate(self, graphdef, params: nnx.State, split: str) -> Evaluation:
+        """Scores and samples of a split."""
         raise NotImplementedError
 
     def side_files(self) -> dict[str, str]:

@@ -40,6 +40,7 @@ from signbind_jax.ranges import (
 )
 from signbind_jax.stages.fusion import FusionStage, assumed_n_ids, ctc_sums
 from signbind_jax.stages.language_model import encode_sentence
+from signbind_jax.stages.stage import Evaluation, samples_of
 from signbind_jax.token_noise import add_noise
 
 
@@ -253,7 +254,9 @@ class AlignmentStage(FusionStage):
         clips = self.dataset.split(split)
         hypotheses = self.write(graphdef, params, self.read(clips))
         scores = hosts.from_first("scoring", lambda: translation_scores(clips.labels, hypotheses))
-        return {k: v for k, v in scores.items() if isinstance(v, float)}
+        values = {k: v for k, v in scores.items() if isinstance(v, float)}
+        texts = [clip.text for clip in clips.labels]
+        return Evaluation(values, samples_of(clips.ids, texts, hypotheses))
 
     def lower_writing(self, graphdef, params, batch):
         return lower_writing(

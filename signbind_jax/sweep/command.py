@@ -4,7 +4,7 @@ import argparse
 import shlex
 from pathlib import Path
 
-from signbind_jax import overrides, train_command, versions
+from signbind_jax import files, overrides, train_command, versions
 from signbind_jax.errors import SignBindError
 from signbind_jax.ranges import Count, Whole, argument
 from signbind_jax.sweep import record, table
@@ -117,7 +117,8 @@ def _train_one(sweep: Sweep, index: int, workdir: Path) -> int:
         print(f"{point.name}: finished already")
         return 0
     record.note_start(workdir, point, conditions)
-    with record.trying_to_lock(workdir / point.name, shared=True) as lock:
+    lock_file = workdir / point.name / record.LOCK_FILE
+    with files.trying_to_lock(lock_file, shared=True) as lock:
         if lock is None:
             raise SignBindError(f"{workdir / point.name}: a sweep trains this point already; wait "
                                 "for it, or stop it")  # fmt: skip

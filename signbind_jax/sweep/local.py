@@ -20,7 +20,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from signbind_jax import side_by_side
+from signbind_jax import files, side_by_side
 from signbind_jax.report.wording import figure
 from signbind_jax.sweep import record
 from signbind_jax.sweep.points import Point
@@ -95,7 +95,7 @@ class _Run:
     def _start(self, point: Point) -> bool:
         directory = self.workdir / point.name
         directory.mkdir(parents=True, exist_ok=True)
-        with record.trying_to_lock(directory) as lock:
+        with files.trying_to_lock(directory / record.LOCK_FILE) as lock:
             if lock is None:
                 return False
             outcome = record.outcome_of(self.workdir, point)

@@ -6,9 +6,6 @@ beside what training writes. Nothing else keeps state: a sweep that was killed i
 """
 
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -201,34 +198,6 @@ def note_failure(workdir: Path, point: Point, error: str) -> None:
     directory = workdir / point.name
     known = _read_point(directory)
     _write_json(directory / POINT_FILE, {**known, "failure": " ".join(error.split())})
-
-
-@contextmanager
-def trying_to_lock(directory: Path, shared: bool = False) -> Iterator[int | None]:
-    """A descriptor that keeps others from training a point; None where another does so.
-
-    The lock lasts as long as any process holds the descriptor: a training process that has
-    inherited it keeps it when its sweep is killed. On file systems without locks every try
-    succeeds.
-
-    Args:
-      shared: for the processes of one point that is trained on several hosts.
-    """
-    import fcntl
-
-    descriptor = os.open(directory / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-        try:
-            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield None
-            return
-        except OSError:  # no locks here
-            pass
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def _last_step(directory: Path) -> tuple[int, float | None]:

@@ -6,8 +6,9 @@ import shutil
 import pytest
 
 from benchmarks import damage
-from signbind_jax import versions
+from signbind_jax import files, versions
 from signbind_jax.errors import SignBindError
+from signbind_jax.step_programs import StepPrograms
 from signbind_jax.summary import read_summary
 from signbind_jax.train import train
 
@@ -122,3 +123,25 @@ def test_a_config_that_is_known_from_the_checkpoints_alone_is_compared(chain):
         train(other, workdir, announce=lambda _: None)
     assert go_on(chain)[0].finished
     damage.artefact.open_artefact(workdir)
+
+
+def test_a_directory_in_which_a_run_is_under_way_takes_no_other(chain):
+    workdir = chain.runs / STAGE
+    with files.trying_to_lock(workdir), pytest.raises(SignBindError) as raised:
+        go_on(chain)
+    assert f"--workdir: {workdir}: found another training under way" in str(raised.value)
+    assert go_on(chain)[0].finished
+
+
+def test_a_step_under_another_steps_name_is_passed_over(chain, caplog):
+    checkpoints = chain.runs / STAGE / "checkpoints"
+    newest = max(checkpoints.glob("step_*"))
+    newest.rename(checkpoints / "step_00000099")
+    assert go_on(chain)[0].step == 4
+    assert "step: found 4, wanted 99 as its directory says" in caplog.text
+
+
+def test_a_loss_that_is_no_number_is_told_with_its_step(chain, tmp_path, monkeypatch):
+    monkeypatch.setattr(StepPrograms, "read", lambda *_: {"loss": float("nan")})
+    with pytest.raises(SignBindError, match="language_model: loss of step 1: found nan, wanted a"):
+        train(chain.config(STAGE), tmp_path / "run", announce=lambda _: None)

@@ -347,13 +347,15 @@ def test_other_rows_begin_anew_in_what_a_killed_build_left(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["d"]
 
 
-def test_a_full_disk_ends_in_one_line_and_leaves_nothing_half_written(tmp_path):
+@pytest.mark.parametrize("most", [2_000, 20_000])
+def test_a_full_disk_ends_in_one_line_and_leaves_nothing_half_written(tmp_path, most):
     code = WRITER.replace("import os, sys, time", "import os, sys, time, resource, signal").replace(
         "write_dataset(Path", "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\nwrite_dataset(Path"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({most}, {most}))\nwrite_dataset(Path"
     ).replace("clips_per_shard=2", "clips_per_shard=4")  # fmt: skip
     child = start_writer(tmp_path / "d", code)
     error = child.communicate(timeout=60)[1]
     assert child.returncode == 1
-    assert "SignBindError" in error.strip().splitlines()[-1]
+    last = error.strip().splitlines()[-1]
+    assert "SignBindError" in last and str(tmp_path) in last and "is the disk full?" in last
     assert list(tmp_path.iterdir()) == []

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from signbind_jax import sealed
 from signbind_jax.array_digest import partial_checksum
 from signbind_jax.checkpoint import (
     CheckpointDir,
@@ -20,6 +21,7 @@ from signbind_jax.checkpoint import (
     check_parent,
 )
 from signbind_jax.errors import SignBindError
+from signbind_jax.manifest import manifest_from_text
 from signbind_jax.sharding import make_mesh
 from tests.conftest import simulated
 from tests.unit import eight_device_program
@@ -98,7 +100,7 @@ def test_a_state_comes_back_bit_for_bit_with_its_manifest(two_steps):
     assert step == 2
     assert_same(tree, jax.tree.map(np.asarray, make_state(2)))
     assert tree["params"]["encoder"]["scale"].dtype == jnp.bfloat16
-    assert manifest.vocabularies == {"gloss": GLOSS} and manifest.extra == {"note": "é"}
+    assert manifest.vocabularies == {"gloss": GLOSS} and manifest.extra == {"note": "é", "step": 2}
     assert manifest.arrays["params/encoder/kernel"].startswith("float32[96,64] ")
 
 
@@ -261,3 +263,11 @@ def test_the_checksum_sees_one_bit_a_swap_and_a_blank_block(dtype):
     blank[8:16] = 0
     checksums = [partial_checksum(a) for a in (x, bit, swapped, blank, x.T)]
     assert len(set(checksums)) == len(checksums)
+
+
+@pytest.mark.parametrize("name", ["extra", "vocabularies", "arrays", "versions"])
+def test_a_forged_manifest_is_told_by_its_field(name):
+    manifest = {"stage": "signing", "config_digest": "", name: 3}
+    text = json.dumps(sealed.seal({"format": 2, "manifest": manifest}))
+    with pytest.raises(SignBindError, match=f"m: {name}: found 3, wanted dict"):
+        manifest_from_text(text, "m")

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 
 import pytest
 
@@ -218,3 +219,16 @@ def test_a_corpus_or_a_number_of_chips_that_is_none_is_refused():
         load_config("signing:size=base,corpus=how2sing", {})
     with pytest.raises(SignBindError, match="chips: found 0"):
         load_config("fusion:size=large,chips=0", {})
+
+
+@pytest.mark.parametrize("kind", ["pipe", "huge"])
+def test_what_is_no_config_file_is_not_opened(tmp_path, kind):
+    path = tmp_path / "mine.py"
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        with path.open("wb") as file:
+            file.truncate(2**32)
+    told = {"pipe": "found a named pipe, wanted a file", "huge": "found 4,294,967,296 bytes"}
+    with pytest.raises(SignBindError, match=f"--config: {path}: {told[kind]}"):
+        load_config(str(path))

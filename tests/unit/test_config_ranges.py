@@ -116,7 +116,7 @@ WRONG = [
     ("translation", "options.generation.beam_sise", "4", "did you mean 'beam_size'?"),
     ("translation", "options.generaton.beam_size", "4", "did you mean 'generation'?"),
     ("translation", "options.generation.beam_size.x", "4", "wanted a whole number"),
-    ("translation", "options.generation.early_stopping", "1", "one of False, True, 'never'"),
+    ("translation", "options.generation.early_stopping", "2", "one of False, True, 'never'"),
     ("translation", "options.generation.early_stopping", "nevr", "did you mean 'never'?"),
     ("translation", "options.generation.length_penalty", "nan", "at least -5 and at most 5"),
     ("translation", "options.generation.temperature", "0.7", "or do_sample=True"),
@@ -290,6 +290,12 @@ def test_a_wrong_command_leaves_no_file_and_ends_in_one_line(tmp_path, capsys, o
         (["extract", "v.mp4", "--out=d", "--timeout=inf"], "--timeout: found 'inf'"),
         (["extract", "v.mp4", "--out=d", f"--workers={'9' * 5000}"], "--workers: found '999"),
         (["quickstart", "--seed=-1"], "--seed: found '-1', wanted a whole number, at least 0"),
+        (["data", "build", "folder", "--source=s", "--out=d", "--lip_size=0"], "wanted a whole n"),
+        (["data", "build", "youtube_asl", "--source=s", "--out=d", "--fps=inf"], "--fps: found"),
+        (["train", "--config=x", "--workdir=w", "--host_timeout=1e300"], "--host_timeout: found"),
+        (["evaluate", "--checkpoint=", "--data=d"], "--checkpoint: found '', wanted a path"),
+        (["score", "--hypotheses=", "--references=r"], "--hypotheses: found '', wanted a path"),
+        (["evaluate", "--checkpoint=\udcff", "--data=d"], "--checkpoint: found '\\udcff', wanted"),
     ],
 )
 def test_a_number_out_of_range_on_the_command_line_is_bad_usage(capsys, arguments, told):

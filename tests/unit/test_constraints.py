@@ -9,7 +9,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[2]
-UNTESTED = ("gpu", "bench")  # extras of setup.py whose packages the suite does not install
+UNTESTED = ("gpu", "bench", "wandb")  # extras of setup.py whose packages the suite does not install
 
 
 def pinned() -> dict[str, Version]:

@@ -155,6 +155,16 @@ def test_a_kill_while_writing_leaves_what_was_there(tmp_path):
     assert files.read_text(path) == "old"
 
 
+@pytest.mark.parametrize("name", ["/dev/null", "/dev/stdout", "pipe", "folder"])
+def test_only_a_file_is_replaced(tmp_path, name):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    before = os.lstat(tmp_path / name)
+    with pytest.raises(SignBindError, match=f"{name}: found a .*, wanted a file"):
+        files.write(tmp_path / name, "scores")
+    assert os.path.samestat(os.lstat(tmp_path / name), before)
+
+
 def test_a_reader_may_expect_more_or_fewer_values_than_is_usual(tmp_path):
     (tmp_path / "a.json").write_text("[1, 2, 3]")
     assert files.read_json(tmp_path / "a.json", values=3) == [1, 2, 3]

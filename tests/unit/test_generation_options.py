@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from data_pipelines.readers.clip_file import Kind, read_clip_file
 from signbind_jax import artefact, cli, evaluate, translate
 from signbind_jax.config import load_config
 from signbind_jax.data.clip_list import ClipList
@@ -14,7 +15,7 @@ from signbind_jax.errors import SignBindError
 from signbind_jax.generation import sentences
 from signbind_jax.generation.config import GenerationConfig, given, overridden, read_options
 from signbind_jax.stages.translation import TranslationOptions
-from signbind_jax.translate import Translator, read_clip_file
+from signbind_jax.translate import Translator
 from tests import untrained_runs
 
 # option -> (one setting of it, another, what both are beside)
@@ -83,7 +84,7 @@ def test_a_seed_repeats_the_sentences_whatever_batch_they_fall_into(tree, said, 
 
 
 def test_translate_writes_with_the_settings_it_is_given(tree):
-    clips = ClipList([read_clip_file(tree / "a.npz")])
+    clips = ClipList([read_clip_file(tree / "a.npz", Kind.LANDMARKS, None)])
     streams = Translator(tree / "alignment").read(clips)
     settings = [
         given(parsed(translate, "--temperature=5", "--max_new_tokens=3", seed, "a.npz"))

@@ -1,6 +1,7 @@
 """The HTML report: what a reader sees, from complete, partial, damaged and hostile runs."""
 
 import copy
+import json
 import math
 
 import pytest
@@ -156,6 +157,16 @@ def test_damaged_log_lines_are_counted_and_a_resumed_step_counts_once(tmp_path):
     assert "signing/metrics.jsonl: 2 unreadable lines" in notes
     assert "signing/metrics.jsonl: 1 values are not finite" in notes
     assert "translation/metrics.jsonl" in notes
+
+
+def test_learning_rate_and_norms_are_drawn_behind_a_click(tmp_path):
+    lines = [
+        json.dumps({"step": i, "kind": "train", "loss": 4.0 - i, "learning_rate": 1e-3 * i})
+        for i in range(3)
+    ]
+    page = report_of(tmp_path, complete_results(), logs={"signing": lines})
+    assert "Learning rate, gradients and updates" in page.text and not page.open
+    assert "not drawn here" not in page.text
 
 
 def test_results_that_were_changed_are_shown_with_a_note(tmp_path):

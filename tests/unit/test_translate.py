@@ -18,6 +18,7 @@ from signbind_jax import translate as translate_module
 from signbind_jax.data.clip_list import ClipList
 from signbind_jax.data.lips import decode_mosaic
 from signbind_jax.errors import SignBindError
+from signbind_jax.generation.config import GenerationConfig
 from signbind_jax.streams import SHIPPED
 from signbind_jax.translate import Translator
 from tests import drawn_faces
@@ -118,6 +119,7 @@ class DigestingTranslator:
     """Writes a digest of all that a clip holds in place of a sentence."""
 
     lip_size = 32
+    generation = GenerationConfig()
 
     def __init__(self, *_):
         pass
