@@ -8,16 +8,12 @@ On disk, a step is
 and beside the steps `best.json` may name the one that scored best, which stays.
 """
 
-import asyncio
-import concurrent.futures
 import contextlib
 import logging
 import re
 import socket
-import sys
 import threading
-import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,11 +22,22 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
-from jax.experimental import multihost_utils
-from jax.sharding import AbstractMesh, NamedSharding, SingleDeviceSharding
 
 from signbind_jax import array_digest, best_step, files, hosts
 from signbind_jax.best_step import Best
+from signbind_jax.checkpoint_arrays import (
+    check_arrays,
+    check_digests,
+    describe_and_digest,
+    finish_all,
+    flatten,
+    nest,
+    placed,
+    quiet_strays,
+    restore_args,
+    restore_target,
+    result_of,
+)
 from signbind_jax.errors import SignBindError
 from signbind_jax.manifest import (
     DamagedCheckpoint,
@@ -40,7 +47,6 @@ from signbind_jax.manifest import (
     manifest_from_text,
     manifest_to_text,
 )
-from signbind_jax.sharding import path_parts
 
 __all__ = ["CheckpointDir", "DamagedCheckpoint", "Manifest", "artefact_digest", "check_parent"]
 
@@ -127,10 +133,10 @@ class CheckpointDir:
         # Orbax refuses arrays of one process among many, such as a step counter.
         flat = {
             path: np.asarray(x) if array_digest.is_local(x) else x
-            for path, x in _flatten(state).items()
+            for path, x in flatten(state).items()
         }
         extra = {**manifest.extra, "step": step}
-        manifest = replace(manifest, arrays=_describe_and_digest(flat), extra=extra)
+        manifest = replace(manifest, arrays=describe_and_digest(flat), extra=extra)
         text = manifest_to_text(manifest)
         already_there = self._holds(step, manifest)
         with self._together(step, "main"):
@@ -147,8 +153,8 @@ class CheckpointDir:
         # in it, and the others would wait there. `_together` is where all meet in any case.
         writer, writing = ocp.PyTreeCheckpointHandler(), None
         with self._together(step, "main"):
-            writing = _result(
-                writer.async_save(self._partial(step), args=ocp.args.PyTreeSave(_nest(flat)))
+            writing = result_of(
+                writer.async_save(self._partial(step), args=ocp.args.PyTreeSave(nest(flat)))
             )
         self._thread = threading.Thread(
             target=self._finish, args=(step, writer, writing, text, best)
@@ -209,12 +215,12 @@ class CheckpointDir:
           DamagedCheckpoint: a file cannot be read, or (`verify`) an array is not what was saved.
         """
         manifest = self.read_manifest(step)
-        flat = _flatten(target)
+        flat = flatten(target)
         where = str(self._step_dir(step))
-        _check_arrays(manifest.arrays, flat, where)
-        targets = {path: _restore_target(leaf) for path, leaf in flat.items()}
+        check_arrays(manifest.arrays, flat, where)
+        targets = {path: restore_target(leaf) for path, leaf in flat.items()}
         arrays = self._read(step, targets, verify and manifest.arrays)
-        leaves = [_placed(arrays[path], leaf) for path, leaf in flat.items()]
+        leaves = [placed(arrays[path], leaf) for path, leaf in flat.items()]
         return jax.tree.unflatten(jax.tree.structure(target), leaves)
 
     def restore_latest(self, target: Any, *, verify: bool = True) -> tuple[int, Any, Manifest]:
@@ -256,10 +262,10 @@ class CheckpointDir:
 
     def _read(self, step: int, targets: Mapping[str, Any], digests: Mapping[str, str] | None):
         where, failure, arrays = self._step_dir(step), None, {}
-        restore_args = {path: _restore_args(target) for path, target in targets.items()}
+        arguments = {path: restore_args(target) for path, target in targets.items()}
         item = {path: target if target is not None else 0 for path, target in targets.items()}
         request = ocp.args.PyTreeRestore(
-            _nest(item), restore_args=_nest(restore_args), partial_restore=True
+            nest(item), restore_args=nest(arguments), partial_restore=True
         )
         try:
             for file in Path(where / "state").rglob("*"):
@@ -267,8 +273,8 @@ class CheckpointDir:
                     files.check_regular(file)  # Orbax would wait for a pipe
             # Not through a Checkpointer: it waits for all hosts after a read that went well, and
             # a host whose read failed never comes. `_any_host` is where they meet in any case.
-            with _quiet_strays(), contextlib.closing(ocp.PyTreeCheckpointHandler()) as reader:
-                arrays = _flatten(reader.restore(where / "state", args=request))
+            with quiet_strays(), contextlib.closing(ocp.PyTreeCheckpointHandler()) as reader:
+                arrays = flatten(reader.restore(where / "state", args=request))
         except (MemoryError, jax.errors.JaxRuntimeError):
             raise  # too little memory is no damage
         except Exception as error:
@@ -276,7 +282,7 @@ class CheckpointDir:
         if _any_host(failure is not None):
             raise DamagedCheckpoint(failure or f"{where}: cannot be read on another host")
         if digests:
-            _check_digests(digests, arrays, str(where))
+            check_digests(digests, arrays, str(where))
         return arrays
 
     def _finish(
@@ -284,8 +290,8 @@ class CheckpointDir:
     ) -> None:
         """What is left of a save, in a thread of its own."""
         try:
-            with self._together(step, "saving"), _quiet_strays():
-                _finish_all(writing)
+            with self._together(step, "saving"), quiet_strays():
+                finish_all(writing)
             with self._together(step, "saving"):
                 if hosts.first():
                     writer.finalize(self._partial(step))
@@ -391,136 +397,6 @@ class CheckpointDir:
             return []
         names = (_STEP_NAME.fullmatch(p.name) for p in self.directory.iterdir())
         return sorted(int(match[1]) for match in names if match)
-
-
-@contextlib.contextmanager
-def _quiet_strays():
-    """Drops the tracebacks of reads and writes that end after a failed one has closed their
-    event loop."""
-    previous = sys.unraisablehook
-
-    def hook(unraisable):
-        if "Event loop is closed" not in str(unraisable.exc_value):
-            previous(unraisable)
-
-    sys.unraisablehook = hook
-    try:
-        yield
-    except Exception:
-        time.sleep(0.3)  # they end within milliseconds, and cannot be waited for
-        raise
-    finally:
-        sys.unraisablehook = previous
-
-
-def _finish_all(writing: list) -> None:
-    """Waits for every part of a state, so that nothing is written any more where one failed."""
-    failures = []
-    for part in writing:
-        try:
-            part.result()
-        except Exception as error:
-            failures.append(error)
-    if failures:
-        raise failures[0]
-
-
-def _result(coroutine: Coroutine) -> Any:
-    """Of a coroutine, in a thread of its own: in this one an event loop may be running."""
-
-    def run():
-        # `asyncio.run` would also cancel what goes on in the background.
-        with contextlib.closing(asyncio.new_event_loop()) as loop:
-            return loop.run_until_complete(coroutine)
-
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        return pool.submit(run).result()
-
-
-def _flatten(tree: Any) -> dict[str, Any]:
-    """Leaves by path, such as "params/encoder/kernel"; Python numbers become numpy arrays."""
-    flat = {}
-    for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
-        name = "/".join(path_parts(path))
-        if name in flat:
-            raise ValueError(f"two leaves are called {name}")
-        flat[name] = leaf if hasattr(leaf, "shape") else np.asarray(leaf)
-    return flat
-
-
-def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    for path, leaf in flat.items():
-        *parents, name = path.split("/")
-        node = tree
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[name] = leaf
-    return tree
-
-
-def _restore_target(leaf: Any) -> Any:
-    # None asks for a numpy array: also where jax without x64 would cut 64 bits to 32.
-    on_host = isinstance(leaf, (np.ndarray, np.generic))
-    if on_host or jax.dtypes.canonicalize_dtype(leaf.dtype) != leaf.dtype:
-        return None
-    sharding = getattr(leaf, "sharding", None)
-    if sharding is None or isinstance(getattr(sharding, "mesh", None), AbstractMesh):
-        sharding = SingleDeviceSharding(jax.local_devices()[0])
-    if jax.process_count() > 1 and sharding.is_fully_addressable:
-        return None
-    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
-
-
-def _placed(array: Any, leaf: Any) -> Any:
-    """What came back as numpy, because among many processes Orbax reads onto all devices or
-    none, on the devices of this process that were asked for."""
-    sharding = getattr(leaf, "sharding", None)
-    if isinstance(array, np.ndarray) and isinstance(sharding, NamedSharding):
-        return jax.device_put(array, sharding)
-    return array
-
-
-def _restore_args(target: jax.ShapeDtypeStruct | None) -> ocp.RestoreArgs:
-    if target is None:
-        return ocp.RestoreArgs(restore_type=np.ndarray)
-    return ocp.ArrayRestoreArgs(sharding=target.sharding, global_shape=target.shape,
-                                dtype=target.dtype)  # fmt: skip
-
-
-def _check_arrays(saved: Mapping[str, str], flat: Mapping[str, Any], where: str) -> None:
-    tops = {path.split("/")[0] for path in flat}
-    saved = {path: text for path, text in saved.items() if path.split("/")[0] in tops}
-    for path in [*flat, *saved]:
-        found = saved[path].split()[0] if path in saved else "no such array"
-        wanted = array_digest.describe(flat[path]) if path in flat else "no such array"
-        if found != wanted:
-            raise SignBindError(f"{where}: array {path}: found {found}, wanted {wanted}; "
-                                "use the config it was trained with")  # fmt: skip
-
-
-def _describe_and_digest(flat: Mapping[str, Any]) -> dict[str, str]:
-    sums = _global_checksums(list(flat.values()))
-    return {
-        path: f"{array_digest.describe(x)} {total:016x}"
-        for (path, x), total in zip(flat.items(), sums, strict=True)
-    }
-
-
-def _check_digests(saved: Mapping[str, str], arrays: Mapping[str, Any], where: str) -> None:
-    for path, found in _describe_and_digest(arrays).items():
-        if found != saved[path]:
-            raise DamagedCheckpoint(f"{where}: array {path}: found {found}, wanted "
-                                    f"{saved[path]}: its bytes changed on disk")  # fmt: skip
-
-
-def _global_checksums(arrays: list[Any]) -> list[int]:
-    sums = np.array([array_digest.partial_checksum(x) for x in arrays], np.uint64)
-    if jax.process_count() > 1:
-        # As 32-bit words: without x64, jax would cut 64-bit ones.
-        words = np.asarray(multihost_utils.process_allgather(sums.view(np.uint32)))
-        sums = np.ascontiguousarray(words).view(np.uint64).sum(axis=0, dtype=np.uint64)
-    return [int(s) for s in sums]
 
 
 def _any_host(flag: bool) -> bool:
