@@ -107,7 +107,13 @@ def metric_of(key: str) -> Metric:
     bare = key.rsplit("/", 1)[-1]
     for prefix in ("validation_", "test_", "train_"):
         bare = bare.removeprefix(prefix)
-    return METRICS.get(bare, Metric(key.replace("_", " "), "", "", ""))
+    if bare in METRICS:
+        return METRICS[bare]
+    for stream in streams.specs():
+        if stream.metric == bare:
+            better = "higher" if stream.accuracy else "lower"
+            return Metric(bare.replace("_", " "), "%", better, "")
+    return Metric(key.replace("_", " "), "", "", "")
 
 
 def title(key: str) -> str:

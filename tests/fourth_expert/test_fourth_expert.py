@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from signbind_jax import artefact, child, streams
+from signbind_jax.best_step import Best
 from signbind_jax.cli import main
 from signbind_jax.config import load_config
 from signbind_jax.data.batch import MODALITIES
@@ -100,6 +101,7 @@ def test_it_is_judged_by_its_own_metric_on_its_own_labels(runs):
     glosses = [clip.gloss for clip in open_dataset(runs / "data").split("test").labels]
     assert found["handshape_error_rate"] > 0
     assert found["reference_tokens"] == sum(map(len, glosses)) > 0
+    assert Best(2, "handshape_error_rate", 40.0).beats(Best(1, "handshape_error_rate", 50.0))
     assert "handshapes" in artefact.open_artefact(runs / "hands").vocabularies
 
 

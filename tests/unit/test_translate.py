@@ -121,7 +121,7 @@ class DigestingTranslator:
     lip_size = 32
     generation = GenerationConfig()
 
-    def __init__(self, *_):
+    def __init__(self, *_, **__):
         pass
 
     def read(self, clips):
