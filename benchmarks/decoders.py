@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from signbind_jax.config import STREAMS
+from signbind_jax import streams
 from signbind_jax.data.dataset import open_dataset
 from signbind_jax.evaluate import evaluate_translation
 from signbind_jax.quickstart import SCORES
@@ -35,7 +35,7 @@ def train(system: str, quickstart: Path, workdir: Path, extra: Iterable[str]) ->
     """Alignment and translation of a system; the seconds both took."""
     decoder, text = SYSTEMS[system]
     pretrained = decoder == SMOLLM2
-    parents = {name: quickstart / name for name in STREAMS}
+    parents = {name: quickstart / name for name in streams.SHIPPED}
     parents["language_model"] = decoder if pretrained else quickstart / "language_model"
     parents["fusion"] = quickstart / "fusion"
     seconds = 0.0

@@ -11,7 +11,7 @@ import argparse
 import statistics
 from pathlib import Path
 
-from signbind_jax import sealed
+from signbind_jax import sealed, streams
 from signbind_jax.data.dataset import open_dataset
 from signbind_jax.evaluate import TIME_SPLITS, evaluate_time_splits, evaluate_translation
 from signbind_jax.quickstart import SCORES, print_table, read_results, training_command
@@ -21,7 +21,7 @@ from signbind_jax.translate import Translator
 
 COLUMNS = ("bleu4", "chrf", "name_recall", "name_recall_read", "homonym_accuracy",
            "homonym_swapped", *TIME_SPLITS)  # fmt: skip
-EXPERTS = ("signing", "fingerspelling", "lipreading", "language_model")
+EXPERTS = (*streams.SHIPPED, "language_model")
 
 # Name of the variant -> argument of the fusion config.
 ABLATIONS = {"all_without_time": "time=False,hidden=False", "all_without_hidden": "hidden=False"}

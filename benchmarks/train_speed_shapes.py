@@ -6,15 +6,16 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
-from signbind_jax import sharding
+from signbind_jax import sharding, streams
 from signbind_jax.config import RunConfig, load_config
 from signbind_jax.data.augment import STILL
 from signbind_jax.stages import stage_class
 from signbind_jax.stages.stage import Stage
 from signbind_jax.token_noise import TokenNoiseConfig
 
-QUIET_TOKENS = TokenNoiseConfig(drop=(0.0,) * 3, substitute=(0.0,) * 3, drop_hidden=0.0,
-                                stretch=0.0, drop_stream=(0.0,) * 3)  # fmt: skip
+NEVER = dict.fromkeys(streams.SHIPPED, 0.0)
+QUIET_TOKENS = TokenNoiseConfig(drop=NEVER, substitute=NEVER, drop_hidden=0.0, stretch=0.0,
+                                drop_stream=NEVER)  # fmt: skip
 
 
 @dataclass(frozen=True)

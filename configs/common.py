@@ -3,6 +3,7 @@
 from ml_collections import ConfigDict
 
 from configs import real
+from signbind_jax import streams
 from signbind_jax.config import RunConfig, from_mapping
 from signbind_jax.errors import SignBindError
 from signbind_jax.files import shorten
@@ -77,10 +78,11 @@ def memorise(config: ConfigDict) -> ConfigDict:
     expert = {"d_model": 64, "n_layers": 2, "d_mlp": 128, "d_part": 32, "dropout": 0.0}
     lightly = {"speed": 0.05, "time_masks": 0, "rotation": 3.0, "scale": 0.05, "shear": 0.05,
                "translation": 0.05, "mirror": 0.0, "hand_drop": 0.0, "lip_shift": 1}  # fmt: skip
-    never = (0.0, 0.0, 0.0)
+    never = dict.fromkeys(streams.names(), 0.0)
+    absent = {"signing": 0.0, "fingerspelling": 0.15, "lipreading": 0.3}
     # Clips learnt by heart are told apart by any one stream: no other may be needed.
     trusting = {"drop": never, "substitute": never, "drop_hidden": 0.0, "stretch": 0.0,
-                "drop_stream": (0.0, 0.15, 0.3)}  # fmt: skip
+                "drop_stream": absent}  # fmt: skip
     behind = {"d_model": 64, "n_layers": 2, "d_mlp": 128, "dropout": 0.0}
     decoder = {**behind, "n_heads": 4, "n_kv_heads": 4, "head_size": 16}
     # stage -> (steps, model, augment)
@@ -93,7 +95,7 @@ def memorise(config: ConfigDict) -> ConfigDict:
         "alignment": (80, {"dropout": 0.0}, trusting),
         "translation": (80, {"dropout": 0.0}, trusting),
     }
-    config.steps, model, augment = stages[config.stage]
+    config.steps, model, augment = stages.get(config.stage, (300, expert, lightly))
     config.evaluate_every = 0
     for section, values in ((config.model, model), (config.augment, augment)):
         with section.unlocked():
@@ -118,7 +120,9 @@ def shrink(config: ConfigDict) -> ConfigDict:
     }
     sizes["fingerspelling"] = sizes["signing"]
     sizes["lipreading"] = (*sizes["signing"], "channels")
-    config.model.update({name: small[name] for name in sizes[config.stage]})
+    names = sizes.get(config.stage, sizes["signing"])
+    with config.model.unlocked():
+        config.model.update({name: small[name] for name in names})
     config.steps = 20
     config.evaluate_every = 0
     config.optim.warmup_steps = 5

@@ -74,7 +74,7 @@ def with_llm(config: ConfigDict, llm: str, chip: str, chips: int) -> ConfigDict:
     config.options.update({"frozen_dtype": "bfloat16", "compute_dtype": "bfloat16",
                            "remat": on.remat})  # fmt: skip
     config.mesh.fsdp = min(on.fsdp, chips)
-    config.assumed.update({"longest": 160, "target": 160, "streams": (8192, 32, 48),
+    config.assumed.update({"longest": 160, "target": 160, "streams": {"signing": 8192},
                            "senses": 8192, "d_hidden": 512, "text": 88})  # fmt: skip
     with config.assumed.fusion.unlocked():
         config.assumed.fusion.update(real.MODELS["fusion"]["base"])

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from ml_collections import ConfigDict
 
+from signbind_jax import streams
 from signbind_jax.errors import SignBindError
 from signbind_jax.overrides import unknown_name
 
@@ -91,7 +92,7 @@ def sized(config: ConfigDict, size: str, corpus: str, chips: int) -> ConfigDict:
         config.model.update(MODELS[config.stage][size])
     config.data.batch_multiple = chips
     config.data.threads = 8
-    if config.stage in ("signing", "fingerspelling", "lipreading"):
+    if config.stage in streams.SHIPPED:
         _expert(config, of)
     else:
         _tokens(config, of)
@@ -118,7 +119,7 @@ def _expert(config: ConfigDict, of: Corpus) -> None:
 
 def _tokens(config: ConfigDict, of: Corpus) -> None:
     config.data.n_buckets = 5
-    config.assumed.update({"longest": 160, "target": 160, "streams": (of.glosses, 32, 48),
+    config.assumed.update({"longest": 160, "target": 160, "streams": {"signing": of.glosses},
                            "senses": of.glosses, "d_hidden": 512, "text": 88,
                            "vocabulary": 8192})  # fmt: skip
     rows = _multiple(of.sentences, config.data.batch_multiple)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from tqdm import tqdm
 
 from signbind_jax import child
+from signbind_jax.config import import_files
 
 WORTH_A_PROCESS = 64  # clips: fewer are done before a second process has started
 _EVERY_S = 0.5  # the bar's refreshes
@@ -81,6 +82,7 @@ def _in_pool(work: Callable, tasks: Iterable, workers: int, bar: tqdm) -> Iterat
 def _begin(counter) -> None:
     global _done_clips
     _done_clips = counter
+    import_files()
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches the whole group: die quietly
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
 

@@ -5,17 +5,19 @@ import dataclasses
 import hashlib
 import logging
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from flax import nnx
 
-from signbind_jax import files, hosts, keypoints, sealed, sharding, versions
+from signbind_jax import files, hosts, keypoints, sealed, sharding, streams, versions
 from signbind_jax.checkpoint import CheckpointDir, Manifest, artefact_digest
 from signbind_jax.config import RunConfig, from_mapping
 from signbind_jax.data.vocabulary import Vocabulary
 from signbind_jax.errors import SignBindError
+from signbind_jax.files import shorten
 from signbind_jax.hf.pretrained import open_pretrained
 from signbind_jax.hf.tokenizer import TOKENIZER_BYTES, TextTokenizer
 from signbind_jax.manifest import check_same
@@ -185,12 +187,11 @@ def open_artefact(workdir: Path | str, step: int | str = NEWEST) -> Artefact:
     _check_identity(workdir, identity, manifest, reads_poses=model.get("kind") != "decoder")
     parents = files.field(record, "parents", dict, where)
     parents = {name: files.field(parents, name, str, f"{where}: parents") for name in parents}
+    _check_known(where, (stage, *parents))
     return Artefact(
         workdir=workdir,
         stage=stage,
-        config=from_mapping(
-            RunConfig, files.field(record, "config", dict, where), f"{where}: config"
-        ),
+        config=_config_of(record, where),
         model=model,
         vocabularies=vocabularies,
         parents={name: Path(os.path.normpath(workdir / path)) for name, path in parents.items()},
@@ -301,8 +302,7 @@ def check_resumable(workdir: Path, config: RunConfig) -> str:
         return ""
     if not any((workdir / "checkpoints").glob("step_*")):
         return f"{workdir / FILE}: of a run that saved no checkpoint: begins anew"
-    record = files.field(_read(workdir), "config", dict, str(workdir / FILE))
-    found = from_mapping(RunConfig, record, f"{workdir / FILE}: config")
+    found = _config_of(_read(workdir), str(workdir / FILE))
     if found.digest == config.digest:
         return ""
     old, new = _flat(found.deciding()), _flat(config.deciding())
@@ -311,6 +311,25 @@ def check_resumable(workdir: Path, config: RunConfig) -> str:
     raise SignBindError(f"{workdir / FILE}: {key}: found {old.get(key)!r}, wanted "
                         f"{new.get(key)!r}; another run lives here: give another --workdir "
                         "or remove it")  # fmt: skip
+
+
+def _check_known(where: str, names: Iterable[str]) -> None:
+    """Whether the streams that a run names are registered here."""
+    for name in names:
+        if name not in streams.stages():
+            raise SignBindError(f"{where}: stream: found {shorten(name)}, wanted one of "
+                                f"{', '.join(streams.names())}; --import=FILE.py registers "
+                                "another")  # fmt: skip
+
+
+def _config_of(record: dict, where: str) -> RunConfig:
+    """The config of a run; an older one lists `assumed.streams` by position."""
+    config = files.field(record, "config", dict, where)
+    assumed = config.get("assumed")
+    if isinstance(assumed, dict) and isinstance(assumed.get("streams"), list):
+        listed = dict(zip(streams.SHIPPED, assumed["streams"], strict=False))
+        config = config | {"assumed": assumed | {"streams": listed}}
+    return from_mapping(RunConfig, config, f"{where}: config")
 
 
 def _read(workdir: Path) -> dict:

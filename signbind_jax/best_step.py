@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from signbind_jax import files, sealed
-from signbind_jax.report.wording import METRICS
+from signbind_jax.report.wording import metric_of
 
 FILE = "best.json"
 
@@ -23,7 +23,7 @@ class Best(NamedTuple):
             return False
         if other is None or other.metric != self.metric:
             return True
-        if METRICS[self.metric].better == "lower":
+        if metric_of(self.metric).better == "lower":
             return self.value < other.value
         return self.value > other.value
 

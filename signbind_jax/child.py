@@ -5,11 +5,21 @@ import contextlib
 import os
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 _ROOT = str(Path(__file__).resolve().parents[1])
+IMPORTS = "SIGNBIND_IMPORT"  # the Python files that a command runs first, as in PATH
 _SAFE = {"PYTHONSAFEPATH": "1"}  # Python's -P, for what the child starts as well
+
+
+def imports(more: Iterable[str] = ()) -> list[str]:
+    """The Python files that this process and those it starts run first, `more` of them now."""
+    known = filter(None, os.environ.get(IMPORTS, "").split(os.pathsep))
+    paths = list(dict.fromkeys([*known, *map(os.path.abspath, more)]))
+    if paths:
+        os.environ[IMPORTS] = os.pathsep.join(paths)
+    return paths
 
 
 def python(module: str, *arguments: str) -> tuple[list[str], dict[str, str]]:

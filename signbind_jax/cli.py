@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from signbind_jax import interrupts, no_tpu
+from signbind_jax import child, interrupts, no_tpu
 from signbind_jax.errors import Interrupted, SignBindError, outcome, prefix, printable
 
 # command -> (module with add_arguments and run, what it does)
@@ -30,6 +30,7 @@ COMMANDS = {
     "launch slurm": ("launch.slurm", "a command on a SLURM cluster"),
     "score": ("signbind_jax.score", "every scoring convention of the field, from plain text"),
 }
+IMPORT = "--import="
 # Those that share their work among the processes of several hosts.
 ON_SEVERAL_PROCESSES = ("train", "evaluate", "translate")
 
@@ -44,9 +45,14 @@ def main(argv: list[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     own = argv.index("--") if "--" in argv else len(argv)  # behind it is another command's
     debug = "--debug" in argv[:own]
-    argv = [a for a in argv[:own] if a != "--debug"] + argv[own:]
+    imports = [a.removeprefix(IMPORT) for a in argv[:own] if a.startswith(IMPORT)]
+    argv = [a for a in argv[:own] if a != "--debug" and not a.startswith(IMPORT)] + argv[own:]
     _quiet()
     try:
+        if imports or os.environ.get(child.IMPORTS):
+            from signbind_jax.config import import_files
+
+            import_files(imports)
         return _run(argv, debug)
     except (Exception, KeyboardInterrupt) as error:
         if debug and not isinstance(error, Interrupted):
@@ -73,7 +79,7 @@ def _open_standard_streams() -> None:
 
 def _trains_here(argv: list[str]) -> bool:
     """Whether this process is a training run; known before anything is imported for it."""
-    name = next((a for a in argv if a != "--debug"), None)
+    name = next((a for a in argv if a != "--debug" and not a.startswith(IMPORT)), None)
     return name == "train" or name == "sweep" and any(a.startswith("--point") for a in argv)
 
 
@@ -114,7 +120,8 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="commands:\n"
         + "\n".join(f"  {name:14s}{text}" for name, (_, text) in COMMANDS.items())
-        + "\n\n`signbind COMMAND --help` explains each; --debug shows tracebacks.",
+        + "\n\n`signbind COMMAND --help` explains each; --debug shows tracebacks.\n"
+        "--import=FILE.py runs a Python file first, such as one that registers a stream.",
     )
     parser.add_argument("command", metavar="COMMAND", help=argparse.SUPPRESS)
     name, rest = _command(argv)

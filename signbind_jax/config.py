@@ -10,7 +10,7 @@ import inspect
 import json
 import traceback
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Annotated, Any
 
 from ml_collections import ConfigDict
 
+from signbind_jax import child, streams
 from signbind_jax.errors import SignBindError
 from signbind_jax.files import check_regular, shorten
 from signbind_jax.overrides import override, unknown_name
@@ -41,9 +42,8 @@ from signbind_jax.ranges import (
     Whole,
     hints_of,
 )
+from signbind_jax.streams import ParentName, StreamName
 
-STREAMS = ("signing", "fingerspelling", "lipreading")
-STAGES = (*STREAMS, "language_model", "fusion", "alignment", "translation")
 CONFIG_BYTES = 10_000_000  # of a .py file
 NO_RUNS = ("__init__", "common", "open_llm", "real", "shipped")  # what configs/ holds besides
 
@@ -123,22 +123,6 @@ class MeshConfig(Checked):
 
 
 @dataclass(frozen=True)
-class ParentsConfig(Checked):
-    """Run directories of the artefacts a stage builds on; empty where it needs none.
-
-    `language_model` may also name a pretrained model: a Hugging Face directory, what
-    `signbind llm fetch` made, or a hub id.
-    """
-
-    signing: Text = ""
-    fingerspelling: Text = ""
-    lipreading: Text = ""
-    language_model: Text = ""
-    fusion: Text = ""
-    alignment: Text = ""
-
-
-@dataclass(frozen=True)
 class AssumedConfig(Checked):
     """Sizes that `signbind preflight` assumes, as it has neither data nor parents.
 
@@ -149,7 +133,7 @@ class AssumedConfig(Checked):
       clips_per_row: the most clips of a row, where `data.row_frames` fills rows.
       target: tokens of the longest CTC target.
       vocabulary: symbols that an expert or a decoder from scratch tells apart.
-      streams: vocabulary size of each stream, in stream order, blanks included.
+      streams: stream -> size of its vocabulary, the blank included.
       senses: size of the fused vocabulary, blank included.
       pieces: the most LLM tokens of one fused token.
       d_hidden: size of the experts' hidden vectors.
@@ -163,7 +147,9 @@ class AssumedConfig(Checked):
     clips_per_row: Count = 8
     target: Count = 48
     vocabulary: Annotated[int, Range(2, LARGEST)] = 1024
-    streams: tuple[Count, Count, Count] = (1024, 32, 48)
+    streams: dict[StreamName, Count] = field(
+        default_factory=lambda: {spec.name: spec.assumed_vocabulary for spec in streams.specs()}
+    )
     senses: Annotated[int, Range(2, LARGEST)] = 1024
     pieces: Count = 4
     d_hidden: Size = 128
@@ -189,9 +175,13 @@ class RunConfig(Checked):
       profile: the steps of which a profiler trace is written, such as "100:110" for steps 100 to
         109; empty: none.
       wandb: the Weights & Biases project to log to as well; empty: none.
+
+    `parents` are run directories of the artefacts a stage builds on, by the stage that made
+    them; empty where it needs none. `language_model` may also name a pretrained model: a Hugging
+    Face directory, what `signbind llm fetch` made, or a hub id.
     """
 
-    stage: Annotated[str, OneOf(*STAGES)]
+    stage: Annotated[str, OneOf(more=streams.stages)]
     seed: Seed = 0
     steps: Count = 1000
     log_every: Whole = 20
@@ -204,7 +194,9 @@ class RunConfig(Checked):
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     mesh: MeshConfig = field(default_factory=MeshConfig)
-    parents: ParentsConfig = field(default_factory=ParentsConfig)
+    parents: dict[ParentName, Text] = field(
+        default_factory=lambda: dict.fromkeys(streams.parents(), "")
+    )
     assumed: AssumedConfig = field(default_factory=AssumedConfig)
     model: dict = field(default_factory=dict)
     augment: dict = field(default_factory=dict)
@@ -213,6 +205,19 @@ class RunConfig(Checked):
     def conflicts(self):
         if self.keep_best and not self.data.validation:
             yield "keep_best", "False where data.validation is empty: nothing says what is best"
+
+    def __post_init__(self):
+        super().__post_init__()
+        known = dict.fromkeys((*streams.SHIPPED, *streams.PARENTS_BEHIND), "")
+        object.__setattr__(self, "parents", known | self.parents)
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """The streams that a stage behind experts has, in order: those shipped, of which some may
+        have no expert, and each other one of which an expert is named."""
+        return tuple(
+            name for name in streams.names() if name in streams.SHIPPED or self.parents.get(name)
+        )
 
     def to_json(self) -> dict:
         """A JSON-ready copy, read back by `from_mapping(RunConfig, ...)`."""
@@ -229,6 +234,9 @@ class RunConfig(Checked):
                 del record["data"][key]
         for key in ("directory", "threads", "stream_cache", "validation"):
             del record["data"][key]
+        for key, value in record["augment"].items():  # was once given by position
+            if isinstance(value, dict) and value.keys() == set(streams.SHIPPED):
+                record["augment"][key] = [value[name] for name in streams.SHIPPED]
         return record
 
     @property
@@ -292,6 +300,20 @@ def load_config(spec: str, overrides: typing.Mapping[str, str] | None = None) ->
     return from_mapping(RunConfig, values)
 
 
+def import_files(given: Iterable[str] = ()) -> None:
+    """Runs Python files of a user's, such as those that register streams: those that the
+    environment's SIGNBIND_IMPORT names, and those given, which child processes then find there.
+
+    Raises:
+      SignBindError: there is no such file, or an error in it, with its line.
+    """
+    for path in (*child.imports(), *given):
+        if not path.endswith(".py"):
+            raise SignBindError(f"--import: {shorten(path)}: wanted a Python file such as hands.py")
+        _run_file(path, "--import")
+        child.imports([path])
+
+
 def config_module(name: str) -> ModuleType:
     """The Python module of a config: `NAME`, `sweeps/NAME` or `FILE.py`.
 
@@ -299,24 +321,7 @@ def config_module(name: str) -> ModuleType:
       SignBindError: there is none, with the near miss, or an error in it, with its line.
     """
     if name.endswith(".py"):
-        if not Path(name).exists():
-            beside = [path.name for path in Path(name).parent.glob("*.py")]
-            near = difflib.get_close_matches(Path(name).name, beside, 1)
-            hint = f"; did you mean {str(Path(name).with_name(near[0]))!r}?" if near else ""
-            raise SignBindError(f"--config: {name}: no such file{hint}")
-        try:
-            size = check_regular(name)
-        except SignBindError as error:
-            raise SignBindError(f"--config: {error}") from error
-        if size > CONFIG_BYTES:
-            raise SignBindError(
-                f"--config: {name}: found {size:,} bytes, wanted at most {CONFIG_BYTES:,}"
-            )
-        spec = importlib.util.spec_from_file_location("signbind_user_config", name)
-        module = importlib.util.module_from_spec(spec)
-        with _placed(name):
-            spec.loader.exec_module(module)
-        return module
+        return _run_file(name, "--config")
     import configs
 
     folder = "sweeps/" if name.startswith("sweeps/") else ""
@@ -325,6 +330,30 @@ def config_module(name: str) -> ModuleType:
     if name not in known:
         raise SignBindError(unknown_name("--config", name, known))
     return importlib.import_module(f"configs.{name.replace('/', '.')}")
+
+
+def _run_file(path: str, option: str) -> ModuleType:
+    if not Path(path).exists():
+        beside = [file.name for file in Path(path).parent.glob("*.py")]
+        near = difflib.get_close_matches(Path(path).name, beside, 1)
+        hint = f"; did you mean {str(Path(path).with_name(near[0]))!r}?" if near else ""
+        raise SignBindError(f"{option}: {path}: no such file{hint}")
+    try:
+        size = check_regular(path)
+    except SignBindError as error:
+        raise SignBindError(f"{option}: {error}") from error
+    if size > CONFIG_BYTES:
+        raise SignBindError(
+            f"{option}: {path}: found {size:,} bytes, wanted at most {CONFIG_BYTES:,}"
+        )
+    known = streams.names()
+    spec = importlib.util.spec_from_file_location("signbind_user_config", path)
+    module = importlib.util.module_from_spec(spec)
+    with _placed(path, option):
+        spec.loader.exec_module(module)
+    if streams.names() != known:
+        child.imports([path])
+    return module
 
 
 def call_config(module: ModuleType, function: str, *arguments) -> Any:
@@ -343,8 +372,8 @@ def call_config(module: ModuleType, function: str, *arguments) -> Any:
 
 
 @contextmanager
-def _placed(path: str) -> Iterator[None]:
-    """Ends what goes wrong in a config in one line with its place there."""
+def _placed(path: str, option: str = "--config") -> Iterator[None]:
+    """Ends what goes wrong in a file of a user's in one line with its place there."""
     try:
         yield
     except SignBindError:
@@ -357,4 +386,4 @@ def _placed(path: str) -> Iterator[None]:
             lines.append(error.lineno)
         place = f"{path}:{lines[-1]}" if lines else path
         told = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        raise SignBindError(f"--config: {place}: {told}") from error
+        raise SignBindError(f"{option}: {place}: {told}") from error

@@ -8,6 +8,7 @@ import numpy as np
 from signbind_jax import files
 from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.report.clip_moments import duration_s, mouth_moments, skeleton_moments
+from signbind_jax.streams import specs
 from signbind_jax.translate import Translator
 
 N_EXAMPLES = 12
@@ -29,8 +30,8 @@ def write_examples(workdir: Path, clips: ClipDataset, sentences: dict[str, list[
             "hypotheses": {variant: rows[i] for variant, rows in sentences.items()},
             "names": list(clip.spelled),
             "streams": {name: [vars(t) for t in row] for name, row in tokens.items()},
-            "true": {"gloss": list(clip.gloss), "spelled": list(clip.spelled),
-                     "phonemes": list(clip.phonemes)},
+            "true": {s.true_field: list(getattr(clip, s.true_field))
+                     for s in specs() if s.true_field},
             "fused": fused[i], "skeleton": skeleton_moments(clip), "mouths": mouth_moments(clip),
         })  # fmt: skip
     path = workdir / "examples.json"

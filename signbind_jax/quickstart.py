@@ -6,13 +6,11 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from signbind_jax import artefact, sealed, versions
-from signbind_jax.config import STREAMS
+from signbind_jax import artefact, sealed, streams, versions
 from signbind_jax.data.dataset import open_dataset
 from signbind_jax.errors import SignBindError
 from signbind_jax.evaluate import (
     TIME_SPLITS,
-    VARIANTS,
     evaluate_expert,
     evaluate_fusion,
     evaluate_language_model,
@@ -28,9 +26,8 @@ from signbind_jax.translate import Translator
 
 logger = logging.getLogger(__name__)
 
-# Among the independent ones the longest come first, so that no core waits at the end.
-STAGES = ("fingerspelling", "language_model", "signing", "lipreading",
-          "fusion", "alignment", "translation")  # fmt: skip
+# The longest of the independent ones comes first, so that no core waits at the end.
+STAGES = ("language_model", *streams.SHIPPED, "fusion", "alignment", "translation")
 _SCORING_PACKAGES = ("tensorflow-datasets", "sacrebleu")
 # What results.json held when it carried no digest.
 _RESULTS = frozenset({"stages", "translation", "seconds_total", "seconds_data", "peak_rss_gb",
@@ -100,9 +97,9 @@ def training_command(stage: str, workdir: Path, data: Path, seed: int,
 def needs(stage: str) -> tuple[str, ...]:
     """The stages whose artefacts a stage is built on."""
     parents = {
-        "fusion": STREAMS,
-        "alignment": (*STREAMS, "language_model", "fusion"),
-        "translation": (*STREAMS, "language_model", "alignment"),
+        "fusion": streams.SHIPPED,
+        "alignment": (*streams.SHIPPED, "language_model", "fusion"),
+        "translation": (*streams.SHIPPED, "language_model", "alignment"),
     }
     return parents.get(stage, ())
 
@@ -113,7 +110,7 @@ def score(workdir: Path, data: Path, split: str = "test") -> tuple[dict, dict, d
     clips = dataset.split(split)
     stages = {}
     print(f"scoring {len(clips)} test clips and {len(TIME_SPLITS)} time splits", flush=True)
-    for name in STREAMS:
+    for name in streams.SHIPPED:
         expert = artefact.open_artefact(workdir / name)
         stages[name] = evaluate_expert(expert, clips, workdir / "streams")
     system = Translator(workdir / "translation")
@@ -211,7 +208,7 @@ def print_table(results: dict) -> None:
               f"{row['seconds']:8.0f}")  # fmt: skip
     columns = ("bleu4", "chrf", "name_recall", "homonym_accuracy", *TIME_SPLITS)
     print("\n" + f"{'streams':24s}" + "".join(f"{c:>17s}" for c in columns))
-    for variant in (*VARIANTS, "oracle_text"):
+    for variant in (*streams.variants(streams.SHIPPED), "oracle_text"):
         row = results["translation"][variant]
         cells = ("-" if row.get(c) is None else f"{row[c]:.1f}" for c in columns)
         print(f"{variant:24s}" + "".join(f"{cell:>17s}" for cell in cells))

@@ -54,10 +54,16 @@ class Range:
 
 
 class OneOf:
-    """One of the texts named; of a field of type `object` also one of the values."""
+    """One of the texts named, or of those that `more` gives by then; of a field of type `object`
+    also one of the values."""
 
-    def __init__(self, *names: str | bool):
-        self.names = names
+    def __init__(self, *names: str | bool, more: Callable[[], Iterable[str]] = tuple):
+        self._names, self._more = names, more
+
+    @property
+    def names(self) -> tuple[str | bool, ...]:
+        """The values allowed now."""
+        return (*self._names, *self._more())
 
     def allows(self, value: Any) -> bool:
         """Whether a value is one of those named; 1 is not True."""
@@ -165,7 +171,8 @@ def parts_of(hint) -> tuple[Any, tuple]:
 
 
 def fit(value: Any, hint, where: str, field: str) -> Any:
-    """The value as its type has it: a tuple of a list, a float of a whole number.
+    """The value as its type has it: a tuple of a list, a float of a whole number, also within
+    names with values.
 
     Raises:
       FieldError: another type, or out of range.
@@ -175,10 +182,20 @@ def fit(value: Any, hint, where: str, field: str) -> Any:
     if origin is tuple and isinstance(value, list):
         value = tuple(value)
     if origin is dict and isinstance(value, Mapping):
-        value = dict(value)
+        value = _fit_each(value, typing.get_args(kind), where, field)
     if not fits(value, hint):
         raise field_error(where, field, value, wanted(hint) + _near(value, limits))
     return float(value) if origin is float else value
+
+
+def _fit_each(values: Mapping, inner: tuple, where: str, field: str) -> dict:
+    if not inner:
+        return dict(values)
+    name, value = inner
+    return {
+        fit(key, name, where, f"{field}.{key}"): fit(x, value, where, f"{field}.{key}")
+        for key, x in values.items()
+    }
 
 
 def wanted(hint) -> str:
@@ -188,7 +205,9 @@ def wanted(hint) -> str:
     words = [_KINDS.get(origin, "names with values")]
     if limits and isinstance(limits[0], OneOf):
         words = []
-    if inner and inner[-1] is not Ellipsis:
+    if origin is dict and inner:
+        inner = inner[1:]
+    elif inner and inner[-1] is not Ellipsis:
         words = [f"{len(inner)} values"]
     words += filter(None, map(str, limits))
     return ", ".join([*words, f"each {wanted(inner[0])}"] if inner else words)
@@ -205,6 +224,10 @@ def fits(value: Any, hint) -> bool:
             return False
         inner = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
         good = len(value) == len(inner) and all(map(fits, value, inner))
+    elif origin is dict and inner:
+        good = isinstance(value, dict) and all(
+            fits(k, inner[0]) and fits(x, inner[1]) for k, x in value.items()
+        )
     elif origin is float:
         good = isinstance(value, int | float) and abs(value) <= LARGEST_FLOAT  # no NaN
     else:

@@ -8,15 +8,14 @@ import jax
 import numpy as np
 from flax import nnx
 
-from signbind_jax import hosts, progress
+from signbind_jax import hosts, progress, streams
 from signbind_jax.artefact import Artefact, open_artefact
-from signbind_jax.config import STREAMS
 from signbind_jax.data.batch_plan import EvaluationPlan, evaluation_plan, standard_buckets
 from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.data.loader import clip_batches
 from signbind_jax.data.stream_cache import ExpertTokens, SplitStreams, cached, gather
 from signbind_jax.errors import SignBindError
-from signbind_jax.stages.expert import CAPACITY, modality_lengths, read_batch
+from signbind_jax.stages.expert import modality_lengths, read_batch
 
 FRAMES_PER_BATCH = 8192
 
@@ -32,7 +31,7 @@ class ExpertReader:
     @functools.cached_property
     def _loaded(self):
         graphdef, params = self.artefact.load_params()
-        capacity = CAPACITY[self.artefact.stage]
+        capacity = streams.get(self.artefact.stage).capacity
 
         @jax.jit
         def read(params, batch):
@@ -64,7 +63,9 @@ def open_experts_of(run: Artefact) -> dict[str, Artefact]:
       SignBindError: one is missing or was trained again since.
     """
     experts = {
-        name: open_artefact(run.parents[name]) for name in STREAMS if name in run.parents
+        name: open_artefact(run.parents[name])
+        for name in run.config.streams
+        if name in run.parents
     }  # fmt: skip
     for name, expert in experts.items():
         trained_on = run.manifest.parents.get(name)
@@ -76,21 +77,16 @@ def open_experts_of(run: Artefact) -> dict[str, Artefact]:
 
 
 def read_split(
-    readers: Mapping[str, ExpertReader], clips: ClipDataset, cache: Path
+    readers: Mapping[str, ExpertReader], clips: ClipDataset, cache: Path, names: Sequence[str]
 ) -> SplitStreams:
-    """The streams of a split by the given experts, in the order of `STREAMS`.
+    """The streams `names` of a split by the given experts, in this order.
 
     Decoded once and kept in `cache` under the digests of split and expert.
     """
-    streams = []
-    for name in STREAMS:
-        reader = readers.get(name)
-        if reader is None:
-            streams.append(None)
-            continue
-        lengths = modality_lengths(clips, reader.frontend)
-        streams.append(
-            cached(cache, clips.digest, reader.artefact.digest,
-                   functools.partial(reader.read, clips, lengths))
-        )  # fmt: skip
-    return SplitStreams(tuple(streams))
+    read: dict[str, ExpertTokens | None] = dict.fromkeys(names)
+    for name in names:
+        if reader := readers.get(name):
+            lengths = modality_lengths(clips, reader.frontend)
+            reading = functools.partial(reader.read, clips, lengths)
+            read[name] = cached(cache, clips.digest, reader.artefact.digest, reading)
+    return SplitStreams(read)

@@ -14,15 +14,12 @@ from pathlib import Path
 import jax
 import psutil
 
-from signbind_jax import child
-from signbind_jax.config import STAGES
+from signbind_jax import child, streams
 from signbind_jax.errors import SignBindError
 
 # XLA takes fresh memory for every step. In pages of 2 MB instead of 4 kB the kernel hands it out
 # so much faster that a training step takes three quarters of the time (docs/decisions.md).
 HUGE_PAGES = "glibc.malloc.hugetlb=1"
-
-_STAGE_LINES = tuple(f"{stage}: " for stage in STAGES)
 
 
 def usable_cores() -> list[int]:
@@ -90,13 +87,13 @@ def start(arguments: Sequence[str], share: Sequence[int], module: str = "signbin
 
 def _run_one(name, arguments, share, log_dir) -> tuple[int, str]:
     process = start(arguments, share, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    last = ""
+    last, stage_lines = "", tuple(f"{stage}: " for stage in streams.stages())
     with (log_dir / f"{name}.log").open("w", encoding="utf-8") as log:
         for line in process.stdout:
             log.write(line)
             log.flush()
             last = line.strip() or last
-            if last.startswith(_STAGE_LINES):
+            if last.startswith(stage_lines):
                 print(last if last.startswith(f"{name}: ") else f"{name}: {last}", flush=True)
     return process.wait(), last
 

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from signbind_jax import hosts, overrides, versions
+from signbind_jax import hosts, overrides, streams, versions
 from signbind_jax.config import load_config
 from signbind_jax.errors import interrupted_code
 from signbind_jax.stages.sections import resolved
@@ -17,8 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--config",
         required=True,
         metavar="NAME[:ARG]",
-        help="a module of configs/ (signing, fingerspelling, lipreading, language_model, fusion, "
-        "alignment, translation) or a .py file with get_config(arg)",
+        help=f"a module of configs/ ({', '.join((*streams.SHIPPED, *streams.STAGES_BEHIND))}) or "
+        "a .py file with get_config(arg)",
     )
     parser.add_argument(
         "--workdir",

@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from signbind_jax import artefact, hosts
-from signbind_jax.config import STREAMS
+from signbind_jax.data.batch import reads_lips
 from signbind_jax.data.clip_list import ClipList
 from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.data.sentences import Sentences
@@ -26,7 +26,6 @@ from signbind_jax.read_streams import ExpertReader, open_experts_of, read_split
 from signbind_jax.stages.expert import modality_lengths
 from signbind_jax.stages.fusion import read_fused
 from signbind_jax.stages.translation import (
-    ALL_STREAMS,
     TranslationOptions,
     make_prompt_parts,
     write_translations,
@@ -77,6 +76,7 @@ class Translator:
             self.artefact.vocabularies["senses"], self.artefact.tokenizer, self.options.fused_text
         )
         self.experts = open_experts_of(self.artefact)
+        self.streams = self.artefact.config.streams
 
     @functools.cached_property
     def _loaded(self):
@@ -95,18 +95,17 @@ class Translator:
     def read(self, clips: ClipDataset | ClipList) -> SplitStreams:
         """The streams of a split (cached on disk) or of loose clips."""
         if isinstance(clips, ClipDataset):
-            return read_split(self._readers, clips, self.cache)
-        streams = []
-        for name in STREAMS:
-            reader = self._readers.get(name)
-            streams.append(reader and reader.read(clips, modality_lengths(clips, reader.frontend)))
-        return SplitStreams(tuple(streams))
+            return read_split(self._readers, clips, self.cache, self.streams)
+        read = {name: reader.read(clips, modality_lengths(clips, reader.frontend))
+                for name, reader in self._readers.items()}  # fmt: skip
+        return SplitStreams({name: read.get(name) for name in self.streams})
 
     @property
     def lip_size(self) -> int | None:
         """Side in pixels of the mouth crops that an expert reads; None where none reads them."""
         configs = [expert.model["config"] for expert in self.experts.values()]
-        return next((c["lip_size"] for c in configs if c["frontend"] == "lips"), None)
+        sizes = (c["lip_size"] for c in configs if reads_lips(c["frontend"]))
+        return next(sizes, None)
 
     def without_input(self, clips: ClipDataset | ClipList) -> dict[str, frozenset[int]]:
         """Stream -> the clips that lack what its expert reads; without streams that none lacks."""
@@ -119,8 +118,8 @@ class Translator:
         """Streams with their prompts, ready to be written from."""
         return Sentences.unlabelled(streams, self.artefact.tokenizer.tail)
 
-    def write(self, streams: SplitStreams, keep: Sequence[bool] = ALL_STREAMS) -> list[str]:
-        """The sentence of each clip with the streams of `keep` present."""
+    def write(self, streams: SplitStreams, keep: Collection[str] | None = None) -> list[str]:
+        """The sentence of each clip with the streams named in `keep` present; None: all."""
         graphdef, params = self._loaded
         return write_translations(
             graphdef,
@@ -128,7 +127,7 @@ class Translator:
             self.sentences(streams),
             self.artefact.tokenizer,
             self.prompt_parts,
-            keep,
+            self.streams if keep is None else keep,
             self.generation,
         )
 
@@ -141,7 +140,7 @@ class Translator:
     def tokens(self, streams: SplitStreams, clip: int) -> dict[str, list[Token]]:
         """The streams of one clip as readable tokens, by stream name."""
         out = {}
-        for name, expert in zip(STREAMS, streams.experts, strict=True):
+        for name, expert in streams.experts.items():
             if expert is None:
                 continue
             vocabulary = next(iter(self.experts[name].vocabularies.values()))

@@ -11,15 +11,15 @@ Argument: `expert=signing`, `expert=fingerspelling` or `expert=lipreading`; `siz
 import importlib
 
 from configs import common
-from signbind_jax.config import STREAMS
+from signbind_jax import streams
 from signbind_jax.errors import SignBindError
 from signbind_jax.overrides import unknown_name
 
 
 def get_config(arg=None):
     arg = common.parse_arg(arg, expert="signing", size="small")
-    if arg.expert not in STREAMS:
-        raise SignBindError(unknown_name("--config argument expert", arg.expert, STREAMS))
+    if arg.expert not in streams.SHIPPED:
+        raise SignBindError(unknown_name("--config argument expert", arg.expert, streams.SHIPPED))
     return importlib.import_module(f"configs.{arg.expert}").get_config(f"size={arg.size}")
 
 

@@ -6,12 +6,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from signbind_jax import ctc, keypoints
+from signbind_jax import ctc, keypoints, streams
 from signbind_jax.data import labels
 from signbind_jax.data.clip import Clip
 from signbind_jax.data.lips import decode_mosaic
 
-CTC_TARGETS = ("gloss", "letters", "phonemes")
 VOCABULARIES = ("gloss", "phonemes", "senses")  # letters have a fixed alphabet
 FAR = 4.0  # shoulder widths: a stretched arm ends at about 2.5 from the neck
 
@@ -19,12 +18,11 @@ _HANDS = slice(keypoints.LEFT_HAND_SLICE.start, keypoints.RIGHT_HAND_SLICE.stop)
 _BODY_AND_HANDS = np.r_[keypoints.BODY_SLICE, _HANDS]
 
 # Labels: of every clip. Arrays: where `read`, and NaN or 0 where the modality is absent.
-FACTS = np.dtype([
+_FACTS = [
     ("pose_frames", "i4"), ("lip_frames", "i4"), ("pose_fps", "f8"), ("lip_fps", "f8"),
     ("words", "i4"),
     ("has_text_language", "?"), ("has_signed_language", "?"), ("has_signer", "?"),
     ("text", "u8"), ("text_and_signer", "u8"),  # digests; 0 where there is none
-    ("gloss", "i4"), ("letters", "i4"), ("phonemes", "i4"),  # CTC steps the target needs
     ("read", "?"), ("unreadable", "?"),
     ("pose", "u8"), ("lips", "u8"),  # digests
     ("handless", "f4"),  # share of frames without a point of either hand
@@ -32,7 +30,13 @@ FACTS = np.dtype([
     ("far", "f4"),  # share of the points seen that lie beyond FAR
     ("frozen", "f4"),  # share of frames equal to the one before
     ("lip_motion", "f4"),  # grey levels: a pixel's standard deviation over time, mean over pixels
-])  # fmt: skip
+]  # fmt: skip
+
+
+def facts_type() -> np.dtype:
+    """The columns of a clip's row; `steps_<target>` holds the CTC steps that a target needs."""
+    targets = dict.fromkeys(spec.target for spec in streams.specs())
+    return np.dtype([*_FACTS, *((f"steps_{target}", "i4") for target in targets)])
 
 
 @dataclass
@@ -94,8 +98,8 @@ def note_labels(clip: Clip, labelled: frozenset[str], row: np.void, tally: Tally
         if clip.signer:
             row["text_and_signer"] = _digest(f"{clip.signer}\0{text}".encode())
     targets = labels.targets(clip, labelled)
-    for kind in CTC_TARGETS:
-        row[kind] = ctc.min_steps(targets[kind])
+    for spec in streams.specs():
+        row[f"steps_{spec.target}"] = ctc.min_steps(targets[spec.target])
     for kind in VOCABULARIES:
         tally.tokens[kind].update(targets[kind])
     tally.signers[clip.signer] += 1
@@ -140,7 +144,7 @@ def note_arrays(clip: Clip, row: np.void, tally: Tally) -> None:
 
 def blank_facts(n_clips: int) -> np.ndarray:
     """Rows of clips of which nothing is known yet."""
-    facts = np.zeros(n_clips, FACTS)
+    facts = np.zeros(n_clips, facts_type())
     for name in ("handless", "confidence", "far", "frozen", "lip_motion"):
         facts[name] = np.nan
     return facts

@@ -3,11 +3,12 @@
 import argparse
 from pathlib import Path
 
-from data_pipelines.audit.feasibility import SHIPPED, load_configs
+from data_pipelines.audit.feasibility import load_configs
 from signbind_jax.data.dataset import open_dataset
 from signbind_jax.errors import SignBindError
 from signbind_jax.ranges import Count, argument
 from signbind_jax.side_by_side import usable_cores
+from signbind_jax.streams import SHIPPED
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -17,12 +17,13 @@ from data_pipelines.audit.finding import (
     worst,
 )
 from data_pipelines.audit.survey import Survey
+from signbind_jax import streams
 from signbind_jax.config import RunConfig, from_mapping, load_config
+from signbind_jax.data.batch import reads_lips
 from signbind_jax.errors import SignBindError
 from signbind_jax.models.expert import ExpertConfig
-from signbind_jax.stages.expert import READINGS, impossible_clips
+from signbind_jax.stages.expert import impossible_clips
 
-SHIPPED = ("signing", "fingerspelling", "lipreading")
 WHY = ("a target longer than the CTC output has no alignment: training leaves such clips out, and "
        "refuses to start above the config's data.max_impossible")  # fmt: skip
 
@@ -63,11 +64,12 @@ def load_configs(specs: Sequence[str]) -> list[AuditedConfig]:
     loaded = []
     for spec in dict.fromkeys(specs):
         run = load_config(spec)
-        if run.stage not in READINGS:
+        if run.stage not in streams.names():
             raise SignBindError(f"--configs: found {spec!r}, a config of stage {run.stage}, wanted "
-                                f"one of {', '.join(READINGS)}")  # fmt: skip
+                                f"one of {', '.join(streams.names())}")  # fmt: skip
         # The vocabulary's size comes with the data and does not change the steps.
-        model = from_mapping(ExpertConfig, run.model | {"n_tokens": 2}, f"--configs {spec}")
+        given = {"frontend": streams.get(run.stage).frontend} | run.model | {"n_tokens": 2}
+        model = from_mapping(ExpertConfig, given, f"--configs {spec}")
         loaded.append(AuditedConfig(spec, run, model))
     return loaded
 
@@ -87,12 +89,12 @@ def feasibility(survey: Survey, config: AuditedConfig) -> list[Feasibility]:
 def ctc_targets(survey: Survey, config: AuditedConfig) -> Finding:
     """Clips whose target an expert cannot spell in the steps it has."""
     check = f"ctc_{config.spec}"
-    target = READINGS[config.run.stage].target
+    target = streams.get(config.run.stage).target
     train, most = config.run.data.train, config.run.data.max_impossible
     rows = feasibility(survey, config)
     usable = [row for row in rows if row.present > row.empty]
     if not usable:
-        what = "mouth crops" if config.model.frontend == "lips" else "a pose"
+        what = "mouth crops" if reads_lips(config.model.frontend) else "a pose"
         return Finding(check, NOTE, f"no clip has {what} and a target ({target}): this expert "
                        "cannot be trained on this dataset" + _instead(survey, config),
                        f"clips with {what} and {target}")  # fmt: skip
@@ -123,7 +125,7 @@ def ctc_targets(survey: Survey, config: AuditedConfig) -> Finding:
 def crop_size(survey: Survey, config: AuditedConfig) -> Finding:
     """Mouth crops of another size than a config reads."""
     check, wanted = f"crop_size_{config.spec}", config.model.lip_size
-    if config.model.frontend != "lips":
+    if not reads_lips(config.model.frontend):
         return skipped(check, "this expert reads no mouth crops")
     sizes = {size for split in survey.splits.values() for size in split.tally.lip_sizes}
     if not sizes:
@@ -138,12 +140,13 @@ def crop_size(survey: Survey, config: AuditedConfig) -> Finding:
 
 def _steps(facts: np.ndarray, config: AuditedConfig) -> tuple[np.ndarray, np.ndarray]:
     """Steps that the targets need, and frames of the modality the expert reads."""
-    stream = "lip_frames" if config.model.frontend == "lips" else "pose_frames"
-    return facts[READINGS[config.run.stage].target], facts[stream]
+    stream = "lip_frames" if reads_lips(config.model.frontend) else "pose_frames"
+    return facts[f"steps_{streams.get(config.run.stage).target}"], facts[stream]
 
 
 def _instead(survey: Survey, config: AuditedConfig) -> str:
     has_pose = any((split.facts["pose_frames"] > 0).any() for split in survey.splits.values())
-    if config.model.frontend == "lips" and has_pose:
-        return "; --configs lipreading:frontend=mouth_landmarks reads the mouth from the poses"
+    if reads_lips(config.model.frontend) and has_pose:
+        spec = f"{config.run.stage}:frontend=mouth_landmarks"
+        return f"; --configs {spec} reads the mouth from the poses"
     return ""

@@ -27,7 +27,7 @@ CLIPS_PER_TASK = 200
 
 @dataclass(frozen=True)
 class SplitSurvey:
-    """What is known of one split: `facts` (clips,) rows of `clip_facts.FACTS`, and counts."""
+    """What is known of one split: `facts` (clips,) rows of `clip_facts.facts_type`, and counts."""
 
     facts: np.ndarray
     tally: Tally

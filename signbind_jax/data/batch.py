@@ -109,6 +109,11 @@ def modality_parts(modality: str) -> tuple[str, ...]:
     return MODALITIES[modality]
 
 
+def reads_lips(modality: str) -> bool:
+    """Whether a modality or the frontend of its name reads mouth crops."""
+    return "lips" in modality_parts(modality)
+
+
 def decode_lips(clip: Clip) -> np.ndarray:
     """The uint8 (f, h, w) mouth crops of a clip; errors name the clip."""
     try:

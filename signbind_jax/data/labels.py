@@ -15,9 +15,11 @@ import simplemma
 import stop_words
 from simplemma.strategies.dictionaries.dictionary_factory import SUPPORTED_LANGUAGES
 
+from signbind_jax import streams
 from signbind_jax.data.clip import FINGERSPELLED_PREFIX, Clip
 from signbind_jax.data.vocabulary import LETTERS
 from signbind_jax.errors import SignBindError
+from signbind_jax.files import shorten
 
 # Published English lists are made for search engines and drop "help", "work" and numbers, which
 # are signed. These are the closed classes that have no sign of their own or are rarely signed:
@@ -165,6 +167,8 @@ def targets(clip: Clip, labelled: frozenset[str] = frozenset()) -> dict[str, tup
     A clip whose text is nothing but its spelled words is one of a fingerspelling corpus. Its
     letters keep the spaces between the words, which published letter accuracies count, and its
     text tells no phonemes: nobody says that the mouth follows the fingers.
+
+    Streams with a label function of their own add their targets.
     """
     only_spelled = bool(clip.spelled) and clip.text.lower().split() == list(clip.spelled)
     gloss = clip.gloss
@@ -179,12 +183,27 @@ def targets(clip: Clip, labelled: frozenset[str] = frozenset()) -> dict[str, tup
     spoken = clip.phonemes
     if not spoken and "phonemes" not in labelled and not only_spelled:
         spoken = phonemes(clip.text, clip.text_language)[0]
+    own = {spec.target: _own_target(spec, clip) for spec in streams.specs() if spec.label}
     return {
         "gloss": gloss,
         "letters": letters((" ".join(clip.spelled),) if only_spelled else clip.spelled),
         "phonemes": spoken,
         "senses": fusion_tokens(senses),
+        **own,
     }
+
+
+def _own_target(spec: streams.StreamSpec, clip: Clip) -> tuple[str, ...]:
+    """What the label function of a stream says of a clip.
+
+    Raises:
+      SignBindError: it is no list of tokens.
+    """
+    tokens = spec.label(clip)
+    if not isinstance(tokens, list | tuple) or not all(isinstance(t, str) and t for t in tokens):
+        raise SignBindError(f"stream {spec.name}: label of clip {clip.id!r}: found "
+                            f"{shorten(tokens)}, wanted a list of tokens")  # fmt: skip
+    return tuple(tokens)
 
 
 def _primary(language: str) -> str:

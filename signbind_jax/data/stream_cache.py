@@ -49,20 +49,21 @@ class ExpertTokens:
 
 @dataclass(frozen=True)
 class SplitStreams:
-    """The streams of a split side by side; None where no expert reads that stream."""
+    """The streams of a split by name, in the order in which fusion numbers them; None where no
+    expert reads that stream."""
 
-    experts: tuple[ExpertTokens | None, ...]
+    experts: dict[str, ExpertTokens | None]
 
     @property
     def lengths(self) -> np.ndarray:
         """Tokens of all streams, by clip; at least 1, so that a clip without any is kept."""
-        lengths = sum(np.diff(e.first) for e in self.experts if e is not None)
+        lengths = sum(np.diff(e.first) for e in self.experts.values() if e is not None)
         return np.maximum(lengths, 1)
 
     @property
     def d_hidden(self) -> int:
         """Size of the largest hidden vector."""
-        return max(e.hidden.shape[1] for e in self.experts if e is not None)
+        return max(e.hidden.shape[1] for e in self.experts.values() if e is not None)
 
     def rows(self, clips: Sequence[int], capacity: int) -> dict[str, np.ndarray]:
         """The fields of `StreamTokens` for some clips (-1: an empty row), zero-padded."""
@@ -78,7 +79,7 @@ class SplitStreams:
         }
         for row, clip in enumerate(clips):
             place = 0
-            for stream, expert in enumerate(self.experts):
+            for stream, expert in enumerate(self.experts.values()):
                 if expert is None or clip < 0:
                     continue
                 own = expert.of(clip)

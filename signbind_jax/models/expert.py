@@ -1,5 +1,6 @@
 """Expert: a frontend, a temporal encoder and a CTC head for one modality."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -7,6 +8,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from signbind_jax.data.batch import MODALITIES
+from signbind_jax.errors import SignBindError
+from signbind_jax.files import shorten
 from signbind_jax.models import temporal_encoder
 from signbind_jax.models.frontends import (
     PARTS,
@@ -35,6 +39,28 @@ FRONTENDS = {
     "lips": LipFrontend,
     "mouth_landmarks": MouthLandmarkFrontend,
 }
+_SHIPPED_FRONTENDS = tuple(FRONTENDS)
+
+
+def register_frontend(name: str, frontend: Callable, modality: str = "pose") -> None:
+    """Adds a frontend, or replaces one that was added before.
+
+    Args:
+      name: what `model.frontend` calls it.
+      frontend: (ExpertConfig, nnx.Rngs) -> a module that is called as those of
+        `models/frontends.py`: (x, key, clip_bt) -> (b, t, d_model).
+      modality: what it reads of a clip: "pose", (b, t, 91, 3) keypoints in shoulder widths, or
+        "lips", (b, f, size, size) crops.
+
+    Raises:
+      SignBindError: a shipped frontend has the name; another modality.
+    """
+    if name in _SHIPPED_FRONTENDS or modality not in ("pose", "lips"):
+        raise SignBindError(f"frontend: found {shorten(name)} of {shorten(modality)}, wanted pose "
+                            "or lips, and another name than the shipped "
+                            f"{', '.join(_SHIPPED_FRONTENDS)}")  # fmt: skip
+    FRONTENDS[name], MODALITIES[name] = frontend, (modality,)
+
 
 Channels = Annotated[tuple[Size, ...], Matching(lambda c: 2 <= len(c) <= 20, "2 to 20 long")]
 
@@ -44,7 +70,7 @@ class ExpertConfig(Checked):
     """Shape of one expert.
 
     Attributes:
-      frontend: "pose", "lips" or "mouth_landmarks".
+      frontend: "pose", "lips", "mouth_landmarks" or one that `register_frontend` added.
       n_tokens: size of the vocabulary, the blank (id 0) included.
       d_model, n_layers, n_heads, conv_kernel, d_mlp: the Conformer; the kernel in steps.
       subsample: frames a step, 1, 2 or 4.
@@ -58,7 +84,7 @@ class ExpertConfig(Checked):
       remat: recompute each block in the backward pass instead of keeping it.
     """
 
-    frontend: Annotated[str, OneOf(*FRONTENDS)]
+    frontend: Annotated[str, OneOf(more=FRONTENDS.keys)]
     n_tokens: Annotated[int, Range(2, LARGEST)]  # the blank and at least one token
     d_model: Size = 128
     n_layers: Layers = 3

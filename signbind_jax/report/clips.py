@@ -2,12 +2,13 @@
 
 from xml.etree.ElementTree import Element
 
+from signbind_jax import streams
 from signbind_jax.report import timeline
 from signbind_jax.report.differences import compare, holds_name, is_name, name_words, words_of
 from signbind_jax.report.markup import table, tag
-from signbind_jax.report.run_files import STREAMS, Example
-from signbind_jax.report.wording import STREAMS as STREAM_NAMES
+from signbind_jax.report.run_files import Example
 from signbind_jax.report.wording import figure, shown_variants, variant_name
+from signbind_jax.streams import StreamSpec
 
 MAX_EXAMPLES = 16
 # Recorded mouth pictures are by far the largest part of the page; base64 characters in all.
@@ -31,14 +32,24 @@ def section(examples: list[Example]) -> list[Element]:
     return [*articles, *(tag("p", note, class_="note") for note in notes)]
 
 
-def legend() -> Element:
+def shown_streams(examples: list[Example]) -> list[StreamSpec]:
+    """The streams shipped, and others that an example has."""
+    return [
+        stream
+        for stream in streams.specs()
+        if stream.name in streams.SHIPPED or any(stream.name in e.streams for e in examples)
+    ]
+
+
+def legend(examples: list[Example]) -> Element:
     """What the colours and outlines of an example mean."""
-    streams = [
-        tag("span", tag("i", class_=f"swatch {stream}"), STREAM_NAMES[stream]) for stream in STREAMS
+    swatches = [
+        tag("span", tag("i", class_=f"swatch {stream.name}"), stream.title)
+        for stream in shown_streams(examples)
     ]
     return tag(
         "div",
-        tag("p", streams,
+        tag("p", swatches,
             tag("span", tag("i", class_="swatch fade"), "bar: pale = unsure, full = sure"),
             tag("span", tag("i", class_="swatch wrong"), "dashed outline: misread"),
             tag("span", "␣ a pause between spelled words")),
@@ -58,8 +69,8 @@ def _article(key: str, example: Example, show_mouths: bool) -> Element:
         tag("h3", example.id, tag("small", " · ".join(fact for fact in facts if fact))),
         tag("div", timeline.draw(key, example, show_mouths), class_="scroll"),
         tag("h4", "Read by the three readers, against what was really there"),
-        tag("dl", [_stream_line(example, stream) for stream in STREAMS], _fused_line(example),
-            class_="lines"),
+        tag("dl", [_stream_line(example, stream) for stream in shown_streams([example])],
+            _fused_line(example), class_="lines"),
         tag("h4", "Translations"),
         _translations(example),
         class_="clip",
@@ -67,14 +78,14 @@ def _article(key: str, example: Example, show_mouths: bool) -> Element:
     )  # fmt: skip
 
 
-def _stream_line(example: Example, stream: str) -> list[Element]:
-    tokens = example.streams.get(stream)
-    truth = timeline.truth_tokens(example, stream)
+def _stream_line(example: Example, stream: StreamSpec) -> list[Element]:
+    tokens = example.streams.get(stream.name)
+    truth = timeline.truth_tokens(example, stream.name)
     if tokens is None:
         content: list = ["This stream is not in this run."]
     else:
         read = [token.text for token in tokens]
-        if stream == "fingerspelling":
+        if stream.spells:
             read = [letter for letter in read if not letter.isspace()]
         if truth is None:
             content = [" ".join(read) or "Nothing was read.", " (what was really there is unknown)"]
@@ -84,7 +95,7 @@ def _stream_line(example: Example, stream: str) -> list[Element]:
             ]
         else:
             content = _marked(compare(truth, read, key=str.casefold), set())
-    return [tag("dt", STREAM_NAMES[stream]), tag("dd", content, dir="auto", class_="tokens")]
+    return [tag("dt", stream.title), tag("dd", content, dir="auto", class_="tokens")]
 
 
 def _fused_line(example: Example) -> list[Element]:

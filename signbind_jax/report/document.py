@@ -5,8 +5,10 @@ from importlib import resources
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
-from signbind_jax import files
+from signbind_jax import files, streams
 from signbind_jax.report.markup import page_text, tag
+
+PALETTE = 3  # colours of streams in style.css
 
 # Nothing may be loaded from elsewhere and nothing may run, whatever a clip's text holds.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -22,6 +24,7 @@ def document(title: str, headline: Sequence, sections: Iterable[tuple[str, str, 
     """
     sections = list(sections)
     style = resources.files("signbind_jax.report").joinpath("style.css").read_text("utf-8")
+    style += stream_colours()
     body = tag(
         "body",
         tag("header", headline),
@@ -40,6 +43,15 @@ def document(title: str, headline: Sequence, sections: Iterable[tuple[str, str, 
         tag("style", style),
     )
     return tag("html", head, body, lang="en")
+
+
+def stream_colours() -> str:
+    """The colours of each stream, as a class of its name; those beyond the palette share one."""
+    rules = []
+    for i, name in enumerate(streams.names(), start=1):
+        colour = f"stream{i}" if i <= PALETTE else "other"
+        rules.append(f".{name} {{ --fill: var(--{colour}); --edge: var(--{colour}-edge); }}")
+    return "\n".join(rules) + "\n"
 
 
 def write_page(path: Path, page: Element) -> None:

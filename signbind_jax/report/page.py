@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
+from signbind_jax import streams
 from signbind_jax.report import charts, clips, wording
 from signbind_jax.report.document import document, write_page
 from signbind_jax.report.markup import table, tag
@@ -58,15 +59,20 @@ def _headline(run: Run) -> list:
 
 def _how_it_works() -> Element:
     readers = [
-        tag("li", tag("b", title), " ", tag("span", does), class_=stage)
-        for stage, (title, does) in wording.STAGES.items()
-        if stage in wording.STREAMS
+        tag(
+            "li",
+            tag("b", stream.shown.reader),
+            " ",
+            tag("span", stream.shown.does),
+            class_=stream.name,
+        )
+        for stream in map(streams.get, streams.SHIPPED)
     ]
     return tag(
         "div",
         tag("ul", readers, class_="readers"),
         tag("p", "→", class_="arrow", aria_hidden="true"),
-        tag("p", tag("b", "Fusion"), " puts what the three read into one order of events."),
+        tag("p", tag("b", "Fusion"), " puts what they read into one order of events."),
         tag("p", "→", class_="arrow", aria_hidden="true"),
         tag("p", tag("b", "Language model"), " writes the sentence."),
         class_="road",
@@ -149,7 +155,7 @@ def _stages(run: Run) -> list:
         counts = [f"{number(scores[key]):,.0f} {name}" for key, name in wording.COUNTS.items()
                   if number(scores.get(key)) is not None]  # fmt: skip
         counted = tag("small", f"Counted: {', '.join(counts)}.") if counts else None
-        does = wording.STAGES.get(stage, ("", ""))[1]
+        does = wording.stage_words(stage)[1]
         steps = number(scores.get("steps"))
         effort = [wording.duration(scores.get("seconds")),
                   tag("br"), f"{steps:,.0f} steps" if steps is not None else ""]  # fmt: skip
@@ -208,7 +214,7 @@ def _clips(run: Run) -> list:
         "when, on one clock. Point at a bar for its exact times. Below stand the sentences that "
         "each variant of the system wrote."
     )
-    return [tag("p", how), clips.legend(), *clips.section(run.examples)]
+    return [tag("p", how), clips.legend(run.examples), *clips.section(run.examples)]
 
 
 def _facts(run: Run) -> list:

@@ -4,17 +4,13 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from signbind_jax import files, sealed
+from signbind_jax import files, sealed, streams
 from signbind_jax.errors import SignBindError
 from signbind_jax.metric_lines import record_of
 
-# Order of work; stages with other names follow in the order they were written.
-STAGES = ("signing", "fingerspelling", "lipreading", "language_model", "fusion", "alignment",
-          "translation")  # fmt: skip
 # A logged value beyond this is a diverged run's, not a point of a curve.
 _LARGEST = 1e30
 _EXAMPLES_BYTES = 2**28
-STREAMS = ("signing", "fingerspelling", "lipreading")
 
 
 @dataclass(frozen=True)
@@ -79,9 +75,9 @@ class Run:
 
     @property
     def stages(self) -> dict[str, dict]:
-        """Stage -> its metrics, in order of work."""
+        """Stage -> its metrics, in order of work; stages with other names in theirs behind."""
         stages = {k: v for k, v in as_dict(self.results.get("stages")).items() if as_dict(v)}
-        known = [name for name in STAGES if name in stages]
+        known = [name for name in streams.stages() if name in stages]
         return {name: stages[name] for name in [*known, *(s for s in stages if s not in known)]}
 
     @property
@@ -222,10 +218,9 @@ def _read_examples(path: Path, notes: list[str]) -> list[Example]:
 
 
 def _example(record: dict) -> Example:
-    streams, true = as_dict(record.get("streams")), as_dict(record.get("true"))
+    read, true = as_dict(record.get("streams")), as_dict(record.get("true"))
     skeleton, mouths = as_dict(record.get("skeleton")), as_dict(record.get("mouths"))
     fused = record.get("fused")
-    true_of = dict(zip(STREAMS, ("gloss", "spelled", "phonemes"), strict=True))
     return Example(
         id=text(record.get("id")) or "clip without an id",
         split=text(record.get("split")),
@@ -234,11 +229,11 @@ def _example(record: dict) -> Example:
         reference=text(record.get("reference")),
         hypotheses={k: text(v) for k, v in as_dict(record.get("hypotheses")).items()},
         names=tuple(text(name) for name in as_list(record.get("names")) if text(name).strip()),
-        streams={k: _tokens(v) for k, v in streams.items() if isinstance(v, list)},
+        streams={k: _tokens(v) for k, v in read.items() if isinstance(v, list)},
         truth={
-            stream: [text(item) for item in true[name]]
-            for stream, name in true_of.items()
-            if isinstance(true.get(name), list)
+            stream.name: [text(item) for item in true[stream.true_field]]
+            for stream in streams.specs()
+            if isinstance(true.get(stream.true_field), list)
         },
         fused=[text(item) for item in fused] if isinstance(fused, list) else None,
         poses=_timed(skeleton.get("times"), skeleton.get("frames"), list),

@@ -1,12 +1,13 @@
-"""The three token streams of a clip under pictures of its signer, on one time axis."""
+"""The token streams of a clip under pictures of its signer, on one time axis."""
 
 from xml.etree.ElementTree import Element
 
+from signbind_jax import streams
 from signbind_jax.report.differences import compare
 from signbind_jax.report.markup import svg, tag
-from signbind_jax.report.run_files import STREAMS, Example, Token
+from signbind_jax.report.run_files import Example, Token
 from signbind_jax.report.strip import LEFT, PLOT, WIDTH, axis, row_name, strip
-from signbind_jax.report.wording import STREAMS as STREAM_NAMES
+from signbind_jax.report.wording import stream_title
 
 _LANE = 23
 
@@ -27,15 +28,14 @@ def draw(key: str, example: Example, show_mouths: bool = True) -> Element:
     axis_y = y
     y += 16
     bands, rows = [], []
-    for stream in (*STREAMS, *(s for s in example.streams if s not in STREAMS)):
+    for stream in (*streams.SHIPPED, *(s for s in example.streams if s not in streams.SHIPPED)):
         row, height = _row(example, stream, x_of, y)
         bands.append(tag("rect", x=LEFT, y=y, width=PLOT, height=height, class_="band"))
         rows += row
         y += height + 8
     drawing += bands + axis(end, x_of, axis_y, y)
     told = "; ".join(
-        f"{STREAM_NAMES.get(stream, stream)}: "
-        + (" ".join(token.text for token in tokens) or "nothing read")
+        f"{stream_title(stream)}: " + (" ".join(token.text for token in tokens) or "nothing read")
         for stream, tokens in example.streams.items()
     )
     title = f"What was read in {example.id}, and when"
@@ -56,7 +56,7 @@ def pack(spans: list[tuple[float, float]], gap: float = 4.0) -> list[int]:
 def truth_tokens(example: Example, stream: str) -> list[str] | None:
     """What was really there in the units of the stream; spelled words become letters."""
     truth = example.truth.get(stream)
-    if truth is None or stream != "fingerspelling":
+    if truth is None or not _spells(stream):
         return truth
     return [letter for word in truth for letter in word if not letter.isspace()]
 
@@ -78,7 +78,11 @@ def wrong_tokens(example: Example, stream: str) -> set[int]:
 
 
 def _is_space(stream: str, token: Token) -> bool:
-    return stream == "fingerspelling" and token.text.isspace()
+    return _spells(stream) and token.text.isspace()
+
+
+def _spells(stream: str) -> bool:
+    return stream in streams.names() and streams.get(stream).spells
 
 
 def _end(example: Example) -> float:
@@ -90,7 +94,7 @@ def _end(example: Example) -> float:
 def _row(example: Example, stream: str, x_of, y: float) -> tuple[list[Element], float]:
     """The bars of one stream in as many lanes as keep every label legible, and their height."""
     tokens = example.streams.get(stream)
-    name = STREAM_NAMES.get(stream, stream)
+    name = stream_title(stream)
     if not tokens:
         told = "not in this run" if tokens is None else "nothing read"
         return [row_name(name, told, y + 16)], 2 * _LANE + 2
@@ -136,6 +140,7 @@ def _bar(token: Token, box: tuple, y: float, stream: str, wrong: bool) -> Elemen
         f"{_shown(token)}: {token.start:.2f} s to {token.end:.2f} s, "
         f"confidence {token.confidence:.2f}{', not what was really there' if wrong else ''}"
     )
+    kind = stream if stream in streams.names() else "other"
     x = {"middle": (left + right) / 2, "start": right + 3, "end": left - 3}[anchor]
     return tag(
         "g",
@@ -143,5 +148,5 @@ def _bar(token: Token, box: tuple, y: float, stream: str, wrong: bool) -> Elemen
         tag("rect", x=left, y=y, width=right - left, height=_LANE - 5, rx=2,
             fill_opacity=f"{max(token.confidence, 0.06):.2f}"),
         tag("text", _shown(token), x=x, y=y + 13.5, class_=anchor),
-        class_=f"token {stream if stream in STREAMS else 'other'}{' wrong' if wrong else ''}",
+        class_=f"token {kind}{' wrong' if wrong else ''}",
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from signbind_jax import streams
 from signbind_jax.report.run_files import number
 
 # Below this many points two scores of one run are called alike.
@@ -75,33 +76,23 @@ COUNTS = {
 }
 
 STAGES = {
-    "signing": ("Signing reader", "Watches hands, body and face and writes down each sign as a "
-                "gloss, one written label a sign."),
-    "fingerspelling": ("Fingerspelling reader", "Watches the hand that spells names and rare "
-                       "words, and writes down each letter."),
-    "lipreading": ("Lip reader", "Watches the mouth and writes down the speech sounds (phonemes) "
-                   "it forms."),
     "language_model": ("Language model", "Learns to write sentences and to copy names, before it "
                        "is connected to any signing."),
-    "fusion": ("Fusion", "Merges the three streams into one, using the moment at which each token "
+    "fusion": ("Fusion", "Merges the streams into one, using the moment at which each token "
                "happened."),
     "alignment": ("Alignment", "Trains the link between the merged stream and the language model, "
                   "which itself stays as it is."),
     "translation": ("Translation", "Trains link and language model together to write the "
                     "sentence."),
 }  # fmt: skip
-STREAMS = {"signing": "Signing", "fingerspelling": "Fingerspelling", "lipreading": "Lips"}
-VARIANTS = {
-    "signing": "Signing only",
-    "signing+fingerspelling": "Signing + fingerspelling",
-    "signing+lips": "Signing + lips",
-    "all": "All three streams",
-    "all_without_time": "All three, times hidden",
+OTHER_VARIANTS = {
+    "all": "All streams",
+    "all_without_time": "All, times hidden",
     "all_without_hidden": "Tokens and times only",
     "oracle_text": "Perfect readers",
 }
 VARIANT_NOTES = (
-    "“Times hidden”: the system gets the tokens of the same three streams, but not the moments at "
+    "“Times hidden”: the system gets the tokens of the same streams, but not the moments at "
     "which they happened, nor the readers' inner states, which tell of time as well. “Tokens and "
     "times only”: without the inner states, but with the moments. “Perfect readers”: the "
     "language model is handed what was really signed, spelled and mouthed; it marks what could "
@@ -116,7 +107,13 @@ def metric_of(key: str) -> Metric:
     bare = key.rsplit("/", 1)[-1]
     for prefix in ("validation_", "test_", "train_"):
         bare = bare.removeprefix(prefix)
-    return METRICS.get(bare, Metric(key.replace("_", " "), "", "", ""))
+    if bare in METRICS:
+        return METRICS[bare]
+    for stream in streams.specs():
+        if stream.metric == bare:
+            better = "higher" if stream.accuracy else "lower"
+            return Metric(bare.replace("_", " "), "%", better, "")
+    return Metric(key.replace("_", " "), "", "", "")
 
 
 def title(key: str) -> str:
@@ -127,17 +124,39 @@ def title(key: str) -> str:
 
 def stage_name(stage: str) -> str:
     """The title of a stage."""
-    return STAGES.get(stage, (stage.replace("_", " "), ""))[0]
+    return stage_words(stage)[0]
+
+
+def stage_words(stage: str) -> tuple[str, str]:
+    """The title of a stage and what it does, one sentence or nothing."""
+    if stage in streams.names():
+        stream = streams.get(stage)
+        return stream.shown.reader or f"{stream.title} reader", stream.shown.does
+    return STAGES.get(stage, (stage.replace("_", " "), ""))
+
+
+def stream_title(stream: str) -> str:
+    """What the report calls a stream, known or not."""
+    return streams.get(stream).title if stream in streams.names() else stream
+
+
+def variant_names() -> dict[str, str]:
+    """What the charts call the variants, from the poorest input to the richest."""
+    first, *others = streams.specs()
+    pairs = {f"{first.name}+{other.short}": f"{first.title} + {other.title.lower()}"
+             for other in others}  # fmt: skip
+    return {first.name: f"{first.title} only", **pairs, **OTHER_VARIANTS}
 
 
 def variant_name(variant: str) -> str:
     """What the chart calls a variant."""
-    return VARIANTS.get(variant, variant.replace("_", " "))
+    return variant_names().get(variant, variant.replace("_", " "))
 
 
 def shown_variants(variants: dict) -> list[str]:
     """The variants from the poorest input to the richest, unknown ones last."""
-    return [v for v in VARIANTS if v in variants] + [v for v in variants if v not in VARIANTS]
+    known = variant_names()
+    return [v for v in known if v in variants] + [v for v in variants if v not in known]
 
 
 def figure(value, unit: str = "") -> str:
@@ -178,7 +197,7 @@ def headline(run) -> list[str]:
         test = _size(corpus, "test")
         on = f" on {test} test clips" if test else ""
         sentences.append(
-            f"With all three streams its translations reach BLEU-4 {figure(bleu)} of 100{on}."
+            f"With all streams its translations reach BLEU-4 {figure(bleu)} of 100{on}."
         )
     if names is not None:
         sentences.append(f"It writes {figure(names, '%')} of the spelled names without a mistake.")
@@ -216,20 +235,26 @@ def contributions(run) -> list[Contribution]:
     variants = run.variants
     return [
         _base(variants),
-        _compare(
-            variants, "Fingerspelling", "Names are spelled letter by letter. Do they arrive?",
-            "name_recall", [("signing+lips", "all"), ("signing", "signing+fingerspelling")],
-            "With fingerspelling switched off the system writes {off} of the names; "
-            "switched on, {on}.",
-        ),
-        _compare(
-            variants, "Lips", "Some signs look alike on the hands; the mouth tells them apart.",
-            "homonym_accuracy", [("signing+fingerspelling", "all"), ("signing", "signing+lips")],
-            "With lipreading switched off it finds the right meaning of {off} of the look-alike "
-            "signs; switched on, {on}.",
+        *(
+            _compare(variants, s.title, s.shown.question, s.shown.metric,
+                     _off_and_on(variants, s.name), s.shown.answer)
+            for s in streams.specs()
+            if s.shown.answer
         ),
         *_times(variants),
     ]  # fmt: skip
+
+
+def _off_and_on(variants: dict, stream: str) -> list[tuple[str, str]]:
+    """Pairs of variants that differ in one stream: those with most of the others first."""
+    first = streams.SHIPPED[0]
+    seen = streams.variants(
+        spec.name for spec in streams.specs()
+        if spec.name in streams.SHIPPED or f"{first}+{spec.short}" in variants
+    )  # fmt: skip
+    pairs = [(off, on) for on in seen for off in seen if seen[on] - seen[off] == {stream}
+             and seen[off] < seen[on]]  # fmt: skip
+    return sorted(pairs, key=lambda pair: -len(seen[pair[1]]))
 
 
 def ceiling(variants: dict) -> str | None:
@@ -262,19 +287,20 @@ def verdict(off: float, on: float) -> str:
 
 
 def _base(variants: dict) -> Contribution:
-    scores = variants.get("signing", {})
+    first = streams.specs()[0]
+    scores = variants.get(first.name, {})
     bleu, full = number(scores.get("bleu4")), number(variants.get("all", {}).get("bleu4"))
     sentences = []
     if bleu is None:
-        sentences.append("The run has no score for signing on its own.")
+        sentences.append(f"The run has no score for {first.title.lower()} on its own.")
     else:
         sentences.append(f"From the signs alone the system reaches BLEU-4 {figure(bleu)}.")
         if full is not None:
-            sentences.append(f"All three streams together reach {figure(full)}.")
+            sentences.append(f"All streams together reach {figure(full)}.")
             sentences.append(verdict(bleu, full).replace("it makes", "adding the others makes"))
     question = "The signs carry most of the sentence. How far do they get alone?"
-    labels = ("BLEU-4, signing alone", "BLEU-4, all streams")
-    return Contribution("Signing", question, "bleu4", bleu, full, sentences, labels)
+    labels = (f"BLEU-4, {first.title.lower()} alone", "BLEU-4, all streams")
+    return Contribution(first.title, question, "bleu4", bleu, full, sentences, labels)
 
 
 def _compare(

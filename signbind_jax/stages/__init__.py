@@ -15,7 +15,7 @@ def make_stage(config: RunConfig) -> Stage:
 
 def stage_class(config: RunConfig) -> type[Stage]:
     """The class of the stage that `config.stage` names."""
-    # Imported late: a stage pulls in what only it needs.
+    # Imported late: a stage pulls in what only it needs. All others are experts.
     if config.stage == "language_model":
         from signbind_jax.stages.language_model import LanguageModelStage as kind
     elif config.stage == "fusion":

@@ -1,6 +1,5 @@
 """Stage 1: an expert learns to read its own modality with CTC."""
 
-import dataclasses
 import functools
 
 import jax
@@ -8,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from signbind_jax import ctc, hosts, interrupts
+from signbind_jax import ctc, hosts, interrupts, streams
 from signbind_jax.config import RunConfig, from_mapping
 from signbind_jax.data.augment import AugmentConfig
-from signbind_jax.data.batch import ClipBatch, collate
+from signbind_jax.data.batch import ClipBatch, collate, reads_lips
 from signbind_jax.data.batch_plan import (
     EMPTY_ROW,
     EvaluationPlan,
@@ -31,36 +30,18 @@ from signbind_jax.data.preprocess import (
     prepare_pose,
 )
 from signbind_jax.data.training_plan import training_plan
-from signbind_jax.data.vocabulary import Vocabulary
+from signbind_jax.data.vocabulary import BLANK, Vocabulary
 from signbind_jax.errors import SignBindError
 from signbind_jax.metrics.sequence import error_counts
 from signbind_jax.models.expert import Expert, ExpertConfig
 from signbind_jax.stages.stage import Evaluation, Stage, samples_of
 
 EVALUATION_FRAMES = 8192  # a batch
-CAPACITY = {"signing": 24, "fingerspelling": 40, "lipreading": 96}
-
-
-@dataclasses.dataclass(frozen=True)
-class Reading:
-    """What each expert reads and how it is judged."""
-
-    target: str
-    vocabulary: str
-    metric: str
-    accuracy: bool = False
-
-
-READINGS = {
-    "signing": Reading("gloss", "gloss", "gloss_wer"),
-    "fingerspelling": Reading("letters", "letters", "letter_accuracy", accuracy=True),
-    "lipreading": Reading("phonemes", "phonemes", "phoneme_error_rate"),
-}
 
 
 def modality_lengths(dataset: ClipDataset, frontend: str) -> np.ndarray:
     """Frames of the modality that a frontend reads, by clip; 0 where absent."""
-    return dataset.lip_lengths if frontend == "lips" else dataset.pose_lengths
+    return dataset.lip_lengths if reads_lips(frontend) else dataset.pose_lengths
 
 
 def impossible_clips(needed_steps, lengths: np.ndarray, model_config: ExpertConfig) -> np.ndarray:
@@ -75,7 +56,7 @@ def impossible_clips(needed_steps, lengths: np.ndarray, model_config: ExpertConf
 
 def prepare(batch: ClipBatch, frontend: str, key=None, augment: AugmentConfig | None = None):
     """Normalised (and, given a key, augmented) input of an expert: x and mask_bt."""
-    if frontend == "lips":
+    if reads_lips(frontend):
         return prepare_lips(batch.lips_bfhw, batch.lip_length_b, batch.index_b, key, augment)
     return prepare_pose(batch.pose_btkc, batch.pose_length_b, batch.index_b, key, augment)
 
@@ -83,7 +64,7 @@ def prepare(batch: ClipBatch, frontend: str, key=None, augment: AugmentConfig | 
 def prepare_packed(batch: PackedBatch, frontend: str, key=None,
                    augment: AugmentConfig | None = None):  # fmt: skip
     """`prepare` for rows of several clips: x, and which clip of its row a frame belongs to."""
-    prepared = prepare_packed_lips if frontend == "lips" else prepare_packed_pose
+    prepared = prepare_packed_lips if reads_lips(frontend) else prepare_packed_pose
     return prepared(batch.frames_bt, batch.start_bg, batch.length_bg, batch.index_bg, key, augment)
 
 
@@ -92,7 +73,7 @@ def read_batch(model: Expert, batch: ClipBatch, capacity: int):
     frontend = model.config.frontend
     x, mask_bt = prepare(batch, frontend)
     output = model(x, mask_bt)
-    fps_b = batch.lip_fps_b if frontend == "lips" else batch.pose_fps_b
+    fps_b = batch.lip_fps_b if reads_lips(frontend) else batch.pose_fps_b
     seconds_b = model.seconds_per_step(jnp.maximum(fps_b, 1.0))
     return ctc.greedy_stream(
         output.log_probs_bsv, output.hidden_bsd, output.mask_bs, seconds_b, capacity
@@ -100,24 +81,22 @@ def read_batch(model: Expert, batch: ClipBatch, capacity: int):
 
 
 class ExpertStage(Stage):
-    """Trains `signing`, `fingerspelling` or `lipreading`, as `config.stage` says."""
+    """Trains the expert of the stream that `config.stage` names."""
 
     unit = "frames"
 
     def __init__(self, config: RunConfig):
         super().__init__(config)
         self.name = config.stage
-        self.reading = READINGS[self.name]
-        self.main_metric = self.reading.metric
+        self.stream = streams.get(self.name)
+        self.main_metric = self.stream.metric
         self.dataset = open_data(config.data)
         self.augment = from_mapping(AugmentConfig, config.augment, "config.augment")
         train = self.dataset.split(config.data.train)
         self._targets = {config.data.train: self._labels(train)}
         self.vocabulary = self._make_vocabulary()
-        self.vocabularies = {self.reading.vocabulary: self.vocabulary}
-        self.model_config = from_mapping(
-            ExpertConfig, config.model | {"n_tokens": len(self.vocabulary)}, "config.model"
-        )
+        self.vocabularies = {self.stream.vocabulary: self.vocabulary}
+        self.model_config = self._model_config(len(self.vocabulary))
         self.lengths = modality_lengths(train, self.model_config.frontend)
         self._check_crops(train)
         self._check_feasible(train)
@@ -131,13 +110,10 @@ class ExpertStage(Stage):
 
     def assume(self, sizes):
         self.name = self.config.stage
-        self.reading = READINGS[self.name]
+        self.stream = streams.get(self.name)
         self.augment = from_mapping(AugmentConfig, self.config.augment, "config.augment")
-        letters = self.reading.vocabulary == "letters"
-        n_tokens = len(Vocabulary.letters()) if letters else sizes.vocabulary
-        self.model_config = from_mapping(
-            ExpertConfig, self.config.model | {"n_tokens": n_tokens}, "config.model"
-        )
+        alphabet = self.stream.alphabet
+        self.model_config = self._model_config(1 + len(alphabet) if alphabet else sizes.vocabulary)
         self.target_capacity = -(-sizes.target // 8) * 8
 
     def empty_batch(self, length):
@@ -151,22 +127,27 @@ class ExpertStage(Stage):
         step = Step(length, 1, np.array([EMPTY_ROW], np.int32))
         return collate([], step, *given, lip_size=(size, size))
 
+    def _model_config(self, n_tokens: int) -> ExpertConfig:
+        given = self.config.model | {"n_tokens": n_tokens}
+        return from_mapping(ExpertConfig, {"frontend": self.stream.frontend} | given,
+                            "config.model")  # fmt: skip
+
     def _labels(self, split: ClipDataset) -> list[tuple[str, ...]]:
-        return [labels[self.reading.target] for labels in split.targets]
+        return [labels[self.stream.target] for labels in split.targets]
 
     def _make_vocabulary(self) -> Vocabulary:
-        if self.reading.vocabulary == "letters":
-            return Vocabulary.letters()
+        if self.stream.alphabet:
+            return Vocabulary(self.stream.vocabulary, (BLANK, *self.stream.alphabet))
         targets = self._targets[self.config.data.train]
         if not any(targets):
             raise SignBindError(f"{self.config.data.directory}: split {self.config.data.train}: "
-                                f"found no {self.reading.target} label, wanted some to train "
+                                f"found no {self.stream.target} label, wanted some to train "
                                 f"{self.name}")  # fmt: skip
-        return Vocabulary.from_sequences(self.reading.vocabulary, targets)
+        return Vocabulary.from_sequences(self.stream.vocabulary, targets)
 
     def _check_crops(self, train: ClipDataset) -> None:
         size = self.model_config.lip_size
-        if self.model_config.frontend == "lips" and train.lip_size not in (None, (size, size)):
+        if reads_lips(self.model_config.frontend) and train.lip_size not in (None, (size, size)):
             found = "x".join(map(str, train.lip_size))
             raise SignBindError(f"config.model.lip_size: found {size}, wanted that of the crops of "
                                 f"{self.config.data.directory}, {found}")  # fmt: skip
@@ -187,7 +168,7 @@ class ExpertStage(Stage):
             worst = int(np.argmax(np.where(impossible, needed - steps, 0)))
             raise SignBindError(
                 f"{self.config.data.directory}: {impossible.sum()} of {n_present} clips have a "
-                f"{self.reading.target} target longer than the CTC output, such as "
+                f"{self.stream.target} target longer than the CTC output, such as "
                 f"{train.ids[worst]}: {needed[worst]} steps needed, "
                 f"{int(steps[worst])} there; wanted at most "
                 f"{100 * self.config.data.max_impossible:g} % (data.max_impossible); lower "
@@ -247,7 +228,7 @@ class ExpertStage(Stage):
 
     @functools.cached_property
     def _read(self):
-        capacity = CAPACITY[self.name]
+        capacity = self.stream.capacity
 
         @functools.partial(jax.jit, static_argnums=0)
         def read(graphdef, params, batch):
@@ -282,7 +263,7 @@ class ExpertStage(Stage):
         def score() -> float:
             counts = error_counts([list(references[i]) for i in present],
                                   [hypotheses[i] for i in present])  # fmt: skip
-            return counts.accuracy if self.reading.accuracy else counts.rate
+            return counts.accuracy if self.stream.accuracy else counts.rate
 
         value = hosts.from_first("scoring", score)
         samples = samples_of(
@@ -290,4 +271,4 @@ class ExpertStage(Stage):
             [" ".join(references[i]) for i in present],
             [" ".join(hypotheses[i]) for i in present],
         )
-        return Evaluation({self.reading.metric: value, "overflow": float(overflow)}, samples)
+        return Evaluation({self.stream.metric: value, "overflow": float(overflow)}, samples)

@@ -1,6 +1,7 @@
 """Stage 2: fusion learns what the streams say together, with CTC on the fused tokens."""
 
 import functools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -8,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from signbind_jax import artefact, ctc, hosts, interrupts
-from signbind_jax.config import STREAMS, RunConfig, from_mapping
+from signbind_jax import artefact, ctc, hosts, interrupts, streams
+from signbind_jax.config import RunConfig, from_mapping
 from signbind_jax.data.batch_plan import EMPTY_ROW, Step
 from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.data.mixture import open_data
@@ -35,8 +36,8 @@ def open_experts(config: RunConfig) -> dict[str, artefact.Artefact]:
       SignBindError: none named, not trained, or another stage's artefact.
     """
     experts = {}
-    for name in STREAMS:
-        directory = getattr(config.parents, name)
+    for name in config.streams:
+        directory = config.parents[name]
         if not directory:
             continue
         experts[name] = artefact.open_artefact(directory)
@@ -45,17 +46,25 @@ def open_experts(config: RunConfig) -> dict[str, artefact.Artefact]:
                                 f"{experts[name].stage}, wanted {name}")  # fmt: skip
     if not experts:
         raise SignBindError("config.parents: found no expert, wanted at least one of "
-                            + ", ".join(STREAMS))  # fmt: skip
+                            + ", ".join(streams.names()))  # fmt: skip
     return experts
 
 
-def stream_vocabularies(experts: dict[str, artefact.Artefact]) -> list[Vocabulary]:
+def stream_vocabularies(
+    names: Sequence[str], experts: Mapping[str, artefact.Artefact]
+) -> list[Vocabulary]:
     """Vocabulary of each stream in order; the blank alone where there is no expert."""
     return [
         next(iter(experts[name].vocabularies.values())) if name in experts
         else Vocabulary(name, (BLANK,))
-        for name in STREAMS
+        for name in names
     ]  # fmt: skip
+
+
+def assumed_n_ids(config: RunConfig) -> tuple[int, ...]:
+    """What `config.assumed` says of the vocabularies of the run's streams, in order."""
+    known = {spec.name: spec.assumed_vocabulary for spec in streams.specs()}
+    return tuple((known | config.assumed.streams)[name] for name in config.streams)
 
 
 def ctc_sums(log_probs_bsv, mask_bm, batch):
@@ -84,9 +93,9 @@ class FusionStage(Stage):
         self.senses = Vocabulary.from_sequences(
             "senses", (labels["senses"] for labels in train.targets)
         )
-        streams = stream_vocabularies(self.experts)
-        self.vocabularies = {v.name: v for v in (*streams, self.senses)}
-        self.model_config = self._model_config(streams)
+        vocabularies = stream_vocabularies(config.streams, self.experts)
+        self.vocabularies = {v.name: v for v in (*vocabularies, self.senses)}
+        self.model_config = self._model_config(vocabularies)
         self.sentences = self.read(train)
         self.plan = training_plan(self.sentences.lengths, config.data, config.seed,
                                   times=train.times, multiple=4)  # fmt: skip
@@ -96,26 +105,30 @@ class FusionStage(Stage):
     def assume(self, sizes):
         self.noise = from_mapping(TokenNoiseConfig, self.config.augment, "config.augment")
         self.model_config = self._assumed_model(sizes)
-        none = SplitStreams((no_tokens(sizes.d_hidden),) * len(sizes.streams))
+        none = SplitStreams(dict.fromkeys(self.config.streams, no_tokens(sizes.d_hidden)))
         self.sentences = Sentences(np.zeros(0, int), none, [], [], [])
         self.capacities = (sizes.target, sizes.prompt_tail, sizes.text)
 
     def _assumed_model(self, sizes):
-        values = {"n_ids": sizes.streams, "d_hidden": sizes.d_hidden, "n_targets": sizes.senses}
+        values = {
+            "n_ids": assumed_n_ids(self.config),
+            "d_hidden": sizes.d_hidden,
+            "n_targets": sizes.senses,
+        }
         return from_mapping(FusionConfig, self.config.model | values, "config.model")
 
     def empty_batch(self, length):
         step = Step(length, 1, np.array([EMPTY_ROW], np.int32))
         return self.sentences.batch(step, self.capacities)
 
-    def _model_config(self, streams):
+    def _model_config(self, vocabularies: Sequence[Vocabulary]):
         d_hidden = max(e.model["config"]["d_model"] for e in self.experts.values())
-        sizes = {"n_ids": tuple(len(v) for v in streams), "d_hidden": d_hidden,
+        sizes = {"n_ids": tuple(len(v) for v in vocabularies), "d_hidden": d_hidden,
                  "n_targets": len(self.senses)}  # fmt: skip
         return from_mapping(FusionConfig, self.config.model | sizes, "config.model")
 
     def _note(self, train: ClipDataset) -> None:
-        overflow = sum(int(e.overflow.sum()) for e in self.sentences.streams.experts if e)
+        overflow = sum(int(e.overflow.sum()) for e in self.sentences.streams.experts.values() if e)
         impossible = sum(ctc.min_steps(t) > self.ctc_frames * n for t, n in
                          zip(self.sentences.targets, self.sentences.lengths))  # fmt: skip
         self.notes.append(f"{len(train)} clips, {self.plan.steps_per_epoch} steps an epoch, "
@@ -137,14 +150,13 @@ class FusionStage(Stage):
 
     def read(self, clips: ClipDataset) -> Sentences:
         """Streams and labels of a split."""
-        streams = read_split(self.readers, clips, self.cache)
-        return self.label(clips, streams)
+        return self.label(clips, read_split(self.readers, clips, self.cache, self.config.streams))
 
-    def label(self, clips: ClipDataset, streams: SplitStreams) -> Sentences:
+    def label(self, clips: ClipDataset, read: SplitStreams) -> Sentences:
         """Fusion targets beside the streams; no prompt, no text."""
         target_ids = [self.senses.encode(labels["senses"]) for labels in clips.targets]
         none = [()] * len(target_ids)
-        return Sentences(np.asarray(streams.lengths), streams, target_ids, none, none)
+        return Sentences(np.asarray(read.lengths), read, target_ids, none, none)
 
     def dimensions(self):
         return {"d_model": self.model_config.d_model, "d_hidden": self.model_config.d_hidden}
@@ -161,7 +173,7 @@ class FusionStage(Stage):
 
     def loss(self, model: Fusion, batch, key):
         noise_key, dropout_key = jax.random.split(key)
-        tokens = add_noise(batch.tokens, batch.index_b, noise_key, self.noise)
+        tokens = add_noise(batch.tokens, batch.index_b, noise_key, self.noise, self.config.streams)
         _, mask_bm, log_probs_bsv = model(tokens, dropout_key)
         loss, counted_b = ctc_sums(log_probs_bsv, mask_bm, batch)
         weight = jnp.sum(jnp.maximum(batch.target_length_b, 1) * counted_b)

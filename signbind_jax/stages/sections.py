@@ -5,9 +5,10 @@ in them has to be told before: nothing is written then, and no point of a sweep 
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from signbind_jax import streams
 from signbind_jax.config import RunConfig, from_mapping
 from signbind_jax.data.preprocess import AugmentConfig
 from signbind_jax.errors import SignBindError
@@ -24,15 +25,12 @@ from signbind_jax.token_noise import TokenNoiseConfig
 # Sizes that data and parents decide, with stand-ins for the check.
 _FROM_DATA = {
     ExpertConfig: {"n_tokens": 2},
-    FusionConfig: {"n_ids": (1, 1, 1), "d_hidden": 1, "n_targets": 2},
+    FusionConfig: {"n_ids": (1,), "d_hidden": 1, "n_targets": 2},
     DecoderConfig: {"vocab_size": 2},
 }
 _EXPERT = {"model": ExpertConfig, "augment": AugmentConfig}
 _BEHIND = {"augment": TokenNoiseConfig, "options": TranslationOptions}
-SECTIONS = {
-    "signing": _EXPERT,
-    "fingerspelling": _EXPERT,
-    "lipreading": _EXPERT,
+_SECTIONS = {
     "language_model": {"model": DecoderConfig, "options": LanguageModelOptions},
     "fusion": {"model": FusionConfig, "augment": TokenNoiseConfig},
     "alignment": _BEHIND,
@@ -48,9 +46,10 @@ def check_sections(config: RunConfig) -> None:
       SignBindError: an unknown name (with the near miss), a value of the wrong type or out of
         range, or a field that this stage does not read.
     """
+    kinds = _SECTIONS.get(config.stage, _EXPERT)
     for section in ("model", "augment", "options"):
         values, where = getattr(config, section), f"config.{section}"
-        kind = SECTIONS[config.stage].get(section)
+        kind = kinds.get(section)
         if kind is None:
             _check_unread(config, section, values)
             continue
@@ -61,7 +60,7 @@ def check_sections(config: RunConfig) -> None:
         if section == "options":
             read_options(kind, values)
         else:
-            from_mapping(kind, values | given, where)
+            from_mapping(kind, _of_stream(config.stage, kind) | values | given, where)
     for name, kind in (("fusion", FusionConfig), ("decoder", DecoderConfig)):
         if values := getattr(config.assumed, name):
             from_mapping(kind, values | _FROM_DATA[kind], f"config.assumed.{name}")
@@ -70,7 +69,7 @@ def check_sections(config: RunConfig) -> None:
 def default_of(stage: str, names: Sequence[str]) -> Any:
     """What a stage has at a path such as ("augment", "drop"); None where it has no such field."""
     section, *path = names
-    value: Any = SECTIONS.get(stage, {}).get(section)
+    value: Any = _SECTIONS.get(stage, _EXPERT).get(section)
     for name in path:
         if isinstance(value, type):
             value = {f.name: f for f in dataclasses.fields(value)}.get(name)
@@ -92,11 +91,17 @@ def resolved(config: RunConfig) -> dict:
     """
     check_sections(config)
     record = config.to_json()
-    for section, kind in SECTIONS[config.stage].items():
+    for section, kind in _SECTIONS.get(config.stage, _EXPERT).items():
         given = _FROM_DATA.get(kind, {})
-        fields = dataclasses.asdict(from_mapping(kind, record[section] | given))
+        values = _of_stream(config.stage, kind) | record[section] | given
+        fields = dataclasses.asdict(from_mapping(kind, values))
         record[section] = {name: value for name, value in fields.items() if name not in given}
     return record
+
+
+def _of_stream(stage: str, kind: type) -> Mapping[str, Any]:
+    """What an expert's model has where its config does not say."""
+    return {"frontend": streams.get(stage).frontend} if kind is ExpertConfig else {}
 
 
 def _check_unread(config: RunConfig, section: str, values: dict) -> None:

@@ -1,6 +1,5 @@
 """Stage: what one training run is about. The loop in `signbind_jax.train` does the rest."""
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -118,7 +117,7 @@ class Stage:
 
     def parent_directories(self) -> dict[str, str]:
         """Where each parent lies; empty for those that are not there."""
-        return dataclasses.asdict(self.config.parents)
+        return dict(self.config.parents)
 
     def dimensions(self) -> dict[str, int]:
         """Sizes that a stage built on this one must agree with, for the manifest."""

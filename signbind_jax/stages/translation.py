@@ -1,7 +1,7 @@
 """Stages 3 and 4: fused tokens become a soft prefix of the LLM, which writes the sentence."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -38,12 +38,10 @@ from signbind_jax.ranges import (
     Rate,
     Text,
 )
-from signbind_jax.stages.fusion import FusionStage, ctc_sums
+from signbind_jax.stages.fusion import FusionStage, assumed_n_ids, ctc_sums
 from signbind_jax.stages.language_model import encode_sentence
 from signbind_jax.stages.stage import Evaluation, samples_of
 from signbind_jax.token_noise import add_noise
-
-ALL_STREAMS = (True, True, True)
 
 
 @dataclass(frozen=True)
@@ -109,7 +107,7 @@ class AlignmentStage(FusionStage):
         self.prompt_parts = make_prompt_parts(self.senses, self.tokenizer, self.options.fused_text)
 
     def _open_parent(self, config: RunConfig) -> artefact.Artefact:
-        directory = getattr(config.parents, self.parent)
+        directory = config.parents[self.parent]
         if not directory:
             raise SignBindError(f"config.parents.{self.parent}: found nothing, wanted the "
                                 f"--workdir of a trained {self.parent} stage")  # fmt: skip
@@ -120,11 +118,11 @@ class AlignmentStage(FusionStage):
         return parent
 
     def _open_decoder(self, config: RunConfig) -> artefact.Artefact | Pretrained:
-        if not config.parents.language_model:
+        if not config.parents["language_model"]:
             raise SignBindError("config.parents.language_model: found nothing, wanted the "
                                 "--workdir of a trained language_model stage or a pretrained "
                                 "model: a directory, a fetched name or a hub id")  # fmt: skip
-        name = config.parents.language_model
+        name = config.parents["language_model"]
         if (Path(name) / artefact.FILE).exists():
             return artefact.open_artefact(name)
         return open_pretrained(hub.find(name), self.options.instruction)
@@ -145,10 +143,10 @@ class AlignmentStage(FusionStage):
                     f"experts and the corpus); train {self.parent} on them"
                 )
 
-    def _model_config(self, streams):
+    def _model_config(self, vocabularies):
         record = self.parent_artefact.model
         fusion = from_mapping(FusionConfig, record.get("fusion") or record["config"])
-        fresh = super()._model_config(streams)
+        fresh = super()._model_config(vocabularies)
         for field in ("n_ids", "d_hidden", "n_targets"):
             if getattr(fusion, field) != getattr(fresh, field):
                 raise SignBindError(
@@ -177,11 +175,12 @@ class AlignmentStage(FusionStage):
         self.prompt_parts = PromptParts(head, pieces if self.options.fused_text else None)
 
     def _assumed_decoder(self, sizes) -> Pretrained | None:
-        name = self.config.parents.language_model
+        name = self.config.parents["language_model"]
         return Pretrained(Path(name), published.find(name)) if name else None
 
     def _assumed_model(self, sizes):
-        parts = {"n_ids": sizes.streams, "d_hidden": sizes.d_hidden, "n_targets": sizes.senses}
+        parts = {"n_ids": assumed_n_ids(self.config), "d_hidden": sizes.d_hidden,
+                 "n_targets": sizes.senses}  # fmt: skip
         fusion = from_mapping(FusionConfig, sizes.fusion | parts, "config.assumed.fusion")
         if self.decoder_artefact is not None:
             return self._join(fusion, self.decoder_artefact.config)
@@ -198,8 +197,8 @@ class AlignmentStage(FusionStage):
     def ctc_frames(self):
         return self.model_config[0].ctc_frames
 
-    def label(self, clips: ClipDataset, streams: SplitStreams) -> Sentences:
-        base = super().label(clips, streams)
+    def label(self, clips: ClipDataset, read: SplitStreams) -> Sentences:
+        base = super().label(clips, read)
         texts = [encode_sentence(self.tokenizer, c.text, c.spelled) for c in clips.labels]
         prompts = [self.tokenizer.tail] * len(texts)
         return dataclasses.replace(base, prompts=prompts, texts=texts)
@@ -236,7 +235,7 @@ class AlignmentStage(FusionStage):
 
     def loss(self, model: SignBind, batch, key):
         noise_key, fusion_key, decoder_key = jax.random.split(key, 3)
-        tokens = add_noise(batch.tokens, batch.index_b, noise_key, self.noise)
+        tokens = add_noise(batch.tokens, batch.index_b, noise_key, self.noise, self.config.streams)
         prefix = model.prefix(
             tokens, batch.prompt_ids_bp, batch.prompt_mask_bp, self.prompt_parts, fusion_key
         )
@@ -264,21 +263,21 @@ class AlignmentStage(FusionStage):
             graphdef,
             params,
             batch,
-            np.array(ALL_STREAMS),
+            np.ones(len(self.config.streams), bool),
             self.prompt_parts,
             prefix=_prefix,
             config=self.options.generation,
         )
 
-    def write(self, graphdef, params, sentences: Sentences, keep: Sequence[bool] = ALL_STREAMS):
-        """Sentences of a split with the streams of `keep` present."""
+    def write(self, graphdef, params, sentences: Sentences):
+        """Sentences of a split with all streams present."""
         return write_translations(
             graphdef,
             params,
             sentences,
             self.tokenizer,
             self.prompt_parts,
-            keep,
+            self.config.streams,
             self.options.generation,
         )
 
@@ -319,12 +318,13 @@ def write_translations(
     sentences: Sentences,
     tokenizer: TextTokenizer,
     parts: PromptParts,
-    keep: Sequence[bool],
+    keep: Collection[str],
     config: GenerationConfig,
 ) -> list[str]:
-    """The sentence SignBind writes for each clip with the streams of `keep` present."""
+    """The sentence SignBind writes for each clip with the streams named in `keep` present."""
+    keep_s = np.array([name in keep for name in sentences.streams.experts])
     return generate_sentences(
-        graphdef, params, sentences, tokenizer, np.array(keep), parts, prefix=_prefix, config=config
+        graphdef, params, sentences, tokenizer, keep_s, parts, prefix=_prefix, config=config
     )
 
 

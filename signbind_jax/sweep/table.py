@@ -17,7 +17,7 @@ from rich.text import Text
 from signbind_jax import files
 from signbind_jax.errors import SignBindError
 from signbind_jax.overrides import unknown_name
-from signbind_jax.report.wording import METRICS, figure, metric_of
+from signbind_jax.report.wording import figure, metric_of
 from signbind_jax.sweep.points import short_labels
 from signbind_jax.sweep.record import FAILED, FINISHED, UNFINISHED, WAITING, Outcome, Record
 
@@ -85,11 +85,11 @@ def rank(record: Record, metric: str | None = None) -> Ranking:
       SignBindError: no point has this metric, or it has no better end.
     """
     known = list(dict.fromkeys(name for o in record.outcomes for name in o.scores
-                               if name in METRICS))  # fmt: skip
+                               if metric_of(name).better))  # fmt: skip
     metric = metric or next(iter(known), "loss")
     if metric not in (*known, "loss"):
         raise SignBindError(unknown_name("--metric", metric, (*known, "loss")))
-    lower = METRICS[metric].better == "lower"
+    lower = metric_of(metric).better == "lower"
 
     def order(outcome: Outcome) -> tuple:
         score = _score(outcome, metric)

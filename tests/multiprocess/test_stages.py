@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from signbind_jax.config import STREAMS
+from signbind_jax.streams import SHIPPED
 from tests.conftest import signbind
 from tests.multiprocess.together import (
     check_ended_well,
@@ -18,7 +18,7 @@ from tests.multiprocess.together import (
     wait_for,
 )
 
-STAGES = {*STREAMS, "language_model", "fusion", "alignment", "translation"}
+STAGES = {*SHIPPED, "language_model", "fusion", "alignment", "translation"}
 
 
 @pytest.fixture(scope="module")

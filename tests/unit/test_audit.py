@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 
-from data_pipelines.audit.clip_facts import FACTS, Tally
+from data_pipelines.audit.clip_facts import Tally, facts_type
 from data_pipelines.audit.finding import Limits, percent
 from data_pipelines.audit.histograms import histograms
 from data_pipelines.audit.survey import SplitSurvey, Survey
@@ -317,7 +317,7 @@ def test_a_sample_is_evenly_spaced_and_said_to_be_one(tmp_path):
 
 @pytest.mark.parametrize("frames", [[1], [75] * 5, [1, 2, 3], [*range(20, 200), 90_000]])
 def test_every_clip_is_in_the_histogram_or_beyond_it(frames):
-    facts = np.zeros(len(frames), FACTS)
+    facts = np.zeros(len(frames), facts_type())
     facts["pose_frames"], facts["pose_fps"] = frames, 25.0
     facts["confidence"] = np.nan
     survey = Survey(None, {"train": SplitSurvey(facts, Tally())}, {}, {}, frozenset(), False)

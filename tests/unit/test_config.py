@@ -1,14 +1,17 @@
 """Configs: overrides reach their place, and what is wrong is named."""
 
 import argparse
+import json
 import os
 
 import pytest
 
 from configs import real
-from signbind_jax import cli, overrides
-from signbind_jax.config import RunConfig, load_config
+from signbind_jax import artefact, cli, overrides
+from signbind_jax.config import RunConfig, from_mapping, load_config
 from signbind_jax.errors import SignBindError
+from signbind_jax.streams import SHIPPED
+from signbind_jax.token_noise import TokenNoiseConfig
 
 
 def test_overrides_reach_every_section():
@@ -26,7 +29,7 @@ def test_overrides_reach_every_section():
     assert isinstance(config, RunConfig)
     assert config.steps == 7 and config.optim.learning_rate == 3e-4
     assert config.model["d_model"] == 64 and config.augment["speed"] == 0.2
-    assert config.data.directory == "/data/with-dash" and config.parents.signing == "runs/1"
+    assert config.data.directory == "/data/with-dash" and config.parents["signing"] == "runs/1"
 
 
 @pytest.mark.parametrize(
@@ -155,6 +158,28 @@ def test_digest_is_about_the_weights_alone():
     assert base.digest == load_config("signing", {"data.directory": "b"}).digest
     assert base.digest != load_config("signing", {"seed": "1"}).digest
     assert base.digest != load_config("signing", {"model.d_model": "64"}).digest
+
+
+def test_runs_from_when_streams_were_given_by_position_are_read_and_keep_their_digest(tmp_path):
+    config = load_config("fusion:size=few", {"assumed.streams.lipreading": "50"})
+    assert config.assumed.streams == {"signing": 1024, "fingerspelling": 32, "lipreading": 50}
+    old = config.to_json()
+    old["augment"] |= {
+        "drop": (0.0,) * 3,
+        "substitute": (0.0,) * 3,
+        "drop_stream": (0.0, 0.15, 0.3),
+    }
+    old["assumed"]["streams"] = [1024, 32, 50]
+    (tmp_path / "artefact.json").write_text(json.dumps({"config": old}))
+    (tmp_path / "checkpoints" / "step_00000001").mkdir(parents=True)
+    assert not artefact.check_resumable(tmp_path, config)
+
+
+def test_a_stream_that_is_not_named_keeps_its_share():
+    config = load_config("fusion", {"augment.drop.lipreading": "0.5"})
+    noise = from_mapping(TokenNoiseConfig, config.augment)
+    assert noise.shares("drop", SHIPPED).tolist() == pytest.approx([0.02, 0.01, 0.5])
+    assert noise.shares("drop_stream", SHIPPED).tolist() == pytest.approx([0.05, 0.25, 0.25])
 
 
 def test_a_config_that_takes_no_argument(tmp_path):

@@ -17,10 +17,11 @@ from signbind_jax.models.fusion import (
     join_streams,
     keep_streams,
 )
+from signbind_jax.streams import SHIPPED
 from signbind_jax.token_noise import TokenNoiseConfig, add_noise
 from signbind_jax.token_stream import TokenStream
 
-NEVER = (0.0, 0.0, 0.0)
+NEVER = dict.fromkeys(SHIPPED, 0.0)
 SIZES = dict(n_ids=(7, 5, 6), d_hidden=8, n_targets=9, d_model=16, n_layers=1, n_heads=2, d_mlp=16)
 
 
@@ -143,8 +144,8 @@ def test_streams_of_different_hidden_sizes_join():
 def test_noise_never_takes_every_stream_and_drops_about_what_it_says():
     x = tokens(b=64, m=12)
     x = dataclasses.replace(x, mask_bm=jnp.ones((64, 12), bool))
-    config = TokenNoiseConfig(drop=NEVER, substitute=NEVER, drop_stream=(0.5, 0.5, 0.5))
-    noisy = add_noise(x, jnp.arange(64), jax.random.key(0), config)
+    config = TokenNoiseConfig(drop=NEVER, substitute=NEVER, drop_stream=dict.fromkeys(SHIPPED, 0.5))
+    noisy = add_noise(x, jnp.arange(64), jax.random.key(0), config, SHIPPED)
     here = np.stack([np.asarray(x.stream_bm) == s for s in range(3)], axis=1)
     kept = (here & np.asarray(noisy.mask_bm)[:, None]).sum(axis=-1)
     whole = (kept == here.sum(axis=-1)) | (kept == 0)
@@ -161,16 +162,16 @@ def test_substitution_takes_tokens_of_the_same_stream(field):
         x, ids_bm=x.stream_bm + 1, hidden_bmd=jnp.ones((16, 12, 8)) * x.stream_bm[..., None]
     )
     config = TokenNoiseConfig(
-        drop=NEVER, substitute=(1.0, 1.0, 1.0), drop_hidden=0.0, drop_stream=NEVER
+        drop=NEVER, substitute=dict.fromkeys(SHIPPED, 1.0), drop_hidden=0.0, drop_stream=NEVER
     )
-    noisy = add_noise(x, jnp.arange(16), jax.random.key(0), config)
+    noisy = add_noise(x, jnp.arange(16), jax.random.key(0), config, SHIPPED)
     np.testing.assert_array_equal(getattr(noisy, field), getattr(x, field))
 
 
 def test_dropped_hidden_vectors_leave_the_token():
     x = tokens(b=64, m=12)
     config = TokenNoiseConfig(drop=NEVER, substitute=NEVER, drop_hidden=0.3, drop_stream=NEVER)
-    noisy = add_noise(x, jnp.arange(64), jax.random.key(0), config)
+    noisy = add_noise(x, jnp.arange(64), jax.random.key(0), config, SHIPPED)
     np.testing.assert_array_equal(noisy.ids_bm, x.ids_bm)
     np.testing.assert_array_equal(noisy.mask_bm, x.mask_bm)
     bare = ~np.asarray(noisy.hidden_bmd).any(axis=-1)

@@ -19,6 +19,7 @@ from signbind_jax.data.clip_list import ClipList
 from signbind_jax.data.lips import decode_mosaic
 from signbind_jax.errors import SignBindError
 from signbind_jax.generation.config import GenerationConfig
+from signbind_jax.streams import SHIPPED
 from signbind_jax.translate import Translator
 from tests import drawn_faces
 from tests.unit.test_expert import TINY, make
@@ -38,7 +39,7 @@ def crops(n_frames: int = 30, size: int = 24) -> np.ndarray:
 def translator(**frontends) -> Translator:
     """Of random experts, stream -> frontend; without fusion and language model."""
     made = Translator.__new__(Translator)
-    made.experts = {}
+    made.experts, made.streams = {}, SHIPPED
     for stream, frontend in frontends.items():
         graphdef, params = nnx.split(make(frontend))
         made.experts[stream] = SimpleNamespace(
@@ -57,7 +58,7 @@ def test_mouth_crops_beside_the_landmarks_become_a_lip_stream(tmp_path):
     )
     assert clips.lip_lengths.tolist() == [30, 0] and clips[0].lip_fps == 20
     assert decode_mosaic(clips[0].lips, 30).shape == (30, 16, 16)  # as the expert reads them
-    *_, lipreading = made.read(clips).experts
+    lipreading = made.read(clips).experts["lipreading"]
     assert np.diff(lipreading.first)[0] > 0 and np.diff(lipreading.first)[1] == 0
     assert 0 < lipreading.end.max() <= 1.6  # seconds: 30 frames at 20 a second
     assert made.without_input(clips) == {"lipreading": {1}}
@@ -120,7 +121,7 @@ class DigestingTranslator:
     lip_size = 32
     generation = GenerationConfig()
 
-    def __init__(self, *_):
+    def __init__(self, *_, **__):
         pass
 
     def read(self, clips):

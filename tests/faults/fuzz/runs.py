@@ -172,7 +172,7 @@ def _read_streams(tree: Path, out: Path) -> None:
         np.zeros(2, np.int32),
     )
     found = stream_cache.cached(tree / "streams", "split", "expert", lambda: tokens)
-    streams = stream_cache.SplitStreams((found, None, None))
+    streams = stream_cache.SplitStreams({"signing": found})
     streams.rows(range(found.n_clips), int(streams.lengths.max()))
 
 
