@@ -67,8 +67,14 @@ def build(out: Path, clips: int, workers: int) -> None:
 
 def command(out: Path, clips: int, workers: int) -> list[str]:
     """The build as a process of its own."""
-    return [sys.executable, "-m", "benchmarks.build_and_kill", f"--build={out}",
-            f"--clips={clips}", f"--workers={workers}"]  # fmt: skip
+    return [
+        sys.executable,
+        "-m",
+        "benchmarks.build_and_kill",
+        f"--build={out}",
+        f"--clips={clips}",
+        f"--workers={workers}",
+    ]
 
 
 def left_over(out: Path) -> list[psutil.Process]:
@@ -102,16 +108,21 @@ def main() -> int:
             subprocess.run(command(whole, clips, arguments.workers), check=True)
         seconds = time.monotonic() - began
         size = sum(path.stat().st_size for path in whole.iterdir())
-        print(f"{clips} clips, {size / 1e9:.2f} GB in {seconds:.0f} s ({clips / seconds:.0f} "
-              f"clips/s, {arguments.workers} workers), at most {memory.peak_bytes / 1e9:.2f} GB "
-              "resident (wanted 1.5)", flush=True)  # fmt: skip
+        print(
+            f"{clips} clips, {size / 1e9:.2f} GB in {seconds:.0f} s ({clips / seconds:.0f} "
+            f"clips/s, {arguments.workers} workers), at most {memory.peak_bytes / 1e9:.2f} GB "
+            "resident (wanted 1.5)",
+            flush=True,
+        )
         kill_and_resume(killed, clips, arguments.workers, arguments.kills, seconds)
         time.sleep(2)  # the processes of a killed build look for it twice a second
         orphans = left_over(killed)
         digests = [open_dataset(out).digest for out in (whole, killed)]
         stray = sorted(path.name for path in Path(folder).iterdir())
-        print(f"after {arguments.kills} kills: {'equal' if len(set(digests)) == 1 else 'DIFFERENT'}"
-              f", {len(orphans)} processes left, {stray} on disk")  # fmt: skip
+        print(
+            f"after {arguments.kills} kills: {'equal' if len(set(digests)) == 1 else 'DIFFERENT'}"
+            f", {len(orphans)} processes left, {stray} on disk"
+        )
         shutil.rmtree(folder, ignore_errors=True)
         return 0 if len(set(digests)) == 1 and not orphans and len(stray) == 2 else 1
 

@@ -36,8 +36,12 @@ from signbind_jax.train import train
 STAGES = ("signing", "language_model", "fusion")
 KINDS = ("flip", "cut", "empty", "delete", "lengthen", "exchange")
 FOUND, EARLIER, HARMLESS, SILENT, TRACEBACK = (
-    "found", "earlier step used", "harmless", "silent", "tracebacks"
-)  # fmt: skip
+    "found",
+    "earlier step used",
+    "harmless",
+    "silent",
+    "tracebacks",
+)
 _WORST_LAST = (HARMLESS, FOUND, EARLIER, SILENT, TRACEBACK)
 _STREAMS = "streams"
 

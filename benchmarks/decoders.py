@@ -44,8 +44,13 @@ def train(system: str, quickstart: Path, workdir: Path, extra: Iterable[str]) ->
         overrides = {"data.directory": quickstart / "data", "options.fused_text": text}
         overrides |= {f"parents.{name}": value for name, value in parents.items()}
         argument = ":llm=pretrained" if pretrained else ""
-        command = ["train", f"--config={stage}{argument}", f"--workdir={run}", *extra,
-                   *(f"--config.{path}={value}" for path, value in overrides.items())]  # fmt: skip
+        command = [
+            "train",
+            f"--config={stage}{argument}",
+            f"--workdir={run}",
+            *extra,
+            *(f"--config.{path}={value}" for path, value in overrides.items()),
+        ]
         run_all({f"{system}-{stage}": command}, workdir / "logs")
         seconds += json.loads((run / "summary.json").read_text())["seconds"]
         parents = {n: p for n, p in parents.items() if n != "fusion"} | {"alignment": run}
@@ -67,11 +72,19 @@ def score(system: str, quickstart: Path, workdir: Path) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quickstart", type=Path, default=Path("runs/quickstart"),
-                        help="a finished quickstart (default: %(default)s)")  # fmt: skip
+    parser.add_argument(
+        "--quickstart",
+        type=Path,
+        default=Path("runs/quickstart"),
+        help="a finished quickstart (default: %(default)s)",
+    )
     parser.add_argument("--workdir", type=Path, default=Path("runs/decoders"))
-    parser.add_argument("--only", choices=SYSTEMS, action="append",
-                        help="a system to train; may be given several times")  # fmt: skip
+    parser.add_argument(
+        "--only",
+        choices=SYSTEMS,
+        action="append",
+        help="a system to train; may be given several times",
+    )
     arguments, extra = parser.parse_known_args()
     arguments.workdir.mkdir(parents=True, exist_ok=True)
     print("| system | " + " | ".join(COLUMNS) + " | minutes |")

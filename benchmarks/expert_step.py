@@ -18,11 +18,12 @@ from signbind_jax.models.expert import Expert, ExpertConfig
 EXPERTS = {
     "signing": (ExpertConfig("pose", n_tokens=130, subsample=4), 10),
     "fingerspelling": (
-        ExpertConfig("pose", n_tokens=32, subsample=2,
-                     parts=("body", "left_hand", "right_hand")), 8),
+        ExpertConfig("pose", n_tokens=32, subsample=2, parts=("body", "left_hand", "right_hand")),
+        8,
+    ),
     "lips": (ExpertConfig("lips", n_tokens=40, subsample=2), 30),
     "mouth_landmarks": (ExpertConfig("mouth_landmarks", n_tokens=40, subsample=2), 30),
-}  # fmt: skip
+}
 
 
 def measure(config: ExpertConfig, n_target: int, batch: int, frames: int, runs: int) -> dict:
@@ -69,8 +70,10 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--only", default=",".join(EXPERTS))
     arguments = parser.parse_args()
-    print(f"{jax.devices()[0].device_kind}, batch {arguments.batch} x {arguments.frames} frames, "
-          f"best of {arguments.runs} runs")  # fmt: skip
+    print(
+        f"{jax.devices()[0].device_kind}, batch {arguments.batch} x {arguments.frames} frames, "
+        f"best of {arguments.runs} runs"
+    )
     columns = ("parameters", "compile_s", "step_ms", "cpu_ms", "frames_per_s")
     print(f"{'expert':<16}" + "".join(f"{column:>14}" for column in columns))
     for name in arguments.only.split(","):

@@ -41,21 +41,30 @@ def main() -> None:
             raise SystemExit(f"{task.id}: {outcome.reason}")
         done.append((time.perf_counter(), outcome.frames))
         hands = outcome.found["left_hand"] + outcome.found["right_hand"]
-        print(f"{task.id}: {outcome.frames} frames, face in {outcome.found['face']:.0%}, "
-              f"{hands:.2f} hands a frame", flush=True)  # fmt: skip
+        print(
+            f"{task.id}: {outcome.frames} frames, face in {outcome.found['face']:.0%}, "
+            f"{hands:.2f} hands a frame",
+            flush=True,
+        )
 
     with tempfile.TemporaryDirectory() as directory:
-        tasks = [Task(clip_id, recording, Path(directory, f"{clip_id}.npz"))
-                 for clip_id, recording in clip_list_of(arguments.videos, 0.0).items()]  # fmt: skip
+        tasks = [
+            Task(clip_id, recording, Path(directory, f"{clip_id}.npz"))
+            for clip_id, recording in clip_list_of(arguments.videos, 0.0).items()
+        ]
         start = time.perf_counter()
         extract_all(tasks, worker_command(environment), finished)
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     n_frames = sum(frames for _, frames in done)
-    print(f"{n_frames} frames in {done[-1][0] - start:.1f} s, models loaded; "
-          f"{used.ru_utime + used.ru_stime:.1f} s of processor time, "
-          f"{used.ru_maxrss / 1024:.0f} MB")  # fmt: skip
-    print(f"frames/s of processor time: {n_frames / (used.ru_utime + used.ru_stime):.1f}, "
-          "loading counted")  # fmt: skip
+    print(
+        f"{n_frames} frames in {done[-1][0] - start:.1f} s, models loaded; "
+        f"{used.ru_utime + used.ru_stime:.1f} s of processor time, "
+        f"{used.ru_maxrss / 1024:.0f} MB"
+    )
+    print(
+        f"frames/s of processor time: {n_frames / (used.ru_utime + used.ru_stime):.1f}, "
+        "loading counted"
+    )
     if len(done) > 1:
         seconds = done[-1][0] - done[0][0]
         print(f"frames/s/core: {sum(frames for _, frames in done[1:]) / seconds:.1f}")

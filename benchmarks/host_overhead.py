@@ -62,8 +62,12 @@ def main() -> None:
     parser.add_argument("--config", default="signing:size=tiny")
     parser.add_argument("--steps", type=int, default=400)
     arguments = parser.parse_args()
-    overrides = {"data.directory": arguments.data, "data.validation": "", "checkpoint_every": "0",
-                 "steps": str(arguments.steps)}  # fmt: skip
+    overrides = {
+        "data.directory": arguments.data,
+        "data.validation": "",
+        "checkpoint_every": "0",
+        "steps": str(arguments.steps),
+    }
     config = load_config(arguments.config, overrides)
     training._Run = IdleRun
     parts = {
@@ -83,8 +87,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as workdir:
         training.train(config, workdir)
     steps = [[1e3 * (b - a) for a, b in zip(x, x[1:])][WARM:] for x in zip(*ends, strict=True)]
-    print(f"{arguments.config}, {jax.devices()[0].device_kind}, {len(steps[0])} steps\n"
-          f"{'':30s}{'median ms':>12s}{'mean ms':>12s}")  # fmt: skip
+    print(
+        f"{arguments.config}, {jax.devices()[0].device_kind}, {len(steps[0])} steps\n"
+        f"{'':30s}{'median ms':>12s}{'mean ms':>12s}"
+    )
     rows = {name: spent[-len(steps[0]) :] for name, spent in parts.items()}
     for name, values in (*rows.items(), ("the loop", steps[0]), ("wall clock", steps[1])):
         print(f"{name:30s}{statistics.median(values):12.2f}{statistics.mean(values):12.2f}")

@@ -56,11 +56,19 @@ class Run:
     def start(self, *flags: str, fresh_programs: bool = False) -> list[subprocess.Popen]:
         """All processes; what they print goes into files beside the run."""
         command = [
-            sys.executable, "-m", "signbind_jax.cli", "train", "--config=language_model:size=tiny",
-            f"--workdir={self.workdir}", f"--config.data.directory={self.data}",
-            "--config.data.batch_multiple=4", f"--config.steps={STEPS}", "--config.log_every=1",
-            f"--config.checkpoint_every={EVERY}", f"--config.evaluate_every={EVERY - 2}",
-        ]  # fmt: skip
+            sys.executable,
+            "-m",
+            "signbind_jax.cli",
+            "train",
+            "--config=language_model:size=tiny",
+            f"--workdir={self.workdir}",
+            f"--config.data.directory={self.data}",
+            "--config.data.batch_multiple=4",
+            f"--config.steps={STEPS}",
+            "--config.log_every=1",
+            f"--config.checkpoint_every={EVERY}",
+            f"--config.evaluate_every={EVERY - 2}",
+        ]
         env = os.environ | {"JAX_PLATFORMS": "cpu", INTERRUPTED_VARIABLE: str(INTERRUPTED)}
         if fresh_programs:
             env["JAX_ENABLE_COMPILATION_CACHE"] = "false"
@@ -205,8 +213,18 @@ def main() -> int:
     workdir = arguments.workdir or Path(tempfile.mkdtemp(prefix="kills_"))
     workdir.mkdir(parents=True, exist_ok=True)
     data = workdir / "data"
-    built = cli.main(["data", "build", "synthetic", f"--out={data}", "--train=48",
-                      "--validation=8", "--test=8", "--time_split=8"])  # fmt: skip
+    built = cli.main(
+        [
+            "data",
+            "build",
+            "synthetic",
+            f"--out={data}",
+            "--train=48",
+            "--validation=8",
+            "--test=8",
+            "--time_split=8",
+        ]
+    )
     if built:
         return built
     wanted = {}
@@ -233,8 +251,11 @@ def main() -> int:
         same = finished == [0] * n and run.arrays() == wanted[n]
         exact, wrong = exact + same, wrong + (not well)
         verdict = "bit-exact" if same else f"DIFFERENT, ended {finished}"
-        print(f"{i + 1}: {n} process{'es' * (n > 1)}, {', then '.join(told)}: {verdict}"
-              f"{'' if well else ', ENDED WRONGLY'}", flush=True)  # fmt: skip
+        print(
+            f"{i + 1}: {n} process{'es' * (n > 1)}, {', then '.join(told)}: {verdict}"
+            f"{'' if well else ', ENDED WRONGLY'}",
+            flush=True,
+        )
         if same and well:
             shutil.rmtree(run.workdir)
     ended = f", {wrong} ended wrongly" if wrong else ""

@@ -65,16 +65,26 @@ def main() -> None:
         llama = of_size(arguments.gigabytes, itemsize)
         size = write(llama, Path(scratch), dtype=arguments.dtype, files=4)
         done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.llm_memory", f"--load={scratch}",
-             f"--dtype={arguments.dtype}"],
-            cwd=ROOT, env={**os.environ, "JAX_PLATFORMS": "cpu"}, text=True, check=True,
+            [
+                sys.executable,
+                "-m",
+                "benchmarks.llm_memory",
+                f"--load={scratch}",
+                f"--dtype={arguments.dtype}",
+            ],
+            cwd=ROOT,
+            env={**os.environ, "JAX_PLATFORMS": "cpu"},
+            text=True,
+            check=True,
             stdout=subprocess.PIPE,
-        )  # fmt: skip
+        )
     facts = json.loads(done.stdout.splitlines()[-1])
     print(f"checkpoint {size / 1e9:.2f} GB in 4 files of {arguments.dtype}, {llama.layers} layers")
-    print(f"parameters {facts['params'] / 1e9:.2f} GB; peak before loading "
-          f"{facts['before'] / 1e9:.2f} GB, after {facts['after'] / 1e9:.2f} GB: "
-          f"{facts['after'] / size:.2f} x the checkpoint (wanted below 1.3)")  # fmt: skip
+    print(
+        f"parameters {facts['params'] / 1e9:.2f} GB; peak before loading "
+        f"{facts['before'] / 1e9:.2f} GB, after {facts['after'] / 1e9:.2f} GB: "
+        f"{facts['after'] / size:.2f} x the checkpoint (wanted below 1.3)"
+    )
 
 
 if __name__ == "__main__":

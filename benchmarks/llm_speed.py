@@ -25,20 +25,31 @@ from benchmarks.worker import Worker
 
 BATCH, PREFIX, NEW, TEXT, RANK, ALPHA = 8, 64, 64, 128, 8, 16
 LLAMA = random_llama.Llama(layers=8, d=512, heads=8, kv_heads=8, mlp=1408, vocabulary=32_000)
-SMOLLM2 = random_llama.Llama(layers=30, d=576, heads=9, kv_heads=3, mlp=1536, vocabulary=49_152,
-                             rope_base=1e5)  # fmt: skip
+SMOLLM2 = random_llama.Llama(
+    layers=30, d=576, heads=9, kv_heads=3, mlp=1536, vocabulary=49_152, rope_base=1e5
+)
 TASKS = {"llama": ("prefill", "greedy", "beam-4"), "smollm2": ("prefill", "greedy", "LoRA step")}
-TARGETS = {("llama", "greedy"): 1.3, ("llama", "beam-4"): 1.3, ("smollm2", "greedy"): 1.15,
-           ("smollm2", "LoRA step"): 0.8}  # fmt: skip
+TARGETS = {
+    ("llama", "greedy"): 1.3,
+    ("llama", "beam-4"): 1.3,
+    ("smollm2", "greedy"): 1.15,
+    ("smollm2", "LoRA step"): 0.8,
+}
 
 
 def write_inputs(llama: random_llama.Llama, path: Path) -> None:
     """Soft prefixes, token ids and adapters that both sides start from."""
     random = np.random.default_rng(1)
     kv = llama.kv_heads * llama.d // llama.heads
-    linears = {"q": (llama.d, llama.d), "k": (llama.d, kv), "v": (llama.d, kv),
-               "o": (llama.d, llama.d), "gate": (llama.d, llama.mlp), "up": (llama.d, llama.mlp),
-               "down": (llama.mlp, llama.d)}  # fmt: skip
+    linears = {
+        "q": (llama.d, llama.d),
+        "k": (llama.d, kv),
+        "v": (llama.d, kv),
+        "o": (llama.d, llama.d),
+        "gate": (llama.d, llama.mlp),
+        "up": (llama.d, llama.mlp),
+        "down": (llama.mlp, llama.d),
+    }
     arrays = {
         "soft": 0.1 * random.standard_normal((BATCH, PREFIX, llama.d), np.float32),
         "ids": random.integers(3, llama.vocabulary, (BATCH, TEXT)),
@@ -89,11 +100,19 @@ def compare(name: str, llama, directory: Path, arguments) -> None:
         environment = {**os.environ, **quiet, "OMP_NUM_THREADS": str(cores)}
         seconds = {}
         with (
-            Worker(sys.executable, "benchmarks.llm_speed_ours", *given,
-                   environment={**environment, "JAX_PLATFORMS": "cpu"}) as ours,
-            Worker(arguments.torch_python, "benchmarks.llm_speed_torch", *given,
-                   environment=environment) as reference,
-        ):  # fmt: skip
+            Worker(
+                sys.executable,
+                "benchmarks.llm_speed_ours",
+                *given,
+                environment={**environment, "JAX_PLATFORMS": "cpu"},
+            ) as ours,
+            Worker(
+                arguments.torch_python,
+                "benchmarks.llm_speed_torch",
+                *given,
+                environment=environment,
+            ) as reference,
+        ):
             for task in TASKS[name]:
                 for _ in range(2):  # the second training step shows that the first was the same
                     (_, found), (_, wanted) = ours.run(task), reference.run(task)
@@ -104,15 +123,19 @@ def compare(name: str, llama, directory: Path, arguments) -> None:
                 report(name, task, *seconds[task])
     for side, greedy, prefill in zip(("ours", "reference"), seconds["greedy"], seconds["prefill"]):
         step = (greedy - prefill) / (NEW - 1)
-        print(f"{name:<9} one step {side:<10} {1e3 * step:8.1f} ms, "
-              f"bandwidth {step_bytes(llama) / step / 1e9:5.1f} GB/s")  # fmt: skip
+        print(
+            f"{name:<9} one step {side:<10} {1e3 * step:8.1f} ms, "
+            f"bandwidth {step_bytes(llama) / step / 1e9:5.1f} GB/s"
+        )
 
 
 def report(name: str, task: str, ours: float, reference: float) -> None:
     wanted = TARGETS.get((name, task))
-    print(f"{name:<9} {task:<10} ours {ours:7.3f} s   reference {reference:7.3f} s   "
-          f"ratio {reference / ours:5.2f}"
-          + (f" (wanted {wanted})" if wanted else ""), flush=True)  # fmt: skip
+    print(
+        f"{name:<9} {task:<10} ours {ours:7.3f} s   reference {reference:7.3f} s   "
+        f"ratio {reference / ours:5.2f}" + (f" (wanted {wanted})" if wanted else ""),
+        flush=True,
+    )
 
 
 def main() -> None:
@@ -123,8 +146,10 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     arguments = parser.parse_args()
     cores = len(os.sched_getaffinity(0))
-    print(f"{cores} cores, load {os.getloadavg()[0]:.1f}, "
-          f"copies {copy_bandwidth(cores) / 1e9:.1f} GB/s (read and written)")  # fmt: skip
+    print(
+        f"{cores} cores, load {os.getloadavg()[0]:.1f}, "
+        f"copies {copy_bandwidth(cores) / 1e9:.1f} GB/s (read and written)"
+    )
     with tempfile.TemporaryDirectory() as scratch:
         for name, llama in (("llama", LLAMA), ("smollm2", SMOLLM2)):
             if name not in arguments.only.split(","):

@@ -88,12 +88,14 @@ class LoraStep:
 def main(directory: str, inputs_path: str, threads: str, new: str, rank: str, alpha: str) -> None:
     inputs = np.load(inputs_path)
     decoder, soft = load(directory), jnp.asarray(inputs["soft"])
-    serve({
-        "prefill": partial(write, decoder, soft, 1, 1),
-        "greedy": partial(write, decoder, soft, 1, int(new)),
-        "beam-4": partial(write, decoder, soft, 4, int(new)),
-        "LoRA step": LoraStep(directory, inputs, int(rank), float(alpha)),
-    })  # fmt: skip
+    serve(
+        {
+            "prefill": partial(write, decoder, soft, 1, 1),
+            "greedy": partial(write, decoder, soft, 1, int(new)),
+            "beam-4": partial(write, decoder, soft, 4, int(new)),
+            "LoRA step": LoraStep(directory, inputs, int(rank), float(alpha)),
+        }
+    )
 
 
 if __name__ == "__main__":

@@ -14,10 +14,14 @@ def write(model, soft, beams: int, new: int) -> list:
     """Ids of the new tokens."""
     with torch.inference_mode():
         ids = model.generate(
-            inputs_embeds=soft, attention_mask=torch.ones(soft.shape[:2], dtype=torch.long),
-            max_new_tokens=new, do_sample=False, num_beams=beams, early_stopping=False,
+            inputs_embeds=soft,
+            attention_mask=torch.ones(soft.shape[:2], dtype=torch.long),
+            max_new_tokens=new,
+            do_sample=False,
+            num_beams=beams,
+            early_stopping=False,
             length_penalty=1.0,
-        )  # fmt: skip
+        )
     return ids.tolist()
 
 
@@ -69,12 +73,14 @@ def main(directory: str, inputs_path: str, threads: str, new: str, rank: str, al
     model.generation_config.eos_token_id = None  # no sentence ends early
     model.generation_config.pad_token_id = 0
     model.eval()
-    serve({
-        "prefill": partial(write, model, soft, 1, 1),
-        "greedy": partial(write, model, soft, 1, int(new)),
-        "beam-4": partial(write, model, soft, 4, int(new)),
-        "LoRA step": LoraStep(directory, inputs, int(rank), float(alpha)),
-    })  # fmt: skip
+    serve(
+        {
+            "prefill": partial(write, model, soft, 1, 1),
+            "greedy": partial(write, model, soft, 1, int(new)),
+            "beam-4": partial(write, model, soft, 4, int(new)),
+            "LoRA step": LoraStep(directory, inputs, int(rank), float(alpha)),
+        }
+    )
 
 
 if __name__ == "__main__":

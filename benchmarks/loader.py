@@ -49,8 +49,17 @@ def write_clips(out: Path, n: int) -> None:
         pose[..., 2] = 1.0
         coarse_fhw = random.integers(60, 200, (t, SIDE // 8, SIDE // 8)).astype(np.uint8)
         crops_fhw = coarse_fhw.repeat(8, axis=1).repeat(8, axis=2)
-        clips.append(Clip(f"c{i}", "x", pose=pose, pose_fps=FPS, lips=encode_mosaic(crops_fhw),
-                          n_lip_frames=t, lip_fps=FPS))  # fmt: skip
+        clips.append(
+            Clip(
+                f"c{i}",
+                "x",
+                pose=pose,
+                pose_fps=FPS,
+                lips=encode_mosaic(crops_fhw),
+                n_lip_frames=t,
+                lip_fps=FPS,
+            )
+        )
     write_dataset(out, corpus_of_clips({"train": clips}, {"synthetic": True}), progress=False)
 
 
@@ -87,18 +96,33 @@ def main() -> None:
     parser.add_argument("--tf_python", default=sys.executable)
     arguments = parser.parse_args()
     pythons = {"torch": arguments.torch_python, "tf": arguments.tf_python}
-    environment = os.environ | {"GLIBC_TUNABLES": HUGE_PAGES, "JAX_PLATFORMS": "cpu",
-                                "TF_CPP_MIN_LOG_LEVEL": "2"}  # fmt: skip
+    environment = os.environ | {
+        "GLIBC_TUNABLES": HUGE_PAGES,
+        "JAX_PLATFORMS": "cpu",
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+    }
     with tempfile.TemporaryDirectory() as folder:
         dataset, batches = Path(folder, "dataset"), Path(folder, "batches.npz")
         write_clips(dataset, arguments.clips)
         n = write_batches(dataset, batches)
-        sides = {"ours": Worker(sys.executable, "benchmarks.loader_ours", str(dataset),
-                                str(batches), environment=environment)}  # fmt: skip
+        sides = {
+            "ours": Worker(
+                sys.executable,
+                "benchmarks.loader_ours",
+                str(dataset),
+                str(batches),
+                environment=environment,
+            )
+        }
         for name, package in PACKAGES.items():
             if has(pythons[name], package):
-                sides[name] = Worker(pythons[name], f"benchmarks.loader_{name}", str(dataset),
-                                     str(batches), environment=environment)  # fmt: skip
+                sides[name] = Worker(
+                    pythons[name],
+                    f"benchmarks.loader_{name}",
+                    str(dataset),
+                    str(batches),
+                    environment=environment,
+                )
             else:
                 print(f"{name}: left out: no package {package} in {pythons[name]}")
         measure(sides, n, arguments.runs)
@@ -118,15 +142,19 @@ def measure(sides: dict[str, Worker], n_clips: int, runs: int) -> None:
         worker.__exit__()
     for name, value in sums.items():
         if not np.isclose(value, sums["ours"], rtol=0.02):
-            raise SystemExit(f"{name}: mean size of the crops' values: found {value}, wanted "
-                             f"{sums['ours']}: not the same work")  # fmt: skip
+            raise SystemExit(
+                f"{name}: mean size of the crops' values: found {value}, wanted "
+                f"{sums['ours']}: not the same work"
+            )
     ours = statistics.median(rates["ours"])
     print(f"ours   {ours:7.1f} clips/s on {cores} cores, {ours / cores:6.1f} a core (wanted 110)")
     for name in sides:
         if name != "ours":
             rate = statistics.median(rates[name])
-            print(f"{name:6s} {rate:7.1f} clips/s, ours is {ours / rate:.2f} times as fast "
-                  f"(wanted {WANTED[name]})")  # fmt: skip
+            print(
+                f"{name:6s} {rate:7.1f} clips/s, ours is {ours / rate:.2f} times as fast "
+                f"(wanted {WANTED[name]})"
+            )
 
 
 if __name__ == "__main__":

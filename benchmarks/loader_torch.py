@@ -58,8 +58,14 @@ def normalised(crops_fhw: np.ndarray) -> torch.Tensor:
 
 def main() -> None:
     torch.set_num_threads(1)
-    loader = DataLoader(Clips(*sys.argv[1:]), batch_size=None, num_workers=2, prefetch_factor=2,
-                        persistent_workers=True, multiprocessing_context="spawn")  # fmt: skip
+    loader = DataLoader(
+        Clips(*sys.argv[1:]),
+        batch_size=None,
+        num_workers=2,
+        prefetch_factor=2,
+        persistent_workers=True,
+        multiprocessing_context="spawn",
+    )
 
     def epoch() -> float:
         total, steps = 0.0, 0

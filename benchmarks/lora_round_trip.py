@@ -119,8 +119,11 @@ def main() -> int:
     parser.add_argument("--torch_python", default=sys.executable)
     parser.add_argument("--only", help="families, with commas between; default: all")
     arguments = parser.parse_args()
-    names = arguments.only.split(",") if arguments.only else sorted(
-        path.name for path in FAMILIES.iterdir())  # fmt: skip
+    names = (
+        arguments.only.split(",")
+        if arguments.only
+        else sorted(path.name for path in FAMILIES.iterdir())
+    )
     sources = {name: FAMILIES / name for name in names if name}
     sources |= {path.name: path for path in arguments.checkpoints}
     with tempfile.TemporaryDirectory() as work:
@@ -128,8 +131,11 @@ def main() -> int:
             (Path(work) / name).mkdir()
             losses = export_case(source, Path(work) / name)
             print(f"{name}: loss {losses[0]:.3f} -> {losses[-1]:.3f}", file=sys.stderr, flush=True)
-        plan = {"sources": {name: str(path.absolute()) for name, path in sources.items()},
-                "rank": RANK, "alpha": ALPHA}  # fmt: skip
+        plan = {
+            "sources": {name: str(path.absolute()) for name, path in sources.items()},
+            "rank": RANK,
+            "alpha": ALPHA,
+        }
         (Path(work) / "plan.json").write_text(json.dumps(plan))
         script = Path(__file__).with_name("lora_round_trip_torch.py")
         subprocess.run([arguments.torch_python, script, work], check=True)

@@ -39,8 +39,9 @@ def answer(source: str, case: Path, rank: int, alpha: float) -> None:
     tuned = peft.PeftModel.from_pretrained(base, case / "adapters")
     note("adapters", tuned.eval())
     torch.manual_seed(0)
-    config = peft.LoraConfig(r=rank, lora_alpha=alpha, target_modules=MODULES,
-                             task_type="CAUSAL_LM")  # fmt: skip
+    config = peft.LoraConfig(
+        r=rank, lora_alpha=alpha, target_modules=MODULES, task_type="CAUSAL_LM"
+    )
     fresh = peft.get_peft_model(tuned.unload(), config).eval()
     with torch.no_grad():
         for name, parameter in fresh.named_parameters():

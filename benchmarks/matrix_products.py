@@ -42,8 +42,10 @@ def seconds(product) -> tuple[float, float]:
     """Wall and processor seconds of one product of these shapes, compiled alone; medians of 5."""
     operands, dimension_numbers, out = product
     random = np.random.default_rng(0)
-    given = [jax.numpy.asarray(random.standard_normal(shape, np.float32)).astype(dtype)
-             for shape, dtype in operands]  # fmt: skip
+    given = [
+        jax.numpy.asarray(random.standard_normal(shape, np.float32)).astype(dtype)
+        for shape, dtype in operands
+    ]
 
     @jax.jit
     def call(a, b):
@@ -74,5 +76,8 @@ def measure(closed_jaxpr) -> dict[str, float]:
     for product, times in counts.items():
         own_wall, own_cpu = seconds(product)
         wall, cpu = wall + times * own_wall, cpu + times * own_cpu
-    return {"flops": float(sum(n * flops(p) for p, n in counts.items())), "seconds": wall,
-            "cpu": cpu}  # fmt: skip
+    return {
+        "flops": float(sum(n * flops(p) for p, n in counts.items())),
+        "seconds": wall,
+        "cpu": cpu,
+    }

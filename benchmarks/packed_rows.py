@@ -43,10 +43,18 @@ def write_clips(out: Path, n: int) -> None:
 
 def epoch(dataset: Path, row_frames: int):
     """A function that takes the gradients of an epoch, and its plan."""
-    stage = make_stage(load_config("signing", {
-        "data.directory": str(dataset), "data.row_frames": str(row_frames),
-        "data.n_buckets": "8", "data.frames_per_batch": "4096", "data.validation": "",
-    }))  # fmt: skip
+    stage = make_stage(
+        load_config(
+            "signing",
+            {
+                "data.directory": str(dataset),
+                "data.row_frames": str(row_frames),
+                "data.n_buckets": "8",
+                "data.frames_per_batch": "4096",
+                "data.validation": "",
+            },
+        )
+    )
     graphdef, params = nnx.split(stage.make_model(nnx.Rngs(params=0)))
     batches = list(stage.batches(0, stage.plan.steps_per_epoch))
 
@@ -72,8 +80,10 @@ def main() -> None:
     for row_frames in (0, 1):
         data = DataConfig(frames_per_batch=FRAMES, n_buckets=8, row_frames=row_frames)
         plan = training_plan(how2sign_lengths(), data, 0, packs=True)
-        print(f"{NAMES[row_frames]}: {100 * plan.fill:.1f} % real frames in batches of {FRAMES:,}, "
-              f"{len(plan.shapes)} shapes")  # fmt: skip
+        print(
+            f"{NAMES[row_frames]}: {100 * plan.fill:.1f} % real frames in batches of {FRAMES:,}, "
+            f"{len(plan.shapes)} shapes"
+        )
     with tempfile.TemporaryDirectory() as folder:
         dataset = Path(folder, "dataset")
         write_clips(dataset, arguments.clips)
@@ -88,9 +98,11 @@ def main() -> None:
     for n, (_, plan) in sides.items():
         real = plan.lengths.sum()
         rates[n] = real / statistics.median(seconds[n][1:])
-        print(f"{NAMES[n]}: {rates[n]:,.0f} real frames/s, "
-              f"{100 * plan.fill:.1f} % real, {seconds[n][0]:.0f} s for the first epoch, which "
-              f"compiles {len(plan.shapes)} shapes")  # fmt: skip
+        print(
+            f"{NAMES[n]}: {rates[n]:,.0f} real frames/s, "
+            f"{100 * plan.fill:.1f} % real, {seconds[n][0]:.0f} s for the first epoch, which "
+            f"compiles {len(plan.shapes)} shapes"
+        )
     print(f"filled rows: {rates[1] / rates[0]:.2f} times as fast")
 
 

@@ -26,8 +26,12 @@ from signbind_jax.preflight.memory import BATCHES
 from signbind_jax.preflight.programs import GRADIENTS, UPDATE, Programs
 
 STEPS = 3
-DEFAULTS = {"data.frames_per_batch": "2560", "data.batch_multiple": "8", "mesh.fsdp": "4",
-            "mesh.data": "2"}  # fmt: skip
+DEFAULTS = {
+    "data.frames_per_batch": "2560",
+    "data.batch_multiple": "8",
+    "mesh.fsdp": "4",
+    "mesh.data": "2",
+}
 LIMIT = 0.15
 
 
@@ -47,8 +51,11 @@ def train(spec: str, overrides: dict[str, str]) -> None:
     del graphdef
     trained, frozen = step.split(params)
     del params
-    state = {"params": trained, "opt_state": sharding.init_optimizer(step.tx, trained, mesh),
-             "step": jax.device_put(np.int32(0), sharding.replicated(mesh))}  # fmt: skip
+    state = {
+        "params": trained,
+        "opt_state": sharding.init_optimizer(step.tx, trained, mesh),
+        "step": jax.device_put(np.int32(0), sharding.replicated(mesh)),
+    }
     held = {name: jax.tree.leaves(part) for name, part in state.items()}
     del trained, state
     frozen = jax.tree.leaves(frozen)
@@ -86,15 +93,25 @@ def main() -> int:
     predicted = found.devices * found.peak
     flags = f"--xla_force_host_platform_device_count={arguments.devices}"
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.preflight_memory", "--train",
-         f"--config={arguments.config}", *(f"--config.{k}={v}" for k, v in overrides.items())],
+        [
+            sys.executable,
+            "-m",
+            "benchmarks.preflight_memory",
+            "--train",
+            f"--config={arguments.config}",
+            *(f"--config.{k}={v}" for k, v in overrides.items()),
+        ],
         env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
-        stdout=subprocess.PIPE, text=True, check=True,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
     used = json.loads(done.stdout.splitlines()[-1])
-    print(f"{arguments.config}, mesh {found.mesh}: predicted {predicted / 1e9:.2f} GB, used "
-          f"{used / 1e9:.2f} GB, {predicted / used:.3f} of it (wanted within "
-          f"{LIMIT:.0%})")  # fmt: skip
+    print(
+        f"{arguments.config}, mesh {found.mesh}: predicted {predicted / 1e9:.2f} GB, used "
+        f"{used / 1e9:.2f} GB, {predicted / used:.3f} of it (wanted within "
+        f"{LIMIT:.0%})"
+    )
     return int(abs(predicted / used - 1) > LIMIT)
 
 

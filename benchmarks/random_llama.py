@@ -29,12 +29,16 @@ class Llama:
         for i in range(self.layers):
             layer = f"model.layers.{i}"
             for part, shape in (
-                ("self_attn.q_proj", (self.d, self.d)), ("self_attn.k_proj", (kv, self.d)),
-                ("self_attn.v_proj", (kv, self.d)), ("self_attn.o_proj", (self.d, self.d)),
-                ("mlp.gate_proj", (self.mlp, self.d)), ("mlp.up_proj", (self.mlp, self.d)),
-                ("mlp.down_proj", (self.d, self.mlp)), ("input_layernorm", (self.d,)),
+                ("self_attn.q_proj", (self.d, self.d)),
+                ("self_attn.k_proj", (kv, self.d)),
+                ("self_attn.v_proj", (kv, self.d)),
+                ("self_attn.o_proj", (self.d, self.d)),
+                ("mlp.gate_proj", (self.mlp, self.d)),
+                ("mlp.up_proj", (self.mlp, self.d)),
+                ("mlp.down_proj", (self.d, self.mlp)),
+                ("input_layernorm", (self.d,)),
                 ("post_attention_layernorm", (self.d,)),
-            ):  # fmt: skip
+            ):
                 yield f"{layer}.{part}.weight", shape
         yield "model.norm.weight", (self.d,)
 
@@ -45,13 +49,23 @@ class Llama:
     def record(self) -> dict:
         """The config.json."""
         return {
-            "architectures": ["LlamaForCausalLM"], "model_type": "llama",
-            "vocab_size": self.vocabulary, "hidden_size": self.d, "num_hidden_layers": self.layers,
-            "num_attention_heads": self.heads, "num_key_value_heads": self.kv_heads,
-            "head_dim": self.d // self.heads, "intermediate_size": self.mlp, "hidden_act": "silu",
-            "rms_norm_eps": 1e-5, "rope_theta": self.rope_base, "tie_word_embeddings": True,
-            "max_position_embeddings": 2048, "bos_token_id": 1, "eos_token_id": 2,
-        }  # fmt: skip
+            "architectures": ["LlamaForCausalLM"],
+            "model_type": "llama",
+            "vocab_size": self.vocabulary,
+            "hidden_size": self.d,
+            "num_hidden_layers": self.layers,
+            "num_attention_heads": self.heads,
+            "num_key_value_heads": self.kv_heads,
+            "head_dim": self.d // self.heads,
+            "intermediate_size": self.mlp,
+            "hidden_act": "silu",
+            "rms_norm_eps": 1e-5,
+            "rope_theta": self.rope_base,
+            "tie_word_embeddings": True,
+            "max_position_embeddings": 2048,
+            "bos_token_id": 1,
+            "eos_token_id": 2,
+        }
 
 
 def write(llama: Llama, directory: Path, *, dtype="float32", files: int = 1) -> int:

@@ -19,8 +19,15 @@ from signbind_jax.report import write_report
 from signbind_jax.side_by_side import run_all, worthwhile
 from signbind_jax.translate import Translator
 
-COLUMNS = ("bleu4", "chrf", "name_recall", "name_recall_read", "homonym_accuracy",
-           "homonym_swapped", *TIME_SPLITS)  # fmt: skip
+COLUMNS = (
+    "bleu4",
+    "chrf",
+    "name_recall",
+    "name_recall_read",
+    "homonym_accuracy",
+    "homonym_swapped",
+    *TIME_SPLITS,
+)
 EXPERTS = (*streams.SHIPPED, "language_model")
 
 # Name of the variant -> argument of the fusion config.
@@ -63,10 +70,11 @@ def train_ablations(first: Path, seed: int = 0) -> dict[str, dict]:
                 (first / name / expert).symlink_to((first / expert).resolve())
     for stage in ("fusion", "alignment", "translation"):
         commands = {
-            name: training_command(stage, first / name, data, seed,
-                                   argument if stage == "fusion" else "")
+            name: training_command(
+                stage, first / name, data, seed, argument if stage == "fusion" else ""
+            )
             for name, argument in ABLATIONS.items()
-        }  # fmt: skip
+        }
         run_together(commands, first / "logs")
     return {name: _score(first / name / "translation", data) for name in ABLATIONS}
 
@@ -89,10 +97,14 @@ def table(results: list[dict]) -> str:
         values = [r["translation"]["all"][column] for r in results]
         deviation = statistics.stdev(values) if len(values) > 1 else 0.0
         spread.append(f"{statistics.mean(values):.1f} ± {deviation:.1f}")
-    lines.append(f"| all, mean ± standard deviation of {len(results)} seeds | "
-                 + " | ".join(spread) + " |")  # fmt: skip
-    lines += ["", "| stage | " + " | ".join(f"seed {i}" for i in range(len(results))) + " |",
-              "|---" * (len(results) + 1) + "|"]  # fmt: skip
+    lines.append(
+        f"| all, mean ± standard deviation of {len(results)} seeds | " + " | ".join(spread) + " |"
+    )
+    lines += [
+        "",
+        "| stage | " + " | ".join(f"seed {i}" for i in range(len(results))) + " |",
+        "|---" * (len(results) + 1) + "|",
+    ]
     for stage, first in results[0]["stages"].items():
         metric = next(k for k, v in first.items() if isinstance(v, float))
         cells = [f"{r['stages'][stage][metric]:.2f}" for r in results]
@@ -104,8 +116,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workdir", type=Path, default=Path("runs/results"))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--quickstart", type=Path, default=Path("runs/quickstart"),
-                        help="once finished, the first seed (default: %(default)s)")  # fmt: skip
+    parser.add_argument(
+        "--quickstart",
+        type=Path,
+        default=Path("runs/quickstart"),
+        help="once finished, the first seed (default: %(default)s)",
+    )
     arguments = parser.parse_args()
     arguments.workdir.mkdir(parents=True, exist_ok=True)
     first = arguments.workdir / "seed0"

@@ -62,9 +62,15 @@ def reference(directory: Path, work: Path, new: int, eos: list[int], pad: int) -
             out[f"logits{n}"] = logits.numpy()
             for name, beams in BEAMS.items():
                 out[f"{name}{n}"] = model.generate(
-                    **prefix, max_new_tokens=new, do_sample=False, num_beams=beams,
-                    early_stopping=False, length_penalty=1.0, eos_token_id=eos, pad_token_id=pad,
-                ).numpy()  # fmt: skip
+                    **prefix,
+                    max_new_tokens=new,
+                    do_sample=False,
+                    num_beams=beams,
+                    early_stopping=False,
+                    length_penalty=1.0,
+                    eos_token_id=eos,
+                    pad_token_id=pad,
+                ).numpy()
     np.savez(work / "reference.npz", **out)
 
 
@@ -120,8 +126,14 @@ def compare(decoder, work: Path, new: int, eos: list[int], pad: int) -> dict:
             )
             same[name] += int(same_up_to_end(np.asarray(ids), wanted[f"{name}{n}"], eos).sum())
             ended[name] += int(np.isin(wanted[f"{name}{n}"], eos).any(axis=1).sum())
-    return {"cases": cases, "largest_difference": difference, "logit_scale": scale,
-            "relative": difference / scale, "same_tokens": same, "ended_early": ended}  # fmt: skip
+    return {
+        "cases": cases,
+        "largest_difference": difference,
+        "logit_scale": scale,
+        "relative": difference / scale,
+        "same_tokens": same,
+        "ended_early": ended,
+    }
 
 
 def main() -> int:
@@ -150,8 +162,13 @@ def main() -> int:
         work = Path(folder)
         prefixes = make_prefixes(table_vd, arguments.cases, arguments.places)
         np.savez(work / "prefixes.npz", **prefixes)
-        command = [arguments.torch_python, __file__, str(arguments.directory),
-                   f"--reference={work}", f"--new={arguments.new}"]  # fmt: skip
+        command = [
+            arguments.torch_python,
+            __file__,
+            str(arguments.directory),
+            f"--reference={work}",
+            f"--new={arguments.new}",
+        ]
         subprocess.run(command, check=True)
         print("PyTorch is done", file=sys.stderr, flush=True)
         results = compare(decoder, work, arguments.new, eos, pad)

@@ -37,9 +37,12 @@ def environment(cores: int) -> dict[str, str]:
     flags = "--xla_llvm_disable_expensive_passes=true"
     if cores == 1:  # as side_by_side.start
         flags += " --xla_cpu_multi_thread_eigen=false"
-    given = {"GLIBC_TUNABLES": HUGE_PAGES, "TF_CPP_MIN_LOG_LEVEL": "2",
-             "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # the sides share a device
-             "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()}  # fmt: skip
+    given = {
+        "GLIBC_TUNABLES": HUGE_PAGES,
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # the sides share a device
+        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip(),
+    }
     return {**os.environ, **given}
 
 
@@ -48,16 +51,22 @@ def compare(stage: str, size: str, dtype: str, arguments) -> dict:
     given = environment(arguments.cores)
     with tempfile.TemporaryDirectory() as scratch:
         shared = [dtype, str(STEPS[stage]), str(arguments.cores), scratch]
-        ours = Worker(sys.executable, "benchmarks.train_speed_ours", size, stage, *shared,
-                      environment=given)  # fmt: skip
+        ours = Worker(
+            sys.executable, "benchmarks.train_speed_ours", size, stage, *shared, environment=given
+        )
         with ours:
             ours.run("write")
             kinds = arguments.against
             sides = {"ours": ours} | {
-                kind: Worker(arguments.torch_python, "benchmarks.train_speed_torch", kind, *shared,
-                             environment=given)
+                kind: Worker(
+                    arguments.torch_python,
+                    "benchmarks.train_speed_torch",
+                    kind,
+                    *shared,
+                    environment=given,
+                )
                 for kind in kinds
-            }  # fmt: skip
+            }
             try:
                 check(stage, sides, TOLERANCE[dtype])
                 return measure(stage, sides, arguments.runs)
@@ -73,13 +82,19 @@ def check(stage: str, sides: dict[str, Worker], tolerance: float) -> None:
     for name, (other, loss) in found.items():
         for what in ("parameters", "trained"):
             if abs(other[what] / ours[what] - 1) > 0.01:
-                raise SystemExit(f"{stage}: {what}: found {other[what]} in {name}, wanted within "
-                                 f"1 % of our {ours[what]}")  # fmt: skip
+                raise SystemExit(
+                    f"{stage}: {what}: found {other[what]} in {name}, wanted within "
+                    f"1 % of our {ours[what]}"
+                )
         if abs(loss / our_loss - 1) > tolerance:
-            raise SystemExit(f"{stage}: loss without dropout: found {loss} in {name}, wanted our "
-                             f"{our_loss}")  # fmt: skip
-        print(f"{stage}: {name}: {other['parameters']:,} parameters, {other['trained']:,} train, "
-              f"loss {loss:.5f}", flush=True)  # fmt: skip
+            raise SystemExit(
+                f"{stage}: loss without dropout: found {loss} in {name}, wanted our {our_loss}"
+            )
+        print(
+            f"{stage}: {name}: {other['parameters']:,} parameters, {other['trained']:,} train, "
+            f"loss {loss:.5f}",
+            flush=True,
+        )
 
 
 def measure(stage: str, sides: dict[str, Worker], runs: int) -> dict:
@@ -114,23 +129,31 @@ def report(row: dict, device: str, on_accelerator: bool) -> None:
     """A block of lines for a stage, then the row as JSON."""
     for name, wall in row["ms"].items():
         memory = ", ".join(f"{kind} {mib:,.0f} MiB" for kind, mib in row["peak_mib"][name].items())
-        print(f"{row['stage']:<12}{name:<10}{wall:10.1f} ms{row['cpu_ms'][name]:10.1f} cpu ms   "
-              f"peak {memory}")  # fmt: skip
+        print(
+            f"{row['stage']:<12}{name:<10}{wall:10.1f} ms{row['cpu_ms'][name]:10.1f} cpu ms   "
+            f"peak {memory}"
+        )
     for figure in ("ms", "cpu_ms"):
         ratios = row[f"ratio_{figure}"]
         against = ", ".join(f"{kind} {ratio:.2f}" for kind, ratio in ratios.items())
         wanted = WANTED_ON_ACCELERATOR if on_accelerator else WANTED_ON_CPU
-        print(f"{row['stage']:<12}{figure:<7} ours against {against}; the least "
-              f"{min(ratios.values()):.2f} (wanted {wanted})")  # fmt: skip
+        print(
+            f"{row['stage']:<12}{figure:<7} ours against {against}; the least "
+            f"{min(ratios.values()):.2f} (wanted {wanted})"
+        )
     figure = "ms" if on_accelerator else "cpu_ms"
     step, products = row[figure]["ours"], row["products_ms"][figure]
-    print(f"{row['stage']:<12}products {products:.1f} {figure} of {step:.1f} "
-          f"({100 * products / step:.0f} %), {row['gflop']:.1f} GFLOP")  # fmt: skip
+    print(
+        f"{row['stage']:<12}products {products:.1f} {figure} of {step:.1f} "
+        f"({100 * products / step:.0f} %), {row['gflop']:.1f} GFLOP"
+    )
     peak = next((flops for name, flops in PEAK_FLOPS.items() if name in device), None)
     if on_accelerator and peak:
         mfu = row["gflop"] * 1e9 / (row["ms"]["ours"] / 1e3) / peak
-        print(f"{row['stage']:<12}MFU {100 * mfu:.0f} % (wanted for translation: "
-              f"{100 * WANTED_MFU:.0f} %)")  # fmt: skip
+        print(
+            f"{row['stage']:<12}MFU {100 * mfu:.0f} % (wanted for translation: "
+            f"{100 * WANTED_MFU:.0f} %)"
+        )
     print(json.dumps(row), flush=True)
 
 
@@ -139,8 +162,9 @@ def some_of(names):
 
     def parse(text: str) -> list[str]:
         if unknown := [name for name in text.split(",") if name not in names]:
-            raise argparse.ArgumentTypeError(f"found {unknown[0]!r}, wanted some of "
-                                             f"{', '.join(names)}")  # fmt: skip
+            raise argparse.ArgumentTypeError(
+                f"found {unknown[0]!r}, wanted some of {', '.join(names)}"
+            )
         return text.split(",")
 
     return parse
@@ -148,15 +172,29 @@ def some_of(names):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--torch_python", default=sys.executable, metavar="PYTHON",
-                        help="the Python that has PyTorch (default: this one)")  # fmt: skip
-    parser.add_argument("--stage", default=list(STAGES), type=some_of(STAGES), metavar="STAGES",
-                        help="some of " + ",".join(STAGES))  # fmt: skip
+    parser.add_argument(
+        "--torch_python",
+        default=sys.executable,
+        metavar="PYTHON",
+        help="the Python that has PyTorch (default: this one)",
+    )
+    parser.add_argument(
+        "--stage",
+        default=list(STAGES),
+        type=some_of(STAGES),
+        metavar="STAGES",
+        help="some of " + ",".join(STAGES),
+    )
     parser.add_argument("--size", default="", help="small, base or accelerator")
     parser.add_argument("--cores", type=int, default=0, help="of the CPU; 0: all")
     parser.add_argument("--runs", type=int, default=7, help="of each side; medians are compared")
-    parser.add_argument("--against", default=list(KINDS), type=some_of(KINDS), metavar="KINDS",
-                        help="some of " + ",".join(KINDS))  # fmt: skip
+    parser.add_argument(
+        "--against",
+        default=list(KINDS),
+        type=some_of(KINDS),
+        metavar="KINDS",
+        help="some of " + ",".join(KINDS),
+    )
     arguments = parser.parse_args()
     import jax  # here, as a worker's environment is set before its own import
 
@@ -169,8 +207,10 @@ def main() -> None:
         f"{device.device_kind}, {dtype}, size {size}, {cores} cores, load {os.getloadavg()[0]:.1f}"
     )
     if not on_accelerator:
-        print("No NVIDIA device here: the accelerator figures (bfloat16, MFU, device memory) were "
-              "not taken.")  # fmt: skip
+        print(
+            "No NVIDIA device here: the accelerator figures (bfloat16, MFU, device memory) were "
+            "not taken."
+        )
     for stage in arguments.stage:
         report(compare(stage, size, dtype, arguments), device.device_kind, on_accelerator)
 

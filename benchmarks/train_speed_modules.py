@@ -4,8 +4,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-PARTS = {"body": (0, 7), "face": (7, 29), "mouth": (29, 49), "left_hand": (49, 70),
-         "right_hand": (70, 91)}  # fmt: skip
+PARTS = {
+    "body": (0, 7),
+    "face": (7, 29),
+    "mouth": (29, 49),
+    "left_hand": (49, 70),
+    "right_hand": (70, 91),
+}
 MOTION_SCALE = 10.0
 EPS = 1e-6
 
@@ -262,8 +267,14 @@ def expert_inputs(batch: dict):
 
 def ctc_sum(log_probs, mask, batch: dict):
     """Summed CTC loss."""
-    return F.ctc_loss(log_probs.transpose(0, 1), batch["target_bn"], mask.sum(1),
-                      batch["target_length_b"], reduction="sum", zero_infinity=True)  # fmt: skip
+    return F.ctc_loss(
+        log_probs.transpose(0, 1),
+        batch["target_bn"],
+        mask.sum(1),
+        batch["target_length_b"],
+        reduction="sum",
+        zero_infinity=True,
+    )
 
 
 class ExpertTask(nn.Module):

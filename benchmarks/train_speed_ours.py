@@ -50,8 +50,12 @@ class Training:
         count = lambda tree: sum(x.size for x in jax.tree.leaves(tree))  # noqa: E731
         trained, frozen = count(self.arrays["params"]), count(self.frozen)
         device = jax.devices()[0]
-        return {"device": device.device_kind, "platform": device.platform,
-                "trained": trained, "parameters": trained + frozen}  # fmt: skip
+        return {
+            "device": device.device_kind,
+            "platform": device.platform,
+            "trained": trained,
+            "parameters": trained + frozen,
+        }
 
     def write(self, directory: Path) -> None:
         """What the other side starts from: sizes, parameters, batch."""
@@ -115,15 +119,17 @@ def main(size: str, stage: str, dtype: str, steps: str, cores: str, directory: s
     use_cores(int(cores))  # before XLA counts them
     training = Training(CASES[size][stage], dtype, int(steps))
     peak = Peak(lambda: jax.devices()[0].memory_stats())
-    serve({
-        "describe": training.describe,
-        "write": lambda: training.write(Path(directory)),
-        "loss": training.loss,
-        "steps": training.run,
-        "products": training.products,
-        "forget peak": peak.forget,
-        "peak": peak.read,
-    })  # fmt: skip
+    serve(
+        {
+            "describe": training.describe,
+            "write": lambda: training.write(Path(directory)),
+            "loss": training.loss,
+            "steps": training.run,
+            "products": training.products,
+            "forget peak": peak.forget,
+            "peak": peak.read,
+        }
+    )
 
 
 if __name__ == "__main__":

@@ -14,8 +14,9 @@ from signbind_jax.stages.stage import Stage
 from signbind_jax.token_noise import TokenNoiseConfig
 
 NEVER = dict.fromkeys(streams.SHIPPED, 0.0)
-QUIET_TOKENS = TokenNoiseConfig(drop=NEVER, substitute=NEVER, drop_hidden=0.0, stretch=0.0,
-                                drop_stream=NEVER)  # fmt: skip
+QUIET_TOKENS = TokenNoiseConfig(
+    drop=NEVER, substitute=NEVER, drop_hidden=0.0, stretch=0.0, drop_stream=NEVER
+)
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,11 @@ CASES = {
     "accelerator": {
         "signing": Case("signing:size=base", 32, 2048, 96, 8192),
         "lipreading": Case("lipreading:size=base", 32, 512, 96),
-        "translation": Case("translation:llm=pretrained", 32, 160, 160, llm="llama-3.2-1b",
-                            text=88),
+        "translation": Case(
+            "translation:llm=pretrained", 32, 160, 160, llm="llama-3.2-1b", text=88
+        ),
     },
-}  # fmt: skip
+}
 
 
 def make_stage(case: Case, dtype: str, dropout: bool = True) -> Stage:
@@ -80,13 +82,23 @@ def make_stage(case: Case, dtype: str, dropout: bool = True) -> Stage:
         model |= {"dtype": dtype, "remat": False}
         augment = dataclasses.asdict(STILL)
     assumed = dataclasses.replace(
-        config.assumed, longest=case.longest, target=case.target, vocabulary=case.vocabulary,
+        config.assumed,
+        longest=case.longest,
+        target=case.target,
+        vocabulary=case.vocabulary,
         text=case.text,
-    )  # fmt: skip
+    )
     parents = dataclasses.replace(config.parents, language_model=case.llm)
     data = dataclasses.replace(config.data, row_frames=0, batch_multiple=1)
-    config = dataclasses.replace(config, model=model, options=options, augment=augment,
-                                 assumed=assumed, parents=parents, data=data)  # fmt: skip
+    config = dataclasses.replace(
+        config,
+        model=model,
+        options=options,
+        augment=augment,
+        assumed=assumed,
+        parents=parents,
+        data=data,
+    )
     return stage_class(config).from_sizes(config)
 
 
@@ -126,9 +138,13 @@ def _fill_clips(batch, case: Case, stage: Stage, random):
     target_length_b = _lengths(random, n, case.target)
     target_bn = _ids(random, target_length_b, batch.target_bn.shape[1], case.vocabulary)
     return dataclasses.replace(
-        batch, **values, target_bn=target_bn, target_length_b=target_length_b,
-        index_b=np.arange(n, dtype=np.int32), valid_b=np.ones(n, bool),
-    )  # fmt: skip
+        batch,
+        **values,
+        target_bn=target_bn,
+        target_length_b=target_length_b,
+        index_b=np.arange(n, dtype=np.int32),
+        valid_b=np.ones(n, bool),
+    )
 
 
 def _fill_sentences(batch, case: Case, stage: Stage, random):
@@ -140,23 +156,30 @@ def _fill_sentences(batch, case: Case, stage: Stage, random):
     ids_bm = random.integers(1, np.array(fusion.n_ids)[stream_bm]).astype(np.int32)
     start_bm = random.uniform(0.0, 6.0, (n, m)).astype(np.float32)
     tokens = dataclasses.replace(
-        batch.tokens, ids_bm=ids_bm * mask_bm, stream_bm=stream_bm * mask_bm, mask_bm=mask_bm,
+        batch.tokens,
+        ids_bm=ids_bm * mask_bm,
+        stream_bm=stream_bm * mask_bm,
+        mask_bm=mask_bm,
         hidden_bmd=random.standard_normal(batch.tokens.hidden_bmd.shape).astype(np.float16),
-        start_bm=start_bm * mask_bm, end_bm=(start_bm + 0.2) * mask_bm,
+        start_bm=start_bm * mask_bm,
+        end_bm=(start_bm + 0.2) * mask_bm,
         confidence_bm=random.random((n, m), np.float32) * mask_bm,
-    )  # fmt: skip
+    )
     target_length_b = _lengths(random, n, case.target)
     text_length_b = _lengths(random, n, case.text)
     prompt_shape = batch.prompt_ids_bp.shape
     return dataclasses.replace(
-        batch, tokens=tokens, target_length_b=target_length_b,
+        batch,
+        tokens=tokens,
+        target_length_b=target_length_b,
         target_bn=_ids(random, target_length_b, batch.target_bn.shape[1], fusion.n_targets),
         prompt_ids_bp=random.integers(3, decoder.vocab_size, prompt_shape).astype(np.int32),
         prompt_mask_bp=np.ones(prompt_shape, bool),
         text_ids_bl=_ids(random, text_length_b, case.text, decoder.vocab_size),
         text_mask_bl=np.arange(case.text) < text_length_b[:, None],
-        index_b=np.arange(n, dtype=np.int32), valid_b=np.ones(n, bool),
-    )  # fmt: skip
+        index_b=np.arange(n, dtype=np.int32),
+        valid_b=np.ones(n, bool),
+    )
 
 
 def named(tree) -> dict[str, np.ndarray]:
@@ -170,6 +193,10 @@ def spec(stage: Stage, config: RunConfig) -> dict:
     sections = (
         stage.model_config if isinstance(stage.model_config, tuple) else (stage.model_config,)
     )
-    return {"stage": config.stage, "model": [dataclasses.asdict(s) for s in sections],
-            "optim": dataclasses.asdict(config.optim), "options": dict(config.options),
-            "steps": config.steps}  # fmt: skip
+    return {
+        "stage": config.stage,
+        "model": [dataclasses.asdict(s) for s in sections],
+        "optim": dataclasses.asdict(config.optim),
+        "options": dict(config.options),
+        "steps": config.steps,
+    }

@@ -55,11 +55,13 @@ def make_optimizer(task: nn.Module, spec: dict):
     optim = spec["optim"]
     trained = [p for p in task.parameters() if p.requires_grad]
     # Norm scales, biases and the like; biases of several dimensions do not exist here.
-    groups = [{"params": [p for p in trained if p.dim() > 1],
-               "weight_decay": optim["weight_decay"]},
-              {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0}]  # fmt: skip
-    optimizer = torch.optim.AdamW(groups, lr=optim["learning_rate"], fused=True,
-                                  betas=(optim["b1"], optim["b2"]), eps=1e-8)  # fmt: skip
+    groups = [
+        {"params": [p for p in trained if p.dim() > 1], "weight_decay": optim["weight_decay"]},
+        {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(
+        groups, lr=optim["learning_rate"], fused=True, betas=(optim["b1"], optim["b2"]), eps=1e-8
+    )
     warm, steps, final = optim["warmup_steps"], spec["steps"], optim["final_share"]
 
     def rate(step: int) -> float:
@@ -101,8 +103,12 @@ class Training:
     def describe(self) -> dict:
         """Sizes and the device."""
         name = torch.cuda.get_device_name() if self.device == "cuda" else "cpu"
-        return {"device": name, "parameters": self.n_parameters, "torch": torch.__version__,
-                "trained": sum(p.numel() for p in self.trained)}  # fmt: skip
+        return {
+            "device": name,
+            "parameters": self.n_parameters,
+            "torch": torch.__version__,
+            "trained": sum(p.numel() for p in self.trained),
+        }
 
     def _loss(self, forward) -> torch.Tensor:
         mixed = self.dtype != torch.float32
@@ -141,8 +147,15 @@ def main(kind: str, dtype: str, steps: str, cores: str, directory: str) -> None:
     torch.set_num_threads(use_cores(int(cores)))
     training = Training(kind, dtype, int(steps), Path(directory))
     peak = Peak(training.stats)
-    serve({"describe": training.describe, "loss": training.loss, "steps": training.run,
-           "forget peak": peak.forget, "peak": peak.read})  # fmt: skip
+    serve(
+        {
+            "describe": training.describe,
+            "loss": training.loss,
+            "steps": training.run,
+            "forget peak": peak.forget,
+            "peak": peak.read,
+        }
+    )
 
 
 if __name__ == "__main__":

@@ -16,8 +16,9 @@ class LoRALinear(nn.Linear):
     def __init__(self, n_in: int, n_out: int, rank: int, alpha: float):
         super().__init__(n_in, n_out, bias=False)
         self.weight.requires_grad_(False)
-        self.lora = nn.ModuleDict({"a": nn.Linear(n_in, rank, bias=False),
-                                   "b": nn.Linear(rank, n_out, bias=False)})  # fmt: skip
+        self.lora = nn.ModuleDict(
+            {"a": nn.Linear(n_in, rank, bias=False), "b": nn.Linear(rank, n_out, bias=False)}
+        )
         self.scale = alpha / rank
 
     def forward(self, x):
@@ -46,8 +47,9 @@ class Block(nn.Module):
     def forward(self, x, see, cos, sin):
         b, t, _ = x.shape
         y = self.attention_norm(x)
-        q, k, v = (f(y).view(b, t, -1, self.head_size).transpose(1, 2)
-                   for f in (self.q, self.k, self.v))  # fmt: skip
+        q, k, v = (
+            f(y).view(b, t, -1, self.head_size).transpose(1, 2) for f in (self.q, self.k, self.v)
+        )
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=see, enable_gqa=True)
         x = x + self.o(y.transpose(1, 2).reshape(b, t, -1))
@@ -105,8 +107,9 @@ class FusionLayer(nn.Module):
     def forward(self, x, cos, sin, distance, mask):
         b, m, d = x.shape
         y = self.norm_attention(x)
-        q, k, v = (f(y).view(b, m, self.n_heads, -1).transpose(1, 2)
-                   for f in (self.q, self.k, self.v))  # fmt: skip
+        q, k, v = (
+            f(y).view(b, m, self.n_heads, -1).transpose(1, 2) for f in (self.q, self.k, self.v)
+        )
         bias = -self.log_decay.exp()[:, None, None] * distance[:, None]
         bias = bias.masked_fill(~mask[:, None, None, :], -1e30)
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
@@ -161,13 +164,22 @@ class Fusion(nn.Module):
         self.register_buffer("first_id", first, persistent=False)
 
     def _features(self, tokens: dict):
-        gap, after, usual = gaps((tokens["start_bm"] + tokens["end_bm"]) / 2, tokens["stream_bm"],
-                                 tokens["mask_bm"], len(self.config["n_ids"]))  # fmt: skip
+        gap, after, usual = gaps(
+            (tokens["start_bm"] + tokens["end_bm"]) / 2,
+            tokens["stream_bm"],
+            tokens["mask_bm"],
+            len(self.config["n_ids"]),
+        )
         usual = usual.clamp(min=SHORTEST_GAP_S)
-        features = [tokens["confidence_bm"],
-                    torch.log1p(10 * (tokens["end_bm"] - tokens["start_bm"])),
-                    torch.log1p(10 * gap), gap.clamp(max=2.0), (gap > 0).float(),
-                    *places(gap / usual), *places(after / usual)]  # fmt: skip
+        features = [
+            tokens["confidence_bm"],
+            torch.log1p(10 * (tokens["end_bm"] - tokens["start_bm"])),
+            torch.log1p(10 * gap),
+            gap.clamp(max=2.0),
+            (gap > 0).float(),
+            *places(gap / usual),
+            *places(after / usual),
+        ]
         return torch.stack(features, dim=-1)
 
     def _embed(self, tokens: dict):
@@ -184,9 +196,10 @@ class Fusion(nn.Module):
         config = self.config
         key = tokens["start_bm"].masked_fill(~tokens["mask_bm"], float("inf"))
         order = key.argsort(dim=1, stable=True)
-        tokens = {name: x.gather(1, order) if x.dim() == 2
-                  else x.gather(1, order[..., None].expand_as(x))
-                  for name, x in tokens.items()}  # fmt: skip
+        tokens = {
+            name: x.gather(1, order) if x.dim() == 2 else x.gather(1, order[..., None].expand_as(x))
+            for name, x in tokens.items()
+        }
         mask, half = tokens["mask_bm"], config["d_model"] // config["n_heads"] // 2
         x = self.dropout(self._embed(tokens))
         span = config["longest_s"] / config["shortest_s"]
@@ -251,8 +264,10 @@ class TranslationTask(nn.Module):
         embed = self.decoder.embedding
         soft = (self.projector(fused) * mask[..., None]).to(embed.weight.dtype)
         x = torch.cat([embed(head), soft, embed(text), embed(batch["prompt_ids_bp"])], dim=1)
-        mask = torch.cat([torch.ones_like(head, dtype=torch.bool), mask, text_mask,
-                          batch["prompt_mask_bp"]], dim=1)  # fmt: skip
+        mask = torch.cat(
+            [torch.ones_like(head, dtype=torch.bool), mask, text_mask, batch["prompt_mask_bp"]],
+            dim=1,
+        )
         return x, mask, log_probs, frame_mask
 
     def forward(self, batch: dict):

@@ -41,8 +41,14 @@ class Worker:
 
     def __init__(self, python: str, module: str, *arguments: str, environment: Mapping[str, str]):
         command = [python, "-m", module, *arguments]
-        self._process = subprocess.Popen(command, cwd=ROOT, env=dict(environment), text=True,
-                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # fmt: skip
+        self._process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=dict(environment),
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
 
     def __enter__(self):
         return self

@@ -30,8 +30,10 @@ def parse_arg(arg: str | None, **defaults) -> ConfigDict:
         if isinstance(old, float) and type(new) is int:
             new = float(new)
         if old is not None and type(new) is not type(old):
-            raise SignBindError(f"--config argument {name}: found {shorten(new)}, wanted "
-                                f"{type(old).__name__} such as {name}={old}")  # fmt: skip
+            raise SignBindError(
+                f"--config argument {name}: found {shorten(new)}, wanted "
+                f"{type(old).__name__} such as {name}={old}"
+            )
         values[name] = new
     return ConfigDict(defaults | values)
 
@@ -67,8 +69,10 @@ def sized(config: ConfigDict, size: str, corpus: str = "how2sign", chips: int = 
         raise SignBindError(unknown_name(f"--config argument size of {config.stage}", size, sizes))
     for name, found, default in (("corpus", corpus, "how2sign"), ("chips", chips, 1)):
         if size not in real.SIZES and found != default:
-            raise SignBindError(f"--config argument {name}: found {found!r} with size={size}, "
-                                f"wanted it only with {' or '.join(real.SIZES)}")  # fmt: skip
+            raise SignBindError(
+                f"--config argument {name}: found {found!r} with size={size}, "
+                f"wanted it only with {' or '.join(real.SIZES)}"
+            )
     return sizes[size](config)
 
 
@@ -76,13 +80,27 @@ def memorise(config: ConfigDict) -> ConfigDict:
     """The same run for a handful of clips, which it learns by heart: small, without dropout,
     hardly augmented, one batch shape, scored on its own training clips."""
     expert = {"d_model": 64, "n_layers": 2, "d_mlp": 128, "d_part": 32, "dropout": 0.0}
-    lightly = {"speed": 0.05, "time_masks": 0, "rotation": 3.0, "scale": 0.05, "shear": 0.05,
-               "translation": 0.05, "mirror": 0.0, "hand_drop": 0.0, "lip_shift": 1}  # fmt: skip
+    lightly = {
+        "speed": 0.05,
+        "time_masks": 0,
+        "rotation": 3.0,
+        "scale": 0.05,
+        "shear": 0.05,
+        "translation": 0.05,
+        "mirror": 0.0,
+        "hand_drop": 0.0,
+        "lip_shift": 1,
+    }
     never = dict.fromkeys(streams.names(), 0.0)
     absent = {"signing": 0.0, "fingerspelling": 0.15, "lipreading": 0.3}
     # Clips learnt by heart are told apart by any one stream: no other may be needed.
-    trusting = {"drop": never, "substitute": never, "drop_hidden": 0.0, "stretch": 0.0,
-                "drop_stream": absent}  # fmt: skip
+    trusting = {
+        "drop": never,
+        "substitute": never,
+        "drop_hidden": 0.0,
+        "stretch": 0.0,
+        "drop_stream": absent,
+    }
     behind = {"d_model": 64, "n_layers": 2, "d_mlp": 128, "dropout": 0.0}
     decoder = {**behind, "n_heads": 4, "n_kv_heads": 4, "head_size": 16}
     # stage -> (steps, model, augment)
@@ -109,8 +127,16 @@ def memorise(config: ConfigDict) -> ConfigDict:
 
 def shrink(config: ConfigDict) -> ConfigDict:
     """The same run at a size for tests: two heads of 16, two layers, one batch shape, few steps."""
-    small = {"d_model": 32, "n_layers": 2, "n_heads": 2, "d_mlp": 64, "n_kv_heads": 2,
-             "head_size": 16, "d_part": 16, "channels": (4, 8)}  # fmt: skip
+    small = {
+        "d_model": 32,
+        "n_layers": 2,
+        "n_heads": 2,
+        "d_mlp": 64,
+        "n_kv_heads": 2,
+        "head_size": 16,
+        "d_part": 16,
+        "channels": (4, 8),
+    }
     sizes = {
         "signing": ("d_model", "n_layers", "n_heads", "d_mlp", "d_part"),
         "language_model": ("d_model", "n_layers", "n_heads", "d_mlp", "n_kv_heads", "head_size"),

@@ -14,9 +14,14 @@ def get_config(arg=None):
         steps=1800,
         evaluate_every=600,
         model={
-            "frontend": "pose", "d_model": 128, "n_layers": 2, "d_part": 128,
+            "frontend": "pose",
+            "d_model": 128,
+            "n_layers": 2,
+            "d_part": 128,
             # A letter lasts four frames and a gap between names half a letter more.
-            "subsample": 1, "conv_kernel": 15, "dropout": 0.1,
+            "subsample": 1,
+            "conv_kernel": 15,
+            "dropout": 0.1,
             "parts": ("body", "left_hand", "right_hand"),
         },
         # A masked run of frames or a dropped hand would hide whole letters, which last about
@@ -24,5 +29,5 @@ def get_config(arg=None):
         augment={"mirror": 0.3, "time_masks": 0, "hand_drop": 0.0},
         data={"frames_per_batch": 2048, "keep_empty": 0.3},
         optim={"learning_rate": 1e-3, "warmup_steps": 100},
-    )  # fmt: skip
+    )
     return common.sized(config, arg.size, arg.corpus, arg.chips)

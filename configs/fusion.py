@@ -15,9 +15,16 @@ def get_config(arg=None):
         "fusion",
         steps=4800,
         evaluate_every=1600,
-        model={"d_model": 128, "n_layers": 3, "n_heads": 4, "d_mlp": 384, "dropout": 0.1,
-               "time": arg.time, "hidden": arg.hidden},
+        model={
+            "d_model": 128,
+            "n_layers": 3,
+            "n_heads": 4,
+            "d_mlp": 384,
+            "dropout": 0.1,
+            "time": arg.time,
+            "hidden": arg.hidden,
+        },
         data={"frames_per_batch": 1024, "n_buckets": 5},
         optim={"learning_rate": 3e-3, "warmup_steps": 100},
-    )  # fmt: skip
+    )
     return common.sized(config, arg.size, arg.corpus, arg.chips)

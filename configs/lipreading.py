@@ -14,12 +14,18 @@ def get_config(arg=None):
         "lipreading",
         steps=1200,
         evaluate_every=600,
-        model={"frontend": arg.frontend, "d_model": 128, "n_layers": 2, "subsample": 2,
-               "dropout": 0.05, "lip_patch": 8, "channels": (32, 64)},
+        model={
+            "frontend": arg.frontend,
+            "d_model": 128,
+            "n_layers": 2,
+            "subsample": 2,
+            "dropout": 0.05,
+            "lip_patch": 8,
+            "channels": (32, 64),
+        },
         # Shifted and relit crops kept CTC on its plateau for ten epochs (docs/decisions.md).
-        augment={"speed": 0.1, "time_masks": 0, "lip_shift": 0, "brightness": 0.0,
-                 "contrast": 0.1},
+        augment={"speed": 0.1, "time_masks": 0, "lip_shift": 0, "brightness": 0.0, "contrast": 0.1},
         data={"frames_per_batch": 2048},
         optim={"learning_rate": 1e-3, "warmup_steps": 100},
-    )  # fmt: skip
+    )
     return common.sized(config, arg.size, arg.corpus, arg.chips)

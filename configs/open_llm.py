@@ -71,13 +71,27 @@ def with_llm(config: ConfigDict, llm: str, chip: str, chips: int) -> ConfigDict:
         raise SignBindError(f"--config argument chips: found {chips}, wanted a number of chips")
     on = RECIPES[llm][chip]
     config.parents.language_model = published.models()[llm].hub
-    config.options.update({"frozen_dtype": "bfloat16", "compute_dtype": "bfloat16",
-                           "remat": on.remat})  # fmt: skip
+    config.options.update(
+        {"frozen_dtype": "bfloat16", "compute_dtype": "bfloat16", "remat": on.remat}
+    )
     config.mesh.fsdp = min(on.fsdp, chips)
-    config.assumed.update({"longest": 160, "target": 160, "streams": {"signing": 8192},
-                           "senses": 8192, "d_hidden": 512, "text": 88})  # fmt: skip
+    config.assumed.update(
+        {
+            "longest": 160,
+            "target": 160,
+            "streams": {"signing": 8192},
+            "senses": 8192,
+            "d_hidden": 512,
+            "text": 88,
+        }
+    )
     with config.assumed.fusion.unlocked():
         config.assumed.fusion.update(real.MODELS["fusion"]["base"])
-    config.data.update({"batch_multiple": chips, "n_buckets": 5,
-                        "frames_per_batch": on.rows * chips * config.assumed.longest})  # fmt: skip
+    config.data.update(
+        {
+            "batch_multiple": chips,
+            "n_buckets": 5,
+            "frames_per_batch": on.rows * chips * config.assumed.longest,
+        }
+    )
     return config

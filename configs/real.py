@@ -57,23 +57,45 @@ _FUSION = {
     "large": {"d_model": 1024, "n_layers": 6, "n_heads": 16, "d_mlp": 3072},
 }
 _DECODER = {
-    "base": {"d_model": 512, "n_layers": 8, "n_heads": 8, "n_kv_heads": 8, "head_size": 64,
-             "d_mlp": 1536},
-    "large": {"d_model": 1024, "n_layers": 16, "n_heads": 16, "n_kv_heads": 8, "head_size": 64,
-              "d_mlp": 3072},
-}  # fmt: skip
+    "base": {
+        "d_model": 512,
+        "n_layers": 8,
+        "n_heads": 8,
+        "n_kv_heads": 8,
+        "head_size": 64,
+        "d_mlp": 1536,
+    },
+    "large": {
+        "d_model": 1024,
+        "n_layers": 16,
+        "n_heads": 16,
+        "n_kv_heads": 8,
+        "head_size": 64,
+        "d_mlp": 3072,
+    },
+}
 MODELS = {
     "signing": {size: {**_EXPERT[size], "conv_kernel": 15} for size in SIZES},
     "fingerspelling": {size: {**_EXPERT[size], "conv_kernel": 31} for size in SIZES},
     "lipreading": {
-        "base": {**_EXPERT["base"], "conv_kernel": 15, "lip_size": 96, "lip_patch": 4,
-                 "channels": (64, 128, 256, 512)},
-        "large": {**_EXPERT["large"], "conv_kernel": 15, "lip_size": 96, "lip_patch": 4,
-                  "channels": (96, 192, 384, 768)},
+        "base": {
+            **_EXPERT["base"],
+            "conv_kernel": 15,
+            "lip_size": 96,
+            "lip_patch": 4,
+            "channels": (64, 128, 256, 512),
+        },
+        "large": {
+            **_EXPERT["large"],
+            "conv_kernel": 15,
+            "lip_size": 96,
+            "lip_patch": 4,
+            "channels": (96, 192, 384, 768),
+        },
     },
     "fusion": _FUSION,
     "language_model": _DECODER,
-}  # fmt: skip
+}
 _PEAK = {"base": 5e-4, "large": 3e-4}  # learning rate
 
 
@@ -96,8 +118,9 @@ def sized(config: ConfigDict, size: str, corpus: str, chips: int) -> ConfigDict:
         _expert(config, of)
     else:
         _tokens(config, of)
-    config.optim.update({"learning_rate": _PEAK[size], "weight_decay": 0.05,
-                         "warmup_steps": config.steps // 20})  # fmt: skip
+    config.optim.update(
+        {"learning_rate": _PEAK[size], "weight_decay": 0.05, "warmup_steps": config.steps // 20}
+    )
     config.evaluate_every = max(config.steps // 20, 1)
     config.checkpoint_every = min(1000, config.evaluate_every)
     return config
@@ -111,17 +134,31 @@ def _expert(config: ConfigDict, of: Corpus) -> None:
     config.data.frames_per_batch = rows * of.row_frames
     config.steps = round(of.epochs * of.clips * of.seconds * FPS / config.data.frames_per_batch)
     clips_per_row = round(2 * of.row_frames / (of.seconds * FPS))
-    config.assumed.update({"longest": of.row_frames, "clips_per_row": clips_per_row,
-                           "vocabulary": of.glosses, "target": 96})  # fmt: skip
+    config.assumed.update(
+        {
+            "longest": of.row_frames,
+            "clips_per_row": clips_per_row,
+            "vocabulary": of.glosses,
+            "target": 96,
+        }
+    )
     if config.stage == "lipreading":
         config.assumed.vocabulary = 48
 
 
 def _tokens(config: ConfigDict, of: Corpus) -> None:
     config.data.n_buckets = 5
-    config.assumed.update({"longest": 160, "target": 160, "streams": {"signing": of.glosses},
-                           "senses": of.glosses, "d_hidden": 512, "text": 88,
-                           "vocabulary": 8192})  # fmt: skip
+    config.assumed.update(
+        {
+            "longest": 160,
+            "target": 160,
+            "streams": {"signing": of.glosses},
+            "senses": of.glosses,
+            "d_hidden": 512,
+            "text": 88,
+            "vocabulary": 8192,
+        }
+    )
     rows = _multiple(of.sentences, config.data.batch_multiple)
     config.data.frames_per_batch = rows * config.assumed.longest
     config.steps = round(of.epochs * of.clips / rows)

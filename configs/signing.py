@@ -13,10 +13,16 @@ def get_config(arg=None):
         "signing",
         steps=2000,
         evaluate_every=1000,
-        model={"frontend": "pose", "d_model": 128, "n_layers": 2, "d_part": 128, "subsample": 4,
-               "dropout": 0.1},
+        model={
+            "frontend": "pose",
+            "d_model": 128,
+            "n_layers": 2,
+            "d_part": 128,
+            "subsample": 4,
+            "dropout": 0.1,
+        },
         augment={"mirror": 0.3, "time_mask_frames": 4},
         data={"frames_per_batch": 2048},
         optim={"learning_rate": 1e-3, "warmup_steps": 100},
-    )  # fmt: skip
+    )
     return common.sized(config, arg.size, arg.corpus, arg.chips)

@@ -49,15 +49,22 @@ from signbind_jax import files
 from signbind_jax.errors import SignBindError
 
 SHIFT_S = 2.7
-LISTS = ("subset2episode.json", "metadata/subset2episode.json", "splits/subset2episode.json",
-         "original_data/metadata/subset2episode.json")  # fmt: skip
+LISTS = (
+    "subset2episode.json",
+    "metadata/subset2episode.json",
+    "splits/subset2episode.json",
+    "original_data/metadata/subset2episode.json",
+)
 AUDIO_ALIGNED = (
     "subtitles/audio-aligned-heuristic-correction",
     "automatic_annotations/signing_aligned_subtitles/audio_aligned_heuristic_correction",
     "audio-aligned-heuristic-correction",
 )
-MANUALLY_ALIGNED = ("subtitles/manually-aligned", "manual_annotations/signing_aligned_subtitles",
-                    "manually-aligned")  # fmt: skip
+MANUALLY_ALIGNED = (
+    "subtitles/manually-aligned",
+    "manual_annotations/signing_aligned_subtitles",
+    "manually-aligned",
+)
 VIDEOS = ("videos", "original_data/videos/mp4", "videos/mp4")
 _TEXT_LIST = re.compile(r"(?:bobsl_)?(train|val|test|public_test|challenge_test)(?:_\d+)?\.txt")
 _EPISODE = re.compile(r"\w[\w.-]{0,199}", re.ASCII)
@@ -277,11 +284,14 @@ def _episodes(source: Path, splits: Path | None) -> dict[str, list[str]]:
     listed = _json_lists(path) if path.is_file() else _text_lists(path)
     if not listed:
         if splits:
-            raise SignBindError(f"--splits: {path}: found no subset2episode.json and no lists such "
-                                "as train.txt")  # fmt: skip
-        raise not_the_corpus(source, "subset2episode.json or train.txt",
-                             lambda near: _is_root(near) and any((near / name).is_file()
-                                                                 for name in LISTS))  # fmt: skip
+            raise SignBindError(
+                f"--splits: {path}: found no subset2episode.json and no lists such as train.txt"
+            )
+        raise not_the_corpus(
+            source,
+            "subset2episode.json or train.txt",
+            lambda near: _is_root(near) and any((near / name).is_file() for name in LISTS),
+        )
     split_of: dict[str, str] = {}
     for split, names in listed.items():
         if not re.fullmatch(r"[A-Za-z]\w*", split, re.ASCII):
@@ -290,8 +300,10 @@ def _episodes(source: Path, splits: Path | None) -> dict[str, list[str]]:
             )
         for name in names:
             if not _EPISODE.fullmatch(name):
-                raise SignBindError(f"{path}: {split}: found the episode {name[:60]!r}, wanted a "
-                                    "name of letters, digits, '-', '_', '.'")  # fmt: skip
+                raise SignBindError(
+                    f"{path}: {split}: found the episode {name[:60]!r}, wanted a "
+                    "name of letters, digits, '-', '_', '.'"
+                )
             if name in split_of:
                 raise SignBindError(
                     f"{path}: {split}: found the episode {name}, which is in {split_of[name]} "
@@ -305,8 +317,10 @@ def _json_lists(path: Path) -> dict[str, list[str]]:
     data = files.read_json(path)
     lists = data.values() if isinstance(data, dict) else [None]
     if not all(isinstance(names, list) for names in lists):
-        raise SignBindError(f"{path}: found {type(data).__name__}, wanted an object of lists, "
-                            '{"train": [EPISODE, ...], ...}')  # fmt: skip
+        raise SignBindError(
+            f"{path}: found {type(data).__name__}, wanted an object of lists, "
+            '{"train": [EPISODE, ...], ...}'
+        )
     return {split: [_episode(name) for name in names] for split, names in data.items()}
 
 

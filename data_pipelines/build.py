@@ -31,24 +31,44 @@ CORPORA = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What all corpora share; `parse` adds those of the corpus."""
     add_corpus_argument(parser)
-    parser.add_argument("--out", type=Path, metavar="DIR", required=True,
-                        help="the dataset to write; complete or not there at all")  # fmt: skip
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        required=True,
+        help="the dataset to write; complete or not there at all",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace a dataset at --out")
-    parser.add_argument("--strict", action="store_true",
-                        help="a broken clip ends the build instead of being left out")  # fmt: skip
-    parser.add_argument("--workers", type=argument(Count), metavar="N", default=len(usable_cores()),
-                        help="processes that read clips; the dataset does not depend on it "
-                        "(default: the cores, here %(default)s)")  # fmt: skip
-    parser.add_argument("--beam", metavar="OPTIONS", help="read clips on an Apache Beam runner "
-                        "instead, such as \"--runner=FlinkRunner --parallelism=96\"; --out has to "
-                        "lie where all its workers see it (extra: beam)")  # fmt: skip
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="a broken clip ends the build instead of being left out",
+    )
+    parser.add_argument(
+        "--workers",
+        type=argument(Count),
+        metavar="N",
+        default=len(usable_cores()),
+        help="processes that read clips; the dataset does not depend on it "
+        "(default: the cores, here %(default)s)",
+    )
+    parser.add_argument(
+        "--beam",
+        metavar="OPTIONS",
+        help="read clips on an Apache Beam runner "
+        'instead, such as "--runner=FlinkRunner --parallelism=96"; --out has to '
+        "lie where all its workers see it (extra: beam)",
+    )
 
 
 def add_corpus_argument(parser: argparse.ArgumentParser) -> None:
     """The corpus that a command of `signbind data` reads, its first argument."""
     parser.usage = f"{parser.prog} CORPUS [--help] [options]"
-    parser.add_argument("corpus", metavar="CORPUS", help=f"one of: {', '.join(CORPORA)}; "
-                        f"`{parser.prog} CORPUS --help` tells its layout")  # fmt: skip
+    parser.add_argument(
+        "corpus",
+        metavar="CORPUS",
+        help=f"one of: {', '.join(CORPORA)}; `{parser.prog} CORPUS --help` tells its layout",
+    )
 
 
 def parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
@@ -75,8 +95,14 @@ def run(arguments: argparse.Namespace) -> int:
     on_beam = None
     if arguments.beam is not None:
         on_beam = partial(write_shards_on_beam, options=arguments.beam)
-    report = write_dataset(arguments.out, corpus, overwrite=arguments.overwrite, run=on_beam,
-                           strict=arguments.strict, workers=arguments.workers)  # fmt: skip
+    report = write_dataset(
+        arguments.out,
+        corpus,
+        overwrite=arguments.overwrite,
+        run=on_beam,
+        strict=arguments.strict,
+        workers=arguments.workers,
+    )
     for line in report.lines():
         print(line)
     print(f"dataset written to {arguments.out}")

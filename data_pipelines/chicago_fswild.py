@@ -65,16 +65,26 @@ class SpelledRow:
 def add_arguments(parser) -> None:
     """Options of `signbind data build chicago_fswild` and `chicago_fswild_plus`."""
     layout.add_arguments(parser, "the corpus, with its CSV", FPS)
-    parser.add_argument("--boxes", type=Path, metavar="DIR",
-                        help="the hand boxes, such as SOURCE/BBox: counts the frames in which "
-                        "the signing hand is boxed and the pose has no hand")  # fmt: skip
+    parser.add_argument(
+        "--boxes",
+        type=Path,
+        metavar="DIR",
+        help="the hand boxes, such as SOURCE/BBox: counts the frames in which "
+        "the signing hand is boxed and the pose has no hand",
+    )
 
 
 def from_arguments(arguments) -> Corpus:
     """The corpus that parsed arguments ask for."""
-    return open_corpus(arguments.source, arguments.corpus, poses=arguments.poses,
-                       frames=arguments.frames, boxes=arguments.boxes, fps=arguments.fps,
-                       lip_size=arguments.lip_size)  # fmt: skip
+    return open_corpus(
+        arguments.source,
+        arguments.corpus,
+        poses=arguments.poses,
+        frames=arguments.frames,
+        boxes=arguments.boxes,
+        fps=arguments.fps,
+        lip_size=arguments.lip_size,
+    )
 
 
 def open_corpus(
@@ -110,8 +120,14 @@ def open_corpus(
     record = {"corpus": corpus, "synthetic": False, "lip_size": lip_size, "citation": CITATION}
     record |= layout.paths_of_record(directory=source, poses=poses, frames=frames, boxes=boxes)
     read = partial(read_row, poses=poses, frames=frames, boxes=boxes, lip_size=lip_size)
-    return Corpus(by_split, read, record, left_out, PUBLISHED[corpus],
-                  partial(_recording, frames=frames, fps=fps))  # fmt: skip
+    return Corpus(
+        by_split,
+        read,
+        record,
+        left_out,
+        PUBLISHED[corpus],
+        partial(_recording, frames=frames, fps=fps),
+    )
 
 
 def read_row(
@@ -135,8 +151,15 @@ def read_row(
     if boxed:
         notes |= box_notes(boxed, fields["pose"])
     # What is spelled says nothing of signs or of the mouth: gloss, phonemes and senses stay empty.
-    clip = Clip(id=row.id, text=text, text_language="en", signed_language="ase",
-                signer=row.signer, spelled=tuple(text.lower().split()), **fields)  # fmt: skip
+    clip = Clip(
+        id=row.id,
+        text=text,
+        text_language="en",
+        signed_language="ase",
+        signer=row.signer,
+        spelled=tuple(text.lower().split()),
+        **fields,
+    )
     return Reading(clip, notes)
 
 
@@ -209,8 +232,9 @@ def _table(source: Path, corpus: str) -> Path:
     if not (source / name).is_file():
         for other, release in RELEASES.items():
             if (source / f"{release}.csv").is_file():
-                raise SignBindError(f"{source}: found {release}.csv, wanted {name}: build the "
-                                    f"corpus {other}")  # fmt: skip
+                raise SignBindError(
+                    f"{source}: found {release}.csv, wanted {name}: build the corpus {other}"
+                )
     return layout.locate(source, name)[0]
 
 
@@ -223,8 +247,11 @@ def _rows(table: Path, left_out: dict[str, list[str]]) -> list[SpelledRow]:
             left_out.setdefault(fault, []).append(name)
             continue
         filename, number, label, partition, signer = (line.cells[name] for name in COLUMNS)
-        rows.append(SpelledRow(filename.strip(), SPLITS[partition.strip()], label, signer.strip(),
-                               int(number)))  # fmt: skip
+        rows.append(
+            SpelledRow(
+                filename.strip(), SPLITS[partition.strip()], label, signer.strip(), int(number)
+            )
+        )
     return rows
 
 
@@ -261,8 +288,15 @@ def _label(label: str) -> tuple[str, dict[str, int]]:
 
 def _frames_root(source: Path, release: str, rows: list[SpelledRow]) -> Path | None:
     """The directory above the clips' directories: the first place that has one of them."""
-    places = (f"{release}-Frames", release, f"{release}/{release}", "frames", f"frames/{release}",
-              f"{release}-Frames/{release}", ".")  # fmt: skip
+    places = (
+        f"{release}-Frames",
+        release,
+        f"{release}/{release}",
+        "frames",
+        f"frames/{release}",
+        f"{release}-Frames/{release}",
+        ".",
+    )
     for place in places:
         root = layout.frame_directory(source, place)
         if root and any(layout.frame_directory(root, row.id) for row in rows[:_ROWS_TRIED]):

@@ -28,8 +28,13 @@ parse = build.parse
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What all corpora share; `parse` adds those of the corpus."""
     build.add_corpus_argument(parser)
-    parser.add_argument("--out", type=Path, metavar="FILE", required=True,
-                        help="the list to write, such as clips.tsv")  # fmt: skip
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        required=True,
+        help="the list to write, such as clips.tsv",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -49,9 +54,11 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             recordings[row.id] = recording
     if not recordings:
-        raise SignBindError(f"{arguments.corpus}: found no recording of any of {len(without)} "
-                            "rows, wanted videos where `signbind data clips "
-                            f"{arguments.corpus} --help` says")  # fmt: skip
+        raise SignBindError(
+            f"{arguments.corpus}: found no recording of any of {len(without)} "
+            "rows, wanted videos where `signbind data clips "
+            f"{arguments.corpus} --help` says"
+        )
     write_clip_list(arguments.out, recordings)
     if without:
         print(f"no recording: {len(without)} ({some_of(without)})")
@@ -70,8 +77,15 @@ def write_clip_list(path: Path, recordings: dict[str, Recording]) -> None:
     writer.writerow(COLUMNS)
     for clip_id, (video, start_s, end_s, fps) in recordings.items():
         end = "" if end_s is None else repr(float(end_s))
-        writer.writerow([clip_id, os.path.abspath(video), repr(float(start_s)), end,
-                         repr(float(fps)) if fps else ""])  # fmt: skip
+        writer.writerow(
+            [
+                clip_id,
+                os.path.abspath(video),
+                repr(float(start_s)),
+                end,
+                repr(float(fps)) if fps else "",
+            ]
+        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -89,8 +103,10 @@ def read_clip_list(path: Path) -> dict[str, Recording]:
     try:
         return _recordings(path, csv.DictReader(table, dialect="excel-tab", strict=True))
     except csv.Error as error:
-        raise SignBindError(f"{path}: is no tab-separated list with CSV quoting ({error}): write "
-                            "it with signbind data clips") from error  # fmt: skip
+        raise SignBindError(
+            f"{path}: is no tab-separated list with CSV quoting ({error}): write "
+            "it with signbind data clips"
+        ) from error
 
 
 def _recordings(path: Path, table: csv.DictReader) -> dict[str, Recording]:
@@ -100,15 +116,18 @@ def _recordings(path: Path, table: csv.DictReader) -> dict[str, Recording]:
             raise SignBindError(f"{path}: {unknown_name('column', name, COLUMNS)}")
     for name in REQUIRED:
         if name not in header:
-            raise SignBindError(f"{path}: column {name!r} is missing; found "
-                                f"{' '.join(header) or 'an empty file'}")  # fmt: skip
+            raise SignBindError(
+                f"{path}: column {name!r} is missing; found {' '.join(header) or 'an empty file'}"
+            )
     recordings: dict[str, Recording] = {}
     ids = UniqueIds()
     for cells in table:
         where = f"{path}:{table.line_num}"
         if None in cells:
-            raise SignBindError(f"{where}: found {len(header) + len(cells[None])} fields, wanted "
-                                f"{len(header)} as in the header")  # fmt: skip
+            raise SignBindError(
+                f"{where}: found {len(header) + len(cells[None])} fields, wanted "
+                f"{len(header)} as in the header"
+            )
         clip_id, video = cells["id"] or "", cells["video"] or ""
         if not video:
             raise SignBindError(f"{where}: video: found nothing, wanted a file")
@@ -117,8 +136,9 @@ def _recordings(path: Path, table: csv.DictReader) -> dict[str, Recording]:
             start_s, end_s, fps = (_seconds(cells, name) for name in COLUMNS[2:])
             recording = Recording(path.parent / video, start_s or 0.0, end_s, fps or 0.0)
             if end_s is not None and end_s <= recording.start_s:
-                raise SignBindError(f"end_s: found {end_s:g}, wanted more than start_s, "
-                                    f"{recording.start_s:g}")  # fmt: skip
+                raise SignBindError(
+                    f"end_s: found {end_s:g}, wanted more than start_s, {recording.start_s:g}"
+                )
         except SignBindError as error:
             raise SignBindError(f"{where}: {error}") from error
         recordings[clip_id] = recording
@@ -157,8 +177,9 @@ def clip_list_of(videos: Iterable[Path], fps: float) -> dict[str, Recording]:
         is_directory = path.is_dir()
         clip_id = path.name if is_directory else path.stem
         if is_directory and not fps:
-            raise SignBindError(f"{video}: a directory of pictures states no frame rate: give "
-                                "--fps")  # fmt: skip
+            raise SignBindError(
+                f"{video}: a directory of pictures states no frame rate: give --fps"
+            )
         try:
             ids.add(clip_id, f"for {path}")
         except SignBindError as error:

@@ -91,10 +91,13 @@ class UniqueIds:
         known, where = found = self._seen.setdefault(_folded(clip_id), new)
         if found is not new:
             if known == clip_id:
-                raise SignBindError(f"id: {clip_id!r} stands {where} too, wanted an id that "
-                                    "occurs once")  # fmt: skip
-            raise SignBindError(f"id: {clip_id!a} is {known!a} {where} but for case or Unicode "
-                                "form, wanted ids that no file system takes for one")  # fmt: skip
+                raise SignBindError(
+                    f"id: {clip_id!r} stands {where} too, wanted an id that occurs once"
+                )
+            raise SignBindError(
+                f"id: {clip_id!a} is {known!a} {where} but for case or Unicode "
+                "form, wanted ids that no file system takes for one"
+            )
 
 
 def _folded(clip_id: str) -> str:
@@ -117,8 +120,9 @@ def check_rows(corpus: Corpus) -> None:
         for split, rows in corpus.splits.items():
             check_split_name(split)
             if (other := splits.setdefault(split.lower(), split)) != split:
-                raise SignBindError(f"found {other!r} and {split!r}, wanted names that differ by "
-                                    "more than case")  # fmt: skip
+                raise SignBindError(
+                    f"found {other!r} and {split!r}, wanted names that differ by more than case"
+                )
             place = f"in split {other}"
             for row in rows:
                 ids.add(row.id, place)
@@ -139,16 +143,20 @@ class ClipRow(NamedTuple):
 
 def corpus_of_clips(splits: Mapping[str, Iterable[Clip]], source: dict) -> Corpus:
     """A corpus of clips that are in memory already."""
-    return Corpus({split: [ClipRow(clip) for clip in clips] for split, clips in splits.items()},
-                  _the_clip, source)  # fmt: skip
+    return Corpus(
+        {split: [ClipRow(clip) for clip in clips] for split, clips in splits.items()},
+        _the_clip,
+        source,
+    )
 
 
 def _the_clip(row: ClipRow) -> Reading:
     return Reading(row.clip)
 
 
-def read_clips(rows: Iterable[Row], read: Callable[[Row], Reading], report: BuildReport,
-               strict: bool = False) -> Iterator[Clip]:  # fmt: skip
+def read_clips(
+    rows: Iterable[Row], read: Callable[[Row], Reading], report: BuildReport, strict: bool = False
+) -> Iterator[Clip]:
     """The clips of rows; what was repaired and left out goes into `report`.
 
     Raises:

@@ -57,8 +57,13 @@ def add_arguments(parser) -> None:
 
 def from_arguments(arguments) -> Corpus:
     """The corpus that parsed arguments ask for."""
-    return open_corpus(arguments.source, poses=arguments.poses, frames=arguments.frames,
-                       fps=arguments.fps, lip_size=arguments.lip_size)  # fmt: skip
+    return open_corpus(
+        arguments.source,
+        poses=arguments.poses,
+        frames=arguments.frames,
+        fps=arguments.fps,
+        lip_size=arguments.lip_size,
+    )
 
 
 def open_corpus(
@@ -98,12 +103,12 @@ def open_corpus(
         if name not in listed:
             left_out.setdefault(f"no split in {split_file.name}", []).append(name)
     frames = frames or layout.frame_directory(source, FRAMES)
-    record = {"corpus": "csl_daily", "synthetic": False, "lip_size": lip_size,
-              "citation": CITATION}  # fmt: skip
+    record = {"corpus": "csl_daily", "synthetic": False, "lip_size": lip_size, "citation": CITATION}
     record |= layout.paths_of_record(directory=source, poses=poses, frames=frames)
     read = partial(read_row, poses=poses, frames=frames, lip_size=lip_size)
-    return Corpus(by_split, read, record, left_out, PUBLISHED,
-                  partial(_recording, frames=frames, fps=fps))  # fmt: skip
+    return Corpus(
+        by_split, read, record, left_out, PUBLISHED, partial(_recording, frames=frames, fps=fps)
+    )
 
 
 def read_row(
@@ -123,16 +128,25 @@ def read_row(
         notes["length: no number of frames"] = 1
     if not row.gloss:
         notes["label_gloss: no gloss"] = 1
-    clip = Clip(id=row.id, text=row.text, text_language="zh", signed_language="csl",
-                signer=row.signer, gloss=row.gloss, **fields)  # fmt: skip
+    clip = Clip(
+        id=row.id,
+        text=row.text,
+        text_language="zh",
+        signed_language="csl",
+        signer=row.signer,
+        gloss=row.gloss,
+        **fields,
+    )
     return Reading(clip, notes)
 
 
 def _rows(labels: Path, left_out: dict[str, list[str]]) -> list[SentenceRow]:
     content = restricted_pickle.load(labels)
     if not isinstance(content, Mapping) or not isinstance(content.get("info"), list | tuple):
-        raise SignBindError(f"{labels}: info: found {type(content).__name__} without such a list, "
-                            "wanted a dictionary with the clips under 'info'")  # fmt: skip
+        raise SignBindError(
+            f"{labels}: info: found {type(content).__name__} without such a list, "
+            "wanted a dictionary with the clips under 'info'"
+        )
     rows = []
     for index, entry in enumerate(content["info"]):
         name = entry.get("name") if isinstance(entry, Mapping) else None

@@ -70,10 +70,16 @@ def open_corpus(source: Path, lip_size: int = 32, poses: Path | None = None) -> 
     by_split: dict[str, list[ManifestRow]] = {}
     for row in _rows(source):
         by_split.setdefault(row.cells["split"], []).append(row)
-    record = {"corpus": "folder", "synthetic": False, "directory": str(source.absolute()),
-              "lip_size": lip_size, "poses": str(poses.absolute()) if poses else ""}  # fmt: skip
-    return Corpus(by_split, partial(read_row, lip_size=lip_size, poses=poses), record,
-                  recording=_recording)  # fmt: skip
+    record = {
+        "corpus": "folder",
+        "synthetic": False,
+        "directory": str(source.absolute()),
+        "lip_size": lip_size,
+        "poses": str(poses.absolute()) if poses else "",
+    }
+    return Corpus(
+        by_split, partial(read_row, lip_size=lip_size, poses=poses), record, recording=_recording
+    )
 
 
 def _recording(row: ManifestRow) -> Recording | None:
@@ -82,10 +88,20 @@ def _recording(row: ManifestRow) -> Recording | None:
 
 def add_arguments(parser) -> None:
     """Options of `signbind data build folder`."""
-    parser.add_argument("--source", type=Path, metavar="DIR", required=True,
-                        help="the directory that holds manifest.tsv")  # fmt: skip
-    parser.add_argument("--lip_size", type=pixels, default=32, metavar="PIXELS",
-                        help="side of the mouth crops (default: 32)")  # fmt: skip
+    parser.add_argument(
+        "--source",
+        type=Path,
+        metavar="DIR",
+        required=True,
+        help="the directory that holds manifest.tsv",
+    )
+    parser.add_argument(
+        "--lip_size",
+        type=pixels,
+        default=32,
+        metavar="PIXELS",
+        help="side of the mouth crops (default: 32)",
+    )
     parser.add_argument(
         "--poses",
         type=Path,
@@ -164,14 +180,16 @@ def _check_header(header: list[str], manifest: Path) -> None:
         if name not in header:
             raise SignBindError(f"{manifest}: column {name!r} is missing; found {' '.join(header)}")
     if not set(MODALITIES) & set(header):
-        raise SignBindError(f"{manifest}: found none of the columns {', '.join(MODALITIES)}, "
-                            "wanted at least one")  # fmt: skip
+        raise SignBindError(
+            f"{manifest}: found none of the columns {', '.join(MODALITIES)}, wanted at least one"
+        )
 
 
 def _row(line: int, header: list[str], text: str, source: Path) -> ManifestRow:
     if (n := text.count("\t") + 1) > len(header):
-        raise SignBindError(f"found {n} fields, wanted {len(header)} as in the header: a tab "
-                            "inside a field?")  # fmt: skip
+        raise SignBindError(
+            f"found {n} fields, wanted {len(header)} as in the header: a tab inside a field?"
+        )
     # Editors strip the tabs of empty last columns: what is not there is empty.
     cells = dict.fromkeys(COLUMNS, "")
     cells |= {name: value.strip() for name, value in zip(header, text.split("\t"), strict=False)}
@@ -197,8 +215,9 @@ def _inside(source: Path, column: str, value: str) -> Path:
         why = getattr(error, "strerror", None) or error
         raise SignBindError(f"{column}: {short} is no usable path ({why})") from error
     if not all(file.is_relative_to(root) for file in reached):
-        raise SignBindError(f"{column}: {short} leaves the corpus directory: copy the files "
-                            "into it")  # fmt: skip
+        raise SignBindError(
+            f"{column}: {short} leaves the corpus directory: copy the files into it"
+        )
     if not exists:
         raise SignBindError(f"{column}: found no file {short} in {source}")
     return path

@@ -89,37 +89,74 @@ def open_corpus(
     found = None if poses is None else find_poses(poses, pose_form, fps, lip_size)
     full = None if videos is None else _videos(Path(videos), sentences.splits)
     record = {
-        "corpus": "how2sign", "synthetic": False, "licence": LICENCE, "citation": CITATION,
-        "directory": str(source.absolute()), "sentences": sentences.kind,
+        "corpus": "how2sign",
+        "synthetic": False,
+        "licence": LICENCE,
+        "citation": CITATION,
+        "directory": str(source.absolute()),
+        "sentences": sentences.kind,
         "poses": str(Path(poses).absolute()) if poses else "",
-        "pose_form": found.form if found else "", "fps": fps, "lip_size": lip_size,
+        "pose_form": found.form if found else "",
+        "fps": fps,
+        "lip_size": lip_size,
         "videos": str(Path(videos).absolute()) if videos else "",
-    }  # fmt: skip
-    return Corpus(sentences.splits, partial(_read, found, full), record, sentences.left_out,
-                  PUBLISHED, partial(_recording, full))  # fmt: skip
+    }
+    return Corpus(
+        sentences.splits,
+        partial(_read, found, full),
+        record,
+        sentences.left_out,
+        PUBLISHED,
+        partial(_recording, full),
+    )
 
 
 def add_arguments(parser) -> None:
     """Options of `signbind data build how2sign`."""
-    parser.add_argument("--source", type=Path, metavar="DIR", required=True,
-                        help="the re-aligned lists of sentences")  # fmt: skip
-    parser.add_argument("--poses", type=Path, metavar="DIR",
-                        help="the keypoints (default: those under --source)")  # fmt: skip
-    parser.add_argument("--pose_form", choices=FORMS, default="",
-                        help="which keypoints, where --poses holds several forms")  # fmt: skip
+    parser.add_argument(
+        "--source",
+        type=Path,
+        metavar="DIR",
+        required=True,
+        help="the re-aligned lists of sentences",
+    )
+    parser.add_argument(
+        "--poses", type=Path, metavar="DIR", help="the keypoints (default: those under --source)"
+    )
+    parser.add_argument(
+        "--pose_form",
+        choices=FORMS,
+        default="",
+        help="which keypoints, where --poses holds several forms",
+    )
     parser.add_argument("--videos", type=Path, metavar="DIR", help="the full videos")
-    parser.add_argument("--fps", type=frames_a_second, default=0.0, metavar="N",
-                        help="frames a second of openpose and rtmpose keypoints (default: what "
-                        "the release says, else 24)")  # fmt: skip
-    parser.add_argument("--lip_size", type=pixels, default=32, metavar="PIXELS",
-                        help="side of the mouth crops, where extracted (default: 32)")  # fmt: skip
+    parser.add_argument(
+        "--fps",
+        type=frames_a_second,
+        default=0.0,
+        metavar="N",
+        help="frames a second of openpose and rtmpose keypoints (default: what "
+        "the release says, else 24)",
+    )
+    parser.add_argument(
+        "--lip_size",
+        type=pixels,
+        default=32,
+        metavar="PIXELS",
+        help="side of the mouth crops, where extracted (default: 32)",
+    )
 
 
 def from_arguments(arguments) -> Corpus:
     """The corpus that parsed arguments ask for."""
-    return open_corpus(arguments.source, poses=arguments.poses, pose_form=arguments.pose_form,
-                       videos=arguments.videos, fps=arguments.fps,
-                       lip_size=arguments.lip_size)  # fmt: skip
+    return open_corpus(
+        arguments.source,
+        poses=arguments.poses,
+        pose_form=arguments.pose_form,
+        videos=arguments.videos,
+        fps=arguments.fps,
+        lip_size=arguments.lip_size,
+    )
 
 
 def _read(poses: Poses | None, videos: Videos | None, sentence: Sentence) -> Reading:
@@ -131,8 +168,15 @@ def _read(poses: Poses | None, videos: Videos | None, sentence: Sentence) -> Rea
     if poses is None:
         raise SignBindError("no poses: give --poses, or extract them first (signbind extract)")
     fields, repaired = poses.read(sentence.id, sentence.split)
-    clip = Clip(id=sentence.id, text=sentence.text, text_language="en", signed_language="ase",
-                signer=sentence.signer, gloss=sentence.gloss, **fields)  # fmt: skip
+    clip = Clip(
+        id=sentence.id,
+        text=sentence.text,
+        text_language="en",
+        signed_language="ase",
+        signer=sentence.signer,
+        gloss=sentence.gloss,
+        **fields,
+    )
     odd = [*sentence.mended, *_oddities(sentence, clip.n_pose_frames / clip.pose_fps, videos)]
     return Reading(clip, repaired | dict.fromkeys(odd, 1))
 
@@ -176,23 +220,33 @@ def _videos(directory: Path, splits: dict[str, list[Sentence]]) -> Videos:
     """
     if not directory.is_dir():
         raise SignBindError(f"{directory}: found no such directory, wanted that of the full videos")
-    roots = {split: tuple(filter(Path.is_dir, _video_homes(directory, released)))
-             for split, released in SPLITS.items()}  # fmt: skip
+    roots = {
+        split: tuple(filter(Path.is_dir, _video_homes(directory, released)))
+        for split, released in SPLITS.items()
+    }
     videos = Videos(roots)
     every = [sentence for sentences in splits.values() for sentence in sentences]
     if not any(videos.of(sentence) for sentence in every):
         wanted = next((sentence.video for sentence in every if sentence.video), "<VIDEO_NAME>")
-        clips = any((root / f"{sentence.id}.mp4").is_file() for sentence in every[:1000]
-                    for root in roots[sentence.split])  # fmt: skip
+        clips = any(
+            (root / f"{sentence.id}.mp4").is_file()
+            for sentence in every[:1000]
+            for root in roots[sentence.split]
+        )
         what = "only clips, which are cut at unaligned times" if clips else "none of the videos"
-        raise SignBindError(f"{directory}: found {what}, wanted the full videos such as "
-                            f"{wanted}.mp4")  # fmt: skip
+        raise SignBindError(
+            f"{directory}: found {what}, wanted the full videos such as {wanted}.mp4"
+        )
     return videos
 
 
 def _video_homes(directory: Path, released: str) -> Iterator[Path]:
-    homes = (directory, directory / released, directory / released / "rgb_front",
-             directory / "video_level" / released / "rgb_front")  # fmt: skip
+    homes = (
+        directory,
+        directory / released,
+        directory / released / "rgb_front",
+        directory / "video_level" / released / "rgb_front",
+    )
     for home in homes:
         yield home
         yield home / "raw_videos"

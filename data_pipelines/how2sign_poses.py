@@ -61,8 +61,9 @@ class Poses:
         points_tnc, counted = choose_signer(people)
         fps, note = self._frame_rate(path)
         notes = (note,) if note else ()
-        pose = canonical_pose(points_tnc, people.scheme, fps, size=FRAME_SIZE, notes=notes,
-                              where=str(path))  # fmt: skip
+        pose = canonical_pose(
+            points_tnc, people.scheme, fps, size=FRAME_SIZE, notes=notes, where=str(path)
+        )
         return {"pose": pose.points, "pose_fps": pose.fps}, counted | extracted.notes_of(pose)
 
     def _frame_rate(self, path: Path) -> tuple[float, str]:
@@ -91,14 +92,17 @@ def find_poses(directory: Path, form: str = "", fps: float = 0.0, lip_size: int 
         raise SignBindError(f"{directory}: found no such directory, wanted that of the poses")
     found = forms_in(directory)
     if form and form not in found:
-        raise SignBindError(f"{directory}: found no {form} poses, wanted {_wanted(form)}"
-                            f"{_elsewhere(directory)}")  # fmt: skip
+        raise SignBindError(
+            f"{directory}: found no {form} poses, wanted {_wanted(form)}{_elsewhere(directory)}"
+        )
     if not found:
         wanted = " or ".join(map(_wanted, FORMS))
         raise SignBindError(f"{directory}: found no poses, wanted {wanted}{_elsewhere(directory)}")
     if len(found) > 1 and not form:
-        raise SignBindError(f"{directory}: found poses of the forms {' and '.join(found)}: choose "
-                            "one with --pose_form")  # fmt: skip
+        raise SignBindError(
+            f"{directory}: found poses of the forms {' and '.join(found)}: choose "
+            "one with --pose_form"
+        )
     form = form or next(iter(found))
     return Poses(form, found[form], fps, lip_size)
 
@@ -123,9 +127,11 @@ def video_seconds(path: Path) -> float:
 
 
 def _wanted(form: str) -> str:
-    return {"openpose": "openpose_output/json/<SENTENCE_NAME>/*_keypoints.json",
-            "rtmpose": "<SENTENCE_NAME>.pkl",
-            "extracted": "<SENTENCE_NAME>.npz or .pose"}[form]  # fmt: skip
+    return {
+        "openpose": "openpose_output/json/<SENTENCE_NAME>/*_keypoints.json",
+        "rtmpose": "<SENTENCE_NAME>.pkl",
+        "extracted": "<SENTENCE_NAME>.npz or .pose",
+    }[form]
 
 
 def _roots(directory: Path, form: str) -> dict[str, tuple[Path, ...]]:
@@ -134,9 +140,16 @@ def _roots(directory: Path, form: str) -> dict[str, tuple[Path, ...]]:
         held = any(_names(directory, extracted.SUFFIXES))
         return {split: (directory,) if held else () for split in SPLITS}
     holds = _holds_openpose if form == "openpose" else _holds_pickles
-    return {split: tuple(dict.fromkeys(root for root in _candidates(directory, split, form)
-                                       if root.is_dir() and holds(root)))
-            for split in SPLITS}  # fmt: skip
+    return {
+        split: tuple(
+            dict.fromkeys(
+                root
+                for root in _candidates(directory, split, form)
+                if root.is_dir() and holds(root)
+            )
+        )
+        for split in SPLITS
+    }
 
 
 def _candidates(directory: Path, split: str, form: str) -> Iterator[Path]:
@@ -148,9 +161,13 @@ def _candidates(directory: Path, split: str, form: str) -> Iterator[Path]:
             yield from (home / name for name in names)
         return
     features = Path(released, "rgb_front", "features")
-    homes = [directory, *(directory / name for name in names),
-             directory / f"{released}_2D_keypoints", directory / features,
-             directory / TREE / features]  # fmt: skip
+    homes = [
+        directory,
+        *(directory / name for name in names),
+        directory / f"{released}_2D_keypoints",
+        directory / features,
+        directory / TREE / features,
+    ]
     for home in homes:
         for tail in (_OPENPOSE, _OPENPOSE[1:], ()):
             yield home.joinpath(*tail)
@@ -169,8 +186,11 @@ def _holds_pickles(root: Path) -> bool:
 def _names(directory: Path, suffixes: tuple[str, ...]) -> Iterable[str]:
     """Those of the first few files of a directory that end so."""
     with scandir(directory) as entries:
-        return [entry.name for entry in islice(entries, _LOOKED_AT)
-                if entry.name.endswith(suffixes) and not entry.name.startswith("._")]  # fmt: skip
+        return [
+            entry.name
+            for entry in islice(entries, _LOOKED_AT)
+            if entry.name.endswith(suffixes) and not entry.name.startswith("._")
+        ]
 
 
 def _elsewhere(directory: Path) -> str:

@@ -12,10 +12,20 @@ from data_pipelines.readers import restricted_pickle, tables
 from signbind_jax.errors import SignBindError
 
 SPLITS = {"train": "train", "validation": "val", "test": "test"}  # ours -> the release's
-COLUMNS = ("VIDEO_ID", "VIDEO_NAME", "SENTENCE_ID", "SENTENCE_NAME", "START_REALIGNED",
-           "END_REALIGNED", "SENTENCE")  # fmt: skip
-LABELS = {"train": ("labels.train",), "validation": ("labels.dev", "labels.val"),
-          "test": ("labels.test",)}  # fmt: skip
+COLUMNS = (
+    "VIDEO_ID",
+    "VIDEO_NAME",
+    "SENTENCE_ID",
+    "SENTENCE_NAME",
+    "START_REALIGNED",
+    "END_REALIGNED",
+    "SENTENCE",
+)
+LABELS = {
+    "train": ("labels.train",),
+    "validation": ("labels.dev", "labels.val"),
+    "test": ("labels.test",),
+}
 TREE = "sentence_level"  # what the release's download script makes
 _NAME = re.compile(r"[-\w.]{1,200}", re.ASCII)
 _BREAK = re.compile(r"\s*[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]\s*")
@@ -89,12 +99,18 @@ def read_sentences(source: Path) -> Sentences:
     files = {split: file for split in SPLITS if (file := _realigned(source, split))}
     sentences = Sentences()
     if not files:
-        files = {split: source / name for split, names in LABELS.items() for name in names[::-1]
-                 if (source / name).is_file()}  # fmt: skip
+        files = {
+            split: source / name
+            for split, names in LABELS.items()
+            for name in names[::-1]
+            if (source / name).is_file()
+        }
         sentences.kind = "labels"
     if not files:
-        raise SignBindError(f"{source}: found no how2sign_realigned_train.csv, _val.csv or "
-                            f"_test.csv, wanted at least one{_elsewhere(source)}")  # fmt: skip
+        raise SignBindError(
+            f"{source}: found no how2sign_realigned_train.csv, _val.csv or "
+            f"_test.csv, wanted at least one{_elsewhere(source)}"
+        )
     split_of_id: dict[str, str] = {}
     for split in SPLITS:
         sentences.splits[split] = []
@@ -151,8 +167,10 @@ def _check_header(header: list[str], file: Path) -> None:
         raise SignBindError(f"{file}: header: found commas, wanted tabs between the columns")
     for place, (found, wanted) in enumerate(zip(header, COLUMNS, strict=False), start=1):
         if found != wanted:
-            raise SignBindError(f"{file}: column {place}: found {found[:40]!r}, wanted {wanted}: "
-                                "fetch the re-aligned list as it was released")  # fmt: skip
+            raise SignBindError(
+                f"{file}: column {place}: found {found[:40]!r}, wanted {wanted}: "
+                "fetch the re-aligned list as it was released"
+            )
     odd = COLUMNS[len(header) :] or header[len(COLUMNS) :]
     what = "is missing" if len(header) < len(COLUMNS) else "is unknown"
     raise SignBindError(f"{file}: column {odd[0][:40]!r} {what}, wanted {' '.join(COLUMNS)}")

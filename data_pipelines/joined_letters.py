@@ -88,20 +88,41 @@ def open_corpus(source: Path, *, seed: int = 0, train: int = 500, test: int = 10
         "letters": [dataclasses.replace(row, suffix="_recorded") for row in recorded],
         "test": list(map(Word, tested)),
     }
-    record = {"corpus": "joined_letters", "synthetic": True, "seed": seed, "train": train,
-              "test": test, "directory": str(Path(source).absolute())}  # fmt: skip
+    record = {
+        "corpus": "joined_letters",
+        "synthetic": True,
+        "seed": seed,
+        "train": train,
+        "test": test,
+        "directory": str(Path(source).absolute()),
+    }
     return Corpus(splits, partial(_read, letters, seed), record, left_out)
 
 
 def add_arguments(parser) -> None:
     """Options of `signbind data build joined_letters`."""
-    parser.add_argument("--source", type=Path, metavar="DIR", required=True,
-                        help="a folder corpus with one recording a letter")  # fmt: skip
+    parser.add_argument(
+        "--source",
+        type=Path,
+        metavar="DIR",
+        required=True,
+        help="a folder corpus with one recording a letter",
+    )
     parser.add_argument("--seed", type=_seed, default=0, help="of the words (default: 0)")
-    parser.add_argument("--train", type=_words, default=500, metavar="WORDS",
-                        help="joined words in train (default: 500)")  # fmt: skip
-    parser.add_argument("--test", type=_words, default=100, metavar="WORDS",
-                        help="joined words in test (default: 100)")  # fmt: skip
+    parser.add_argument(
+        "--train",
+        type=_words,
+        default=500,
+        metavar="WORDS",
+        help="joined words in train (default: 500)",
+    )
+    parser.add_argument(
+        "--test",
+        type=_words,
+        default=100,
+        metavar="WORDS",
+        help="joined words in test (default: 100)",
+    )
 
 
 def _words(text: str) -> int:
@@ -114,8 +135,9 @@ def _seed(text: str) -> int:
 
 def from_arguments(arguments) -> Corpus:
     """The corpus that parsed arguments ask for."""
-    return open_corpus(arguments.source, seed=arguments.seed, train=arguments.train,
-                       test=arguments.test)  # fmt: skip
+    return open_corpus(
+        arguments.source, seed=arguments.seed, train=arguments.train, test=arguments.test
+    )
 
 
 def _read(letters: Mapping[str, Clip], seed: int, row: Letter | Word) -> Reading:
@@ -140,8 +162,10 @@ def read_letters(source: Path) -> tuple[dict[str, Clip], dict[str, list[str]]]:
             continue
         letter = clip.spelled[0]
         if letter in letters:
-            raise SignBindError(f"{source}: letter {letter!r}: found {letters[letter].id} and "
-                                f"{clip.id}, wanted one recording")  # fmt: skip
+            raise SignBindError(
+                f"{source}: letter {letter!r}: found {letters[letter].id} and "
+                f"{clip.id}, wanted one recording"
+            )
         letters[letter] = clip
     return letters, report.left_out
 
@@ -174,8 +198,9 @@ def join(letter_clips: Mapping[str, Clip], word: str, seed: int) -> Clip:
             parts.append(_resample(ends_tkc, n_between + 2)[1:-1])
         parts.append(played_tkc)
     pose = np.concatenate(parts).astype(np.float16)
-    return dataclasses.replace(letter_clips[word[0]], id=Word(word).id, text=word, pose=pose,
-                               spelled=(word,))  # fmt: skip
+    return dataclasses.replace(
+        letter_clips[word[0]], id=Word(word).id, text=word, pose=pose, spelled=(word,)
+    )
 
 
 def held_part(clip: Clip) -> np.ndarray:
@@ -211,15 +236,20 @@ def _resample(pose_tkc: np.ndarray, n_frames: int) -> np.ndarray:
 def _check(word: str, letter_clips: Mapping[str, Clip]) -> None:
     missing = sorted(set(word) - set(letter_clips))
     if missing or not word:
-        raise SignBindError(f"word {word!r}: found no recording of {''.join(missing) or 'it'!r}, "
-                            f"wanted letters of {''.join(sorted(letter_clips))}")  # fmt: skip
+        raise SignBindError(
+            f"word {word!r}: found no recording of {''.join(missing) or 'it'!r}, "
+            f"wanted letters of {''.join(sorted(letter_clips))}"
+        )
     if _has_doubled_letter(word):
-        raise SignBindError(f"word {word!r}: found a doubled letter, wanted none: recordings of "
-                            "single letters do not show how it is spelled")  # fmt: skip
+        raise SignBindError(
+            f"word {word!r}: found a doubled letter, wanted none: recordings of "
+            "single letters do not show how it is spelled"
+        )
     rates = {letter_clips[letter].pose_fps for letter in word}
     if len(rates) > 1:
-        raise SignBindError(f"word {word!r}: pose_fps: found letters at {sorted(rates)}, wanted "
-                            "one frame rate")  # fmt: skip
+        raise SignBindError(
+            f"word {word!r}: pose_fps: found letters at {sorted(rates)}, wanted one frame rate"
+        )
 
 
 def _has_doubled_letter(word: str) -> bool:
@@ -236,8 +266,10 @@ def _held_out_words(letters: Mapping[str, Clip], n: int, seed: int) -> list[str]
         word = names.name(rng, "test")
         if set(word) <= set(letters) and not _has_doubled_letter(word):
             words[word] = None
-    raise SignBindError(f"found {len(words)} names of the letters {''.join(sorted(letters))}, "
-                        f"wanted {n}: ask for a smaller --test")  # fmt: skip
+    raise SignBindError(
+        f"found {len(words)} names of the letters {''.join(sorted(letters))}, "
+        f"wanted {n}: ask for a smaller --test"
+    )
 
 
 def _training_words(

@@ -53,8 +53,13 @@ def add_arguments(parser) -> None:
 
 def from_arguments(arguments) -> Corpus:
     """The corpus that parsed arguments ask for."""
-    return open_corpus(arguments.source, poses=arguments.poses, frames=arguments.frames,
-                       fps=arguments.fps, lip_size=arguments.lip_size)  # fmt: skip
+    return open_corpus(
+        arguments.source,
+        poses=arguments.poses,
+        frames=arguments.frames,
+        fps=arguments.fps,
+        lip_size=arguments.lip_size,
+    )
 
 
 def open_corpus(
@@ -84,14 +89,18 @@ def open_corpus(
     rows = [row for part, table in tables.items() for row in _rows(part, table, left_out)]
     rows = layout.without_repeated(rows, left_out)
     frames = frames or layout.frame_directory(source, FRAMES)
-    record = {"corpus": "phoenix14t", "synthetic": False, "lip_size": lip_size,
-              "citation": CITATION}  # fmt: skip
+    record = {
+        "corpus": "phoenix14t",
+        "synthetic": False,
+        "lip_size": lip_size,
+        "citation": CITATION,
+    }
     record |= layout.paths_of_record(directory=source, poses=poses, frames=frames)
     read = partial(read_row, poses=poses, frames=frames, lip_size=lip_size)
-    by_split = {split: [row for row in rows if row.part == part]
-                for part, split in SPLITS.items()}  # fmt: skip
-    return Corpus(by_split, read, record, left_out, PUBLISHED,
-                  partial(_recording, frames=frames, fps=fps))  # fmt: skip
+    by_split = {split: [row for row in rows if row.part == part] for part, split in SPLITS.items()}
+    return Corpus(
+        by_split, read, record, left_out, PUBLISHED, partial(_recording, frames=frames, fps=fps)
+    )
 
 
 def read_row(
@@ -110,8 +119,15 @@ def read_row(
     notes |= layout.frame_notes(_directory(row, frames), None, len(fields["pose"]))
     if not row.gloss:
         notes["orth: no gloss"] = 1
-    clip = Clip(id=row.id, text=row.text, text_language="de", signed_language="gsg",
-                signer=row.signer, gloss=row.gloss, **fields)  # fmt: skip
+    clip = Clip(
+        id=row.id,
+        text=row.text,
+        text_language="de",
+        signed_language="gsg",
+        signer=row.signer,
+        gloss=row.gloss,
+        **fields,
+    )
     return Reading(clip, notes)
 
 
@@ -120,13 +136,21 @@ def _rows(part: str, table: Path, left_out: dict[str, list[str]]) -> list[Senten
     for line in read_table(table, COLUMNS, delimiter="|", quoted=False):
         fault = _fault(line)
         if fault:
-            name = layout.sayable(line.cells.get("name", "").strip(),
-                                  f"{table.name} line {line.line}")  # fmt: skip
+            name = layout.sayable(
+                line.cells.get("name", "").strip(), f"{table.name} line {line.line}"
+            )
             left_out.setdefault(fault, []).append(name)
             continue
         cells = {name: value.strip() for name, value in line.cells.items()}
-        rows.append(SentenceRow(cells["name"], part, cells["speaker"],
-                                tuple(cells["orth"].split()), cells["translation"]))  # fmt: skip
+        rows.append(
+            SentenceRow(
+                cells["name"],
+                part,
+                cells["speaker"],
+                tuple(cells["orth"].split()),
+                cells["translation"],
+            )
+        )
     return rows
 
 

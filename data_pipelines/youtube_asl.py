@@ -211,12 +211,15 @@ def _lists(
         found = _lists_in(source)
         if not found:
             raise not_the_corpus(
-                source, "*video_ids*.txt or *annotation*.json",
+                source,
+                "*video_ids*.txt or *annotation*.json",
                 lambda near: bool(_lists_in(near)) or slt_features.is_root(near),
-            )  # fmt: skip
+            )
         if len(found) > 1:
-            raise SignBindError(f"{source}: found {found[0].name} and {found[1].name}, wanted one "
-                                "list: name it with --ids")  # fmt: skip
+            raise SignBindError(
+                f"{source}: found {found[0].name} and {found[1].name}, wanted one "
+                "list: name it with --ids"
+            )
         named = [("train", found[0])]
     lists: dict[str, list[str]] = {}
     split_of: dict[str, str] = {}
@@ -230,8 +233,10 @@ def _lists(
                     sayable(name[:40])
                 )
             elif split_of.setdefault(name, split) != split:
-                raise SignBindError(f"{path}: found the video {name}, which is in {split_of[name]} "
-                                    "already: a video is in one split")  # fmt: skip
+                raise SignBindError(
+                    f"{path}: found the video {name}, which is in {split_of[name]} "
+                    "already: a video is in one split"
+                )
             elif name in lists.setdefault(split, {}):
                 left_out.setdefault("video listed again", []).append(name)
             else:

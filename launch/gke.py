@@ -27,15 +27,27 @@ _GRACE_S = 120
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `signbind launch gke`."""
     jobs.add_arguments(parser, ACTIONS)
-    parser.add_argument("--cluster", type=jobs.word, required=True, help=
-                        "made with `xpk cluster create`")  # fmt: skip
-    parser.add_argument("--zone", type=jobs.word, required=True, metavar="ZONE", help=
-                        "as us-central2-b")  # fmt: skip
+    parser.add_argument(
+        "--cluster", type=jobs.word, required=True, help="made with `xpk cluster create`"
+    )
+    parser.add_argument(
+        "--zone", type=jobs.word, required=True, metavar="ZONE", help="as us-central2-b"
+    )
     parser.add_argument("--project", type=jobs.word, default="", help="default: gcloud's own")
-    parser.add_argument("--accelerator", type=jobs.word, default="", metavar="TYPE", help=
-                        "as v5litepod-16; needed to start")  # fmt: skip
-    parser.add_argument("--slices", type=int, default=1, metavar="N", help=
-                        "slices of a multislice run (default: %(default)s)")  # fmt: skip
+    parser.add_argument(
+        "--accelerator",
+        type=jobs.word,
+        default="",
+        metavar="TYPE",
+        help="as v5litepod-16; needed to start",
+    )
+    parser.add_argument(
+        "--slices",
+        type=int,
+        default=1,
+        metavar="N",
+        help="slices of a multislice run (default: %(default)s)",
+    )
     parser.add_argument(
         "--image",
         type=jobs.word,
@@ -57,9 +69,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="where that storage is mounted; the working directory lies beneath",
     )
-    parser.add_argument("--max_restarts", type=int, default=50, metavar="N", help=
-                        "of the workload by the cluster, after interruptions only "
-                        "(default: %(default)s)")  # fmt: skip
+    parser.add_argument(
+        "--max_restarts",
+        type=int,
+        default=50,
+        metavar="N",
+        help="of the workload by the cluster, after interruptions only (default: %(default)s)",
+    )
     parser.add_argument(
         "--xpk_flag",
         action="append",
@@ -79,11 +95,17 @@ def parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespac
     jobs.check_range(parser, arguments, slices=(1, 10_000), max_restarts=(0, 1_000_000))
     for name, value in arguments.job.environment.items():
         if "\n" in value:
-            parser.error(f"--env={name}: found a value of several lines, wanted one: xpk reads "
-                         "variables line by line")  # fmt: skip
-    jobs.check_paths(parser, arguments.job.command, arguments.shared,
-                     "attach storage (xpk storage attach), give its name with --storage and its "
-                     "mount point with --shared=DIR")  # fmt: skip
+            parser.error(
+                f"--env={name}: found a value of several lines, wanted one: xpk reads "
+                "variables line by line"
+            )
+    jobs.check_paths(
+        parser,
+        arguments.job.command,
+        arguments.shared,
+        "attach storage (xpk storage attach), give its name with --storage and its "
+        "mount point with --shared=DIR",
+    )
     return arguments
 
 
@@ -135,12 +157,16 @@ class _Launch:
             while (state := self._look()) not in ("Completed", "Failed", "absent"):
                 time.sleep(self.arguments.poll)
         except KeyboardInterrupt:
-            self.programs.say(f"{self.job.name}: no longer watched; the workload goes on. Watch "
-                              "it again with `watch`, end it with `delete`")  # fmt: skip
+            self.programs.say(
+                f"{self.job.name}: no longer watched; the workload goes on. Watch "
+                "it again with `watch`, end it with `delete`"
+            )
             raise
         if state == "absent":
-            raise SignBindError(f"{self.job.name}: found no such workload on cluster "
-                                f"{self.arguments.cluster}, wanted one; `start` it")  # fmt: skip
+            raise SignBindError(
+                f"{self.job.name}: found no such workload on cluster "
+                f"{self.arguments.cluster}, wanted one; `start` it"
+            )
         return 0 if state == "Completed" else 1
 
     def delete(self) -> int:
@@ -167,18 +193,24 @@ class _Launch:
                 names.write_text("".join(f"{name}\n" for name in self.job.environment))
             environment = [f"--env-file={names}"] if self.job.environment else []
             self._xpk(
-                "create", f"--workload={self.job.name}", f"--tpu-type={a.accelerator}",
-                f"--num-slices={a.slices}", f"--docker-image={a.image}",
+                "create",
+                f"--workload={self.job.name}",
+                f"--tpu-type={a.accelerator}",
+                f"--num-slices={a.slices}",
+                f"--docker-image={a.image}",
                 f"--command={in_one_line(self.job.command)}",
-                f"--max-restarts={a.max_restarts}", f"--restart-on-exit-codes={INTERRUPTED}",
-                f"--termination-grace-period-seconds={_GRACE_S}", *environment,
-                *(f"--storage={name}" for name in a.storage), *a.xpk_flag,
-                what="creating the workload", environment=self.job.environment,
-            )  # fmt: skip
+                f"--max-restarts={a.max_restarts}",
+                f"--restart-on-exit-codes={INTERRUPTED}",
+                f"--termination-grace-period-seconds={_GRACE_S}",
+                *environment,
+                *(f"--storage={name}" for name in a.storage),
+                *a.xpk_flag,
+                what="creating the workload",
+                environment=self.job.environment,
+            )
 
     def _delete(self) -> None:
-        self._xpk("delete", f"--workload={self.job.name}", "--force",
-                  what="deleting the workload")  # fmt: skip
+        self._xpk("delete", f"--workload={self.job.name}", "--force", what="deleting the workload")
         while self._state(pretend="absent") != "absent":
             time.sleep(self.arguments.poll)
 
@@ -195,14 +227,16 @@ class _Launch:
             self._xpk("list", f"--filter-by-job={self.job.name}", what="asking the cluster")
         done = self.programs.run(
             ["kubectl", "get", "jobset", self.job.name, "--output=json"],
-            f"{self.job.name}: asking for the state", accept="NotFound",
-        )  # fmt: skip
+            f"{self.job.name}: asking for the state",
+            accept="NotFound",
+        )
         if self.programs.dry_run:
             state = pretend
         else:
             where = f"{self.job.name}: kubectl get jobset"
-            state = ("absent" if done.code
-                     else _state_of(files.parse_json(done.stdout, where), where))  # fmt: skip
+            state = (
+                "absent" if done.code else _state_of(files.parse_json(done.stdout, where), where)
+            )
         if state != self.told and not self.programs.dry_run:
             self.programs.say(f"{self.job.name}: {state}")
         self.told = state
@@ -218,10 +252,11 @@ class _Launch:
         try:
             done = self.programs.run(
                 ["kubectl", "logs", f"--selector={labels}", "--timestamps", "--tail=1000", *since],
-                f"{self.job.name}: reading the log of process 0", tries=1,
+                f"{self.job.name}: reading the log of process 0",
+                tries=1,
                 # No pod yet, or one that is being replaced.
                 accept="NotFound|waiting to start|ContainerCreating|PodInitializing|No resources",
-            )  # fmt: skip
+            )
         except SignBindError as error:
             self.programs.say(str(error))  # what is missed now is shown at the next look
             return
@@ -237,9 +272,19 @@ class _Launch:
     def _xpk(self, verb: str, *flags: str, what: str, environment: dict | None = None) -> None:
         a = self.arguments
         project = [f"--project={a.project}"] if a.project else []
-        self.programs.run(["xpk", "workload", verb, f"--cluster={a.cluster}", f"--zone={a.zone}",
-                           *project, *flags],
-                          f"{self.job.name}: {what}", environment=environment)  # fmt: skip
+        self.programs.run(
+            [
+                "xpk",
+                "workload",
+                verb,
+                f"--cluster={a.cluster}",
+                f"--zone={a.zone}",
+                *project,
+                *flags,
+            ],
+            f"{self.job.name}: {what}",
+            environment=environment,
+        )
 
 
 def in_one_line(command: tuple[str, ...]) -> str:

@@ -37,28 +37,62 @@ class Job:
 
 def add_arguments(parser: argparse.ArgumentParser, actions: dict[str, str]) -> None:
     """The arguments that all launchers share; `parse` reads what stands behind `--`."""
-    parser.add_argument("action", choices=list(actions), metavar="ACTION", help=
-                        "; ".join(f"{name}: {text}" for name, text in actions.items()))  # fmt: skip
-    parser.add_argument("--name", required=True, type=_name, help=
-                        "lower-case letters, digits and hyphens")  # fmt: skip
-    parser.add_argument("--env", action="append", default=[], metavar="NAME[=VALUE]", help=
-                        "environment variable of the command; without a value it is taken from "
-                        "here. Values are never shown")  # fmt: skip
-    parser.add_argument("--jobs", type=Path, default=Path("runs/launch"), metavar="DIR",
-                        help="folder of the jobs' local files (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--dry_run", action="store_true", help=
-                        "prints the exact commands and runs none")  # fmt: skip
+    parser.add_argument(
+        "action",
+        choices=list(actions),
+        metavar="ACTION",
+        help="; ".join(f"{name}: {text}" for name, text in actions.items()),
+    )
+    parser.add_argument(
+        "--name", required=True, type=_name, help="lower-case letters, digits and hyphens"
+    )
+    parser.add_argument(
+        "--env",
+        action="append",
+        default=[],
+        metavar="NAME[=VALUE]",
+        help="environment variable of the command; without a value it is taken from "
+        "here. Values are never shown",
+    )
+    parser.add_argument(
+        "--jobs",
+        type=Path,
+        default=Path("runs/launch"),
+        metavar="DIR",
+        help="folder of the jobs' local files (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--dry_run", action="store_true", help="prints the exact commands and runs none"
+    )
     parser.add_argument("--yes", action="store_true", help="deletes without asking")
-    parser.add_argument("--poll", type=_seconds, default=30.0, metavar="SECONDS", help=
-                        "between two looks at a job (default: %(default)g)")  # fmt: skip
-    parser.add_argument("--tries", type=_tries, default=5, metavar="N", help=
-                        "of one command of the cloud before it counts as failed "
-                        "(default: %(default)s)")  # fmt: skip
-    parser.add_argument("--retry_wait", type=_seconds, default=10.0, metavar="SECONDS", help=
-                        "before the second try, doubled before each further one "
-                        "(default: %(default)g)")  # fmt: skip
-    parser.add_argument("--max_resumes", type=_count, default=50, metavar="N", help=
-                        "of one `run` after preemptions (default: %(default)s)")  # fmt: skip
+    parser.add_argument(
+        "--poll",
+        type=_seconds,
+        default=30.0,
+        metavar="SECONDS",
+        help="between two looks at a job (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--tries",
+        type=_tries,
+        default=5,
+        metavar="N",
+        help="of one command of the cloud before it counts as failed (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--retry_wait",
+        type=_seconds,
+        default=10.0,
+        metavar="SECONDS",
+        help="before the second try, doubled before each further one (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--max_resumes",
+        type=_count,
+        default=50,
+        metavar="N",
+        help="of one `run` after preemptions (default: %(default)s)",
+    )
     parser.usage = f"{parser.prog} ACTION --name=NAME [arguments] -- signbind COMMAND ..."
 
 
@@ -76,22 +110,33 @@ def parse(
         parser.error(f"unrecognized arguments: {names}")
     command = tuple(argv[at + 1 :])
     if arguments.action in needs_command and not command:
-        parser.error(f"{arguments.action}: found no command, wanted one at the end, such as "
-                     "-- signbind train --config=signing --workdir=DIR")  # fmt: skip
-    arguments.job = Job(arguments.name, command, _environment(parser, arguments.env),
-                        arguments.jobs / arguments.name)  # fmt: skip
+        parser.error(
+            f"{arguments.action}: found no command, wanted one at the end, such as "
+            "-- signbind train --config=signing --workdir=DIR"
+        )
+    arguments.job = Job(
+        arguments.name,
+        command,
+        _environment(parser, arguments.env),
+        arguments.jobs / arguments.name,
+    )
     return arguments
 
 
 def programs_for(arguments: argparse.Namespace) -> Programs:
     """The runner of a launcher's programs, which shows no secret of the job."""
     secrets = secrets_of(arguments.job.environment, arguments.job.command, os.environ)
-    return Programs(dry_run=arguments.dry_run, tries=arguments.tries,
-                    wait_s=arguments.retry_wait, secrets=secrets)  # fmt: skip
+    return Programs(
+        dry_run=arguments.dry_run,
+        tries=arguments.tries,
+        wait_s=arguments.retry_wait,
+        secrets=secrets,
+    )
 
 
-def check_range(parser: argparse.ArgumentParser, arguments: argparse.Namespace,
-                **limits: tuple[int, int]) -> None:  # fmt: skip
+def check_range(
+    parser: argparse.ArgumentParser, arguments: argparse.Namespace, **limits: tuple[int, int]
+) -> None:
     """Refuses numbers outside of (least, most)."""
     for name, (least, most) in limits.items():
         value = getattr(arguments, name)
@@ -102,8 +147,10 @@ def check_range(parser: argparse.ArgumentParser, arguments: argparse.Namespace,
 def word(text: str) -> str:
     """The type of an argument that names something of a cloud: a zone, a project, an image."""
     if text and not _WORD.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"found {ascii(text[:60])}, wanted letters, digits and "
-                                         "any of _ . / @ + : , = -, no hyphen first")  # fmt: skip
+        raise argparse.ArgumentTypeError(
+            f"found {ascii(text[:60])}, wanted letters, digits and "
+            "any of _ . / @ + : , = -, no hyphen first"
+        )
     return text
 
 
@@ -117,8 +164,9 @@ def workdir_of(command: tuple[str, ...]) -> str | None:
     return None
 
 
-def check_paths(parser: argparse.ArgumentParser, command: tuple[str, ...], shared: list[str],
-                how: str) -> None:  # fmt: skip
+def check_paths(
+    parser: argparse.ArgumentParser, command: tuple[str, ...], shared: list[str], how: str
+) -> None:
     """Refuses a working directory that would be lost with the machine.
 
     Args:
@@ -127,19 +175,25 @@ def check_paths(parser: argparse.ArgumentParser, command: tuple[str, ...], share
     """
     for argument in command:
         if re.search(r"(^|=)gs://", argument):
-            parser.error(f"command: found {argument!r}, wanted a path: signbind reads and writes "
-                         f"files, not gs:// objects; {how} and give the path beneath")  # fmt: skip
+            parser.error(
+                f"command: found {argument!r}, wanted a path: signbind reads and writes "
+                f"files, not gs:// objects; {how} and give the path beneath"
+            )
     workdir = workdir_of(command)
     if workdir is None:
         return
     if not workdir.startswith("/"):
-        parser.error(f"command: --workdir: found {workdir!r}, wanted an absolute path on storage "
-                     f"that outlives the machines; {how}")  # fmt: skip
+        parser.error(
+            f"command: --workdir: found {workdir!r}, wanted an absolute path on storage "
+            f"that outlives the machines; {how}"
+        )
     place = os.path.normpath(workdir)
     if not any(place == s or place.startswith(f"{s}/") for s in map(os.path.normpath, shared)):
-        parser.error(f"command: --workdir: found {workdir!r}, wanted a directory under "
-                     f"{' or '.join(shared) or 'shared storage'}: a local disk is lost with its "
-                     f"machine, and the run with it; {how}")  # fmt: skip
+        parser.error(
+            f"command: --workdir: found {workdir!r}, wanted a directory under "
+            f"{' or '.join(shared) or 'shared storage'}: a local disk is lost with its "
+            f"machine, and the run with it; {how}"
+        )
 
 
 def in_words(job: Job) -> str:
@@ -152,11 +206,15 @@ def _environment(parser: argparse.ArgumentParser, given: list[str]) -> dict[str,
     for text in given:
         name, equals, value = text.partition("=")
         if not _VARIABLE.fullmatch(name):
-            parser.error("--env: found a name that is no variable's, wanted NAME or NAME=VALUE "
-                         "with letters, digits and underscores in NAME")  # fmt: skip
+            parser.error(
+                "--env: found a name that is no variable's, wanted NAME or NAME=VALUE "
+                "with letters, digits and underscores in NAME"
+            )
         if not equals and name not in os.environ:
-            parser.error(f"--env={name}: found no such variable here, wanted one (export {name}) "
-                         f"or --env={name}=VALUE")  # fmt: skip
+            parser.error(
+                f"--env={name}: found no such variable here, wanted one (export {name}) "
+                f"or --env={name}=VALUE"
+            )
         if name in _READ_ONLY:
             parser.error(f"--env={name}: found a variable of the shell's own, wanted another")
         values[name] = value if equals else os.environ[name]
@@ -167,8 +225,10 @@ def _environment(parser: argparse.ArgumentParser, given: list[str]) -> dict[str,
 
 def _name(text: str) -> str:
     if not _NAME.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"found {text!r}, wanted lower-case letters, digits and "
-                                         "hyphens, a letter first, 40 at most")  # fmt: skip
+        raise argparse.ArgumentTypeError(
+            f"found {text!r}, wanted lower-case letters, digits and "
+            "hyphens, a letter first, 40 at most"
+        )
     return text
 
 
@@ -188,6 +248,7 @@ def _tries(text: str) -> int:
 
 def _count(text: str) -> int:
     if not re.fullmatch("[0-9]{1,9}", text):
-        raise argparse.ArgumentTypeError(f"found {text[:60]!r}, wanted a whole number, not "
-                                         "negative, below a billion")  # fmt: skip
+        raise argparse.ArgumentTypeError(
+            f"found {text[:60]!r}, wanted a whole number, not negative, below a billion"
+        )
     return int(text)

@@ -41,8 +41,14 @@ class Programs:
       secrets: texts that are masked in everything that is shown (`launch.redaction`).
     """
 
-    def __init__(self, *, dry_run: bool = False, tries: int = 5, wait_s: float = 10.0,
-                 secrets: Iterable[str] = ()):  # fmt: skip
+    def __init__(
+        self,
+        *,
+        dry_run: bool = False,
+        tries: int = 5,
+        wait_s: float = 10.0,
+        secrets: Iterable[str] = (),
+    ):
         self.dry_run, self.tries, self.wait_s = dry_run, tries, wait_s
         self.mask = Mask(secrets)
 
@@ -91,28 +97,41 @@ class Programs:
             hopeless = _PERMANENT.search(done.stderr) or done.code == 2
             if hopeless or attempt == tries:
                 break
-            self.say(f"{what}: exit code {done.code} ({_reason(done)}); try {attempt + 1} of "
-                     f"{tries} in {wait_s:g} s")  # fmt: skip
+            self.say(
+                f"{what}: exit code {done.code} ({_reason(done)}); try {attempt + 1} of "
+                f"{tries} in {wait_s:g} s"
+            )
             time.sleep(wait_s)
             wait_s *= 2
         times = "once" if attempt == 1 else f"{attempt} times"
-        raise SignBindError(self.mask(f"{what}: {Path(argv[0]).name} failed {times}, exit code "
-                                      f"{done.code}: {_reason(done)} (--dry_run shows the "
-                                      "command)"))  # fmt: skip
+        raise SignBindError(
+            self.mask(
+                f"{what}: {Path(argv[0]).name} failed {times}, exit code "
+                f"{done.code}: {_reason(done)} (--dry_run shows the "
+                "command)"
+            )
+        )
 
     def _once(self, argv, what, stream, environment, timeout_s) -> Done:
         try:
             process = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT if stream else subprocess.PIPE,
-                env={**os.environ, **(environment or {})}, encoding="utf-8", errors="replace",
-            )  # fmt: skip
+                env={**os.environ, **(environment or {})},
+                encoding="utf-8",
+                errors="replace",
+            )
         except FileNotFoundError:
-            raise SignBindError(f"{what}: found no program {argv[0]!r} on PATH, wanted one: "
-                                f"{_WHERE.get(argv[0], 'install it')}") from None  # fmt: skip
+            raise SignBindError(
+                f"{what}: found no program {argv[0]!r} on PATH, wanted one: "
+                f"{_WHERE.get(argv[0], 'install it')}"
+            ) from None
         except OSError as error:  # not executable, arguments too long
-            raise SignBindError(f"{what}: {argv[0]} cannot be started: "
-                                f"{error.strerror or error}") from error  # fmt: skip
+            raise SignBindError(
+                f"{what}: {argv[0]} cannot be started: {error.strerror or error}"
+            ) from error
         with process:
             try:
                 if stream:

@@ -44,14 +44,20 @@ class QueuedResource:
 
     def state(self, pretend: str = ACTIVE) -> str:
         """Its state in the API's words, told where it has changed; ABSENT where there is none."""
-        done = self._queued("describe", "--format=value(state.state)",
-                            what="asking for the state", pretend=pretend,
-                            accept="NOT_FOUND")  # fmt: skip
+        done = self._queued(
+            "describe",
+            "--format=value(state.state)",
+            what="asking for the state",
+            pretend=pretend,
+            accept="NOT_FOUND",
+        )
         # NOT_FOUND stands on standard error; an empty state is a request of this second.
         state = ABSENT if done.code else done.stdout.strip() or "CREATING"
         if not re.fullmatch("[A-Z_]{1,60}", state):
-            raise SignBindError(f"{self.arguments.name}: gcloud: state.state: found "
-                                f"{state[:60]!r}, wanted one such as ACTIVE")  # fmt: skip
+            raise SignBindError(
+                f"{self.arguments.name}: gcloud: state.state: found "
+                f"{state[:60]!r}, wanted one such as ACTIVE"
+            )
         if state != self._told and not self.programs.dry_run:
             self.programs.say(f"{self.arguments.name}: {state}")
         self._told = state
@@ -60,19 +66,35 @@ class QueuedResource:
     def create(self) -> None:
         """Asks for the TPUs; what is there already is left as it is."""
         a = self.arguments
-        nodes = ([f"--node-id={a.name}"] if a.slices == 1
-                 else [f"--node-count={a.slices}", f"--node-prefix={a.name}"])  # fmt: skip
+        nodes = (
+            [f"--node-id={a.name}"]
+            if a.slices == 1
+            else [f"--node-count={a.slices}", f"--node-prefix={a.name}"]
+        )
         until = [f"--valid-until-duration={a.valid_until}"] if a.valid_until else []
         # A try whose answer was lost may have worked.
-        self._queued("create", f"--accelerator-type={a.accelerator}",
-                     f"--runtime-version={a.runtime}", *nodes, *_CAPACITY[a.capacity], *until,
-                     *a.gcloud_flag, "--async", what="creating the queued resource",
-                     accept="ALREADY_EXISTS")  # fmt: skip
+        self._queued(
+            "create",
+            f"--accelerator-type={a.accelerator}",
+            f"--runtime-version={a.runtime}",
+            *nodes,
+            *_CAPACITY[a.capacity],
+            *until,
+            *a.gcloud_flag,
+            "--async",
+            what="creating the queued resource",
+            accept="ALREADY_EXISTS",
+        )
 
     def delete(self) -> None:
         """Deletes it with its TPU VMs and waits until it is gone."""
-        self._queued("delete", "--force", "--async", what="deleting the queued resource",
-                     accept="NOT_FOUND|DELETING")  # fmt: skip
+        self._queued(
+            "delete",
+            "--force",
+            "--async",
+            what="deleting the queued resource",
+            accept="NOT_FOUND|DELETING",
+        )
         self.wait(lambda state: state == ABSENT, pretend=ABSENT)
 
     def wait(self, ended: Callable[[str], bool], pretend: str = ACTIVE) -> str:
@@ -86,8 +108,15 @@ class QueuedResource:
         done = self._queued("describe", "--format=value(state)", what="asking for the reason")
         return " ".join(done.stdout.split())[:300]
 
-    def ssh(self, what: str, *remote: str, worker: str = "all", stream: bool = False,
-            node: str | None = None, **how) -> Done:  # fmt: skip
+    def ssh(
+        self,
+        what: str,
+        *remote: str,
+        worker: str = "all",
+        stream: bool = False,
+        node: str | None = None,
+        **how,
+    ) -> Done:
         """Runs one command on workers, its arguments as given, in the home directory.
 
         Args:
@@ -97,26 +126,49 @@ class QueuedResource:
         """
         done = Done(0, "", "")
         for name in [node] if node else self.nodes:
-            done = self._gcloud("tpu-vm", "ssh", name, f"--worker={worker}",
-                                f"--command={shlex.join(remote)}", *self.arguments.ssh_flag,
-                                what=what, stream=stream, **how)  # fmt: skip
+            done = self._gcloud(
+                "tpu-vm",
+                "ssh",
+                name,
+                f"--worker={worker}",
+                f"--command={shlex.join(remote)}",
+                *self.arguments.ssh_flag,
+                what=what,
+                stream=stream,
+                **how,
+            )
         return done
 
     def copy(self, what: str, files: list[Path], folder: str) -> None:
         """Copies files to a folder of the home directory on every worker of every slice."""
         for name in self.nodes:
-            self._gcloud("tpu-vm", "scp", *map(str, files), f"{name}:{folder}/", "--worker=all",
-                         *self.arguments.ssh_flag, what=what)  # fmt: skip
+            self._gcloud(
+                "tpu-vm",
+                "scp",
+                *map(str, files),
+                f"{name}:{folder}/",
+                "--worker=all",
+                *self.arguments.ssh_flag,
+                what=what,
+            )
 
     def _queued(self, verb: str, *flags: str, what: str, **how) -> Done:
-        return self._gcloud("queued-resources", verb, self.arguments.name, *flags, what=what,
-                            **how)  # fmt: skip
+        return self._gcloud("queued-resources", verb, self.arguments.name, *flags, what=what, **how)
 
     def _gcloud(self, group: str, verb: str, *rest: str, what: str, **how) -> Done:
         a = self.arguments
         project = [f"--project={a.project}"] if a.project else []
-        argv = ["gcloud", "compute", "tpus", group, verb, *rest, f"--zone={a.zone}", *project,
-                "--quiet"]  # fmt: skip
+        argv = [
+            "gcloud",
+            "compute",
+            "tpus",
+            group,
+            verb,
+            *rest,
+            f"--zone={a.zone}",
+            *project,
+            "--quiet",
+        ]
         return self.programs.run(argv, f"{a.name}: {what}", **how)
 
 
@@ -128,7 +180,9 @@ def runtime_for(accelerator: str) -> str:
     """
     generation = accelerator.partition("-")[0]
     if generation not in RUNTIMES:
-        raise SignBindError(f"--accelerator: found {accelerator!r}, wanted one that starts with "
-                            f"{', '.join(RUNTIMES)} (as v5litepod-16), or --runtime=VERSION "
-                            "beside it")  # fmt: skip
+        raise SignBindError(
+            f"--accelerator: found {accelerator!r}, wanted one that starts with "
+            f"{', '.join(RUNTIMES)} (as v5litepod-16), or --runtime=VERSION "
+            "beside it"
+        )
     return RUNTIMES[generation]

@@ -30,37 +30,61 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `signbind launch slurm`."""
     jobs.add_arguments(parser, ACTIONS)
     parser.add_argument("--nodes", type=int, default=1, metavar="N", help="default: %(default)s")
-    parser.add_argument("--gpus_per_node", type=int, default=0, metavar="N", help=
-                        "default: %(default)s, for work on CPUs")  # fmt: skip
-    parser.add_argument("--tasks_per", choices=["gpu", "node"], default="gpu", help=
-                        "one process a GPU, or one a node with all its GPUs "
-                        "(default: %(default)s)")  # fmt: skip
-    parser.add_argument("--cpus_per_task", type=int, default=8, metavar="N", help=
-                        "default: %(default)s")  # fmt: skip
-    parser.add_argument("--time", type=jobs.word, default="24:00:00", metavar="LIMIT", help=
-                        f"the job saves {_SIGNAL_BEFORE_S} s before it, and is requeued "
-                        "(default: %(default)s)")  # fmt: skip
+    parser.add_argument(
+        "--gpus_per_node",
+        type=int,
+        default=0,
+        metavar="N",
+        help="default: %(default)s, for work on CPUs",
+    )
+    parser.add_argument(
+        "--tasks_per",
+        choices=["gpu", "node"],
+        default="gpu",
+        help="one process a GPU, or one a node with all its GPUs (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--cpus_per_task", type=int, default=8, metavar="N", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--time",
+        type=jobs.word,
+        default="24:00:00",
+        metavar="LIMIT",
+        help=f"the job saves {_SIGNAL_BEFORE_S} s before it, and is requeued "
+        "(default: %(default)s)",
+    )
     word = jobs.word
     parser.add_argument("--partition", type=word, default="", help="default: the cluster's")
     parser.add_argument("--account", type=word, default="", help="default: your own")
-    parser.add_argument("--array", default="", metavar="INDEXES", help=
-                        f"as 0-11 or 0-11%%4 (four at a time); {ARRAY_INDEX} in an argument of "
-                        "the command becomes the index")  # fmt: skip
+    parser.add_argument(
+        "--array",
+        default="",
+        metavar="INDEXES",
+        help=f"as 0-11 or 0-11%%4 (four at a time); {ARRAY_INDEX} in an argument of "
+        "the command becomes the index",
+    )
     parser.add_argument(
         "--setup",
         type=Path,
         metavar="FILE",
         help="shell file that is sourced first: modules, virtual environment",
     )
-    parser.add_argument("--sbatch_flag", action="append", default=[], metavar="FLAG", help=
-                        "goes to sbatch as it is, as --sbatch_flag=--constraint=a100")  # fmt: skip
+    parser.add_argument(
+        "--sbatch_flag",
+        action="append",
+        default=[],
+        metavar="FLAG",
+        help="goes to sbatch as it is, as --sbatch_flag=--constraint=a100",
+    )
 
 
 def parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
     """Arguments, checked as far as this machine can."""
     arguments = jobs.parse(parser, argv, {"run", "start"})
-    jobs.check_range(parser, arguments, nodes=(1, 100_000), gpus_per_node=(0, 128),
-                     cpus_per_task=(1, 10_000))  # fmt: skip
+    jobs.check_range(
+        parser, arguments, nodes=(1, 100_000), gpus_per_node=(0, 128), cpus_per_task=(1, 10_000)
+    )
     if arguments.setup and not arguments.setup.is_file():
         parser.error(f"--setup: found no file {str(arguments.setup)!r}, wanted one")
     try:
@@ -69,9 +93,11 @@ def parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespac
         parser.error(str(error))
     placed = any(ARRAY_INDEX in a for a in arguments.job.command)
     if arguments.job.command and placed != bool(arguments.indexes):
-        parser.error(f"--array: found {arguments.array or 'none'!r} and a command "
-                     f"{'with' if placed else 'without'} {ARRAY_INDEX}, wanted both or neither "
-                     "(as --array=0-11 -- signbind sweep ... --point={array_index})")  # fmt: skip
+        parser.error(
+            f"--array: found {arguments.array or 'none'!r} and a command "
+            f"{'with' if placed else 'without'} {ARRAY_INDEX}, wanted both or neither "
+            "(as --array=0-11 -- signbind sweep ... --point={array_index})"
+        )
     for argument in arguments.job.command:
         if re.search(r"(^|=)gs://", argument):
             parser.error(f"command: found {argument!r}, wanted a path on the cluster")
@@ -127,8 +153,9 @@ class _Launch:
         before = None if self.arguments.dry_run else self._submission()
         if before is not None:
             if states := self._states(before):
-                self.programs.say(f"{self.job.name}: job {before.job_id} is in the queue: "
-                                  f"{_in_words(states)}")  # fmt: skip
+                self.programs.say(
+                    f"{self.job.name}: job {before.job_id} is in the queue: {_in_words(states)}"
+                )
                 return 0
             done = all(self._exit_code(task) == 0 for task in before.tasks)
             if done and before.command == list(self.job.command):
@@ -140,8 +167,10 @@ class _Launch:
     def watch(self) -> int:
         submission = self._submission()
         if submission is None:
-            raise SignBindError(f"{self.record}: found none, wanted the record of a submitted "
-                                "job; `start` it, in this directory")  # fmt: skip
+            raise SignBindError(
+                f"{self.record}: found none, wanted the record of a submitted "
+                "job; `start` it, in this directory"
+            )
         try:
             while states := self._states(submission):
                 self._tell(f"job {submission.job_id}: {_in_words(states)}")
@@ -150,8 +179,10 @@ class _Launch:
                     return 0
                 time.sleep(self.arguments.poll)
         except KeyboardInterrupt:
-            self.programs.say(f"{self.job.name}: no longer watched; the job goes on. Watch it "
-                              "again with `watch`, end it with `delete`")  # fmt: skip
+            self.programs.say(
+                f"{self.job.name}: no longer watched; the job goes on. Watch it "
+                "again with `watch`, end it with `delete`"
+            )
             raise
         return self._ending(submission)
 
@@ -172,17 +203,27 @@ class _Launch:
         # Without it JAX gives a process under SLURM the one GPU of its place on the node.
         devices = ",".join(map(str, range(a.gpus_per_node))) if one_for_all else "-"
         options = [
-            "--parsable", f"--job-name={self.job.name}", f"--nodes={a.nodes}",
-            f"--ntasks-per-node={per_node}", f"--cpus-per-task={a.cpus_per_task}",
-            f"--time={a.time}", "--requeue", "--open-mode=append", "--export=ALL",
+            "--parsable",
+            f"--job-name={self.job.name}",
+            f"--nodes={a.nodes}",
+            f"--ntasks-per-node={per_node}",
+            f"--cpus-per-task={a.cpus_per_task}",
+            f"--time={a.time}",
+            "--requeue",
+            "--open-mode=append",
+            "--export=ALL",
             # To the batch script, which tells the tasks: USR1, as SIGTERM means cancelled too.
             f"--signal=B:USR1@{_SIGNAL_BEFORE_S}",
             # sbatch reads % in the folder's name too.
             f"--output={str(folder).replace('%', '%%')}/"
             f"{'log-%A_%a.txt' if a.indexes else 'log-%j.txt'}",
-        ]  # fmt: skip
-        for flag, value in (("gpus-per-node", a.gpus_per_node), ("partition", a.partition),
-                            ("account", a.account), ("array", a.array)):  # fmt: skip
+        ]
+        for flag, value in (
+            ("gpus-per-node", a.gpus_per_node),
+            ("partition", a.partition),
+            ("account", a.account),
+            ("array", a.array),
+        ):
             if value:
                 options.append(f"--{flag}={value}")
         setup = str(a.setup.resolve()) if a.setup else "-"
@@ -191,16 +232,29 @@ class _Launch:
         elif self.job.environment:
             self.programs.say(f"environment holds {', '.join(self.job.environment)}")
         done = self.programs.run(
-            ["sbatch", *options, *a.sbatch_flag, str(SCRIPT), str(folder), setup,
-             str(a.max_resumes), devices, *self.job.command],
-            f"{self.job.name}: submitting the job", pretend="1", environment=self.job.environment,
-        )  # fmt: skip
+            [
+                "sbatch",
+                *options,
+                *a.sbatch_flag,
+                str(SCRIPT),
+                str(folder),
+                setup,
+                str(a.max_resumes),
+                devices,
+                *self.job.command,
+            ],
+            f"{self.job.name}: submitting the job",
+            pretend="1",
+            environment=self.job.environment,
+        )
         # --parsable: the number, and behind a semicolon the cluster's name.
         job_id = (done.stdout.strip().splitlines() or [""])[-1].partition(";")[0]
         if not _JOB_ID.fullmatch(job_id):
-            raise SignBindError(f"{self.job.name}: sbatch: found {done.stdout.strip()[:100]!r}, "
-                                "wanted a job's number; look for the job with "
-                                "squeue --me")  # fmt: skip
+            raise SignBindError(
+                f"{self.job.name}: sbatch: found {done.stdout.strip()[:100]!r}, "
+                "wanted a job's number; look for the job with "
+                "squeue --me"
+            )
         if not a.dry_run:
             record = {"job_id": job_id, "indexes": a.indexes, "command": self.job.command}
             files.write_json(self.record, record)
@@ -231,13 +285,17 @@ class _Launch:
         """How many of the job's tasks are in each state of the queue; empty once it left."""
         done = self.programs.run(
             ["squeue", f"--jobs={submission.job_id}", "--noheader", "--array", "--format=%T"],
-            f"{self.job.name}: asking the queue", accept="Invalid job id", pretend="RUNNING",
-        )  # fmt: skip
+            f"{self.job.name}: asking the queue",
+            accept="Invalid job id",
+            pretend="RUNNING",
+        )
         states = [] if done.code else done.stdout.split()
         for state in states:
             if not re.fullmatch("[A-Z_]{1,40}", state):
-                raise SignBindError(f"{self.job.name}: squeue: state: found {state[:60]!r}, "
-                                    "wanted one such as RUNNING")  # fmt: skip
+                raise SignBindError(
+                    f"{self.job.name}: squeue: state: found {state[:60]!r}, "
+                    "wanted one such as RUNNING"
+                )
         return Counter(states)
 
     def _show_log(self, submission: _Submission) -> None:
@@ -269,8 +327,10 @@ class _Launch:
         good = sum(code == 0 for code in codes.values())
         for task, code in codes.items():
             if code != 0:
-                self.programs.say(f"{self.job.name}: job {task}: {_why(code)}; log: "
-                                  f"{self.job.folder / f'log-{task}.txt'}")  # fmt: skip
+                self.programs.say(
+                    f"{self.job.name}: job {task}: {_why(code)}; log: "
+                    f"{self.job.folder / f'log-{task}.txt'}"
+                )
         self.programs.say(f"{self.job.name}: {good} of {len(codes)} finished")
         return 0 if good == len(codes) else 1
 
@@ -302,12 +362,15 @@ def array_indexes(text: str) -> list[int]:
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         step = int(match[3] or 1) if match else 0
         if first > last or not step:
-            raise SignBindError(f"--array: found {text[:60]!r}, wanted indexes such as 0-11, "
-                                "0-11%4 or 1,3,5")  # fmt: skip
+            raise SignBindError(
+                f"--array: found {text[:60]!r}, wanted indexes such as 0-11, 0-11%4 or 1,3,5"
+            )
         among = range(first, last + 1, step)
         if last > _LAST_INDEX or len(indexes) + len(among) > _MOST_TASKS:
-            raise SignBindError(f"--array: found {text[:60]!r}, wanted at most {_MOST_TASKS:,} "
-                                f"indexes, the last at most {_LAST_INDEX:,}")  # fmt: skip
+            raise SignBindError(
+                f"--array: found {text[:60]!r}, wanted at most {_MOST_TASKS:,} "
+                f"indexes, the last at most {_LAST_INDEX:,}"
+            )
         indexes.update(among)
     return sorted(indexes)
 

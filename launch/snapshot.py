@@ -109,10 +109,12 @@ def _git(checkout: Path, *arguments: str) -> str:
 def _git_bytes(checkout: Path, *arguments: str) -> bytes:
     # Without the lock no index is refreshed: looking at a checkout writes nothing.
     environment = {**os.environ, "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
-    done = subprocess.run(["git", "-C", str(checkout), *arguments], capture_output=True,
-                          env=environment)  # fmt: skip
+    done = subprocess.run(
+        ["git", "-C", str(checkout), *arguments], capture_output=True, env=environment
+    )
     if done.returncode:
         line = (done.stderr.decode(errors="replace").strip().splitlines() or ["git failed"])[-1]
-        raise SignBindError(f"--source={checkout}: {line}; wanted a git checkout, or what pip "
-                            "installs")  # fmt: skip
+        raise SignBindError(
+            f"--source={checkout}: {line}; wanted a git checkout, or what pip installs"
+        )
     return done.stdout

@@ -48,25 +48,59 @@ _INTERRUPTED_WORKER = re.compile(
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `signbind launch tpu`."""
     jobs.add_arguments(parser, ACTIONS)
-    parser.add_argument("--zone", type=jobs.word, required=True, metavar="ZONE", help=
-                        "as us-central2-b")  # fmt: skip
+    parser.add_argument(
+        "--zone", type=jobs.word, required=True, metavar="ZONE", help="as us-central2-b"
+    )
     parser.add_argument("--project", type=jobs.word, default="", help="default: gcloud's own")
-    parser.add_argument("--accelerator", type=jobs.word, default="", metavar="TYPE", help=
-                        "as v5litepod-16, v6e-8, v5p-32; needed to create")  # fmt: skip
-    parser.add_argument("--runtime", type=jobs.word, default="", metavar="VERSION", help=
-                        "software version (default: by the accelerator)")  # fmt: skip
-    parser.add_argument("--capacity", choices=["spot", "reserved", "on_demand"],
-                        default="on_demand", help="default: %(default)s")  # fmt: skip
-    parser.add_argument("--slices", type=int, default=1, metavar="N", help=
-                        "slices of a multislice run (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--valid_until", type=jobs.word, default="", metavar="DURATION", help=
-                        "gives up waiting for TPUs after it, as 6h")  # fmt: skip
-    parser.add_argument("--source", default=str(CHECKOUT), metavar="DIR_OR_REQUIREMENT", help=
-                        "checkout that is copied to the workers, or what pip installs there "
-                        "(default: this one)")  # fmt: skip
-    parser.add_argument("--mount", action="append", default=[], metavar="SOURCE:/POINT", help=
-                        "shared storage on every worker: gs://BUCKET:/mnt/x (gcsfuse) or "
-                        "HOST:/EXPORT:/mnt/x (NFS, Filestore)")  # fmt: skip
+    parser.add_argument(
+        "--accelerator",
+        type=jobs.word,
+        default="",
+        metavar="TYPE",
+        help="as v5litepod-16, v6e-8, v5p-32; needed to create",
+    )
+    parser.add_argument(
+        "--runtime",
+        type=jobs.word,
+        default="",
+        metavar="VERSION",
+        help="software version (default: by the accelerator)",
+    )
+    parser.add_argument(
+        "--capacity",
+        choices=["spot", "reserved", "on_demand"],
+        default="on_demand",
+        help="default: %(default)s",
+    )
+    parser.add_argument(
+        "--slices",
+        type=int,
+        default=1,
+        metavar="N",
+        help="slices of a multislice run (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--valid_until",
+        type=jobs.word,
+        default="",
+        metavar="DURATION",
+        help="gives up waiting for TPUs after it, as 6h",
+    )
+    parser.add_argument(
+        "--source",
+        default=str(CHECKOUT),
+        metavar="DIR_OR_REQUIREMENT",
+        help="checkout that is copied to the workers, or what pip installs there "
+        "(default: this one)",
+    )
+    parser.add_argument(
+        "--mount",
+        action="append",
+        default=[],
+        metavar="SOURCE:/POINT",
+        help="shared storage on every worker: gs://BUCKET:/mnt/x (gcsfuse) or "
+        "HOST:/EXPORT:/mnt/x (NFS, Filestore)",
+    )
     parser.add_argument(
         "--shared",
         action="append",
@@ -81,10 +115,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FLAG",
         help="goes to queued-resources create as it is, as --gcloud_flag=--network=x",
     )
-    parser.add_argument("--ssh_flag", action="append", default=[], metavar="FLAG", help=
-                        "goes to tpu-vm ssh and to scp, as --ssh_flag=--internal-ip")  # fmt: skip
-    parser.add_argument("--delete_after", action="store_true", help=
-                        "`run` deletes the TPUs when the command has ended")  # fmt: skip
+    parser.add_argument(
+        "--ssh_flag",
+        action="append",
+        default=[],
+        metavar="FLAG",
+        help="goes to tpu-vm ssh and to scp, as --ssh_flag=--internal-ip",
+    )
+    parser.add_argument(
+        "--delete_after",
+        action="store_true",
+        help="`run` deletes the TPUs when the command has ended",
+    )
 
 
 def parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
@@ -92,8 +134,10 @@ def parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespac
     arguments = jobs.parse(parser, argv, {"run", "start", "resume"})
     jobs.check_range(parser, arguments, slices=(1, 10_000))
     if arguments.source.startswith("-") or not arguments.source.isprintable():
-        parser.error(f"--source: found {ascii(arguments.source[:60])}, wanted a checkout or what "
-                     "pip installs")  # fmt: skip
+        parser.error(
+            f"--source: found {ascii(arguments.source[:60])}, wanted a checkout or what "
+            "pip installs"
+        )
     if arguments.action in ("run", "create", "resume"):
         if not arguments.accelerator:
             parser.error("--accelerator: found none, wanted a type such as v5litepod-16")
@@ -104,12 +148,18 @@ def parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespac
     for mount in arguments.mount:
         shape = r"(gs://[^-/:][^/:]*|(?!gs:)[^-/:][^/:]*:/[^:]*):/[^:]+"
         if not re.fullmatch(shape, mount) or not mount.isprintable():
-            parser.error(f"--mount: found {ascii(mount[:200])}, wanted gs://BUCKET:/POINT or "
-                         "HOST:/EXPORT:/POINT")  # fmt: skip
+            parser.error(
+                f"--mount: found {ascii(mount[:200])}, wanted gs://BUCKET:/POINT or "
+                "HOST:/EXPORT:/POINT"
+            )
     points = [mount.rpartition(":")[2] for mount in arguments.mount]
-    jobs.check_paths(parser, arguments.job.command, [*points, *arguments.shared],
-                     "mount it with --mount=gs://BUCKET:/POINT or HOST:/EXPORT:/POINT, or name a "
-                     "directory that is there by other means with --shared=DIR")  # fmt: skip
+    jobs.check_paths(
+        parser,
+        arguments.job.command,
+        [*points, *arguments.shared],
+        "mount it with --mount=gs://BUCKET:/POINT or HOST:/EXPORT:/POINT, or name a "
+        "directory that is there by other means with --shared=DIR",
+    )
     return arguments
 
 
@@ -148,9 +198,11 @@ class _Launch:
         if self.arguments.delete_after:
             self.resource.delete()
         else:
-            self.programs.say(f"{self.job.name}: the TPUs are still there and cost money; "
-                              f"signbind launch tpu delete --name={self.job.name} "
-                              f"--zone={self.arguments.zone}")  # fmt: skip
+            self.programs.say(
+                f"{self.job.name}: the TPUs are still there and cost money; "
+                f"signbind launch tpu delete --name={self.job.name} "
+                f"--zone={self.arguments.zone}"
+            )
         return 0 if outcome == "finished" else 1
 
     def _round(self) -> str:
@@ -177,28 +229,44 @@ class _Launch:
     def install(self) -> int:
         state = self.resource.wait(lambda state: state not in WAITING)
         if state != ACTIVE:
-            raise SignBindError(f"{self.job.name}: found it {state}, wanted ACTIVE "
-                                f"({self.resource.why()})")  # fmt: skip
+            raise SignBindError(
+                f"{self.job.name}: found it {state}, wanted ACTIVE ({self.resource.why()})"
+            )
         self.resource.ssh("preparing the workers", "mkdir", "-p", "-m", "700", "signbind")
         requirement, files = self._source()
         self.resource.copy("copying to the workers", [WORKER, *files], "signbind")
-        self.resource.ssh("installing on the workers", "bash", "signbind/worker.sh", "install",
-                          requirement, *self.arguments.mount, stream=True)  # fmt: skip
+        self.resource.ssh(
+            "installing on the workers",
+            "bash",
+            "signbind/worker.sh",
+            "install",
+            requirement,
+            *self.arguments.mount,
+            stream=True,
+        )
         return 0
 
     def start(self) -> int:
         if self.job.environment:
             self._copy_environment()
-        self.resource.ssh("starting the command", "bash", "signbind/worker.sh", "start",
-                          self.job.name, "with" if self.job.environment else "without",
-                          *self.job.command)  # fmt: skip
+        self.resource.ssh(
+            "starting the command",
+            "bash",
+            "signbind/worker.sh",
+            "start",
+            self.job.name,
+            "with" if self.job.environment else "without",
+            *self.job.command,
+        )
         return 0
 
     def watch(self) -> int:
         outcome = self._watch()
         if outcome not in ("finished", "failed"):
-            raise SignBindError(f"{self.job.name}: {outcome}; `run` or `resume` with the same "
-                                "arguments goes on from the last checkpoint")  # fmt: skip
+            raise SignBindError(
+                f"{self.job.name}: {outcome}; `run` or `resume` with the same "
+                "arguments goes on from the last checkpoint"
+            )
         return 0 if outcome == "finished" else 1
 
     def resume(self) -> int:
@@ -220,8 +288,9 @@ class _Launch:
             self.programs.say(f"{self.job.name}: there is none")
             return 0
         if not self.arguments.dry_run:
-            confirm(f"{self.job.name}: delete its TPUs and their local disks?",
-                    yes=self.arguments.yes)  # fmt: skip
+            confirm(
+                f"{self.job.name}: delete its TPUs and their local disks?", yes=self.arguments.yes
+            )
         self.resource.delete()
         return 0
 
@@ -232,8 +301,10 @@ class _Launch:
                 time.sleep(self.arguments.poll)
             return outcome
         except KeyboardInterrupt:
-            self.programs.say(f"{self.job.name}: no longer watched; the command goes on there. "
-                              "Watch it again with `watch`, end it with `delete`")  # fmt: skip
+            self.programs.say(
+                f"{self.job.name}: no longer watched; the command goes on there. "
+                "Watch it again with `watch`, end it with `delete`"
+            )
             raise
 
     def _look(self) -> str | None:
@@ -261,8 +332,14 @@ class _Launch:
             return "finished"
         if code == INTERRUPTED:
             return "interrupted, saved"
-        done = self.resource.ssh("how the workers ended", "bash", "signbind/worker.sh", "ending",
-                                 self.job.name, stream=True)  # fmt: skip
+        done = self.resource.ssh(
+            "how the workers ended",
+            "bash",
+            "signbind/worker.sh",
+            "ending",
+            self.job.name,
+            stream=True,
+        )
         # One machine was started anew or told to stop, and took the others along.
         if _INTERRUPTED_WORKER.search(done.stdout):
             return "interrupted on one of the workers"
@@ -273,10 +350,17 @@ class _Launch:
         """Prints what is new in process 0's log; its state and exit code."""
         while True:
             done = self.resource.ssh(
-                "reading the log of process 0", "bash", "signbind/worker.sh", "report",
-                self.job.name, str(self.offset), worker="0", node=self.resource.nodes[0],
-                pretend="signbind-job exited 0 0 0\n", tries=1,
-            )  # fmt: skip
+                "reading the log of process 0",
+                "bash",
+                "signbind/worker.sh",
+                "report",
+                self.job.name,
+                str(self.offset),
+                worker="0",
+                node=self.resource.nodes[0],
+                pretend="signbind-job exited 0 0 0\n",
+                tries=1,
+            )
             header = _HEADER.search(done.stdout)
             if header is None:
                 raise SignBindError(
@@ -309,14 +393,20 @@ class _Launch:
         names = ", ".join(self.job.environment)
         name = f"environment-{self.job.name}"  # another job's start must not take it
         if self.arguments.dry_run:
-            self.programs.say(f"{name} holds {names}; mode 600, removed here after the copy and "
-                              "there when the command has read it")  # fmt: skip
+            self.programs.say(
+                f"{name} holds {names}; mode 600, removed here after the copy and "
+                "there when the command has read it"
+            )
             self.resource.copy("copying the environment", [Path("DIR", name)], "signbind")
             return
         # Not on a command line, where every user of either machine could read it.
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / name
             path.touch(0o600)
-            path.write_text("".join(f"export {name}={shlex.quote(value)}\n"
-                                    for name, value in self.job.environment.items()))  # fmt: skip
+            path.write_text(
+                "".join(
+                    f"export {name}={shlex.quote(value)}\n"
+                    for name, value in self.job.environment.items()
+                )
+            )
             self.resource.copy("copying the environment", [path], "signbind")

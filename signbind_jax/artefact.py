@@ -138,9 +138,11 @@ class Artefact:
         name = "language_model"
         pretrained = open_pretrained(self.parents[name])
         if pretrained.digest != self.manifest.parents[name]:
-            raise SignBindError(f"{pretrained.workdir}: digest: found {pretrained.digest[:12]}, "
-                                f"wanted {self.manifest.parents[name][:12]}: not the model that "
-                                f"{self.workdir} was trained with")  # fmt: skip
+            raise SignBindError(
+                f"{pretrained.workdir}: digest: found {pretrained.digest[:12]}, "
+                f"wanted {self.manifest.parents[name][:12]}: not the model that "
+                f"{self.workdir} was trained with"
+            )
         _, params = pretrained.load_params(mesh, self.config.options.get("frozen_dtype", "float32"))
         return nnx.State({"decoder": params})
 
@@ -157,9 +159,13 @@ def add_step_argument(parser: argparse.ArgumentParser) -> None:
             f"found {files.shorten(text)}, wanted {NEWEST}, {BEST} or a step's number"
         )
 
-    parser.add_argument("--step", type=read, default=NEWEST, metavar="STEP",
-                        help="which checkpoint: newest (default), best (see "
-                        "--config.keep_best) or a step's number")  # fmt: skip
+    parser.add_argument(
+        "--step",
+        type=read,
+        default=NEWEST,
+        metavar="STEP",
+        help="which checkpoint: newest (default), best (see --config.keep_best) or a step's number",
+    )
 
 
 def open_artefact(workdir: Path | str, step: int | str = NEWEST) -> Artefact:
@@ -174,8 +180,11 @@ def open_artefact(workdir: Path | str, step: int | str = NEWEST) -> Artefact:
     workdir = Path(workdir)
     record, where = _read(workdir), str(workdir / FILE)
     if "identity" not in record:
-        logger.warning("%s: found no digest, as of an earlier version: it is not checked; start "
-                       "its `signbind train` once more to have it written anew", where)  # fmt: skip
+        logger.warning(
+            "%s: found no digest, as of an earlier version: it is not checked; start "
+            "its `signbind train` once more to have it written anew",
+            where,
+        )
     step, manifest = _newest(workdir) if step == NEWEST else _chosen(workdir, step)
     stage = files.field(record, "stage", str, where)
     model = files.field(record, "model", dict, where)
@@ -213,9 +222,14 @@ def _newest(workdir: Path) -> tuple[int, Manifest]:
             raise SignBindError(f"{workdir}: found no complete checkpoint; train the stage first")
         summary = summary_or_none(workdir, "not looked at")
         if summary and summary["step"] > step:
-            logger.warning("%s: newest complete step: found %d, though summary.json tells of step "
-                           "%d: step %d is used", checkpoints.directory, step, summary["step"],
-                           step)  # fmt: skip
+            logger.warning(
+                "%s: newest complete step: found %d, though summary.json tells of step "
+                "%d: step %d is used",
+                checkpoints.directory,
+                step,
+                summary["step"],
+                step,
+            )
         return step, checkpoints.read_manifest(step)
 
 
@@ -225,9 +239,11 @@ def _chosen(workdir: Path, step: int | str) -> tuple[int, Manifest]:
         if step == BEST:
             best = checkpoints.best()
             if best is None:
-                raise SignBindError(f"{checkpoints.directory}: found no best step, wanted that of "
-                                    "a run with --config.keep_best=True; other steps: "
-                                    f"{checkpoints.steps() or 'none'}")  # fmt: skip
+                raise SignBindError(
+                    f"{checkpoints.directory}: found no best step, wanted that of "
+                    "a run with --config.keep_best=True; other steps: "
+                    f"{checkpoints.steps() or 'none'}"
+                )
             step = best.step
         return step, checkpoints.read_manifest(step)
 
@@ -236,19 +252,27 @@ def _check_identity(
     workdir: Path, identity: dict, manifest: Manifest, *, reads_poses: bool
 ) -> None:
     """Compares `artefact.json`, the files beside it and the newest checkpoint."""
-    check_same(manifest, identity, f"{workdir}: checkpoint",
-               f"that of {FILE}: they are of two runs; put the right files there")  # fmt: skip
+    check_same(
+        manifest,
+        identity,
+        f"{workdir}: checkpoint",
+        f"that of {FILE}: they are of two runs; put the right files there",
+    )
     for name, wanted in (manifest.files or identity.get("files", {})).items():
         found = _digest_of(files.read_bytes(workdir / name, TOKENIZER_BYTES))
         if found != wanted:
-            raise SignBindError(f"{workdir / name}: digest: found {found[:16]}, wanted "
-                                f"{wanted[:16]}; the file was changed: put a good copy there, or "
-                                "start its `signbind train` once more")  # fmt: skip
+            raise SignBindError(
+                f"{workdir / name}: digest: found {found[:16]}, wanted "
+                f"{wanted[:16]}; the file was changed: put a good copy there, or "
+                "start its `signbind train` once more"
+            )
     layout = manifest.keypoint_layout
     if reads_poses and layout and layout != keypoints.LAYOUT_VERSION:
-        raise SignBindError(f"{workdir}: keypoint_layout: found {layout}, wanted "
-                            f"{keypoints.LAYOUT_VERSION}, the only one this version reads; train "
-                            "it again")  # fmt: skip
+        raise SignBindError(
+            f"{workdir}: keypoint_layout: found {layout}, wanted "
+            f"{keypoints.LAYOUT_VERSION}, the only one this version reads; train "
+            "it again"
+        )
 
 
 def tokenizer_files(tokenizer: TextTokenizer) -> dict[str, str]:
@@ -278,14 +302,17 @@ def write(workdir: Path, stage, manifest: Manifest) -> None:
         (workdir / name).parent.mkdir(parents=True, exist_ok=True)
         files.write(workdir / name, text)
     parents = stage.parent_directories().items()
-    sealed.write(workdir / FILE, {
-        "stage": stage.name,
-        "config": stage.config.to_json(),
-        "model": model_record(stage.model_config),
-        "vocabularies": [v.to_json() for v in stage.vocabularies.values()],
-        "parents": {name: os.path.relpath(path, workdir) for name, path in parents if path},
-        "identity": manifest.identity,
-    })  # fmt: skip
+    sealed.write(
+        workdir / FILE,
+        {
+            "stage": stage.name,
+            "config": stage.config.to_json(),
+            "model": model_record(stage.model_config),
+            "vocabularies": [v.to_json() for v in stage.vocabularies.values()],
+            "parents": {name: os.path.relpath(path, workdir) for name, path in parents if path},
+            "identity": manifest.identity,
+        },
+    )
 
 
 def check_resumable(workdir: Path, config: RunConfig) -> str:
@@ -308,18 +335,22 @@ def check_resumable(workdir: Path, config: RunConfig) -> str:
     old, new = _flat(found.deciding()), _flat(config.deciding())
     keys = sorted({*old, *new}, key=lambda key: (key != "stage", key))
     key = next(k for k in keys if old.get(k) != new.get(k))
-    raise SignBindError(f"{workdir / FILE}: {key}: found {old.get(key)!r}, wanted "
-                        f"{new.get(key)!r}; another run lives here: give another --workdir "
-                        "or remove it")  # fmt: skip
+    raise SignBindError(
+        f"{workdir / FILE}: {key}: found {old.get(key)!r}, wanted "
+        f"{new.get(key)!r}; another run lives here: give another --workdir "
+        "or remove it"
+    )
 
 
 def _check_known(where: str, names: Iterable[str]) -> None:
     """Whether the streams that a run names are registered here."""
     for name in names:
         if name not in streams.stages():
-            raise SignBindError(f"{where}: stream: found {shorten(name)}, wanted one of "
-                                f"{', '.join(streams.names())}; --import=FILE.py registers "
-                                "another")  # fmt: skip
+            raise SignBindError(
+                f"{where}: stream: found {shorten(name)}, wanted one of "
+                f"{', '.join(streams.names())}; --import=FILE.py registers "
+                "another"
+            )
 
 
 def _config_of(record: dict, where: str) -> RunConfig:
@@ -339,8 +370,10 @@ def _read(workdir: Path) -> dict:
     try:
         return sealed.read(path, _UNSEALED)
     except SignBindError as error:
-        raise SignBindError(f"{error}; put a good copy there, or remove it and start its `signbind "
-                            "train` once more, which writes it anew") from error  # fmt: skip
+        raise SignBindError(
+            f"{error}; put a good copy there, or remove it and start its `signbind "
+            "train` once more, which writes it anew"
+        ) from error
 
 
 def _digest_of(data: bytes) -> str:

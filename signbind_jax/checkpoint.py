@@ -114,8 +114,15 @@ class CheckpointDir:
             best_step.write_best(self._best_file, best)
             self._remove_old()
 
-    def save(self, step: int, state: Any, manifest: Manifest, *, best: Best | None = None,
-             wait: bool = False) -> None:  # fmt: skip
+    def save(
+        self,
+        step: int,
+        state: Any,
+        manifest: Manifest,
+        *,
+        best: Best | None = None,
+        wait: bool = False,
+    ) -> None:
         """Saves a pytree of arrays (numbers count as arrays) and its manifest.
 
         When it returns, the arrays may be donated: their bytes are on the host. Writing goes on
@@ -199,8 +206,10 @@ class CheckpointDir:
             raise SignBindError(f"{path}: not found; complete steps: {self.steps() or 'none'}")
         manifest = manifest_from_text(files.read_bytes(path), str(path))
         if (found := manifest.extra.get("step", step)) != step:  # not in those of before
-            raise DamagedCheckpoint(f"{path}: step: found {found}, wanted {step} as its directory "
-                                    "says, which was renamed: give it its own name")  # fmt: skip
+            raise DamagedCheckpoint(
+                f"{path}: step: found {found}, wanted {step} as its directory "
+                "says, which was renamed: give it its own name"
+            )
         return manifest
 
     def restore(self, step: int, target: Any, *, verify: bool = True) -> Any:
@@ -246,9 +255,11 @@ class CheckpointDir:
             return step, tree, self.read_manifest(step)
         if first is None:
             raise SignBindError(f"{self.directory}: found no complete checkpoint")
-        raise SignBindError(f"{self.directory}: none of the {len(steps)} checkpoints is whole; "
-                            f"the newest: {first}; put a good copy there, or start in another "
-                            "directory")  # fmt: skip
+        raise SignBindError(
+            f"{self.directory}: none of the {len(steps)} checkpoints is whole; "
+            f"the newest: {first}; put a good copy there, or start in another "
+            "directory"
+        )
 
     def verify(self, step: int) -> Manifest:
         """Reads a whole step into host memory and checks every array; returns its manifest.
@@ -356,8 +367,11 @@ class CheckpointDir:
             if other in lost:
                 logger.warning("%s: removed: its manifest.json is missing", self._step_dir(other))
             if other in complete:
-                logger.warning("%s: removed, the run goes on from before it at step %d",
-                               self._step_dir(other), step)  # fmt: skip
+                logger.warning(
+                    "%s: removed, the run goes on from before it at step %d",
+                    self._step_dir(other),
+                    step,
+                )
             self._remove(other)
 
     def _remove_old(self) -> None:

@@ -115,8 +115,9 @@ def restore_args(target: jax.ShapeDtypeStruct | None) -> ocp.RestoreArgs:
     """Orbax's arguments for what `restore_target` gave."""
     if target is None:
         return ocp.RestoreArgs(restore_type=np.ndarray)
-    return ocp.ArrayRestoreArgs(sharding=target.sharding, global_shape=target.shape,
-                                dtype=target.dtype)  # fmt: skip
+    return ocp.ArrayRestoreArgs(
+        sharding=target.sharding, global_shape=target.shape, dtype=target.dtype
+    )
 
 
 def check_arrays(saved: Mapping[str, str], flat: Mapping[str, Any], where: str) -> None:
@@ -131,8 +132,10 @@ def check_arrays(saved: Mapping[str, str], flat: Mapping[str, Any], where: str) 
         found = saved[path].split()[0] if path in saved else "no such array"
         wanted = array_digest.describe(flat[path]) if path in flat else "no such array"
         if found != wanted:
-            raise SignBindError(f"{where}: array {path}: found {found}, wanted {wanted}; "
-                                "use the config it was trained with")  # fmt: skip
+            raise SignBindError(
+                f"{where}: array {path}: found {found}, wanted {wanted}; "
+                "use the config it was trained with"
+            )
 
 
 def describe_and_digest(flat: Mapping[str, Any]) -> dict[str, str]:
@@ -152,8 +155,10 @@ def check_digests(saved: Mapping[str, str], arrays: Mapping[str, Any], where: st
     """
     for path, found in describe_and_digest(arrays).items():
         if found != saved[path]:
-            raise DamagedCheckpoint(f"{where}: array {path}: found {found}, wanted "
-                                    f"{saved[path]}: its bytes changed on disk")  # fmt: skip
+            raise DamagedCheckpoint(
+                f"{where}: array {path}: found {found}, wanted "
+                f"{saved[path]}: its bytes changed on disk"
+            )
 
 
 def _global_checksums(arrays: list[Any]) -> list[int]:

@@ -226,8 +226,18 @@ class RunConfig(Checked):
     def deciding(self) -> dict:
         """The part of `to_json` that decides the weights: not paths, logging or the mesh."""
         record = self.to_json()
-        for key in ("mesh", "parents", "assumed", "log_every", "evaluate_every", "checkpoint_every",
-                    "keep_checkpoints", "keep_best", "profile", "wandb"):  # fmt: skip
+        for key in (
+            "mesh",
+            "parents",
+            "assumed",
+            "log_every",
+            "evaluate_every",
+            "checkpoint_every",
+            "keep_checkpoints",
+            "keep_best",
+            "profile",
+            "wandb",
+        ):
             del record[key]
         for key in ("weights", "row_frames"):  # came later: not there, not used
             if not record["data"][key]:
@@ -288,8 +298,10 @@ def load_config(spec: str, overrides: typing.Mapping[str, str] | None = None) ->
     module = config_module(name)
     values = call_config(module, "get_config", arg or None)
     if not isinstance(values, ConfigDict):
-        raise SignBindError(f"--config: {name}: get_config: found {shorten(values)}, wanted a "
-                            "ConfigDict such as configs.common.run makes")  # fmt: skip
+        raise SignBindError(
+            f"--config: {name}: get_config: found {shorten(values)}, wanted a "
+            "ConfigDict such as configs.common.run makes"
+        )
     with _placed(module.__file__):
         values = values.to_dict()
     if overrides:
@@ -325,8 +337,11 @@ def config_module(name: str) -> ModuleType:
     import configs
 
     folder = "sweeps/" if name.startswith("sweeps/") else ""
-    known = sorted(folder + p.stem for p in Path(configs.__file__).parent.glob(f"{folder}*.py")
-                   if p.stem not in NO_RUNS)  # fmt: skip
+    known = sorted(
+        folder + p.stem
+        for p in Path(configs.__file__).parent.glob(f"{folder}*.py")
+        if p.stem not in NO_RUNS
+    )
     if name not in known:
         raise SignBindError(unknown_name("--config", name, known))
     return importlib.import_module(f"configs.{name.replace('/', '.')}")
@@ -380,8 +395,11 @@ def _placed(path: str, option: str = "--config") -> Iterator[None]:
         raise
     except (Exception, SystemExit) as error:
         own = Path(path).resolve()
-        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__)
-                 if Path(frame.filename).resolve() == own]  # fmt: skip
+        lines = [
+            frame.lineno
+            for frame in traceback.extract_tb(error.__traceback__)
+            if Path(frame.filename).resolve() == own
+        ]
         if isinstance(error, SyntaxError) and Path(error.filename or "").resolve() == own:
             lines.append(error.lineno)
         place = f"{path}:{lines[-1]}" if lines else path

@@ -53,8 +53,13 @@ def packed_ctc_loss(log_probs_bsv, clip_bs, target_bgn, target_length_bg):
     needed_bg = target_length_bg + repeat_bgn[..., 1:].sum(axis=2)
     n_steps_bg = (clip_bs[..., None] == jnp.arange(g)).sum(axis=1)
     feasible_bg = n_steps_bg >= jnp.maximum(needed_bg, 1)
-    loss_bg = _alignment_loss(log_probs_bsv.astype(jnp.float32), clip_bs, target_bgn,
-                              target_length_bg, log_probs_bsv.shape[-1])  # fmt: skip
+    loss_bg = _alignment_loss(
+        log_probs_bsv.astype(jnp.float32),
+        clip_bs,
+        target_bgn,
+        target_length_bg,
+        log_probs_bsv.shape[-1],
+    )
     return jnp.where(feasible_bg, loss_bg, 0.0), feasible_bg
 
 
@@ -118,9 +123,11 @@ def _occupancy(log_probs_bsv, clip_bs, target_bgn, target_length_bg):
     skip_back_bgz = jnp.pad(skip_bgz[..., 2:], ((0, 0), (0, 0), (0, 2)))
     in_lattice_bsz = _of_clip(in_lattice_bgz, clip_bs)
     beta_sbz = _lattice(
-        jnp.where(in_lattice_bsz, emit_bsz, NEVER)[:, ::-1, ::-1], clip_bs[:, ::-1],
-        skip_back_bgz[..., ::-1], ends_bgz[..., ::-1],
-    )[::-1, :, ::-1]  # fmt: skip
+        jnp.where(in_lattice_bsz, emit_bsz, NEVER)[:, ::-1, ::-1],
+        clip_bs[:, ::-1],
+        skip_back_bgz[..., ::-1],
+        ends_bgz[..., ::-1],
+    )[::-1, :, ::-1]
     loss_bs1 = _of_clip(loss_bg, clip_bs)[..., None]
     joint_bsz = jnp.swapaxes(alpha_sbz + beta_sbz, 0, 1) - emit_bsz + loss_bs1
     possible_bs1 = loss_bs1 < -0.5 * NEVER

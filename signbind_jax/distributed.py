@@ -55,14 +55,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "several processes",
         "the same command on every host; SLURM, Open MPI and TPU pods are recognised without flags",
     )
-    group.add_argument("--coordinator", metavar="HOST:PORT",
-                       help="where process 0 listens, or `auto` to ask the cluster "
-                       "(SIGNBIND_COORDINATOR)")  # fmt: skip
+    group.add_argument(
+        "--coordinator",
+        metavar="HOST:PORT",
+        help="where process 0 listens, or `auto` to ask the cluster (SIGNBIND_COORDINATOR)",
+    )
     group.add_argument("--num_processes", metavar="N", help="in all (SIGNBIND_NUM_PROCESSES)")
     group.add_argument("--process_id", metavar="I", help="0 to N - 1 (SIGNBIND_PROCESS_ID)")
     seconds = argument(Annotated[float, Range(above=0, most=1e6)])
-    group.add_argument("--host_timeout", type=seconds, default=hosts.timeout_s, metavar="SECONDS",
-                       help="to wait for the other processes (default: %(default)g)")  # fmt: skip
+    group.add_argument(
+        "--host_timeout",
+        type=seconds,
+        default=hosts.timeout_s,
+        metavar="SECONDS",
+        help="to wait for the other processes (default: %(default)g)",
+    )
 
 
 def place_of(arguments: argparse.Namespace) -> Place | None:
@@ -72,8 +79,10 @@ def place_of(arguments: argparse.Namespace) -> Place | None:
       SignBindError: flags or variables that do not fit together.
     """
     hosts.timeout_s = arguments.host_timeout
-    given = {field: getattr(arguments, field) or os.environ.get(variable)
-             for field, variable in VARIABLES.items()}  # fmt: skip
+    given = {
+        field: getattr(arguments, field) or os.environ.get(variable)
+        for field, variable in VARIABLES.items()
+    }
     given = {field: text for field, text in given.items() if text}
     if not given:
         return Place(AUTO) if _on_cluster() else None
@@ -81,12 +90,15 @@ def place_of(arguments: argparse.Namespace) -> Place | None:
         return Place(AUTO)
     missing = [field for field in VARIABLES if field not in given]
     if missing:
-        raise SignBindError(f"found {_named(given)}, wanted --coordinator, --num_processes and "
-                            "--process_id together (or --coordinator=auto alone): add "
-                            + " and ".join(f"--{field}" for field in missing))  # fmt: skip
+        raise SignBindError(
+            f"found {_named(given)}, wanted --coordinator, --num_processes and "
+            "--process_id together (or --coordinator=auto alone): add "
+            + " and ".join(f"--{field}" for field in missing)
+        )
     if not re.fullmatch(r".+:\d+", given["coordinator"]):
-        raise SignBindError(f"--coordinator: found {given['coordinator']!r}, wanted HOST:PORT of "
-                            "process 0")  # fmt: skip
+        raise SignBindError(
+            f"--coordinator: found {given['coordinator']!r}, wanted HOST:PORT of process 0"
+        )
     n, i = _number(given, "num_processes", 1), _number(given, "process_id", 0)
     if i >= n:
         raise SignBindError(f"--process_id: found {i}, wanted 0 to {n - 1} (--num_processes={n})")
@@ -99,8 +111,9 @@ def _named(given: dict[str, str]) -> str:
 
 def _number(given: dict[str, str], field: str, least: int) -> int:
     if not given[field].isdecimal() or int(given[field]) < least:
-        raise SignBindError(f"--{field}: found {given[field]!r}, wanted a whole number of at "
-                            f"least {least}")  # fmt: skip
+        raise SignBindError(
+            f"--{field}: found {given[field]!r}, wanted a whole number of at least {least}"
+        )
     return int(given[field])
 
 
@@ -109,8 +122,9 @@ def _on_cluster() -> bool:
 
     More careful than JAX, which takes any shell inside a SLURM allocation for one of its tasks.
     """
-    counts = (os.environ.get(name, "1") for name in ("SLURM_STEP_NUM_TASKS",
-              "OMPI_COMM_WORLD_SIZE"))  # fmt: skip
+    counts = (
+        os.environ.get(name, "1") for name in ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
+    )
     return _on_tpu() or any(n.isdecimal() and int(n) > 1 for n in counts)
 
 
@@ -147,8 +161,12 @@ def start(place: Place | None) -> None:
                 relay = Relay(place.coordinator)
                 where = (relay.address, *where[1:])
             # All are there, however short the time that was given for that.
-            jax.distributed.initialize(*where, cluster_detection_method="deactivate",
-                                       initialization_timeout=_JOIN_S, **patience)  # fmt: skip
+            jax.distributed.initialize(
+                *where,
+                cluster_detection_method="deactivate",
+                initialization_timeout=_JOIN_S,
+                **patience,
+            )
     except (RuntimeError, ValueError, OSError) as error:
         raise SignBindError(_not_started(place, error)) from error
     if hosts.client() is None:
@@ -163,8 +181,13 @@ def _let_process_0_speak() -> None:
     sys.stdout.flush()
     if hosts.first():
         old = sys.stdout
-        sys.stdout = open(os.dup(1), "w", encoding=old.encoding, errors=old.errors,  # noqa: SIM115
-                          buffering=1 if old.line_buffering else -1)  # fmt: skip
+        sys.stdout = open(  # noqa: SIM115
+            os.dup(1),
+            "w",
+            encoding=old.encoding,
+            errors=old.errors,
+            buffering=1 if old.line_buffering else -1,
+        )
         os.dup2(2, 1)
         return
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -177,8 +200,10 @@ def _not_started(place: Place, error: Exception) -> str:
     if late:
         return missing(late, place.num_processes or "all", hosts.timeout_s)
     where = "the cluster" if place.coordinator == AUTO else place.coordinator
-    return (f"--coordinator: {where}: the processes could not be joined ({text[:240]}); give "
-            "--coordinator, --num_processes and --process_id")  # fmt: skip
+    return (
+        f"--coordinator: {where}: the processes could not be joined ({text[:240]}); give "
+        "--coordinator, --num_processes and --process_id"
+    )
 
 
 def run(

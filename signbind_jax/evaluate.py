@@ -36,10 +36,15 @@ def evaluate_expert(expert: artefact.Artefact, clips: ClipDataset, cache: Path) 
     references = [list(clips.targets[i][stream.target]) for i in present]
     hypotheses = [vocabulary.decode(tokens.ids[tokens.of(i)]) for i in present]
     counts = error_counts(references, hypotheses)
-    scores = {"n": len(present), "absent": len(clips) - len(present),
-              "overflow": int(tokens.overflow.sum()),
-              "substitutions": counts.s, "deletions": counts.d, "insertions": counts.i,
-              "reference_tokens": counts.n}  # fmt: skip
+    scores = {
+        "n": len(present),
+        "absent": len(clips) - len(present),
+        "overflow": int(tokens.overflow.sum()),
+        "substitutions": counts.s,
+        "deletions": counts.d,
+        "insertions": counts.i,
+        "reference_tokens": counts.n,
+    }
     if stream.accuracy:
         htk = error_counts(references, hypotheses, costs="htk")
         return {stream.metric: counts.accuracy, f"{stream.metric}_htk": htk.accuracy} | scores
@@ -76,8 +81,9 @@ def evaluate_translation(
         hypotheses = system.write(read, keep)
         scores[variant] = translation_scores(clips.labels, hypotheses)
         kept = [(c, h) for c, h, right in zip(clips.labels, hypotheses, read_right) if right]
-        recall = name_recall([c.text for c, _ in kept], [h for _, h in kept],
-                             [c.spelled for c, _ in kept])  # fmt: skip
+        recall = name_recall(
+            [c.text for c, _ in kept], [h for _, h in kept], [c.spelled for c, _ in kept]
+        )
         scores[variant]["name_recall_read"] = recall.value
         sentences[variant] = hypotheses
     return scores, sentences
@@ -162,10 +168,20 @@ def _letters_read_right(system: Translator, read: SplitStreams, clips: ClipDatas
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `signbind evaluate`."""
-    parser.add_argument("--checkpoint", required=True, type=Path, metavar="DIR",
-                        help="run directory of any trained stage")  # fmt: skip
-    parser.add_argument("--data", required=True, type=Path, metavar="DIR",
-                        help="a dataset written by `signbind data build`")  # fmt: skip
+    parser.add_argument(
+        "--checkpoint",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="run directory of any trained stage",
+    )
+    parser.add_argument(
+        "--data",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="a dataset written by `signbind data build`",
+    )
     parser.add_argument("--split", default="test", help="default: test")
     artefact.add_step_argument(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the scores here")

@@ -24,16 +24,24 @@ def write_examples(workdir: Path, clips: ClipDataset, sentences: dict[str, list[
     for i in chosen.tolist():
         clip = clips[i]
         tokens = system.tokens(streams, i)
-        records.append({
-            "id": clip.id, "split": clips.name, "signer": clip.signer,
-            "duration_s": duration_s(clip), "reference": clip.text,
-            "hypotheses": {variant: rows[i] for variant, rows in sentences.items()},
-            "names": list(clip.spelled),
-            "streams": {name: [vars(t) for t in row] for name, row in tokens.items()},
-            "true": {s.true_field: list(getattr(clip, s.true_field))
-                     for s in specs() if s.true_field},
-            "fused": fused[i], "skeleton": skeleton_moments(clip), "mouths": mouth_moments(clip),
-        })  # fmt: skip
+        records.append(
+            {
+                "id": clip.id,
+                "split": clips.name,
+                "signer": clip.signer,
+                "duration_s": duration_s(clip),
+                "reference": clip.text,
+                "hypotheses": {variant: rows[i] for variant, rows in sentences.items()},
+                "names": list(clip.spelled),
+                "streams": {name: [vars(t) for t in row] for name, row in tokens.items()},
+                "true": {
+                    s.true_field: list(getattr(clip, s.true_field)) for s in specs() if s.true_field
+                },
+                "fused": fused[i],
+                "skeleton": skeleton_moments(clip),
+                "mouths": mouth_moments(clip),
+            }
+        )
     path = workdir / "examples.json"
     files.write(path, json.dumps(records, ensure_ascii=False) + "\n")
     return path

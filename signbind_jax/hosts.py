@@ -87,9 +87,11 @@ def _who_is_missing(service, place: str, n: int, what: str, error: Exception) ->
         for i in missing[:_NAMED]
     ]
     more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
-    return (f"{what}: found no {'; no '.join(told)}{more}, wanted every process within "
-            f"{timeout_s:g} s; see the log of that process, or give a longer "
-            "--host_timeout")  # fmt: skip
+    return (
+        f"{what}: found no {'; no '.join(told)}{more}, wanted every process within "
+        f"{timeout_s:g} s; see the log of that process, or give a longer "
+        "--host_timeout"
+    )
 
 
 def exchange(what: str, value: Any, channel: str = "main") -> list[Any]:
@@ -179,10 +181,12 @@ def check_agreement(digests: Mapping[str, str]) -> None:
     for what in digests:
         other = [i for i, there in enumerate(found) if there[what] != found[0][what]]
         if other:
-            raise SignBindError(f"{what}: found {found[other[0]][what][:12]} on process "
-                                f"{other[0]} and {found[0][what][:12]} on process 0, wanted the "
-                                "same on all: give every host the same config and a whole copy of "
-                                "the same datasets")  # fmt: skip
+            raise SignBindError(
+                f"{what}: found {found[other[0]][what][:12]} on process "
+                f"{other[0]} and {found[0][what][:12]} on process 0, wanted the "
+                "same on all: give every host the same config and a whole copy of "
+                "the same datasets"
+            )
 
 
 def _appears(mark: Path, text: str) -> bool:
@@ -208,12 +212,15 @@ def check_shared(directory: Path, field: str) -> None:
         mark.write_text(token[0])
     meet(f"looking for process 0's mark in {field}")
     seen = _appears(mark, token[0])
-    blind = [host for host, ok in exchange("telling who sees it", [socket.gethostname(), seen])
-             if not ok]  # fmt: skip
+    blind = [
+        host for host, ok in exchange("telling who sees it", [socket.gethostname(), seen]) if not ok
+    ]
     if first():
         mark.unlink()
     if blind:
-        raise SignBindError(f"{field}: {directory}: found another directory on "
-                            f"{', '.join(blind[:_NAMED])}, wanted one that all hosts share: "
-                            "checkpoints are written by all together; give a path on network "
-                            "storage")  # fmt: skip
+        raise SignBindError(
+            f"{field}: {directory}: found another directory on "
+            f"{', '.join(blind[:_NAMED])}, wanted one that all hosts share: "
+            "checkpoints are written by all together; give a path on network "
+            "storage"
+        )

@@ -78,17 +78,19 @@ class Scheme:
     parts: tuple[tuple[str, int], ...]
 
 
-def _scheme(name: str, parts: Sequence[tuple[str, int]], body: Sequence[int],
-            face: Sequence[int]) -> Scheme:  # fmt: skip
+def _scheme(
+    name: str, parts: Sequence[tuple[str, int]], body: Sequence[int], face: Sequence[int]
+) -> Scheme:
     """A scheme of the parts body, face, left hand, right hand in this order.
 
     `body` and `face` index within their own part; the hands have 21 points in one order in
     every scheme.
     """
     starts = [sum(size for _, size in parts[:i]) for i in range(4)]
-    offset = [[MISSING if i == MISSING else start + i for i in part]
-              for start, part in zip(starts, (body, face, range(21), range(21)),
-                                     strict=True)]  # fmt: skip
+    offset = [
+        [MISSING if i == MISSING else start + i for i in part]
+        for start, part in zip(starts, (body, face, range(21), range(21)), strict=True)
+    ]
     n_points = sum(size for _, size in parts)
     return Scheme(name, n_points, tuple(i for part in offset for i in part), tuple(parts))
 
@@ -179,11 +181,15 @@ def _checked(scheme: Scheme, listed: list[tuple[str, list[str]]], where: str) ->
         # "LEFT_WRIST" and "LWrist" both read as "lwrist".
         found = names[source].lower().replace("left_", "l").replace("right_", "r")
         if found != NAMES[i].replace("left_", "l").replace("right_", "r"):
-            raise SignBindError(f"{where}: keypoint {source} of {scheme.name}: found "
-                                f"{names[source]}, wanted {NAMES[i]}")  # fmt: skip
+            raise SignBindError(
+                f"{where}: keypoint {source} of {scheme.name}: found "
+                f"{names[source]}, wanted {NAMES[i]}"
+            )
     if scheme.name == "mediapipe_178" and tuple(listed[1][1]) != tuple(map(str, _FACE_CONTOURS)):
-        raise SignBindError(f"{where}: FACE_LANDMARKS of mediapipe_178: found other vertices than "
-                            "the face contours: export all points instead")  # fmt: skip
+        raise SignBindError(
+            f"{where}: FACE_LANDMARKS of mediapipe_178: found other vertices than "
+            "the face contours: export all points instead"
+        )
     return scheme.name
 
 
@@ -205,13 +211,16 @@ def to_canonical(points_tnc: np.ndarray, scheme: str, where: str = "pose") -> np
       SignBindError: on an unknown scheme or another number of points than it has.
     """
     if scheme not in SCHEMES:
-        raise SignBindError(f"{where}: keypoint scheme: found {scheme!r}, wanted one of: "
-                            f"{_known()}")  # fmt: skip
+        raise SignBindError(
+            f"{where}: keypoint scheme: found {scheme!r}, wanted one of: {_known()}"
+        )
     points_tnc = np.asarray(points_tnc, np.float32)
     wanted = SCHEMES[scheme].n_points
     if points_tnc.ndim != 3 or points_tnc.shape[1:] != (wanted, 3):
-        raise SignBindError(f"{where}: keypoints of {scheme}: found shape {points_tnc.shape}, "
-                            f"wanted (frames, {wanted}, 3)")  # fmt: skip
+        raise SignBindError(
+            f"{where}: keypoints of {scheme}: found shape {points_tnc.shape}, "
+            f"wanted (frames, {wanted}, 3)"
+        )
     source_k = np.array(SCHEMES[scheme].source_k)
     points_tkc = points_tnc[:, source_k]
     present_tk = np.isfinite(points_tkc).all(-1) & (points_tkc[..., 2] > 0) & (source_k != MISSING)

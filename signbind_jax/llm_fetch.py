@@ -9,12 +9,20 @@ from signbind_jax.hf import hub
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `signbind llm fetch`."""
-    parser.add_argument("name", metavar="NAME",
-                        help=f"{', '.join(hub.CATALOGUE)}, a hub id such as owner/model or "
-                             "owner/model@revision, or a directory")  # fmt: skip
-    parser.add_argument("--cache", type=Path, default=None, metavar="DIR",
-                        help="where models are kept (default: signbind_jax/llm in the user's "
-                             "cache; for hub ids the hub library's own cache)")  # fmt: skip
+    parser.add_argument(
+        "name",
+        metavar="NAME",
+        help=f"{', '.join(hub.CATALOGUE)}, a hub id such as owner/model or "
+        "owner/model@revision, or a directory",
+    )
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        default=None,
+        metavar="DIR",
+        help="where models are kept (default: signbind_jax/llm in the user's "
+        "cache; for hub ids the hub library's own cache)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

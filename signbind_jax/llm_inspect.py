@@ -76,22 +76,39 @@ def lines(model: Inspection) -> Iterator[tuple[str, str]]:
     types = ", ".join(f"{n} {kind}" for kind, n in model.stored_types.items())
     yield "directory", str(model.directory)
     yield "architecture", model.record["model_type"]
-    yield "decoder", (f"{c.n_layers} layers, width {c.d_model}, feed-forward {c.d_mlp} "
-                      f"({c.activation})")  # fmt: skip
-    yield "attention", (f"{c.n_heads} heads of {c.head_size}, {c.n_kv_heads} for keys and values, "
-                        f"rotary base {c.rope_base:g}" + _window(c))  # fmt: skip
+    yield (
+        "decoder",
+        (f"{c.n_layers} layers, width {c.d_model}, feed-forward {c.d_mlp} ({c.activation})"),
+    )
+    yield (
+        "attention",
+        (
+            f"{c.n_heads} heads of {c.head_size}, {c.n_kv_heads} for keys and values, "
+            f"rotary base {c.rope_base:g}" + _window(c)
+        ),
+    )
     head = "tied to" if c.tie_embeddings else "apart from"
     yield "parameters", f"{model.n_parameters:,}, output layer {head} the embeddings"
     yield "files", f"{len(files)}, {_megabytes(sum(p.stat().st_size for p in files))}"
     yield "tensors", f"{types}: names and shapes are those of config.json"
-    yield "memory", ", ".join(f"{dtype} {_megabytes(n * model.n_parameters)}"
-                              for dtype, n in BYTES.items())  # fmt: skip
-    yield "KV cache", ", ".join(f"{dtype} {_megabytes(model.cache_bytes(dtype))}"
-                                for dtype in BYTES) + " for 1,000 tokens of one row"  # fmt: skip
-    yield "vocabulary", (f"tokenizer {tokenizer.n_ids:,} ids, embedding table "
-                         f"{c.vocab_size:,} rows")  # fmt: skip
-    yield "special tokens", ", ".join(f"{role} {token!r} ({i})" for role, (token, i) in
-                                      tokenizer.special.items()) or "none named"  # fmt: skip
+    yield (
+        "memory",
+        ", ".join(f"{dtype} {_megabytes(n * model.n_parameters)}" for dtype, n in BYTES.items()),
+    )
+    yield (
+        "KV cache",
+        ", ".join(f"{dtype} {_megabytes(model.cache_bytes(dtype))}" for dtype in BYTES)
+        + " for 1,000 tokens of one row",
+    )
+    yield (
+        "vocabulary",
+        (f"tokenizer {tokenizer.n_ids:,} ids, embedding table {c.vocab_size:,} rows"),
+    )
+    yield (
+        "special tokens",
+        ", ".join(f"{role} {token!r} ({i})" for role, (token, i) in tokenizer.special.items())
+        or "none named",
+    )
     yield "chat template", _chat(tokenizer)
 
 
@@ -117,10 +134,16 @@ def _megabytes(n: int) -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `signbind llm inspect`."""
-    parser.add_argument("name", metavar="DIR_OR_NAME",
-                        help="a Hugging Face directory, a fetched name or a hub id")  # fmt: skip
-    parser.add_argument("--cache", type=Path, default=None, metavar="DIR",
-                        help="where `signbind llm fetch` was told to keep models")  # fmt: skip
+    parser.add_argument(
+        "name", metavar="DIR_OR_NAME", help="a Hugging Face directory, a fetched name or a hub id"
+    )
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        default=None,
+        metavar="DIR",
+        help="where `signbind llm fetch` was told to keep models",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -74,8 +74,9 @@ def artefact_digest(manifest: Manifest) -> str:
     return sealed.digest(content)
 
 
-def check_parent(manifest: Manifest, expected: Mapping[str, Any],
-                 where: str = "parent checkpoint") -> None:  # fmt: skip
+def check_parent(
+    manifest: Manifest, expected: Mapping[str, Any], where: str = "parent checkpoint"
+) -> None:
     """Checks that a parent artefact is what a stage needs, before anything is compiled.
 
     `expected` names fields of Manifest; nested dicts name the entries that matter, as in
@@ -93,9 +94,11 @@ def _check_fields(found: Any, expected: Mapping[str, Any], where: str, prefix: s
         if isinstance(wanted, Mapping):
             _check_fields(value, wanted, where, f"{prefix}{name}.")
         elif sealed.canonical_json(value) != sealed.canonical_json(wanted):
-            raise SignBindError(f"{where}: {prefix}{name}: found {_short(value)}, wanted "
-                                f"{_short(wanted)}; hand this stage a parent that was trained "
-                                "with it, or train that parent again")  # fmt: skip
+            raise SignBindError(
+                f"{where}: {prefix}{name}: found {_short(value)}, wanted "
+                f"{_short(wanted)}; hand this stage a parent that was trained "
+                "with it, or train that parent again"
+            )
 
 
 def check_same(manifest: Manifest, wanted: Mapping[str, Any], where: str, advice: str) -> None:
@@ -140,8 +143,10 @@ def manifest_from_text(text: str | bytes, where: str) -> Manifest:
     except SignBindError as error:
         raise DamagedCheckpoint(f"{error}; not a manifest as it was written") from error
     if content.get("format") not in _READABLE:
-        raise SignBindError(f"{where}: format: found {content.get('format')}, wanted {FORMAT}; use "
-                            "the version of SignBind-JAX that wrote it")  # fmt: skip
+        raise SignBindError(
+            f"{where}: format: found {content.get('format')}, wanted {FORMAT}; use "
+            "the version of SignBind-JAX that wrote it"
+        )
     record = files.field(content, "manifest", dict, where)
     for f in fields(Manifest):
         if f.default_factory is dict and f.name in record:

@@ -47,8 +47,13 @@ class MetricLog:
         wanted = start_step - start_step % log_every if log_every > 0 else 0
         newest = max((r["step"] for r, _ in kept if r["kind"] == "train"), default=0)
         if newest < wanted:
-            logger.warning("%s: found lines up to step %d, wanted up to %d: what was logged in "
-                           "between is lost", self.path, newest, wanted)  # fmt: skip
+            logger.warning(
+                "%s: found lines up to step %d, wanted up to %d: what was logged in "
+                "between is lost",
+                self.path,
+                newest,
+                wanted,
+            )
         self._file = self.path.open("a", encoding="utf-8")
         self._samples = workdir / "samples.jsonl"
         self._cut(self._samples, start_step)
@@ -68,9 +73,13 @@ class MetricLog:
             elif record["step"] <= start_step:
                 kept.append((record, line + b"\n"))
         if damaged:
-            logger.warning("%s: found %d lines that were damaged, cut short by a kill or written "
-                           "by another run, such as line %d: left out", path, len(damaged),
-                           damaged[0])  # fmt: skip
+            logger.warning(
+                "%s: found %d lines that were damaged, cut short by a kill or written "
+                "by another run, such as line %d: left out",
+                path,
+                len(damaged),
+                damaged[0],
+            )
         files.write(path, b"".join(line for _, line in kept))
         return kept
 
@@ -103,8 +112,9 @@ class MetricLog:
             return
         with self._samples.open("a", encoding="utf-8") as out:
             for sample in samples:
-                out.write(line_of({"step": step, "kind": split, "run": self.run,
-                                   **sample._asdict()}))  # fmt: skip
+                out.write(
+                    line_of({"step": step, "kind": split, "run": self.run, **sample._asdict()})
+                )
         text = "\n\n".join(f"**{s.clip}**  \n{s.reference}  \n{s.hypothesis}" for s in samples)
         self._board.add_text(f"{split}/samples", text, step)
         if self._also:

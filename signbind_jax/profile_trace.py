@@ -41,8 +41,9 @@ class ProfileTrace:
             try:
                 jax.profiler.start_trace(self._directory)
             except RuntimeError as error:  # one is running already, of somebody else
-                raise SignBindError(f"config.profile: found no profiler ({error}), wanted one that "
-                                    "is free") from error  # fmt: skip
+                raise SignBindError(
+                    f"config.profile: found no profiler ({error}), wanted one that is free"
+                ) from error
             self._running = True
         self._step = jax.profiler.StepTraceAnnotation("train", step_num=step)
         self._step.__enter__()

@@ -30,10 +30,27 @@ logger = logging.getLogger(__name__)
 STAGES = ("language_model", *streams.SHIPPED, "fusion", "alignment", "translation")
 _SCORING_PACKAGES = ("tensorflow-datasets", "sacrebleu")
 # What results.json held when it carried no digest.
-_RESULTS = frozenset({"stages", "translation", "seconds_total", "seconds_data", "peak_rss_gb",
-                      "versions", "corpus", "command"})  # fmt: skip
-SCORES = ("bleu4", "bleu_signature", "chrf", "name_recall", "name_recall_read",
-          "homonym_accuracy", "homonym_swapped")  # fmt: skip
+_RESULTS = frozenset(
+    {
+        "stages",
+        "translation",
+        "seconds_total",
+        "seconds_data",
+        "peak_rss_gb",
+        "versions",
+        "corpus",
+        "command",
+    }
+)
+SCORES = (
+    "bleu4",
+    "bleu_signature",
+    "chrf",
+    "name_recall",
+    "name_recall_read",
+    "homonym_accuracy",
+    "homonym_swapped",
+)
 
 
 def build_corpus(directory: Path, sizes: dict[str, int]) -> None:
@@ -48,8 +65,9 @@ def build_corpus(directory: Path, sizes: dict[str, int]) -> None:
     print("\n".join(report.lines()), flush=True)
 
 
-def train_stages(workdir: Path, data: Path, seed: int, smoke: bool = False,
-                 options: Sequence[str] = ()) -> dict[str, dict]:  # fmt: skip
+def train_stages(
+    workdir: Path, data: Path, seed: int, smoke: bool = False, options: Sequence[str] = ()
+) -> dict[str, dict]:
     """Trains all stages, each finding its parents beside it; steps and seconds by stage.
 
     Stages without parents are independent: on a CPU they run side by side. `options` are
@@ -79,19 +97,26 @@ def _check_finished(workdir: Path, names: Iterable[str]) -> None:
     for stage in names:
         summary = read_summary(workdir / stage)
         if not summary["finished"]:
-            raise SignBindError(f"{stage}: stopped by a signal at step {summary['step']}; run the "
-                                "same command to go on")  # fmt: skip
+            raise SignBindError(
+                f"{stage}: stopped by a signal at step {summary['step']}; run the "
+                "same command to go on"
+            )
 
 
-def training_command(stage: str, workdir: Path, data: Path, seed: int,
-                     argument: str = "") -> list[str]:  # fmt: skip
+def training_command(
+    stage: str, workdir: Path, data: Path, seed: int, argument: str = ""
+) -> list[str]:
     """Arguments of the `signbind train` that trains a stage beside its parents; `argument` is
     its config's."""
     overrides = {"data.directory": data, "seed": seed}
     overrides |= {f"parents.{name}": workdir / name for name in needs(stage)}
     config = f"{stage}:{argument}" if argument else stage
-    return ["train", f"--config={config}", f"--workdir={workdir / stage}",
-            *(f"--config.{path}={value}" for path, value in overrides.items())]  # fmt: skip
+    return [
+        "train",
+        f"--config={config}",
+        f"--workdir={workdir / stage}",
+        *(f"--config.{path}={value}" for path, value in overrides.items()),
+    ]
 
 
 def needs(stage: str) -> tuple[str, ...]:
@@ -137,8 +162,13 @@ def score(workdir: Path, data: Path, split: str = "test") -> tuple[dict, dict, d
     return stages, translation, sentences
 
 
-def quickstart(workdir: Path, seed: int = 0, sizes: dict[str, int] | None = None,
-               smoke: bool = False, options: Sequence[str] = ()) -> Path:  # fmt: skip
+def quickstart(
+    workdir: Path,
+    seed: int = 0,
+    sizes: dict[str, int] | None = None,
+    smoke: bool = False,
+    options: Sequence[str] = (),
+) -> Path:
     """Runs everything; returns the report's path. What is finished already is not done again."""
     began = time.monotonic()
     workdir.mkdir(parents=True, exist_ok=True)
@@ -159,10 +189,13 @@ def quickstart(workdir: Path, seed: int = 0, sizes: dict[str, int] | None = None
         "seconds_data": round(seconds_data, 1),
         "peak_rss_gb": round(memory.peak_bytes / 1e9, 2),
         "versions": versions.installed((*versions.PACKAGES, *_SCORING_PACKAGES)),
-        "corpus": {"name": "embedded synthetic corpus", "synthetic": True,
-                   "splits": open_dataset(data).splits},
+        "corpus": {
+            "name": "embedded synthetic corpus",
+            "synthetic": True,
+            "splits": open_dataset(data).splits,
+        },
         "command": f"signbind quickstart --workdir={workdir} --seed={seed}",
-    }  # fmt: skip
+    }
     write_examples(workdir, open_dataset(data).split("test"), sentences)
     sealed.write(path, results)
     return _tell(results, path)
@@ -204,8 +237,10 @@ def print_table(results: dict) -> None:
     print("\nstage            score on the test split (synthetic corpus)      steps  seconds")
     for name, row in results["stages"].items():
         metric, value = next((k, v) for k, v in row.items() if isinstance(v, float))
-        print(f"{name:16s} {metric:24s} {value:7.2f} {'%':12s} {row['steps']:9d} "
-              f"{row['seconds']:8.0f}")  # fmt: skip
+        print(
+            f"{name:16s} {metric:24s} {value:7.2f} {'%':12s} {row['steps']:9d} "
+            f"{row['seconds']:8.0f}"
+        )
     columns = ("bleu4", "chrf", "name_recall", "homonym_accuracy", *TIME_SPLITS)
     print("\n" + f"{'streams':24s}" + "".join(f"{c:>17s}" for c in columns))
     for variant in (*streams.variants(streams.SHIPPED), "oracle_text"):
@@ -213,29 +248,44 @@ def print_table(results: dict) -> None:
         cells = ("-" if row.get(c) is None else f"{row[c]:.1f}" for c in columns)
         print(f"{variant:24s}" + "".join(f"{cell:>17s}" for cell in cells))
     print(f"BLEU signature: {results['translation']['all']['bleu_signature']}")
-    print(f"{results['seconds_total']:.0f} s in all, at most {results['peak_rss_gb']:.1f} GB "
-          "resident\n")  # fmt: skip
+    print(
+        f"{results['seconds_total']:.0f} s in all, at most {results['peak_rss_gb']:.1f} GB "
+        "resident\n"
+    )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `signbind quickstart`."""
-    parser.add_argument("--workdir", type=Path, default=Path("runs/quickstart"), metavar="DIR",
-                        help="default: runs/quickstart; finished stages stay")  # fmt: skip
-    parser.add_argument("--seed", type=argument(Seed), default=0,
-                        help="of training; the corpus stays the same (default: 0)")  # fmt: skip
+    parser.add_argument(
+        "--workdir",
+        type=Path,
+        default=Path("runs/quickstart"),
+        metavar="DIR",
+        help="default: runs/quickstart; finished stages stay",
+    )
+    parser.add_argument(
+        "--seed",
+        type=argument(Seed),
+        default=0,
+        help="of training; the corpus stays the same (default: 0)",
+    )
     parser.add_argument(
         "--smoke", action="store_true", help="tiny models, 20 steps a stage: does it all run?"
     )
     parser.add_argument(versions.OPTION, action="store_true", help=versions.HELP)
     for name in ("train", "validation", "test", "time_split"):
-        parser.add_argument(f"--{name}", type=argument(Whole), metavar="CLIPS",
-                            help=f"synthetic clips in {name}")  # fmt: skip
+        parser.add_argument(
+            f"--{name}", type=argument(Whole), metavar="CLIPS", help=f"synthetic clips in {name}"
+        )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """`signbind quickstart`."""
-    sizes = {name: getattr(arguments, name) for name in ("train", "validation", "test",
-             "time_split") if getattr(arguments, name) is not None}  # fmt: skip
+    sizes = {
+        name: getattr(arguments, name)
+        for name in ("train", "validation", "test", "time_split")
+        if getattr(arguments, name) is not None
+    }
     if arguments.smoke:
         sizes = {"train": 64, "validation": 8, "test": 12, "time_split": 8} | sizes
     options = [versions.OPTION] if arguments.other_versions else []

@@ -63,16 +63,16 @@ def open_experts_of(run: Artefact) -> dict[str, Artefact]:
       SignBindError: one is missing or was trained again since.
     """
     experts = {
-        name: open_artefact(run.parents[name])
-        for name in run.config.streams
-        if name in run.parents
-    }  # fmt: skip
+        name: open_artefact(run.parents[name]) for name in run.config.streams if name in run.parents
+    }
     for name, expert in experts.items():
         trained_on = run.manifest.parents.get(name)
         if expert.digest != trained_on:
-            raise SignBindError(f"{expert.workdir}: artefact digest: found {expert.digest[:12]}, "
-                                f"wanted {(trained_on or '')[:12]}: this expert was trained again "
-                                f"after {run.workdir}")  # fmt: skip
+            raise SignBindError(
+                f"{expert.workdir}: artefact digest: found {expert.digest[:12]}, "
+                f"wanted {(trained_on or '')[:12]}: this expert was trained again "
+                f"after {run.workdir}"
+            )
     return experts
 
 

@@ -51,9 +51,11 @@ def missing(late: Iterable[int], n: int | str, timeout_s: float) -> str:
     """The line about processes that did not start."""
     late = sorted(late)
     named = ", ".join(map(str, late[:_NAMED])) + (" and more" if len(late) > _NAMED else "")
-    return (f"--num_processes: found no process {named} of {n} within {timeout_s:g} s, wanted "
-            "all: start the same command there with its own --process_id, or give a longer "
-            "--host_timeout")  # fmt: skip
+    return (
+        f"--num_processes: found no process {named} of {n} within {timeout_s:g} s, wanted "
+        "all: start the same command there with its own --process_id, or give a longer "
+        "--host_timeout"
+    )
 
 
 def _take_roll(coordinator: str, n: int, timeout_s: float) -> None:
@@ -178,12 +180,17 @@ def _listen(coordinator: str) -> socket.socket:
     port = int(address.rsplit(":", 1)[1])
     both = socket.has_dualstack_ipv6()
     try:
-        return socket.create_server(("", port), backlog=1024, dualstack_ipv6=both,
-                                    family=socket.AF_INET6 if both else socket.AF_INET)  # fmt: skip
+        return socket.create_server(
+            ("", port),
+            backlog=1024,
+            dualstack_ipv6=both,
+            family=socket.AF_INET6 if both else socket.AF_INET,
+        )
     except (OSError, OverflowError) as error:
-        raise SignBindError(f"--coordinator: {coordinator}: process 0 cannot listen on port {port} "
-                            f"({error}), wanted a free one: another run may have it"
-                            ) from error  # fmt: skip
+        raise SignBindError(
+            f"--coordinator: {coordinator}: process 0 cannot listen on port {port} "
+            f"({error}), wanted a free one: another run may have it"
+        ) from error
 
 
 def _answer(coordinator: str, n: int, process: int, timeout_s: float) -> None:
@@ -196,9 +203,10 @@ def _answer(coordinator: str, n: int, process: int, timeout_s: float) -> None:
         try:
             verdict = _line(connection)
         except OSError as error:
-            raise SignBindError(f"--coordinator: {coordinator}: {place} lost process 0 before all "
-                                f"had come ({error or 'it closed the connection'}); see its log"
-                                ) from error  # fmt: skip
+            raise SignBindError(
+                f"--coordinator: {coordinator}: {place} lost process 0 before all "
+                f"had come ({error or 'it closed the connection'}); see its log"
+            ) from error
     if verdict != _GO:
         raise SignBindError(verdict)
     # JAX would make its first retry late.

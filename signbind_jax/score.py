@@ -201,10 +201,9 @@ def _print_table(rows: list[tuple[str, Score]]) -> None:
 
 def _print_json(arguments: argparse.Namespace, n: int, rows: list[tuple[str, Score]]) -> None:
     scores = [
-        {"convention": name, "name": score.name, "value": score.value,
-         "signature": score.signature}
+        {"convention": name, "name": score.name, "value": score.value, "signature": score.signature}
         for name, score in rows
-    ]  # fmt: skip
+    ]
     print(
         json.dumps(
             {

@@ -28,8 +28,9 @@ RULES: Mapping[str, str | None] = dict.fromkeys(DIMENSIONS) | {
 }
 
 
-def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1,
-              devices: Sequence[jax.Device] | None = None) -> Mesh:  # fmt: skip
+def make_mesh(
+    data: int = -1, fsdp: int = 1, tensor: int = 1, devices: Sequence[jax.Device] | None = None
+) -> Mesh:
     """A mesh with the axes `data`, `fsdp`, `tensor`; `data=-1` takes what the others leave.
 
     Where the devices lie on several slices, `data` runs across slices and the other axes stay
@@ -41,16 +42,22 @@ def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1,
     devices = list(jax.devices() if devices is None else devices)
     n, inner = len(devices), fsdp * tensor
     if fsdp < 1 or tensor < 1 or (data < 1 and data != -1):
-        raise SignBindError(f"mesh: found data={data}, fsdp={fsdp}, tensor={tensor}, "
-                            "wanted sizes of at least 1 (data may be -1)")  # fmt: skip
+        raise SignBindError(
+            f"mesh: found data={data}, fsdp={fsdp}, tensor={tensor}, "
+            "wanted sizes of at least 1 (data may be -1)"
+        )
     if data == -1:
         if n % inner:
-            raise SignBindError(f"mesh: fsdp x tensor = {fsdp} x {tensor} = {inner} does not "
-                                f"divide the {n} devices; change fsdp or tensor")  # fmt: skip
+            raise SignBindError(
+                f"mesh: fsdp x tensor = {fsdp} x {tensor} = {inner} does not "
+                f"divide the {n} devices; change fsdp or tensor"
+            )
         data = n // inner
     if data * inner != n:
-        raise SignBindError(f"mesh: data x fsdp x tensor = {data} x {fsdp} x {tensor} = "
-                            f"{data * inner}, wanted {n}, the number of devices")  # fmt: skip
+        raise SignBindError(
+            f"mesh: data x fsdp x tensor = {data} x {fsdp} x {tensor} = "
+            f"{data * inner}, wanted {n}, the number of devices"
+        )
     # Auto on purpose: Explicit axis types fail in embedding look-ups and CTC (see jax docs on
     # sharding in types), and jax.make_mesh would default to them.
     auto = (AxisType.Auto,) * len(AXES)
@@ -70,8 +77,9 @@ def own_mesh() -> Mesh:
     return make_mesh(devices=jax.local_devices())
 
 
-def partition_spec(path: str, shape: Sequence[int], dims: Sequence[str] | None,
-                   mesh: Mesh) -> PartitionSpec:  # fmt: skip
+def partition_spec(
+    path: str, shape: Sequence[int], dims: Sequence[str] | None, mesh: Mesh
+) -> PartitionSpec:
     """Where each dimension of one parameter goes, by RULES.
 
     Raises:
@@ -80,23 +88,29 @@ def partition_spec(path: str, shape: Sequence[int], dims: Sequence[str] | None,
     """
     shape = tuple(shape)
     if dims is None or len(dims) != len(shape) or any(d not in RULES for d in dims):
-        raise SignBindError(f"parameter {path} of shape {shape}: dims: found {dims}, wanted one "
-                            "name a dimension out of signbind_jax.models.layers.DIMENSIONS; "
-                            "create it with layers.param")  # fmt: skip
+        raise SignBindError(
+            f"parameter {path} of shape {shape}: dims: found {dims}, wanted one "
+            "name a dimension out of signbind_jax.models.layers.DIMENSIONS; "
+            "create it with layers.param"
+        )
     axes = tuple(_axis(d, size, mesh) for d, size in zip(dims, shape, strict=True))
     claimed: dict[str, str] = {}
     for size, dim, axis in zip(shape, dims, axes, strict=True):
         if axis is None:
             continue
         if axis in claimed:
-            raise SignBindError(f"parameter {path} of shape {shape}: dimensions {claimed[axis]} "
-                                f"and {dim} both claim mesh axis {axis}; "
-                                "rename one dimension")  # fmt: skip
+            raise SignBindError(
+                f"parameter {path} of shape {shape}: dimensions {claimed[axis]} "
+                f"and {dim} both claim mesh axis {axis}; "
+                "rename one dimension"
+            )
         claimed[axis] = dim
         if size % mesh.shape[axis]:
-            raise SignBindError(f"parameter {path} of shape {shape}: dimension {dim} of size "
-                                f"{size} does not divide by mesh axis {axis} of size "
-                                f"{mesh.shape[axis]}")  # fmt: skip
+            raise SignBindError(
+                f"parameter {path} of shape {shape}: dimension {dim} of size "
+                f"{size} does not divide by mesh axis {axis} of size "
+                f"{mesh.shape[axis]}"
+            )
     # An axis of size 1 splits nothing; leaving it out keeps compiled programs equal.
     return PartitionSpec(*(a if a and mesh.shape[a] > 1 else None for a in axes))
 
@@ -145,8 +159,10 @@ def state_shardings(abstract_state: nnx.State, mesh: Mesh) -> nnx.State:
     def sharding(path, variable):
         name = path_string(path)
         if not _is_variable(variable):
-            raise SignBindError(f"state leaf {name}: found {type(variable).__name__}, wanted an "
-                                "nnx.Param made by layers.param")  # fmt: skip
+            raise SignBindError(
+                f"state leaf {name}: found {type(variable).__name__}, wanted an "
+                "nnx.Param made by layers.param"
+            )
         value = variable.get_value()
         dims = variable.get_metadata().get("dims")
         return variable.replace(NamedSharding(mesh, partition_spec(name, value.shape, dims, mesh)))
@@ -189,9 +205,12 @@ def with_shardings(abstract_tree: Any, shardings: Any) -> Any:
     )
 
 
-def abstract_model(make_model: Callable[[nnx.Rngs], nnx.Module], mesh: Mesh, seed: int,
-                   dtype: Callable[[tuple], str] | None = None,
-                   ) -> tuple[nnx.GraphDef, nnx.State]:  # fmt: skip
+def abstract_model(
+    make_model: Callable[[nnx.Rngs], nnx.Module],
+    mesh: Mesh,
+    seed: int,
+    dtype: Callable[[tuple], str] | None = None,
+) -> tuple[nnx.GraphDef, nnx.State]:
     """A model, split, as ShapeDtypeStructs that carry their shardings: nothing is allocated.
 
     dtype: of the parameter at a path, where it is another than the fresh model's float32.
@@ -215,9 +234,12 @@ def abstract_model(make_model: Callable[[nnx.Rngs], nnx.Module], mesh: Mesh, see
     return graphdef, nnx.from_flat_state(flat)
 
 
-def init_sharded(make_model: Callable[[nnx.Rngs], nnx.Module], mesh: Mesh, seed: int,
-                 given: Mapping[tuple, nnx.Variable] | None = None,
-                 ) -> tuple[nnx.GraphDef, nnx.State]:  # fmt: skip
+def init_sharded(
+    make_model: Callable[[nnx.Rngs], nnx.Module],
+    mesh: Mesh,
+    seed: int,
+    given: Mapping[tuple, nnx.Variable] | None = None,
+) -> tuple[nnx.GraphDef, nnx.State]:
     """A fresh model, split, whose state is born sharded and has the same values on any mesh.
 
     given: variables by path that are not fresh; no memory is taken for what they replace.
@@ -236,8 +258,10 @@ def init_sharded(make_model: Callable[[nnx.Rngs], nnx.Module], mesh: Mesh, seed:
     shardings = state_shardings(abstract_state, mesh)
     unknown = [path for path in given if path not in dict(nnx.to_flat_state(abstract_state))]
     if unknown:
-        raise SignBindError(f"parameter {path_string(unknown[0])}: found one for it, wanted none: "
-                            "the model has no such parameter")  # fmt: skip
+        raise SignBindError(
+            f"parameter {path_string(unknown[0])}: found one for it, wanted none: "
+            "the model has no such parameter"
+        )
 
     def fresh(state):
         return nnx.from_flat_state(
@@ -284,9 +308,11 @@ def put_batch(batch: Any, mesh: Mesh) -> Any:
 def _uneven(batch: Any, ways: int) -> SignBindError:
     for path, x in jax.tree_util.tree_flatten_with_path(batch)[0]:
         if np.ndim(x) and len(x) % ways:
-            return SignBindError(f"batch: {path_string(path)}: found {len(x)} rows on process "
-                                 f"{jax.process_index()}, wanted a multiple of {ways}, its part of "
-                                 "data x fsdp; change the batch size")  # fmt: skip
+            return SignBindError(
+                f"batch: {path_string(path)}: found {len(x)} rows on process "
+                f"{jax.process_index()}, wanted a multiple of {ways}, its part of "
+                "data x fsdp; change the batch size"
+            )
     raise ValueError("every array of the batch divides")
 
 
@@ -298,9 +324,11 @@ def check_rows_by_process(mesh: Mesh) -> None:
     """
     n_rows = math.prod(mesh.shape[a] for a in BATCH_AXES)
     if _row_shards_here(mesh) * jax.process_count() != n_rows:
-        raise SignBindError(f"mesh: tensor={mesh.shape['tensor']} runs across processes of "
-                            f"{jax.local_device_count()} devices each, wanted a divisor of that "
-                            "number: split over processes by data or fsdp")  # fmt: skip
+        raise SignBindError(
+            f"mesh: tensor={mesh.shape['tensor']} runs across processes of "
+            f"{jax.local_device_count()} devices each, wanted a divisor of that "
+            "number: split over processes by data or fsdp"
+        )
 
 
 def check_rows_divide(rows: int, multiple: int, mesh: Mesh) -> None:
@@ -315,9 +343,11 @@ def check_rows_divide(rows: int, multiple: int, mesh: Mesh) -> None:
     """
     ways = math.prod(mesh.shape[a] for a in BATCH_AXES)
     if rows % ways:
-        raise SignBindError(f"config.data.batch_multiple: found {multiple}, which gives {rows} "
-                            f"rows a batch, wanted a multiple of {ways} = data x fsdp of the "
-                            "mesh")  # fmt: skip
+        raise SignBindError(
+            f"config.data.batch_multiple: found {multiple}, which gives {rows} "
+            f"rows a batch, wanted a multiple of {ways} = data x fsdp of the "
+            "mesh"
+        )
 
 
 def own_copy(tree: Any) -> Any:

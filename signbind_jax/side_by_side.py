@@ -62,12 +62,15 @@ def run_all(commands: Mapping[str, Sequence[str]], log_dir: Path) -> None:
         done = list(pool.map(run, commands))
     for name, code, last in done:
         if code:
-            raise SignBindError(f"{name}: {last.removeprefix('signbind: error: ')} "
-                                f"(exit code {code}; all of it: {log_dir / name}.log)")  # fmt: skip
+            raise SignBindError(
+                f"{name}: {last.removeprefix('signbind: error: ')} "
+                f"(exit code {code}; all of it: {log_dir / name}.log)"
+            )
 
 
-def start(arguments: Sequence[str], share: Sequence[int], module: str = "signbind_jax.cli",
-          **streams) -> subprocess.Popen:  # fmt: skip
+def start(
+    arguments: Sequence[str], share: Sequence[int], module: str = "signbind_jax.cli", **streams
+) -> subprocess.Popen:
     """Starts `signbind` with `arguments` as a process of its own on the cores of `share`.
 
     Args:

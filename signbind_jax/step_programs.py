@@ -50,8 +50,15 @@ class StepPrograms:
         that are not compiled yet or whose FLOPs cannot be counted.
     """
 
-    def __init__(self, gradients: Callable, update: Callable, measure: Callable, state: dict,
-                 frozen: nnx.State, options: Mapping[str, str] | None = None):  # fmt: skip
+    def __init__(
+        self,
+        gradients: Callable,
+        update: Callable,
+        measure: Callable,
+        state: dict,
+        frozen: nnx.State,
+        options: Mapping[str, str] | None = None,
+    ):
         self._gradients, self._update, self._measure = gradients, update, measure
         self._structure = {name: jax.tree.structure(part) for name, part in state.items()}
         self._frozen, self._frozen_structure = jax.tree.flatten(frozen)
@@ -66,8 +73,10 @@ class StepPrograms:
 
     def full(self, state: PlainState) -> dict:
         """The state that the arrays belong to."""
-        return {name: jax.tree.unflatten(self._structure[name], leaves)
-                for name, leaves in state.items()}  # fmt: skip
+        return {
+            name: jax.tree.unflatten(self._structure[name], leaves)
+            for name, leaves in state.items()
+        }
 
     def compile(self, state: PlainState, batches: Mapping[tuple[int, int], Any]) -> None:
         """Compiles for each shape, given a batch of it on the devices; two at a time."""
@@ -124,8 +133,10 @@ class StepPrograms:
     def _plain_gradients(self, params, frozen, step, batch):
         grads, metrics = self._gradients(
             jax.tree.unflatten(self._structure["params"], params),
-            jax.tree.unflatten(self._frozen_structure, frozen), *step, batch,
-        )  # fmt: skip
+            jax.tree.unflatten(self._frozen_structure, frozen),
+            *step,
+            batch,
+        )
         return jax.tree.leaves(grads), self._stacked("gradients", metrics)
 
     def _plain_update(self, state, grads):

@@ -123,12 +123,16 @@ def register(spec: StreamSpec) -> StreamSpec:
         target nobody's.
     """
     if spec.name in SHIPPED:
-        raise SignBindError(f"stream: name: found {spec.name!r}, wanted another than the shipped "
-                            f"{', '.join(SHIPPED)}")  # fmt: skip
+        raise SignBindError(
+            f"stream: name: found {spec.name!r}, wanted another than the shipped "
+            f"{', '.join(SHIPPED)}"
+        )
     others = {other.target for other in _registry.values() if other.name != spec.name}
     if spec.label is not None and spec.target in (*others, "senses"):
-        raise SignBindError(f"stream {spec.name}: target: found {spec.target!r}, which is there "
-                            "already, wanted another name beside a label function")  # fmt: skip
+        raise SignBindError(
+            f"stream {spec.name}: target: found {spec.target!r}, which is there "
+            "already, wanted another name beside a label function"
+        )
     if spec.label is None and spec.target not in others:
         raise SignBindError(
             f"stream {spec.name}: label: found none, wanted a function that gives "
@@ -136,8 +140,10 @@ def register(spec: StreamSpec) -> StreamSpec:
         )
     for other in _registry.values():
         if other.name != spec.name and other.vocabulary == spec.vocabulary:
-            raise SignBindError(f"stream {spec.name}: vocabulary: found {spec.vocabulary!r}, "
-                                f"which {other.name} has, wanted one of its own")  # fmt: skip
+            raise SignBindError(
+                f"stream {spec.name}: vocabulary: found {spec.vocabulary!r}, "
+                f"which {other.name} has, wanted one of its own"
+            )
     _registry[spec.name] = spec
     return spec
 

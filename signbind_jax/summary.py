@@ -28,8 +28,10 @@ def read_summary(workdir: Path, config_digest: str = "") -> dict[str, Any]:
         files.field(record, name, kind, str(path))
     found = record.get("config_digest", config_digest)
     if config_digest and found != config_digest:
-        raise SignBindError(f"{path}: config_digest: found {str(found)[:12]}, wanted "
-                            f"{config_digest[:12]}: it is of another run")  # fmt: skip
+        raise SignBindError(
+            f"{path}: config_digest: found {str(found)[:12]}, wanted "
+            f"{config_digest[:12]}: it is of another run"
+        )
     return record
 
 

@@ -48,8 +48,9 @@ class TokenNoiseConfig(Checked):
         return jnp.array([given.get(name, getattr(streams.get(name), kind)) for name in names])
 
 
-def add_noise(tokens: StreamTokens, index_b, key, config: TokenNoiseConfig,
-              names: Sequence[str]) -> StreamTokens:  # fmt: skip
+def add_noise(
+    tokens: StreamTokens, index_b, key, config: TokenNoiseConfig, names: Sequence[str]
+) -> StreamTokens:
     """Noisy copies of the streams `names`; a row's noise is drawn from its own clip `index_b`.
 
     Substitution takes the token of a neighbouring row at the same place where that token is

@@ -68,8 +68,13 @@ class TrainResult:
     finished: bool
 
 
-def train(config: RunConfig, workdir: Path | str, *, announce: Callable = print,
-          other_versions: bool = False) -> TrainResult:  # fmt: skip
+def train(
+    config: RunConfig,
+    workdir: Path | str,
+    *,
+    announce: Callable = print,
+    other_versions: bool = False,
+) -> TrainResult:
     """Trains one stage in `workdir`, resuming what is there.
 
     Args:
@@ -100,14 +105,17 @@ def _alone(workdir: Path) -> Iterator[None]:
         return
     with files.trying_to_lock(workdir) as lock:
         if lock is None:
-            raise SignBindError(f"--workdir: {workdir}: found another training under way in it, "
-                                "wanted none: wait for it, stop it, or give another "
-                                "directory")  # fmt: skip
+            raise SignBindError(
+                f"--workdir: {workdir}: found another training under way in it, "
+                "wanted none: wait for it, stop it, or give another "
+                "directory"
+            )
         yield
 
 
-def _train(config: RunConfig, workdir: Path, announce: Callable, anew: str,
-           other_versions: bool) -> TrainResult:  # fmt: skip
+def _train(
+    config: RunConfig, workdir: Path, announce: Callable, anew: str, other_versions: bool
+) -> TrainResult:
     stage = make_stage(config)
     _check_validation(stage)
     _check_slices(stage)
@@ -152,8 +160,10 @@ class _Run(TrainStep):
         )
         trained, frozen = self.split(params)
         n = sum(x.size for x in jax.tree.leaves(trained))
-        announce(f"{stage.name}: {n:,} parameters train, "
-                 f"{sum(x.size for x in jax.tree.leaves(frozen)):,} are frozen")  # fmt: skip
+        announce(
+            f"{stage.name}: {n:,} parameters train, "
+            f"{sum(x.size for x in jax.tree.leaves(frozen)):,} are frozen"
+        )
         state = {
             "params": trained,
             "opt_state": sharding.init_optimizer(self.tx, trained, self.mesh),
@@ -173,9 +183,13 @@ class _Run(TrainStep):
         was noted of its versions."""
         if step < self.config.steps and not other_versions:
             versions.check_resumed(saved.versions, versions.installed(), directory)
-        check_same(saved, self.manifest.identity, f"{directory}: step {step}",
-                   "that of this run: its config, data, parents or packages are others by now; "
-                   "give what it was trained with, or another --workdir")  # fmt: skip
+        check_same(
+            saved,
+            self.manifest.identity,
+            f"{directory}: step {step}",
+            "that of this run: its config, data, parents or packages are others by now; "
+            "give what it was trained with, or another --workdir",
+        )
         joined = versions.joined(saved.versions, versions.installed())
         self.manifest = dataclasses.replace(self.manifest, versions=joined)
 
@@ -311,18 +325,22 @@ def _check_validation(stage: Stage) -> None:
     """A split that is not there would else show only after the last step."""
     known, split = stage.dataset.splits, stage.config.data.validation
     if split and split not in known:
-        raise SignBindError(f"config.data.validation: found {split!r}, wanted one of "
-                            f"{', '.join(known)} of {stage.config.data.directory}, or nothing "
-                            "for no scores (--config.data.validation=)")  # fmt: skip
+        raise SignBindError(
+            f"config.data.validation: found {split!r}, wanted one of "
+            f"{', '.join(known)} of {stage.config.data.directory}, or nothing "
+            "for no scores (--config.data.validation=)"
+        )
 
 
 def _check_slices(stage: Stage) -> None:
     n = stage.config.optim.accumulate
     rows = [rows for _, rows in stage.plan.shapes if n < 1 or rows % n]
     if rows:
-        raise SignBindError(f"config.optim.accumulate: found {n} and batches of {rows[0]} rows, "
-                            "wanted a number that divides them: set "
-                            f"--config.data.batch_multiple={max(n, 1)}")  # fmt: skip
+        raise SignBindError(
+            f"config.optim.accumulate: found {n} and batches of {rows[0]} rows, "
+            "wanted a number that divides them: set "
+            f"--config.data.batch_multiple={max(n, 1)}"
+        )
 
 
 def _schedule_digest(config: RunConfig) -> str:
@@ -343,9 +361,11 @@ def _newest(checkpoints: CheckpointDir) -> int | None:
     steps = hosts.exchange("looking for checkpoints", checkpoints.latest())
     other = next((i for i, step in enumerate(steps) if step != steps[0]), None)
     if other is not None:
-        raise SignBindError(f"{checkpoints.directory}: newest checkpoint: found {steps[other]} on "
-                            f"process {other} and {steps[0]} on process 0, wanted the same; "
-                            "network storage may lag: start again")  # fmt: skip
+        raise SignBindError(
+            f"{checkpoints.directory}: newest checkpoint: found {steps[other]} on "
+            f"process {other} and {steps[0]} on process 0, wanted the same; "
+            "network storage may lag: start again"
+        )
     return steps[0]
 
 
@@ -417,13 +437,19 @@ def _due(step: int, every: int) -> bool:
 
 def _progress(name: str, step: int, steps: int) -> tqdm:
     hidden = not (hosts.first() and sys.stderr.isatty())
-    return tqdm(total=steps, initial=step, desc=name, unit="step", disable=hidden,
-                dynamic_ncols=True)  # fmt: skip
+    return tqdm(
+        total=steps, initial=step, desc=name, unit="step", disable=hidden, dynamic_ncols=True
+    )
 
 
 def _summary(result: TrainResult, config: RunConfig) -> dict:
-    return {"step": result.step, "seconds": result.seconds, "finished": result.finished,
-            "scores": result.scores, "config_digest": config.digest}  # fmt: skip
+    return {
+        "step": result.step,
+        "seconds": result.seconds,
+        "finished": result.finished,
+        "scores": result.scores,
+        "config_digest": config.digest,
+    }
 
 
 class _Feed:

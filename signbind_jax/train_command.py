@@ -64,8 +64,10 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{config.stage}: stopped by a signal {saved}; run the same command to go on")
         return interrupted_code()
     scores = ", ".join(f"{name} {value:.2f}" for name, value in result.scores.items())
-    print(f"{config.stage}: {result.step} steps, {result.seconds:.0f} s; "
-          f"{config.data.validation or 'no evaluation'}: {scores}")  # fmt: skip
+    print(
+        f"{config.stage}: {result.step} steps, {result.seconds:.0f} s; "
+        f"{config.data.validation or 'no evaluation'}: {scores}"
+    )
     return 0
 
 

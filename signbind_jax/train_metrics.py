@@ -29,8 +29,9 @@ class Throughput:
       peak: FLOPs a second of all devices together; None: not known.
     """
 
-    def __init__(self, plan: BatchPlan, unit: str, flops: Mapping[tuple[int, int], float],
-                 peak: float | None):  # fmt: skip
+    def __init__(
+        self, plan: BatchPlan, unit: str, flops: Mapping[tuple[int, int], float], peak: float | None
+    ):
         self._plan, self._unit, self._flops, self._peak = plan, unit, flops, peak
         self._begin()
 
@@ -54,8 +55,10 @@ class Throughput:
         """Returns "clips_per_second", the same of frames or tokens, and "mfu" in percent where the
         devices' peak is known; what is counted from here on is of the next rates."""
         seconds = max(time.monotonic() - self._began, 1e-9)
-        rates = {"clips_per_second": self._clips / seconds,
-                 f"{self._unit}_per_second": self._units / seconds}  # fmt: skip
+        rates = {
+            "clips_per_second": self._clips / seconds,
+            f"{self._unit}_per_second": self._units / seconds,
+        }
         if self._peak and np.isfinite(self._done):
             rates["mfu"] = 100 * self._done / (seconds * self._peak)
         self._begin()
@@ -86,8 +89,14 @@ class TrainLog:
       throughput: to be paused while nothing trains.
     """
 
-    def __init__(self, log: MetricLog | SilentLog, bar: tqdm, stage: Stage, programs: StepPrograms,
-                 throughput: Throughput):  # fmt: skip
+    def __init__(
+        self,
+        log: MetricLog | SilentLog,
+        bar: tqdm,
+        stage: Stage,
+        programs: StepPrograms,
+        throughput: Throughput,
+    ):
         self._log, self._bar, self._stage, self._programs = log, bar, stage, programs
         self.throughput = throughput
         self.losses: list[float] = []
@@ -125,16 +134,24 @@ class TrainLog:
         seconds = self._log.seconds
         if hosts.first() and self._bar.disable and seconds - self._told > SECONDS_BETWEEN_LINES:
             self._told = seconds
-            print(f"{name}: step {step} of {config.steps}, loss {values['loss']:.3f}, "
-                  f"{seconds:.0f} s", flush=True)  # fmt: skip
+            print(
+                f"{name}: step {step} of {config.steps}, loss {values['loss']:.3f}, "
+                f"{seconds:.0f} s",
+                flush=True,
+            )
 
 
-def show_evaluation(stage: Stage, step: int, scores: Mapping[str, float],
-                    samples: Sequence[Sample]) -> None:  # fmt: skip
+def show_evaluation(
+    stage: Stage, step: int, scores: Mapping[str, float], samples: Sequence[Sample]
+) -> None:
     """Prints the main metric and the samples of an evaluation, above a progress bar."""
     if stage.main_metric in scores:
-        tqdm.write(f"{stage.name}: step {step}, {stage.config.data.validation}: "
-                   f"{stage.main_metric} {scores[stage.main_metric]:.2f}")  # fmt: skip
+        tqdm.write(
+            f"{stage.name}: step {step}, {stage.config.data.validation}: "
+            f"{stage.main_metric} {scores[stage.main_metric]:.2f}"
+        )
     for sample in samples:
-        tqdm.write(f"  {sample.clip}\n    reference   {sample.reference}\n"
-                   f"    hypothesis  {sample.hypothesis}")  # fmt: skip
+        tqdm.write(
+            f"  {sample.clip}\n    reference   {sample.reference}\n"
+            f"    hypothesis  {sample.hypothesis}"
+        )

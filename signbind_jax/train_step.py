@@ -71,8 +71,9 @@ class TrainStep:
 
     def programs(self, state: dict, frozen: nnx.State) -> StepPrograms:
         """The programs, to be compiled; both arguments may hold ShapeDtypeStructs."""
-        return StepPrograms(self.gradients, self.update, self.measure, state, frozen,
-                            compiler.options(self.mesh))  # fmt: skip
+        return StepPrograms(
+            self.gradients, self.update, self.measure, state, frozen, compiler.options(self.mesh)
+        )
 
     def abstract_state(self) -> tuple[dict, nnx.State]:
         """What a run of the stage holds, as shapes: (trained state, frozen parameters).

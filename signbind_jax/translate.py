@@ -68,8 +68,9 @@ class Translator:
     ):
         self.artefact = artefact.open_artefact(checkpoint, step)
         if self.artefact.model["kind"] != "signbind":
-            raise SignBindError(f"{checkpoint}: stage: found {self.artefact.stage}, wanted "
-                                "alignment or translation")  # fmt: skip
+            raise SignBindError(
+                f"{checkpoint}: stage: found {self.artefact.stage}, wanted alignment or translation"
+            )
         self.options = read_options(TranslationOptions, self.artefact.config.options)
         self.generation = generation_config.overridden(self.options.generation, settings or {})
         self.prompt_parts = make_prompt_parts(
@@ -96,8 +97,10 @@ class Translator:
         """The streams of a split (cached on disk) or of loose clips."""
         if isinstance(clips, ClipDataset):
             return read_split(self._readers, clips, self.cache, self.streams)
-        read = {name: reader.read(clips, modality_lengths(clips, reader.frontend))
-                for name, reader in self._readers.items()}  # fmt: skip
+        read = {
+            name: reader.read(clips, modality_lengths(clips, reader.frontend))
+            for name, reader in self._readers.items()
+        }
         return SplitStreams({name: read.get(name) for name in self.streams})
 
     @property
@@ -109,10 +112,14 @@ class Translator:
 
     def without_input(self, clips: ClipDataset | ClipList) -> dict[str, frozenset[int]]:
         """Stream -> the clips that lack what its expert reads; without streams that none lacks."""
-        lengths = {name: modality_lengths(clips, reader.frontend)
-                   for name, reader in self._readers.items()}  # fmt: skip
-        return {name: frozenset(np.flatnonzero(n == 0).tolist())
-                for name, n in lengths.items() if 0 in n}  # fmt: skip
+        lengths = {
+            name: modality_lengths(clips, reader.frontend) for name, reader in self._readers.items()
+        }
+        return {
+            name: frozenset(np.flatnonzero(n == 0).tolist())
+            for name, n in lengths.items()
+            if 0 in n
+        }
 
     def sentences(self, streams: SplitStreams) -> Sentences:
         """Streams with their prompts, ready to be written from."""
@@ -146,8 +153,12 @@ class Translator:
             vocabulary = next(iter(self.experts[name].vocabularies.values()))
             own = expert.of(clip)
             columns = (expert.ids[own], expert.start[own], expert.end[own], expert.confidence[own])
-            out[name] = [Token(vocabulary.tokens[i], round(float(s), 3), round(float(e), 3),
-                               round(float(c), 3)) for i, s, e, c in zip(*columns)]  # fmt: skip
+            out[name] = [
+                Token(
+                    vocabulary.tokens[i], round(float(s), 3), round(float(e), 3), round(float(c), 3)
+                )
+                for i, s, e, c in zip(*columns)
+            ]
         return out
 
 
@@ -156,8 +167,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from data_pipelines import clip_inputs
 
     clip_inputs.add_arguments(parser)
-    parser.add_argument("--checkpoint", required=True, type=Path, metavar="DIR",
-                        help="run directory of a translation (or alignment) stage")  # fmt: skip
+    parser.add_argument(
+        "--checkpoint",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="run directory of a translation (or alignment) stage",
+    )
     artefact.add_step_argument(parser)
     parser.add_argument(
         "--json", action="store_true", help="one JSON object a clip, with streams and fused tokens"

@@ -9,8 +9,17 @@ from signbind_jax import hosts
 from signbind_jax.errors import SignBindError
 
 PYTHON = "python"
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "transformers",
-            "tokenizers")  # fmt: skip
+PACKAGES = (
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "grain",
+    "numpy",
+    "transformers",
+    "tokenizers",
+)
 OPTION = "--other_versions"
 HELP = (
     "goes on also with a run that other versions of jax, numpy and the like have made; its bits "

@@ -30,14 +30,20 @@ class WandbLog:
         self._table = wandb.Table
         try:
             self._run = wandb.init(
-                project=config.wandb, id=_run_id(workdir, config), name=workdir.resolve().name,
-                dir=str(workdir), config=config.to_json(), resume="allow",
-            )  # fmt: skip
+                project=config.wandb,
+                id=_run_id(workdir, config),
+                name=workdir.resolve().name,
+                dir=str(workdir),
+                config=config.to_json(),
+                resume="allow",
+            )
         except Exception as error:  # it has no one class for what a user can do wrong
             told = " ".join(str(error).split())[:300]
-            raise SignBindError(f"config.wandb: found project {config.wandb!r}, which Weights & "
-                                f"Biases refuses ({told}); wanted one you can log to, or "
-                                "WANDB_MODE=offline") from error  # fmt: skip
+            raise SignBindError(
+                f"config.wandb: found project {config.wandb!r}, which Weights & "
+                f"Biases refuses ({told}); wanted one you can log to, or "
+                "WANDB_MODE=offline"
+            ) from error
         # Not its own counter: that one never goes back, as a resumed run may.
         self._run.define_metric("*", step_metric="step")
 
@@ -65,8 +71,9 @@ def import_wandb() -> ModuleType:
     try:
         return importlib.import_module("wandb")
     except ImportError as error:
-        raise SignBindError("config.wandb: found no package wandb, wanted: "
-                            "pip install 'signbind-jax[wandb]'") from error  # fmt: skip
+        raise SignBindError(
+            "config.wandb: found no package wandb, wanted: pip install 'signbind-jax[wandb]'"
+        ) from error
 
 
 def _run_id(workdir: Path, config: RunConfig) -> str:

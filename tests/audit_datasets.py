@@ -43,13 +43,15 @@ def moving_lips(seed: int, n_frames: int = FRAMES, size: int = 32) -> np.ndarray
 
 
 def with_lips(clip: Clip, crops_fhw: np.ndarray, fps: float = FPS) -> Clip:
-    return dataclasses.replace(clip, lips=encode_mosaic(crops_fhw), n_lip_frames=len(crops_fhw),
-                               lip_fps=fps)  # fmt: skip
+    return dataclasses.replace(
+        clip, lips=encode_mosaic(crops_fhw), n_lip_frames=len(crops_fhw), lip_fps=fps
+    )
 
 
 def pose_alone(clip: Clip, pose_tkc: np.ndarray, fps: float = FPS) -> Clip:
-    return dataclasses.replace(clip, pose=pose_tkc, pose_fps=fps, lips=b"", n_lip_frames=0,
-                               lip_fps=0.0)  # fmt: skip
+    return dataclasses.replace(
+        clip, pose=pose_tkc, pose_fps=fps, lips=b"", n_lip_frames=0, lip_fps=0.0
+    )
 
 
 def clean_clips(sizes: dict[str, int] = SIZES) -> dict[str, list[Clip]]:
@@ -92,8 +94,9 @@ def write(out: Path, splits: dict[str, list[Clip]], clips_per_shard: int = 1000,
 
 
 def audited(dataset: Path, n_clips: int | None = None, configs=SHIPPED, workers=1) -> Result:
-    return judge(survey(open_dataset(dataset), n_clips, workers, progress=False),
-                 load_configs(configs))  # fmt: skip
+    return judge(
+        survey(open_dataset(dataset), n_clips, workers, progress=False), load_configs(configs)
+    )
 
 
 def told(result: Result) -> dict[str, str]:

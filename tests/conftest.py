@@ -25,9 +25,12 @@ RECORDED = ROOT.parent / "shared" / "data" / "recorded"
 
 
 def pytest_addoption(parser):
-    parser.addoption("--every_stage", action="store_true",
-                     help="tests/multiprocess/test_stages.py: every stage on every mesh and number "
-                     "of processes, which takes about ten minutes more")  # fmt: skip
+    parser.addoption(
+        "--every_stage",
+        action="store_true",
+        help="tests/multiprocess/test_stages.py: every stage on every mesh and number "
+        "of processes, which takes about ten minutes more",
+    )
     fuzz = "tests/faults/test_fuzz.py: "
     more = f"{fuzz}damaged inputs a reader (default: %(default)s; 44 make 2,000 in all)"
     parser.addoption("--fuzz_inputs", type=int, default=4, metavar="N", help=more)
@@ -64,8 +67,17 @@ def recorded() -> Path:
 def synthetic(tmp_path_factory) -> Path:
     """A synthetic dataset of 48 training clips, 8 a split else."""
     out = tmp_path_factory.mktemp("corpus") / "data"
-    signbind("data", "build", "synthetic", f"--out={out}", "--seed=0", "--train=48",
-             "--validation=8", "--test=8", "--time_split=8")  # fmt: skip
+    signbind(
+        "data",
+        "build",
+        "synthetic",
+        f"--out={out}",
+        "--seed=0",
+        "--train=48",
+        "--validation=8",
+        "--test=8",
+        "--time_split=8",
+    )
     return out
 
 
@@ -92,9 +104,12 @@ def signbind(*arguments, check: bool = True, env: dict | None = None, timeout: i
     """Runs the real command in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-m", "signbind_jax.cli", *map(str, arguments)],
-        cwd=ROOT, env={**os.environ, "JAX_PLATFORMS": "cpu", **(env or {})}, text=True,
-        capture_output=True, timeout=timeout,
-    )  # fmt: skip
+        cwd=ROOT,
+        env={**os.environ, "JAX_PLATFORMS": "cpu", **(env or {})},
+        text=True,
+        capture_output=True,
+        timeout=timeout,
+    )
     if check:
         assert done.returncode == 0, f"{arguments}\n{done.stdout}\n{done.stderr}"
     return done

@@ -8,6 +8,8 @@ from signbind_jax.data.clip import Clip
 def clips_of(corpus: Corpus, strict: bool = False) -> tuple[dict[str, list[Clip]], BuildReport]:
     """All clips by split, and the report of reading them."""
     report = BuildReport(left_out={r: list(ids) for r, ids in corpus.left_out.items()})
-    clips = {split: list(read_clips(rows, corpus.read, report, strict))
-             for split, rows in corpus.splits.items()}  # fmt: skip
+    clips = {
+        split: list(read_clips(rows, corpus.read, report, strict))
+        for split, rows in corpus.splits.items()
+    }
     return clips, report

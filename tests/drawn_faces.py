@@ -11,12 +11,21 @@ RIGHT_EYE, LEFT_EYE = (230, 20, 20), (20, 230, 20)
 RIGHT_CORNER, LEFT_CORNER = (20, 20, 230), (230, 230, 20)
 CRASH, HANG = (255, 0, 255), (0, 255, 255)  # a frame all of this does that to the worker
 # Places in units of the distance between the eyes, from their middle; y grows downwards.
-DOTS = {RIGHT_EYE: (-0.5, 0.0), LEFT_EYE: (0.5, 0.0), RIGHT_CORNER: (-0.25, 0.8),
-        LEFT_CORNER: (0.25, 0.8)}  # fmt: skip
+DOTS = {
+    RIGHT_EYE: (-0.5, 0.0),
+    LEFT_EYE: (0.5, 0.0),
+    RIGHT_CORNER: (-0.25, 0.8),
+    LEFT_CORNER: (0.25, 0.8),
+}
 
 
-def face(eyes_apart: float = 40, centre: Sequence[float] = (80, 45), angle: float = 0,
-         size: Sequence[int] = (160, 120), dots: Iterable = DOTS) -> np.ndarray:  # fmt: skip
+def face(
+    eyes_apart: float = 40,
+    centre: Sequence[float] = (80, 45),
+    angle: float = 0,
+    size: Sequence[int] = (160, 120),
+    dots: Iterable = DOTS,
+) -> np.ndarray:
     """A picture, uint8 (h, w, 3), of a face with a striped mouth.
 
     Args:
@@ -42,8 +51,14 @@ def plain(colour: Sequence[int], size: Sequence[int] = (160, 120)) -> np.ndarray
     return np.full((size[1], size[0], 3), colour, np.uint8)
 
 
-def write_video(path: Path, frames: Iterable[np.ndarray], fps: int = 25, codec: str = "libx264",
-                times_ms: Sequence[int] | None = None, ratio: Fraction | None = None):  # fmt: skip
+def write_video(
+    path: Path,
+    frames: Iterable[np.ndarray],
+    fps: int = 25,
+    codec: str = "libx264",
+    times_ms: Sequence[int] | None = None,
+    ratio: Fraction | None = None,
+):
     """Encodes pictures as a video; its path.
 
     Args:

@@ -14,8 +14,20 @@ from signbind_jax import cli, keypoints
 from signbind_jax.data.clip import Clip
 from signbind_jax.data.dataset import open_dataset
 
-CHICAGO_COLUMNS = ("", "filename", "url", "start_time", "number_of_frames", "width", "height",
-                   "label_proc", "label_raw", "label_notes", "partition", "signer")  # fmt: skip
+CHICAGO_COLUMNS = (
+    "",
+    "filename",
+    "url",
+    "start_time",
+    "number_of_frames",
+    "width",
+    "height",
+    "label_proc",
+    "label_raw",
+    "label_notes",
+    "partition",
+    "signer",
+)
 PHOENIX_HEADER = "name|video|start|end|speaker|orth|translation"
 _WHOLEBODY = keypoints.SCHEMES["coco_wholebody_133"]
 _LEFT_SHOULDER, _RIGHT_SHOULDER = 5, 6  # of COCO-WholeBody
@@ -84,9 +96,16 @@ def chicago_boxes(root: Path, filename: str, lines_of: Mapping[int, str]) -> Non
 def chicago_csv(path: Path, rows: Sequence[Mapping], columns=CHICAGO_COLUMNS, **format) -> None:
     """The CSV of ChicagoFSWild or ChicagoFSWildPlus, quoted where a value needs it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    usual = {"url": "https://example.org/watch?v=1", "start_time": "00:01:02.503000",
-             "width": 640, "height": 360, "label_notes": "", "partition": "train",
-             "signer": "tim_riker", "number_of_frames": 12}  # fmt: skip
+    usual = {
+        "url": "https://example.org/watch?v=1",
+        "start_time": "00:01:02.503000",
+        "width": 640,
+        "height": 360,
+        "label_notes": "",
+        "partition": "train",
+        "signer": "tim_riker",
+        "number_of_frames": 12,
+    }
     with open(path, "w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, columns, extrasaction="ignore", **format)
         table.writeheader()
@@ -126,5 +145,13 @@ def csl(source: Path, info: Sequence, splits: str, protocol: int = 4) -> None:
 
 def csl_entry(name: str, gloss: str, text: str, length: int = 12, signer: int = 0) -> dict:
     """An entry of `info`; tokens of `gloss` are separated by spaces."""
-    return {"name": name, "length": length, "label_gloss": gloss.split(), "label_char": list(text),
-            "label_word": [text], "label_postag": ["x"], "signer": signer, "time": 0}  # fmt: skip
+    return {
+        "name": name,
+        "length": length,
+        "label_gloss": gloss.split(),
+        "label_char": list(text),
+        "label_word": [text],
+        "label_postag": ["x"],
+        "signer": signer,
+        "time": 0,
+    }

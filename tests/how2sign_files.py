@@ -16,28 +16,75 @@ import numpy as np
 
 from signbind_jax.keypoints import NAMES
 
-HEADER = ("VIDEO_ID", "VIDEO_NAME", "SENTENCE_ID", "SENTENCE_NAME", "START_REALIGNED",
-          "END_REALIGNED", "SENTENCE")  # fmt: skip
+HEADER = (
+    "VIDEO_ID",
+    "VIDEO_NAME",
+    "SENTENCE_ID",
+    "SENTENCE_NAME",
+    "START_REALIGNED",
+    "END_REALIGNED",
+    "SENTENCE",
+)
 CENTRE, WIDTH = (640.0, 400.0), 160.0  # pixels: the signer's mid-shoulder point and shoulders
 
 # Orders of the two estimators, as their makers document them.
-_BODY_25 = ("nose", "neck", "right_shoulder", "right_elbow", "right_wrist", "left_shoulder",
-            "left_elbow", "left_wrist", "mid_hip", "right_hip", "right_knee", "right_ankle",
-            "left_hip", "left_knee", "left_ankle", "right_eye", "left_eye", "right_ear", "left_ear",
-            "left_big_toe", "left_small_toe", "left_heel", "right_big_toe", "right_small_toe",
-            "right_heel")  # fmt: skip
-_COCO_23 = ("nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder",
-            "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist",
-            *(f"below_{i}" for i in range(12)))  # fmt: skip
+_BODY_25 = (
+    "nose",
+    "neck",
+    "right_shoulder",
+    "right_elbow",
+    "right_wrist",
+    "left_shoulder",
+    "left_elbow",
+    "left_wrist",
+    "mid_hip",
+    "right_hip",
+    "right_knee",
+    "right_ankle",
+    "left_hip",
+    "left_knee",
+    "left_ankle",
+    "right_eye",
+    "left_eye",
+    "right_ear",
+    "left_ear",
+    "left_big_toe",
+    "left_small_toe",
+    "left_heel",
+    "right_big_toe",
+    "right_small_toe",
+    "right_heel",
+)
+_COCO_23 = (
+    "nose",
+    "left_eye",
+    "right_eye",
+    "left_ear",
+    "right_ear",
+    "left_shoulder",
+    "right_shoulder",
+    "left_elbow",
+    "right_elbow",
+    "left_wrist",
+    "right_wrist",
+    *(f"below_{i}" for i in range(12)),
+)
 
 
 def _numbered(name: str, n: int) -> tuple[str, ...]:
     return tuple(f"{name}_{i}" for i in range(n))
 
 
-_FACE_68 = (*_numbered("jaw", 17), *_numbered("right_brow", 5), *_numbered("left_brow", 5),
-            *_numbered("bridge", 9), *_numbered("right_eye", 6), *_numbered("left_eye", 6),
-            *_numbered("outer_lip", 12), *_numbered("inner_lip", 8))  # fmt: skip
+_FACE_68 = (
+    *_numbered("jaw", 17),
+    *_numbered("right_brow", 5),
+    *_numbered("left_brow", 5),
+    *_numbered("bridge", 9),
+    *_numbered("right_eye", 6),
+    *_numbered("left_eye", 6),
+    *_numbered("outer_lip", 12),
+    *_numbered("inner_lip", 8),
+)
 _FINGERS = ("thumb", "index", "middle", "ring", "pinky")
 
 
@@ -46,9 +93,12 @@ def _hand(side: str) -> tuple[str, ...]:
     return tuple(f"{side}_hand_{name}" for name in ("wrist", *joints))
 
 
-PARTS = {"pose_keypoints_2d": _BODY_25, "face_keypoints_2d": (*_FACE_68, "right_pupil",
-         "left_pupil"), "hand_left_keypoints_2d": _hand("left"),
-         "hand_right_keypoints_2d": _hand("right")}  # fmt: skip
+PARTS = {
+    "pose_keypoints_2d": _BODY_25,
+    "face_keypoints_2d": (*_FACE_68, "right_pupil", "left_pupil"),
+    "hand_left_keypoints_2d": _hand("left"),
+    "hand_right_keypoints_2d": _hand("right"),
+}
 WHOLEBODY = (*_COCO_23, *_FACE_68, *_hand("left"), *_hand("right"))
 
 
@@ -62,11 +112,14 @@ def canonical(t: int, confidence: float = 1.0) -> np.ndarray:
     return np.array(points)
 
 
-def person(t: int, *, centre: tuple[float, float] = CENTRE, width: float = WIDTH,
-           confidence: float = 1.0) -> dict[str, tuple[float, float, float]]:  # fmt: skip
+def person(
+    t: int, *, centre: tuple[float, float] = CENTRE, width: float = WIDTH, confidence: float = 1.0
+) -> dict[str, tuple[float, float, float]]:
     """Keypoint name -> x, y in pixels and confidence, of the signer or somebody like them."""
-    found = {name: (float(x * width + centre[0]), float(y * width + centre[1]), float(c))
-             for name, (x, y, c) in zip(NAMES, canonical(t, confidence), strict=True)}  # fmt: skip
+    found = {
+        name: (float(x * width + centre[0]), float(y * width + centre[1]), float(c))
+        for name, (x, y, c) in zip(NAMES, canonical(t, confidence), strict=True)
+    }
     return found | {"neck": (*centre, confidence)}
 
 
@@ -85,8 +138,15 @@ def row_of(name: str, start: object, end: object, sentence: str) -> list[str]:
     sentence_id, _, view = name.partition("-rgb")
     sentence_id, _, signer = sentence_id.rpartition("-")
     video_id = sentence_id[:11]
-    return [video_id, f"{video_id}-{signer}-rgb{view}", sentence_id, name, str(start), str(end),
-            sentence]  # fmt: skip
+    return [
+        video_id,
+        f"{video_id}-{signer}-rgb{view}",
+        sentence_id,
+        name,
+        str(start),
+        str(end),
+        sentence,
+    ]
 
 
 def frame(people: Iterable[dict], version: float = 1.3) -> str:
@@ -115,8 +175,14 @@ def signing(n_frames: int, confidence: float = 1.0) -> list[str]:
     return [frame([person(t, confidence=confidence)]) for t in range(n_frames)]
 
 
-def rtmpose(file: Path, frames: Iterable[Sequence[dict]], *, packed: bool = False,
-            protocol: int = 4, **more: int) -> None:  # fmt: skip
+def rtmpose(
+    file: Path,
+    frames: Iterable[Sequence[dict]],
+    *,
+    packed: bool = False,
+    protocol: int = 4,
+    **more: int,
+) -> None:
     """A clip as Uni-Sign pickles it; each frame is a list of people."""
     points, scores = [], []
     for people in frames:

@@ -27,11 +27,19 @@ def finished_points(workdir: Path, config: Path, scores: dict[int, float]) -> Sw
         directory = workdir / sweep.points[index].name
         directory.mkdir()
         (directory / "metrics.jsonl").write_text(
-            "".join(json.dumps({"step": s, "kind": "train", "loss": 9.0 - s / 10}) + "\n"
-                    for s in (10, 20))
-        )  # fmt: skip
-        (directory / "summary.json").write_text(json.dumps(
-            {"step": 20, "seconds": 61.0, "finished": True,
-             "scores": {"gloss_wer": score, "overflow": 0.0}}
-        ))  # fmt: skip
+            "".join(
+                json.dumps({"step": s, "kind": "train", "loss": 9.0 - s / 10}) + "\n"
+                for s in (10, 20)
+            )
+        )
+        (directory / "summary.json").write_text(
+            json.dumps(
+                {
+                    "step": 20,
+                    "seconds": 61.0,
+                    "finished": True,
+                    "scores": {"gloss_wer": score, "overflow": 0.0},
+                }
+            )
+        )
     return sweep

@@ -11,8 +11,11 @@ from signbind_jax import cli, keypoints
 from signbind_jax.data.clip import Clip
 from signbind_jax.data.dataset import DatasetInfo, open_dataset
 
-EPISODES = {"train": ["5085344787448740525", "5087953980081062580", "5111"], "val": ["6001"],
-            "public_test": ["7001", "7002"]}  # fmt: skip
+EPISODES = {
+    "train": ["5085344787448740525", "5087953980081062580", "5111"],
+    "val": ["6001"],
+    "public_test": ["7001", "7002"],
+}
 BOBSL_1_2 = {
     "splits": "subset2episode.json",
     "audio": "subtitles/audio-aligned-heuristic-correction",
@@ -131,8 +134,9 @@ def write_release(root: Path, layout: Mapping[str, str] = BOBSL_1_2) -> None:
     )
     write_vtt(audio / second / "signhd.vtt", (3599.0, 3603.0, "Over the hour."))
     write_vtt(manual / "6001.vtt", (10.0, 10.5, "Short is kept."), (12.0, 14.0, "[MUSIC] Hello!"))
-    write_vtt(manual / "7001" / "signhd.vtt", (1.0, 31.0, "Long is kept."),
-              (32.0, 33.0, "[NOT-SIGNED]"))  # fmt: skip
+    write_vtt(
+        manual / "7001" / "signhd.vtt", (1.0, 31.0, "Long is kept."), (32.0, 33.0, "[NOT-SIGNED]")
+    )
 
 
 def write_spottings(

@@ -24,13 +24,17 @@ def get_config(arg=None):
 
 
 def get_hyper(h):
-    batches = h.zip([
-        h.sweep("data.frames_per_batch", [2048, 4096]),
-        h.sweep("steps", [4000, 2000]),
-    ])  # fmt: skip
-    return h.product([
-        batches,
-        h.sweep("optim.learning_rate", [5e-4, 1e-3, 2e-3]),
-        h.sweep("model.subsample", [1, 2]),
-        h.seeds(2),
-    ])  # fmt: skip
+    batches = h.zip(
+        [
+            h.sweep("data.frames_per_batch", [2048, 4096]),
+            h.sweep("steps", [4000, 2000]),
+        ]
+    )
+    return h.product(
+        [
+            batches,
+            h.sweep("optim.learning_rate", [5e-4, 1e-3, 2e-3]),
+            h.sweep("model.subsample", [1, 2]),
+            h.seeds(2),
+        ]
+    )

@@ -15,8 +15,10 @@ def get_config(arg=None):
 
 
 def get_hyper(h):
-    return h.product([
-        h.sweep("optim.learning_rate", [1e-3, 3e-3, 1e-2]),
-        h.sweep("model.dropout", [0.0, 0.2]),
-        h.seeds(2),
-    ])  # fmt: skip
+    return h.product(
+        [
+            h.sweep("optim.learning_rate", [1e-3, 3e-3, 1e-2]),
+            h.sweep("model.dropout", [0.0, 0.2]),
+            h.seeds(2),
+        ]
+    )

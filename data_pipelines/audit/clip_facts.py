@@ -19,18 +19,26 @@ _BODY_AND_HANDS = np.r_[keypoints.BODY_SLICE, _HANDS]
 
 # Labels: of every clip. Arrays: where `read`, and NaN or 0 where the modality is absent.
 _FACTS = [
-    ("pose_frames", "i4"), ("lip_frames", "i4"), ("pose_fps", "f8"), ("lip_fps", "f8"),
+    ("pose_frames", "i4"),
+    ("lip_frames", "i4"),
+    ("pose_fps", "f8"),
+    ("lip_fps", "f8"),
     ("words", "i4"),
-    ("has_text_language", "?"), ("has_signed_language", "?"), ("has_signer", "?"),
-    ("text", "u8"), ("text_and_signer", "u8"),  # digests; 0 where there is none
-    ("read", "?"), ("unreadable", "?"),
-    ("pose", "u8"), ("lips", "u8"),  # digests
+    ("has_text_language", "?"),
+    ("has_signed_language", "?"),
+    ("has_signer", "?"),
+    ("text", "u8"),
+    ("text_and_signer", "u8"),  # digests; 0 where there is none
+    ("read", "?"),
+    ("unreadable", "?"),
+    ("pose", "u8"),
+    ("lips", "u8"),  # digests
     ("handless", "f4"),  # share of frames without a point of either hand
     ("confidence", "f4"),  # mean over the points of body and hands that were seen
     ("far", "f4"),  # share of the points seen that lie beyond FAR
     ("frozen", "f4"),  # share of frames equal to the one before
     ("lip_motion", "f4"),  # grey levels: a pixel's standard deviation over time, mean over pixels
-]  # fmt: skip
+]
 
 
 def facts_type() -> np.dtype:

@@ -13,21 +13,40 @@ from signbind_jax.streams import SHIPPED
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `signbind data audit`."""
-    parser.add_argument("dataset", type=Path, metavar="DIR",
-                        help="a dataset that `signbind data build` wrote")  # fmt: skip
-    parser.add_argument("--json", type=Path, metavar="FILE",
-                        help="everything found, each finding with all of its clips")  # fmt: skip
-    parser.add_argument("--html", type=Path, metavar="FILE",
-                        help="a page with histograms and example clips")  # fmt: skip
-    parser.add_argument("--configs", nargs="+", default=list(SHIPPED), metavar="NAME[:ARG]",
-                        help="experts whose CTC targets are checked (default: "
-                        f"{' '.join(SHIPPED)})")  # fmt: skip
-    parser.add_argument("--clips", type=argument(Count), metavar="N",
-                        help="read the arrays of N evenly spaced clips and compare files by size "
-                        "only (default: read all, compare digests)")  # fmt: skip
-    parser.add_argument("--workers", type=argument(Count), metavar="N", default=len(usable_cores()),
-                        help="processes that read clips; the findings do not depend on it "
-                        "(default: the cores, here %(default)s)")  # fmt: skip
+    parser.add_argument(
+        "dataset", type=Path, metavar="DIR", help="a dataset that `signbind data build` wrote"
+    )
+    parser.add_argument(
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help="everything found, each finding with all of its clips",
+    )
+    parser.add_argument(
+        "--html", type=Path, metavar="FILE", help="a page with histograms and example clips"
+    )
+    parser.add_argument(
+        "--configs",
+        nargs="+",
+        default=list(SHIPPED),
+        metavar="NAME[:ARG]",
+        help=f"experts whose CTC targets are checked (default: {' '.join(SHIPPED)})",
+    )
+    parser.add_argument(
+        "--clips",
+        type=argument(Count),
+        metavar="N",
+        help="read the arrays of N evenly spaced clips and compare files by size "
+        "only (default: read all, compare digests)",
+    )
+    parser.add_argument(
+        "--workers",
+        type=argument(Count),
+        metavar="N",
+        default=len(usable_cores()),
+        help="processes that read clips; the findings do not depend on it "
+        "(default: the cores, here %(default)s)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

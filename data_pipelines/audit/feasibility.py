@@ -24,8 +24,10 @@ from signbind_jax.errors import SignBindError
 from signbind_jax.models.expert import ExpertConfig
 from signbind_jax.stages.expert import impossible_clips
 
-WHY = ("a target longer than the CTC output has no alignment: training leaves such clips out, and "
-       "refuses to start above the config's data.max_impossible")  # fmt: skip
+WHY = (
+    "a target longer than the CTC output has no alignment: training leaves such clips out, and "
+    "refuses to start above the config's data.max_impossible"
+)
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,10 @@ def load_configs(specs: Sequence[str]) -> list[AuditedConfig]:
     for spec in dict.fromkeys(specs):
         run = load_config(spec)
         if run.stage not in streams.names():
-            raise SignBindError(f"--configs: found {spec!r}, a config of stage {run.stage}, wanted "
-                                f"one of {', '.join(streams.names())}")  # fmt: skip
+            raise SignBindError(
+                f"--configs: found {spec!r}, a config of stage {run.stage}, wanted "
+                f"one of {', '.join(streams.names())}"
+            )
         # The vocabulary's size comes with the data and does not change the steps.
         given = {"frontend": streams.get(run.stage).frontend} | run.model | {"n_tokens": 2}
         model = from_mapping(ExpertConfig, given, f"--configs {spec}")
@@ -80,9 +84,16 @@ def feasibility(survey: Survey, config: AuditedConfig) -> list[Feasibility]:
     for name, split in survey.splits.items():
         needed, lengths = _steps(split.facts, config)
         impossible = impossible_clips(needed, lengths, config.model)
-        rows.append(Feasibility(config.spec, name, len(split), int((lengths > 0).sum()),
-                                int(impossible.sum()),
-                                int(((needed == 0) & (lengths > 0)).sum())))  # fmt: skip
+        rows.append(
+            Feasibility(
+                config.spec,
+                name,
+                len(split),
+                int((lengths > 0).sum()),
+                int(impossible.sum()),
+                int(((needed == 0) & (lengths > 0)).sum()),
+            )
+        )
     return rows
 
 
@@ -95,14 +106,25 @@ def ctc_targets(survey: Survey, config: AuditedConfig) -> Finding:
     usable = [row for row in rows if row.present > row.empty]
     if not usable:
         what = "mouth crops" if reads_lips(config.model.frontend) else "a pose"
-        return Finding(check, NOTE, f"no clip has {what} and a target ({target}): this expert "
-                       "cannot be trained on this dataset" + _instead(survey, config),
-                       f"clips with {what} and {target}")  # fmt: skip
+        return Finding(
+            check,
+            NOTE,
+            f"no clip has {what} and a target ({target}): this expert "
+            "cannot be trained on this dataset" + _instead(survey, config),
+            f"clips with {what} and {target}",
+        )
     levels = [OK]
     for row in usable:
         above = row.impossible / row.present > most
-        levels.append(OK if not row.impossible else ERROR if above and row.split == train
-                      else WARNING if above else NOTE)  # fmt: skip
+        levels.append(
+            OK
+            if not row.impossible
+            else ERROR
+            if above and row.split == train
+            else WARNING
+            if above
+            else NOTE
+        )
     level = worst(levels)
     found = f"{target} longer than the CTC output: " + "; ".join(
         f"{row.split} {of_total(row.impossible, row.present)}" for row in usable
@@ -111,15 +133,23 @@ def ctc_targets(survey: Survey, config: AuditedConfig) -> Finding:
     if level in (ERROR, WARNING):
         steps = config.model.subsample
         lower = f"lower --config.model.subsample (now {steps}), " if steps > 1 else ""
-        advice = (f"{lower}mend the times of these clips, or allow them with "
-                  "--config.data.max_impossible")  # fmt: skip
+        advice = (
+            f"{lower}mend the times of these clips, or allow them with --config.data.max_impossible"
+        )
     clips = []
     for name, split in survey.splits.items():
         bad = impossible_clips(*_steps(split.facts, config), config.model)
         clips += [((name, int(i)),) for i in np.flatnonzero(bad)]
-    return Finding(check, level, found, f"{train}: error above {percent(most)} "
-                   f"(data.max_impossible); other splits: warning above {percent(most)}", WHY,
-                   advice, tuple(clips))  # fmt: skip
+    return Finding(
+        check,
+        level,
+        found,
+        f"{train}: error above {percent(most)} "
+        f"(data.max_impossible); other splits: warning above {percent(most)}",
+        WHY,
+        advice,
+        tuple(clips),
+    )
 
 
 def crop_size(survey: Survey, config: AuditedConfig) -> Finding:
@@ -132,10 +162,16 @@ def crop_size(survey: Survey, config: AuditedConfig) -> Finding:
         return skipped(check, "no mouth crops were read")
     other = sorted(size for size in sizes if size != (wanted, wanted))
     told = ", ".join(f"{width}x{height}" for height, width in other or sizes)
-    return Finding(check, WARNING if other else OK, f"mouth crops of {told} pixels",
-                   f"{wanted}x{wanted} (model.lip_size)", "the model is made for one size",
-                   f"train with --config.model.lip_size={other[0][0]}, or build again with "
-                   f"--lip_size={wanted}" if other else "")  # fmt: skip
+    return Finding(
+        check,
+        WARNING if other else OK,
+        f"mouth crops of {told} pixels",
+        f"{wanted}x{wanted} (model.lip_size)",
+        "the model is made for one size",
+        f"train with --config.model.lip_size={other[0][0]}, or build again with --lip_size={wanted}"
+        if other
+        else "",
+    )
 
 
 def _steps(facts: np.ndarray, config: AuditedConfig) -> tuple[np.ndarray, np.ndarray]:

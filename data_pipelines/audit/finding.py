@@ -35,8 +35,11 @@ class Limits:
     def told(self, of: str) -> str:
         """The limits as a sentence, such as "warning above 5 % of the clips, error above 50 %"."""
         stated = [(WARNING, self.warning), (ERROR, self.error)]
-        parts = [f"{level} above {percent(share)}" if share else f"{level} from the first on"
-                 for level, share in stated if share is not None]  # fmt: skip
+        parts = [
+            f"{level} above {percent(share)}" if share else f"{level} from the first on"
+            for level, share in stated
+            if share is not None
+        ]
         if not parts:
             return "a note at most"
         return f"{', '.join(parts)} ({of} of a split)"
@@ -113,8 +116,10 @@ def of_clips(
       nothing: what to say where no clip could be looked at.
       wanted: what makes a clip bad, with its threshold.
     """
-    counts = {split: (int((bad & among).sum()), int(among.sum()))
-              for split, (bad, among) in splits.items()}  # fmt: skip
+    counts = {
+        split: (int((bad & among).sum()), int(among.sum()))
+        for split, (bad, among) in splits.items()
+    }
     n, total = map(sum, zip(*counts.values(), strict=True)) if counts else (0, 0)
     if not total:
         return skipped(check, nothing)
@@ -124,11 +129,18 @@ def of_clips(
         found = f"all {total:,} clips {what}"
     hit = {split: count for split, count in counts.items() if count[0]}
     if 0 < n < total and len(counts) > 1:
-        found += ": " + ", ".join(f"{split} {bad:,} of {among:,}"
-                                  for split, (bad, among) in hit.items())  # fmt: skip
+        found += ": " + ", ".join(
+            f"{split} {bad:,} of {among:,}" for split, (bad, among) in hit.items()
+        )
     # Where it is all of them, there is no list to give.
-    clips = () if n == total else tuple(
-        ((split, int(i)),) for split, (bad, among) in splits.items()
-        for i in np.flatnonzero(bad & among))  # fmt: skip
+    clips = (
+        ()
+        if n == total
+        else tuple(
+            ((split, int(i)),)
+            for split, (bad, among) in splits.items()
+            for i in np.flatnonzero(bad & among)
+        )
+    )
     wanted = "; ".join(filter(None, (wanted, limits.told("clips"))))
     return Finding(check, level, found, wanted, limits.why, advice if level != OK else "", clips)

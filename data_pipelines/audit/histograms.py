@@ -42,11 +42,15 @@ _QUANTITIES = (
     ("length of the pose", "frames", lambda split: _present(split, "pose_frames"), False),
     ("length of the mouth crops", "frames", lambda split: _present(split, "lip_frames"), False),
     ("text length", "words", lambda split: split.facts["words"], False),
-    ("confidence of body and hands", "mean of a clip", lambda split: split.facts["confidence"],
-     True),
+    (
+        "confidence of body and hands",
+        "mean of a clip",
+        lambda split: split.facts["confidence"],
+        True,
+    ),
     ("frames without a hand", "share of a clip", lambda split: split.facts["handless"], True),
     ("movement of the mouth crops", "grey levels", lambda split: split.facts["lip_motion"], False),
-)  # fmt: skip
+)
 
 
 def histograms(survey: Survey) -> list[Histogram]:
@@ -72,8 +76,15 @@ def _histogram(name: str, unit: str, values: np.ndarray, is_share: bool) -> Hist
             edges = np.arange(0.0, np.ceil(top) + 2)
     counts, _ = np.histogram(values, edges)
     beyond = int((values > edges[-1]).sum())
-    return Histogram(name, unit, edges.tolist(), counts.tolist(), beyond,
-                     float(np.median(values)), float(values.max()))  # fmt: skip
+    return Histogram(
+        name,
+        unit,
+        edges.tolist(),
+        counts.tolist(),
+        beyond,
+        float(np.median(values)),
+        float(values.max()),
+    )
 
 
 def _present(split: SplitSurvey, column: str) -> np.ndarray:

@@ -16,13 +16,15 @@ from data_pipelines.audit.finding import (
 )
 from data_pipelines.audit.survey import Survey
 
-WHY_RECORDINGS = ("the same recording in training and in a scored split: the score measures "
-                  "memory")  # fmt: skip
+WHY_RECORDINGS = "the same recording in training and in a scored split: the score measures memory"
 WHY_REPEATED = "one recording under two names counts twice, or one of its texts is wrong"
-WHY_SENTENCES = ("a decoder can learn such a sentence by heart; greetings recur in every corpus, "
-                 "so this alone is no fault")  # fmt: skip
-WHY_SIGNERS = ("scores then say nothing about signers who were never seen; many corpora are split "
-               "that way")  # fmt: skip
+WHY_SENTENCES = (
+    "a decoder can learn such a sentence by heart; greetings recur in every corpus, "
+    "so this alone is no fault"
+)
+WHY_SIGNERS = (
+    "scores then say nothing about signers who were never seen; many corpora are split that way"
+)
 _SHOWN = 5  # signers in a sentence
 
 
@@ -34,10 +36,18 @@ def shared_recordings(survey: Survey) -> Finding:
     clips = {clip for twin in twins for clip in twin}
     found = f"{of_total(len(clips), survey.n_read)} have a pose or mouth crops, byte for byte, "
     found += "that another split has too"
-    return Finding("shared_recordings", ERROR if twins else OK, found, "error from the first on",
-                   WHY_RECORDINGS, "leave these clips out of one of the splits, or find out which "
-                   "of the two names has the other's files" if twins else "",
-                   tuple(dict.fromkeys(twins)))  # fmt: skip
+    return Finding(
+        "shared_recordings",
+        ERROR if twins else OK,
+        found,
+        "error from the first on",
+        WHY_RECORDINGS,
+        "leave these clips out of one of the splits, or find out which "
+        "of the two names has the other's files"
+        if twins
+        else "",
+        tuple(dict.fromkeys(twins)),
+    )
 
 
 def repeated_recordings(survey: Survey) -> Finding:
@@ -48,9 +58,15 @@ def repeated_recordings(survey: Survey) -> Finding:
     clips = {clip for twin in twins for clip in twin}
     found = f"{of_total(len(clips), survey.n_read)} have a pose or mouth crops, byte for byte, "
     found += "that another clip of their split has too"
-    return Finding("repeated_recordings", WARNING if twins else OK, found,
-                   "warning from the first on", WHY_REPEATED, "keep one of them, with its own text"
-                   if twins else "", tuple(dict.fromkeys(twins)))  # fmt: skip
+    return Finding(
+        "repeated_recordings",
+        WARNING if twins else OK,
+        found,
+        "warning from the first on",
+        WHY_REPEATED,
+        "keep one of them, with its own text" if twins else "",
+        tuple(dict.fromkeys(twins)),
+    )
 
 
 def shared_sentences(survey: Survey) -> Finding:
@@ -59,8 +75,15 @@ def shared_sentences(survey: Survey) -> Finding:
     same_signer = len(_across(survey, "text_and_signer"))
     found = f"sentences in more than one split: {len(twins):,}, by the same signer: {same_signer:,}"
     advice = "report scores with and without them" if twins else ""
-    return Finding("shared_sentences", NOTE if twins else OK, found, "a note at most",
-                   WHY_SENTENCES, advice, twins)  # fmt: skip
+    return Finding(
+        "shared_sentences",
+        NOTE if twins else OK,
+        found,
+        "a note at most",
+        WHY_SENTENCES,
+        advice,
+        twins,
+    )
 
 
 def shared_signers(survey: Survey) -> Finding:
@@ -75,14 +98,22 @@ def shared_signers(survey: Survey) -> Finding:
     shared = sorted(trained & scored)
     found = f"{len(shared):,} of {len(scored):,} signers of the other splits are in train too"
     if shared:
-        some = [f"{signer} ({', '.join(name for name in tallies if signer in tallies[name])})"
-                for signer in shared[:_SHOWN]]  # fmt: skip
+        some = [
+            f"{signer} ({', '.join(name for name in tallies if signer in tallies[name])})"
+            for signer in shared[:_SHOWN]
+        ]
         found += f": {'; '.join(some)}" + ("; ..." if len(shared) > _SHOWN else "")
     unknown = sum(split.tally.signers[""] for split in survey.splits.values())
     if unknown:
         found += f"; {unknown:,} clips name no signer"
-    return Finding("shared_signers", NOTE if shared else OK, found, "a note at most", WHY_SIGNERS,
-                   "call the scores signer-dependent" if shared else "")  # fmt: skip
+    return Finding(
+        "shared_signers",
+        NOTE if shared else OK,
+        found,
+        "a note at most",
+        WHY_SIGNERS,
+        "call the scores signer-dependent" if shared else "",
+    )
 
 
 def _across(survey: Survey, column: str) -> list[tuple[Ref, ...]]:
@@ -116,7 +147,9 @@ def _groups(survey: Survey, column: str) -> Iterator[tuple[Ref, ...]]:
     order = order[digests[order] > 0]
     starts = np.flatnonzero(np.diff(digests[order], prepend=np.uint64(0)) != 0)
     sizes = np.diff(starts, append=len(order))
-    groups = [order[start : start + size]
-              for start, size in zip(starts[sizes > 1], sizes[sizes > 1], strict=True)]  # fmt: skip
+    groups = [
+        order[start : start + size]
+        for start, size in zip(starts[sizes > 1], sizes[sizes > 1], strict=True)
+    ]
     for group in sorted(groups, key=lambda group: group[0]):
         yield tuple((names[split_of[i]], int(place[i])) for i in group)

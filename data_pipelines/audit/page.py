@@ -15,8 +15,10 @@ from signbind_jax.report.wording import duration, figure
 
 _CLIPS_SHOWN = 20
 _IDS_SHOWN = 50
-_SYNTHETIC = ("This corpus is synthetic: a program drew the signing; no person was recorded. The "
-              "numbers describe the program's clips, not sign language.")  # fmt: skip
+_SYNTHETIC = (
+    "This corpus is synthetic: a program drew the signing; no person was recorded. The "
+    "numbers describe the program's clips, not sign language."
+)
 
 
 def write_audit_page(path: Path, result: Result) -> None:
@@ -45,9 +47,11 @@ def _headline(result: Result) -> list:
         lead = "Nothing that would make training wrong."
     read = f"All {survey.n_clips:,} clips were read and every file compared with its digest."
     if survey.sampled:
-        read = (f"Only the arrays of {survey.n_read:,} of {survey.n_clips:,} clips were read, "
-                "evenly spaced, and files were compared by size only; labels were read of all "
-                "clips.")  # fmt: skip
+        read = (
+            f"Only the arrays of {survey.n_read:,} of {survey.n_clips:,} clips were read, "
+            "evenly spaced, and files were compared by size only; labels were read of all "
+            "clips."
+        )
     splits = result.splits()
     cards = [
         *((f"{n[level]:,}", f"{level}s") for level in (ERROR, WARNING, NOTE)),
@@ -59,9 +63,15 @@ def _headline(result: Result) -> list:
         tag("p", f"{survey.info.directory}. {lead}", class_="lead"),
         tag("p", read),
         tag("p", _SYNTHETIC, class_="notice") if result.source.get("synthetic") else None,
-        tag("div", [tag("div", tag("b", value), tag("span", label), class_="card")
-                    for value, label in cards], class_="cards"),
-    ]  # fmt: skip
+        tag(
+            "div",
+            [
+                tag("div", tag("b", value), tag("span", label), class_="card")
+                for value, label in cards
+            ],
+            class_="cards",
+        ),
+    ]
 
 
 def _findings(result: Result) -> list:
@@ -69,17 +79,25 @@ def _findings(result: Result) -> list:
     if not told:
         return [tag("p", "Nothing.", class_="note")]
     rows = [
-        [[_level(f), tag("small", f.title)],
-         [tag("span", f.found, dir="auto"),
-          tag("p", tag("b", "Do: "), f.advice) if f.advice else None, _clips(result, f)],
-         [f.wanted, tag("small", f.why, class_="why")]]
+        [
+            [_level(f), tag("small", f.title)],
+            [
+                tag("span", f.found, dir="auto"),
+                tag("p", tag("b", "Do: "), f.advice) if f.advice else None,
+                _clips(result, f),
+            ],
+            [f.wanted, tag("small", f.why, class_="why")],
+        ]
         for f in told
-    ]  # fmt: skip
+    ]
     return [
-        tag("p", "Errors make training wrong, warnings make it worse or its scores misleading, "
-            "notes are good to know."),
+        tag(
+            "p",
+            "Errors make training wrong, warnings make it worse or its scores misleading, "
+            "notes are good to know.",
+        ),
         table(["Level, check", "Found", "Wanted, and why"], rows),
-    ]  # fmt: skip
+    ]
 
 
 def _level(finding: Finding) -> Element:
@@ -91,8 +109,11 @@ def _clips(result: Result, finding: Finding) -> Element | None:
         return None
     names = result.names(finding, _CLIPS_SHOWN)
     more = len(finding.clips) - len(names)
-    return tag("details", tag("summary", f"Names ({len(finding.clips):,})"),
-               tag("p", _listed(names, more), dir="auto"))  # fmt: skip
+    return tag(
+        "details",
+        tag("summary", f"Names ({len(finding.clips):,})"),
+        tag("p", _listed(names, more), dir="auto"),
+    )
 
 
 def _listed(names: Iterable[str], more: int) -> list:
@@ -109,13 +130,37 @@ def _splits(result: Result) -> list:
         ]
         hours = duration(row["hours"] * 3600) if row["hours"] is not None else "–"
         hours = hours.replace(" ", "\u00a0")
-        rows.append([row["split"], *(_count(row[key]) for key in
-                                     ("clips", "published", "missing", "with_pose", "with_lips")),
-                     hours, _count(row["signers"]), *languages])  # fmt: skip
-    head = ["Split", "Clips", "Published", "Missing", "With pose", "With mouth crops", "Duration",
-            "Signers", "Text languages", "Sign languages"]  # fmt: skip
-    return [table(head, rows, "“Published”: the clips the corpus was published with; “–”: not "
-                  "stated, or not known.")]  # fmt: skip
+        rows.append(
+            [
+                row["split"],
+                *(
+                    _count(row[key])
+                    for key in ("clips", "published", "missing", "with_pose", "with_lips")
+                ),
+                hours,
+                _count(row["signers"]),
+                *languages,
+            ]
+        )
+    head = [
+        "Split",
+        "Clips",
+        "Published",
+        "Missing",
+        "With pose",
+        "With mouth crops",
+        "Duration",
+        "Signers",
+        "Text languages",
+        "Sign languages",
+    ]
+    return [
+        table(
+            head,
+            rows,
+            "“Published”: the clips the corpus was published with; “–”: not stated, or not known.",
+        )
+    ]
 
 
 def _count(value: int | None) -> str:
@@ -126,10 +171,14 @@ def _build(result: Result) -> list:
     report = result.survey.info.description["report"]
     content = []
     if report["left_out"]:
-        rows = [[reason, _count(len(ids)), tag("span", _listed(ids[:_IDS_SHOWN],
-                                                               len(ids) - _IDS_SHOWN), dir="auto")]
-                for reason, ids in sorted(report["left_out"].items(),
-                                          key=lambda item: -len(item[1]))]  # fmt: skip
+        rows = [
+            [
+                reason,
+                _count(len(ids)),
+                tag("span", _listed(ids[:_IDS_SHOWN], len(ids) - _IDS_SHOWN), dir="auto"),
+            ]
+            for reason, ids in sorted(report["left_out"].items(), key=lambda item: -len(item[1]))
+        ]
         content.append(table(["Left out because", "Clips", "Which"], rows))
     if report["repaired"]:
         rows = [[what, _count(n)] for what, n in report["repaired"].items()]
@@ -139,40 +188,74 @@ def _build(result: Result) -> list:
 
 def _feasible(result: Result) -> list:
     rows = [
-        [row.config, row.split, _count(row.clips), _count(row.present),
-         _count(row.present - row.empty), _count(row.impossible),
-         figure(100 * row.impossible / row.present, "%") if row.present > row.empty else "–"]
+        [
+            row.config,
+            row.split,
+            _count(row.clips),
+            _count(row.present),
+            _count(row.present - row.empty),
+            _count(row.impossible),
+            figure(100 * row.impossible / row.present, "%") if row.present > row.empty else "–",
+        ]
         for row in result.feasible
-    ]  # fmt: skip
-    head = ["Config", "Split", "Clips", "With its modality", "With a target", "Impossible for CTC",
-            "Share"]  # fmt: skip
+    ]
+    head = [
+        "Config",
+        "Split",
+        "Clips",
+        "With its modality",
+        "With a target",
+        "Impossible for CTC",
+        "Share",
+    ]
     return [tag("p", f"{WHY[:1].upper()}{WHY[1:]}."), table(head, rows)]
 
 
 def _histograms(result: Result) -> list:
     figures = [
-        tag("figure", histogram(f"h{i}", h.name, h.unit, h.edges, h.counts, h.beyond, h.median),
-            tag("figcaption", f"{sum(h.counts) + h.beyond:,} clips, at most {figure(h.largest)}"))
+        tag(
+            "figure",
+            histogram(f"h{i}", h.name, h.unit, h.edges, h.counts, h.beyond, h.median),
+            tag("figcaption", f"{sum(h.counts) + h.beyond:,} clips, at most {figure(h.largest)}"),
+        )
         for i, h in enumerate(result.histograms)
-    ]  # fmt: skip
+    ]
     return [tag("div", figures, class_="figures")]
 
 
 def _passed(result: Result) -> list:
-    rows = [[[_level(f), tag("small", f.title)], tag("span", f.found, dir="auto"),
-             [f.wanted, tag("small", f.why, class_="why")]]
-            for f in result.findings if f.level in (OK, SKIPPED)]  # fmt: skip
-    return [table(["Check", "Found", "Wanted, and why"], rows,
-                  "“skipped”: there was nothing to look at.")]  # fmt: skip
+    rows = [
+        [
+            [_level(f), tag("small", f.title)],
+            tag("span", f.found, dir="auto"),
+            [f.wanted, tag("small", f.why, class_="why")],
+        ]
+        for f in result.findings
+        if f.level in (OK, SKIPPED)
+    ]
+    return [
+        table(
+            ["Check", "Found", "Wanted, and why"], rows, "“skipped”: there was nothing to look at."
+        )
+    ]
 
 
 def _facts(result: Result) -> list:
     info = result.survey.info
-    facts = [*((str(name), str(value)) for name, value in result.source.items()),
-             ("labels of the corpus", ", ".join(sorted(result.survey.labelled)) or "none: derived "
-              "from the text"),
-             ("format", str(info.description["format"])),
-             ("keypoint layout", info.description["keypoint_layout"]),
-             ("digest", info.digest)]  # fmt: skip
-    return [tag("dl", [[tag("dt", name), tag("dd", value, dir="auto")] for name, value in facts],
-                class_="lines")]  # fmt: skip
+    facts = [
+        *((str(name), str(value)) for name, value in result.source.items()),
+        (
+            "labels of the corpus",
+            ", ".join(sorted(result.survey.labelled)) or "none: derived from the text",
+        ),
+        ("format", str(info.description["format"])),
+        ("keypoint layout", info.description["keypoint_layout"]),
+        ("digest", info.digest),
+    ]
+    return [
+        tag(
+            "dl",
+            [[tag("dt", name), tag("dd", value, dir="auto")] for name, value in facts],
+            class_="lines",
+        )
+    ]

@@ -25,9 +25,14 @@ def examples(result: Result) -> list:
     spaced = [ref for ref in _spaced(result) if ref not in flagged]
     if not flagged and not spaced:
         return [tag("p", "No clip could be read.", class_="note")]
-    content = [tag("p", "Each strip shows ten moments of a clip as the computer sees it. Points "
-                   f"further than {figure(REACH)} shoulder widths from the neck are not "
-                   "drawn.")]  # fmt: skip
+    content = [
+        tag(
+            "p",
+            "Each strip shows ten moments of a clip as the computer sees it. Points "
+            f"further than {figure(REACH)} shoulder widths from the neck are not "
+            "drawn.",
+        )
+    ]
     if flagged:
         content.append(tag("h3", "Clips that errors and warnings name"))
         content += [_article(result, f"flagged{i}", ref) for i, ref in enumerate(flagged)]
@@ -37,8 +42,13 @@ def examples(result: Result) -> list:
 
 def _flagged(result: Result) -> list[Ref]:
     """The first clip, or the first two twins, of each error and warning; every clip once."""
-    refs = [ref for finding in result.findings if finding.level in (ERROR, WARNING)
-            for group in finding.clips[:1] for ref in group[:2]]  # fmt: skip
+    refs = [
+        ref
+        for finding in result.findings
+        if finding.level in (ERROR, WARNING)
+        for group in finding.clips[:1]
+        for ref in group[:2]
+    ]
     return list(dict.fromkeys(refs))[:N_FLAGGED]
 
 
@@ -64,25 +74,31 @@ def _article(result: Result, key: str, ref: Ref) -> Element:
     except SignBindError as error:
         note = tag("p", str(error), class_="note")
         return tag("article", tag("h3", f"clip {i} of {split}"), note, class_="clip", id=key)
-    facts = [f"split: {split}", f"signer: {clip.signer}" if clip.signer else None,
-             f"{figure(duration_s(clip))} s long",
-             f"pose at {figure(clip.pose_fps)} frames a second" if clip.pose is not None else None,
-             f"mouth crops at {figure(clip.lip_fps)}" if clip.lips else None]  # fmt: skip
-    named = [finding.title for finding in result.findings
-             if any(ref in group for group in finding.clips)]  # fmt: skip
+    facts = [
+        f"split: {split}",
+        f"signer: {clip.signer}" if clip.signer else None,
+        f"{figure(duration_s(clip))} s long",
+        f"pose at {figure(clip.pose_fps)} frames a second" if clip.pose is not None else None,
+        f"mouth crops at {figure(clip.lip_fps)}" if clip.lips else None,
+    ]
+    named = [
+        finding.title for finding in result.findings if any(ref in group for group in finding.clips)
+    ]
     lines = [("text", clip.text)]
     lines += [(name, " ".join(getattr(clip, name))) for name in ("gloss", "spelled", "phonemes")]
     return tag(
         "article",
         tag("h3", clip.id, tag("small", " · ".join(fact for fact in facts if fact))),
         tag("div", picture, class_="scroll"),
-        tag("dl", [[tag("dt", name), tag("dd", value, dir="auto")] for name, value in lines
-                   if value],
+        tag(
+            "dl",
+            [[tag("dt", name), tag("dd", value, dir="auto")] for name, value in lines if value],
             [tag("dt", "named by"), tag("dd", ", ".join(named))] if named else None,
-            class_="lines"),
+            class_="lines",
+        ),
         class_="clip",
         id=key,
-    )  # fmt: skip
+    )
 
 
 def _picture(key: str, clip: Clip) -> Element:

@@ -60,11 +60,17 @@ class Result:
     def _split(self, name: str, published: int | None) -> dict:
         found = self.survey.info.splits.get(name, 0)
         record = {
-            "split": name, "clips": found, "published": published,
+            "split": name,
+            "clips": found,
+            "published": published,
             "missing": None if published is None else max(published - found, 0),
-            "with_pose": None, "with_lips": None, "hours": None, "signers": None,
-            "text_languages": None, "signed_languages": None,
-        }  # fmt: skip
+            "with_pose": None,
+            "with_lips": None,
+            "hours": None,
+            "signers": None,
+            "text_languages": None,
+            "signed_languages": None,
+        }
         split = self.survey.splits.get(name)
         if split is not None:
             record |= {
@@ -98,14 +104,21 @@ class Result:
             "digests_compared": not self.survey.sampled,
             "splits": self.splits(),
             "findings": [
-                {"check": f.check, "level": f.level, "found": f.found, "wanted": f.wanted,
-                 "why": f.why, "advice": f.advice, "clips": self.names(f)}
+                {
+                    "check": f.check,
+                    "level": f.level,
+                    "found": f.found,
+                    "wanted": f.wanted,
+                    "why": f.why,
+                    "advice": f.advice,
+                    "clips": self.names(f),
+                }
                 for f in self.findings
             ],
             "ctc": [asdict(row) for row in self.feasible],
             "build_report": info.description["report"],
             "histograms": [histogram.to_json() for histogram in self.histograms],
-        }  # fmt: skip
+        }
 
 
 def judge(survey: Survey, configs: Sequence[AuditedConfig]) -> Result:

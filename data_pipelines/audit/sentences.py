@@ -18,38 +18,61 @@ from data_pipelines.audit.finding import (
 )
 from data_pipelines.audit.survey import SplitSurvey, Survey
 
-NO_TEXT = Limits("a clip without words teaches the decoder to write nothing and scores 0",
-                 error=0.0)  # fmt: skip
-ONE_WORD = Limits("normal in fingerspelling; in sentences it is a sign of cut-off text",
-                  warning=0.5)  # fmt: skip
+NO_TEXT = Limits(
+    "a clip without words teaches the decoder to write nothing and scores 0", error=0.0
+)
+ONE_WORD = Limits(
+    "normal in fingerspelling; in sentences it is a sign of cut-off text", warning=0.5
+)
 FASTEST = 10.0  # words a second: fast speech has about 5
 SLOWEST = 0.1  # words a second, of a clip longer than LONG_S
 LONG_S = 10.0
-PACE = Limits("the text does not belong to this span of the video: nothing true can be learnt "
-              "from the pair", warning=0.01)  # fmt: skip
-NO_TEXT_LANGUAGE = Limits("pseudo-glosses and phonemes are derived by language; without one no "
-                          "word is lemmatised or pronounced", warning=0.0)  # fmt: skip
-UNSEEN = Limits("a token that train never shows cannot be read: no error rate can fall below "
-                "this share", warning=0.1)  # fmt: skip
-UNSPOKEN = Limits("a word without a pronunciation is missing from the lipreading target though "
-                  "it is on the lips", warning=0.1)  # fmt: skip
-UNSPELLED = Limits("a character outside the 31-letter alphabet is missing from the "
-                   "fingerspelling target", warning=0.01)  # fmt: skip
+PACE = Limits(
+    "the text does not belong to this span of the video: nothing true can be learnt from the pair",
+    warning=0.01,
+)
+NO_TEXT_LANGUAGE = Limits(
+    "pseudo-glosses and phonemes are derived by language; without one no "
+    "word is lemmatised or pronounced",
+    warning=0.0,
+)
+UNSEEN = Limits(
+    "a token that train never shows cannot be read: no error rate can fall below this share",
+    warning=0.1,
+)
+UNSPOKEN = Limits(
+    "a word without a pronunciation is missing from the lipreading target though it is on the lips",
+    warning=0.1,
+)
+UNSPELLED = Limits(
+    "a character outside the 31-letter alphabet is missing from the fingerspelling target",
+    warning=0.01,
+)
 _SHOWN = 8  # words in a sentence
 
 
 def empty_text(survey: Survey) -> Finding:
     """Clips whose text holds no word."""
     bad = {name: (s.facts["words"] == 0, _every(s)) for name, s in survey.splits.items()}
-    return of_clips("empty_text", bad, NO_TEXT, "have a text without a word",
-                    "give these clips a text, or leave them out of the corpus")  # fmt: skip
+    return of_clips(
+        "empty_text",
+        bad,
+        NO_TEXT,
+        "have a text without a word",
+        "give these clips a text, or leave them out of the corpus",
+    )
 
 
 def one_word_text(survey: Survey) -> Finding:
     """Clips whose text is a single word."""
     bad = {name: (s.facts["words"] == 1, _every(s)) for name, s in survey.splits.items()}
-    return of_clips("one_word_text", bad, ONE_WORD, "have a text of one word",
-                    "check that the text column holds whole sentences")  # fmt: skip
+    return of_clips(
+        "one_word_text",
+        bad,
+        ONE_WORD,
+        "have a text of one word",
+        "check that the text column holds whole sentences",
+    )
 
 
 def text_pace(survey: Survey) -> Finding:
@@ -60,26 +83,40 @@ def text_pace(survey: Survey) -> Finding:
         pace = words / np.where(seconds > 0, seconds, np.nan)
         bad = (pace > FASTEST) | ((pace < SLOWEST) & (seconds > LONG_S))
         splits[name] = (bad, np.isfinite(pace) & (words > 0))
-    return of_clips("text_pace", splits, PACE, "are too short or too long for their text",
-                    "check the times of these clips: unaligned subtitles, or start and end of "
-                    "another version of the video", "no clip has text and a duration",
-                    f"{SLOWEST:g} to {FASTEST:g} words a second; slower only up to "
-                    f"{LONG_S:g} s")  # fmt: skip
+    return of_clips(
+        "text_pace",
+        splits,
+        PACE,
+        "are too short or too long for their text",
+        "check the times of these clips: unaligned subtitles, or start and end of "
+        "another version of the video",
+        "no clip has text and a duration",
+        f"{SLOWEST:g} to {FASTEST:g} words a second; slower only up to {LONG_S:g} s",
+    )
 
 
 def text_language(survey: Survey) -> Finding:
     """Clips that do not say in which language their text is."""
     bad = {name: (~s.facts["has_text_language"], _every(s)) for name, s in survey.splits.items()}
-    return of_clips("text_language", bad, NO_TEXT_LANGUAGE, "do not name their text's language",
-                    "state it in the corpus, such as text_language=en")  # fmt: skip
+    return of_clips(
+        "text_language",
+        bad,
+        NO_TEXT_LANGUAGE,
+        "do not name their text's language",
+        "state it in the corpus, such as text_language=en",
+    )
 
 
 def signed_language(survey: Survey) -> Finding:
     """Clips that do not say which sign language they are in."""
     bad = {name: (~s.facts["has_signed_language"], _every(s)) for name, s in survey.splits.items()}
-    return of_clips("signed_language", bad, Limits("nothing is derived from it yet"),
-                    "do not name their sign language",
-                    "state it in the corpus, such as signed_language=ase")  # fmt: skip
+    return of_clips(
+        "signed_language",
+        bad,
+        Limits("nothing is derived from it yet"),
+        "do not name their sign language",
+        "state it in the corpus, such as signed_language=ase",
+    )
 
 
 def unseen_tokens(survey: Survey, kind: str) -> Finding:
@@ -104,8 +141,9 @@ def unseen_tokens(survey: Survey, kind: str) -> Finding:
     found = f"train has {len(known):,} kinds; not among them: {'; '.join(parts) or 'none'}"
     if unseen:
         found += f"; such as {_most(unseen)}"
-    advice = ("merge rare variants of a label, or count with this ceiling" if level == WARNING
-              else "")  # fmt: skip
+    advice = (
+        "merge rare variants of a label, or count with this ceiling" if level == WARNING else ""
+    )
     return Finding(check, level, found, UNSEEN.told("tokens"), UNSEEN.why, advice)
 
 
@@ -120,16 +158,23 @@ def unspoken_words(survey: Survey) -> Finding:
     level, parts = OK, []
     if total:
         level = UNSPOKEN.level(unknown.total() / total)
-        parts.append(f"{of_total(unknown.total(), total, 'words')} have no pronunciation"
-                     + (f", such as {_most(unknown)}" if unknown else ""))  # fmt: skip
+        parts.append(
+            f"{of_total(unknown.total(), total, 'words')} have no pronunciation"
+            + (f", such as {_most(unknown)}" if unknown else "")
+        )
     if foreign:
         level = NOTE if level == OK else level
         named = [f"{language} ({n:,} clips)" for language, n in foreign.items()]
         parts.append(f"no dictionary for {', '.join(named)}")
     advice = "" if level == OK else "label the phonemes of these clips where lips are to be read"
-    return Finding("unspoken_words", level, "; ".join(parts) or "no words",
-                   f"warning above {percent(UNSPOKEN.warning)} of the words", UNSPOKEN.why,
-                   advice)  # fmt: skip
+    return Finding(
+        "unspoken_words",
+        level,
+        "; ".join(parts) or "no words",
+        f"warning above {percent(UNSPOKEN.warning)} of the words",
+        UNSPOKEN.why,
+        advice,
+    )
 
 
 def unspelled_letters(survey: Survey) -> Finding:
@@ -144,9 +189,14 @@ def unspelled_letters(survey: Survey) -> Finding:
     if unknown:
         found += f": {_most(unknown)}"
     advice = "" if level == OK else "write numbers and symbols as they are spelled"
-    return Finding("unspelled_letters", level, found,
-                   f"warning above {percent(UNSPELLED.warning)} of the letters", UNSPELLED.why,
-                   advice)  # fmt: skip
+    return Finding(
+        "unspelled_letters",
+        level,
+        found,
+        f"warning above {percent(UNSPELLED.warning)} of the letters",
+        UNSPELLED.why,
+        advice,
+    )
 
 
 def _every(split: SplitSurvey) -> np.ndarray:

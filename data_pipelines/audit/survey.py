@@ -80,8 +80,9 @@ class Survey:
     @property
     def n_read(self) -> int:
         """Clips whose arrays were asked for, the unreadable ones included."""
-        return sum(int((s.facts["read"] | s.facts["unreadable"]).sum())
-                   for s in self.splits.values())  # fmt: skip
+        return sum(
+            int((s.facts["read"] | s.facts["unreadable"]).sum()) for s in self.splits.values()
+        )
 
     def labels_of(self, refs: Iterable[Ref]) -> Iterator[tuple[Ref, Clip]]:
         """The clips of `refs` without their arrays, one after the other."""
@@ -132,8 +133,9 @@ def survey(
                 parts[split].append(facts)
                 tally[split].add(counts)
         except BrokenProcessPool as error:
-            raise SignBindError("a process that read clips died (out of memory?): give fewer "
-                                "--workers") from error  # fmt: skip
+            raise SignBindError(
+                "a process that read clips died (out of memory?): give fewer --workers"
+            ) from error
     splits = {}
     for name, split in opened.items():
         if name in closed:

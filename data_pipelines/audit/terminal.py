@@ -46,11 +46,28 @@ def _splits(result: Result) -> Table:
     for name in ("clips", "published", "missing", "pose", "lips", "hours", "signers"):
         table.add_column(name, justify="right")
     for row in result.splits():
-        table.add_row(_text(row["split"]), *(
-            "–" if value is None else f"{value:,.2f}" if isinstance(value, float) else f"{value:,}"
-            for value in (row[name] for name in ("clips", "published", "missing", "with_pose",
-                                                 "with_lips", "hours", "signers"))
-        ))  # fmt: skip
+        table.add_row(
+            _text(row["split"]),
+            *(
+                "–"
+                if value is None
+                else f"{value:,.2f}"
+                if isinstance(value, float)
+                else f"{value:,}"
+                for value in (
+                    row[name]
+                    for name in (
+                        "clips",
+                        "published",
+                        "missing",
+                        "with_pose",
+                        "with_lips",
+                        "hours",
+                        "signers",
+                    )
+                )
+            ),
+        )
     return table
 
 
@@ -76,10 +93,13 @@ def _findings(result: Result, told: list[Finding]) -> Table:
 
 def _summary(result: Result) -> str:
     n = result.n
-    counted = ", ".join(f"{n[level]} {level}{'' if n[level] == 1 else 's'}"
-                        for level in (ERROR, WARNING, NOTE))  # fmt: skip
-    return (f"{counted}; {n[OK]} checks found nothing, {n[SKIPPED]} had nothing to look at "
-            "(--html and --json list them)")  # fmt: skip
+    counted = ", ".join(
+        f"{n[level]} {level}{'' if n[level] == 1 else 's'}" for level in (ERROR, WARNING, NOTE)
+    )
+    return (
+        f"{counted}; {n[OK]} checks found nothing, {n[SKIPPED]} had nothing to look at "
+        "(--html and --json list them)"
+    )
 
 
 def _text(line: str) -> Text:

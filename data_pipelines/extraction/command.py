@@ -17,25 +17,54 @@ from signbind_jax.ranges import Positive, argument
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `signbind extract`."""
-    parser.add_argument("videos", metavar="VIDEO", type=Path, nargs="*",
-                        help="a video, or a directory of pictures in the order of their names; its "
-                        "clip is named like it")  # fmt: skip
-    parser.add_argument("--list", type=Path, metavar="FILE",
-                        help="the clips instead: id, video, start_s, end_s, fps, tab-separated "
-                        "with a header, as signbind data clips writes them")  # fmt: skip
-    parser.add_argument("--part", type=part, metavar="I/N", default=(0, 1),
-                        help="every N-th clip only, from the I-th on (0 <= I < N): N hosts that "
-                        "share --out, or tasks of an array job, divide a corpus so")  # fmt: skip
-    parser.add_argument("--out", type=Path, metavar="DIR", required=True,
-                        help="where each clip becomes <id>.npz; clips that are there already are "
-                        "not extracted again")  # fmt: skip
-    parser.add_argument("--fps", type=argument(Positive), default=0.0, metavar="N",
-                        help="frames a second of directories of pictures")  # fmt: skip
+    parser.add_argument(
+        "videos",
+        metavar="VIDEO",
+        type=Path,
+        nargs="*",
+        help="a video, or a directory of pictures in the order of their names; its "
+        "clip is named like it",
+    )
+    parser.add_argument(
+        "--list",
+        type=Path,
+        metavar="FILE",
+        help="the clips instead: id, video, start_s, end_s, fps, tab-separated "
+        "with a header, as signbind data clips writes them",
+    )
+    parser.add_argument(
+        "--part",
+        type=part,
+        metavar="I/N",
+        default=(0, 1),
+        help="every N-th clip only, from the I-th on (0 <= I < N): N hosts that "
+        "share --out, or tasks of an array job, divide a corpus so",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        required=True,
+        help="where each clip becomes <id>.npz; clips that are there already are "
+        "not extracted again",
+    )
+    parser.add_argument(
+        "--fps",
+        type=argument(Positive),
+        default=0.0,
+        metavar="N",
+        help="frames a second of directories of pictures",
+    )
     add_worker_arguments(parser)
-    parser.add_argument("--contact_sheet", type=Path, metavar="FILE.png",
-                        help="draw mouth crops of up to 40 clips, to be looked at")  # fmt: skip
-    parser.add_argument("--overwrite", action="store_true",
-                        help="extract clips again that are there")  # fmt: skip
+    parser.add_argument(
+        "--contact_sheet",
+        type=Path,
+        metavar="FILE.png",
+        help="draw mouth crops of up to 40 clips, to be looked at",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="extract clips again that are there"
+    )
 
 
 def part(text: str) -> tuple[int, int]:
@@ -93,8 +122,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _recordings(arguments: argparse.Namespace) -> dict[str, Recording]:
     if bool(arguments.videos) == bool(arguments.list):
-        raise SignBindError("found both videos and a --list, wanted one of them" if arguments.list
-                            else "found no video, wanted some, or --list=FILE")  # fmt: skip
+        raise SignBindError(
+            "found both videos and a --list, wanted one of them"
+            if arguments.list
+            else "found no video, wanted some, or --list=FILE"
+        )
     if arguments.list:
         return read_clip_list(arguments.list)
     return clip_list_of(arguments.videos, arguments.fps)

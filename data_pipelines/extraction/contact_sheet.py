@@ -45,8 +45,9 @@ def write_contact_sheet(path: Path, paths: Mapping[str, Path]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         sheet.save(path, optimize=True)
     except (OSError, ValueError) as error:
-        raise SignBindError(f"{path}: cannot be written as a picture ({error}): name a file such "
-                            "as sheet.png") from error  # fmt: skip
+        raise SignBindError(
+            f"{path}: cannot be written as a picture ({error}): name a file such as sheet.png"
+        ) from error
 
 
 def _crops(path: Path) -> tuple[str, np.ndarray, np.ndarray]:

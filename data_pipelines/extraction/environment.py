@@ -54,16 +54,19 @@ def ready_environment(
     if _python(directory).exists():
         return directory
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise SignBindError(f"{directory}: found no bin/python, wanted a virtual environment, "
-                            "or nothing there: name another --environment")  # fmt: skip
+        raise SignBindError(
+            f"{directory}: found no bin/python, wanted a virtual environment, "
+            "or nothing there: name another --environment"
+        )
     python = python or _fitting_python()
     try:
         with _alone(directory):
             if not _python(directory).exists():
                 _make(directory, python, tell)
     except OSError as error:
-        raise SignBindError(f"{directory}: the environment for extraction cannot be made: "
-                            f"{error.strerror or error}") from error  # fmt: skip
+        raise SignBindError(
+            f"{directory}: the environment for extraction cannot be made: {error.strerror or error}"
+        ) from error
     return directory
 
 
@@ -79,10 +82,12 @@ def _fitting_python() -> str:
     for minor in range(last[1], first[1] - 1, -1):
         if found := shutil.which(f"python3.{minor}"):
             return found
-    raise SignBindError(f"{MEDIAPIPE} is published for Python {first[0]}.{first[1]} to {last[0]}."
-                        f"{last[1]}, found {sys.version_info.major}.{sys.version_info.minor} and "
-                        "no other on the PATH: install one, or make an environment elsewhere and "
-                        "name it with --environment=DIR")  # fmt: skip
+    raise SignBindError(
+        f"{MEDIAPIPE} is published for Python {first[0]}.{first[1]} to {last[0]}."
+        f"{last[1]}, found {sys.version_info.major}.{sys.version_info.minor} and "
+        "no other on the PATH: install one, or make an environment elsewhere and "
+        "name it with --environment=DIR"
+    )
 
 
 @contextlib.contextmanager
@@ -103,8 +108,17 @@ def _make(directory: Path, python: str, tell: Callable[[str], None]) -> None:
     partial = directory.with_name(f".{directory.name}.partial-{os.getpid()}")
     try:
         _run([python, "-I", "-m", "venv", str(partial)], directory)
-        pip = [str(_python(partial)), "-I", "-m", "pip", "install", "--quiet", "--retries=2",
-               "--disable-pip-version-check", "--no-input"]  # fmt: skip
+        pip = [
+            str(_python(partial)),
+            "-I",
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--retries=2",
+            "--disable-pip-version-check",
+            "--no-input",
+        ]
         _run([*pip, "--requirement", str(REQUIREMENTS)], directory)
         _run([*pip, "--no-deps", MEDIAPIPE], directory)
         if directory.is_dir():
@@ -117,13 +131,21 @@ def _make(directory: Path, python: str, tell: Callable[[str], None]) -> None:
 
 def _run(command: list[str], directory: Path) -> None:
     """Runs a step of the making; its last line of error becomes ours."""
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True, errors="replace")  # fmt: skip
+    done = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
     if done.returncode == 0:
         return
     lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("ERROR")] or lines or ["no message"]
-    raise SignBindError(f"{directory}: the environment for extraction cannot be made: "
-                        f"{errors[-1][:300]}: it needs a package index once (pip's settings); "
-                        "without one, copy an environment here and name it with "
-                        "--environment=DIR")  # fmt: skip
+    raise SignBindError(
+        f"{directory}: the environment for extraction cannot be made: "
+        f"{errors[-1][:300]}: it needs a package index once (pip's settings); "
+        "without one, copy an environment here and name it with "
+        "--environment=DIR"
+    )

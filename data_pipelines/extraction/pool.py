@@ -70,8 +70,10 @@ def extract_all(
 async def _extract_all(tasks, command, finished, workers: int, timeout_s: float) -> None:
     waiting = iter(tasks)
     caught: list[int] = []
-    loops = [asyncio.create_task(_work(waiting, command, finished, timeout_s))
-             for _ in range(min(workers, len(tasks)))]  # fmt: skip
+    loops = [
+        asyncio.create_task(_work(waiting, command, finished, timeout_s))
+        for _ in range(min(workers, len(tasks)))
+    ]
 
     def cancel() -> None:
         for loop in loops:
@@ -143,22 +145,29 @@ class _Process:
         try:
             # A session of its own: Ctrl-C reaches this process alone, which ends the others.
             process = await asyncio.create_subprocess_exec(
-                *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-                stderr=errors, start_new_session=True, env={**os.environ, **quiet},
-            )  # fmt: skip
+                *command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=errors,
+                start_new_session=True,
+                env={**os.environ, **quiet},
+            )
         except OSError as error:
-            raise SignBindError(f"{command[0]}: cannot be started "
-                                f"({error.strerror or error})") from error  # fmt: skip
+            raise SignBindError(
+                f"{command[0]}: cannot be started ({error.strerror or error})"
+            ) from error
         started = cls(process, errors)
         try:
             async with asyncio.timeout(_START_S):
                 answer = await started._answer()
         except (_Died, TimeoutError) as error:
             await started.end()
-            raise SignBindError(f"{command[0]}: extraction does not start: "
-                                f"{error or 'no answer'}: name a working "
-                                "--environment, or delete this one to have it made "
-                                "again") from error  # fmt: skip
+            raise SignBindError(
+                f"{command[0]}: extraction does not start: "
+                f"{error or 'no answer'}: name a working "
+                "--environment, or delete this one to have it made "
+                "again"
+            ) from error
         except BaseException:
             await started.end()
             raise
@@ -176,9 +185,14 @@ class _Process:
         self._errors.truncate(0)
         partial = task.out.with_name(f".{task.out.stem}.{self._process.pid}.partial")
         recording = task.recording
-        request = {"path": str(recording.path), "start_s": recording.start_s,
-                   "end_s": recording.end_s, "fps": recording.fps, "out": str(task.out),
-                   "partial": str(partial)}  # fmt: skip
+        request = {
+            "path": str(recording.path),
+            "start_s": recording.start_s,
+            "end_s": recording.end_s,
+            "fps": recording.fps,
+            "out": str(task.out),
+            "partial": str(partial),
+        }
         try:
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
             while True:

@@ -23,14 +23,15 @@ def failures_name(part: int, parts: int) -> str:
 
 def lines_of(results: Mapping[str, Result], failures: Mapping[str, Failure]) -> list[str]:
     """What a user should know of the clips, one line a fact, for the terminal."""
+    small = f"face small (under {SMALL_FACE:g} pixels between the eyes), so crops are blurred"
     facts = {
         "no person in any frame": lambda r: not any(r.found.values()),
         "no face in any frame, so no mouth crops": lambda r: not r.found.get("face"),
-        "no hand in any frame": lambda r: not (r.found.get("left_hand") or
-                                               r.found.get("right_hand")),
-        f"face small (under {SMALL_FACE:g} pixels between the eyes), so crops are blurred":
-            lambda r: 0 < r.eye_distance < SMALL_FACE,
-    }  # fmt: skip
+        "no hand in any frame": lambda r: (
+            not (r.found.get("left_hand") or r.found.get("right_hand"))
+        ),
+        small: lambda r: 0 < r.eye_distance < SMALL_FACE,
+    }
     lines = []
     for what, holds in facts.items():
         if ids := [clip_id for clip_id, result in results.items() if holds(result)]:
@@ -39,15 +40,18 @@ def lines_of(results: Mapping[str, Result], failures: Mapping[str, Failure]) -> 
     for clip_id, result in results.items():
         if result.interpolated_crops:
             counts["crops placed between neighbours, the face missing for a moment"][clip_id] = (
-                result.interpolated_crops)  # fmt: skip
+                result.interpolated_crops
+            )
         if result.missing_crops and result.found.get("face"):
             counts["crops that are the clip's mean, the face missing for longer"][clip_id] = (
-                result.missing_crops)  # fmt: skip
+                result.missing_crops
+            )
         for what, n in result.notes.items():
             counts[what][clip_id] = n
     for what, by_clip in counts.items():
-        lines.append(f"{what}: {sum(by_clip.values())} in {len(by_clip)} clips "
-                     f"({some_of(list(by_clip))})")  # fmt: skip
+        lines.append(
+            f"{what}: {sum(by_clip.values())} in {len(by_clip)} clips ({some_of(list(by_clip))})"
+        )
     reasons: dict[str, list[str]] = collections.defaultdict(list)
     for clip_id, failure in failures.items():
         reasons[failure.reason].append(clip_id)

@@ -52,5 +52,7 @@ def read_result(path: Path) -> Result | None:
             return Result.from_json(files.parse_json(str(arrays["about"]), str(path)))
     except (SignBindError, TypeError):  # a torn file, another record
         return None
-    raise SignBindError(f"{path}: found a file that signbind extract did not write: choose another "
-                        "--out, or --overwrite")  # fmt: skip
+    raise SignBindError(
+        f"{path}: found a file that signbind extract did not write: choose another "
+        "--out, or --overwrite"
+    )

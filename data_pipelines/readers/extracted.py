@@ -97,11 +97,17 @@ def read_extracted(path: Path, lip_size: int | None) -> tuple[dict, dict[str, in
             return fields, repaired
         if len(crops_fhw):
             crops_fhw = lips.resize(crops_fhw, lip_size, lip_size)
-            fields |= {"lips": lips.encode_mosaic(crops_fhw), "n_lip_frames": len(crops_fhw),
-                       "lip_fps": fps or pose.fps}  # fmt: skip
+            fields |= {
+                "lips": lips.encode_mosaic(crops_fhw),
+                "n_lip_frames": len(crops_fhw),
+                "lip_fps": fps or pose.fps,
+            }
         if n_without := int((state_f == 0).sum()):
-            repaired["mouth crops without a face, now the clip's mean" if len(crops_fhw) else
-                     "frames without a face, so without mouth crops"] = n_without  # fmt: skip
+            repaired[
+                "mouth crops without a face, now the clip's mean"
+                if len(crops_fhw)
+                else "frames without a face, so without mouth crops"
+            ] = n_without
     return fields, repaired
 
 
@@ -110,16 +116,17 @@ def _read_crops(path: Path) -> tuple[np.ndarray | None, float, np.ndarray]:
     the pose's; and their states (f,)."""
     arrays = files.read_arrays(path, ("lips", "lip_fps", "lip_state"))
     wanted = {
-        "lips": ("uint8 (frames, height, width)",
-                 lambda x: x.ndim == 3 and x.dtype == np.uint8 and 0 not in x.shape[1:]),
+        "lips": (
+            "uint8 (frames, height, width)",
+            lambda x: x.ndim == 3 and x.dtype == np.uint8 and 0 not in x.shape[1:],
+        ),
         "lip_fps": ("a number", lambda x: x.size == 1 and x.dtype.kind in "fiu"),
         "lip_state": ("a number a frame", lambda x: x.ndim == 1 and x.dtype.kind in "fbiu"),
-    }  # fmt: skip
+    }
     for name, array in arrays.items():
         what, fits = wanted[name]
         if not fits(array):
-            raise SignBindError(f"{path}: {name}: found {array.dtype} {array.shape}, wanted "
-                                f"{what}")  # fmt: skip
+            raise SignBindError(f"{path}: {name}: found {array.dtype} {array.shape}, wanted {what}")
     fps = float(arrays["lip_fps"].item()) if "lip_fps" in arrays else 0.0
     return arrays.get("lips"), fps, arrays.get("lip_state", np.ones(1))
 

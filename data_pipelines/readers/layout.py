@@ -17,18 +17,33 @@ _MOST_FPS = 1000.0
 
 def add_arguments(parser, corpus: str, fps: float) -> None:
     """The options that corpora of frame directories share."""
-    parser.add_argument("--source", type=Path, metavar="DIR", required=True,
-                        help=f"the directory of {corpus}")  # fmt: skip
-    parser.add_argument("--poses", type=Path, metavar="DIR",
-                        help="what signbind extract wrote: CLIP_ID.npz or CLIP_ID.pose; without "
-                        "it no clip has a pose and all are left out")  # fmt: skip
-    parser.add_argument("--frames", type=Path, metavar="DIR",
-                        help="the frames, where they lie elsewhere")  # fmt: skip
-    parser.add_argument("--fps", type=frames_a_second, default=fps, metavar="RATE",
-                        help="frames a second of the frame directories, for extraction "
-                        "(default: %(default)s)")  # fmt: skip
-    parser.add_argument("--lip_size", type=pixels, default=32, metavar="PIXELS",
-                        help="side of the mouth crops (default: %(default)s)")  # fmt: skip
+    parser.add_argument(
+        "--source", type=Path, metavar="DIR", required=True, help=f"the directory of {corpus}"
+    )
+    parser.add_argument(
+        "--poses",
+        type=Path,
+        metavar="DIR",
+        help="what signbind extract wrote: CLIP_ID.npz or CLIP_ID.pose; without "
+        "it no clip has a pose and all are left out",
+    )
+    parser.add_argument(
+        "--frames", type=Path, metavar="DIR", help="the frames, where they lie elsewhere"
+    )
+    parser.add_argument(
+        "--fps",
+        type=frames_a_second,
+        default=fps,
+        metavar="RATE",
+        help="frames a second of the frame directories, for extraction (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--lip_size",
+        type=pixels,
+        default=32,
+        metavar="PIXELS",
+        help="side of the mouth crops (default: %(default)s)",
+    )
 
 
 def frames_a_second(text: str) -> float:
@@ -66,8 +81,9 @@ def locate(source: Path, name: str, *others: str) -> list[Path]:
         raise not_the_corpus(source, name, lambda place: (place / name).is_file())
     for other in others:
         if not (source / other).is_file():
-            raise SignBindError(f"{source / other}: no such file, wanted it with {name}: copy the "
-                                "corpus again")  # fmt: skip
+            raise SignBindError(
+                f"{source / other}: no such file, wanted it with {name}: copy the corpus again"
+            )
     return [source / path for path in (name, *others)]
 
 
@@ -120,10 +136,12 @@ def count_images(directory: Path) -> int:
     """How many images a directory holds; what else lies in it does not count."""
     with os.scandir(directory) as entries:
         return sum(
-            1 for entry in entries
-            if entry.name.lower().endswith(SUFFIXES) and not entry.name.startswith(".")
+            1
+            for entry in entries
+            if entry.name.lower().endswith(SUFFIXES)
+            and not entry.name.startswith(".")
             and entry.is_file(follow_symlinks=False)
-        )  # fmt: skip
+        )
 
 
 def read_pose(poses: Path | None, clip_id: str, lip_size: int) -> tuple[dict, dict[str, int]]:

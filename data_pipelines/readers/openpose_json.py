@@ -45,8 +45,10 @@ def read_openpose(directory: Path, root: Path) -> People:
     counted: Counter[str] = Counter()
     n_frames = max(found) + 1
     if n_frames > MOST_FRAMES or 2 * len(found) < n_frames:
-        raise SignBindError(f"{directory}: found {len(found)} frames numbered up to {max(found)}, "
-                            f"wanted at least half of them and at most {MOST_FRAMES}")  # fmt: skip
+        raise SignBindError(
+            f"{directory}: found {len(found)} frames numbered up to {max(found)}, "
+            f"wanted at least half of them and at most {MOST_FRAMES}"
+        )
     frames, n_people = [_NOBODY] * n_frames, 0
     for number, file in found.items():
         frame = _json_of(file)
@@ -87,8 +89,10 @@ def _files(directory: Path, root: Path) -> dict[int, str]:
     except OSError as error:
         raise SignBindError(f"{directory}: cannot be read: {error.strerror or error}") from error
     if not found:
-        raise SignBindError(f"{directory}: found no {directory.name}_000000000000{FRAME_SUFFIX}, "
-                            "wanted a file a frame")  # fmt: skip
+        raise SignBindError(
+            f"{directory}: found no {directory.name}_000000000000{FRAME_SUFFIX}, "
+            "wanted a file a frame"
+        )
     return dict(sorted(found.items()))
 
 
@@ -104,8 +108,9 @@ def _json_of(file: str) -> dict | None:
 def _people(frame: dict, file: str) -> np.ndarray:
     """float32 (people, 137, 3) of a frame."""
     if frame.get("version") != VERSION:
-        raise SignBindError(f"{file}: version: found {repr(frame.get('version'))[:20]}, wanted "
-                            f"{VERSION}")  # fmt: skip
+        raise SignBindError(
+            f"{file}: version: found {repr(frame.get('version'))[:20]}, wanted {VERSION}"
+        )
     people = frame.get("people")
     if not isinstance(people, list) or not all(isinstance(person, dict) for person in people):
         raise SignBindError(f"{file}: people: found {repr(people)[:20]}, wanted a list of objects")

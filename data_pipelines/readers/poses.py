@@ -43,10 +43,15 @@ _WRISTS = (keypoints.LEFT_HAND_SLICE.start, keypoints.RIGHT_HAND_SLICE.start)
 _MIDDLE_KNUCKLE = keypoints.HAND.index("middle_1")
 _ANCHORS = (
     _Anchor("shoulders", (_SHOULDERS,), (_SHOULDERS,)),
-    _Anchor("hands", tuple((wrist,) for wrist in _WRISTS),
-            tuple((wrist, wrist + _MIDDLE_KNUCKLE) for wrist in _WRISTS), 0.22, 0.4),
+    _Anchor(
+        "hands",
+        tuple((wrist,) for wrist in _WRISTS),
+        tuple((wrist, wrist + _MIDDLE_KNUCKLE) for wrist in _WRISTS),
+        0.22,
+        0.4,
+    ),
     _Anchor("eyes", (keypoints.EYE_OUTER_CORNERS,), (keypoints.EYE_OUTER_CORNERS,), 0.28, -0.57),
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -96,13 +101,21 @@ def read_pose_file(path: Path) -> Pose:
     elif path.suffix == ".npz":
         recording = _read_npz(path)
     else:
-        raise SignBindError(f"{path}: pose: found a file ending {path.suffix!r}, wanted .pose or "
-                            ".npz")  # fmt: skip
+        raise SignBindError(
+            f"{path}: pose: found a file ending {path.suffix!r}, wanted .pose or .npz"
+        )
     return _canonical(recording, str(path))
 
 
-def canonical_pose(points_tnc: np.ndarray, scheme: str, fps: float, *, size: tuple[float, float],
-                   notes: tuple[str, ...] = (), where: str = "pose") -> Pose:  # fmt: skip
+def canonical_pose(
+    points_tnc: np.ndarray,
+    scheme: str,
+    fps: float,
+    *,
+    size: tuple[float, float],
+    notes: tuple[str, ...] = (),
+    where: str = "pose",
+) -> Pose:
     """The pose of keypoints in any known scheme, canonical and normalised.
 
     Args:
@@ -168,8 +181,10 @@ def normalise(points_tkc: np.ndarray, where: str = "pose") -> tuple[np.ndarray, 
 
 def _sure(points_tkc: np.ndarray, groups: tuple[tuple[int, ...], ...], least: float) -> np.ndarray:
     """x, y (n, group, 2) wherever all keypoints of a group are more than `least` sure."""
-    found = [points_tkc[(points_tkc[:, group, 2] > least).all(1)][:, group, :2]
-             for group in map(list, groups)]  # fmt: skip
+    found = [
+        points_tkc[(points_tkc[:, group, 2] > least).all(1)][:, group, :2]
+        for group in map(list, groups)
+    ]
     return np.concatenate(found).astype(np.float64)
 
 
@@ -247,8 +262,9 @@ def _read_pose_format(path: Path) -> _Recording:
         [points_tpnc[:, 0, :, :2], confidence_tpn[:, 0, :, None]], axis=-1, dtype=np.float32
     )
     dimensions = header.dimensions
-    return _Recording(points_tnc, scheme, float(body.fps), dimensions.width,
-                      dimensions.height, _people(n_people))  # fmt: skip
+    return _Recording(
+        points_tnc, scheme, float(body.fps), dimensions.width, dimensions.height, _people(n_people)
+    )
 
 
 def _check_header(data: bytes) -> None:
@@ -308,8 +324,10 @@ def _recording_of_fields(fields: Mapping[str, np.ndarray], path: Path) -> _Recor
         points_tnc = points_tnc[:, 0]
     numeric = points_tnc.dtype.kind in "fiu"
     if not numeric or points_tnc.ndim != 3 or points_tnc.shape[2] not in (2, 3):
-        raise SignBindError(f"{path}: keypoints: found {points_tnc.dtype} {points_tnc.shape}, "
-                            "wanted numbers (frames, points, 2 or 3)")  # fmt: skip
+        raise SignBindError(
+            f"{path}: keypoints: found {points_tnc.dtype} {points_tnc.shape}, "
+            "wanted numbers (frames, points, 2 or 3)"
+        )
     scheme = _scheme(fields, points_tnc, path)
     _check_frames(len(points_tnc), str(path))
     with np.errstate(over="ignore"):
@@ -344,8 +362,10 @@ def _confidence(points_tnc: np.ndarray, scores: np.ndarray | None, path: Path) -
         if scores.ndim == 3 and scores.shape[1] >= 1:  # (t, people, n)
             scores = scores[:, 0]
         if scores.shape != points_tnc.shape[:2] or scores.dtype.kind not in "fiu":
-            raise SignBindError(f"{path}: scores: found {scores.dtype} {scores.shape}, "
-                                f"wanted numbers {points_tnc.shape[:2]}")  # fmt: skip
+            raise SignBindError(
+                f"{path}: scores: found {scores.dtype} {scores.shape}, "
+                f"wanted numbers {points_tnc.shape[:2]}"
+            )
         with np.errstate(over="ignore"):
             return scores.astype(np.float32, copy=False)
     if points_tnc.shape[2] == 2:
@@ -354,9 +374,11 @@ def _confidence(points_tnc: np.ndarray, scores: np.ndarray | None, path: Path) -
     known = confidence_tn[np.isfinite(confidence_tn)]
     # Estimators overshoot 1 by a little; depths and pixels do so by far.
     if known.size and (known.min() < -0.1 or known.max() > 1.5):
-        raise SignBindError(f"{path}: keypoints: third column: found {known.min():.3g} to "
-                            f"{known.max():.3g}, wanted confidences in 0..1: put them in a field "
-                            "'scores'")  # fmt: skip
+        raise SignBindError(
+            f"{path}: keypoints: third column: found {known.min():.3g} to "
+            f"{known.max():.3g}, wanted confidences in 0..1: put them in a field "
+            "'scores'"
+        )
     return confidence_tn
 
 

@@ -96,15 +96,24 @@ def open_corpus(
     read, options = partial(read_sentence, poses=poses, signed_language="ase"), poses.record()
     if directory is not None:
         if fps is None or not FPS_RANGE[0] <= fps <= FPS_RANGE[1]:
-            raise SignBindError(f"--fps: found {fps}, wanted the frame rate of the keypoints in "
-                                f"{directory}, {FPS_RANGE[0]:g} to {FPS_RANGE[1]:g}")  # fmt: skip
+            raise SignBindError(
+                f"--fps: found {fps}, wanted the frame rate of the keypoints in "
+                f"{directory}, {FPS_RANGE[0]:g} to {FPS_RANGE[1]:g}"
+            )
         _h5py()
-        annotated = {split: _with_features(rows, _shards(directory, split), left_out)
-                     for split, rows in annotated.items()}  # fmt: skip
+        annotated = {
+            split: _with_features(rows, _shards(directory, split), left_out)
+            for split, rows in annotated.items()
+        }
         read = partial(_read, directory=directory, fps=fps)
         options = {"keypoints": str(directory.absolute()), "fps": fps}
-    record = {"corpus": "youtube_asl", "synthetic": False, "citation": citation,
-              "directory": str(source.absolute()), **options}  # fmt: skip
+    record = {
+        "corpus": "youtube_asl",
+        "synthetic": False,
+        "citation": citation,
+        "directory": str(source.absolute()),
+        **options,
+    }
     return Corpus(common_names(annotated), read, record, left_out)
 
 
@@ -129,8 +138,9 @@ def _with_features(
 def _sentences(path: Path, left_out: dict[str, list[str]]) -> Iterator[Sentence]:
     data = files.read_json(path, _ANNOTATION_BYTES)
     if not isinstance(data, dict) or not all(isinstance(clips, dict) for clips in data.values()):
-        raise SignBindError(f'{path}: wanted {{VIDEO: {{"{ORDER}": [CLIP, ...], CLIP: '
-                            '{"translation": TEXT}}}')  # fmt: skip
+        raise SignBindError(
+            f'{path}: wanted {{VIDEO: {{"{ORDER}": [CLIP, ...], CLIP: {{"translation": TEXT}}}}}}'
+        )
     for video, clips in data.items():
         order = clips.get(ORDER)
         if not isinstance(order, list) or not all(isinstance(clip, str) for clip in order):
@@ -178,8 +188,14 @@ def _read(row: FeatureClip, directory: Path, fps: float) -> Reading:
     except (KeyError, OSError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise SignBindError(f"{path}: keypoints of the clip: cannot be read") from error
     pose = pose_of_fields({"keypoints": _points(array), "fps": np.float64(fps)}, path)
-    clip = Clip(id=row.id, text=row.text, text_language="en", signed_language="ase",
-                pose=pose.points, pose_fps=pose.fps)  # fmt: skip
+    clip = Clip(
+        id=row.id,
+        text=row.text,
+        text_language="en",
+        signed_language="ase",
+        pose=pose.points,
+        pose_fps=pose.fps,
+    )
     return Reading(clip, notes_of(pose))
 
 

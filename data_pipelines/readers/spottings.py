@@ -22,11 +22,23 @@ LISTS = ("episode_name", "annot_word", "annot_time", "annot_prob")
 TYPES = ("mouthing", "dictionary", "attention", "exemplar", "novel", "pseudo_label")
 # Frames from the time of a spotting to the middle of its sign, by the windows in public use:
 # -9..11 for mouthings, -3..22 for the dictionary, 0..19 for the rest.
-_TO_MIDDLE = {"mouthing": 1.0, "dictionary": 9.5, "exemplar": 9.5, "novel": 9.5,
-              "pseudo_label": 9.5}  # fmt: skip
+_TO_MIDDLE = {
+    "mouthing": 1.0,
+    "dictionary": 9.5,
+    "exemplar": 9.5,
+    "novel": 9.5,
+    "pseudo_label": 9.5,
+}
 _FPS = 25
-_SHORT = {"m": "mouthing", "d": "dictionary", "dict": "dictionary", "a": "attention",
-          "e": "exemplar", "n": "novel", "p": "pseudo_label"}  # fmt: skip
+_SHORT = {
+    "m": "mouthing",
+    "d": "dictionary",
+    "dict": "dictionary",
+    "a": "attention",
+    "e": "exemplar",
+    "n": "novel",
+    "p": "pseudo_label",
+}
 _MOST_BYTES = 2**31  # millions of spottings
 _MOST_VALUES = 200_000_000
 
@@ -96,8 +108,12 @@ def add_arguments(parser) -> None:
     )
 
 
-def read_spottings(paths: Sequence[Path], episodes: Collection[str],
-                   thresholds: Mapping[str, float], merge_s: float) -> Spottings:  # fmt: skip
+def read_spottings(
+    paths: Sequence[Path],
+    episodes: Collection[str],
+    thresholds: Mapping[str, float],
+    merge_s: float,
+) -> Spottings:
     """Spottings of all files together.
 
     Detections of one word in one episode that follow each other by at most `merge_s` are one
@@ -129,8 +145,9 @@ def read_spottings(paths: Sequence[Path], episodes: Collection[str],
     counts["all"] = {"kept after merging": len(found.word)}
     names = list(index_of)
     first = np.searchsorted(found.episode, np.arange(len(names) + 1)).tolist()
-    start_of = {name: slice(*first[i : i + 2]) for i, name in enumerate(names)
-                if first[i] < first[i + 1]}  # fmt: skip
+    start_of = {
+        name: slice(*first[i : i + 2]) for i, name in enumerate(names) if first[i] < first[i + 1]
+    }
     return Spottings(start_of, found.time_s, found.word, vocabulary, counts)
 
 
@@ -149,8 +166,10 @@ def parse_thresholds(text: str) -> dict[str, float]:
         except ValueError:
             value = -1.0
         if not 0 <= value <= 1 or kind not in ("", *TYPES):
-            raise SignBindError(f"--spotting_threshold: found {part!r}, wanted a number in 0..1 or "
-                                f"TYPE=NUMBER,... with types of {', '.join(TYPES)}")  # fmt: skip
+            raise SignBindError(
+                f"--spotting_threshold: found {part!r}, wanted a number in 0..1 or "
+                f"TYPE=NUMBER,... with types of {', '.join(TYPES)}"
+            )
         thresholds[kind] = value
     return thresholds
 
@@ -182,12 +201,14 @@ def _columns(
     lists = _lists(path)
     n = len(lists["episode_name"])
     episode = np.fromiter((index_of.get(_name(e), -1) for e in lists["episode_name"]), np.int32, n)
-    word = np.fromiter((words.setdefault(_word(w), len(words)) for w in lists["annot_word"]),
-                       np.int32, n)  # fmt: skip
+    word = np.fromiter(
+        (words.setdefault(_word(w), len(words)) for w in lists["annot_word"]), np.int32, n
+    )
     time_s, prob = (_numbers(lists[name], name, path) for name in ("annot_time", "annot_prob"))
     kinds: dict[str, int] = {}
-    kind = np.fromiter((kinds.setdefault(_type(k), len(kinds)) for k in _types(lists, path)),
-                       np.int32, n)  # fmt: skip
+    kind = np.fromiter(
+        (kinds.setdefault(_type(k), len(kinds)) for k in _types(lists, path)), np.int32, n
+    )
     empty = word == words.get("", -1)
     readable = np.isfinite(time_s) & np.isfinite(prob) & (time_s >= 0) & ~empty
     used = np.zeros(n, bool)
@@ -217,9 +238,11 @@ def _lists(path: Path) -> Mapping[str, Sequence]:
         )
     for name in (*LISTS[1:], *types):
         if len(data[name]) != len(data[LISTS[0]]):
-            raise SignBindError(f"{path}: {name}: found {len(data[name])} values, wanted "
-                                f"{len(data[LISTS[0]])} as in {LISTS[0]}: copy the file "
-                                "again")  # fmt: skip
+            raise SignBindError(
+                f"{path}: {name}: found {len(data[name])} values, wanted "
+                f"{len(data[LISTS[0]])} as in {LISTS[0]}: copy the file "
+                "again"
+            )
     return data
 
 
@@ -236,8 +259,10 @@ def _flattened(data: dict, path: Path) -> dict[str, list] | None:
         if not isinstance(by_word, dict):
             return None
         for word, found in by_word.items():
-            columns = [found.get(name) if isinstance(found, dict) else None
-                       for name in ("names", "global_times", "probs")]  # fmt: skip
+            columns = [
+                found.get(name) if isinstance(found, dict) else None
+                for name in ("names", "global_times", "probs")
+            ]
             if not all(isinstance(column, list) for column in columns):
                 return None
             if len(set(map(len, columns))) > 1:
@@ -260,8 +285,10 @@ def _types(lists: Mapping[str, Sequence], path: Path) -> Iterable[str]:
     if not known and "pseudo" in parts:
         known = ["pseudo_label"]
     if len(known) != 1:
-        raise SignBindError(f"{path}: annot_type: missing, and the file's name tells no type, "
-                            f"wanted one of {', '.join(TYPES)} in it")  # fmt: skip
+        raise SignBindError(
+            f"{path}: annot_type: missing, and the file's name tells no type, "
+            f"wanted one of {', '.join(TYPES)} in it"
+        )
     return itertools.repeat(known[0], len(lists["episode_name"]))
 
 

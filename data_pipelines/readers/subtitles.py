@@ -62,8 +62,10 @@ def read_subtitles(path: Path) -> Subtitles:
     try:
         captions = webvtt.from_string(text).captions
     except webvtt.errors.MalformedFileError as error:
-        raise SignBindError(f"{path}: found {text[:20]!r} at its start, wanted WEBVTT: convert the "
-                            "subtitles to WebVTT") from error  # fmt: skip
+        raise SignBindError(
+            f"{path}: found {text[:20]!r} at its start, wanted WEBVTT: convert the "
+            "subtitles to WebVTT"
+        ) from error
     timings = sum(1 for line in text.splitlines() if _TIMING.match(line))
     lines = [(_ms(c.start), _ms(c.end), _plain_lines(c.raw_text)) for c in captions]
     lines.sort(key=lambda cue: cue[:2])

@@ -23,8 +23,10 @@ _SLACK = 0.05  # share of the sentence, besides
 def common_names(splits: Mapping[str, Any]) -> dict[str, Any]:
     """Splits under the names in common use here, each as it is where two would share one."""
     names = [SPLITS.get(split, split) for split in splits]
-    return {name if names.count(name) == 1 else split: rows
-            for name, (split, rows) in zip(names, splits.items())}  # fmt: skip
+    return {
+        name if names.count(name) == 1 else split: rows
+        for name, (split, rows) in zip(names, splits.items())
+    }
 
 
 class Sentence(NamedTuple):
@@ -92,14 +94,21 @@ def read_sentence(
     except SignBindError as error:
         if recording is None or recording(row) is not None:
             raise
-        raise SignBindError("no pose file and no video: the video is gone or was not "
-                            "fetched") from error  # fmt: skip
+        raise SignBindError(
+            "no pose file and no video: the video is gone or was not fetched"
+        ) from error
     fields, repaired = read_extracted(path, poses.lip_size)
     if row.end_ms:
         pose_s = len(fields["pose"]) / fields["pose_fps"]
         repaired |= _duration_notes(pose_s, row, poses.padding_s)
-    clip = Clip(id=row.id, text=row.text, text_language="en", signed_language=signed_language,
-                gloss=row.gloss, **fields)  # fmt: skip
+    clip = Clip(
+        id=row.id,
+        text=row.text,
+        text_language="en",
+        signed_language=signed_language,
+        gloss=row.gloss,
+        **fields,
+    )
     return Reading(clip, repaired | dict.fromkeys(row.notes, 1))
 
 

@@ -28,11 +28,24 @@ def _mirror(points: np.ndarray) -> np.ndarray:
 def _face_template() -> np.ndarray:
     """Brows and eyes (22, 3) about the nose, in face units, in the canonical order."""
     side = np.linspace(0, 1, 5)
-    right_brow = np.stack([-0.20 + 0.15 * side, 0.145 + 0.03 * np.sin(np.pi * (0.2 + 0.7 * side)),
-                           0.02 + 0.05 * side], axis=1)  # fmt: skip
-    eye = np.array([[-0.145, 0.09, 0.0], [-0.118, 0.107, 0.02], [-0.085, 0.107, 0.03],
-                    [-0.055, 0.088, 0.03], [-0.085, 0.076, 0.03],
-                    [-0.118, 0.076, 0.02]])  # fmt: skip
+    right_brow = np.stack(
+        [
+            -0.20 + 0.15 * side,
+            0.145 + 0.03 * np.sin(np.pi * (0.2 + 0.7 * side)),
+            0.02 + 0.05 * side,
+        ],
+        axis=1,
+    )
+    eye = np.array(
+        [
+            [-0.145, 0.09, 0.0],
+            [-0.118, 0.107, 0.02],
+            [-0.085, 0.107, 0.03],
+            [-0.055, 0.088, 0.03],
+            [-0.085, 0.076, 0.03],
+            [-0.118, 0.076, 0.02],
+        ]
+    )
     left_eye = _mirror(eye)[[3, 2, 1, 0, 5, 4]]
     return np.concatenate([right_brow, _mirror(right_brow)[::-1], eye, left_eye])
 
@@ -45,9 +58,16 @@ _MOUTH_PLACE = np.array([0.0, -0.13, -0.03])
 _NOSE_DEPTH = 0.24
 
 
-def keypoints(strong_tp: np.ndarray, weak_tp: np.ndarray, mouth_tp: np.ndarray,
-              head_t3: np.ndarray, brows_t: np.ndarray, blink_t: np.ndarray, sway_t3: np.ndarray,
-              signer: Signer) -> np.ndarray:  # fmt: skip
+def keypoints(
+    strong_tp: np.ndarray,
+    weak_tp: np.ndarray,
+    mouth_tp: np.ndarray,
+    head_t3: np.ndarray,
+    brows_t: np.ndarray,
+    blink_t: np.ndarray,
+    sway_t3: np.ndarray,
+    signer: Signer,
+) -> np.ndarray:
     """All keypoints (t, 91, 3) of a right- or left-handed signer.
 
     Args:
@@ -129,8 +149,10 @@ def _lips(mouth_tp: np.ndarray) -> np.ndarray:
     upper = 0.024 * (1 + 0.35 * rounded - 0.45 * press)
     lower = 0.032 * (1 + 0.35 * rounded - 0.45 * press - 0.5 * tuck)
     points = np.zeros((len(mouth_tp), 20, 3))
-    for rows, angles, width, skin in ((slice(0, 12), _OUTER, 1.0, 1.0),
-                                      (slice(12, 20), _INNER, 0.8, 0.0)):  # fmt: skip
+    for rows, angles, width, skin in (
+        (slice(0, 12), _OUTER, 1.0, 1.0),
+        (slice(12, 20), _INNER, 0.8, 0.0),
+    ):
         up = np.maximum(np.sin(angles), 0.0) * (0.3 * height + skin * upper)[:, None]
         down = np.maximum(-np.sin(angles), 0.0) * (0.7 * height + skin * lower)[:, None]
         points[:, rows, 0] = np.cos(angles) * (half * width)[:, None]

@@ -20,10 +20,13 @@ def role(d: Draw, name_first: bool) -> tuple[Draft, str]:
     place = d.place() if d.chance(0.65) else None
     again = (function_word("again"),) if d.chance(0.4) or not (time or place) else ()
     tail = f"{' ' + place.text if place else ''}{' again' if again else ''}{when}."
-    acting = make_draft([time, name, other, verb, place or (), again],
-                    f"{name.text} {verb.form} {other.as_object}{tail}")  # fmt: skip
-    acted_on = make_draft([time, other, verb, name, place or (), again],
-                      f"{other.text} {verb.form} {name.text}{tail}")  # fmt: skip
+    acting = make_draft(
+        [time, name, other, verb, place or (), again],
+        f"{name.text} {verb.form} {other.as_object}{tail}",
+    )
+    acted_on = make_draft(
+        [time, other, verb, name, place or (), again], f"{other.text} {verb.form} {name.text}{tail}"
+    )
     return (acting, acted_on.text) if name_first else (acted_on, acting.text)
 
 

@@ -84,13 +84,21 @@ def open_corpus(config: SyntheticConfig) -> Corpus:
 
 def add_arguments(parser) -> None:
     """Options of `signbind data build synthetic`."""
-    what = {"seed": "another corpus of the same kind", "train": "clips in train",
-            "validation": "clips in validation", "test": "clips in test",
-            "time_split": "clips in each split that time alone decides"}  # fmt: skip
+    what = {
+        "seed": "another corpus of the same kind",
+        "train": "clips in train",
+        "validation": "clips in validation",
+        "test": "clips in test",
+        "time_split": "clips in each split that time alone decides",
+    }
     for field in dataclasses.fields(SyntheticConfig):
-        parser.add_argument(f"--{field.name}", type=argument(Whole), default=field.default,
-                            metavar="N",
-                            help=f"{what[field.name]} (default: {field.default})")  # fmt: skip
+        parser.add_argument(
+            f"--{field.name}",
+            type=argument(Whole),
+            default=field.default,
+            metavar="N",
+            help=f"{what[field.name]} (default: {field.default})",
+        )
 
 
 def from_arguments(arguments) -> Corpus:
@@ -110,8 +118,9 @@ def generate_clip(seed: int, split: str, index: int) -> Clip:
       SignBindError: for an unknown split.
     """
     if split not in SPLITS:
-        raise SignBindError(f"synthetic corpus: split: found {split!r}, wanted one of "
-                            f"{', '.join(SPLITS)}")  # fmt: skip
+        raise SignBindError(
+            f"synthetic corpus: split: found {split!r}, wanted one of {', '.join(SPLITS)}"
+        )
     drawn, who, line, rng = plan(seed, split, index)
     pose_tk3, crops_fhw = render(drawn, who, line, rng)
     return Clip(
@@ -159,8 +168,9 @@ def render(drawn: Sentence, who: Signer, line: Timeline, rng: np.random.Generato
     strong_tp, weak_tp = motion.hand_motion(drawn, line, who, time_t, rng)
     mouth_tp = mouth.mouth_motion(line, time_t, rng)
     head_t3, brows_t, blink_t, sway_t3 = _face_and_sway(drawn, line, time_t, rng)
-    points_tk3 = body.keypoints(strong_tp, weak_tp, mouth_tp, head_t3, brows_t, blink_t, sway_t3,
-                                who)  # fmt: skip
+    points_tk3 = body.keypoints(
+        strong_tp, weak_tp, mouth_tp, head_t3, brows_t, blink_t, sway_t3, who
+    )
     return tracker.track(points_tk3, who, rng), crops.mouth_crops(mouth_tp, who, rng)
 
 

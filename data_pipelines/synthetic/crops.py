@@ -17,9 +17,9 @@ def mouth_crops(mouth_tp: np.ndarray, signer: Signer, rng: np.random.Generator) 
     crop that is never quite in place, and camera noise.
     """
     t = len(mouth_tp)
-    opening, wide, rounded, teeth, tongue, tuck, press = np.clip(
-        mouth_tp, -1.0, 1.2
-    ).T.astype(np.float32)[:, :, None]  # fmt: skip
+    opening, wide, rounded, teeth, tongue, tuck, press = np.clip(mouth_tp, -1.0, 1.2).T.astype(
+        np.float32
+    )[:, :, None]
     axis = ((np.arange(SIZE, dtype=np.float32) + 0.5) / SIZE * 2 - 1) * _REACH / signer.mouth_size
     drift = _drift(rng, t, 0.004) + rng.normal(0.0, 0.004, 2)
     x = axis[None, :] - drift[:, :1].astype(np.float32)

@@ -52,8 +52,11 @@ class Sentence:
     @property
     def homonym_pairs(self) -> tuple[str, ...]:
         """Pairs "right/wrong", one for each word whose sign has another meaning."""
-        return tuple(f"{word.form.removeprefix('will ')}/{word.twin_form.removeprefix('will ')}"
-                     for word in self.words if word.twin_form)  # fmt: skip
+        return tuple(
+            f"{word.form.removeprefix('will ')}/{word.twin_form.removeprefix('will ')}"
+            for word in self.words
+            if word.twin_form
+        )
 
 
 def name_share(split: str) -> str:
@@ -70,16 +73,20 @@ def sentence(seed: int, split: str, index: int, attempt: int = 0) -> Sentence:
     rng = random.Random(f"sentence/{seed}/{split}/{index}/{attempt}")
     share = name_share(split)
     timed = split in TIME_SPLITS
-    kind = split if timed else rng.choices(
-        [*_SHARES, "plain"], [*_SHARES.values(), 1 - sum(_SHARES.values())])[0]  # fmt: skip
+    kind = (
+        split
+        if timed
+        else rng.choices([*_SHARES, "plain"], [*_SHARES.values(), 1 - sum(_SHARES.values())])[0]
+    )
     coin = index % 2 == 0 if timed else rng.random() < 0.5
     if kind == "role":
         draft, wrong = constructions.role(Draw(rng, share, 1), name_first=coin)
         return Sentence(draft.words, draft.text, kind, draft.face, (wrong,) if timed else ())
     if kind == "adjacent_names":
         draft, wrong = constructions.adjacent_names(Draw(rng, share, 0), share)
-        return Sentence(draft.words, draft.text, kind, draft.face, tuple(wrong) if timed else (),
-                        adjacent=True)  # fmt: skip
+        return Sentence(
+            draft.words, draft.text, kind, draft.face, tuple(wrong) if timed else (), adjacent=True
+        )
     n_names = int(rng.random() < _NAME_SHARE)
     if kind == "lonely_twin":
         return _lonely_twin(rng, share, n_names, first_silent=coin, timed=timed)
@@ -94,8 +101,15 @@ def _lonely_twin(rng, share: str, n_names: int, *, first_silent: bool, timed: bo
     # No other word that shares a sign: its mouthing would be a second clue.
     draft, wrong = constructions.twins(Draw(rng, share, n_names, pairs=False))
     places = tuple(i for i, word in enumerate(draft.words) if word.twin_form)
-    return Sentence(draft.words, draft.text, "lonely_twin", draft.face, (wrong,) if timed else (),
-                    twins=places, silent_twin=places[0 if first_silent else 1])  # fmt: skip
+    return Sentence(
+        draft.words,
+        draft.text,
+        "lonely_twin",
+        draft.face,
+        (wrong,) if timed else (),
+        twins=places,
+        silent_twin=places[0 if first_silent else 1],
+    )
 
 
 def _fitting(pattern, rng: random.Random, share: str, n_names: int) -> Draft:

@@ -10,10 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 # Where each finger begins (knuckle) and how long its three bones are; index to pinky.
-_KNUCKLES = np.array([[0.13, 0.47, 0.0], [0.03, 0.49, 0.0], [-0.07, 0.46, 0.0],
-                      [-0.16, 0.41, 0.0]])  # fmt: skip
-_BONES = np.array([[0.24, 0.14, 0.11], [0.26, 0.16, 0.11], [0.25, 0.15, 0.11],
-                   [0.19, 0.11, 0.10]])  # fmt: skip
+_KNUCKLES = np.array([[0.13, 0.47, 0.0], [0.03, 0.49, 0.0], [-0.07, 0.46, 0.0], [-0.16, 0.41, 0.0]])
+_BONES = np.array([[0.24, 0.14, 0.11], [0.26, 0.16, 0.11], [0.25, 0.15, 0.11], [0.19, 0.11, 0.10]])
 _THUMB_BASE = np.array([0.12, 0.10, 0.02])
 _THUMB_BONES = np.array([0.20, 0.16, 0.13])
 
@@ -75,19 +73,34 @@ def multiply(a, b) -> np.ndarray:
     """Hamilton product of quaternions (..., 4): the turn b, then the turn a."""
     aw, ax, ay, az = np.moveaxis(np.asarray(a), -1, 0)
     bw, bx, by, bz = np.moveaxis(np.asarray(b), -1, 0)
-    return np.stack([aw * bw - ax * bx - ay * by - az * bz, aw * bx + ax * bw + ay * bz - az * by,
-                     aw * by - ax * bz + ay * bw + az * bx, aw * bz + ax * by - ay * bx + az * bw],
-                    axis=-1)  # fmt: skip
+    return np.stack(
+        [
+            aw * bw - ax * bx - ay * by - az * bz,
+            aw * bx + ax * bw + ay * bz - az * by,
+            aw * by - ax * bz + ay * bw + az * bx,
+            aw * bz + ax * by - ay * bx + az * bw,
+        ],
+        axis=-1,
+    )
 
 
 def rotation(turn_t4: np.ndarray) -> np.ndarray:
     """Rotation matrices (t, 3, 3) of quaternions (t, 4) of any length above 0."""
     w, x, y, z = (turn_t4 / np.linalg.norm(turn_t4, axis=-1, keepdims=True)).T
-    return np.stack([
-        1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
-        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
-        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
-    ], axis=-1).reshape(-1, 3, 3)  # fmt: skip
+    return np.stack(
+        [
+            1 - 2 * (y * y + z * z),
+            2 * (x * y - w * z),
+            2 * (x * z + w * y),
+            2 * (x * y + w * z),
+            1 - 2 * (x * x + z * z),
+            2 * (y * z - w * x),
+            2 * (x * z - w * y),
+            2 * (y * z + w * x),
+            1 - 2 * (x * x + y * y),
+        ],
+        axis=-1,
+    ).reshape(-1, 3, 3)
 
 
 def joints(angles_ta: np.ndarray) -> np.ndarray:
@@ -99,19 +112,28 @@ def joints(angles_ta: np.ndarray) -> np.ndarray:
     # A bent finger cannot spread.
     spread = fingers[..., 3] * np.cos(np.clip(fingers[..., 0], 0, np.pi / 2))
     along = np.cos(flexion) * _BONES
-    bones = np.stack([along * np.sin(spread)[..., None], along * np.cos(spread)[..., None],
-                      np.sin(flexion) * _BONES], axis=-1)  # fmt: skip
+    bones = np.stack(
+        [
+            along * np.sin(spread)[..., None],
+            along * np.cos(spread)[..., None],
+            np.sin(flexion) * _BONES,
+        ],
+        axis=-1,
+    )
     tips = _KNUCKLES[:, None] + np.cumsum(bones, axis=2)
 
     swing, lift, bend, end = radians[:, 16:].T
     azimuth = np.stack([swing, swing - bend, swing - bend - end], axis=-1)
     flat = np.cos(lift)[:, None] * _THUMB_BONES
-    thumb = np.stack([flat * np.sin(azimuth), flat * np.cos(azimuth),
-                      np.sin(lift)[:, None] * _THUMB_BONES], axis=-1)  # fmt: skip
+    thumb = np.stack(
+        [flat * np.sin(azimuth), flat * np.cos(azimuth), np.sin(lift)[:, None] * _THUMB_BONES],
+        axis=-1,
+    )
 
     out = np.zeros((t, 21, 3))
     out[:, 1] = _THUMB_BASE
     out[:, 2:5] = _THUMB_BASE + np.cumsum(thumb, axis=1)
-    out[:, 5:] = np.concatenate([np.broadcast_to(_KNUCKLES[:, None], (t, 4, 1, 3)), tips],
-                                axis=2).reshape(t, 16, 3)  # fmt: skip
+    out[:, 5:] = np.concatenate(
+        [np.broadcast_to(_KNUCKLES[:, None], (t, 4, 1, 3)), tips], axis=2
+    ).reshape(t, 16, 3)
     return out

@@ -261,8 +261,10 @@ def _build() -> dict[str, Entry]:
             if len(entries) == 2:
                 gloss = "|".join(entry.gloss for entry in entries)
                 senses = [entry.sense for entry in entries]
-                entries = [Entry(e.sense, gloss, category, e.text, e.second, e.phonemes, twin)
-                           for e, twin in zip(entries, reversed(senses), strict=True)]  # fmt: skip
+                entries = [
+                    Entry(e.sense, gloss, category, e.text, e.second, e.phonemes, twin)
+                    for e, twin in zip(entries, reversed(senses), strict=True)
+                ]
             lexicon.update((entry.sense, entry) for entry in entries)
     for category, words in _FUNCTION_WORDS.items():
         for word in words.split():
@@ -280,8 +282,11 @@ def _by_category() -> dict[str, tuple[tuple[Entry, ...], tuple[tuple[Entry, Entr
     for category in (*_CONTENT_WORDS, *_FUNCTION_WORDS):
         members = [entry for entry in LEXICON.values() if entry.category == category]
         singles = tuple(entry for entry in members if not entry.twin)
-        pairs = tuple((entry, LEXICON[entry.twin]) for entry in members
-                      if entry.gloss.startswith(entry.sense.upper() + "|"))  # fmt: skip
+        pairs = tuple(
+            (entry, LEXICON[entry.twin])
+            for entry in members
+            if entry.gloss.startswith(entry.sense.upper() + "|")
+        )
         table[category] = (singles, pairs)
     return table
 

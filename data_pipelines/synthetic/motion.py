@@ -70,8 +70,9 @@ def interpolate(times_n, values_np, eased_n, time_t) -> np.ndarray:
     return values_np[left] * (1.0 - s) + values_np[right] * s
 
 
-def hand_motion(sentence: Sentence, line: Timeline, signer: Signer, time_t: np.ndarray,
-                rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+def hand_motion(
+    sentence: Sentence, line: Timeline, signer: Signer, time_t: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """States (t, 27) of the strong and of the weak hand, both as right hands.
 
     The weak hand spells the names; a sign of two hands that meets a name loses it.
@@ -112,8 +113,14 @@ def _weak_keys(activities: list[tuple[np.ndarray, np.ndarray]]) -> Keys:
     return keys
 
 
-def _vary(states: np.ndarray, signer: Signer, rng: np.random.Generator, place: float,
-          turn: float, angles: float) -> np.ndarray:  # fmt: skip
+def _vary(
+    states: np.ndarray,
+    signer: Signer,
+    rng: np.random.Generator,
+    place: float,
+    turn: float,
+    angles: float,
+) -> np.ndarray:
     """States with the signer's habits and this moment's chance; one draw for all moments."""
     states = states.copy()
     states[:, :3] += rng.normal(0.0, place, 3)

@@ -35,8 +35,13 @@ VISEMES = {
     "UW": (0.18, -0.7, 0.95, 0.0, 0.0, 0.0, 0.0),
 }
 # Two-part vowels move from one look to another.
-_GLIDES = {"EY": ("EH", "IY"), "AY": ("AA", "IY"), "OY": ("AO", "IY"), "AW": ("AA", "UW"),
-           "OW": ("AO", "UW")}  # fmt: skip
+_GLIDES = {
+    "EY": ("EH", "IY"),
+    "AY": ("AA", "IY"),
+    "OY": ("AO", "IY"),
+    "AW": ("AA", "UW"),
+    "OW": ("AO", "UW"),
+}
 _LOOK = {phoneme: np.array(look) for group, look in VISEMES.items() for phoneme in group.split()}
 
 

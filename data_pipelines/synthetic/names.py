@@ -17,8 +17,12 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _LENGTHS = {3: 6, 4: 16, 5: 24, 6: 22, 7: 15, 8: 9, 9: 5, 10: 3}
 
 # Which hundredths of the hash of a name belong to which splits.
-_SHARES = {"train": range(0, 50), "validation": range(50, 65), "test": range(65, 80),
-           "time": range(80, 100)}  # fmt: skip
+_SHARES = {
+    "train": range(0, 50),
+    "validation": range(50, 65),
+    "test": range(65, 80),
+    "time": range(80, 100),
+}
 
 
 def _transitions() -> dict[str, tuple[list[str], list[float]]]:
@@ -74,5 +78,8 @@ def adjacent_names(rng: random.Random, share: str) -> tuple[str, str]:
 def other_cuts(first: str, second: str) -> list[tuple[str, str]]:
     """The same letters cut 1 or 2 letters away, where both parts keep 2 letters or more."""
     text, cut = first + second, len(first)
-    return [(text[:c], text[c:]) for c in (cut - 2, cut - 1, cut + 1, cut + 2)
-            if 2 <= c <= len(text) - 2]  # fmt: skip
+    return [
+        (text[:c], text[c:])
+        for c in (cut - 2, cut - 1, cut + 1, cut + 2)
+        if 2 <= c <= len(text) - 2
+    ]

@@ -73,8 +73,10 @@ def person_verb(d: Draw) -> Draft:
     subject, verb, other = d.someone(), d.word("person-verb", form), d.someone(pronouns=False)
     place = d.place() if d.chance(0.7) else None
     where = f" {place.text}" if place else ""
-    return make_draft([time, subject, verb, other, place or ()],
-                      f"{subject.text} {verb.form} {other.as_object}{where}{when}.")  # fmt: skip
+    return make_draft(
+        [time, subject, verb, other, place or ()],
+        f"{subject.text} {verb.form} {other.as_object}{where}{when}.",
+    )
 
 
 def at_place(d: Draw) -> Draft:
@@ -128,8 +130,9 @@ def who(d: Draw) -> Draft:
     """MY BOOK FIND WHO: Who found my book?"""
     scene, form, tail = d.scene()
     thing, verb = d.owned(), d.word("thing-verb", form)
-    return make_draft([scene, thing, verb, function_word("who")],
-                      f"who {verb.form} {thing.text}{tail}?", "wh")  # fmt: skip
+    return make_draft(
+        [scene, thing, verb, function_word("who")], f"who {verb.form} {thing.text}{tail}?", "wh"
+    )
 
 
 def where_when_why(d: Draw) -> Draft:
@@ -164,15 +167,19 @@ def imperative(d: Draw) -> Draft:
     place = () if addressee and d.chance(0.5) else d.place()
     where = f" {place.text}" if place else ""
     call = f"{addressee.text}, " if addressee else ""
-    return make_draft([addressee or (), function_word("please"), thing, verb, place],
-                      f"{call}please {verb.form} {thing.text}{where}.")  # fmt: skip
+    return make_draft(
+        [addressee or (), function_word("please"), thing, verb, place],
+        f"{call}please {verb.form} {thing.text}{where}.",
+    )
 
 
 def possession(d: Draw) -> Draft:
     """CAR RED FRIEND HAVE: The friend has the red car."""
     thing, subject = d.thing(0.6), d.person()
-    return make_draft([thing, subject, function_word("have")],
-                      f"{subject.text} {_third('have', subject)} {thing.text}.")  # fmt: skip
+    return make_draft(
+        [thing, subject, function_word("have")],
+        f"{subject.text} {_third('have', subject)} {thing.text}.",
+    )
 
 
 def wish(d: Draw) -> Draft:
@@ -185,8 +192,9 @@ def wish(d: Draw) -> Draft:
 def modal(d: Draw) -> Draft:
     """BOOK FRIEND BUY CAN: The friend can buy the book."""
     thing, subject, verb, can = d.thing(), d.person(), d.word("thing-verb"), d.word("modal")
-    return make_draft([thing, subject, verb, can],
-                      f"{subject.text} {can.form} {verb.form} {thing.text}.")  # fmt: skip
+    return make_draft(
+        [thing, subject, verb, can], f"{subject.text} {can.form} {verb.form} {thing.text}."
+    )
 
 
 def giving(d: Draw) -> Draft:
@@ -220,13 +228,32 @@ def because(d: Draw) -> Draft:
     subject, feeling = d.person(), d.word("person-adjective")
     thing, adjective = d.owned(), d.word("thing-adjective")
     text = f"{subject.text} {_be(subject.number, 'second')} {feeling.form} because "
-    return make_draft([subject, feeling, function_word("because"), thing, adjective],
-                      f"{text}{thing.text} was {adjective.form}.")  # fmt: skip
+    return make_draft(
+        [subject, feeling, function_word("because"), thing, adjective],
+        f"{text}{thing.text} was {adjective.form}.",
+    )
 
 
 # Patterns and how often each is drawn.
 PATTERNS = {
-    thing_verb: 3, counted: 3, person_verb: 3, at_place: 3, thing_is: 2, person_is: 2,
-    negation: 2, yes_no: 2, what: 1, who: 1, where_when_why: 2, how_many: 1, located: 2,
-    imperative: 2, possession: 1, wish: 1, modal: 2, giving: 4, travel: 4, because: 3,
-}  # fmt: skip
+    thing_verb: 3,
+    counted: 3,
+    person_verb: 3,
+    at_place: 3,
+    thing_is: 2,
+    person_is: 2,
+    negation: 2,
+    yes_no: 2,
+    what: 1,
+    who: 1,
+    where_when_why: 2,
+    how_many: 1,
+    located: 2,
+    imperative: 2,
+    possession: 1,
+    wish: 1,
+    modal: 2,
+    giving: 4,
+    travel: 4,
+    because: 3,
+}

@@ -59,8 +59,20 @@ TURNS = {
     "up": quaternion(yaw=180, pitch=-65, roll=45),
     "across": quaternion(roll=-75),
 }
-MOVEMENTS = ("still", "outward", "inward", "up", "down", "arc", "circle", "sway", "bounce",
-             "twist", "open", "close")  # fmt: skip
+MOVEMENTS = (
+    "still",
+    "outward",
+    "inward",
+    "up",
+    "down",
+    "arc",
+    "circle",
+    "sway",
+    "bounce",
+    "twist",
+    "open",
+    "close",
+)
 HANDS = ("one", "both", "base")
 
 _BASE_HAND = Shape(SHAPES["flat"], TURNS["up"])
@@ -110,8 +122,9 @@ def _draw(rng: random.Random) -> Articulation:
     location = "centre" if hands == "base" else rng.choice(list(LOCATIONS))
     if hands == "both" and location.startswith("far"):
         location = "chest"
-    return Articulation(rng.choice(list(SHAPES)), location, rng.choice(MOVEMENTS),
-                        rng.choice(list(TURNS)), hands)  # fmt: skip
+    return Articulation(
+        rng.choice(list(SHAPES)), location, rng.choice(MOVEMENTS), rng.choice(list(TURNS)), hands
+    )
 
 
 @dataclass(frozen=True)
@@ -130,8 +143,10 @@ class Stroke:
 def state(place_m3, turn_m4, angles_ma) -> np.ndarray:
     """Joins place, turn and angles of a hand into (m, 27)."""
     m = max(np.shape(a)[0] if np.ndim(a) == 2 else 1 for a in (place_m3, turn_m4, angles_ma))
-    return np.concatenate([np.broadcast_to(part, (m, np.shape(part)[-1]))
-                           for part in (place_m3, turn_m4, angles_ma)], axis=1)  # fmt: skip
+    return np.concatenate(
+        [np.broadcast_to(part, (m, np.shape(part)[-1])) for part in (place_m3, turn_m4, angles_ma)],
+        axis=1,
+    )
 
 
 @cache
@@ -155,8 +170,9 @@ def stroke(gloss: str) -> Stroke:
         # Half of these signs alternate: the weak hand does the same the other way round.
         alternate = zlib.crc32(gloss.encode()) % 2
         return Stroke(strong, strong[::-1].copy() if alternate else strong)
-    weak = state(np.broadcast_to(_BASE_PLACE, (STROKE_SAMPLES, 3)), _BASE_HAND.turn,
-                 _BASE_HAND.angles)  # fmt: skip
+    weak = state(
+        np.broadcast_to(_BASE_PLACE, (STROKE_SAMPLES, 3)), _BASE_HAND.turn, _BASE_HAND.angles
+    )
     return Stroke(strong, weak)
 
 

@@ -130,8 +130,13 @@ def _mouth(word, place: int, centre: float, offset: float, signer: Signer, rng) 
     offset += rng.uniform(-EVENT_OFFSET, EVENT_OFFSET)
     seconds = rng.uniform(0.118, 0.140, len(word.entry.phonemes)) / signer.speed
     edges = np.concatenate([[0.0], np.cumsum(seconds)])
-    return Mouthing(place, word.entry.phonemes, edges - edges[-1] / 2 + centre + offset, offset,
-                    bool(word.entry.twin))  # fmt: skip
+    return Mouthing(
+        place,
+        word.entry.phonemes,
+        edges - edges[-1] / 2 + centre + offset,
+        offset,
+        bool(word.entry.twin),
+    )
 
 
 def _make_room(line: Timeline, mouthing: Mouthing | None) -> tuple[Mouthing | None, float]:
@@ -153,8 +158,9 @@ def _make_room(line: Timeline, mouthing: Mouthing | None) -> tuple[Mouthing | No
     return mouthing, 0.0
 
 
-def _spell(sentence: Sentence, place: int, now: float, rate: float, offset: float,
-           rng: np.random.Generator) -> Spelling:  # fmt: skip
+def _spell(
+    sentence: Sentence, place: int, now: float, rate: float, offset: float, rng: np.random.Generator
+) -> Spelling:
     names = [sentence.words[place].name]
     places = (place,)
     if sentence.adjacent:

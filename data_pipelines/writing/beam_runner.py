@@ -30,8 +30,9 @@ def write_shards_on_beam(shards: list[Shard], options: str) -> None:
         import apache_beam as beam
         from apache_beam.options.pipeline_options import PipelineOptions
     except ImportError as error:
-        raise SignBindError("--beam: found no apache-beam: pip install "
-                            "'signbind-jax[beam]'") from error  # fmt: skip
+        raise SignBindError(
+            "--beam: found no apache-beam: pip install 'signbind-jax[beam]'"
+        ) from error
     # The runner's own tracebacks would bury the one line that says what is wrong.
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     tasks = []
@@ -47,9 +48,11 @@ def write_shards_on_beam(shards: list[Shard], options: str) -> None:
         raise SignBindError(f"--beam: {_said(str(error))}") from error
     left = [shard.path.name for shard in shards if not is_written(shard)]
     if left:
-        raise SignBindError(f"--beam: the runner is done, but of {len(shards)} shards {len(left)} "
-                            f"are not there, such as {left[0]}: do all workers see this file "
-                            "system?")  # fmt: skip
+        raise SignBindError(
+            f"--beam: the runner is done, but of {len(shards)} shards {len(left)} "
+            f"are not there, such as {left[0]}: do all workers see this file "
+            "system?"
+        )
 
 
 def write_task(task: str) -> None:

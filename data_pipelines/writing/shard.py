@@ -115,8 +115,13 @@ def read_summary(shard: Shard) -> Summary:
     arrays = files.read_arrays(shard.summary_path)
     lines = arrays["labels"].tobytes().decode()
     report = BuildReport.from_json(json.loads(arrays["report"].tobytes()))
-    return Summary(lines.split("\n") if lines else [], arrays["pose_lengths"],
-                   arrays["lip_lengths"], int(arrays["n_bytes"]), report)  # fmt: skip
+    return Summary(
+        lines.split("\n") if lines else [],
+        arrays["pose_lengths"],
+        arrays["lip_lengths"],
+        int(arrays["n_bytes"]),
+        report,
+    )
 
 
 def _clips(shard: Shard, report: BuildReport, tick: Callable[[], None]) -> Iterator[Clip]:
@@ -139,8 +144,9 @@ def check_clip(clip: Clip, split: str) -> None:
     """
 
     def fail(field: str, found, wanted: str):
-        raise SignBindError(f"clip {clip.id!r} of split {split}: {field}: found {found}, "
-                            f"wanted {wanted}")  # fmt: skip
+        raise SignBindError(
+            f"clip {clip.id!r} of split {split}: {field}: found {found}, wanted {wanted}"
+        )
 
     if clip.pose is None and not clip.lips:
         fail("pose and lips", "neither", "at least one")
@@ -155,8 +161,11 @@ def check_clip(clip: Clip, split: str) -> None:
         if not clip.pose_fps:
             fail("pose_fps", clip.pose_fps, "frames a second above 0")
     if not bool(clip.lips) == bool(clip.n_lip_frames) == bool(clip.lip_fps):
-        fail("lips", f"{len(clip.lips)} bytes, {clip.n_lip_frames} frames, {clip.lip_fps} a second",
-             "all three above 0, or all 0")  # fmt: skip
+        fail(
+            "lips",
+            f"{len(clip.lips)} bytes, {clip.n_lip_frames} frames, {clip.lip_fps} a second",
+            "all three above 0, or all 0",
+        )
 
 
 @functools.cache
@@ -172,8 +181,9 @@ def _serialised(clip: Clip) -> bytes:
     if clip.pose is None:
         record["pose"] = np.zeros((0, keypoints.K, 3), np.float16)
     record["pose_fps"], record["lip_fps"] = np.float64(clip.pose_fps), np.float64(clip.lip_fps)
-    message = make_message(encode({n: list(x) if isinstance(x, tuple) else x
-                                   for n, x in record.items()}))  # fmt: skip
+    message = make_message(
+        encode({n: list(x) if isinstance(x, tuple) else x for n, x in record.items()})
+    )
     # Otherwise the order of its fields follows from the process that wrote it.
     return message.SerializeToString(deterministic=True)
 
@@ -202,8 +212,9 @@ def _errors_in_one_line(shard: Shard) -> Iterator[None]:
     except RuntimeError as error:
         raise SignBindError(f"{shard.path.name}: cannot be written: {_one_line(error)}") from error
     except OSError as error:
-        raise SignBindError(f"{error.filename or shard.path.name}: "
-                            f"{error.strerror or error}") from error  # fmt: skip
+        raise SignBindError(
+            f"{error.filename or shard.path.name}: {error.strerror or error}"
+        ) from error
 
 
 def _check_complete(path: Path, wanted: int) -> None:
@@ -215,8 +226,9 @@ def _check_complete(path: Path, wanted: int) -> None:
     except RuntimeError:  # less than a header was written
         found = 0
     if found != wanted:
-        raise SignBindError(f"{path}: found {found} records after writing, wanted {wanted}: "
-                            "is the disk full?")  # fmt: skip
+        raise SignBindError(
+            f"{path}: found {found} records after writing, wanted {wanted}: is the disk full?"
+        )
 
 
 def _one_line(error: Exception) -> str:

@@ -26,6 +26,8 @@ def write_shards(shards: list[Shard], workers: int, progress: bool = True) -> No
             for _ in in_processes(write_shard, shards, workers, bar):
                 pass
         except BrokenProcessPool as error:
-            raise SignBindError("a process that read clips died (out of memory?): what is "
-                                "finished stays, the same command goes on; fewer --workers "
-                                "need less memory") from error  # fmt: skip
+            raise SignBindError(
+                "a process that read clips died (out of memory?): what is "
+                "finished stays, the same command goes on; fewer --workers "
+                "need less memory"
+            ) from error

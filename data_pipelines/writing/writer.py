@@ -94,8 +94,10 @@ def _refuse_taken(out: Path, overwrite: bool) -> None:
     if not any(out.iterdir()):
         return
     if not (out / DATASET_FILE).is_file():
-        raise SignBindError(f"{out}: is not empty and holds no {DATASET_FILE}, so it is no dataset "
-                            "and stays untouched: choose another --out")  # fmt: skip
+        raise SignBindError(
+            f"{out}: is not empty and holds no {DATASET_FILE}, so it is no dataset "
+            "and stays untouched: choose another --out"
+        )
     if not overwrite:
         raise SignBindError(f"{out}: already holds a dataset: choose another --out or --overwrite")
 
@@ -113,8 +115,9 @@ def _building(out: Path, corpus: Corpus, clips_per_shard: int) -> Iterator[Path]
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise SignBindError(f"{out}: another build of it is under way: wait for it, or choose "
-                                "another --out") from error  # fmt: skip
+            raise SignBindError(
+                f"{out}: another build of it is under way: wait for it, or choose another --out"
+            ) from error
         plan = _plan_digest(corpus, clips_per_shard)
         if not (directory / _PLAN).is_file() or (directory / _PLAN).read_bytes() != plan.encode():
             for left in directory.iterdir():
@@ -133,22 +136,29 @@ def _building(out: Path, corpus: Corpus, clips_per_shard: int) -> Iterator[Path]
 
 def _plan_digest(corpus: Corpus, clips_per_shard: int) -> str:
     """Which clip goes where: a build that differs in it starts anew."""
-    return digest_of_json({
-        "format": FORMAT_VERSION,
-        "keypoint_layout": keypoints.LAYOUT_VERSION,
-        "source": corpus.source,
-        "clips_per_shard": clips_per_shard,
-        "rows": {split: [row.id for row in rows] for split, rows in corpus.splits.items()},
-    })  # fmt: skip
+    return digest_of_json(
+        {
+            "format": FORMAT_VERSION,
+            "keypoint_layout": keypoints.LAYOUT_VERSION,
+            "source": corpus.source,
+            "clips_per_shard": clips_per_shard,
+            "rows": {split: [row.id for row in rows] for split, rows in corpus.splits.items()},
+        }
+    )
 
 
 def _shards(building: Path, corpus: Corpus, clips_per_shard: int, strict: bool) -> list[Shard]:
     return [
-        Shard(building / f"{split}-{start // clips_per_shard:05d}.shard", split,
-              rows[start : start + clips_per_shard], corpus.read, strict)
+        Shard(
+            building / f"{split}-{start // clips_per_shard:05d}.shard",
+            split,
+            rows[start : start + clips_per_shard],
+            corpus.read,
+            strict,
+        )
         for split, rows in corpus.splits.items()
         for start in range(0, len(rows), clips_per_shard)
-    ]  # fmt: skip
+    ]
 
 
 def _finish(building: Path, shards: list[Shard], corpus: Corpus) -> BuildReport:
@@ -167,9 +177,14 @@ def _finish(building: Path, shards: list[Shard], corpus: Corpus) -> BuildReport:
         lengths = [len(summary) for _, summary in done]
         report.written[split] = sum(lengths)
         shard_files = _file_names(split, building, len(done))
-        infos.append(tfds.core.SplitInfo(
-            name=split, shard_lengths=lengths, num_bytes=sum(s.n_bytes for _, s in done),
-            filename_template=_template(split, building)))  # fmt: skip
+        infos.append(
+            tfds.core.SplitInfo(
+                name=split,
+                shard_lengths=lengths,
+                num_bytes=sum(s.n_bytes for _, s in done),
+                filename_template=_template(split, building),
+            )
+        )
         names[split] = dict(zip(shard_files, lengths, strict=True))
         _write_index(building, split, [summary for _, summary in done])
         for (shard, _), name in zip(done, shard_files, strict=True):
@@ -191,9 +206,12 @@ def _finish(building: Path, shards: list[Shard], corpus: Corpus) -> BuildReport:
 
 def _template(split: str, directory: Path) -> tfds.core.ShardedFileTemplate:
     return tfds.core.ShardedFileTemplate(
-        dataset_name=TFDS_NAME, data_dir=directory, split=split, filetype_suffix="array_record",
+        dataset_name=TFDS_NAME,
+        data_dir=directory,
+        split=split,
+        filetype_suffix="array_record",
         template=_TEMPLATE,
-    )  # fmt: skip
+    )
 
 
 def _file_names(split: str, directory: Path, n: int) -> list[str]:
@@ -229,8 +247,9 @@ def _write_tfds_info(building: Path, splits: list) -> None:
     info.write_to_directory(str(building))
 
 
-def _describe(building: Path, shards: dict[str, dict[str, int]], report: BuildReport,
-              corpus: Corpus) -> None:  # fmt: skip
+def _describe(
+    building: Path, shards: dict[str, dict[str, int]], report: BuildReport, corpus: Corpus
+) -> None:
     """Writes `dataset.json`: contents, origin and digests of the whole dataset."""
     description = {
         "format": FORMAT_VERSION,

@@ -60,9 +60,18 @@ class AugmentConfig(Checked):
 
 
 STILL = AugmentConfig(
-    speed=0.0, time_masks=0, rotation=0.0, scale=0.0, shear=0.0, translation=0.0,
-    keypoint_noise=0.0, hand_drop=0.0, lip_shift=0, brightness=0.0, contrast=0.0,
-)  # fmt: skip
+    speed=0.0,
+    time_masks=0,
+    rotation=0.0,
+    scale=0.0,
+    shear=0.0,
+    translation=0.0,
+    keypoint_noise=0.0,
+    hand_drop=0.0,
+    lip_shift=0,
+    brightness=0.0,
+    contrast=0.0,
+)
 
 
 def draw(key, index_b, config: AugmentConfig):
@@ -149,8 +158,16 @@ def several_clips(n_frames: int, start_g, length_g, seed_g, u_gn, speed: float):
     length_t, new_t, start_t = length_g[clip_t], new_g[clip_t], start_g[clip_t]
     inside_t = place_t < new_t
     low_t, high_t, share_t = _resampled(place_t, length_t, new_t)
-    frames = Frames(low_t + start_t, high_t + start_t, share_t, place_t, inside_t, new_t,
-                     seed_g[clip_t], u_gn[clip_t].T)  # fmt: skip
+    frames = Frames(
+        low_t + start_t,
+        high_t + start_t,
+        share_t,
+        place_t,
+        inside_t,
+        new_t,
+        seed_g[clip_t],
+        u_gn[clip_t].T,
+    )
     return frames, jnp.where(inside_t, clip_t, -1)
 
 

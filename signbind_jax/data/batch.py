@@ -97,9 +97,17 @@ def collate(
         lip_length_b[rows] = [clip.n_lip_frames for clip in clips]
         lip_fps_b[rows] = [clip.lip_fps for clip in clips]
     return ClipBatch(
-        pose_btkc, pose_length_b, pose_fps_b, lips_bfhw, lip_length_b, lip_fps_b,
-        target_bn, target_length_b, step.ids.astype(np.int32), step.ids != EMPTY_ROW,
-    )  # fmt: skip
+        pose_btkc,
+        pose_length_b,
+        pose_fps_b,
+        lips_bfhw,
+        lip_length_b,
+        lip_fps_b,
+        target_bn,
+        target_length_b,
+        step.ids.astype(np.int32),
+        step.ids != EMPTY_ROW,
+    )
 
 
 def modality_parts(modality: str) -> tuple[str, ...]:
@@ -141,9 +149,11 @@ def _lips(clips, rows, b: int, t: int, lip_size, decode) -> np.ndarray:
 def check_lip_size(clip: Clip, found: tuple[int, int], wanted: tuple[int, int]) -> None:
     """Raises where a clip's crops (height, width) differ from the other clips'."""
     if tuple(found) != tuple(wanted):
-        raise SignBindError(f"clip {clip.id!r}: lips: found crops of {found[0]}x{found[1]} pixels, "
-                            f"wanted {wanted[0]}x{wanted[1]} as in the other clips: build the "
-                            "dataset with one --lip_size")  # fmt: skip
+        raise SignBindError(
+            f"clip {clip.id!r}: lips: found crops of {found[0]}x{found[1]} pixels, "
+            f"wanted {wanted[0]}x{wanted[1]} as in the other clips: build the "
+            "dataset with one --lip_size"
+        )
 
 
 def check_fits(clip: Clip, what: str, found: int, wanted: int) -> None:

@@ -50,9 +50,11 @@ def own_rows(batch_size: int, process_index: int, process_count: int) -> slice:
       SignBindError: rows that do not divide among the processes.
     """
     if batch_size % process_count:
-        raise SignBindError(f"batch plan: found batches of {batch_size} rows and {process_count} "
-                            f"processes, wanted a multiple: set batch_multiple to {process_count} "
-                            "or a multiple")  # fmt: skip
+        raise SignBindError(
+            f"batch plan: found batches of {batch_size} rows and {process_count} "
+            f"processes, wanted a multiple: set batch_multiple to {process_count} "
+            "or a multiple"
+        )
     n = batch_size // process_count
     return slice(process_index * n, process_index * n + n)
 
@@ -71,8 +73,9 @@ def choose_buckets(
     lengths = _checked_lengths(lengths)
     lengths = lengths[lengths > 0]
     if n_buckets < 1 or multiple < 1:
-        raise SignBindError(f"buckets: found n_buckets={n_buckets}, multiple={multiple}, "
-                            "wanted at least 1 each")  # fmt: skip
+        raise SignBindError(
+            f"buckets: found n_buckets={n_buckets}, multiple={multiple}, wanted at least 1 each"
+        )
     unit = multiple * -(-int(lengths.max()) // (multiple * _MAX_CANDIDATES))
     cells, counts = np.unique(-(-lengths // unit), return_counts=True)
     ends = cells.astype(np.float64) * unit

@@ -83,8 +83,10 @@ def check_bounds(clip: Clip) -> None:
     """
     for name, fps in (("pose_fps", clip.pose_fps), ("lip_fps", clip.lip_fps)):
         if fps and not FPS_RANGE[0] <= fps <= FPS_RANGE[1]:
-            raise SignBindError(f"{name}: found {fps:g}, wanted {FPS_RANGE[0]:g} to "
-                                f"{FPS_RANGE[1]:g} frames a second")  # fmt: skip
+            raise SignBindError(
+                f"{name}: found {fps:g}, wanted {FPS_RANGE[0]:g} to "
+                f"{FPS_RANGE[1]:g} frames a second"
+            )
     for name, n in (("pose", clip.n_pose_frames), ("lips", clip.n_lip_frames)):
         if not 0 <= n <= MOST_FRAMES:
             raise SignBindError(f"{name}: found {n:,} frames, wanted at most {MOST_FRAMES:,}")

@@ -50,8 +50,10 @@ def check_split_name(name: str) -> None:
       SignBindError: it may not.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}", name) or name.lower() == "all":
-        raise SignBindError(f"split: found {name[:60]!r}, wanted a name such as 'train': at most "
-                            "60 letters, digits, _ and -, and not 'all'")  # fmt: skip
+        raise SignBindError(
+            f"split: found {name[:60]!r}, wanted a name such as 'train': at most "
+            "60 letters, digits, _ and -, and not 'all'"
+        )
 
 
 def open_dataset(directory: str | Path) -> "DatasetInfo":
@@ -63,23 +65,30 @@ def open_dataset(directory: str | Path) -> "DatasetInfo":
     """
     path = Path(directory) / DATASET_FILE
     if not path.exists():
-        raise SignBindError(f"{path}: not found: {directory} is no dataset; build one with "
-                            "`signbind data build`")  # fmt: skip
+        raise SignBindError(
+            f"{path}: not found: {directory} is no dataset; build one with `signbind data build`"
+        )
     description = files.read_json(path)
     version = files.field(description, "format", int, str(path))
     if version != FORMAT_VERSION:
-        raise SignBindError(f"{path}: format: found {version}, wanted {FORMAT_VERSION}: "
-                            "build the dataset again with this version")  # fmt: skip
+        raise SignBindError(
+            f"{path}: format: found {version}, wanted {FORMAT_VERSION}: "
+            "build the dataset again with this version"
+        )
     layout = files.field(description, "keypoint_layout", str, str(path))
     if layout != keypoints.LAYOUT_VERSION:
-        raise SignBindError(f"{path}: keypoint_layout: found {layout[:40]!r}, wanted "
-                            f"{keypoints.LAYOUT_VERSION!r}: build the dataset again")  # fmt: skip
+        raise SignBindError(
+            f"{path}: keypoint_layout: found {layout[:40]!r}, wanted "
+            f"{keypoints.LAYOUT_VERSION!r}: build the dataset again"
+        )
     digest = files.field(description, "digest", str, str(path))
     del description["digest"]
     found = digest_of_json(description)
     if found != digest:
-        raise SignBindError(f"{path}: digest: found {found[:16]}..., wanted {digest[:16]!r}...: "
-                            "the description was changed after the build")  # fmt: skip
+        raise SignBindError(
+            f"{path}: digest: found {found[:16]}..., wanted {digest[:16]!r}...: "
+            "the description was changed after the build"
+        )
     _check_description(description, str(path))
     return DatasetInfo(Path(directory), description, digest)
 
@@ -89,13 +98,16 @@ def _check_description(description: dict, where: str) -> None:
     known = files.field(description, "files", dict, where)
     for name, file in known.items():
         if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,200}", name, re.ASCII):
-            raise SignBindError(f"{where}: files: found {name[:60]!r}, wanted the name of a file "
-                                "beside it")  # fmt: skip
+            raise SignBindError(
+                f"{where}: files: found {name[:60]!r}, wanted the name of a file beside it"
+            )
         files.field(file, "bytes", int, f"{where}: files: {name}")
         digest = files.field(file, "sha256", str, f"{where}: files: {name}")
         if not re.fullmatch("[0-9a-f]{64}", digest):
-            raise SignBindError(f"{where}: files: {name}: sha256: found {digest[:70]!r}, wanted "
-                                f"64 hexadecimal digits: {_MEND}")  # fmt: skip
+            raise SignBindError(
+                f"{where}: files: {name}: sha256: found {digest[:70]!r}, wanted "
+                f"64 hexadecimal digits: {_MEND}"
+            )
     splits = files.field(description, "splits", dict, where)
     if not splits:
         raise SignBindError(f"{where}: splits: found none, wanted at least one: {_MEND}")
@@ -108,12 +120,15 @@ def _check_description(description: dict, where: str) -> None:
         shards = _counts(split, "shards", at)
         clips = files.field(split, "clips", int, at)
         if not clips or clips != sum(shards.values()):
-            raise SignBindError(f"{at}: clips: found {clips}, wanted those of its shards, "
-                                f"{sum(shards.values())}, and at least 1: {_MEND}")  # fmt: skip
+            raise SignBindError(
+                f"{at}: clips: found {clips}, wanted those of its shards, "
+                f"{sum(shards.values())}, and at least 1: {_MEND}"
+            )
         for file in (*shards, index_file(name)):
             if file not in known:
-                raise SignBindError(f"{at}: found {file[:60]!r}, wanted a file that stands in "
-                                    f"files: {_MEND}")  # fmt: skip
+                raise SignBindError(
+                    f"{at}: found {file[:60]!r}, wanted a file that stands in files: {_MEND}"
+                )
     source = files.field(description, "source", dict, where)
     try:
         json.dumps(source, allow_nan=False)
@@ -124,8 +139,9 @@ def _check_description(description: dict, where: str) -> None:
     _counts(report, "repaired", f"{where}: report")
     for ids in files.field(report, "left_out", dict, f"{where}: report").values():
         if type(ids) is not list or not all(type(clip_id) is str for clip_id in ids):
-            raise SignBindError(f"{where}: report: left_out: found {str(ids)[:60]!r}, wanted a "
-                                f"list of ids: {_MEND}")  # fmt: skip
+            raise SignBindError(
+                f"{where}: report: left_out: found {str(ids)[:60]!r}, wanted a list of ids: {_MEND}"
+            )
     if "published" in description:
         _counts(description, "published", where)
 
@@ -135,8 +151,9 @@ def _counts(record: dict, name: str, where: str) -> dict[str, int]:
     counts = files.field(record, name, dict, where)
     for what, n in counts.items():
         if type(n) is not int or not 0 <= n < 2**63:
-            raise SignBindError(f"{where}: {name}: {what[:60]!r}: found {str(n)[:60]!r}, wanted "
-                                f"a count: {_MEND}")  # fmt: skip
+            raise SignBindError(
+                f"{where}: {name}: {what[:60]!r}: found {str(n)[:60]!r}, wanted a count: {_MEND}"
+            )
     return counts
 
 
@@ -174,8 +191,9 @@ class DatasetInfo:
           SignBindError: no such split; a file is missing or of another size than was written.
         """
         if name not in self.splits:
-            raise SignBindError(f"{self.directory}: split: found {name!r}, "
-                                f"wanted one of {', '.join(self.splits)}")  # fmt: skip
+            raise SignBindError(
+                f"{self.directory}: split: found {name!r}, wanted one of {', '.join(self.splits)}"
+            )
         if name not in self._opened:
             for file in (*self.description["splits"][name]["shards"], index_file(name)):
                 self.check_size(file)
@@ -205,8 +223,10 @@ class DatasetInfo:
         wanted = self.description["files"][name]["sha256"]
         found = file_digest(self.directory / name)
         if found != wanted:
-            raise SignBindError(f"{self.directory / name}: sha256: found {found[:16]}..., wanted "
-                                f"{wanted[:16]}...: the file is damaged; {_MEND}")  # fmt: skip
+            raise SignBindError(
+                f"{self.directory / name}: sha256: found {found[:16]}..., wanted "
+                f"{wanted[:16]}...: the file is damaged; {_MEND}"
+            )
 
     def check_size(self, name: str) -> None:
         """Compares one file's size with what was written.
@@ -216,8 +236,10 @@ class DatasetInfo:
         """
         found, wanted = self._size(name), self.description["files"][name]["bytes"]
         if found != wanted:
-            raise SignBindError(f"{self.directory / name}: found {found} bytes, wanted {wanted}: "
-                                f"the file is truncated or changed; {_MEND}")  # fmt: skip
+            raise SignBindError(
+                f"{self.directory / name}: found {found} bytes, wanted {wanted}: "
+                f"the file is truncated or changed; {_MEND}"
+            )
 
     def check_kind(self, name: str) -> None:
         """Whether a file, if it is there, is an ordinary one that lies in the directory.
@@ -263,15 +285,20 @@ class ClipDataset(Sequence):
     def _lengths(self, arrays: dict[str, np.ndarray], field: str) -> np.ndarray:
         n, path = self.info.splits[self.name], self.info.directory / index_file(self.name)
         if field not in arrays:
-            raise SignBindError(f"{path}: {field}: found nothing, wanted the frames of {n} clips: "
-                                f"{_MEND}")  # fmt: skip
+            raise SignBindError(
+                f"{path}: {field}: found nothing, wanted the frames of {n} clips: {_MEND}"
+            )
         lengths = arrays[field]
         if lengths.shape != (n,) or lengths.dtype != np.int32:
-            raise SignBindError(f"{path}: {field}: found {lengths.dtype} {lengths.shape}, wanted "
-                                f"int32 {(n,)}: {_MEND}")  # fmt: skip
+            raise SignBindError(
+                f"{path}: {field}: found {lengths.dtype} {lengths.shape}, wanted "
+                f"int32 {(n,)}: {_MEND}"
+            )
         if lengths.min() < 0 or lengths.max() > MOST_FRAMES:
-            raise SignBindError(f"{path}: {field}: found {lengths.min()} to {lengths.max()}, "
-                                f"wanted 0 to {MOST_FRAMES:,}: {_MEND}")  # fmt: skip
+            raise SignBindError(
+                f"{path}: {field}: found {lengths.min()} to {lengths.max()}, "
+                f"wanted 0 to {MOST_FRAMES:,}: {_MEND}"
+            )
         return lengths
 
     def __len__(self) -> int:
@@ -365,14 +392,25 @@ class ClipDataset(Sequence):
         path = self.info.directory / index_file(self.name)
         try:
             yield path
-        except (OSError, ValueError, KeyError, EOFError, SyntaxError, NotImplementedError,
-                RuntimeError, zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            EOFError,
+            SyntaxError,
+            NotImplementedError,
+            RuntimeError,
+            zipfile.BadZipFile,
+            zlib.error,
+        ) as error:
             raise SignBindError(f"{path}: cannot be read ({_one_line(error)}): {_MEND}") from error
 
     def _damaged(self, i: int, why: str) -> SignBindError:
         shard = self._shard_of(i)
-        return SignBindError(f"{self.info.directory / shard}: clip {i} of split {self.name} "
-                             f"cannot be read ({why}): {_MEND}")  # fmt: skip
+        return SignBindError(
+            f"{self.info.directory / shard}: clip {i} of split {self.name} "
+            f"cannot be read ({why}): {_MEND}"
+        )
 
     def _shard_of(self, i: int) -> str:
         for name, n_clips in self.info.description["splits"][self.name]["shards"].items():

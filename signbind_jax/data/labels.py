@@ -201,8 +201,10 @@ def _own_target(spec: streams.StreamSpec, clip: Clip) -> tuple[str, ...]:
     """
     tokens = spec.label(clip)
     if not isinstance(tokens, list | tuple) or not all(isinstance(t, str) and t for t in tokens):
-        raise SignBindError(f"stream {spec.name}: label of clip {clip.id!r}: found "
-                            f"{shorten(tokens)}, wanted a list of tokens")  # fmt: skip
+        raise SignBindError(
+            f"stream {spec.name}: label of clip {clip.id!r}: found "
+            f"{shorten(tokens)}, wanted a list of tokens"
+        )
     return tuple(tokens)
 
 
@@ -213,11 +215,13 @@ def _primary(language: str) -> str:
 def words_of(text: str) -> list[str]:
     """The words of a text: runs of letters, marks, digits, inner apostrophes; each ideograph."""
     kept = "".join(
-        f" {char} " if _IDEOGRAPH.match(char)
-        else char if char == "'" or unicodedata.category(char)[0] in "LMN"
+        f" {char} "
+        if _IDEOGRAPH.match(char)
+        else char
+        if char == "'" or unicodedata.category(char)[0] in "LMN"
         else " "
         for char in text
-    )  # fmt: skip
+    )
     return [word for word in (part.strip("'") for part in kept.split()) if word]
 
 

@@ -40,22 +40,30 @@ def encode_mosaic(frames_fhw: np.ndarray) -> bytes:
     """
     frames_fhw = np.asarray(frames_fhw)
     if frames_fhw.ndim != 3 or frames_fhw.dtype != np.uint8 or 0 in frames_fhw.shape:
-        raise SignBindError(f"lip crops: found {frames_fhw.dtype} {frames_fhw.shape}, wanted "
-                            "uint8 (frames, height, width) with no side of 0")  # fmt: skip
+        raise SignBindError(
+            f"lip crops: found {frames_fhw.dtype} {frames_fhw.shape}, wanted "
+            "uint8 (frames, height, width) with no side of 0"
+        )
     n_frames, height, width = frames_fhw.shape
     cell_height, cell_width = _cell(height, width)
     if max(cell_height, cell_width) > MAX_SIDE:
-        raise SignBindError(f"lip crops: found {height}x{width} pixels, wanted sides of at most "
-                            f"{MAX_SIDE}: make the crops smaller")  # fmt: skip
+        raise SignBindError(
+            f"lip crops: found {height}x{width} pixels, wanted sides of at most "
+            f"{MAX_SIDE}: make the crops smaller"
+        )
     rows, columns = _grid(n_frames, cell_height, cell_width)
     if rows * cell_height > MAX_SIDE:
-        raise SignBindError(f"lip crops: {n_frames} crops of {height}x{width} do not fit one JPEG "
-                            f"of {MAX_SIDE} pixels a side: split the clip or make the crops "
-                            "smaller")  # fmt: skip
+        raise SignBindError(
+            f"lip crops: {n_frames} crops of {height}x{width} do not fit one JPEG "
+            f"of {MAX_SIDE} pixels a side: split the clip or make the crops "
+            "smaller"
+        )
     if rows * cell_height * columns * cell_width > MOST_PIXELS:
-        raise SignBindError(f"lip crops: found {n_frames} of {height}x{width}, wanted at most "
-                            f"{MOST_PIXELS:,} pixels: split the clip or make the crops "
-                            "smaller")  # fmt: skip
+        raise SignBindError(
+            f"lip crops: found {n_frames} of {height}x{width}, wanted at most "
+            f"{MOST_PIXELS:,} pixels: split the clip or make the crops "
+            "smaller"
+        )
     padding = ((0, 0), (0, cell_height - height), (0, cell_width - width))
     cells_fhw = np.pad(frames_fhw, padding, mode="edge")
     empty = np.zeros((rows * columns - n_frames, cell_height, cell_width), np.uint8)
@@ -81,20 +89,28 @@ def decode_mosaic(data: bytes, n_frames: int) -> np.ndarray:
         `MOST_PIXELS`, or hold another number of crops.
     """
     if len(data) < _HEADER.size or data[:4] != _MARK:
-        raise SignBindError(f"lips: found {len(data)} bytes that begin {bytes(data[:4])!r}, wanted "
-                            "a mosaic of mouth crops: build the dataset again")  # fmt: skip
+        raise SignBindError(
+            f"lips: found {len(data)} bytes that begin {bytes(data[:4])!r}, wanted "
+            "a mosaic of mouth crops: build the dataset again"
+        )
     _, height, width, found = _HEADER.unpack_from(data)
     if found != n_frames:
-        raise SignBindError(f"lips: the mosaic holds {found} crops, the clip says {n_frames}: "
-                            "build the dataset again")  # fmt: skip
+        raise SignBindError(
+            f"lips: the mosaic holds {found} crops, the clip says {n_frames}: "
+            "build the dataset again"
+        )
     if not height or not width or not found:
-        raise SignBindError(f"lips: the mosaic's header says {found} crops of {height}x{width}: "
-                            "build the dataset again")  # fmt: skip
+        raise SignBindError(
+            f"lips: the mosaic's header says {found} crops of {height}x{width}: "
+            "build the dataset again"
+        )
     cell_height, cell_width = _cell(height, width)
     if cell_width > MAX_SIDE or found * cell_height * cell_width > MOST_PIXELS:
-        raise SignBindError(f"lips: the mosaic's header says {found} crops of {height}x{width}, "
-                            f"wanted at most {MOST_PIXELS:,} pixels: build the dataset "
-                            "again")  # fmt: skip
+        raise SignBindError(
+            f"lips: the mosaic's header says {found} crops of {height}x{width}, "
+            f"wanted at most {MOST_PIXELS:,} pixels: build the dataset "
+            "again"
+        )
     rows, columns = _grid(found, cell_height, cell_width)
     shape = (rows * cell_height, columns * cell_width)
     jpeg = data[_HEADER.size :]
@@ -104,8 +120,9 @@ def decode_mosaic(data: bytes, n_frames: int) -> np.ndarray:
             raise ValueError("another size than its header says")
         mosaic_hw1 = simplejpeg.decode_jpeg(jpeg, colorspace="GRAY", strict=True)
     except ValueError as error:
-        raise SignBindError(f"lips: the JPEG of {len(jpeg)} bytes cannot be read ({error}): "
-                            "build the dataset again") from error  # fmt: skip
+        raise SignBindError(
+            f"lips: the JPEG of {len(jpeg)} bytes cannot be read ({error}): build the dataset again"
+        ) from error
     grid = mosaic_hw1.reshape(rows, cell_height, columns, cell_width).swapaxes(1, 2)
     return grid.reshape(-1, cell_height, cell_width)[:found, :height, :width]
 
@@ -114,7 +131,9 @@ def resize(frames_fhw: np.ndarray, height: int, width: int) -> np.ndarray:
     """uint8 (f, h, w) crops at another size in pixels (bilinear, antialiased)."""
     if frames_fhw.shape[1:] == (height, width):
         return frames_fhw
-    return np.stack([
-        np.asarray(Image.fromarray(frame_hw).resize((width, height), Image.Resampling.BILINEAR))
-        for frame_hw in frames_fhw
-    ])  # fmt: skip
+    return np.stack(
+        [
+            np.asarray(Image.fromarray(frame_hw).resize((width, height), Image.Resampling.BILINEAR))
+            for frame_hw in frames_fhw
+        ]
+    )

@@ -51,15 +51,18 @@ def clip_batches(
     """
     modality_parts(modality)
     if len(targets) != len(dataset):
-        raise SignBindError(f"loader: targets: found {len(targets)}, wanted one for each of the "
-                            f"{len(dataset)} clips of split {dataset.name}")  # fmt: skip
+        raise SignBindError(
+            f"loader: targets: found {len(targets)}, wanted one for each of the "
+            f"{len(dataset)} clips of split {dataset.name}"
+        )
     n_steps = _ENDLESS if plan.n_steps is None else plan.n_steps
     stop_step = n_steps if stop_step is None else min(stop_step, n_steps)
     if start_step >= stop_step:
         return iter(())
     plan.step(start_step).share(process_index, process_count)  # raises here, not in a thread
-    source = _Batches(dataset, plan, modality, targets, target_capacity, stop_step,
-                      process_index, process_count)  # fmt: skip
+    source = _Batches(
+        dataset, plan, modality, targets, target_capacity, stop_step, process_index, process_count
+    )
     if plan.n_steps is None and source.decoded_bytes() <= cache_bytes:
         source.cache = {}
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
@@ -69,8 +72,17 @@ def clip_batches(
 class _Batches:
     """A Grain source whose record i is the batch of step i."""
 
-    def __init__(self, dataset, plan, modality, targets, target_capacity, stop_step,
-                 process_index, process_count):  # fmt: skip
+    def __init__(
+        self,
+        dataset,
+        plan,
+        modality,
+        targets,
+        target_capacity,
+        stop_step,
+        process_index,
+        process_count,
+    ):
         self.dataset, self.plan, self.modality = dataset, plan, modality
         self.targets, self.target_capacity, self.stop_step = targets, target_capacity, stop_step
         self.process_index, self.process_count = process_index, process_count
@@ -100,9 +112,14 @@ class _Batches:
         lips = {clip.id: frames_fhw for clip, frames_fhw in decoded}
         collated = collate_packed if isinstance(step, PackedStep) else collate
         return collated(
-            [clip for clip, _ in decoded], step, self.modality, [self.targets[i] for i in ids],
-            self.target_capacity, lip_size=self.lip_size, decode=lambda clip: lips[clip.id],
-        )  # fmt: skip
+            [clip for clip, _ in decoded],
+            step,
+            self.modality,
+            [self.targets[i] for i in ids],
+            self.target_capacity,
+            lip_size=self.lip_size,
+            decode=lambda clip: lips[clip.id],
+        )
 
     def _decoded(self, i: int) -> tuple[Clip, np.ndarray | None]:
         """Clip i and its mouth crops, without what the modality does not read."""

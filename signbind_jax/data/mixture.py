@@ -60,12 +60,15 @@ class Mixture:
         """
         if name not in self.splits:
             where = ", ".join(str(dataset.directory) for dataset in self.datasets)
-            raise SignBindError(f"{where}: split: found {name!r}, wanted one of "
-                                f"{', '.join(self.splits)}")  # fmt: skip
+            raise SignBindError(
+                f"{where}: split: found {name!r}, wanted one of {', '.join(self.splits)}"
+            )
         if name not in self._opened:
-            having = [(dataset.split(name), weight)
-                      for dataset, weight in zip(self.datasets, self.weights, strict=True)
-                      if name in dataset.splits]  # fmt: skip
+            having = [
+                (dataset.split(name), weight)
+                for dataset, weight in zip(self.datasets, self.weights, strict=True)
+                if name in dataset.splits
+            ]
             self._opened[name] = MixedSplit(name, *map(tuple, zip(*having, strict=True)))
         return self._opened[name]
 
@@ -119,8 +122,9 @@ class MixedSplit(Sequence):
     @cached_property
     def labels(self) -> tuple[Clip, ...]:
         """Every clip without its arrays."""
-        return tuple(self._named(i, clip) for i, part in enumerate(self.parts)
-                     for clip in part.labels)  # fmt: skip
+        return tuple(
+            self._named(i, clip) for i, part in enumerate(self.parts) for clip in part.labels
+        )
 
     @cached_property
     def ids(self) -> tuple[str, ...]:
@@ -142,8 +146,10 @@ class MixedSplit(Sequence):
         sizes = {part.info.directory: part.lip_size for part in self.parts if part.lip_size}
         if len(set(sizes.values())) > 1:
             found = ", ".join(f"{h}x{w} in {where}" for where, (h, w) in sizes.items())
-            raise SignBindError(f"lips: found crops of {found}, wanted one size in a mixture: "
-                                "build the datasets with one --lip_size")  # fmt: skip
+            raise SignBindError(
+                f"lips: found crops of {found}, wanted one size in a mixture: "
+                "build the datasets with one --lip_size"
+            )
         return next(iter(sizes.values()), None)
 
     @cached_property

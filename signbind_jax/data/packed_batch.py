@@ -60,16 +60,19 @@ def collate_packed(
     """
     parts = modality_parts(modality)
     if len(parts) > 1:
-        raise SignBindError(f"modality: found {modality!r}, wanted one alone: poses and lips of a "
-                            "clip have different lengths, so rows cannot hold both")  # fmt: skip
+        raise SignBindError(
+            f"modality: found {modality!r}, wanted one alone: poses and lips of a "
+            "clip have different lengths, so rows cannot hold both"
+        )
     rows, places = np.nonzero(step.ids != EMPTY_ROW)
     shape_bg = step.ids.shape
     length_bg, target_length_bg = np.zeros(shape_bg, np.int32), np.zeros(shape_bg, np.int32)
     target_bgn = np.zeros((*shape_bg, target_capacity), np.int32)
     lips = "lips" in parts
     picture = lip_size if lips else (keypoints.K, 3)
-    frames_bt = np.zeros((step.batch_size, step.bucket_length, *picture),
-                         np.uint8 if lips else np.float16)  # fmt: skip
+    frames_bt = np.zeros(
+        (step.batch_size, step.bucket_length, *picture), np.uint8 if lips else np.float16
+    )
     for row, place, clip, target in zip(rows, places, clips, targets, strict=True):
         frames = decode(clip) if lips else clip.pose
         start, n = int(step.starts[row, place]), len(frames)

@@ -51,8 +51,9 @@ class PackedStep:
           SignBindError: rows that do not divide among the processes.
         """
         rows = own_rows(self.batch_size, process_index, process_count)
-        return PackedStep(self.bucket_length, rows.stop - rows.start, self.ids[rows],
-                          self.starts[rows])  # fmt: skip
+        return PackedStep(
+            self.bucket_length, rows.stop - rows.start, self.ids[rows], self.starts[rows]
+        )
 
 
 class PackedPlan:
@@ -74,8 +75,9 @@ class PackedPlan:
         self.plan, self.lengths, self.seed = plan, plan.lengths, plan.seed
         slots, counts = np.asarray(plan.buckets), plan.draws()
         if (slots % ALIGNMENT).any():
-            raise SignBindError(f"batch plan: slots: found {plan.buckets}, wanted multiples of "
-                                f"{ALIGNMENT}")  # fmt: skip
+            raise SignBindError(
+                f"batch plan: slots: found {plan.buckets}, wanted multiples of {ALIGNMENT}"
+            )
         longest = int(slots[counts > 0][-1])
         self.row_frames = -(-max(row_frames, longest) // _ROW_MULTIPLE) * _ROW_MULTIPLE
         self._place_rg, self.starts = fill_rows(slots, counts, self.row_frames)

@@ -54,8 +54,9 @@ def prepare_pose(pose_btkc, length_b, index_b=None, key=None, config: AugmentCon
     return x_btkc, t < length_b[:, None]
 
 
-def prepare_packed_pose(pose_btkc, start_bg, length_bg, index_bg, key=None,
-                        config: AugmentConfig | None = None):  # fmt: skip
+def prepare_packed_pose(
+    pose_btkc, start_bg, length_bg, index_bg, key=None, config: AugmentConfig | None = None
+):
     """`prepare_pose` for rows that hold several clips.
 
     Args:
@@ -138,8 +139,9 @@ def prepare_lips(lips_bfhw, length_b, index_b=None, key=None, config: AugmentCon
     return x_bfhw, mask_bf
 
 
-def prepare_packed_lips(lips_bfhw, start_bg, length_bg, index_bg, key=None,
-                        config: AugmentConfig | None = None):  # fmt: skip
+def prepare_packed_lips(
+    lips_bfhw, start_bg, length_bg, index_bg, key=None, config: AugmentConfig | None = None
+):
     """`prepare_lips` for rows that hold several clips; arguments as in `prepare_packed_pose`.
 
     Returns:

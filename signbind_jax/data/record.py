@@ -28,15 +28,17 @@ def features():
     kinds = tfds.features
     raw = kinds.Encoding.BYTES
     texts = kinds.Sequence(kinds.Text())
-    return kinds.FeaturesDict({
-        **dict.fromkeys(TEXTS, kinds.Text()),
-        "pose": kinds.Tensor(shape=(None, keypoints.K, 3), dtype=np.float16, encoding=raw),
-        "pose_fps": kinds.Tensor(shape=(), dtype=np.float64, encoding=raw),
-        "lips": kinds.Text(),  # holds any bytes; an Image feature would need TensorFlow
-        "n_lip_frames": kinds.Scalar(np.int32),
-        "lip_fps": kinds.Tensor(shape=(), dtype=np.float64, encoding=raw),
-        **dict.fromkeys(TOKENS, texts),
-    })  # fmt: skip
+    return kinds.FeaturesDict(
+        {
+            **dict.fromkeys(TEXTS, kinds.Text()),
+            "pose": kinds.Tensor(shape=(None, keypoints.K, 3), dtype=np.float16, encoding=raw),
+            "pose_fps": kinds.Tensor(shape=(), dtype=np.float64, encoding=raw),
+            "lips": kinds.Text(),  # holds any bytes; an Image feature would need TensorFlow
+            "n_lip_frames": kinds.Scalar(np.int32),
+            "lip_fps": kinds.Tensor(shape=(), dtype=np.float64, encoding=raw),
+            **dict.fromkeys(TOKENS, texts),
+        }
+    )
 
 
 def open_records(shards: Mapping[Path, int]):

@@ -56,9 +56,16 @@ class Sentences:
         text_ids, text_mask = pad_right(of(self.texts), text)
         index_b = np.asarray(rows, np.int32)
         return SentenceBatch(
-            tokens, target_bn, target_mask.sum(1).astype(np.int32), prompt_ids, prompt_mask,
-            text_ids, text_mask, index_b, index_b >= 0,
-        )  # fmt: skip
+            tokens,
+            target_bn,
+            target_mask.sum(1).astype(np.int32),
+            prompt_ids,
+            prompt_mask,
+            text_ids,
+            text_mask,
+            index_b,
+            index_b >= 0,
+        )
 
     def capacities(self, buckets: Sequence[int], multiple: int = 4) -> dict[int, tuple]:
         """Bucket length -> sizes of (target, prompt, text) that every clip of it fits.

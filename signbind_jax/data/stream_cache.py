@@ -177,8 +177,13 @@ def gather(n_clips: int, d: int, batches) -> ExpertTokens:
         for row in np.flatnonzero(index_b >= 0):
             kept = stream.mask_bn[row]
             rows.append((index_b[row], kept.sum(), stream.overflow_b[row]))
-            read = (stream.ids_bn, stream.hidden_bnd, stream.start_bn, stream.end_bn,
-                    stream.confidence_bn)  # fmt: skip
+            read = (
+                stream.ids_bn,
+                stream.hidden_bnd,
+                stream.start_bn,
+                stream.end_bn,
+                stream.confidence_bn,
+            )
             for column, x in zip(columns, read, strict=True):
                 column.append(x[row][kept].astype(column[0].dtype))
     own = [np.array(rows, np.int64).reshape(-1, 3), *map(np.concatenate, columns)]

@@ -25,8 +25,9 @@ class Vocabulary:
 
     def __post_init__(self):
         if not self.tokens or self.tokens[0] != BLANK:
-            raise SignBindError(f"vocabulary {self.name}: token 0: found "
-                                f"{self.tokens[:1]}, wanted {BLANK}")  # fmt: skip
+            raise SignBindError(
+                f"vocabulary {self.name}: token 0: found {self.tokens[:1]}, wanted {BLANK}"
+            )
         if len(set(self.tokens)) != len(self.tokens):
             twice = [t for t, n in collections.Counter(self.tokens).items() if n > 1]
             raise SignBindError(f"vocabulary {self.name}: tokens listed twice: {twice[:5]}")

@@ -51,6 +51,8 @@ def row_keys(key, b: int):
     if key.shape == ():
         return jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(b))
     if key.shape != (b,):
-        raise SignBindError(f"generation: key: found shape {key.shape}, wanted one key or one for "
-                            f"each of the {b} rows")  # fmt: skip
+        raise SignBindError(
+            f"generation: key: found shape {key.shape}, wanted one key or one for "
+            f"each of the {b} rows"
+        )
     return key

@@ -93,8 +93,9 @@ def _layout(config: DecoderConfig, state: nnx.State) -> Iterator[Tensor]:
         yield Tensor(path, tuple(names), n_in, True)
 
 
-def read_adapters(config: DecoderConfig, directory: Path | str,
-                  mesh) -> tuple[LoRAConfig, nnx.State]:  # fmt: skip
+def read_adapters(
+    config: DecoderConfig, directory: Path | str, mesh
+) -> tuple[LoRAConfig, nnx.State]:
     """Adapters that PEFT, or `export_adapters`, wrote for such a decoder.
 
     To attach them: `add_lora(decoder, rank=lora.rank, ...)`, then `nnx.update(decoder, state)`.
@@ -147,36 +148,43 @@ def read_adapter_config(directory: Path | str) -> LoRAConfig:
 def _targets(modules, path: Path) -> tuple[str, ...]:
     """Our names of the modules, in our order; layers' own names ("layers.0.q_proj") count once."""
     if not isinstance(modules, list):
-        raise SignBindError(f"{path}: target_modules: found {files.shorten(modules)}, "
-                            "wanted a list of names")  # fmt: skip
+        raise SignBindError(
+            f"{path}: target_modules: found {files.shorten(modules)}, wanted a list of names"
+        )
     ends = {str(module).split(".")[-1] for module in modules}
     unknown = sorted(ends - set(_TARGET_OF))
     if unknown or not ends:
         found = files.shorten(unknown)[1:-1] or "none"
-        raise SignBindError(f"{path}: target_modules: found {found}, "
-                            f"wanted some of {', '.join(_TARGET_OF)}")  # fmt: skip
+        raise SignBindError(
+            f"{path}: target_modules: found {found}, wanted some of {', '.join(_TARGET_OF)}"
+        )
     return tuple(target for target in TARGETS if _module(target) in ends)
 
 
 def _refuse_what_is_not_computed(record: Mapping, where: str) -> None:
     if record.get("init_lora_weights") not in _PLAIN_STARTS:
         found = files.shorten(record["init_lora_weights"])
-        raise SignBindError(f"{where}: init_lora_weights: found {found}, "
-                            f"wanted one of {_PLAIN_STARTS}")  # fmt: skip
+        raise SignBindError(
+            f"{where}: init_lora_weights: found {found}, wanted one of {_PLAIN_STARTS}"
+        )
     read = {"peft_type", "r", "lora_alpha", "lora_dropout", "target_modules", "init_lora_weights"}
     unknown = [
-        f"{files.shorten(name)[1:-1]}={files.shorten(value)}" for name, value in record.items()
+        f"{files.shorten(name)[1:-1]}={files.shorten(value)}"
+        for name, value in record.items()
         if name not in read | _WITHOUT_EFFECT and value not in (None, False, 0, "", [], {}, "none")
-    ]  # fmt: skip
+    ]
     if unknown:
-        raise SignBindError(f"{where}: found fields that plain LoRA does not have: "
-                            f"{', '.join(unknown)[:300]}")  # fmt: skip
+        raise SignBindError(
+            f"{where}: found fields that plain LoRA does not have: {', '.join(unknown)[:300]}"
+        )
 
 
 def _open(directory: Path) -> Checkpoint:
     path = directory / WEIGHTS
     if not path.exists():
         pickled = " (a pickle, adapter_model.bin, is not loaded)"
-        raise SignBindError(f"{directory}: found no {WEIGHTS}"
-                            + pickled * (directory / "adapter_model.bin").exists())  # fmt: skip
+        raise SignBindError(
+            f"{directory}: found no {WEIGHTS}"
+            + pickled * (directory / "adapter_model.bin").exists()
+        )
     return Checkpoint(directory, dict.fromkeys(names_in(path), path))

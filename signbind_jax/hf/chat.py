@@ -48,15 +48,19 @@ class ChatTokenizer:
             token = settings.tokens[role]
             token_id = self._tokenizer.token_to_id(token)
             if token_id is None:
-                raise SignBindError(f"{self.path.parent}: {role}: found {files.shorten(token)}, "
-                                    f"wanted a token of {NAME}")  # fmt: skip
+                raise SignBindError(
+                    f"{self.path.parent}: {role}: found {files.shorten(token)}, "
+                    f"wanted a token of {NAME}"
+                )
             self.special[role.removesuffix("_token")] = token, token_id
 
     def check_rows(self, n_rows: int) -> None:
         """Raises SignBindError where an id has no row in an embedding table of `n_rows`."""
         if self.n_ids > n_rows:
-            raise SignBindError(f"{self.path}: found ids up to {self.n_ids - 1}, wanted at most "
-                                f"{n_rows - 1}: the embedding table has {n_rows} rows")  # fmt: skip
+            raise SignBindError(
+                f"{self.path}: found ids up to {self.n_ids - 1}, wanted at most "
+                f"{n_rows - 1}: the embedding table has {n_rows} rows"
+            )
 
     def user_message(self, text: str) -> str:
         """What the template makes of one message of the user, up to where the model goes on.
@@ -84,14 +88,18 @@ class ChatTokenizer:
         """
         named = {role: token for role, (token, _) in self.special.items()}
         if "eos" not in named:
-            raise SignBindError(f"{self.path.parent}: eos_token: found nothing, wanted the token "
-                                "that ends a sentence, in tokenizer_config.json")  # fmt: skip
+            raise SignBindError(
+                f"{self.path.parent}: eos_token: found nothing, wanted the token "
+                "that ends a sentence, in tokenizer_config.json"
+            )
         roles = {role: named.get(role, named["eos"]) for role in ("pad", "bos", "eos", "sep")}
         # One of its own, because special tokens in the sentences are text and in the prompt not.
         found = TextTokenizer(read_tokenizer(self.path), roles)
         if found.decode(found.encode("a") + found.encode("b")) != "ab":
-            raise SignBindError(f"{self.path}: puts a space in front of every piece of text; "
-                                "wanted a tokenizer that leaves text as it is")  # fmt: skip
+            raise SignBindError(
+                f"{self.path}: puts a space in front of every piece of text; "
+                "wanted a tokenizer that leaves text as it is"
+            )
         return found.with_frame(*self._frame(instruction))
 
     def _frame(self, instruction: str) -> tuple[Sequence[int], Sequence[int]]:
@@ -106,8 +114,9 @@ class ChatTokenizer:
             text = self.user_message(f"{instruction}\n{_SIGNS}")
         before, found, after = text.partition(_SIGNS)
         if not found:
-            raise SignBindError(f"{self.path.parent}: chat template: found no place for the "
-                                "user's message")  # fmt: skip
+            raise SignBindError(
+                f"{self.path.parent}: chat template: found no place for the user's message"
+            )
         return self._ids(before), self._ids(after)
 
     def _ids(self, text: str) -> list[int]:
@@ -117,7 +126,12 @@ class ChatTokenizer:
         variables = {"messages": messages, "tools": None, "documents": None, **self._tokens}
         variables["add_generation_prompt"] = True
         try:
-            return confined.run("render", template=self.template, variables=variables,
-                                limit=MESSAGE_CHARACTERS, **RENDERING)  # fmt: skip
+            return confined.run(
+                "render",
+                template=self.template,
+                variables=variables,
+                limit=MESSAGE_CHARACTERS,
+                **RENDERING,
+            )
         except SignBindError as error:  # what a template raises, or a limit
             raise SignBindError(f"{self.path.parent}: chat template: {error}") from None

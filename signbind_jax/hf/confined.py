@@ -33,8 +33,15 @@ def run(task: str, *, memory: int, seconds: int, **given: Any) -> Any:
     environment = os.environ | {"TOKENIZERS_PARALLELISM": "false"}
     within = f"within {seconds} s and {memory / 1e6:,.0f} MB"
     try:
-        done = subprocess.run(command, input=json.dumps(order), capture_output=True, timeout=_WAIT,
-                              env=environment, encoding="utf-8", errors="replace")  # fmt: skip
+        done = subprocess.run(
+            command,
+            input=json.dumps(order),
+            capture_output=True,
+            timeout=_WAIT,
+            env=environment,
+            encoding="utf-8",
+            errors="replace",
+        )
     except subprocess.TimeoutExpired:
         raise SignBindError(f"found no end, wanted one {within}") from None
     if done.returncode < 0:

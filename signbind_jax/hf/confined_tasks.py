@@ -11,8 +11,17 @@ from datetime import datetime
 
 # A token is at least a byte of text, but for a few that a tokenizer puts around it.
 _IDS_A_BYTE, _IDS_AROUND = 4, 64
-_PROBES = ("", "Which signs are these?", "a" * 400, "aB1. " * 100, " " * 300 + "x", "\n\t" * 200,
-           "0" * 300 + "!", "Größe 手語 🤟 " * 30, "'" * 300)  # fmt: skip
+_PROBES = (
+    "",
+    "Which signs are these?",
+    "a" * 400,
+    "aB1. " * 100,
+    " " * 300 + "x",
+    "\n\t" * 200,
+    "0" * 300 + "!",
+    "Größe 手語 🤟 " * 30,
+    "'" * 300,
+)
 
 
 def render(template: str, variables: dict, limit: int) -> str:
@@ -72,8 +81,13 @@ def _environment():
         raise jinja2.exceptions.TemplateError(message)
 
     def tojson(value, ensure_ascii=False, indent=None, separators=None, sort_keys=False):
-        return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators,
-                          sort_keys=sort_keys)  # fmt: skip
+        return json.dumps(
+            value,
+            ensure_ascii=ensure_ascii,
+            indent=indent,
+            separators=separators,
+            sort_keys=sort_keys,
+        )
 
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[Generation, jinja2.ext.loopcontrols]

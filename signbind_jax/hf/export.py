@@ -27,14 +27,29 @@ from signbind_jax.models.llm.lora import is_lora, lora_config
 DTYPES = ("float32", "bfloat16", "float16")
 SHARD_BYTES = 5 * 10**9
 # What else belongs to a model: how text becomes ids, how it is asked, its terms.
-_COMPANIONS = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.*",
-               "merges.txt", "chat_template*", "generation_config.json", "LICENSE*", "NOTICE*",
-               "USE_POLICY*")  # fmt: skip
+_COMPANIONS = (
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.*",
+    "merges.txt",
+    "chat_template*",
+    "generation_config.json",
+    "LICENSE*",
+    "NOTICE*",
+    "USE_POLICY*",
+)
 
 
-def export_merged(decoder: Decoder, out: Path, *, source: Path | None = None,
-                  tokenizer: TextTokenizer | None = None, dtype: str | None = None,
-                  shard_bytes: int = SHARD_BYTES) -> list[Path]:  # fmt: skip
+def export_merged(
+    decoder: Decoder,
+    out: Path,
+    *,
+    source: Path | None = None,
+    tokenizer: TextTokenizer | None = None,
+    dtype: str | None = None,
+    shard_bytes: int = SHARD_BYTES,
+) -> list[Path]:
     """Writes a decoder, adapters merged, as a directory that `transformers` loads.
 
     Args:
@@ -89,8 +104,9 @@ def export_adapters(decoder: Decoder, out: Path, *, base_model: str) -> Path:
     """
     config = lora_config(decoder)
     if not config.rank:
-        raise SignBindError("export: adapters: found none, wanted a decoder with LoRA; export it "
-                            "merged")  # fmt: skip
+        raise SignBindError(
+            "export: adapters: found none, wanted a decoder with LoRA; export it merged"
+        )
     with new_directory(out) as directory:
         record = adapters.adapter_record(config, base_model)
         files.write_json(directory / adapters.CONFIG, record)
@@ -153,8 +169,10 @@ def new_directory(out: Path) -> Iterator[Path]:
         yield unfinished
         unfinished.rename(out)
     except OSError as error:
-        raise SignBindError(f"{out}: not written ({error.strerror or error}); free disk space or "
-                            "choose another directory") from error  # fmt: skip
+        raise SignBindError(
+            f"{out}: not written ({error.strerror or error}); free disk space or "
+            "choose another directory"
+        ) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 

@@ -21,8 +21,10 @@ def decoder_of(run: artefact.Artefact) -> Decoder:
       SignBindError: the run's stage has none.
     """
     if run.model["kind"] not in ("decoder", "signbind"):
-        raise SignBindError(f"{run.workdir}: stage: found {run.stage}, wanted one with a language "
-                            "model: language_model, alignment or translation")  # fmt: skip
+        raise SignBindError(
+            f"{run.workdir}: stage: found {run.stage}, wanted one with a language "
+            "model: language_model, alignment or translation"
+        )
     model = run.load_model()
     return model if run.model["kind"] == "decoder" else model.decoder
 
@@ -40,31 +42,51 @@ def source_of(run: artefact.Artefact) -> Path | None:
         return parent
     if (parent / artefact.FILE).exists():
         return source_of(artefact.open_artefact(parent))
-    raise SignBindError(f"{run.workdir}: parents.language_model: found no config.json and no "
-                        f"{artefact.FILE} in {parent}, wanted the model it was trained from; "
-                        "name its directory with --source")  # fmt: skip
+    raise SignBindError(
+        f"{run.workdir}: parents.language_model: found no config.json and no "
+        f"{artefact.FILE} in {parent}, wanted the model it was trained from; "
+        "name its directory with --source"
+    )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `signbind llm export`."""
-    parser.add_argument("--checkpoint", required=True, type=Path, metavar="DIR",
-                        help="run directory of a language_model, alignment or translation "
-                        "stage")  # fmt: skip
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR",
-                        help="directory to make")  # fmt: skip
-    parser.add_argument("--adapters", action="store_true",
-                        help="the LoRA adapters alone, in PEFT's layout; default: the whole "
-                        "model with its adapters merged")  # fmt: skip
-    parser.add_argument("--source", type=Path, metavar="DIR",
-                        help="Hugging Face directory the model was imported from (default: the "
-                        "one the run names)")  # fmt: skip
-    parser.add_argument("--base_model", metavar="NAME",
-                        help="with --adapters: what PEFT is to load them on, a directory or a "
-                        "hub name (default: the source)")  # fmt: skip
-    parser.add_argument("--dtype", choices=DTYPES,
-                        help="of the merged weights; default: as they are kept")  # fmt: skip
-    parser.add_argument("--shard_gb", type=gigabytes, default=SHARD_BYTES / 1e9, metavar="GB",
-                        help="largest weight file of the merged model; default: 5")  # fmt: skip
+    parser.add_argument(
+        "--checkpoint",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="run directory of a language_model, alignment or translation stage",
+    )
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="directory to make")
+    parser.add_argument(
+        "--adapters",
+        action="store_true",
+        help="the LoRA adapters alone, in PEFT's layout; default: the whole "
+        "model with its adapters merged",
+    )
+    parser.add_argument(
+        "--source",
+        type=Path,
+        metavar="DIR",
+        help="Hugging Face directory the model was imported from (default: the one the run names)",
+    )
+    parser.add_argument(
+        "--base_model",
+        metavar="NAME",
+        help="with --adapters: what PEFT is to load them on, a directory or a "
+        "hub name (default: the source)",
+    )
+    parser.add_argument(
+        "--dtype", choices=DTYPES, help="of the merged weights; default: as they are kept"
+    )
+    parser.add_argument(
+        "--shard_gb",
+        type=gigabytes,
+        default=SHARD_BYTES / 1e9,
+        metavar="GB",
+        help="largest weight file of the merged model; default: 5",
+    )
 
 
 def gigabytes(text: str) -> float:
@@ -82,23 +104,32 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.adapters:
         base_model = arguments.base_model or (source and source.absolute())
         if base_model is None:
-            raise SignBindError(f"{trained.workdir}: base_model: found nothing, wanted "
-                                "--base_model: this decoder was not imported; export the "
-                                "language_model stage first and name it")  # fmt: skip
+            raise SignBindError(
+                f"{trained.workdir}: base_model: found nothing, wanted "
+                "--base_model: this decoder was not imported; export the "
+                "language_model stage first and name it"
+            )
         decoder = decoder_of(trained)
         export_adapters(decoder, arguments.out, base_model=str(base_model))
-        print(f"{arguments.out}: adapters, {_count(nnx.state(decoder, is_lora)):,} parameters, "
-              f"on {base_model}")  # fmt: skip
+        print(
+            f"{arguments.out}: adapters, {_count(nnx.state(decoder, is_lora)):,} parameters, "
+            f"on {base_model}"
+        )
         return 0
     decoder = decoder_of(trained)
     files = export_merged(
-        decoder, arguments.out, source=source, dtype=arguments.dtype,
+        decoder,
+        arguments.out,
+        source=source,
+        dtype=arguments.dtype,
         tokenizer=None if source else trained.tokenizer,
         shard_bytes=round(arguments.shard_gb * 1e9),
-    )  # fmt: skip
+    )
     size = sum(file.stat().st_size for file in files) / 1e6
-    print(f"{arguments.out}: {_count(nnx.state(decoder, nnx.Not(is_lora))):,} parameters in "
-          f"{len(files)} file{'s' * (len(files) > 1)}, {size:,.1f} MB")  # fmt: skip
+    print(
+        f"{arguments.out}: {_count(nnx.state(decoder, nnx.Not(is_lora))):,} parameters in "
+        f"{len(files)} file{'s' * (len(files) > 1)}, {size:,.1f} MB"
+    )
     return 0
 
 

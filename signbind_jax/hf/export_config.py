@@ -24,8 +24,10 @@ def config_from(source: Path, config: DecoderConfig, dtype: str) -> dict:
     difference = _difference(decoder_config(record, where), config)
     if difference:
         field, found, wanted = difference
-        raise SignBindError(f"{where}: {field}: found {found!r}, wanted {wanted!r}, that of the "
-                            "decoder to be exported")  # fmt: skip
+        raise SignBindError(
+            f"{where}: {field}: found {found!r}, wanted {wanted!r}, that of the "
+            "decoder to be exported"
+        )
     if "text_config" in record:  # the text part of a model that also sees images
         record = {"model_type": "gemma3_text"} | record["text_config"]
         record["architectures"] = ["Gemma3ForCausalLM"]
@@ -68,9 +70,11 @@ def llama_config(config: DecoderConfig, dtype: str, token_ids: dict[str, int]) -
     difference = _difference(decoder_config(record, "llama"), config)
     if difference:
         field, llama, found = difference
-        raise SignBindError(f"decoder: {field}: found {found!r}, wanted {llama!r}: without the "
-                            "config.json it came from, only a plain Llama can be "
-                            "exported")  # fmt: skip
+        raise SignBindError(
+            f"decoder: {field}: found {found!r}, wanted {llama!r}: without the "
+            "config.json it came from, only a plain Llama can be "
+            "exported"
+        )
     return record
 
 
@@ -79,9 +83,12 @@ def _rope(config: DecoderConfig) -> dict:
     if config.rope_llama3:
         factor, low, high, original = config.rope_llama3
         record["rope_scaling"] = {
-            "rope_type": "llama3", "factor": factor, "low_freq_factor": low,
-            "high_freq_factor": high, "original_max_position_embeddings": int(original),
-        }  # fmt: skip
+            "rope_type": "llama3",
+            "factor": factor,
+            "low_freq_factor": low,
+            "high_freq_factor": high,
+            "original_max_position_embeddings": int(original),
+        }
         record["max_position_embeddings"] = int(factor * original)
     elif config.rope_divisor != 1.0:
         record["rope_scaling"] = {"rope_type": "linear", "factor": config.rope_divisor}

@@ -136,12 +136,15 @@ class _Fields:
         unknown = [
             f"{files.shorten(name)[1:-1]}={files.shorten(value)}"
             for name, value in self.record.items()
-            if name not in self.asked and name not in _WITHOUT_EFFECT
+            if name not in self.asked
+            and name not in _WITHOUT_EFFECT
             and value not in (None, False, 0, "", [], {})
-        ]  # fmt: skip
+        ]
         if unknown:
-            raise SignBindError(f"{self.where}: found fields whose effect is not known here: "
-                                f"{', '.join(unknown)[:300]}")  # fmt: skip
+            raise SignBindError(
+                f"{self.where}: found fields whose effect is not known here: "
+                f"{', '.join(unknown)[:300]}"
+            )
 
 
 def _common(f: _Fields, **changes) -> DecoderConfig:
@@ -191,8 +194,12 @@ def _scaled(f: _Fields, base: float | None) -> dict:
     if kind == "linear":
         values["rope_divisor"] = f.number("factor", _RANGES["rope_divisor"])
     elif kind == "llama3":
-        names = ("factor", "low_freq_factor", "high_freq_factor",
-                 "original_max_position_embeddings")  # fmt: skip
+        names = (
+            "factor",
+            "low_freq_factor",
+            "high_freq_factor",
+            "original_max_position_embeddings",
+        )
         scaling = tuple(map(f.number, names, (Factor, Factor, Factor, _LENGTH)))
         if scaling[1] >= scaling[2]:
             raise f.error("high_freq_factor", scaling[2], f"more than low_freq_factor={scaling[1]}")
@@ -252,14 +259,20 @@ def _gemma(f: _Fields, **changes) -> DecoderConfig:
     f.get("hidden_act")  # overridden by hidden_activation
     bias = f.flag("attention_bias", False)
     return _common(
-        f, norm_plus_one=True, post_norms=True, activation="gelu_tanh", qkv_bias=bias, o_bias=bias,
+        f,
+        norm_plus_one=True,
+        post_norms=True,
+        activation="gelu_tanh",
+        qkv_bias=bias,
+        o_bias=bias,
         tie_embeddings=f.flag("tie_word_embeddings", True),
         head_size=_head_size(f, 256),
         query_scale=f.number("query_pre_attn_scalar", Factor, 256) ** -0.5,
         embed_scale=f.number("hidden_size", _RANGES["d_model"]) ** 0.5,
         attention_cap=f.number("attn_logit_softcapping", _RANGES["attention_cap"], 0.0),
-        logit_cap=f.number("final_logit_softcapping", _RANGES["logit_cap"], 0.0), **changes,
-    )  # fmt: skip
+        logit_cap=f.number("final_logit_softcapping", _RANGES["logit_cap"], 0.0),
+        **changes,
+    )
 
 
 def _gemma2(f: _Fields) -> DecoderConfig:
@@ -298,9 +311,15 @@ def _smollm3(f: _Fields) -> DecoderConfig:
     window = _window(f, lambda i: True)
     if not f.flag("use_sliding_window", False):
         window = {}
-    return _common(f, qkv_bias=bias, o_bias=bias, mlp_bias=f.flag("mlp_bias", False),
-                   unrotated_layers=tuple(not r for r in rotated),
-                   tie_embeddings=f.flag("tie_word_embeddings", True), **window)  # fmt: skip
+    return _common(
+        f,
+        qkv_bias=bias,
+        o_bias=bias,
+        mlp_bias=f.flag("mlp_bias", False),
+        unrotated_layers=tuple(not r for r in rotated),
+        tie_embeddings=f.flag("tie_word_embeddings", True),
+        **window,
+    )
 
 
 _FAMILIES = {

@@ -22,13 +22,21 @@ from signbind_jax.ranges import Range, fits, wanted
 
 # What is left of a tensor's name without "blk.N." and ".weight" -> its name in a layer.
 _LAYER_NAMES = {
-    "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
-    "attn_output": "self_attn.o_proj", "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj",
-    "ffn_down": "mlp.down_proj", "attn_norm": "input_layernorm",
+    "attn_q": "self_attn.q_proj",
+    "attn_k": "self_attn.k_proj",
+    "attn_v": "self_attn.v_proj",
+    "attn_output": "self_attn.o_proj",
+    "ffn_gate": "mlp.gate_proj",
+    "ffn_up": "mlp.up_proj",
+    "ffn_down": "mlp.down_proj",
+    "attn_norm": "input_layernorm",
     "ffn_norm": "post_attention_layernorm",
-}  # fmt: skip
-_OTHER_NAMES = {"token_embd": "model.embed_tokens", "output_norm": "model.norm",
-                "output": "lm_head"}  # fmt: skip
+}
+_OTHER_NAMES = {
+    "token_embd": "model.embed_tokens",
+    "output_norm": "model.norm",
+    "output": "lm_head",
+}
 
 
 # Of a file: SmolLM2's has 85 MB, and a quarter of a million values in front of its tensors.
@@ -48,8 +56,9 @@ class _Reader(gguf.GGUFReader):
         self.values += 1
         end = int(offset) + np.dtype(dtype).itemsize * int(count)
         if end > len(self.data) or self.values > _VALUES:
-            raise ValueError(f"ends at byte {len(self.data):,} of {end:,}, or has more than "
-                             f"{_VALUES:,} values")  # fmt: skip
+            raise ValueError(
+                f"ends at byte {len(self.data):,} of {end:,}, or has more than {_VALUES:,} values"
+            )
         return super()._get(offset, dtype, count, override_order)
 
 
@@ -95,8 +104,10 @@ class GGUF:
         values = self.get(name, list)
         for value in values:
             if type(value) is not kind:
-                raise SignBindError(f"{self.path}: {name}: found {files.shorten(value)} in it, "
-                                    f"wanted a list of {kind.__name__} only")  # fmt: skip
+                raise SignBindError(
+                    f"{self.path}: {name}: found {files.shorten(value)} in it, "
+                    f"wanted a list of {kind.__name__} only"
+                )
         return values
 
     def only(self, name: str, wanted: str) -> None:
@@ -107,8 +118,9 @@ class GGUF:
         """
         found = self.get(name, str)
         if found != wanted:
-            raise SignBindError(f"{self.path}: {name}: found {files.shorten(found)}, "
-                                f"wanted {wanted!r}")  # fmt: skip
+            raise SignBindError(
+                f"{self.path}: {name}: found {files.shorten(found)}, wanted {wanted!r}"
+            )
 
 
 def convert(path: Path, directory: Path) -> None:
@@ -207,24 +219,30 @@ def _tokenizer(file: GGUF) -> tokenizers.Tokenizer:
     merges = [tuple(merge.split(" ")) for merge in file.all_of("tokenizer.ggml.merges", str)]
     kinds = file.all_of("tokenizer.ggml.token_type", int)
     if len(kinds) != len(tokens) or len(ids) != len(tokens):
-        raise SignBindError(f"{file.path}: tokenizer.ggml.tokens: found {len(ids):,} tokens in "
-                            f"{len(tokens):,}, with {len(kinds):,} types, wanted as many "
-                            "of each")  # fmt: skip
+        raise SignBindError(
+            f"{file.path}: tokenizer.ggml.tokens: found {len(ids):,} tokens in "
+            f"{len(tokens):,}, with {len(kinds):,} types, wanted as many "
+            "of each"
+        )
     try:
         tokenizer = tokenizers.Tokenizer(models.BPE(vocab=ids, merges=merges))
     except Exception as error:  # the library raises nothing more special
         line = " ".join(str(error).split())[:200]
         raise SignBindError(f"{file.path}: tokenizer.ggml.merges: {line}") from error
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Digits(individual_digits=True),
-        pre_tokenizers.ByteLevel(add_prefix_space=False),
-    ])  # fmt: skip
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens([
-        tokenizers.AddedToken(token, special=True, normalized=False)
-        for token, kind in zip(tokens, kinds, strict=True)
-        if kind in (TokenType.CONTROL, TokenType.UNKNOWN)
-    ])  # fmt: skip
+    tokenizer.add_special_tokens(
+        [
+            tokenizers.AddedToken(token, special=True, normalized=False)
+            for token, kind in zip(tokens, kinds, strict=True)
+            if kind in (TokenType.CONTROL, TokenType.UNKNOWN)
+        ]
+    )
     return tokenizer
 
 
@@ -249,8 +267,10 @@ def _weights(file: GGUF) -> dict[str, np.ndarray]:
             line = " ".join(str(error).split())[:200]
             raise SignBindError(f"{file.path}: tensor {name}: {line}") from error
         if not np.isfinite(value).all():
-            raise SignBindError(f"{file.path}: tensor {name}: found infinite values, wanted such "
-                                "as float16 can hold")  # fmt: skip
+            raise SignBindError(
+                f"{file.path}: tensor {name}: found infinite values, wanted such "
+                "as float16 can hold"
+            )
         stem = f"model.layers.{layer}.{_LAYER_NAMES[part]}" if layer else _OTHER_NAMES[part]
         weights[f"{stem}.weight"] = np.ascontiguousarray(value)
     return weights
@@ -265,8 +285,10 @@ def _place(file: GGUF, name: str) -> tuple[str, str]:
     found = re.fullmatch(r"(?:blk\.(\d{1,4})\.)?(\w+)\.weight", name)
     layer, part = found.groups() if found else (None, "")
     if part not in (_OTHER_NAMES if layer is None else _LAYER_NAMES):
-        raise SignBindError(f"{file.path}: tensor {name[:100]!r}: found in the file, wanted the "
-                            "tensors of a Llama without biases only")  # fmt: skip
+        raise SignBindError(
+            f"{file.path}: tensor {name[:100]!r}: found in the file, wanted the "
+            "tensors of a Llama without biases only"
+        )
     return layer or "", part
 
 

@@ -13,9 +13,17 @@ CATALOGUE = {smollm2.NAME: smollm2.fetch}
 
 _HUB_ID = re.compile(r"([\w.-]+/[\w.-]+)(?:@(\w[\w./-]*))?")
 # All of a repository that is read here: other formats of the same weights stay where they are.
-_HUB_FILES = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
-              "special_tokens_map.json", "chat_template.jinja", "model.safetensors",
-              "model-*.safetensors", "model.safetensors.index.json")  # fmt: skip
+_HUB_FILES = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+    "model.safetensors",
+    "model-*.safetensors",
+    "model.safetensors.index.json",
+)
 
 
 def find(name: str, cache: Path | None = None) -> Path:
@@ -37,8 +45,9 @@ def find(name: str, cache: Path | None = None) -> Path:
         directory = (cache or default_cache()) / name
         if not directory.exists():
             option = f" --cache={cache}" if cache else ""
-            raise SignBindError(f"{directory}: no such directory; `signbind llm fetch "
-                                f"{name}{option}` makes it")  # fmt: skip
+            raise SignBindError(
+                f"{directory}: no such directory; `signbind llm fetch {name}{option}` makes it"
+            )
         return directory
     return _local(name) or _from_hub(name, cache, look_here_first=True)
 
@@ -67,8 +76,10 @@ def _local(name: str) -> Path | None:
         return None
     if "/" in name:
         raise SignBindError(f"{name}: no such directory")
-    raise SignBindError(unknown_name("language model", name, CATALOGUE)
-                        + "; a directory or a hub id such as owner/model will do too")  # fmt: skip
+    raise SignBindError(
+        unknown_name("language model", name, CATALOGUE)
+        + "; a directory or a hub id such as owner/model will do too"
+    )
 
 
 def _from_hub(name: str, cache: Path | None, look_here_first: bool) -> Path:
@@ -80,16 +91,18 @@ def _from_hub(name: str, cache: Path | None, look_here_first: bool) -> Path:
     options = {"allow_patterns": _HUB_FILES, "cache_dir": cache, "revision": revision}
     if look_here_first:
         try:
-            return _told(hub_id, revision, snapshot_download(
-                hub_id, local_files_only=True, **options))  # fmt: skip
+            return _told(
+                hub_id, revision, snapshot_download(hub_id, local_files_only=True, **options)
+            )
         except LocalEntryNotFoundError:
             pass
     try:
         return _told(hub_id, revision, snapshot_download(hub_id, **options))
     except Exception as error:  # the HTTP library's own errors come through too
         line = " ".join(str(error).split())[:300]
-        raise SignBindError(f"{name}: no such directory, and the hub says: "
-                            f"{type(error).__name__}: {line}") from error  # fmt: skip
+        raise SignBindError(
+            f"{name}: no such directory, and the hub says: {type(error).__name__}: {line}"
+        ) from error
 
 
 def _told(hub_id: str, revision: str | None, directory: str) -> Path:
@@ -99,6 +112,9 @@ def _told(hub_id: str, revision: str | None, directory: str) -> Path:
     """
     commit = Path(directory).name
     if revision != commit:
-        print(f"{hub_id}: {revision or 'the newest'} is commit {commit} here and now; "
-              f"{hub_id}@{commit} is the same everywhere", file=sys.stderr)  # fmt: skip
+        print(
+            f"{hub_id}: {revision or 'the newest'} is commit {commit} here and now; "
+            f"{hub_id}@{commit} is the same everywhere",
+            file=sys.stderr,
+        )
     return Path(directory)

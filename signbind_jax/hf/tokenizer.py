@@ -36,8 +36,12 @@ class TextTokenizer:
       head, tail: ids of the prompt in front of the signs, and between them and the sentence.
     """
 
-    def __init__(self, tokenizer: tokenizers.Tokenizer, special_tokens: dict[str, str],
-                 frame: tuple[Sequence[int], Sequence[int]] | None = None):  # fmt: skip
+    def __init__(
+        self,
+        tokenizer: tokenizers.Tokenizer,
+        special_tokens: dict[str, str],
+        frame: tuple[Sequence[int], Sequence[int]] | None = None,
+    ):
         """Wraps a tokenizer that holds `special_tokens` ("pad", "bos", "eos", "sep" → token).
 
         frame: `head` and `tail`; by default nothing, and the token that begins a sentence.
@@ -48,8 +52,10 @@ class TextTokenizer:
         for role in SPECIAL_TOKENS:
             token = special_tokens.get(role)
             if token is None or tokenizer.token_to_id(token) is None:
-                raise SignBindError(f"tokenizer: special token {role!r}: found {token!r}, "
-                                    "wanted a token of its vocabulary")  # fmt: skip
+                raise SignBindError(
+                    f"tokenizer: special token {role!r}: found {token!r}, "
+                    "wanted a token of its vocabulary"
+                )
         # "<eos>" in somebody's text is five characters, never the end of the sentence.
         tokenizer.encode_special_tokens = True
         self.special_tokens = {role: special_tokens[role] for role in SPECIAL_TOKENS}
@@ -89,8 +95,10 @@ class TextTokenizer:
             if type(error).__name__ != "PanicException":
                 raise
             line = " ".join(str(error).split())[:200]
-            raise SignBindError(f"tokenizer: text: found {text[:60]!r}, wanted one that its "
-                                f"patterns can split ({line})") from None  # fmt: skip
+            raise SignBindError(
+                f"tokenizer: text: found {text[:60]!r}, wanted one that its "
+                f"patterns can split ({line})"
+            ) from None
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of `ids`; special tokens and ids past the vocabulary are left out."""
@@ -105,8 +113,10 @@ class TextTokenizer:
         """
         ids = self._char_ids(char) if len(char) == 1 else []
         if len(ids) != 1:
-            raise SignBindError(f"tokenizer: letter: found {char!r}, wanted one character "
-                                "that is one token, such as an ASCII letter")  # fmt: skip
+            raise SignBindError(
+                f"tokenizer: letter: found {char!r}, wanted one character "
+                "that is one token, such as an ASCII letter"
+            )
         return ids[0]
 
     def to_files(self) -> dict[str, str]:
@@ -143,8 +153,10 @@ class TextTokenizer:
             raise
         except Exception as error:  # tokenizers raises bare Exception for a broken file
             line = " ".join(str(error).split())[:200]
-            raise SignBindError(f"{path}: found {type(error).__name__}: {line}; wanted a file "
-                                "written by TextTokenizer.save") from error  # fmt: skip
+            raise SignBindError(
+                f"{path}: found {type(error).__name__}: {line}; wanted a file "
+                "written by TextTokenizer.save"
+            ) from error
 
     @cached_property
     def digest(self) -> str:
@@ -158,14 +170,18 @@ class TextTokenizer:
         # The byte-level alphabet writes each byte of UTF-8 as one printable character.
         (symbols, _), *_ = _BYTES.pre_tokenize_str(char)
         # Tokenizers of SentencePiece's kind have whole characters and, for rare ones, bytes.
-        rivals = (symbols, ["▁" if char == " " else char],
-                  [f"<0x{byte:02X}>" for byte in char.encode()])  # fmt: skip
+        rivals = (
+            symbols,
+            ["▁" if char == " " else char],
+            [f"<0x{byte:02X}>" for byte in char.encode()],
+        )
         for rival in rivals:
             ids = [self._tokenizer.token_to_id(symbol) for symbol in rival]
             if None not in ids:
                 return ids
-        raise SignBindError(f"tokenizer: found no token for {char!r} nor for its bytes; spelled "
-                            "words want them")  # fmt: skip
+        raise SignBindError(
+            f"tokenizer: found no token for {char!r} nor for its bytes; spelled words want them"
+        )
 
 
 _BYTES = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)

@@ -63,8 +63,9 @@ def read_foreign_tokenizer(path: Path) -> tokenizers.Tokenizer:
         try:
             confined.run("try_tokenizer", path=str(path.absolute()), **TRIAL)
         except SignBindError as error:
-            raise SignBindError(f"{path}: {error}; wanted a tokenizer of the tokenizers library") \
-                from None  # fmt: skip
+            raise SignBindError(
+                f"{path}: {error}; wanted a tokenizer of the tokenizers library"
+            ) from None
     return read_tokenizer(path)
 
 
@@ -93,9 +94,11 @@ def read_settings(directory: Path) -> TokenizerSettings:
     if "added_tokens_decoder" not in config:
         settings = config | _object(directory / SPECIAL)
     # Templates may know tokens of other names too; add_bos_token and its like are none.
-    tokens = {name: _token(value, name, path) for name, value in settings.items()
-              if name in ROLES or name.endswith("_token") and isinstance(value, str | dict)
-              }  # fmt: skip
+    tokens = {
+        name: _token(value, name, path)
+        for name, value in settings.items()
+        if name in ROLES or name.endswith("_token") and isinstance(value, str | dict)
+    }
     tokens = {name: token for name, token in tokens.items() if token}
     if (directory / TEMPLATE).exists():
         return TokenizerSettings(tokens, files.read_text(directory / TEMPLATE, TEMPLATE_BYTES))

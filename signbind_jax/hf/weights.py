@@ -23,11 +23,17 @@ from signbind_jax.models.llm.config import DecoderConfig
 from signbind_jax.models.llm.decoder import Decoder
 
 LAYER_NAMES = {
-    "q": "self_attn.q_proj", "k": "self_attn.k_proj", "v": "self_attn.v_proj",
-    "o": "self_attn.o_proj", "gate": "mlp.gate_proj", "up": "mlp.up_proj",
-    "down": "mlp.down_proj", "q_norm": "self_attn.q_norm", "k_norm": "self_attn.k_norm",
+    "q": "self_attn.q_proj",
+    "k": "self_attn.k_proj",
+    "v": "self_attn.v_proj",
+    "o": "self_attn.o_proj",
+    "gate": "mlp.gate_proj",
+    "up": "mlp.up_proj",
+    "down": "mlp.down_proj",
+    "q_norm": "self_attn.q_norm",
+    "k_norm": "self_attn.k_norm",
     "attention_norm": "input_layernorm",
-}  # fmt: skip
+}
 # safetensors' names of the types that weights may be stored in.
 STORED_TYPES = ("F32", "F16", "BF16")
 HEADER_BYTES = 2**24  # of one file: more than a hundred thousand tensors
@@ -77,8 +83,9 @@ def layout(config: DecoderConfig, params: nnx.State) -> Iterator[Tensor]:
         n_in = input_dimensions(part) if leaf == "kernel" else 0
         if path[0] == "layers":
             stem = _layer_name(part, config)
-            names = tuple(f"model.layers.{i}.{stem}.{_LEAVES[leaf]}"
-                          for i in range(config.n_layers))  # fmt: skip
+            names = tuple(
+                f"model.layers.{i}.{stem}.{_LEAVES[leaf]}" for i in range(config.n_layers)
+            )
             yield Tensor(path, names, n_in, True)
         else:
             stem = {"embedding": "model.embed_tokens", "norm": "model.norm", "head": "lm_head"}
@@ -89,9 +96,11 @@ def _layer_name(part: str, config: DecoderConfig) -> str:
     if part in LAYER_NAMES:
         return LAYER_NAMES[part]
     if config.post_norms:  # Gemma names what stands behind each branch by what comes next
-        return {"mlp_norm": "pre_feedforward_layernorm",
-                "attention_post_norm": "post_attention_layernorm",
-                "mlp_post_norm": "post_feedforward_layernorm"}[part]  # fmt: skip
+        return {
+            "mlp_norm": "pre_feedforward_layernorm",
+            "attention_post_norm": "post_attention_layernorm",
+            "mlp_post_norm": "post_feedforward_layernorm",
+        }[part]
     return {"mlp_norm": "post_attention_layernorm"}[part]
 
 
@@ -149,8 +158,9 @@ class Checkpoint:
           SignBindError: no such tensor.
         """
         if name not in self.file_of:
-            raise SignBindError(f"{self.directory}: tensor {name}: found nothing, wanted it as "
-                                "config.json says")  # fmt: skip
+            raise SignBindError(
+                f"{self.directory}: tensor {name}: found nothing, wanted it as config.json says"
+            )
         return StoredTensor(self.file_of[name], name)
 
 
@@ -170,8 +180,10 @@ def open_checkpoint(directory: Path | str) -> Checkpoint:
             p.name for p in directory.glob("*.pt*")
         )
         if pickled:
-            raise SignBindError(f"{directory}: found weights as a pickle ({pickled[0]}), which is "
-                                f"not loaded; wanted {SINGLE}")  # fmt: skip
+            raise SignBindError(
+                f"{directory}: found weights as a pickle ({pickled[0]}), which is "
+                f"not loaded; wanted {SINGLE}"
+            )
         raise SignBindError(f"{directory}: found no {SINGLE} and no {INDEX}")
     return Checkpoint(directory, dict.fromkeys(names_in(single), single))
 
@@ -220,8 +232,10 @@ def open_file(path: Path):
         with path.open("rb") as file:
             header = int.from_bytes(file.read(8), "little")
         if header > min(size, HEADER_BYTES):
-            raise ValueError(f"found a header of {header:,} bytes in {size:,}, wanted at most "
-                             f"{min(size, HEADER_BYTES):,}")  # fmt: skip
+            raise ValueError(
+                f"found a header of {header:,} bytes in {size:,}, wanted at most "
+                f"{min(size, HEADER_BYTES):,}"
+            )
         return safe_open(path, framework="numpy")
     except (SafetensorError, OSError, ValueError) as error:
         line = " ".join(str(error).split())[:200]
@@ -237,13 +251,21 @@ def check_tensors(config: DecoderConfig, checkpoint: Checkpoint) -> nnx.State:
       SignBindError: see `check_state`.
     """
     abstract = nnx.eval_shape(lambda: nnx.state(Decoder(config, nnx.Rngs(params=0))))
-    check_state(layout(config, abstract), abstract, checkpoint,
-                lambda name: config.tie_embeddings and name == "lm_head.weight")  # fmt: skip
+    check_state(
+        layout(config, abstract),
+        abstract,
+        checkpoint,
+        lambda name: config.tie_embeddings and name == "lm_head.weight",
+    )
     return abstract
 
 
-def check_state(tensors: Iterable[Tensor], abstract: nnx.State, checkpoint: Checkpoint,
-                unneeded: Callable[[str], bool] = lambda name: False) -> None:  # fmt: skip
+def check_state(
+    tensors: Iterable[Tensor],
+    abstract: nnx.State,
+    checkpoint: Checkpoint,
+    unneeded: Callable[[str], bool] = lambda name: False,
+) -> None:
     """Refuses a checkpoint that does not hold just the tensors of a state.
 
     Args:
@@ -266,14 +288,20 @@ def check_state(tensors: Iterable[Tensor], abstract: nnx.State, checkpoint: Chec
             if found[0] != wanted:
                 raise SignBindError(f"{where}: found shape {found[0]}, wanted {wanted}")
             if found[1] not in STORED_TYPES:
-                raise SignBindError(f"{where}: found type {found[1]}, wanted "
-                                    f"{', '.join(STORED_TYPES)}")  # fmt: skip
+                raise SignBindError(
+                    f"{where}: found type {found[1]}, wanted {', '.join(STORED_TYPES)}"
+                )
         used.update(tensor.names)
-    unused = [name for name in sorted(set(checkpoint.file_of) - used)
-              if not name.endswith("rotary_emb.inv_freq") and not unneeded(name)]  # fmt: skip
+    unused = [
+        name
+        for name in sorted(set(checkpoint.file_of) - used)
+        if not name.endswith("rotary_emb.inv_freq") and not unneeded(name)
+    ]
     if unused:
-        raise SignBindError(f"{checkpoint.directory}: found {len(unused)} tensors that its config "
-                            f"has no place for, such as {unused[0][:100]!r}")  # fmt: skip
+        raise SignBindError(
+            f"{checkpoint.directory}: found {len(unused)} tensors that its config "
+            f"has no place for, such as {unused[0][:100]!r}"
+        )
 
 
 def read_params(config: DecoderConfig, checkpoint: Checkpoint, mesh, dtype="float32") -> nnx.State:
@@ -286,8 +314,9 @@ def read_params(config: DecoderConfig, checkpoint: Checkpoint, mesh, dtype="floa
     return read_state(layout(config, abstract), abstract, checkpoint, mesh, dtype)
 
 
-def read_state(tensors: Iterable[Tensor], abstract: nnx.State, checkpoint: Checkpoint, mesh,
-               dtype="float32") -> nnx.State:  # fmt: skip
+def read_state(
+    tensors: Iterable[Tensor], abstract: nnx.State, checkpoint: Checkpoint, mesh, dtype="float32"
+) -> nnx.State:
     """A state read from the tensors it is stored in, which `check_state` has found to be there."""
     shardings = dict(nnx.to_flat_state(sharding.state_shardings(abstract, mesh)))
     variables = dict(nnx.to_flat_state(abstract))

@@ -109,7 +109,7 @@ def bobsl(references: Sentences, hypotheses: Sentences) -> list[Score]:
         *text.bleu(*joined, **settings, note=f"pre-{tok}"),
         *text.bleu(
             *reversed(joined), **settings, note=f"pre-{tok}|roles:exchanged", prefix="exchanged "
-        ),  # fmt: skip
+        ),
         rouge.rouge_l(*words, beta=1.2, note=tok),
         cider.cider_d(*words, note=tok),
     ]

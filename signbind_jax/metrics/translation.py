@@ -59,8 +59,10 @@ def name_recall(
         seen: dict[str, int] = {}
         row: list[bool | None] = []
         folded = [name.casefold() for name in spelled]
-        there = {name: (_occurrences(name, reference), _occurrences(name, hypothesis))
-                 for name in set(folded)}  # fmt: skip
+        there = {
+            name: (_occurrences(name, reference), _occurrences(name, hypothesis))
+            for name in set(folded)
+        }
         for name in folded:
             seen[name] = seen.get(name, 0) + 1
             wanted, found = (n >= seen[name] for n in there[name])

@@ -14,6 +14,7 @@ def delayed(x_bt, n: int, clip_bt=None):
     moved_bt = jnp.pad(x_bt[:, max(-n, 0) : t - max(n, 0)], pad)
     if clip_bt is None:
         return moved_bt
-    same_bt = clip_bt == jnp.pad(clip_bt[:, max(-n, 0) : t - max(n, 0)], pad[:2],
-                                 constant_values=-1)  # fmt: skip
+    same_bt = clip_bt == jnp.pad(
+        clip_bt[:, max(-n, 0) : t - max(n, 0)], pad[:2], constant_values=-1
+    )
     return jnp.where(same_bt[(..., *(None,) * (x_bt.ndim - 2))], moved_bt, 0)

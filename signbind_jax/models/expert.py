@@ -56,9 +56,11 @@ def register_frontend(name: str, frontend: Callable, modality: str = "pose") -> 
       SignBindError: a shipped frontend has the name; another modality.
     """
     if name in _SHIPPED_FRONTENDS or modality not in ("pose", "lips"):
-        raise SignBindError(f"frontend: found {shorten(name)} of {shorten(modality)}, wanted pose "
-                            "or lips, and another name than the shipped "
-                            f"{', '.join(_SHIPPED_FRONTENDS)}")  # fmt: skip
+        raise SignBindError(
+            f"frontend: found {shorten(name)} of {shorten(modality)}, wanted pose "
+            "or lips, and another name than the shipped "
+            f"{', '.join(_SHIPPED_FRONTENDS)}"
+        )
     FRONTENDS[name], MODALITIES[name] = frontend, (modality,)
 
 
@@ -135,8 +137,9 @@ class Expert(nnx.Module):
         self.config = config
         self.frontend = FRONTENDS[config.frontend](config, rngs)
         self.encoder = TemporalEncoder(config, rngs)
-        self.head = Linear((config.d_model,), (config.n_tokens,), ("model",), ("ctc_vocab",),
-                           bias=True, rngs=rngs)  # fmt: skip
+        self.head = Linear(
+            (config.d_model,), (config.n_tokens,), ("model",), ("ctc_vocab",), bias=True, rngs=rngs
+        )
 
     def __call__(self, x, mask_bt, key=None, clip_bt=None) -> ExpertOutput:
         """Reads a batch; `key` switches dropout on.

@@ -80,8 +80,9 @@ class PoseFrontend(nnx.Module):
         if "hand" in self.embed:
             self.hand_shape = Linear((e,), (e,), ("input",), ("mlp",), bias=True, rngs=rngs)
             self.side = param(rngs, normal_init(0.1), (2, e), ("kernel", "mlp"))
-        self.fuse = Linear((e * len(self.parts),), (d,), ("input",), ("model",), bias=True,
-                           rngs=rngs)  # fmt: skip
+        self.fuse = Linear(
+            (e * len(self.parts),), (d,), ("input",), ("model",), bias=True, rngs=rngs
+        )
         self.norm = RMSNorm(d, rngs=rngs)
 
     def hands(self, hand_nbtkc, clip_bt=None):
@@ -174,12 +175,12 @@ class ResidualBlock(nnx.Module):
     """
 
     def __init__(self, c: int, rngs: nnx.Rngs):
-        self.depthwise = param(rngs, normal_init(1 / 3), (9, c),
-                               ("kernel", "channels"))  # fmt: skip
+        self.depthwise = param(rngs, normal_init(1 / 3), (9, c), ("kernel", "channels"))
         self.norm = RMSNorm(c, rngs=rngs, dim="channels")
         self.inner = Linear((c,), (2 * c,), ("channels",), ("mlp",), bias=True, rngs=rngs)
-        self.outer = Linear((2 * c,), (c,), ("mlp",), ("channels",), rngs=rngs,
-                            init=jax.nn.initializers.zeros)  # fmt: skip
+        self.outer = Linear(
+            (2 * c,), (c,), ("mlp",), ("channels",), rngs=rngs, init=jax.nn.initializers.zeros
+        )
 
     def __call__(self, x_nhwc):
         y = depthwise_3x3(x_nhwc, self.depthwise[...].astype(x_nhwc.dtype))
@@ -197,16 +198,30 @@ class LipFrontend(nnx.Module):
     def __init__(self, config, rngs: nnx.Rngs):
         self.dtype, self.rate = config.dtype, config.dropout
         channels, self.patch = config.channels, config.lip_patch
-        self.stem = Linear((3 * config.lip_patch**2,), (channels[0],), ("input",), ("channels",),
-                           bias=True, rngs=rngs)  # fmt: skip
-        self.down = nnx.List([
-            Linear((4 * a,), (b,), ("input",), ("channels",), bias=True, rngs=rngs)
-            for a, b in zip(channels, channels[1:], strict=False)
-        ])  # fmt: skip
+        self.stem = Linear(
+            (3 * config.lip_patch**2,),
+            (channels[0],),
+            ("input",),
+            ("channels",),
+            bias=True,
+            rngs=rngs,
+        )
+        self.down = nnx.List(
+            [
+                Linear((4 * a,), (b,), ("input",), ("channels",), bias=True, rngs=rngs)
+                for a, b in zip(channels, channels[1:], strict=False)
+            ]
+        )
         self.blocks = nnx.List([ResidualBlock(c, rngs) for c in channels[1:]])
         side = config.lip_size // lip_cell(config.lip_patch, channels)
-        self.out = Linear((side * side * channels[-1],), (config.d_model,), ("input",),
-                          ("model",), bias=True, rngs=rngs)  # fmt: skip
+        self.out = Linear(
+            (side * side * channels[-1],),
+            (config.d_model,),
+            ("input",),
+            ("model",),
+            bias=True,
+            rngs=rngs,
+        )
         self.norm = RMSNorm(config.d_model, rngs=rngs)
 
     def __call__(self, x_bfhw, key=None, clip_bf=None):

@@ -226,18 +226,21 @@ class Fusion(nnx.Module):
         n_streams = len(config.n_ids)
         self.config = config
         if config.hidden:
-            self.hidden = layers.Linear((config.d_hidden,), (n_streams, d), ("input",),
-                                        ("kernel", "model"), rngs=rngs)  # fmt: skip
+            self.hidden = layers.Linear(
+                (config.d_hidden,), (n_streams, d), ("input",), ("kernel", "model"), rngs=rngs
+            )
         self.id_embed = layers.Embed(sum(config.n_ids), d, rngs=rngs, dim="ctc_vocab")
         self.stream_embed = layers.Embed(n_streams, d, rngs=rngs, dim="kernel")
         n_features = 1 + (4 + 2 * N_PLACES if config.time else 0)
         self.features = layers.Linear((n_features,), (d,), ("input",), ("model",), rngs=rngs)
         self.layers = layers.stack(lambda r: FusionLayer(config, r), config.n_layers, rngs)
         self.norm = layers.RMSNorm(d, rngs=rngs)
-        self.ctc_frames = layers.Linear((d,), (config.ctc_frames, d), ("model",),
-                                        ("kernel", "channels"), rngs=rngs)  # fmt: skip
-        self.ctc_head = layers.Linear((d,), (config.n_targets,), ("channels",), ("ctc_vocab",),
-                                      rngs=rngs, bias=True)  # fmt: skip
+        self.ctc_frames = layers.Linear(
+            (d,), (config.ctc_frames, d), ("model",), ("kernel", "channels"), rngs=rngs
+        )
+        self.ctc_head = layers.Linear(
+            (d,), (config.n_targets,), ("channels",), ("ctc_vocab",), rngs=rngs, bias=True
+        )
 
     def __call__(self, tokens: StreamTokens, key=None):
         """Fuses.
@@ -281,9 +284,14 @@ class Fusion(nnx.Module):
             gap_bm, after_bm, usual_bm = gaps(tokens, len(config.n_ids))
             usual_bm = jnp.maximum(usual_bm, SHORTEST_GAP_S)
             duration_bm = tokens.end_bm - tokens.start_bm
-            features += [jnp.log1p(10 * duration_bm), jnp.log1p(10 * gap_bm),
-                         jnp.minimum(gap_bm, 2.0), (gap_bm > 0).astype(jnp.float32),
-                         *_places(gap_bm / usual_bm), *_places(after_bm / usual_bm)]  # fmt: skip
+            features += [
+                jnp.log1p(10 * duration_bm),
+                jnp.log1p(10 * gap_bm),
+                jnp.minimum(gap_bm, 2.0),
+                (gap_bm > 0).astype(jnp.float32),
+                *_places(gap_bm / usual_bm),
+                *_places(after_bm / usual_bm),
+            ]
         x_bmd = x_bmd + self.features(jnp.stack(features, axis=-1))
         return x_bmd * tokens.mask_bm[..., None]
 
@@ -311,8 +319,13 @@ def frame_mask(mask_bm, log_probs_bsv):
 def read_ctc(log_probs_bsv, mask_bm, capacity: int):
     """What fusion says, by greedy CTC: ids_bn and mask_bn of n = `capacity` tokens at most."""
     no_hidden_bsd = jnp.zeros((*log_probs_bsv.shape[:2], 1))
-    stream = ctc.greedy_stream(log_probs_bsv, no_hidden_bsd, frame_mask(mask_bm, log_probs_bsv),
-                               jnp.ones(mask_bm.shape[0]), capacity)  # fmt: skip
+    stream = ctc.greedy_stream(
+        log_probs_bsv,
+        no_hidden_bsd,
+        frame_mask(mask_bm, log_probs_bsv),
+        jnp.ones(mask_bm.shape[0]),
+        capacity,
+    )
     return stream.ids_bn, stream.mask_bn
 
 

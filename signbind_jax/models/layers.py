@@ -19,9 +19,19 @@ ROW_AXES = ("data", "fsdp")  # mesh axes over which the rows of a batch are spre
 
 # Logical dimension names; `signbind_jax.sharding` maps them to mesh axes.
 DIMENSIONS = (
-    "model", "heads", "kv_heads", "head_size", "mlp", "vocab", "ctc_vocab", "input",
-    "kernel", "rank", "layers", "channels",
-)  # fmt: skip
+    "model",
+    "heads",
+    "kv_heads",
+    "head_size",
+    "mlp",
+    "vocab",
+    "ctc_vocab",
+    "input",
+    "kernel",
+    "rank",
+    "layers",
+    "channels",
+)
 
 
 def param(rngs: nnx.Rngs, init: Callable, shape: Sequence[int], dims: Sequence[str]) -> nnx.Param:
@@ -53,11 +63,22 @@ class LoRA(nnx.Module):
     x and the kernel are, as in PEFT: A and B learn from small differences.
     """
 
-    def __init__(self, in_shape, out_shape, in_dims, out_dims, *, rank: int, alpha: float,
-                 rngs: nnx.Rngs, dropout: float = 0.0):  # fmt: skip
+    def __init__(
+        self,
+        in_shape,
+        out_shape,
+        in_dims,
+        out_dims,
+        *,
+        rank: int,
+        alpha: float,
+        rngs: nnx.Rngs,
+        dropout: float = 0.0,
+    ):
         """`dropout`: rate on the adapter's input, where a call brings a key."""
-        self.a = param(rngs, fan_in_init(math.prod(in_shape)), (*in_shape, rank),
-                       (*in_dims, "rank"))  # fmt: skip
+        self.a = param(
+            rngs, fan_in_init(math.prod(in_shape)), (*in_shape, rank), (*in_dims, "rank")
+        )
         self.b = param(rngs, jax.nn.initializers.zeros, (rank, *out_shape), ("rank", *out_dims))
         self.rank, self.alpha, self.dropout = rank, alpha, dropout
         self.scale = alpha / rank
@@ -116,13 +137,26 @@ class Linear(nnx.Module):
     may be stored in another dtype than x; y has that of x.
     """
 
-    def __init__(self, in_shape, out_shape, in_dims, out_dims, *, rngs: nnx.Rngs,
-                 bias: bool = False, init: Callable | None = None):  # fmt: skip
+    def __init__(
+        self,
+        in_shape,
+        out_shape,
+        in_dims,
+        out_dims,
+        *,
+        rngs: nnx.Rngs,
+        bias: bool = False,
+        init: Callable | None = None,
+    ):
         in_shape, out_shape = tuple(in_shape), tuple(out_shape)
         self.in_shape, self.out_shape = in_shape, out_shape
         self.in_dims, self.out_dims = tuple(in_dims), tuple(out_dims)
-        self.kernel = param(rngs, init or fan_in_init(math.prod(in_shape)),
-                            in_shape + out_shape, self.in_dims + self.out_dims)  # fmt: skip
+        self.kernel = param(
+            rngs,
+            init or fan_in_init(math.prod(in_shape)),
+            in_shape + out_shape,
+            self.in_dims + self.out_dims,
+        )
         self.bias = (
             param(rngs, jax.nn.initializers.zeros, out_shape, self.out_dims) if bias else None
         )
@@ -130,8 +164,16 @@ class Linear(nnx.Module):
 
     def add_lora(self, *, rank: int, alpha: float, rngs: nnx.Rngs, dropout: float = 0.0) -> None:
         """Attaches a fresh adapter; the layer's output is unchanged until it is trained."""
-        self.lora = LoRA(self.in_shape, self.out_shape, self.in_dims, self.out_dims,
-                         rank=rank, alpha=alpha, rngs=rngs, dropout=dropout)  # fmt: skip
+        self.lora = LoRA(
+            self.in_shape,
+            self.out_shape,
+            self.in_dims,
+            self.out_dims,
+            rank=rank,
+            alpha=alpha,
+            rngs=rngs,
+            dropout=dropout,
+        )
 
     def __call__(self, x, key=None):
         """`key`: of the adapter's dropout; None switches it off."""
@@ -160,8 +202,15 @@ class Linear(nnx.Module):
 class RMSNorm(nnx.Module):
     """Root-mean-square norm over the last dimension (Zhang & Sennrich, 2019), in float32."""
 
-    def __init__(self, d: int, *, rngs: nnx.Rngs, eps: float = 1e-6, dim: str = "model",
-                 plus_one: bool = False):  # fmt: skip
+    def __init__(
+        self,
+        d: int,
+        *,
+        rngs: nnx.Rngs,
+        eps: float = 1e-6,
+        dim: str = "model",
+        plus_one: bool = False,
+    ):
         """`plus_one`: the scale is stored as its difference from one."""
         init = jax.nn.initializers.zeros if plus_one else jax.nn.initializers.ones
         self.scale = param(rngs, init, (d,), (dim,))
@@ -281,8 +330,15 @@ def stack(make_layer: Callable[[nnx.Rngs], nnx.Module], n: int, rngs: nnx.Rngs) 
     return stacked
 
 
-def scan_layers(stacked: nnx.Module, x, call: Callable, *, keys=None, remat: bool = False,
-                keep_linear: bool = False):  # fmt: skip
+def scan_layers(
+    stacked: nnx.Module,
+    x,
+    call: Callable,
+    *,
+    keys=None,
+    remat: bool = False,
+    keep_linear: bool = False,
+):
     """Runs stacked layers in turn: x = call(layer, x, key).
 
     keys: a pytree of arrays (layers, ...), of which each layer gets its own, or None.

@@ -88,8 +88,9 @@ class SignBind(nnx.Module):
         if lora is not None and lora.rank:
             add_lora(self.decoder, **dataclasses.asdict(lora), rngs=rngs)
 
-    def prefix(self, tokens: StreamTokens, prompt_ids_bp, prompt_mask_bp, parts: PromptParts,
-               key=None) -> Prefix:  # fmt: skip
+    def prefix(
+        self, tokens: StreamTokens, prompt_ids_bp, prompt_mask_bp, parts: PromptParts, key=None
+    ) -> Prefix:
         """What the sentence is written from: the prompt's head, m fused tokens as embeddings,
         what fusion read as text where `parts` asks for it, and the rest of the prompt."""
         fused_bmd, mask_bm, log_probs_bsv = self.fusion(tokens, key)
@@ -106,5 +107,10 @@ class SignBind(nnx.Module):
             mask.append(text_mask_bp)
         x.append(self.decoder.embed(prompt_ids_bp))
         mask.append(prompt_mask_bp)
-        return Prefix(jnp.concatenate(x, axis=1), jnp.concatenate(mask, axis=1), mask_bm,
-                      log_probs_bsv, lost_b)  # fmt: skip
+        return Prefix(
+            jnp.concatenate(x, axis=1),
+            jnp.concatenate(mask, axis=1),
+            mask_bm,
+            log_probs_bsv,
+            lost_b,
+        )

@@ -70,8 +70,9 @@ class SelfAttention(nnx.Module):
     def __init__(self, d: int, n_heads: int, rngs: nnx.Rngs):
         self.norm = RMSNorm(d, rngs=rngs)
         e = d // n_heads
-        self.qkv = Linear((d,), (3, n_heads, e), ("model",), ("kernel", "heads", "head_size"),
-                          rngs=rngs)  # fmt: skip
+        self.qkv = Linear(
+            (d,), (3, n_heads, e), ("model",), ("kernel", "heads", "head_size"), rngs=rngs
+        )
         self.out = Linear((n_heads, e), (d,), ("heads", "head_size"), ("model",), rngs=rngs)
 
     def __call__(self, x_bsd, mask_bs, clip_bs=None):
@@ -90,8 +91,7 @@ class GatedConvolution(nnx.Module):
     def __init__(self, d: int, kernel: int, rngs: nnx.Rngs):
         self.norm = RMSNorm(d, rngs=rngs)
         self.gate = Linear((d,), (2, d), ("model",), ("kernel", "mlp"), bias=True, rngs=rngs)
-        self.depthwise = param(rngs, normal_init(kernel**-0.5), (kernel, d),
-                               ("kernel", "mlp"))  # fmt: skip
+        self.depthwise = param(rngs, normal_init(kernel**-0.5), (kernel, d), ("kernel", "mlp"))
         self.inner_norm = RMSNorm(d, rngs=rngs, dim="mlp")
         self.out = Linear((d,), (d,), ("mlp",), ("model",), rngs=rngs)
 
@@ -146,6 +146,11 @@ class TemporalEncoder(nnx.Module):
         for halving in self.halvings:
             x_btd, mask_bt, clip_bt = halving(x_btd, mask_bt, clip_bt)
         keys = None if key is None else jax.random.split(key, self.n_layers)
-        x_bsd = scan_layers(self.blocks, x_btd, lambda block, x, k: block(x, mask_bt, k, clip_bt),
-                            keys=keys, remat=self.remat)  # fmt: skip
+        x_bsd = scan_layers(
+            self.blocks,
+            x_btd,
+            lambda block, x, k: block(x, mask_bt, k, clip_bt),
+            keys=keys,
+            remat=self.remat,
+        )
         return x_bsd, mask_bt

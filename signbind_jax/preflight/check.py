@@ -16,8 +16,13 @@ MODULE = "signbind_jax.preflight.compile_process"
 RESULT, DUMPS = "outcome.json", "hlo"
 
 
-def check(spec: str, overrides: Mapping[str, str], topology: str, timeout_s: float,
-          keep: Path | None = None) -> Outcome:  # fmt: skip
+def check(
+    spec: str,
+    overrides: Mapping[str, str],
+    topology: str,
+    timeout_s: float,
+    keep: Path | None = None,
+) -> Outcome:
     """What a config needs on a topology.
 
     Args:
@@ -48,9 +53,13 @@ def check(spec: str, overrides: Mapping[str, str], topology: str, timeout_s: flo
             try:
                 process.wait(timeout_s)
             except subprocess.TimeoutExpired:
-                return Outcome(spec, topology, verdict=FAILED,
-                               problem=f"found no end of compiling within {timeout_s:g} s, wanted "
-                               "one: give a longer --timeout")  # fmt: skip
+                return Outcome(
+                    spec,
+                    topology,
+                    verdict=FAILED,
+                    problem=f"found no end of compiling within {timeout_s:g} s, wanted "
+                    "one: give a longer --timeout",
+                )
             finally:
                 if process.poll() is None:
                     os.killpg(process.pid, signal.SIGKILL)
@@ -60,16 +69,22 @@ def check(spec: str, overrides: Mapping[str, str], topology: str, timeout_s: flo
                 return Outcome.from_json((folder / RESULT).read_text(encoding="utf-8"))
             said.seek(0)
             last = (said.read().strip().splitlines() or ["it said nothing"])[-1]
-        return Outcome(spec, topology, verdict=FAILED,
-                       problem=f"the compiling process ended with {process.returncode}: "
-                       f"{last[:300]}")  # fmt: skip
+        return Outcome(
+            spec,
+            topology,
+            verdict=FAILED,
+            problem=f"the compiling process ended with {process.returncode}: {last[:300]}",
+        )
 
 
 def compiling_environment(place: topologies.Topology, dumps: Path) -> dict[str, str]:
     """What a topology's programs need in the environment to be compiled without its devices."""
-    flags = [os.environ.get("XLA_FLAGS", ""), f"--xla_dump_to={dumps}",
-             "--xla_dump_hlo_as_text=true",
-             "--xla_dump_hlo_module_re=.*(_plain_gradients|_plain_update|_write).*"]  # fmt: skip
+    flags = [
+        os.environ.get("XLA_FLAGS", ""),
+        f"--xla_dump_to={dumps}",
+        "--xla_dump_hlo_as_text=true",
+        "--xla_dump_hlo_module_re=.*(_plain_gradients|_plain_update|_write).*",
+    ]
     if place.generation is None:
         flags.append(f"--xla_force_host_platform_device_count={place.n_devices}")
     return {

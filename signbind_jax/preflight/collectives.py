@@ -8,8 +8,15 @@ from signbind_jax.errors import SignBindError
 from signbind_jax.preflight.hlo import Instruction
 from signbind_jax.preflight.trip_counts import Scope
 
-KINDS = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute",
-         "ragged-all-to-all", "collective-broadcast")  # fmt: skip
+KINDS = (
+    "all-gather",
+    "all-reduce",
+    "reduce-scatter",
+    "all-to-all",
+    "collective-permute",
+    "ragged-all-to-all",
+    "collective-broadcast",
+)
 STARTED, DONE = "AsyncCollectiveStart", "AsyncCollectiveDone"
 
 
@@ -62,8 +69,15 @@ def describe(scope: Scope, instruction: Instruction, count: int) -> Collective:
         kind = "reduce-scatter"  # so a TPU's compiler writes one
     is_async = instruction.opcode.endswith("-start") or _starts(scope, instruction)
     outer = scope.call is not None and scope.call.opcode == "async-start"
-    return Collective(instruction.name, kind, group_size(instruction, scope.module.n_devices),
-                      max(operands, results), count, is_async or outer, stands)  # fmt: skip
+    return Collective(
+        instruction.name,
+        kind,
+        group_size(instruction, scope.module.n_devices),
+        max(operands, results),
+        count,
+        is_async or outer,
+        stands,
+    )
 
 
 def repeats(scope: Scope, instruction: Instruction) -> bool:
@@ -98,8 +112,7 @@ def group_size(instruction: Instruction, n_devices: int) -> int:
     """
     if kind_of(instruction) == "collective-permute":
         return n_devices
-    found = re.search(r"replica_groups=(.*?)(?:, (?!device_ids)[a-z_]+=|$)",
-                      instruction.attributes)  # fmt: skip
+    found = re.search(r"replica_groups=(.*?)(?:, (?!device_ids)[a-z_]+=|$)", instruction.attributes)
     text = found.group(1) if found else "{}"
     if text == "{}":
         return n_devices
@@ -114,8 +127,9 @@ def group_size(instruction: Instruction, n_devices: int) -> int:
         sizes = dict(re.findall(r"'(\w+)'=(\d+)", mesh.group(1)))
         axes = re.findall(r"'(\w+)'(?::\(\d+\)(\d+))?", mesh.group(2))
         return math.prod(int(part or sizes[axis]) for axis, part in axes)
-    raise SignBindError(f"HLO: {instruction.name}: replica_groups: found {text[:80]!r}, wanted a "
-                        "list of groups")  # fmt: skip
+    raise SignBindError(
+        f"HLO: {instruction.name}: replica_groups: found {text[:80]!r}, wanted a list of groups"
+    )
 
 
 def _laid_into_zeros(scope: Scope, name: str) -> bool:
@@ -137,5 +151,9 @@ def _is_zero(scope: Scope, name: str) -> bool:
 def _only_sliced(scope: Scope, instruction: Instruction) -> bool:
     """Whether a fusion reduces for the sake of one slice a device."""
     users = scope.computation.users(instruction.name)
-    return (scope.call is not None and scope.call.opcode == "fusion" and bool(users)
-            and all(user.opcode == "dynamic-slice" for user in users))  # fmt: skip
+    return (
+        scope.call is not None
+        and scope.call.opcode == "fusion"
+        and bool(users)
+        and all(user.opcode == "dynamic-slice" for user in users)
+    )

@@ -18,11 +18,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `signbind preflight`."""
     parser.add_argument("--config", metavar="NAME[:ARG]", help="as of `signbind train`")
     overrides.add_arguments(parser)
-    parser.add_argument("--topology", action="append", metavar="NAME",
-                        help="such as v5e:4x4, v5p:2x2x4, v6e:4x4, v4:2x2x2, or cpu:8 for "
-                        "simulated devices; may be given several times")  # fmt: skip
-    parser.add_argument("--all", action="store_true",
-                        help="every shipped config on its topologies; writes --page")  # fmt: skip
+    parser.add_argument(
+        "--topology",
+        action="append",
+        metavar="NAME",
+        help="such as v5e:4x4, v5p:2x2x4, v6e:4x4, v4:2x2x2, or cpu:8 for "
+        "simulated devices; may be given several times",
+    )
+    parser.add_argument(
+        "--all", action="store_true", help="every shipped config on its topologies; writes --page"
+    )
     parser.add_argument(
         "--page",
         type=Path,
@@ -30,11 +35,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="with --all, whose table is replaced (default: %(default)s)",
     )
-    parser.add_argument("--timeout", type=argument(Positive), default=900.0, metavar="SECONDS",
-                        help="for each topology (default: %(default)g)")  # fmt: skip
+    parser.add_argument(
+        "--timeout",
+        type=argument(Positive),
+        default=900.0,
+        metavar="SECONDS",
+        help="for each topology (default: %(default)g)",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="all figures, a line each")
-    parser.add_argument("--go_on", action="store_true",
-                        help="takes what --json of an interrupted call holds as done")  # fmt: skip
+    parser.add_argument(
+        "--go_on",
+        action="store_true",
+        help="takes what --json of an interrupted call holds as done",
+    )
     parser.add_argument(
         "--jobs",
         type=argument(Count),
@@ -108,8 +121,7 @@ def _done(arguments: argparse.Namespace) -> dict[tuple[str, str], Outcome]:
     return {(o.spec, o.topology): o for o in outcomes if o.verdict != FAILED}
 
 
-def _checked(arguments: argparse.Namespace, done: Mapping, i: int,
-             job: tuple[str, str]) -> Outcome:  # fmt: skip
+def _checked(arguments: argparse.Namespace, done: Mapping, i: int, job: tuple[str, str]) -> Outcome:
     spec, topology = job
     if job in done:
         return done[job]

@@ -34,8 +34,11 @@ from signbind_jax.preflight.programs import GRADIENTS, UPDATE, Programs
 from signbind_jax.preflight.roofline import estimate
 from signbind_jax.stages.sections import check_sections
 
-_OUT_OF_MEMORY = re.compile(r"RESOURCE_EXHAUSTED:.*?Ran out of memory.*?(?:\(|Used )([\d.]+[GMK]?)"
-                            r".*?available.*?\(([\d.]+[GMK]?)\)", re.DOTALL)  # fmt: skip
+_OUT_OF_MEMORY = re.compile(
+    r"RESOURCE_EXHAUSTED:.*?Ran out of memory.*?(?:\(|Used )([\d.]+[GMK]?)"
+    r".*?available.*?\(([\d.]+[GMK]?)\)",
+    re.DOTALL,
+)
 
 
 def main(spec: str, overrides: str, topology: str, folder: str) -> None:
@@ -60,15 +63,24 @@ def compiled_outcome(spec: str, overrides: dict, topology: str, folder: Path) ->
     place = topologies.find(topology)
     config = load_config(spec, overrides)
     check_sections(config)
-    mesh = sharding.make_mesh(config.mesh.data, config.mesh.fsdp, config.mesh.tensor,
-                              devices=devices(place))  # fmt: skip
+    mesh = sharding.make_mesh(
+        config.mesh.data, config.mesh.fsdp, config.mesh.tensor, devices=devices(place)
+    )
     programs = Programs(config, mesh)
     held = Held.of(programs)
-    limit = place.generation.hbm_limit if place.generation else (
-        psutil.virtual_memory().total / place.n_devices
-    )  # fmt: skip
-    found = Outcome(spec, topology, dict(mesh.shape), jax.tree.leaves(programs.batch)[0].shape[0],
-                    limit, dataclasses.asdict(held))  # fmt: skip
+    limit = (
+        place.generation.hbm_limit
+        if place.generation
+        else (psutil.virtual_memory().total / place.n_devices)
+    )
+    found = Outcome(
+        spec,
+        topology,
+        dict(mesh.shape),
+        jax.tree.leaves(programs.batch)[0].shape[0],
+        limit,
+        dataclasses.asdict(held),
+    )
     memories, costs, seconds = {}, {}, {}
     for name, compile_it in programs.all().items():
         start = time.perf_counter()
@@ -89,10 +101,13 @@ def compiled_outcome(spec: str, overrides: dict, topology: str, folder: Path) ->
         steps = [costs[GRADIENTS], costs[UPDATE]]
         took = dataclasses.asdict(estimate(steps, place, flops, mesh.shape))
     # The single lines are what an estimate is made from; here they would fill the screen.
-    kept = {name: dataclasses.asdict(dataclasses.replace(cost, lines=()))
-            for name, cost in costs.items()}  # fmt: skip
-    return dataclasses.replace(found, programs=by_program, costs=kept, model_flops=flops,
-                               estimate=took)  # fmt: skip
+    kept = {
+        name: dataclasses.asdict(dataclasses.replace(cost, lines=()))
+        for name, cost in costs.items()
+    }
+    return dataclasses.replace(
+        found, programs=by_program, costs=kept, model_flops=flops, estimate=took
+    )
 
 
 def _cost(dumps: Path, program: str, place: topologies.Topology) -> Cost:
@@ -130,21 +145,28 @@ def devices(place: topologies.Topology) -> Sequence[jax.Device]:
     try:
         return described.get_topology_desc(place.name, "tpu", **options).devices
     except (RuntimeError, ImportError) as error:
-        raise SignBindError(f"--topology: {place.name}: the TPU compiler was not found ({error}), "
-                            "wanted: pip install 'signbind-jax[tpu]'") from error  # fmt: skip
+        raise SignBindError(
+            f"--topology: {place.name}: the TPU compiler was not found ({error}), "
+            "wanted: pip install 'signbind-jax[tpu]'"
+        ) from error
 
 
 def _too_large(found: Outcome, program: str, error: Exception) -> Outcome:
     told = _OUT_OF_MEMORY.search(str(error))
     if not told:
         raise error
-    advice = ("set options.remat (model.remat for experts), lower data.frames_per_batch, or "
-              "raise mesh.fsdp" if program == GRADIENTS else
-              "raise mesh.fsdp or mesh.tensor")  # fmt: skip
+    advice = (
+        "set options.remat (model.remat for experts), lower data.frames_per_batch, or "
+        "raise mesh.fsdp"
+        if program == GRADIENTS
+        else "raise mesh.fsdp or mesh.tensor"
+    )
     return dataclasses.replace(
-        found, verdict=TOO_LARGE, advice=advice,
+        found,
+        verdict=TOO_LARGE,
+        advice=advice,
         problem=f"{program}: found {told[1]} needed, wanted at most the {told[2]} of a chip",
-    )  # fmt: skip
+    )
 
 
 if __name__ == "__main__":

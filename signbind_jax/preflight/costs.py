@@ -92,8 +92,10 @@ class _Count:
             sum(line.flops for line in self.lines),
             sum(line.padded_flops for line in self.lines),
             sum(line.hbm_bytes for line in self.lines),
-            (*self.collectives, *left), tuple(self.unknown.items()), tuple(self.lines),
-        )  # fmt: skip
+            (*self.collectives, *left),
+            tuple(self.unknown.items()),
+            tuple(self.lines),
+        )
 
     def computation(self, scope: Scope, times: int) -> None:
         for instruction in scope.computation.instructions.values():
@@ -111,8 +113,16 @@ class _Count:
         else:
             flops, padded, extra = self.products(scope, at, times)
             own = hbm_traffic.hbm_bytes(scope, at) if extra is None else extra
-            line = Line(at.name, at.opcode, _source(at), _is_async(scope, at), times,
-                        flops * times, padded * times, own * times)  # fmt: skip
+            line = Line(
+                at.name,
+                at.opcode,
+                _source(at),
+                _is_async(scope, at),
+                times,
+                flops * times,
+                padded * times,
+                own * times,
+            )
             if line.flops or line.hbm_bytes:
                 self.lines.append(line)
 
@@ -131,17 +141,20 @@ class _Count:
         for target, n in dearest.unknown.items():
             self.unknown[target] = self.unknown.get(target, 0) + n
 
-    def products(self, scope: Scope, at: Instruction, times: int
-                 ) -> tuple[float, float, float | None]:  # fmt: skip
+    def products(
+        self, scope: Scope, at: Instruction, times: int
+    ) -> tuple[float, float, float | None]:
         """FLOPs, padded FLOPs and, where they are not those of any instruction, HBM bytes of one
         run; notes collectives and foreign code on the way."""
         if at.opcode == "fusion":
             return self.fusion(scope, at, times)
         if collectives.kind_of(at):
             self.collective(scope, at, times)
-        operands = tuple(
-            scope.instruction(name).arrays[0] for name in at.operands
-        ) if at.opcode in ("dot", "convolution", "custom-call") else ()  # fmt: skip
+        operands = (
+            tuple(scope.instruction(name).arrays[0] for name in at.operands)
+            if at.opcode in ("dot", "convolution", "custom-call")
+            else ()
+        )
         product = product_of(at, operands)
         if product:
             return product.flops, product.padded_flops(self.unit), None
@@ -172,8 +185,9 @@ class _Count:
             self.channels.add(channel)
             self.collectives.append(found)
 
-    def foreign(self, scope: Scope, at: Instruction, times: int
-                ) -> tuple[float, float, float | None]:  # fmt: skip
+    def foreign(
+        self, scope: Scope, at: Instruction, times: int
+    ) -> tuple[float, float, float | None]:
         target = at.attribute("custom_call_target").strip('"')
         if target in hbm_traffic.FREE_CALLS:
             return 0.0, 0.0, None

@@ -16,12 +16,34 @@ _UPDATES = ("dynamic-update-slice", "scatter")
 _RENAMES = ("bitcast", "get-tuple-element")
 ALLOCATES = "AllocateBuffer"
 # They name, wait or check; what they stand for moves elsewhere or not at all.
-FREE_CALLS = (ALLOCATES, STARTED, DONE, "ConcatBitcast", "AssumeGatherIndicesInBound",
-              "GatherScatterIndicesBitpacked", "Sharding", "SPMDFullToShardShape",
-              "SPMDShardToFullShape", "LayoutConstraint", "annotate_device_placement")  # fmt: skip
-_FREE = ("parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all",
-         "add-dependency", "opt-barrier", "optimization-barrier", "partition-id", "replica-id",
-         "domain", "get-dimension-size")  # fmt: skip
+FREE_CALLS = (
+    ALLOCATES,
+    STARTED,
+    DONE,
+    "ConcatBitcast",
+    "AssumeGatherIndicesInBound",
+    "GatherScatterIndicesBitpacked",
+    "Sharding",
+    "SPMDFullToShardShape",
+    "SPMDShardToFullShape",
+    "LayoutConstraint",
+    "annotate_device_placement",
+)
+_FREE = (
+    "parameter",
+    "constant",
+    "tuple",
+    "get-tuple-element",
+    "bitcast",
+    "after-all",
+    "add-dependency",
+    "opt-barrier",
+    "optimization-barrier",
+    "partition-id",
+    "replica-id",
+    "domain",
+    "get-dimension-size",
+)
 
 
 def hbm_bytes(scope: Scope, instruction: Instruction) -> float:
@@ -90,8 +112,10 @@ def _written(scope: Scope, name: str, arrays: tuple[Array, ...]) -> float:
     """What a fusion writes of a result, which lies where `arrays` say."""
     at = scope.instruction(name)
     if at.opcode == "tuple" and len(at.operands) == len(arrays):
-        return sum(_written(scope, operand, (array,))
-                   for operand, array in zip(at.operands, arrays, strict=True))  # fmt: skip
+        return sum(
+            _written(scope, operand, (array,))
+            for operand, array in zip(at.operands, arrays, strict=True)
+        )
     full = sum(array.n_bytes for array in arrays if array.memory == 0)
     if not full or at.opcode == "parameter" or kind_of(at):
         return 0.0

@@ -11,10 +11,31 @@ from dataclasses import dataclass, field
 from signbind_jax.errors import SignBindError
 
 BITS = {
-    "pred": 8, "s2": 2, "u2": 2, "s4": 4, "u4": 4, "s8": 8, "u8": 8, "s16": 16, "u16": 16,
-    "s32": 32, "u32": 32, "s64": 64, "u64": 64, "f16": 16, "bf16": 16, "f32": 32, "f64": 64,
-    "c64": 64, "c128": 128, "f8e4m3fn": 8, "f8e5m2": 8, "f8e4m3": 8, "token": 0, "opaque": 0,
-}  # fmt: skip
+    "pred": 8,
+    "s2": 2,
+    "u2": 2,
+    "s4": 4,
+    "u4": 4,
+    "s8": 8,
+    "u8": 8,
+    "s16": 16,
+    "u16": 16,
+    "s32": 32,
+    "u32": 32,
+    "s64": 64,
+    "u64": 64,
+    "f16": 16,
+    "bf16": 16,
+    "f32": 32,
+    "f64": 64,
+    "c64": 64,
+    "c128": 128,
+    "f8e4m3fn": 8,
+    "f8e5m2": 8,
+    "f8e4m3": 8,
+    "token": 0,
+    "opaque": 0,
+}
 
 _ARRAY = re.compile(r"([a-z]\w*)\[([\d,<=]*)\](\{[^}]*\})?")
 _HEAD = re.compile(r"^\s*(ROOT )?%?([\w.\-]+) = ")
@@ -91,8 +112,14 @@ class Instruction:
     def called(self) -> tuple[str, ...]:
         """Computations of a fusion, call, asynchronous start, reduction or branch."""
         names = []
-        for kind in ("calls", "to_apply", "called_computations", "branch_computations",
-                     "true_computation", "false_computation"):  # fmt: skip
+        for kind in (
+            "calls",
+            "to_apply",
+            "called_computations",
+            "branch_computations",
+            "true_computation",
+            "false_computation",
+        ):
             names += re.findall(r"[\w.\-]+", self.attribute(kind).replace("%", ""))
         return tuple(names)
 
@@ -197,8 +224,15 @@ def _instruction(line: str) -> Instruction:
         found = _NAME.search(part)
         if found and "%" in part or found and not part[:1].isdigit():
             operands.append(found.group(1))
-    return Instruction(head.group(2), line[end:opened].strip(), shape, tuple(operands), inside,
-                       line[closed:], head.group(1) is not None)  # fmt: skip
+    return Instruction(
+        head.group(2),
+        line[end:opened].strip(),
+        shape,
+        tuple(operands),
+        inside,
+        line[closed:],
+        head.group(1) is not None,
+    )
 
 
 def _closing(text: str, at: int) -> int:

@@ -86,13 +86,21 @@ def _dot(instruction: Instruction, left: Array, right: Array) -> Product:
     batch_right = instruction.numbers("rhs_batch_dims")
     inner = math.prod(left.dims[i] for i in inner_left)
     if inner != math.prod(right.dims[i] for i in inner_right):
-        raise SignBindError(f"HLO: {instruction.name}: found contracted sizes that differ, of "
-                            f"{left.dims} and {right.dims}")  # fmt: skip
+        raise SignBindError(
+            f"HLO: {instruction.name}: found contracted sizes that differ, of "
+            f"{left.dims} and {right.dims}"
+        )
     batch = math.prod(left.dims[i] for i in batch_left)
     rows = _rest(left, inner_left + batch_left)
     columns = _rest(right, inner_right + batch_right)
-    return Product(batch, rows, columns, inner, float(batch) * rows * columns * inner,
-                   _passes(instruction, (left, right)))  # fmt: skip
+    return Product(
+        batch,
+        rows,
+        columns,
+        inner,
+        float(batch) * rows * columns * inner,
+        _passes(instruction, (left, right)),
+    )
 
 
 def _rest(array: Array, without: tuple[int, ...]) -> int:
@@ -134,9 +142,17 @@ def _windows(text: str, n: int) -> list[_Window]:
         return [int(x) for x in fields[name].split("x")] if name in fields else [default] * n
 
     low = [int(x.split("_")[0]) for x in fields["pad"].split("x")] if "pad" in fields else [0] * n
-    return [_Window(*each) for each in zip(numbers("size", 1), numbers("stride", 1), low,
-                                           numbers("lhs_dilate", 1), numbers("rhs_dilate", 1),
-                                           strict=True)]  # fmt: skip
+    return [
+        _Window(*each)
+        for each in zip(
+            numbers("size", 1),
+            numbers("stride", 1),
+            low,
+            numbers("lhs_dilate", 1),
+            numbers("rhs_dilate", 1),
+            strict=True,
+        )
+    ]
 
 
 def _convolution(instruction: Instruction, left: Array, right: Array) -> Product:
@@ -149,8 +165,9 @@ def _convolution(instruction: Instruction, left: Array, right: Array) -> Product
     """
     labels = re.fullmatch(r"(\w+)_(\w+)->(\w+)", instruction.attribute("dim_labels"))
     if not labels:
-        raise SignBindError(f"HLO: {instruction.name}: dim_labels: found "
-                            f"{instruction.attribute('dim_labels')!r}")  # fmt: skip
+        raise SignBindError(
+            f"HLO: {instruction.name}: dim_labels: found {instruction.attribute('dim_labels')!r}"
+        )
     of_left, of_right, of_out = labels.groups()
     out = instruction.arrays[0]
     spatial = sorted(label for label in of_out if label.isdigit())
@@ -174,5 +191,12 @@ def _convolution(instruction: Instruction, left: Array, right: Array) -> Product
             rows *= n_out
             inner *= pairs / n_out
     depthwise = features > 1 and channels_in == 1
-    return Product(batch, rows, columns, math.ceil(inner), work,
-                   _passes(instruction, (left, right)), not depthwise)  # fmt: skip
+    return Product(
+        batch,
+        rows,
+        columns,
+        math.ceil(inner),
+        work,
+        _passes(instruction, (left, right)),
+        not depthwise,
+    )

@@ -46,8 +46,13 @@ class ProgramMemory:
     def of(cls, compiled: jax.stages.Compiled) -> "ProgramMemory":
         """What the compiler says."""
         m = compiled.memory_analysis()
-        return cls(m.argument_size_in_bytes, m.output_size_in_bytes, m.alias_size_in_bytes,
-                   m.temp_size_in_bytes, m.generated_code_size_in_bytes)  # fmt: skip
+        return cls(
+            m.argument_size_in_bytes,
+            m.output_size_in_bytes,
+            m.alias_size_in_bytes,
+            m.temp_size_in_bytes,
+            m.generated_code_size_in_bytes,
+        )
 
     @property
     def while_running(self) -> float:
@@ -67,7 +72,9 @@ def peaks(held: Held, programs: dict[str, ProgramMemory]) -> dict[str, float]:
 
 def bytes_a_chip(tree: Any) -> float:
     """Bytes of the shards of one chip, of arrays or ShapeDtypeStructs with shardings."""
-    return float(sum(
-        np.prod(x.sharding.shard_shape(x.shape), dtype=np.int64) * x.dtype.itemsize
-        for x in jax.tree.leaves(tree)
-    ))  # fmt: skip
+    return float(
+        sum(
+            np.prod(x.sharding.shard_shape(x.shape), dtype=np.int64) * x.dtype.itemsize
+            for x in jax.tree.leaves(tree)
+        )
+    )

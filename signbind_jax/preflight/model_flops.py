@@ -55,8 +55,10 @@ def _flops(eqn) -> float:
     if name == "cond":
         return max(inside)
     if name == "while" and sum(inside):
-        raise SignBindError("model FLOPs: found matrix products in a while loop, wanted a scan: "
-                            "how often it runs is not known")  # fmt: skip
+        raise SignBindError(
+            "model FLOPs: found matrix products in a while loop, wanted a scan: "
+            "how often it runs is not known"
+        )
     if name == "shard_map":
         return math.prod(eqn.params["mesh"].shape.values()) * sum(inside)
     return sum(inside)

@@ -21,8 +21,10 @@ def write_page(page: Path, outcomes: Sequence[Outcome]) -> None:
     before, begin, rest = words.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise SignBindError(f"{page}: found no lines '{BEGIN}' and '{END}', wanted both: the table "
-                            "goes between them")  # fmt: skip
+        raise SignBindError(
+            f"{page}: found no lines '{BEGIN}' and '{END}', wanted both: the table "
+            "goes between them"
+        )
     page.parent.mkdir(parents=True, exist_ok=True)
     files.write(page, f"{before}{BEGIN}\n\n{table(outcomes)}\n{END}{after}")
 

@@ -27,18 +27,30 @@ def _constant(value: float, source: str):
 class Constants:
     """What is assumed about any TPU, beside what `topologies` says of each generation."""
 
-    matrix_share: float = _constant(0.88, "of the peak that matrix products of padded sizes reach; "
+    matrix_share: float = _constant(
+        0.88,
+        "of the peak that matrix products of padded sizes reach; "
         f"large ones come near it ({_BOOK}/profiling: 95.6 ms predicted, 96 measured), those with "
-        "fused epilogues stay below")  # fmt: skip
-    hbm_share: float = _constant(0.85, "of the HBM bandwidth that long streams reach; a judgement, "
-                                 "streams of whole arrays are usually given 80-90 %")  # fmt: skip
-    link_share: float = _constant(0.82, "of the link bandwidth that collectives reach; "
+        "fused epilogues stay below",
+    )
+    hbm_share: float = _constant(
+        0.85,
+        "of the HBM bandwidth that long streams reach; a judgement, "
+        "streams of whole arrays are usually given 80-90 %",
+    )
+    link_share: float = _constant(
+        0.82,
+        "of the link bandwidth that collectives reach; "
         f"{_BOOK}/sharding: an all-gather over 4 chips of v5e: 560 us predicted, 680 "
-        "measured (up to 95 % on longer rings)")  # fmt: skip
+        "measured (up to 95 % on longer rings)",
+    )
     hop_seconds: float = _constant(1e-6, f"of one hop between chips ({_BOOK}/sharding)")
-    hidden_share: float = _constant(0.8, "of asynchronous collectives, and of asynchronous copies, "
+    hidden_share: float = _constant(
+        0.8,
+        "of asynchronous collectives, and of asynchronous copies, "
         "that hides behind other work; a judgement: the first ones of a loop have nothing to hide "
-        "behind")  # fmt: skip
+        "behind",
+    )
 
 
 CONSTANTS = Constants()
@@ -76,8 +88,9 @@ def constants() -> dict[str, str]:
     }
 
 
-def estimate(costs: Sequence[Cost], topology: Topology, model_flops: float,
-             mesh_shape: Mapping[str, int]) -> Estimate:  # fmt: skip
+def estimate(
+    costs: Sequence[Cost], topology: Topology, model_flops: float, mesh_shape: Mapping[str, int]
+) -> Estimate:
     """How long programs that run one after the other take on every chip of a slice.
 
     - floor: the slowest of matrix unit, HBM and interconnect, each at its peak and all the time.
@@ -97,11 +110,14 @@ def estimate(costs: Sequence[Cost], topology: Topology, model_flops: float,
     """
     chip, n = topology.generation, topology.n_devices
     if chip is None:
-        raise SignBindError(f"--topology: found '{topology.name}', wanted a TPU slice: nothing is "
-                            "known about the speed of other devices")  # fmt: skip
+        raise SignBindError(
+            f"--topology: found '{topology.name}', wanted a TPU slice: nothing is "
+            "known about the speed of other devices"
+        )
     if math.prod(mesh_shape.values()) != n:
-        raise SignBindError(f"mesh: found {dict(mesh_shape)}, wanted {n} devices, as "
-                            f"{topology.name} has")  # fmt: skip
+        raise SignBindError(
+            f"mesh: found {dict(mesh_shape)}, wanted {n} devices, as {topology.name} has"
+        )
     k = CONSTANTS
     matrix = sum(cost.padded_flops for cost in costs) / chip.peak_flops
     hbm = sum(cost.hbm_bytes for cost in costs) / chip.hbm_bytes_s
@@ -141,8 +157,10 @@ def _in_turn(costs: Sequence[Cost], chip: Generation) -> tuple[float, float]:
 
 
 def _alone(padded_flops: float, hbm_bytes: float, chip: Generation) -> float:
-    return max(padded_flops / (chip.peak_flops * CONSTANTS.matrix_share),
-               hbm_bytes / (chip.hbm_bytes_s * CONSTANTS.hbm_share))  # fmt: skip
+    return max(
+        padded_flops / (chip.peak_flops * CONSTANTS.matrix_share),
+        hbm_bytes / (chip.hbm_bytes_s * CONSTANTS.hbm_share),
+    )
 
 
 def _seconds(collective: Collective, topology: Topology) -> float:

@@ -39,23 +39,46 @@ class Generation:
 
 
 _FLAT = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
-_SOLID = ("2x2x1", "2x2x2", "2x2x4", "2x4x4", "4x4x4", "4x4x8", "4x8x8", "8x8x8", "8x8x16",
-          "8x16x16")  # fmt: skip
+_SOLID = (
+    "2x2x1",
+    "2x2x2",
+    "2x2x4",
+    "2x4x4",
+    "4x4x4",
+    "4x4x8",
+    "4x8x8",
+    "8x8x8",
+    "8x8x16",
+    "8x16x16",
+)
 _DOCS = "cloud.google.com/tpu/docs/{}; links: jax-ml.github.io/scaling-book/tpus"
 
 GENERATIONS = {
     g.name: g
     for g in (
-        Generation("v4", 275e12, 1.2e12, 4.5e10, 6, 30.75 * GIB, 128, 4, _SOLID,
-                   _DOCS.format("v4")),
-        Generation("v5e", 197e12, 8.19e11, 4.5e10, 4, 15.75 * GIB, 128, 16, _FLAT,
-                   _DOCS.format("v5e")),
-        Generation("v5p", 459e12, 2.765e12, 9e10, 6, 95.73 * GIB, 128, 4,
-                   (*_SOLID, "16x16x16", "16x16x24"), _DOCS.format("v5p")),
-        Generation("v6e", 918e12, 1.638e12, 9e10, 4, 31.24 * GIB, 256, 16, _FLAT,
-                   _DOCS.format("v6e")),
+        Generation(
+            "v4", 275e12, 1.2e12, 4.5e10, 6, 30.75 * GIB, 128, 4, _SOLID, _DOCS.format("v4")
+        ),
+        Generation(
+            "v5e", 197e12, 8.19e11, 4.5e10, 4, 15.75 * GIB, 128, 16, _FLAT, _DOCS.format("v5e")
+        ),
+        Generation(
+            "v5p",
+            459e12,
+            2.765e12,
+            9e10,
+            6,
+            95.73 * GIB,
+            128,
+            4,
+            (*_SOLID, "16x16x16", "16x16x24"),
+            _DOCS.format("v5p"),
+        ),
+        Generation(
+            "v6e", 918e12, 1.638e12, 9e10, 4, 31.24 * GIB, 256, 16, _FLAT, _DOCS.format("v6e")
+        ),
     )
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -90,8 +113,9 @@ def find(name: str) -> Topology:
     kind, _, shape = name.partition(":")
     if kind == "cpu":
         if not re.fullmatch(r"[1-9][0-9]{0,3}", shape):
-            raise SignBindError(f"--topology: found {shorten(name)}, wanted 1 to 9999 devices such "
-                                "as 'cpu:8'")  # fmt: skip
+            raise SignBindError(
+                f"--topology: found {shorten(name)}, wanted 1 to 9999 devices such as 'cpu:8'"
+            )
         return Topology(name, None, (int(shape),))
     known = [f"{g.name}:{s}" for g in GENERATIONS.values() for s in g.slices]
     if name not in known:

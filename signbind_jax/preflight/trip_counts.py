@@ -6,8 +6,16 @@ from signbind_jax.errors import SignBindError
 from signbind_jax.preflight.hlo import Computation, Instruction, Module
 
 # What hands its first operand on with other bits, layout or place, but the same numbers.
-PASSING = ("bitcast", "copy", "convert", "reshape", "transpose", "copy-done", "copy-start",
-           "optimization-barrier")  # fmt: skip
+PASSING = (
+    "bitcast",
+    "copy",
+    "convert",
+    "reshape",
+    "transpose",
+    "copy-done",
+    "copy-start",
+    "optimization-barrier",
+)
 _CALLS = ("fusion", "call")
 _MIRRORED = {"LT": "GT", "GT": "LT", "LE": "GE", "GE": "LE", "NE": "NE"}
 
@@ -20,11 +28,17 @@ class Scope:
       call: the fusion, call or while; None for the entry.
     """
 
-    def __init__(self, module: Module, name: str, outer: "Scope | None" = None,
-                 call: Instruction | None = None):  # fmt: skip
+    def __init__(
+        self,
+        module: Module,
+        name: str,
+        outer: "Scope | None" = None,
+        call: Instruction | None = None,
+    ):
         if name not in module.computations:
-            raise SignBindError(f"HLO: {call.name if call else module.name}: found no computation "
-                                f"{name!r}")  # fmt: skip
+            raise SignBindError(
+                f"HLO: {call.name if call else module.name}: found no computation {name!r}"
+            )
         self.module, self.outer, self.call = module, outer, call
         self.computation: Computation = module.computations[name]
 
@@ -47,8 +61,9 @@ class Scope:
             raise SignBindError(f"HLO: {call.name}: found {len(called)} computations, wanted 1")
         return Scope(self.module, called[0], self, call)
 
-    def origin(self, name: str, index: int | None = None
-               ) -> tuple["Scope", Instruction, int | None]:  # fmt: skip
+    def origin(
+        self, name: str, index: int | None = None
+    ) -> tuple["Scope", Instruction, int | None]:
         """The instruction that makes a value, and which element of a tuple the value is.
 
         Follows what hands values on: copies, tuples, fusions and calls (in and out), and loops
@@ -189,5 +204,7 @@ def _affine(scope: Scope, name: str, index: int | None = None) -> tuple[int | No
 
 
 def _unknown(scope: Scope, loop: Instruction) -> SignBindError:
-    return SignBindError(f"HLO: loop {loop.name} in {scope.computation.name}: found a number of "
-                         "turns that depends on data, wanted a constant one")  # fmt: skip
+    return SignBindError(
+        f"HLO: loop {loop.name} in {scope.computation.name}: found a number of "
+        "turns that depends on data, wanted a constant one"
+    )

@@ -40,13 +40,26 @@ def bars(key: str, metric_key: str, scores: dict[str, float | None]) -> Element:
         length = bar_width * min(max(score, 0), 100) / 100
         kind = {"all": "bar full", "oracle_text": "bar oracle"}.get(variant, "bar")
         drawing.append(
-            tag("rect", tag("title", f"{variant_name(variant)}: {figure(score, metric.unit)}"),
-                x=label_width, y=y + 2, width=max(length, 1.0), height=row - 9, rx=2, class_=kind)
-        )  # fmt: skip
+            tag(
+                "rect",
+                tag("title", f"{variant_name(variant)}: {figure(score, metric.unit)}"),
+                x=label_width,
+                y=y + 2,
+                width=max(length, 1.0),
+                height=row - 9,
+                rx=2,
+                class_=kind,
+            )
+        )
         drawing.append(
-            tag("text", figure(score, metric.unit), x=label_width + length + 6, y=y + 15,
-                class_="label strong halo")
-        )  # fmt: skip
+            tag(
+                "text",
+                figure(score, metric.unit),
+                x=label_width + length + 6,
+                y=y + 15,
+                class_="label strong halo",
+            )
+        )
     told = "; ".join(f"{variant_name(v)} {figure(s, metric.unit)}" for v, s in scores.items())
     title = f"{metric.label} by variant"
     return svg(key, label_width + bar_width + 64, height, title, told, drawing, class_="chart")

@@ -38,8 +38,10 @@ def mouth_moments(clip: Clip) -> dict:
         return {"times": [], "png_base64": []}
     crops_fhw = decode_mosaic(clip.lips, clip.n_lip_frames)
     frames = _pictured(clip.n_lip_frames)
-    return {"times": [round(i / clip.lip_fps, 3) for i in frames],
-            "png_base64": [_png(crops_fhw[i]) for i in frames]}  # fmt: skip
+    return {
+        "times": [round(i / clip.lip_fps, 3) for i in frames],
+        "png_base64": [_png(crops_fhw[i]) for i in frames],
+    }
 
 
 def _png(image_hw: np.ndarray) -> str:

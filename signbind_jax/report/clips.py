@@ -27,8 +27,10 @@ def section(examples: list[Example]) -> list[Element]:
     if len(examples) > MAX_EXAMPLES:
         notes.append(f"{len(examples) - MAX_EXAMPLES} more examples stand in examples.json.")
     if without_mouths:
-        notes.append(f"To keep this file small, {without_mouths} clips are shown without their "
-                     "recorded mouth pictures.")  # fmt: skip
+        notes.append(
+            f"To keep this file small, {without_mouths} clips are shown without their "
+            "recorded mouth pictures."
+        )
     return [*articles, *(tag("p", note, class_="note") for note in notes)]
 
 
@@ -49,33 +51,45 @@ def legend(examples: list[Example]) -> Element:
     ]
     return tag(
         "div",
-        tag("p", swatches,
+        tag(
+            "p",
+            swatches,
             tag("span", tag("i", class_="swatch fade"), "bar: pale = unsure, full = sure"),
             tag("span", tag("i", class_="swatch wrong"), "dashed outline: misread"),
-            tag("span", "␣ a pause between spelled words")),
-        tag("p", tag("span", tag("mark", "name", class_="name"), " a name, written correctly"),
+            tag("span", "␣ a pause between spelled words"),
+        ),
+        tag(
+            "p",
+            tag("span", tag("mark", "name", class_="name"), " a name, written correctly"),
             tag("span", tag("ins", "word"), " written, but not in the reference"),
-            tag("span", tag("del", "word"), " in the reference, but not written")),
+            tag("span", tag("del", "word"), " in the reference, but not written"),
+        ),
         class_="legend",
-    )  # fmt: skip
+    )
 
 
 def _article(key: str, example: Example, show_mouths: bool) -> Element:
-    facts = [f"split: {example.split}" if example.split else None,
-             f"signer: {example.signer}" if example.signer else None,
-             f"{figure(example.duration)} s long" if example.duration else None]  # fmt: skip
+    facts = [
+        f"split: {example.split}" if example.split else None,
+        f"signer: {example.signer}" if example.signer else None,
+        f"{figure(example.duration)} s long" if example.duration else None,
+    ]
     return tag(
         "article",
         tag("h3", example.id, tag("small", " · ".join(fact for fact in facts if fact))),
         tag("div", timeline.draw(key, example, show_mouths), class_="scroll"),
         tag("h4", "Read by the three readers, against what was really there"),
-        tag("dl", [_stream_line(example, stream) for stream in shown_streams([example])],
-            _fused_line(example), class_="lines"),
+        tag(
+            "dl",
+            [_stream_line(example, stream) for stream in shown_streams([example])],
+            _fused_line(example),
+            class_="lines",
+        ),
         tag("h4", "Translations"),
         _translations(example),
         class_="clip",
         id=key,
-    )  # fmt: skip
+    )
 
 
 def _stream_line(example: Example, stream: StreamSpec) -> list[Element]:
@@ -150,5 +164,6 @@ def _name_marked(word: str, names: set[str]) -> Element | str:
 def _tally(hypothesis: str, name: str) -> Element:
     right = holds_name(hypothesis, name)
     told = "written" if right else "missed"
-    return tag("span", f"{'✓' if right else '✗'} {name} ", tag("small", told),
-               class_=f"tally {told}")  # fmt: skip
+    return tag(
+        "span", f"{'✓' if right else '✗'} {name} ", tag("small", told), class_=f"tally {told}"
+    )

@@ -28,11 +28,19 @@ def document(title: str, headline: Sequence, sections: Iterable[tuple[str, str, 
     body = tag(
         "body",
         tag("header", headline),
-        tag("nav", [tag("a", heading, href=f"#{key}") for key, heading, _ in sections],
-            aria_label="Sections"),
-        tag("main", [tag("section", tag("h2", heading), content, id=key)
-                     for key, heading, content in sections]),
-    )  # fmt: skip
+        tag(
+            "nav",
+            [tag("a", heading, href=f"#{key}") for key, heading, _ in sections],
+            aria_label="Sections",
+        ),
+        tag(
+            "main",
+            [
+                tag("section", tag("h2", heading), content, id=key)
+                for key, heading, content in sections
+            ],
+        ),
+    )
     head = tag(
         "head",
         tag("meta", charset="utf-8"),

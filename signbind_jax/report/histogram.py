@@ -12,9 +12,14 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 70, 34, 40
 
 
 def histogram(
-    key: str, name: str, unit: str, edges: Sequence[float], counts: Sequence[int], beyond: int,
+    key: str,
+    name: str,
+    unit: str,
+    edges: Sequence[float],
+    counts: Sequence[int],
+    beyond: int,
     median: float,
-) -> Element:  # fmt: skip
+) -> Element:
     """Clips by bin, the median as a line, and a bar apart for what lies beyond the last edge.
 
     Args:
@@ -38,8 +43,9 @@ def histogram(
         drawing.append(tag("text", f"{value:,.6g}", x=_LEFT - 6, y=y + 4, class_="tick end"))
     for left, right, count in zip(edges, edges[1:], counts, strict=False):
         x = x_of(left)
-        drawing.append(_bar(x, x_of(right) - x, y_of(count), base, count,
-                            f"{figure(left)} to {figure(right)}"))  # fmt: skip
+        drawing.append(
+            _bar(x, x_of(right) - x, y_of(count), base, count, f"{figure(left)} to {figure(right)}")
+        )
     if beyond:
         x = _WIDTH - _RIGHT + 32
         drawing.append(_bar(x, 18, y_of(beyond), base, beyond, f"above {figure(edges[-1])}"))
@@ -47,15 +53,18 @@ def histogram(
     drawing.append(tag("line", x1=_LEFT, x2=_WIDTH - 12, y1=base, y2=base, class_="axis"))
     for value in round_ticks(edges[0], edges[-1]):
         if edges[0] <= value <= edges[-1] * (1 + 1e-9):
-            drawing.append(tag("text", f"{value:,.6g}", x=x_of(value), y=base + 18,
-                               class_="tick middle"))  # fmt: skip
+            drawing.append(
+                tag("text", f"{value:,.6g}", x=x_of(value), y=base + 18, class_="tick middle")
+            )
     x = x_of(min(median, edges[-1]))
     side, css = (5, "label halo") if x < _WIDTH * 0.7 else (-5, "label halo end")
     drawing.append(tag("path", d=f"M{x:.1f} {base}V{_TOP - 8}", class_="curve median"))
     drawing.append(tag("text", f"median {figure(median)}", x=x + side, y=_TOP - 2, class_=css))
-    told = "; ".join(f"{figure(left)} to {figure(right)}: {count}"
-                     for left, right, count in zip(edges, edges[1:], counts, strict=False)
-                     if count)  # fmt: skip
+    told = "; ".join(
+        f"{figure(left)} to {figure(right)}: {count}"
+        for left, right, count in zip(edges, edges[1:], counts, strict=False)
+        if count
+    )
     told += f"; above: {beyond}" if beyond else ""
     return svg(key, _WIDTH, _HEIGHT, f"Clips by {name}", told, drawing, class_="chart")
 
@@ -63,5 +72,12 @@ def histogram(
 def _bar(x: float, width: float, y: float, base: float, count: int, span: str) -> Element:
     hover = tag("title", f"{span}: {count:,} clips")
     height = max(base - y, 1.0) if count else 0.0  # a single clip among thousands is seen
-    return tag("rect", hover, x=x + 0.5, y=base - height, width=max(width - 1, 1.0),
-               height=height, class_="bar full")  # fmt: skip
+    return tag(
+        "rect",
+        hover,
+        x=x + 0.5,
+        y=base - height,
+        width=max(width - 1, 1.0),
+        height=height,
+        class_="bar full",
+    )

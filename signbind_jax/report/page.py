@@ -43,11 +43,15 @@ def _page(run: Run) -> Element:
 def _headline(run: Run) -> list:
     scores = run.variants.get("all", {})
     cards = [
-        tag("div", tag("b", figure(scores.get(key), metric_of(key).unit)),
-            tag("span", wording.title(key)), class_="card")
+        tag(
+            "div",
+            tag("b", figure(scores.get(key), metric_of(key).unit)),
+            tag("span", wording.title(key)),
+            class_="card",
+        )
         for key in wording.HEADLINE_METRICS
         if number(scores.get(key)) is not None
-    ]  # fmt: skip
+    ]
     notice = wording.synthetic_notice(run.corpus)
     return [
         tag("p", " ".join(wording.headline(run)), class_="lead"),
@@ -93,44 +97,63 @@ def _contributions(run: Run) -> list:
             )
             pair = tag("p", off, " → ", on, class_="pair")
         boxes.append(
-            tag("div", tag("h3", item.title), tag("p", item.question, class_="question"), pair,
-                tag("p", " ".join(item.sentences)), class_="contribution")
-        )  # fmt: skip
+            tag(
+                "div",
+                tag("h3", item.title),
+                tag("p", item.question, class_="question"),
+                pair,
+                tag("p", " ".join(item.sentences)),
+                class_="contribution",
+            )
+        )
     top = wording.ceiling(run.variants)
     return [
-        tag("p", "The same test sentences were translated with streams switched off. What gets "
+        tag(
+            "p",
+            "The same test sentences were translated with streams switched off. What gets "
             "worse is what that stream was good for. One run on few sentences cannot settle "
-            "differences of a point or two."),
+            "differences of a point or two.",
+        ),
         tag("div", boxes, class_="contributions"),
         tag("p", top) if top else None,
-    ]  # fmt: skip
+    ]
 
 
 def _variants(run: Run) -> list:
     variants = run.variants
     order = wording.shown_variants(variants)
-    keys = [key for key in wording.TRANSLATION_METRICS
-            if any(number(variants[v].get(key)) is not None for v in order)]  # fmt: skip
+    keys = [
+        key
+        for key in wording.TRANSLATION_METRICS
+        if any(number(variants[v].get(key)) is not None for v in order)
+    ]
     if not keys:
         return [_missing("This run holds no translation scores.")]
     head = ["Variant", *(wording.title(key) for key in keys)]
     rows = [
-        [wording.variant_name(v),
-         *(figure(variants[v].get(key), metric_of(key).unit) for key in keys)]
+        [
+            wording.variant_name(v),
+            *(figure(variants[v].get(key), metric_of(key).unit) for key in keys),
+        ]
         for v in order
-    ]  # fmt: skip
+    ]
     figures = [
-        tag("figure", tag("figcaption", tag("b", wording.title(key)), ". ", metric_of(key).says),
-            charts.bars(f"bars-{key}", key, {v: number(variants[v].get(key)) for v in order}))
+        tag(
+            "figure",
+            tag("figcaption", tag("b", wording.title(key)), ". ", metric_of(key).says),
+            charts.bars(f"bars-{key}", key, {v: number(variants[v].get(key)) for v in order}),
+        )
         for key in keys
-    ]  # fmt: skip
+    ]
     signatures = sorted({text(s.get("bleu_signature")) for s in variants.values()} - {""})
     signed = (
-        ["BLEU signature (what someone needs to compute the same number): ",
-         [tag("code", s) for s in signatures]]
+        [
+            "BLEU signature (what someone needs to compute the same number): ",
+            [tag("code", s) for s in signatures],
+        ]
         if signatures
         else ["The run gives no BLEU signature: this BLEU cannot be compared with any other."]
-    )  # fmt: skip
+    )
     return [
         table(head, rows, "Higher is better everywhere; “–” was not measured."),
         tag("p", wording.VARIANT_NOTES),
@@ -150,17 +173,35 @@ def _stages(run: Run) -> list:
                 continue
             metric = metric_of(key)
             meaning = metric.says.format(value=figure(value)) if metric.says else ""
-            says.append(tag("li", tag("b", f"{wording.title(key)}: {figure(value, metric.unit)}"),
-                            _arrow(metric.better), " ", meaning))  # fmt: skip
-        counts = [f"{number(scores[key]):,.0f} {name}" for key, name in wording.COUNTS.items()
-                  if number(scores.get(key)) is not None]  # fmt: skip
+            says.append(
+                tag(
+                    "li",
+                    tag("b", f"{wording.title(key)}: {figure(value, metric.unit)}"),
+                    _arrow(metric.better),
+                    " ",
+                    meaning,
+                )
+            )
+        counts = [
+            f"{number(scores[key]):,.0f} {name}"
+            for key, name in wording.COUNTS.items()
+            if number(scores.get(key)) is not None
+        ]
         counted = tag("small", f"Counted: {', '.join(counts)}.") if counts else None
         does = wording.stage_words(stage)[1]
         steps = number(scores.get("steps"))
-        effort = [wording.duration(scores.get("seconds")),
-                  tag("br"), f"{steps:,.0f} steps" if steps is not None else ""]  # fmt: skip
-        rows.append([[wording.stage_name(stage), tag("small", does)],
-                     [tag("ul", says) if says else "no score", counted], effort])  # fmt: skip
+        effort = [
+            wording.duration(scores.get("seconds")),
+            tag("br"),
+            f"{steps:,.0f} steps" if steps is not None else "",
+        ]
+        rows.append(
+            [
+                [wording.stage_name(stage), tag("small", does)],
+                [tag("ul", says) if says else "no score", counted],
+                effort,
+            ]
+        )
     return [table(["Stage", "Scores, and what they mean", "Trained for"], rows)]
 
 
@@ -172,14 +213,22 @@ def _curves(run: Run) -> list:
     if not run.logs:
         return [_missing("This run holds no training logs (metrics.jsonl).")]
     order = [s for s in run.stages if s in run.logs] + [s for s in run.logs if s not in run.stages]
-    content: list = [tag("p", "Solid with dots: clips the system never trains on (validation). "
-                         "Thin: the clips it trains on. When the thin line keeps falling and the "
-                         "solid one turns away, the stage learns by heart.")]  # fmt: skip
+    content: list = [
+        tag(
+            "p",
+            "Solid with dots: clips the system never trains on (validation). "
+            "Thin: the clips it trains on. When the thin line keeps falling and the "
+            "solid one turns away, the stage learns by heart.",
+        )
+    ]
     others: set[str] = set()
     for stage in order:
         curves = run.logs[stage].curves
-        judged = [key for key, kinds in curves.items()
-                  if set(kinds) != {"train"} and key != "loss" and _moves(kinds)]  # fmt: skip
+        judged = [
+            key
+            for key, kinds in curves.items()
+            if set(kinds) != {"train"} and key != "loss" and _moves(kinds)
+        ]
         drawn = (["loss"] if "loss" in curves else []) + judged
         watched = [key for key in wording.WATCHED if key in curves]
         others |= set(curves) - {*drawn, *watched}
@@ -225,14 +274,18 @@ def _facts(run: Run) -> list:
     memory = number(results.get("peak_rss_gb"))
     facts = [
         ("Corpus", text(corpus.get("name")) or "not recorded"),
-        ("Made of", {True: "synthetic signing", False: "recordings of people"}.get(
-            corpus.get("synthetic"), "not recorded")),
+        (
+            "Made of",
+            {True: "synthetic signing", False: "recordings of people"}.get(
+                corpus.get("synthetic"), "not recorded"
+            ),
+        ),
         ("Clips", ", ".join(f"{split} {text(n)}" for split, n in sizes) or "not recorded"),
         ("Time in all", wording.duration(results.get("seconds_total"))),
         ("Most memory used", f"{figure(memory)} GB" if memory is not None else "not recorded"),
         ("Command", tag("code", text(results.get("command")) or "not recorded")),
         ("Versions", _versions(versions)),
-    ]  # fmt: skip
+    ]
     notes = [tag("li", note) for note in run.notes]
     return [
         tag("dl", [[tag("dt", name), tag("dd", value)] for name, value in facts], class_="lines"),

@@ -100,8 +100,11 @@ def read_run(run_dir: Path) -> Run:
     """
     notes: list[str] = []
     results = _read_results(run_dir / "results.json", notes)
-    for part, found in (("stage scores", "stages"), ("translation scores", "translation"),
-                        ("description of the corpus", "corpus")):  # fmt: skip
+    for part, found in (
+        ("stage scores", "stages"),
+        ("translation scores", "translation"),
+        ("description of the corpus", "corpus"),
+    ):
         if not as_dict(results.get(found)):
             notes.append(f"results.json has no {part} (field {found}).")
     logs = {}
@@ -154,8 +157,9 @@ def text(value) -> str:
 
 def _read_results(path: Path, notes: list[str]) -> dict:
     if not path.exists():
-        raise SignBindError(f"{path}: not found; wanted the results of a finished run, give its "
-                            "directory")  # fmt: skip
+        raise SignBindError(
+            f"{path}: not found; wanted the results of a finished run, give its directory"
+        )
     try:
         results = files.read_json(path)
     except SignBindError as error:

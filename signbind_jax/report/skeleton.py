@@ -19,8 +19,9 @@ def _chains(names: tuple[tuple[str, ...], ...]) -> list[list[int]]:
 def _hand(side: str) -> list[list[int]]:
     fingers = ("thumb", "index", "middle", "ring", "pinky")
     wrist = f"{side}_hand_wrist"
-    names = [(wrist, *(f"{side}_hand_{finger}_{joint}" for joint in range(1, 5)))
-             for finger in fingers]  # fmt: skip
+    names = [
+        (wrist, *(f"{side}_hand_{finger}_{joint}" for joint in range(1, 5))) for finger in fingers
+    ]
     palm = tuple(f"{side}_hand_{finger}_1" for finger in fingers[1:])
     return _chains((*names, palm))
 
@@ -31,13 +32,25 @@ def _ring(names: tuple[str, ...]) -> list[list[int]]:
 
 _LIPS = _ring(keypoints.OUTER_LIP) + _ring(keypoints.INNER_LIP)
 _PARTS = {
-    "body": _chains((("left_wrist", "left_elbow", "left_shoulder", "right_shoulder",
-                      "right_elbow", "right_wrist"), ("nose",))),
+    "body": _chains(
+        (
+            (
+                "left_wrist",
+                "left_elbow",
+                "left_shoulder",
+                "right_shoulder",
+                "right_elbow",
+                "right_wrist",
+            ),
+            ("nose",),
+        )
+    ),
     "face": _chains((keypoints.RIGHT_BROW, keypoints.LEFT_BROW))
-    + _ring(keypoints.RIGHT_EYE) + _ring(keypoints.LEFT_EYE),
+    + _ring(keypoints.RIGHT_EYE)
+    + _ring(keypoints.LEFT_EYE),
     "lips": _LIPS,
     "hands": _hand("left") + _hand("right"),
-}  # fmt: skip
+}
 
 
 def readable(frame: list) -> bool:
@@ -77,8 +90,15 @@ def figure_of(frame: list, box: tuple, x: float, y: float, width: float, height:
     points = seen_points(frame)
     parts = [tag("path", d=d, class_=part) for part in _PARTS if (d := _path(points, part))]
     if not points:
-        parts = [tag("text", "not seen", x=(box[0] + box[2] / 2) * 100,
-                     y=(box[1] + box[3] / 2) * 100, class_="unseen middle")]  # fmt: skip
+        parts = [
+            tag(
+                "text",
+                "not seen",
+                x=(box[0] + box[2] / 2) * 100,
+                y=(box[1] + box[3] / 2) * 100,
+                class_="unseen middle",
+            )
+        ]
     return _window(parts, box, x, y, width, height, "skeleton")
 
 
@@ -98,8 +118,16 @@ def mouth_of(frame: list, x: float, y: float, size: float) -> Element | None:
 
 
 def _window(children, box, x, y, width, height, css: str) -> Element:
-    return tag("svg", children, x=x, y=y, width=width, height=height, class_=css,
-               viewBox=" ".join(str(math.floor(side * 100)) for side in box))  # fmt: skip
+    return tag(
+        "svg",
+        children,
+        x=x,
+        y=y,
+        width=width,
+        height=height,
+        class_=css,
+        viewBox=" ".join(str(math.floor(side * 100)) for side in box),
+    )
 
 
 def _path(points: dict[int, tuple[float, float]], part: str) -> str:

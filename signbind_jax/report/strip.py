@@ -31,8 +31,16 @@ def draw(key: str, clip: str, poses: list, mouths: list, end: float) -> Element:
 
     drawing, y = strip(poses, mouths, x_of)
     told = f"{len(poses)} moments of the signer, {len(mouths)} of the mouth, over {figure(end)} s"
-    return svg(key, WIDTH, y + 24, f"Moments of {clip}", told, drawing, axis(end, x_of, y, y),
-               class_="timeline")  # fmt: skip
+    return svg(
+        key,
+        WIDTH,
+        y + 24,
+        f"Moments of {clip}",
+        told,
+        drawing,
+        axis(end, x_of, y, y),
+        class_="timeline",
+    )
 
 
 def strip(poses: list, mouths: list, x_of: Callable) -> tuple[list[Element], float]:
@@ -53,18 +61,19 @@ def strip(poses: list, mouths: list, x_of: Callable) -> tuple[list[Element], flo
         y, last_times = _figures(shown, drawing, enlarge=not mouths), [t for t, _ in shown]
     else:
         told = "of another layout" if poses else "none"
-        drawing.append(tag("text", f"Pictures of the signer: {told}.", x=LEFT, y=16,
-                           class_="label italic"))  # fmt: skip
+        drawing.append(
+            tag("text", f"Pictures of the signer: {told}.", x=LEFT, y=16, class_="label italic")
+        )
         y, last_times = 26, []
     if mouths:
         y, last_times = _mouths(mouths, drawing, y), [t for t, _ in mouths]
     slot = PLOT / max(len(last_times), 1)
     for i, time in enumerate(last_times):
         x = LEFT + slot * (i + 0.5)
-        drawing.append(tag("text", f"{time:.2f} s", x=x, y=y + 12,
-                           class_="tick middle"))  # fmt: skip
-        drawing.append(tag("path", d=f"M{x:.1f} {y + 17}L{x_of(time):.1f} {y + 41}V{y + 46}",
-                           class_="tie"))  # fmt: skip
+        drawing.append(tag("text", f"{time:.2f} s", x=x, y=y + 12, class_="tick middle"))
+        drawing.append(
+            tag("path", d=f"M{x:.1f} {y + 17}L{x_of(time):.1f} {y + 41}V{y + 46}", class_="tie")
+        )
     return drawing, y + (46 if last_times else 4)
 
 
@@ -78,15 +87,19 @@ def axis(end: float, x_of: Callable, y: float, bottom: float) -> list[Element]:
     for i in range(int(end / step + 1e-6) + 1):
         x = x_of(i * step)
         elements.append(tag("line", x1=x, x2=x, y1=y, y2=bottom + 4, class_="grid"))
-        elements.append(tag("text", figure(round(i * step, 2)), x=x, y=bottom + 18,
-                            class_="tick middle"))  # fmt: skip
+        elements.append(
+            tag("text", figure(round(i * step, 2)), x=x, y=bottom + 18, class_="tick middle")
+        )
     return elements
 
 
 def row_name(name: str, detail: str, y: float) -> Element:
     """What stands to the left of a row."""
-    return tag("g", tag("text", name, x=0, y=y, class_="label strong"),
-               tag("text", detail, x=0, y=y + 16, class_="tick"))  # fmt: skip
+    return tag(
+        "g",
+        tag("text", name, x=0, y=y, class_="label strong"),
+        tag("text", detail, x=0, y=y + 16, class_="tick"),
+    )
 
 
 def png(encoded: str) -> str | None:
@@ -129,7 +142,16 @@ def _mouths(mouths: list, drawing: list[Element], y: float) -> float:
     size = min(_MOUTH - 4.0, slot - 4)
     for i, (time, address) in enumerate(mouths):
         x = LEFT + slot * (i + 0.5) - size / 2
-        drawing.append(tag("image", tag("title", f"mouth at {time:.2f} s"),
-                           href=address, x=x, y=y, width=size, height=size))  # fmt: skip
+        drawing.append(
+            tag(
+                "image",
+                tag("title", f"mouth at {time:.2f} s"),
+                href=address,
+                x=x,
+                y=y,
+                width=size,
+                height=size,
+            )
+        )
     drawing.append(row_name("Mouth", "as filmed", y + 20))
     return y + _MOUTH

@@ -44,25 +44,31 @@ def parallel_coordinates(metric: str, labels: Sequence[str], points: Sequence[Sc
     drawing = []
     # The best is drawn last, on top of the others.
     for place, point in reversed(list(enumerate(points))):
-        line = [at(i, axis.place(point.values[label]))
-                for i, (label, axis) in enumerate(zip(labels, axes, strict=True))
-                if label in point.values]  # fmt: skip
+        line = [
+            at(i, axis.place(point.values[label]))
+            for i, (label, axis) in enumerate(zip(labels, axes, strict=True))
+            if label in point.values
+        ]
         line.append(at(last, _share(point.score, ticks)))
         path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in line)
         hover = tag("title", f"{point.name}: {metric} {figure(point.score)}")
         faint = 0.5 if place and len(points) > _CROWD else None
-        drawing.append(tag("path", hover, d=path, class_=f"curve {_rank(place, points)}",
-                           stroke_opacity=faint))  # fmt: skip
+        drawing.append(
+            tag("path", hover, d=path, class_=f"curve {_rank(place, points)}", stroke_opacity=faint)
+        )
     scored = [((v - ticks[0]) / (ticks[-1] - ticks[0]), f"{v:.6g}") for v in ticks]
     for i, (label, marks) in enumerate(
         zip([*labels, metric], [*(axis.ticks for axis in axes), scored], strict=True)
     ):
         drawing += _axis(at, i, label, marks, right=i == last)
-    told = (f"{len(points)} points; the best, {points[0].name}, has {figure(points[0].score)}, "
-            f"the last, {points[-1].name}, {figure(points[-1].score)}.")  # fmt: skip
+    told = (
+        f"{len(points)} points; the best, {points[0].name}, has {figure(points[0].score)}, "
+        f"the last, {points[-1].name}, {figure(points[-1].score)}."
+    )
     title = f"{metric} of every point"
-    return svg("parallel", 2 * _SIDE + apart * last, _HEIGHT, title, told, drawing,
-               class_="chart wide")  # fmt: skip
+    return svg(
+        "parallel", 2 * _SIDE + apart * last, _HEIGHT, title, told, drawing, class_="chart wide"
+    )
 
 
 def scatter(key: str, metric: str, label: str, points: Sequence[Scored]) -> Element:
@@ -93,8 +99,9 @@ def scatter(key: str, metric: str, label: str, points: Sequence[Scored]) -> Elem
         x = left + 30 + (_WIDTH - left - right - 60) * share
         drawing.append(tag("text", text, x=x, y=base + 18, class_="tick middle"))
     drawing.append(tag("line", x1=left, x2=_WIDTH - right, y1=base, y2=base, class_="axis"))
-    drawing.append(tag("text", label, x=(left + _WIDTH - right) / 2, y=_PLOT - 4,
-                       class_="tick middle"))  # fmt: skip
+    drawing.append(
+        tag("text", label, x=(left + _WIDTH - right) / 2, y=_PLOT - 4, class_="tick middle")
+    )
     means = _means(label, points)
     for value, mean in means:
         x, y = x_of(value), y_of(mean)
@@ -102,8 +109,16 @@ def scatter(key: str, metric: str, label: str, points: Sequence[Scored]) -> Elem
         drawing.append(tag("line", hover, x1=x - 14, x2=x + 14, y1=y, y2=y, class_="curve mean"))
     for place, point in reversed(list(enumerate(points))):
         hover = tag("title", f"{point.name}: {figure(point.score)}")
-        drawing.append(tag("circle", hover, cx=x_of(point.values[label]), cy=y_of(point.score),
-                           r=4, class_=f"dot {_rank(place, points)}"))  # fmt: skip
+        drawing.append(
+            tag(
+                "circle",
+                hover,
+                cx=x_of(point.values[label]),
+                cy=y_of(point.score),
+                r=4,
+                class_=f"dot {_rank(place, points)}",
+            )
+        )
     told = "; ".join(f"{label} {value}: mean {figure(mean)}" for value, mean in means)
     return svg(key, _WIDTH, _PLOT, f"{metric} against {label}", told, drawing, class_="chart")
 
@@ -111,8 +126,11 @@ def scatter(key: str, metric: str, label: str, points: Sequence[Scored]) -> Elem
 def _axis(at, i: int, label: str, marks, right: bool) -> list[Element]:
     (x, bottom), (_, top) = at(i, 0.0), at(i, 1.0)
     # A metric's name is longer than a path's last word and would leave the picture.
-    name = {"x": x + _SIDE - 4, "class_": "label strong end"} if right else {
-        "x": x, "class_": "label strong middle"}  # fmt: skip
+    name = (
+        {"x": x + _SIDE - 4, "class_": "label strong end"}
+        if right
+        else {"x": x, "class_": "label strong middle"}
+    )
     elements = [
         tag("line", x1=x, x2=x, y1=top, y2=bottom, class_="axis"),
         tag("text", label, y=_TOP - 22, **name),
@@ -142,5 +160,7 @@ def _means(label: str, points: Sequence[Scored]) -> list[tuple[object, float]]:
     groups: dict[str, list[Scored]] = {}
     for point in points:
         groups.setdefault(repr(point.values[label]), []).append(point)
-    return [(group[0].values[label], sum(p.score for p in group) / len(group))
-            for group in groups.values()]  # fmt: skip
+    return [
+        (group[0].values[label], sum(p.score for p in group) / len(group))
+        for group in groups.values()
+    ]

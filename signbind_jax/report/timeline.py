@@ -126,8 +126,18 @@ def _box(token: Token, x_of) -> tuple[float, float, float, float, str]:
 
 def _text_width(label: str) -> float:
     """The width of a label at 12.5 px, on the safe side for the fonts of common systems."""
-    return sum(12.5 if ord(c) > 0x2E80 else 11.5 if c in "MWmw@%" else 4.8 if c in "ijlftI.,'-| "
-               else 8.7 if c.isupper() else 7.8 for c in label)  # fmt: skip
+    return sum(
+        12.5
+        if ord(c) > 0x2E80
+        else 11.5
+        if c in "MWmw@%"
+        else 4.8
+        if c in "ijlftI.,'-| "
+        else 8.7
+        if c.isupper()
+        else 7.8
+        for c in label
+    )
 
 
 def _shown(token: Token) -> str:
@@ -145,8 +155,15 @@ def _bar(token: Token, box: tuple, y: float, stream: str, wrong: bool) -> Elemen
     return tag(
         "g",
         tag("title", hover),
-        tag("rect", x=left, y=y, width=right - left, height=_LANE - 5, rx=2,
-            fill_opacity=f"{max(token.confidence, 0.06):.2f}"),
+        tag(
+            "rect",
+            x=left,
+            y=y,
+            width=right - left,
+            height=_LANE - 5,
+            rx=2,
+            fill_opacity=f"{max(token.confidence, 0.06):.2f}",
+        ),
         tag("text", _shown(token), x=x, y=y + 13.5, class_=anchor),
         class_=f"token {kind}{' wrong' if wrong else ''}",
-    )  # fmt: skip
+    )

@@ -20,50 +20,127 @@ class Metric:
 
 
 METRICS = {
-    "loss": Metric("loss", "nats", "lower", "What training drives down; the level alone says "
-                   "little, its fall says that the stage learned."),
-    "gloss_wer": Metric("gloss error rate (WER)", "%", "lower", "For every 100 signs there are "
-                        "{value} mistakes: signs misread, missed or made up."),
-    "letter_accuracy": Metric("letter accuracy", "%", "higher", "Of 100 spelled letters {value} "
-                              "are right, with every made-up letter taken off."),
-    "letter_accuracy_htk": Metric("letter accuracy, HTK costs", "%", "higher", "The same, with "
-                                  "the letters matched by the rule of an older toolkit that "
-                                  "other papers use."),
-    "phoneme_error_rate": Metric("phoneme error rate", "%", "lower", "For every 100 speech sounds "
-                                 "on the lips there are {value} mistakes."),
-    "token_error_rate": Metric("token error rate", "%", "lower", "For every 100 signs and letters "
-                               "in the merged stream there are {value} mistakes."),
-    "copy_accuracy": Metric("copy accuracy", "%", "higher", "Of 100 names it was shown, {value} "
-                            "are copied without a mistake."),
-    "perplexity": Metric("perplexity", "", "lower", "How many words seem equally likely at each "
-                         "step: {value}. 1 would be certainty."),
-    "bleu4": Metric("BLEU-4", "0–100", "higher", "How far the wording agrees with the reference, "
-                    "in runs of up to four words: 0 nothing, 100 the very same."),
-    "chrf": Metric("chrF", "0–100", "higher", "The same question asked of letters instead of "
-                   "words; kinder to small slips."),
-    "name_recall": Metric("names written", "%", "higher", "The share of the spelled names that "
-                          "stand in the translation without a mistake."),
-    "name_recall_read": Metric("names, letters read right", "%", "higher", "The same share, over "
-                               "the clips in which every letter was read right: what is lost here "
-                               "is lost in writing."),
-    "oracle_text_bleu4": Metric("BLEU-4 from perfect readers", "0–100", "higher", "How it "
-                                "writes when it is handed what was really signed, spelled and "
-                                "mouthed."),
-    "homonym_accuracy": Metric("look-alike signs", "%", "higher", "Signs that look the same on "
-                               "the hands: how often the right one of the meanings is written. "
-                               "With two meanings, guessing gives 50 %."),
-    "role": Metric("who did what", "%", "higher", "Same signs, same name; only the moment at "
-                   "which the name is spelled says who did it. Guessing gives about 50 %."),
-    "lonely_twin": Metric("same sign twice", "%", "higher", "The same hand sign comes twice with "
-                          "two meanings, and only one of them is mouthed."),
-    "adjacent_names": Metric("two names in a row", "%", "higher", "Two names are spelled back to "
-                             "back; only a longer pause shows where the second begins."),
-}  # fmt: skip
+    "loss": Metric(
+        "loss",
+        "nats",
+        "lower",
+        "What training drives down; the level alone says "
+        "little, its fall says that the stage learned.",
+    ),
+    "gloss_wer": Metric(
+        "gloss error rate (WER)",
+        "%",
+        "lower",
+        "For every 100 signs there are {value} mistakes: signs misread, missed or made up.",
+    ),
+    "letter_accuracy": Metric(
+        "letter accuracy",
+        "%",
+        "higher",
+        "Of 100 spelled letters {value} are right, with every made-up letter taken off.",
+    ),
+    "letter_accuracy_htk": Metric(
+        "letter accuracy, HTK costs",
+        "%",
+        "higher",
+        "The same, with the letters matched by the rule of an older toolkit that other papers use.",
+    ),
+    "phoneme_error_rate": Metric(
+        "phoneme error rate",
+        "%",
+        "lower",
+        "For every 100 speech sounds on the lips there are {value} mistakes.",
+    ),
+    "token_error_rate": Metric(
+        "token error rate",
+        "%",
+        "lower",
+        "For every 100 signs and letters in the merged stream there are {value} mistakes.",
+    ),
+    "copy_accuracy": Metric(
+        "copy accuracy",
+        "%",
+        "higher",
+        "Of 100 names it was shown, {value} are copied without a mistake.",
+    ),
+    "perplexity": Metric(
+        "perplexity",
+        "",
+        "lower",
+        "How many words seem equally likely at each step: {value}. 1 would be certainty.",
+    ),
+    "bleu4": Metric(
+        "BLEU-4",
+        "0–100",
+        "higher",
+        "How far the wording agrees with the reference, "
+        "in runs of up to four words: 0 nothing, 100 the very same.",
+    ),
+    "chrf": Metric(
+        "chrF",
+        "0–100",
+        "higher",
+        "The same question asked of letters instead of words; kinder to small slips.",
+    ),
+    "name_recall": Metric(
+        "names written",
+        "%",
+        "higher",
+        "The share of the spelled names that stand in the translation without a mistake.",
+    ),
+    "name_recall_read": Metric(
+        "names, letters read right",
+        "%",
+        "higher",
+        "The same share, over "
+        "the clips in which every letter was read right: what is lost here "
+        "is lost in writing.",
+    ),
+    "oracle_text_bleu4": Metric(
+        "BLEU-4 from perfect readers",
+        "0–100",
+        "higher",
+        "How it writes when it is handed what was really signed, spelled and mouthed.",
+    ),
+    "homonym_accuracy": Metric(
+        "look-alike signs",
+        "%",
+        "higher",
+        "Signs that look the same on "
+        "the hands: how often the right one of the meanings is written. "
+        "With two meanings, guessing gives 50 %.",
+    ),
+    "role": Metric(
+        "who did what",
+        "%",
+        "higher",
+        "Same signs, same name; only the moment at "
+        "which the name is spelled says who did it. Guessing gives about 50 %.",
+    ),
+    "lonely_twin": Metric(
+        "same sign twice",
+        "%",
+        "higher",
+        "The same hand sign comes twice with two meanings, and only one of them is mouthed.",
+    ),
+    "adjacent_names": Metric(
+        "two names in a row",
+        "%",
+        "higher",
+        "Two names are spelled back to back; only a longer pause shows where the second begins.",
+    ),
+}
 TIME_METRICS = ("role", "lonely_twin", "adjacent_names")
 WATCHED = ("learning_rate", "gradient_norm", "update_norm")  # drawn, but behind a click
 HEADLINE_METRICS = ("bleu4", "name_recall", "homonym_accuracy", *TIME_METRICS)
-TRANSLATION_METRICS = ("bleu4", "chrf", "name_recall", "name_recall_read", "homonym_accuracy",
-                       *TIME_METRICS)  # fmt: skip
+TRANSLATION_METRICS = (
+    "bleu4",
+    "chrf",
+    "name_recall",
+    "name_recall_read",
+    "homonym_accuracy",
+    *TIME_METRICS,
+)
 # What stages count beside their scores.
 COUNTS = {
     "n": "clips",
@@ -76,15 +153,24 @@ COUNTS = {
 }
 
 STAGES = {
-    "language_model": ("Language model", "Learns to write sentences and to copy names, before it "
-                       "is connected to any signing."),
-    "fusion": ("Fusion", "Merges the streams into one, using the moment at which each token "
-               "happened."),
-    "alignment": ("Alignment", "Trains the link between the merged stream and the language model, "
-                  "which itself stays as it is."),
-    "translation": ("Translation", "Trains link and language model together to write the "
-                    "sentence."),
-}  # fmt: skip
+    "language_model": (
+        "Language model",
+        "Learns to write sentences and to copy names, before it is connected to any signing.",
+    ),
+    "fusion": (
+        "Fusion",
+        "Merges the streams into one, using the moment at which each token happened.",
+    ),
+    "alignment": (
+        "Alignment",
+        "Trains the link between the merged stream and the language model, "
+        "which itself stays as it is.",
+    ),
+    "translation": (
+        "Translation",
+        "Trains link and language model together to write the sentence.",
+    ),
+}
 OTHER_VARIANTS = {
     "all": "All streams",
     "all_without_time": "All, times hidden",
@@ -143,8 +229,9 @@ def stream_title(stream: str) -> str:
 def variant_names() -> dict[str, str]:
     """What the charts call the variants, from the poorest input to the richest."""
     first, *others = streams.specs()
-    pairs = {f"{first.name}+{other.short}": f"{first.title} + {other.title.lower()}"
-             for other in others}  # fmt: skip
+    pairs = {
+        f"{first.name}+{other.short}": f"{first.title} + {other.title.lower()}" for other in others
+    }
     return {first.name: f"{first.title} only", **pairs, **OTHER_VARIANTS}
 
 
@@ -188,8 +275,11 @@ def headline(run) -> list[str]:
     """The first paragraph: what was trained on what, and how good it is."""
     corpus, scores = run.corpus, run.variants.get("all", {})
     name = corpus.get("name")
-    sentences = [f"The system was trained on the corpus “{name}”." if name else
-                 "The run does not say which corpus it was trained on."]  # fmt: skip
+    sentences = [
+        f"The system was trained on the corpus “{name}”."
+        if name
+        else "The run does not say which corpus it was trained on."
+    ]
     bleu, names = number(scores.get("bleu4")), number(scores.get("name_recall"))
     if bleu is None:
         sentences.append("There is no translation score of the complete system in this run.")
@@ -236,24 +326,35 @@ def contributions(run) -> list[Contribution]:
     return [
         _base(variants),
         *(
-            _compare(variants, s.title, s.shown.question, s.shown.metric,
-                     _off_and_on(variants, s.name), s.shown.answer)
+            _compare(
+                variants,
+                s.title,
+                s.shown.question,
+                s.shown.metric,
+                _off_and_on(variants, s.name),
+                s.shown.answer,
+            )
             for s in streams.specs()
             if s.shown.answer
         ),
         *_times(variants),
-    ]  # fmt: skip
+    ]
 
 
 def _off_and_on(variants: dict, stream: str) -> list[tuple[str, str]]:
     """Pairs of variants that differ in one stream: those with most of the others first."""
     first = streams.SHIPPED[0]
     seen = streams.variants(
-        spec.name for spec in streams.specs()
+        spec.name
+        for spec in streams.specs()
         if spec.name in streams.SHIPPED or f"{first}+{spec.short}" in variants
-    )  # fmt: skip
-    pairs = [(off, on) for on in seen for off in seen if seen[on] - seen[off] == {stream}
-             and seen[off] < seen[on]]  # fmt: skip
+    )
+    pairs = [
+        (off, on)
+        for on in seen
+        for off in seen
+        if seen[on] - seen[off] == {stream} and seen[off] < seen[on]
+    ]
     return sorted(pairs, key=lambda pair: -len(seen[pair[1]]))
 
 
@@ -281,9 +382,11 @@ def verdict(off: float, on: float) -> str:
     if abs(gain) < SAME:
         return "In this run it makes no clear difference."
     points = f"{figure(abs(gain))} points"
-    return f"That is a gain of {points}." if gain > 0 else (
-        f"That is a loss of {points}: in this run it does harm here."
-    )  # fmt: skip
+    return (
+        f"That is a gain of {points}."
+        if gain > 0
+        else (f"That is a loss of {points}: in this run it does harm here.")
+    )
 
 
 def _base(variants: dict) -> Contribution:
@@ -325,8 +428,11 @@ def _compare(
 def _times(variants: dict) -> list[Contribution]:
     known = {key: number(variants.get("all", {}).get(key)) for key in TIME_METRICS}
     if not variants.get("all_without_time"):
-        right = [f"“{METRICS[key].label}” {figure(value, '%')}"
-                 for key, value in known.items() if value is not None]  # fmt: skip
+        right = [
+            f"“{METRICS[key].label}” {figure(value, '%')}"
+            for key, value in known.items()
+            if value is not None
+        ]
         sentences = ["How the system does without the times was not measured in this run."]
         if right:
             sentences.insert(0, f"With the times known, it gets right: {', '.join(right)}.")
@@ -334,13 +440,17 @@ def _times(variants: dict) -> list[Contribution]:
         return [Contribution("Time", question, TIME_METRICS[0], None, None, sentences)]
     return [
         _compare(
-            variants, "Time: " + METRICS[key].label, METRICS[key].says, key,
+            variants,
+            "Time: " + METRICS[key].label,
+            METRICS[key].says,
+            key,
             [("all_without_time", "all")],
             "With the times of the tokens hidden, {off} of these sentences come out right; with "
-            "the times known, {on}.", ("times hidden", "times known"),
+            "the times known, {on}.",
+            ("times hidden", "times known"),
         )
         for key in TIME_METRICS
-    ]  # fmt: skip
+    ]
 
 
 def _size(corpus: dict, split: str) -> int | None:

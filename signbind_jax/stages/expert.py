@@ -61,8 +61,9 @@ def prepare(batch: ClipBatch, frontend: str, key=None, augment: AugmentConfig | 
     return prepare_pose(batch.pose_btkc, batch.pose_length_b, batch.index_b, key, augment)
 
 
-def prepare_packed(batch: PackedBatch, frontend: str, key=None,
-                   augment: AugmentConfig | None = None):  # fmt: skip
+def prepare_packed(
+    batch: PackedBatch, frontend: str, key=None, augment: AugmentConfig | None = None
+):
     """`prepare` for rows of several clips: x, and which clip of its row a frame belongs to."""
     prepared = prepare_packed_lips if reads_lips(frontend) else prepare_packed_pose
     return prepared(batch.frames_bt, batch.start_bg, batch.length_bg, batch.index_bg, key, augment)
@@ -101,12 +102,15 @@ class ExpertStage(Stage):
         self._check_crops(train)
         self._check_feasible(train)
         self._thin_empty()
-        self.plan = training_plan(self.lengths, config.data, config.seed, times=train.times,
-                                  packs=True)  # fmt: skip
+        self.plan = training_plan(
+            self.lengths, config.data, config.seed, times=train.times, packs=True
+        )
         self.target_ids = [self.vocabulary.encode(t) for t in self._targets[config.data.train]]
         self.target_capacity = -(-max(map(len, self.target_ids)) // 8) * 8
-        self.notes.append(f"{self.plan.n_clips} clips, {self.plan.steps_per_epoch} steps an epoch, "
-                          f"{100 * self.plan.fill:.1f} % of the frames are real")  # fmt: skip
+        self.notes.append(
+            f"{self.plan.n_clips} clips, {self.plan.steps_per_epoch} steps an epoch, "
+            f"{100 * self.plan.fill:.1f} % of the frames are real"
+        )
 
     def assume(self, sizes):
         self.name = self.config.stage
@@ -122,15 +126,17 @@ class ExpertStage(Stage):
         if self.config.data.row_frames:
             shape = 1, self.config.assumed.clips_per_row
             nothing = np.full(shape, EMPTY_ROW, np.int32), np.zeros(shape, np.int32)
-            return collate_packed([], PackedStep(length, 1, *nothing), *given,
-                                  lip_size=(size, size))  # fmt: skip
+            return collate_packed(
+                [], PackedStep(length, 1, *nothing), *given, lip_size=(size, size)
+            )
         step = Step(length, 1, np.array([EMPTY_ROW], np.int32))
         return collate([], step, *given, lip_size=(size, size))
 
     def _model_config(self, n_tokens: int) -> ExpertConfig:
         given = self.config.model | {"n_tokens": n_tokens}
-        return from_mapping(ExpertConfig, {"frontend": self.stream.frontend} | given,
-                            "config.model")  # fmt: skip
+        return from_mapping(
+            ExpertConfig, {"frontend": self.stream.frontend} | given, "config.model"
+        )
 
     def _labels(self, split: ClipDataset) -> list[tuple[str, ...]]:
         return [labels[self.stream.target] for labels in split.targets]
@@ -140,17 +146,21 @@ class ExpertStage(Stage):
             return Vocabulary(self.stream.vocabulary, (BLANK, *self.stream.alphabet))
         targets = self._targets[self.config.data.train]
         if not any(targets):
-            raise SignBindError(f"{self.config.data.directory}: split {self.config.data.train}: "
-                                f"found no {self.stream.target} label, wanted some to train "
-                                f"{self.name}")  # fmt: skip
+            raise SignBindError(
+                f"{self.config.data.directory}: split {self.config.data.train}: "
+                f"found no {self.stream.target} label, wanted some to train "
+                f"{self.name}"
+            )
         return Vocabulary.from_sequences(self.stream.vocabulary, targets)
 
     def _check_crops(self, train: ClipDataset) -> None:
         size = self.model_config.lip_size
         if reads_lips(self.model_config.frontend) and train.lip_size not in (None, (size, size)):
             found = "x".join(map(str, train.lip_size))
-            raise SignBindError(f"config.model.lip_size: found {size}, wanted that of the crops of "
-                                f"{self.config.data.directory}, {found}")  # fmt: skip
+            raise SignBindError(
+                f"config.model.lip_size: found {size}, wanted that of the crops of "
+                f"{self.config.data.directory}, {found}"
+            )
 
     def _check_feasible(self, train: ClipDataset) -> None:
         """Counts the clips whose target is longer than the CTC output, leaves them out, and
@@ -159,9 +169,11 @@ class ExpertStage(Stage):
         impossible = impossible_clips(needed, self.lengths, self.model_config)
         n_present = int((self.lengths > 0).sum())
         if not n_present:
-            raise SignBindError(f"{self.config.data.directory}: split {self.config.data.train}: no "
-                                f"clip has the modality of frontend "
-                                f"'{self.model_config.frontend}'")  # fmt: skip
+            raise SignBindError(
+                f"{self.config.data.directory}: split {self.config.data.train}: no "
+                f"clip has the modality of frontend "
+                f"'{self.model_config.frontend}'"
+            )
         share = impossible.sum() / n_present
         if share > self.config.data.max_impossible:
             steps = self.model_config.n_steps(self.lengths)
@@ -186,8 +198,10 @@ class ExpertStage(Stage):
         left_out &= chance.random(len(empty)) >= self.config.data.keep_empty
         self.lengths = np.where(left_out, 0, self.lengths)
         if left_out.any():
-            self.notes.append(f"{left_out.sum()} of {empty.sum()} clips with an empty target left "
-                              "out (data.keep_empty)")  # fmt: skip
+            self.notes.append(
+                f"{left_out.sum()} of {empty.sum()} clips with an empty target left "
+                "out (data.keep_empty)"
+            )
 
     def dimensions(self):
         return {"d_model": self.model_config.d_model, "n_tokens": len(self.vocabulary)}
@@ -197,11 +211,17 @@ class ExpertStage(Stage):
 
     def batches(self, start_step, stop_step=None):
         return clip_batches(
-            self.dataset.split(self.config.data.train), self.plan, self.model_config.frontend,
-            self.target_ids, self.target_capacity, start_step=start_step, stop_step=stop_step,
-            threads=self.config.data.threads, process_index=jax.process_index(),
+            self.dataset.split(self.config.data.train),
+            self.plan,
+            self.model_config.frontend,
+            self.target_ids,
+            self.target_capacity,
+            start_step=start_step,
+            stop_step=stop_step,
+            threads=self.config.data.threads,
+            process_index=jax.process_index(),
             process_count=jax.process_count(),
-        )  # fmt: skip
+        )
 
     def loss(self, model, batch: ClipBatch | PackedBatch, key):
         frontend = self.model_config.frontend
@@ -244,8 +264,12 @@ class ExpertStage(Stage):
         references = self._targets[split]
         frontend = self.model_config.frontend
         lengths = modality_lengths(clips, frontend)
-        plan = evaluation_plan(lengths, standard_buckets(lengths.max()), EVALUATION_FRAMES,
-                               self.config.data.batch_multiple)  # fmt: skip
+        plan = evaluation_plan(
+            lengths,
+            standard_buckets(lengths.max()),
+            EVALUATION_FRAMES,
+            self.config.data.batch_multiple,
+        )
         own_part = EvaluationPlan([plan.step(i) for i in hosts.own_steps(plan.n_steps)])
         empty = [[] for _ in references]
         own, overflow = {}, 0
@@ -261,8 +285,9 @@ class ExpertStage(Stage):
         present = np.flatnonzero(lengths > 0)
 
         def score() -> float:
-            counts = error_counts([list(references[i]) for i in present],
-                                  [hypotheses[i] for i in present])  # fmt: skip
+            counts = error_counts(
+                [list(references[i]) for i in present], [hypotheses[i] for i in present]
+            )
             return counts.accuracy if self.stream.accuracy else counts.rate
 
         value = hosts.from_first("scoring", score)

@@ -42,11 +42,14 @@ def open_experts(config: RunConfig) -> dict[str, artefact.Artefact]:
             continue
         experts[name] = artefact.open_artefact(directory)
         if experts[name].stage != name:
-            raise SignBindError(f"config.parents.{name}: {directory}: stage: found "
-                                f"{experts[name].stage}, wanted {name}")  # fmt: skip
+            raise SignBindError(
+                f"config.parents.{name}: {directory}: stage: found "
+                f"{experts[name].stage}, wanted {name}"
+            )
     if not experts:
-        raise SignBindError("config.parents: found no expert, wanted at least one of "
-                            + ", ".join(streams.names()))  # fmt: skip
+        raise SignBindError(
+            "config.parents: found no expert, wanted at least one of " + ", ".join(streams.names())
+        )
     return experts
 
 
@@ -55,10 +58,11 @@ def stream_vocabularies(
 ) -> list[Vocabulary]:
     """Vocabulary of each stream in order; the blank alone where there is no expert."""
     return [
-        next(iter(experts[name].vocabularies.values())) if name in experts
+        next(iter(experts[name].vocabularies.values()))
+        if name in experts
         else Vocabulary(name, (BLANK,))
         for name in names
-    ]  # fmt: skip
+    ]
 
 
 def assumed_n_ids(config: RunConfig) -> tuple[int, ...]:
@@ -97,8 +101,9 @@ class FusionStage(Stage):
         self.vocabularies = {v.name: v for v in (*vocabularies, self.senses)}
         self.model_config = self._model_config(vocabularies)
         self.sentences = self.read(train)
-        self.plan = training_plan(self.sentences.lengths, config.data, config.seed,
-                                  times=train.times, multiple=4)  # fmt: skip
+        self.plan = training_plan(
+            self.sentences.lengths, config.data, config.seed, times=train.times, multiple=4
+        )
         self.capacities = self.sentences.capacities(self.plan.buckets)
         self._note(train)
 
@@ -123,18 +128,25 @@ class FusionStage(Stage):
 
     def _model_config(self, vocabularies: Sequence[Vocabulary]):
         d_hidden = max(e.model["config"]["d_model"] for e in self.experts.values())
-        sizes = {"n_ids": tuple(len(v) for v in vocabularies), "d_hidden": d_hidden,
-                 "n_targets": len(self.senses)}  # fmt: skip
+        sizes = {
+            "n_ids": tuple(len(v) for v in vocabularies),
+            "d_hidden": d_hidden,
+            "n_targets": len(self.senses),
+        }
         return from_mapping(FusionConfig, self.config.model | sizes, "config.model")
 
     def _note(self, train: ClipDataset) -> None:
         overflow = sum(int(e.overflow.sum()) for e in self.sentences.streams.experts.values() if e)
-        impossible = sum(ctc.min_steps(t) > self.ctc_frames * n for t, n in
-                         zip(self.sentences.targets, self.sentences.lengths))  # fmt: skip
-        self.notes.append(f"{len(train)} clips, {self.plan.steps_per_epoch} steps an epoch, "
-                          f"{100 * self.plan.fill:.1f} % of the tokens are real, {overflow} tokens "
-                          f"lost to capacity, {impossible} clips with a target longer than the "
-                          "CTC output")  # fmt: skip
+        impossible = sum(
+            ctc.min_steps(t) > self.ctc_frames * n
+            for t, n in zip(self.sentences.targets, self.sentences.lengths)
+        )
+        self.notes.append(
+            f"{len(train)} clips, {self.plan.steps_per_epoch} steps an epoch, "
+            f"{100 * self.plan.fill:.1f} % of the tokens are real, {overflow} tokens "
+            f"lost to capacity, {impossible} clips with a target longer than the "
+            "CTC output"
+        )
 
     @property
     def ctc_frames(self) -> int:

@@ -87,17 +87,21 @@ class LanguageModelStage(Stage):
         texts = [text for clip in self.clips for text in (clip.text, stream_text(clip))]
         self.tokenizer = train_bpe(texts, self.options.bpe_vocabulary, spelled)
         self.model_config = from_mapping(
-            DecoderConfig, config.model | {"vocab_size": self.tokenizer.model_vocab_size},
+            DecoderConfig,
+            config.model | {"vocab_size": self.tokenizer.model_vocab_size},
             "config.model",
-        )  # fmt: skip
+        )
         self.names = NameMaker(spelled)
         self.sentences = self._sentences(self.clips)
         times = None if train.times is None else train.times[with_text]
-        self.plan = training_plan(self.sentences.lengths, config.data, config.seed, times=times,
-                                  multiple=4)  # fmt: skip
+        self.plan = training_plan(
+            self.sentences.lengths, config.data, config.seed, times=times, multiple=4
+        )
         self.capacities = self.sentences.capacities(self.plan.buckets)
-        self.notes.append(f"{len(self.clips)} sentences, {self.tokenizer.vocab_size} tokens, "
-                          f"{self.plan.steps_per_epoch} steps an epoch")  # fmt: skip
+        self.notes.append(
+            f"{len(self.clips)} sentences, {self.tokenizer.vocab_size} tokens, "
+            f"{self.plan.steps_per_epoch} steps an epoch"
+        )
 
     def assume(self, sizes):
         self.options = read_options(LanguageModelOptions, self.config.options)

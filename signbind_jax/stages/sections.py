@@ -55,8 +55,10 @@ def check_sections(config: RunConfig) -> None:
             continue
         given = _FROM_DATA.get(kind, {})
         for name in given.keys() & values.keys():
-            raise SignBindError(f"{where}.{name}: found {shorten(values[name])}, wanted nothing: "
-                                "data and parents decide it")  # fmt: skip
+            raise SignBindError(
+                f"{where}.{name}: found {shorten(values[name])}, wanted nothing: "
+                "data and parents decide it"
+            )
         if section == "options":
             read_options(kind, values)
         else:
@@ -108,6 +110,8 @@ def _check_unread(config: RunConfig, section: str, values: dict) -> None:
     # Alignment and translation take their models from their parents, but for its dropout.
     read = {"dropout"} if section == "model" else set()
     for name in values.keys() - read:
-        raise SignBindError(f"config.{section}.{name}: found {shorten(values[name])}, wanted "
-                            f"nothing: {config.stage} does not read it")  # fmt: skip
+        raise SignBindError(
+            f"config.{section}.{name}: found {shorten(values[name])}, wanted "
+            f"nothing: {config.stage} does not read it"
+        )
     fit(values.get("dropout", 0.0), Rate, f"config.{section}", "dropout")

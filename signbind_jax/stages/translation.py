@@ -83,9 +83,11 @@ class TranslationOptions(Checked):
     def set_up(self, decoder: DecoderConfig) -> DecoderConfig:
         """The LLM as these options run it."""
         return dataclasses.replace(
-            decoder, compute_dtype=self.compute_dtype or decoder.compute_dtype,
-            remat=self.remat != "nothing", remat_keeps_linear=self.remat == "elementwise",
-        )  # fmt: skip
+            decoder,
+            compute_dtype=self.compute_dtype or decoder.compute_dtype,
+            remat=self.remat != "nothing",
+            remat_keeps_linear=self.remat == "elementwise",
+        )
 
 
 class AlignmentStage(FusionStage):
@@ -109,19 +111,25 @@ class AlignmentStage(FusionStage):
     def _open_parent(self, config: RunConfig) -> artefact.Artefact:
         directory = config.parents[self.parent]
         if not directory:
-            raise SignBindError(f"config.parents.{self.parent}: found nothing, wanted the "
-                                f"--workdir of a trained {self.parent} stage")  # fmt: skip
+            raise SignBindError(
+                f"config.parents.{self.parent}: found nothing, wanted the "
+                f"--workdir of a trained {self.parent} stage"
+            )
         parent = artefact.open_artefact(directory)
         if parent.stage != self.parent:
-            raise SignBindError(f"config.parents.{self.parent}: {directory}: stage: found "
-                                f"{parent.stage}, wanted {self.parent}")  # fmt: skip
+            raise SignBindError(
+                f"config.parents.{self.parent}: {directory}: stage: found "
+                f"{parent.stage}, wanted {self.parent}"
+            )
         return parent
 
     def _open_decoder(self, config: RunConfig) -> artefact.Artefact | Pretrained:
         if not config.parents["language_model"]:
-            raise SignBindError("config.parents.language_model: found nothing, wanted the "
-                                "--workdir of a trained language_model stage or a pretrained "
-                                "model: a directory, a fetched name or a hub id")  # fmt: skip
+            raise SignBindError(
+                "config.parents.language_model: found nothing, wanted the "
+                "--workdir of a trained language_model stage or a pretrained "
+                "model: a directory, a fetched name or a hub id"
+            )
         name = config.parents["language_model"]
         if (Path(name) / artefact.FILE).exists():
             return artefact.open_artefact(name)
@@ -179,19 +187,29 @@ class AlignmentStage(FusionStage):
         return Pretrained(Path(name), published.find(name)) if name else None
 
     def _assumed_model(self, sizes):
-        parts = {"n_ids": assumed_n_ids(self.config), "d_hidden": sizes.d_hidden,
-                 "n_targets": sizes.senses}  # fmt: skip
+        parts = {
+            "n_ids": assumed_n_ids(self.config),
+            "d_hidden": sizes.d_hidden,
+            "n_targets": sizes.senses,
+        }
         fusion = from_mapping(FusionConfig, sizes.fusion | parts, "config.assumed.fusion")
         if self.decoder_artefact is not None:
             return self._join(fusion, self.decoder_artefact.config)
-        decoder = from_mapping(DecoderConfig, sizes.decoder | {"vocab_size": sizes.vocabulary},
-                               "config.assumed.decoder")  # fmt: skip
+        decoder = from_mapping(
+            DecoderConfig,
+            sizes.decoder | {"vocab_size": sizes.vocabulary},
+            "config.assumed.decoder",
+        )
         return self._join(fusion, decoder)
 
     def dimensions(self):
         fusion, decoder, _ = self.model_config
-        return {"d_model": fusion.d_model, "d_hidden": fusion.d_hidden,
-                "d_decoder": decoder.d_model, "vocab_size": decoder.vocab_size}  # fmt: skip
+        return {
+            "d_model": fusion.d_model,
+            "d_hidden": fusion.d_hidden,
+            "d_decoder": decoder.d_model,
+            "vocab_size": decoder.vocab_size,
+        }
 
     @property
     def ctc_frames(self):
@@ -244,8 +262,12 @@ class AlignmentStage(FusionStage):
         )
         ctc_loss, _ = ctc_sums(prefix.log_probs_bsv, prefix.fused_mask_bm, batch)
         loss = jnp.sum(loss_bl)
-        metrics = {"accuracy": jnp.sum(correct_bl), "sentence_loss": loss, "ctc_loss": ctc_loss,
-                   "fused_text_lost": jnp.sum(prefix.lost_b)}  # fmt: skip
+        metrics = {
+            "accuracy": jnp.sum(correct_bl),
+            "sentence_loss": loss,
+            "ctc_loss": ctc_loss,
+            "fused_text_lost": jnp.sum(prefix.lost_b),
+        }
         total = loss + self.options.ctc_weight * ctc_loss
         return total, jnp.sum(batch.text_mask_bl), metrics
 
@@ -305,8 +327,9 @@ def under(name: str, params: nnx.State) -> dict[tuple, nnx.Variable]:
     return {((name,) if name else ()) + path: x for path, x in nnx.to_flat_state(params)}
 
 
-def make_prompt_parts(senses: Vocabulary, tokenizer: TextTokenizer,
-                      fused_text: bool) -> PromptParts:  # fmt: skip
+def make_prompt_parts(
+    senses: Vocabulary, tokenizer: TextTokenizer, fused_text: bool
+) -> PromptParts:
     """The prompt's head and, with `fused_text`, the table of the fused text."""
     pieces_vr = piece_table(senses, tokenizer.encode) if fused_text else None
     return PromptParts(np.array(tokenizer.head, np.int32), pieces_vr)

@@ -16,28 +16,49 @@ from signbind_jax.sweep.record import FAILED, FINISHED
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `signbind sweep`; `parse` reads the overrides."""
-    parser.add_argument("--config", metavar="sweeps/NAME[:ARG]",
-                        help="a module of configs/sweeps/ or a .py file with get_config(arg) and "
-                        "get_hyper(h)")  # fmt: skip
-    parser.add_argument("--workdir", required=True, type=Path, metavar="DIR",
-                        help="one run directory a point, sweep.csv and sweep.html")  # fmt: skip
-    parser.add_argument("--jobs", type=argument(Count), default=1, metavar="N",
-                        help="points at a time, each on its share of the cores; for CPUs "
-                        "(default: 1)")  # fmt: skip
-    parser.add_argument("--metric", metavar="NAME",
-                        help="what ranks the points (default: the stage's own score)")  # fmt: skip
+    parser.add_argument(
+        "--config",
+        metavar="sweeps/NAME[:ARG]",
+        help="a module of configs/sweeps/ or a .py file with get_config(arg) and get_hyper(h)",
+    )
+    parser.add_argument(
+        "--workdir",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="one run directory a point, sweep.csv and sweep.html",
+    )
+    parser.add_argument(
+        "--jobs",
+        type=argument(Count),
+        default=1,
+        metavar="N",
+        help="points at a time, each on its share of the cores; for CPUs (default: 1)",
+    )
+    parser.add_argument(
+        "--metric", metavar="NAME", help="what ranks the points (default: the stage's own score)"
+    )
     overrides.add_arguments(parser)
     parser.add_argument(versions.OPTION, action="store_true", help=versions.HELP)
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--dry_run", action="store_true", help="shows the points; trains nothing")
-    kind.add_argument("--print_commands", action="store_true",
-                      help="prints index, tab, command of every point; trains nothing")  # fmt: skip
-    kind.add_argument("--point", type=argument(Whole), metavar="I",
-                      help="trains point I alone, in this process, such as one task of a SLURM "
-                      "array; --report_only makes the table afterwards")  # fmt: skip
-    kind.add_argument("--report_only", action="store_true",
-                      help="makes the table again from what is on disk; needs --workdir "
-                      "alone")  # fmt: skip
+    kind.add_argument(
+        "--print_commands",
+        action="store_true",
+        help="prints index, tab, command of every point; trains nothing",
+    )
+    kind.add_argument(
+        "--point",
+        type=argument(Whole),
+        metavar="I",
+        help="trains point I alone, in this process, such as one task of a SLURM "
+        "array; --report_only makes the table afterwards",
+    )
+    kind.add_argument(
+        "--report_only",
+        action="store_true",
+        help="makes the table again from what is on disk; needs --workdir alone",
+    )
 
 
 def parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
@@ -46,8 +67,10 @@ def parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespac
     if arguments.config is None and not arguments.report_only:
         parser.error("--config: found nothing, wanted a sweep such as --config=sweeps/NAME")
     if arguments.report_only and arguments.overrides:
-        parser.error(f"--config.{next(iter(arguments.overrides))}: found beside --report_only, "
-                     "which reads --workdir alone")  # fmt: skip
+        parser.error(
+            f"--config.{next(iter(arguments.overrides))}: found beside --report_only, "
+            "which reads --workdir alone"
+        )
     return arguments
 
 
@@ -107,8 +130,10 @@ def _train_all(sweep: Sweep, workdir: Path, jobs: int, metric: str | None) -> in
 
 def _train_one(sweep: Sweep, index: int, workdir: Path) -> int:
     if not 0 <= index < len(sweep.points):
-        raise SignBindError(f"--point: found {index}, wanted 0 to {len(sweep.points) - 1}: "
-                            f"{sweep.spec} has {len(sweep.points)} points")  # fmt: skip
+        raise SignBindError(
+            f"--point: found {index}, wanted 0 to {len(sweep.points) - 1}: "
+            f"{sweep.spec} has {len(sweep.points)} points"
+        )
     point = sweep.points[index]
     conditions = record.conditions(point.config)
     record.check_point(workdir, point, conditions)
@@ -120,8 +145,10 @@ def _train_one(sweep: Sweep, index: int, workdir: Path) -> int:
     lock_file = workdir / point.name / record.LOCK_FILE
     with files.trying_to_lock(lock_file, shared=True) as lock:
         if lock is None:
-            raise SignBindError(f"{workdir / point.name}: a sweep trains this point already; wait "
-                                "for it, or stop it")  # fmt: skip
+            raise SignBindError(
+                f"{workdir / point.name}: a sweep trains this point already; wait "
+                "for it, or stop it"
+            )
         return _train_here(point, workdir)
 
 
@@ -141,9 +168,13 @@ def _train_here(point: Point, workdir: Path) -> int:
 def _show_plan(sweep: Sweep, workdir: Path) -> None:
     outcomes = [record.outcome_of(workdir, point) for point in sweep.points]
     for outcome in outcomes:
-        print(f"{outcome.index:4d}  {outcome.name}: {outcome.steps} steps, "
-              f"{table.state_told(outcome)}")  # fmt: skip
+        print(
+            f"{outcome.index:4d}  {outcome.name}: {outcome.steps} steps, "
+            f"{table.state_told(outcome)}"
+        )
     left = sum(o.steps - o.step for o in outcomes if o.state != FINISHED)
     again = sum(o.state == FAILED for o in outcomes)
-    print(f"{len(outcomes)} points of {sweep.stage}, {left} steps to go"
-          + (f"; {again} failed and would be tried again" if again else ""))  # fmt: skip
+    print(
+        f"{len(outcomes)} points of {sweep.stage}, {left} steps to go"
+        + (f"; {again} failed and would be tried again" if again else "")
+    )

@@ -29,8 +29,9 @@ class Hyper:
           SignBindError: no value, or one that a command line cannot carry.
         """
         if isinstance(values, str | Mapping) or not isinstance(values, Iterable):
-            raise SignBindError(f"sweep({path!r}): found {shorten(values)}, wanted a list of "
-                                "values")  # fmt: skip
+            raise SignBindError(
+                f"sweep({path!r}): found {shorten(values)}, wanted a list of values"
+            )
         grid = [{path: _plain(path, value)} for value in _few(values, f"sweep({path!r})")]
         if not grid:
             raise SignBindError(f"sweep({path!r}): found an empty list, wanted values")
@@ -43,8 +44,9 @@ class Hyper:
 
     def points(self, points: Iterable[Mapping[str, Any]]) -> Grid:
         """Points written out one by one."""
-        return [{path: _plain(path, v) for path, v in point.items()}
-                for point in _few(points, "points")]  # fmt: skip
+        return [
+            {path: _plain(path, v) for path, v in point.items()} for point in _few(points, "points")
+        ]
 
     def product(self, grids: Iterable[Grid]) -> Grid:
         """Every combination; the last grid varies fastest."""
@@ -62,10 +64,13 @@ class Hyper:
         grids = [_few(grid, "zip") for grid in _few(grids, "zip")]
         lengths = sorted({len(grid) for grid in grids})
         if len(lengths) > 1:
-            paths = ", ".join(next(iter(grid[0]), "nothing") if grid else "nothing"
-                              for grid in grids)  # fmt: skip
-            raise SignBindError(f"zip of {paths}: found {' and '.join(map(str, lengths))} values, "
-                                "wanted the same number each")  # fmt: skip
+            paths = ", ".join(
+                next(iter(grid[0]), "nothing") if grid else "nothing" for grid in grids
+            )
+            raise SignBindError(
+                f"zip of {paths}: found {' and '.join(map(str, lengths))} values, "
+                "wanted the same number each"
+            )
         return [_joined("zip", parts) for parts in zip(*grids, strict=True)]
 
     def chain(self, grids: Iterable[Grid]) -> Grid:
@@ -77,8 +82,9 @@ def _few(values: Iterable, kind: str) -> list:
     """A list of what may have no end, such as a generator."""
     found = list(itertools.islice(values, MOST_POINTS + 1))
     if len(found) > MOST_POINTS:
-        raise SignBindError(f"{kind}: found more than {MOST_POINTS:,} values, wanted at most so "
-                            "many")  # fmt: skip
+        raise SignBindError(
+            f"{kind}: found more than {MOST_POINTS:,} values, wanted at most so many"
+        )
     return found
 
 
@@ -101,6 +107,7 @@ def _plain(path: str, value):
     if isinstance(value, int | float) and not abs(value) <= sys.float_info.max:
         raise SignBindError(f"{path}: found {shorten(value)}, wanted a finite number")
     if not isinstance(value, bool | int | float | str):
-        raise SignBindError(f"{path}: found {shorten(value)}, wanted a number, text, True, False "
-                            "or a list of them")  # fmt: skip
+        raise SignBindError(
+            f"{path}: found {shorten(value)}, wanted a number, text, True, False or a list of them"
+        )
     return value

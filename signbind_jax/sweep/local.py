@@ -48,8 +48,9 @@ def train_points(points: Sequence[Point], workdir: Path, jobs: int, conditions: 
       conditions: by the point's index, see `record.conditions`.
     """
     cores = side_by_side.usable_cores()
-    run = _Run(workdir, conditions, len(points),
-               [cores[i % len(cores) :: jobs] for i in range(jobs)])  # fmt: skip
+    run = _Run(
+        workdir, conditions, len(points), [cores[i % len(cores) :: jobs] for i in range(jobs)]
+    )
     with _Signals() as signals, _bar(points, workdir) as bar:
         run.bar = bar
         waiting = deque(points)
@@ -106,11 +107,16 @@ class _Run:
             share = self.free.pop()
             with (directory / record.LOG_FILE).open("ab") as log:
                 process = side_by_side.start(
-                    point.command(self.workdir), share, "signbind_jax.sweep.point_process",
-                    stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT,
+                    point.command(self.workdir),
+                    share,
+                    "signbind_jax.sweep.point_process",
+                    stdin=subprocess.PIPE,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
                     # Ctrl-C is for the sweep alone, which passes on what is meant by it.
-                    start_new_session=True, pass_fds=(lock,),
-                )  # fmt: skip
+                    start_new_session=True,
+                    pass_fds=(lock,),
+                )
                 self.jobs.append(_Job(point, process, share, log.tell(), outcome.step))
         goes_on = f", goes on from step {outcome.step}" if outcome.step else ""
         self._tell(f"{point.name}: started{goes_on}")
@@ -141,8 +147,10 @@ class _Run:
         if self.asked == wanted:
             return
         self.asked = wanted
-        self._tell("stopping; the points under way "
-                   + ("are killed" if kill else "save first (once more kills them)"))  # fmt: skip
+        self._tell(
+            "stopping; the points under way "
+            + ("are killed" if kill else "save first (once more kills them)")
+        )
         for job in self.jobs:
             with contextlib.suppress(ProcessLookupError):
                 job.process.send_signal(wanted)
@@ -196,8 +204,14 @@ def _scores_told(outcome: Outcome) -> str:
 
 def _bar(points: Sequence[Point], workdir: Path) -> tqdm:
     done = sum(record.outcome_of(workdir, point).step for point in points)
-    return tqdm(total=sum(point.config.steps for point in points), initial=done, desc="sweep",
-                unit="step", disable=not sys.stderr.isatty(), dynamic_ncols=True)  # fmt: skip
+    return tqdm(
+        total=sum(point.config.steps for point in points),
+        initial=done,
+        desc="sweep",
+        unit="step",
+        disable=not sys.stderr.isatty(),
+        dynamic_ncols=True,
+    )
 
 
 class _Signals:

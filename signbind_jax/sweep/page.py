@@ -27,22 +27,35 @@ def write_sweep_page(path: Path, record: Record, ranking: Ranking) -> None:
 
 
 def _headline(record: Record, ranking: Ranking) -> list:
-    cards = [(f"{len(record.outcomes):,}", "points"),
-             (f"{sum(o.state == FINISHED for o in record.outcomes):,}", "finished"),
-             (f"{sum(o.state == FAILED for o in record.outcomes):,}", "failed")]  # fmt: skip
+    cards = [
+        (f"{len(record.outcomes):,}", "points"),
+        (f"{sum(o.state == FINISHED for o in record.outcomes):,}", "finished"),
+        (f"{sum(o.state == FAILED for o in record.outcomes):,}", "failed"),
+    ]
     if ranking.scored:
         best, last = (ranking.score(ranking.scored[i]) for i in (0, -1))
-        cards += [(_figure(best, ranking), f"best {_metric(ranking)}"),
-                  (_figure(last, ranking), "worst")]  # fmt: skip
+        cards += [
+            (_figure(best, ranking), f"best {_metric(ranking)}"),
+            (_figure(last, ranking), "worst"),
+        ]
     seconds = sum(o.seconds or 0 for o in record.outcomes)
     cards.append((duration(seconds), "of training in all"))
     return [
         tag("h1", "SignBind sweep"),
-        tag("p", f"{record.spec}: {stage_name(record.stage)}. {summary(record, ranking)}",
-            class_="lead"),
-        tag("div", [tag("div", tag("b", value), tag("span", label), class_="card")
-                    for value, label in cards], class_="cards"),
-    ]  # fmt: skip
+        tag(
+            "p",
+            f"{record.spec}: {stage_name(record.stage)}. {summary(record, ranking)}",
+            class_="lead",
+        ),
+        tag(
+            "div",
+            [
+                tag("div", tag("b", value), tag("span", label), class_="card")
+                for value, label in cards
+            ],
+            class_="cards",
+        ),
+    ]
 
 
 def _plots(record: Record, ranking: Ranking) -> list:
@@ -53,14 +66,19 @@ def _plots(record: Record, ranking: Ranking) -> list:
         return []
     labels = short_labels(record.varying)
     points = [
-        Scored(o.name, {labels[p]: o.values[p] for p in record.varying if p in o.values},
-               ranking.score(o))
+        Scored(
+            o.name,
+            {labels[p]: o.values[p] for p in record.varying if p in o.values},
+            ranking.score(o),
+        )
         for o in ranking.scored
-    ]  # fmt: skip
+    ]
     better = "lower" if ranking.lower else "higher"
     left_out = len(record.outcomes) - len(points)
-    told = (f"{len(points)} points, {better} is better; green the best, blue the best quarter. "
-            "Point at a line or dot for its name and score.")  # fmt: skip
+    told = (
+        f"{len(points)} points, {better} is better; green the best, blue the best quarter. "
+        "Point at a line or dot for its name and score."
+    )
     if left_out:
         told += f" {left_out} without a score are not drawn."
     axes = [labels[path] for path in paths]
@@ -71,9 +89,10 @@ def _plots(record: Record, ranking: Ranking) -> list:
     return [
         tag("p", told),
         tag("div", parallel_coordinates(_metric(ranking), axes, points), class_="scroll")
-        if len(axes) > 1 else None,
+        if len(axes) > 1
+        else None,
         tag("div", figures, class_="figures"),
-    ]  # fmt: skip
+    ]
 
 
 def _drawn(record: Record) -> list[str]:
@@ -87,13 +106,22 @@ def _settings(record: Record, ranking: Ranking) -> list:
     paths = [path for path in record.varying if path != SEED]
     labels = short_labels(record.varying)
     rows = [
-        [*(value_told(s.values.get(path)) for path in paths), _figure(s.mean, ranking),
-         _figure(s.spread, ranking), f"{len(s.scores)} of {s.n}",
-         ", ".join(figure(score) for score in sorted(s.scores))]
+        [
+            *(value_told(s.values.get(path)) for path in paths),
+            _figure(s.mean, ranking),
+            _figure(s.spread, ranking),
+            f"{len(s.scores)} of {s.n}",
+            ", ".join(figure(score) for score in sorted(s.scores)),
+        ]
         for s in ranking.settings
-    ]  # fmt: skip
-    head = [*(labels[path] for path in paths), f"Mean {_metric(ranking)}",
-            "Standard deviation", "Seeds", "Scores"]  # fmt: skip
+    ]
+    head = [
+        *(labels[path] for path in paths),
+        f"Mean {_metric(ranking)}",
+        "Standard deviation",
+        "Seeds",
+        "Scores",
+    ]
     return [
         tag("p", "A difference smaller than what two seeds differ by says nothing."),
         table(head, rows),
@@ -102,25 +130,49 @@ def _settings(record: Record, ranking: Ranking) -> list:
 
 def _points(record: Record, ranking: Ranking) -> list:
     labels = short_labels(record.varying)
-    others = list(dict.fromkeys(name for o in record.outcomes for name in o.scores
-                                if name != ranking.metric))  # fmt: skip
+    others = list(
+        dict.fromkeys(name for o in record.outcomes for name in o.scores if name != ranking.metric)
+    )
     rows = [
-        [str(o.index), *(value_told(o.values.get(path)) for path in record.varying),
-         _figure(ranking.score(o), ranking),
-         *(figure(o.scores.get(name), metric_of(name).unit) for name in others),
-         figure(o.loss), f"{o.step:,}", duration(o.seconds) if o.seconds else "–", state_told(o)]
+        [
+            str(o.index),
+            *(value_told(o.values.get(path)) for path in record.varying),
+            _figure(ranking.score(o), ranking),
+            *(figure(o.scores.get(name), metric_of(name).unit) for name in others),
+            figure(o.loss),
+            f"{o.step:,}",
+            duration(o.seconds) if o.seconds else "–",
+            state_told(o),
+        ]
         for o in ranking.outcomes
-    ]  # fmt: skip
-    head = ["Point", *labels.values(), _metric(ranking), *(metric_of(n).label for n in others),
-            "Loss", "Steps", "Time", "State"]  # fmt: skip
+    ]
+    head = [
+        "Point",
+        *labels.values(),
+        _metric(ranking),
+        *(metric_of(n).label for n in others),
+        "Loss",
+        "Steps",
+        "Time",
+        "State",
+    ]
     where = f"on split “{record.validation}”" if record.validation else "on no split"
-    return [table(head, rows, f"Scores {where}, the best first; “–” is not measured. The loss is "
-                  "that of the last logged training step.")]  # fmt: skip
+    return [
+        table(
+            head,
+            rows,
+            f"Scores {where}, the best first; “–” is not measured. The loss is "
+            "that of the last logged training step.",
+        )
+    ]
 
 
 def _failed(record: Record) -> list:
-    rows = [[o.name, o.error, tag("code", str(o.directory))]
-            for o in record.outcomes if o.state == FAILED]  # fmt: skip
+    rows = [
+        [o.name, o.error, tag("code", str(o.directory))]
+        for o in record.outcomes
+        if o.state == FAILED
+    ]
     return [table(["Point", "Last error", "Directory"], rows)] if rows else []
 
 
@@ -135,8 +187,9 @@ def _facts(record: Record, ranking: Ranking) -> list:
     ]
     if record.strangers:
         facts.append(("No point of it", ", ".join(record.strangers)))
-    return [tag("dl", [[tag("dt", name), tag("dd", value)] for name, value in facts],
-                class_="lines")]  # fmt: skip
+    return [
+        tag("dl", [[tag("dt", name), tag("dd", value)] for name, value in facts], class_="lines")
+    ]
 
 
 def _metric(ranking: Ranking) -> str:

@@ -76,8 +76,10 @@ def load_sweep(spec: str, overrides: Mapping[str, str], options: Sequence[str] =
     name = spec.partition(":")[0]
     module = config_module(name)
     if not callable(getattr(module, "get_hyper", None)):
-        raise SignBindError(f"--config: found {name!r}, which has no get_hyper(h); wanted a sweep "
-                            f"such as {', '.join(known_sweeps())}")  # fmt: skip
+        raise SignBindError(
+            f"--config: found {name!r}, which has no get_hyper(h); wanted a sweep "
+            f"such as {', '.join(known_sweeps())}"
+        )
     base = load_config(spec, overrides)
     try:
         grid = call_config(module, "get_hyper", Hyper())
@@ -91,14 +93,20 @@ def load_sweep(spec: str, overrides: Mapping[str, str], options: Sequence[str] =
         try:
             config = load_config(spec, {**overrides, **texts})
             if config.stage != base.stage:
-                raise SignBindError(f"config.stage: found {config.stage!r} beside {base.stage!r}, "
-                                    "wanted one stage a sweep")  # fmt: skip
+                raise SignBindError(
+                    f"config.stage: found {config.stage!r} beside {base.stage!r}, "
+                    "wanted one stage a sweep"
+                )
             check_sections(config)
         except SignBindError as error:
             raise SignBindError(f"{name}: get_hyper: point {index}: {error}") from None
         given = {**overrides, **texts}
-        arguments = ("train", f"--config={spec}", *options,
-                     *(f"--config.{path}={text}" for path, text in given.items()))  # fmt: skip
+        arguments = (
+            "train",
+            f"--config={spec}",
+            *options,
+            *(f"--config.{path}={text}" for path, text in given.items()),
+        )
         points.append(Point(index, own, values, config, arguments))
     return Sweep(spec, dict(overrides), varying, tuple(points))
 
@@ -129,22 +137,28 @@ def _check_grid(name: str, grid, overrides: Mapping[str, str]) -> None:
     if not isinstance(grid, list) or not all(
         isinstance(point, dict) and all(isinstance(path, str) for path in point) for point in grid
     ):
-        raise SignBindError(f"{name}: get_hyper: found {type(grid).__name__}, wanted what h.sweep, "
-                            "h.product, h.zip or h.chain gave")  # fmt: skip
+        raise SignBindError(
+            f"{name}: get_hyper: found {type(grid).__name__}, wanted what h.sweep, "
+            "h.product, h.zip or h.chain gave"
+        )
     if not 0 < len(grid) <= MOST_POINTS:
-        raise SignBindError(f"{name}: get_hyper: found {len(grid):,} points, wanted 1 to "
-                            f"{MOST_POINTS:,}")  # fmt: skip
+        raise SignBindError(
+            f"{name}: get_hyper: found {len(grid):,} points, wanted 1 to {MOST_POINTS:,}"
+        )
     fixed = sorted({path for point in grid for path in point} & overrides.keys())
     if fixed:
-        raise SignBindError(f"--config.{fixed[0]}: found {overrides[fixed[0]]!r}, but the sweep "
-                            "sets it itself; leave it out, or change get_hyper in "
-                            f"{name}")  # fmt: skip
+        raise SignBindError(
+            f"--config.{fixed[0]}: found {overrides[fixed[0]]!r}, but the sweep "
+            "sets it itself; leave it out, or change get_hyper in "
+            f"{name}"
+        )
     first: dict[tuple, int] = {}
     for index, point in enumerate(grid):
         key = tuple(sorted((path, repr(value)) for path, value in point.items()))
         if key in first:
-            raise SignBindError(f"{name}: get_hyper: points {first[key]} and {index} are the same, "
-                                "wanted each once")  # fmt: skip
+            raise SignBindError(
+                f"{name}: get_hyper: points {first[key]} and {index} are the same, wanted each once"
+            )
         first[key] = index
 
 
@@ -159,12 +173,15 @@ def _names(grid: list[dict], varying: Sequence[str]) -> list[str]:
     for point in grid:
         parts = [f"{labels[p]}={_safe(point[p])}" for p in varying if p in point]
         name = "_".join(parts) or "point"
-        names.append(name if len(name) <= _NAME_LENGTH else
-                     f"{name[:_NAME_LENGTH]}-{_short_digest(name)}")  # fmt: skip
+        names.append(
+            name if len(name) <= _NAME_LENGTH else f"{name[:_NAME_LENGTH]}-{_short_digest(name)}"
+        )
     # A file system may not tell upper from lower case.
     count = Counter(name.lower() for name in names)
-    return [name if count[name.lower()] == 1 else f"{name}-{_short_digest(repr(point))}"
-            for name, point in zip(names, grid, strict=True)]  # fmt: skip
+    return [
+        name if count[name.lower()] == 1 else f"{name}-{_short_digest(repr(point))}"
+        for name, point in zip(names, grid, strict=True)
+    ]
 
 
 def _safe(value) -> str:

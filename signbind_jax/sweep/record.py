@@ -87,18 +87,26 @@ def write_record(workdir: Path, sweep: Sweep) -> None:
         found = _read_json(path, _SWEEP_FIELDS)
         for name, wanted in (("sweep", sweep.spec), ("stage", sweep.stage)):
             if found.get(name) != wanted:
-                raise SignBindError(f"{path}: {name}: found {found.get(name)!r}, wanted "
-                                    f"{wanted!r}; another sweep lives here: give another "
-                                    "--workdir")  # fmt: skip
+                raise SignBindError(
+                    f"{path}: {name}: found {found.get(name)!r}, wanted "
+                    f"{wanted!r}; another sweep lives here: give another "
+                    "--workdir"
+                )
     points = [
         {"name": p.name, "values": p.values, "steps": p.config.steps, "config": p.config.digest}
         for p in sweep.points
     ]
-    _write_json(path, {
-        "sweep": sweep.spec, "stage": sweep.stage, "overrides": sweep.overrides,
-        "varying": sweep.varying, "validation": sweep.points[0].config.data.validation,
-        "points": points,
-    })  # fmt: skip
+    _write_json(
+        path,
+        {
+            "sweep": sweep.spec,
+            "stage": sweep.stage,
+            "overrides": sweep.overrides,
+            "varying": sweep.varying,
+            "validation": sweep.points[0].config.data.validation,
+            "points": points,
+        },
+    )
 
 
 def read_record(workdir: Path) -> Record:
@@ -115,14 +123,24 @@ def read_record(workdir: Path) -> Record:
             for i, p in enumerate(record["points"])
         )
         known = {outcome.name for outcome in outcomes}
-        strangers = sorted(p.parent.name for p in workdir.glob(f"*/{POINT_FILE}")
-                           if p.parent.name not in known)  # fmt: skip
-        return Record(workdir, record["sweep"], record["stage"], record["overrides"],
-                      tuple(record["varying"]), record["validation"], outcomes,
-                      tuple(strangers))  # fmt: skip
+        strangers = sorted(
+            p.parent.name for p in workdir.glob(f"*/{POINT_FILE}") if p.parent.name not in known
+        )
+        return Record(
+            workdir,
+            record["sweep"],
+            record["stage"],
+            record["overrides"],
+            tuple(record["varying"]),
+            record["validation"],
+            outcomes,
+            tuple(strangers),
+        )
     except (KeyError, TypeError, AttributeError) as error:
-        raise SignBindError(f"{path}: {error!r}: not what a sweep writes; run the sweep again to "
-                            "have it written anew, after removing it") from None  # fmt: skip
+        raise SignBindError(
+            f"{path}: {error!r}: not what a sweep writes; run the sweep again to "
+            "have it written anew, after removing it"
+        ) from None
 
 
 def read_outcome(
@@ -137,10 +155,19 @@ def read_outcome(
     scores = {k: v for k, v in summary.get("scores", {}).items() if number(v) is not None}
     begun = step > 0 or (directory / artefact.FILE).exists()
     state = FINISHED if finished else FAILED if failure else UNFINISHED if begun else WAITING
-    return Outcome(index, name, values, directory, state,
-                   step=summary["step"] if finished else step, steps=steps,
-                   seconds=number(summary.get("seconds")), scores=scores if finished else {},
-                   loss=loss, error=failure if state == FAILED else "")  # fmt: skip
+    return Outcome(
+        index,
+        name,
+        values,
+        directory,
+        state,
+        step=summary["step"] if finished else step,
+        steps=steps,
+        seconds=number(summary.get("seconds")),
+        scores=scores if finished else {},
+        loss=loss,
+        error=failure if state == FAILED else "",
+    )
 
 
 def outcome_of(workdir: Path, point: Point) -> Outcome:
@@ -162,10 +189,15 @@ def conditions(config: RunConfig) -> dict[str, Any]:
         elif place:
             parents[name] = place
     if not config.data.directory:
-        raise SignBindError("config.data.directory: found nothing, wanted a dataset; give "
-                            "--config.data.directory=DIR")  # fmt: skip
-    return {"data": open_data(config.data).digest, "validation": config.data.validation,
-            "parents": parents}  # fmt: skip
+        raise SignBindError(
+            "config.data.directory: found nothing, wanted a dataset; give "
+            "--config.data.directory=DIR"
+        )
+    return {
+        "data": open_data(config.data).digest,
+        "validation": config.data.validation,
+        "parents": parents,
+    }
 
 
 def check_point(workdir: Path, point: Point, wanted: dict[str, Any]) -> None:
@@ -180,10 +212,12 @@ def check_point(workdir: Path, point: Point, wanted: dict[str, Any]) -> None:
     found = _read_point(directory).get("conditions", wanted)
     for name, value in wanted.items():
         if found.get(name) != value:
-            raise SignBindError(f"{directory / POINT_FILE}: {name}: found "
-                                f"{_short(found.get(name))}, wanted {_short(value)}; it was "
-                                "trained under other conditions: give another --workdir or remove "
-                                "it")  # fmt: skip
+            raise SignBindError(
+                f"{directory / POINT_FILE}: {name}: found "
+                f"{_short(found.get(name))}, wanted {_short(value)}; it was "
+                "trained under other conditions: give another --workdir or remove "
+                "it"
+            )
 
 
 def note_start(workdir: Path, point: Point, wanted: dict[str, Any]) -> None:
@@ -212,8 +246,9 @@ def _read_json(path: Path, unsealed: frozenset[str], missing: dict | None = None
     if not path.exists():
         if missing is not None:
             return missing
-        raise SignBindError(f"{path}: no such file; wanted the --workdir of a sweep that was "
-                            "started")  # fmt: skip
+        raise SignBindError(
+            f"{path}: no such file; wanted the --workdir of a sweep that was started"
+        )
     try:
         return sealed.read(path, unsealed)
     except SignBindError as error:

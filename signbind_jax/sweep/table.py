@@ -84,8 +84,9 @@ def rank(record: Record, metric: str | None = None) -> Ranking:
     Raises:
       SignBindError: no point has this metric, or it has no better end.
     """
-    known = list(dict.fromkeys(name for o in record.outcomes for name in o.scores
-                               if metric_of(name).better))  # fmt: skip
+    known = list(
+        dict.fromkeys(name for o in record.outcomes for name in o.scores if metric_of(name).better)
+    )
     metric = metric or next(iter(known), "loss")
     if metric not in (*known, "loss"):
         raise SignBindError(unknown_name("--metric", metric, (*known, "loss")))
@@ -98,8 +99,12 @@ def rank(record: Record, metric: str | None = None) -> Ranking:
         return (0, score if lower else -score, outcome.index)
 
     settings = [s for s in _settings(record, metric) if s.scores]
-    return Ranking(metric, lower, tuple(sorted(record.outcomes, key=order)),
-                   tuple(sorted(settings, key=lambda s: s.mean if lower else -s.mean)))  # fmt: skip
+    return Ranking(
+        metric,
+        lower,
+        tuple(sorted(record.outcomes, key=order)),
+        tuple(sorted(settings, key=lambda s: s.mean if lower else -s.mean)),
+    )
 
 
 def write_csv(record: Record, path: Path) -> None:
@@ -107,14 +112,37 @@ def write_csv(record: Record, path: Path) -> None:
     metrics = list(dict.fromkeys(name for o in record.outcomes for name in o.scores))
     text = io.StringIO(newline="")
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["index", "name", "state", *record.varying, *metrics, "loss", "step", "steps",
-                   "seconds", "error", "directory"])  # fmt: skip
+    rows.writerow(
+        [
+            "index",
+            "name",
+            "state",
+            *record.varying,
+            *metrics,
+            "loss",
+            "step",
+            "steps",
+            "seconds",
+            "error",
+            "directory",
+        ]
+    )
     for o in record.outcomes:
-        rows.writerow([o.index, o.name, o.state, *(o.values.get(p, "") for p in record.varying),
-                       *(o.scores.get(m, "") for m in metrics),
-                       "" if o.loss is None else o.loss, o.step, o.steps,
-                       "" if o.seconds is None else round(o.seconds, 1), o.error,
-                       o.directory])  # fmt: skip
+        rows.writerow(
+            [
+                o.index,
+                o.name,
+                o.state,
+                *(o.values.get(p, "") for p in record.varying),
+                *(o.scores.get(m, "") for m in metrics),
+                "" if o.loss is None else o.loss,
+                o.step,
+                o.steps,
+                "" if o.seconds is None else round(o.seconds, 1),
+                o.error,
+                o.directory,
+            ]
+        )
     files.write(path, text.getvalue())
 
 
@@ -130,9 +158,15 @@ def show(record: Record, ranking: Ranking, file=None) -> None:
     table.add_column("state", overflow="fold")
     shown = [o for i, o in enumerate(ranking.outcomes) if i < _SHOWN or o.state == FAILED]
     for o in shown:
-        cells = [str(o.index), *(value_told(o.values.get(path)) for path in record.varying),
-                 _bare(ranking.score(o), ranking), figure(o.loss), str(o.step),
-                 figure(o.seconds and round(o.seconds)), state_told(o)]  # fmt: skip
+        cells = [
+            str(o.index),
+            *(value_told(o.values.get(path)) for path in record.varying),
+            _bare(ranking.score(o), ranking),
+            figure(o.loss),
+            str(o.step),
+            figure(o.seconds and round(o.seconds)),
+            state_told(o),
+        ]
         table.add_row(*map(Text, cells))
     console.print(table)
     if len(shown) < len(ranking.outcomes):
@@ -144,19 +178,24 @@ def show(record: Record, ranking: Ranking, file=None) -> None:
 
 def summary(record: Record, ranking: Ranking) -> str:
     """How many points are how far, and which is best, in one or two sentences."""
-    count = {s: sum(o.state == s for o in record.outcomes)
-             for s in (FINISHED, UNFINISHED, FAILED, WAITING)}  # fmt: skip
+    count = {
+        s: sum(o.state == s for o in record.outcomes)
+        for s in (FINISHED, UNFINISHED, FAILED, WAITING)
+    }
     told = [f"{n} {state}" for state, n in count.items() if n]
     lines = [f"{len(record.outcomes)} points: {', '.join(told)}."]
     if record.strangers:
-        lines.append(f"{len(record.strangers)} directories belong to no point of the sweep, such "
-                     f"as {record.strangers[0]}.")  # fmt: skip
+        lines.append(
+            f"{len(record.strangers)} directories belong to no point of the sweep, such "
+            f"as {record.strangers[0]}."
+        )
     if ranking.scored:
         best = ranking.scored[0]
         better = "lower" if ranking.lower else "higher"
         score = figure(ranking.score(best))
-        lines.append(f"Best {ranking.metric} ({better} is better): {score}, point {best.index}, "
-                     f"{best.name}.")  # fmt: skip
+        lines.append(
+            f"Best {ranking.metric} ({better} is better): {score}, point {best.index}, {best.name}."
+        )
     return " ".join(lines)
 
 
@@ -188,8 +227,12 @@ def _means(record: Record, ranking: Ranking) -> Table:
         table.add_column(name, justify="right")
     for s in ranking.settings[:_SHOWN]:
         n = str(s.n) if len(s.scores) == s.n else f"{len(s.scores)} of {s.n}"
-        table.add_row(*(Text(value_told(s.values.get(path))) for path in paths),
-                      _bare(s.mean, ranking), _bare(s.spread, ranking), n)  # fmt: skip
+        table.add_row(
+            *(Text(value_told(s.values.get(path))) for path in paths),
+            _bare(s.mean, ranking),
+            _bare(s.spread, ranking),
+            n,
+        )
     return table
 
 

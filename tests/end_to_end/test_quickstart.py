@@ -13,8 +13,16 @@ from tests.conftest import signbind
 from tests.unit.tiny_pretrained import write_pretrained
 
 VARIANTS = {"signing", "signing+fingerspelling", "signing+lips", "all", "oracle_text"}
-COLUMNS = {"bleu4", "bleu_signature", "chrf", "name_recall", "homonym_accuracy", "role",
-           "lonely_twin", "adjacent_names"}  # fmt: skip
+COLUMNS = {
+    "bleu4",
+    "bleu_signature",
+    "chrf",
+    "name_recall",
+    "homonym_accuracy",
+    "role",
+    "lonely_twin",
+    "adjacent_names",
+}
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +67,13 @@ def test_frozen_experts_are_not_run_again(quickstart):
 def test_any_stage_can_be_scored(quickstart, stage, metric, tmp_path):
     run, _ = quickstart
     scores = tmp_path / "scores.json"
-    done = signbind("evaluate", f"--checkpoint={run / stage}", f"--data={run / 'data'}",
-                    "--split=validation", f"--json={scores}")  # fmt: skip
+    done = signbind(
+        "evaluate",
+        f"--checkpoint={run / stage}",
+        f"--data={run / 'data'}",
+        "--split=validation",
+        f"--json={scores}",
+    )
     assert metric in done.stdout
     assert json.loads(scores.read_text())["split"] == "validation"
 
@@ -108,23 +121,40 @@ def test_wrong_input_is_refused_in_one_line(quickstart, tmp_path):
 def other_signing(tmp_path_factory):
     """A signing expert of another corpus."""
     root = tmp_path_factory.mktemp("other")
-    signbind("data", "build", "synthetic", f"--out={root / 'data'}", "--seed=7", "--train=8",
-             "--validation=1", "--test=1", "--time_split=1")  # fmt: skip
-    signbind("train", "--config=signing:size=tiny", f"--workdir={root / 'signing'}",
-             "--config.steps=1", f"--config.data.directory={root / 'data'}",
-             "--config.data.validation=")  # fmt: skip
+    signbind(
+        "data",
+        "build",
+        "synthetic",
+        f"--out={root / 'data'}",
+        "--seed=7",
+        "--train=8",
+        "--validation=1",
+        "--test=1",
+        "--time_split=1",
+    )
+    signbind(
+        "train",
+        "--config=signing:size=tiny",
+        f"--workdir={root / 'signing'}",
+        "--config.steps=1",
+        f"--config.data.directory={root / 'data'}",
+        "--config.data.validation=",
+    )
     return root / "signing"
 
 
 def test_parent_with_another_vocabulary_is_refused(quickstart, other_signing, tmp_path):
     run, _ = quickstart
-    parents = {name: run / name for name in ("fingerspelling", "lipreading", "language_model",
-                                             "fusion")} | {"signing": other_signing}  # fmt: skip
+    parents = {
+        name: run / name for name in ("fingerspelling", "lipreading", "language_model", "fusion")
+    } | {"signing": other_signing}
     error = refused(
-        "train", "--config=alignment:size=tiny", f"--workdir={tmp_path / 'alignment'}",
+        "train",
+        "--config=alignment:size=tiny",
+        f"--workdir={tmp_path / 'alignment'}",
         f"--config.data.directory={run / 'data'}",
         *(f"--config.parents.{name}={path}" for name, path in parents.items()),
-    )  # fmt: skip
+    )
     assert "n_ids" in error or "vocabulary gloss" in error
     assert "found" in error and "wanted" in error
     assert not (tmp_path / "alignment" / "checkpoints").exists()
@@ -142,8 +172,13 @@ def test_expert_trained_again_after_its_child_is_refused(quickstart, other_signi
 
 def test_run_directory_of_another_config_is_refused(quickstart):
     run, _ = quickstart
-    error = refused("train", "--config=signing:size=tiny", f"--workdir={run / 'signing'}",
-                    f"--config.data.directory={run / 'data'}", "--config.seed=5")  # fmt: skip
+    error = refused(
+        "train",
+        "--config=signing:size=tiny",
+        f"--workdir={run / 'signing'}",
+        f"--config.data.directory={run / 'data'}",
+        "--config.seed=5",
+    )
     assert "seed: found 0, wanted 5" in error
 
 
@@ -157,8 +192,12 @@ def test_impossible_targets_stop_the_start(tmp_path):
         f"id\tsplit\ttext\tpose\tgloss\na\ttrain\tToo much for 8 frames.\ta.npz\t{glosses}\n"
     )
     signbind("data", "build", "folder", f"--source={corpus}", f"--out={tmp_path / 'data'}")
-    error = refused("train", "--config=signing:size=tiny", f"--workdir={tmp_path / 'run'}",
-                    f"--config.data.directory={tmp_path / 'data'}")  # fmt: skip
+    error = refused(
+        "train",
+        "--config=signing:size=tiny",
+        f"--workdir={tmp_path / 'run'}",
+        f"--config.data.directory={tmp_path / 'data'}",
+    )
     assert "longer than the CTC output" in error and "model.subsample" in error
     assert "9 steps needed, 2 there" in error
 
@@ -167,10 +206,16 @@ def test_adapters_are_tuned_and_the_llm_stays(quickstart, tmp_path):
     run, _ = quickstart
     tuned = tmp_path / "translation"
     parents = ("signing", "fingerspelling", "lipreading", "language_model", "alignment")
-    signbind("train", "--config=translation:size=tiny", f"--workdir={tuned}", "--config.steps=3",
-             f"--config.data.directory={run / 'data'}", "--config.options.lora_rank=4",
-             "--config.data.validation=",
-             *(f"--config.parents.{name}={run / name}" for name in parents))  # fmt: skip
+    signbind(
+        "train",
+        "--config=translation:size=tiny",
+        f"--workdir={tuned}",
+        "--config.steps=3",
+        f"--config.data.directory={run / 'data'}",
+        "--config.options.lora_rank=4",
+        "--config.data.validation=",
+        *(f"--config.parents.{name}={run / name}" for name in parents),
+    )
     before = open_artefact(run / "alignment").load_model().decoder
     after = open_artefact(tuned).load_model().decoder
     np.testing.assert_array_equal(before.layers.q.kernel[...], after.layers.q.kernel[...])
@@ -186,18 +231,26 @@ def test_a_pretrained_llm_is_tuned_by_adapters_and_stays_in_its_directory(quicks
         ("alignment", {"fusion": run / "fusion"}, ["--config.options.frozen_dtype=bfloat16"]),
         ("translation", {"alignment": tmp_path / "alignment"}, ["--config.options.lora_rank=4"]),
     ):
-        signbind("train", f"--config={stage}:size=tiny", f"--workdir={tmp_path / stage}",
-                 "--config.steps=3", f"--config.data.directory={run / 'data'}", *extra,
-                 "--config.data.validation=", f"--config.data.stream_cache={run / 'streams'}",
-                 *(f"--config.parents.{k}={v}" for k, v in (own | parent).items()))  # fmt: skip
+        signbind(
+            "train",
+            f"--config={stage}:size=tiny",
+            f"--workdir={tmp_path / stage}",
+            "--config.steps=3",
+            f"--config.data.directory={run / 'data'}",
+            *extra,
+            "--config.data.validation=",
+            f"--config.data.stream_cache={run / 'streams'}",
+            *(f"--config.parents.{k}={v}" for k, v in (own | parent).items()),
+        )
     tuned = open_artefact(tmp_path / "translation")
     stored = [name for name in tuned.manifest.arrays if "/decoder/" in name]
     assert stored and all("/lora/" in name for name in stored)
     decoder = tuned.load_model().decoder
     assert np.abs(decoder.layers.q.lora.b[...]).max() > 0
     written = dict(nnx.to_flat_state(open_pretrained(llm).load_params()[1]))
-    np.testing.assert_array_equal(decoder.layers.q.kernel[...],
-                                  written["layers", "q", "kernel"][...])  # fmt: skip
+    np.testing.assert_array_equal(
+        decoder.layers.q.kernel[...], written["layers", "q", "kernel"][...]
+    )
     data = f"--data={run / 'data'}"
     done = signbind("evaluate", f"--checkpoint={tmp_path / 'translation'}", data)
     assert "all/bleu4" in done.stdout

@@ -42,9 +42,11 @@ except SignBindError as error:
 def start(directory: Path, what: str, n: int) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "-c", SAVE_TWICE, directory, what, str(n)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
         env=os.environ | {"JAX_PLATFORMS": "cpu"},
-    )  # fmt: skip
+    )
 
 
 def assert_step_1_is_good(directory: Path, n: int) -> None:

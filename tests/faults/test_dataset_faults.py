@@ -301,8 +301,12 @@ write_dataset(Path(sys.argv[1]), corpus, clips_per_shard=2, progress=False)
 
 
 def start_writer(out, code=WRITER):
-    return subprocess.Popen([sys.executable, "-c", code, str(out)], stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, text=True)  # fmt: skip
+    return subprocess.Popen(
+        [sys.executable, "-c", code, str(out)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def wait_for_clip(child, name):
@@ -349,10 +353,15 @@ def test_other_rows_begin_anew_in_what_a_killed_build_left(tmp_path):
 
 @pytest.mark.parametrize("most", [2_000, 20_000])
 def test_a_full_disk_ends_in_one_line_and_leaves_nothing_half_written(tmp_path, most):
-    code = WRITER.replace("import os, sys, time", "import os, sys, time, resource, signal").replace(
-        "write_dataset(Path", "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({most}, {most}))\nwrite_dataset(Path"
-    ).replace("clips_per_shard=2", "clips_per_shard=4")  # fmt: skip
+    code = (
+        WRITER.replace("import os, sys, time", "import os, sys, time, resource, signal")
+        .replace(
+            "write_dataset(Path",
+            "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+            f"resource.setrlimit(resource.RLIMIT_FSIZE, ({most}, {most}))\nwrite_dataset(Path",
+        )
+        .replace("clips_per_shard=2", "clips_per_shard=4")
+    )
     child = start_writer(tmp_path / "d", code)
     error = child.communicate(timeout=60)[1]
     assert child.returncode == 1

@@ -31,8 +31,12 @@ def test_a_failing_point_is_listed_and_the_others_go_on(synthetic, tmp_path, wid
     grid = "h.sweep('data.train', ['train', 'trian', 'test'])"
     config = sweep_file(tmp_path / "s.py", grid, "steps = 6", "log_every = 2")
     work = tmp_path / "w"
-    command = ["sweep", f"--config={config}", f"--workdir={work}",
-               f"--config.data.directory={synthetic}"]  # fmt: skip
+    command = [
+        "sweep",
+        f"--config={config}",
+        f"--workdir={work}",
+        f"--config.data.directory={synthetic}",
+    ]
     done = signbind(*command, "--jobs=2", check=False)
     assert done.returncode == 1, done.stderr
     assert "failed: " in done.stdout and "found 'trian', wanted one of train" in done.stdout
@@ -79,8 +83,12 @@ def test_a_failing_point_is_listed_and_the_others_go_on(synthetic, tmp_path, wid
 def test_one_point_trains_alone_and_its_failure_is_kept(synthetic, tmp_path, wide_terminal, capsys):
     grid = "h.sweep('data.train', ['train', 'trian'])"
     config = sweep_file(tmp_path / "s.py", grid, "steps = 4", "log_every = 2")
-    command = ["sweep", f"--config={config}", f"--workdir={tmp_path / 'w'}",
-               f"--config.data.directory={synthetic}"]  # fmt: skip
+    command = [
+        "sweep",
+        f"--config={config}",
+        f"--workdir={tmp_path / 'w'}",
+        f"--config.data.directory={synthetic}",
+    ]
     assert main([*command, "--point=1"]) == 1
     assert "found 'trian'" in capsys.readouterr().err
     signbind(*command, "--point=0")
@@ -93,12 +101,22 @@ def test_one_point_trains_alone_and_its_failure_is_kept(synthetic, tmp_path, wid
 @pytest.mark.parametrize(("number", "jobs"), [(signal.SIGTERM, 1), (signal.SIGKILL, 2)])
 def test_points_save_when_their_sweep_is_stopped_and_go_on(synthetic, tmp_path, number, jobs):
     config = sweep_file(
-        tmp_path / "s.py", "h.seeds(2)", f"steps = {STEPS}", "log_every = 1",
-        f"checkpoint_every = {10 * STEPS}", "data.validation = ''", stage="language_model",
-    )  # fmt: skip
+        tmp_path / "s.py",
+        "h.seeds(2)",
+        f"steps = {STEPS}",
+        "log_every = 1",
+        f"checkpoint_every = {10 * STEPS}",
+        "data.validation = ''",
+        stage="language_model",
+    )
     work = tmp_path / "w"
-    command = ["sweep", f"--config={config}", f"--workdir={work}", f"--jobs={jobs}",
-               f"--config.data.directory={synthetic}"]  # fmt: skip
+    command = [
+        "sweep",
+        f"--config={config}",
+        f"--workdir={work}",
+        f"--jobs={jobs}",
+        f"--config.data.directory={synthetic}",
+    ]
     code, printed = stop_when_training(command, work, jobs, number)
     assert code == (1 if number == signal.SIGTERM else -number), printed
     done = signbind(*command)
@@ -109,8 +127,9 @@ def test_points_save_when_their_sweep_is_stopped_and_go_on(synthetic, tmp_path, 
         assert row["state"] == "finished" and row["step"] == str(STEPS) and row["loss"]
     # Every step once, in order: the metrics read as if nothing had happened.
     for path in work.glob("*/metrics.jsonl"):
-        steps = [line.partition(",")[0] for line in path.read_text().splitlines()
-                 if '"train"' in line]  # fmt: skip
+        steps = [
+            line.partition(",")[0] for line in path.read_text().splitlines() if '"train"' in line
+        ]
         assert steps == [f'{{"step": {i}' for i in range(1, STEPS + 1)]
 
 
@@ -118,9 +137,12 @@ def stop_when_training(command: list[str], work, n: int, number: int) -> tuple[i
     """Starts a sweep and sends it a signal when `n` points have logged steps."""
     with (work.parent / "printed").open("w+") as printed:
         process = subprocess.Popen(
-            [sys.executable, "-m", "signbind_jax.cli", *command], cwd=ROOT,
-            env={**os.environ, "JAX_PLATFORMS": "cpu"}, stdout=printed, stderr=printed,
-        )  # fmt: skip
+            [sys.executable, "-m", "signbind_jax.cli", *command],
+            cwd=ROOT,
+            env={**os.environ, "JAX_PLATFORMS": "cpu"},
+            stdout=printed,
+            stderr=printed,
+        )
         deadline = time.monotonic() + 300
         while time.monotonic() < deadline and process.poll() is None:
             if sum(p.stat().st_size > 0 for p in work.glob("*/metrics.jsonl")) >= n:

@@ -22,19 +22,27 @@ class Runs:
     def __init__(self, config: str, data, workdir, n_buckets: int = 1):
         self.workdir = workdir
         self.drawn: list[list[int]] = []  # the clips of each step, whole batches
-        self.arguments = ["train", f"--config={config}:size=tiny", f"--workdir={workdir}",
-                          f"--config.data.directory={data}", "--config.data.validation=",
-                          "--config.data.batch_multiple=4", f"--config.data.n_buckets={n_buckets}",
-                          "--config.log_every=1", "--config.checkpoint_every=20",
-                          f"--config.steps={STEPS}"]  # fmt: skip
+        self.arguments = [
+            "train",
+            f"--config={config}:size=tiny",
+            f"--workdir={workdir}",
+            f"--config.data.directory={data}",
+            "--config.data.validation=",
+            "--config.data.batch_multiple=4",
+            f"--config.data.n_buckets={n_buckets}",
+            "--config.log_every=1",
+            "--config.checkpoint_every=20",
+            f"--config.steps={STEPS}",
+        ]
         workdir.mkdir()
 
     def go_on(self, n_processes: int = 1) -> list[Ended]:
         """Runs to the end."""
         return self._run(n_processes, "0", lambda processes: None)
 
-    def stop(self, number: int, when: Callable[[], bool], n_processes: int = 1, to: int = 0
-             ) -> list[Ended]:  # fmt: skip
+    def stop(
+        self, number: int, when: Callable[[], bool], n_processes: int = 1, to: int = 0
+    ) -> list[Ended]:
         """Runs until `when`, when a signal is sent to one of the processes."""
 
         def interrupt(processes):
@@ -48,11 +56,14 @@ class Runs:
         return self._run(n_processes, str(PACE_S), interrupt)
 
     def _run(self, n_processes: int, pace_s: str, interrupt: Callable[[Sequence], None]):
-        commands = signbind_commands(n_processes, *self.arguments,
-                                     module="tests.multiprocess.recorded_signbind")  # fmt: skip
+        commands = signbind_commands(
+            n_processes, *self.arguments, module="tests.multiprocess.recorded_signbind"
+        )
         files = [self.workdir / f"drawn_{len(self.drawn)}_{i}" for i in range(n_processes)]
-        processes = [start(command, env={"DRAWN": str(file), "PACE_S": pace_s})
-                     for command, file in zip(commands, files, strict=True)]  # fmt: skip
+        processes = [
+            start(command, env={"DRAWN": str(file), "PACE_S": pace_s})
+            for command, file in zip(commands, files, strict=True)
+        ]
         interrupt(processes)
         ended = wait_for(processes)
         if all(e.code == 0 for e in ended):
@@ -116,8 +127,9 @@ def test_stopped_on_two_and_on_four_processes_and_finished_on_one(synthetic, who
     # The terminal's Ctrl-C goes to one of them, as a scheduler's SIGTERM may.
     for n_processes, to, number in ((2, 1, signal.SIGTERM), (4, 0, signal.SIGINT)):
         under_way = stops[-1] + 3
-        ended = runs.stop(number, lambda n=under_way: max(runs.losses(), default=0) >= n,
-                          n_processes, to)  # fmt: skip
+        ended = runs.stop(
+            number, lambda n=under_way: max(runs.losses(), default=0) >= n, n_processes, to
+        )
         check_ended_well(ended)
         stops.append(len(runs.drawn))
         assert runs.saved() == stops[-1] < STEPS

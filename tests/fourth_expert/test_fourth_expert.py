@@ -49,8 +49,13 @@ PARENTS = {
 def training(stage: str, runs: Path, workdir: Path, mesh=(1, 1, 1)) -> list[str]:
     """The command that trains a stage for two steps on its parents in `runs`."""
     config = f"{HANDS if stage == 'hands' else stage}:size=tiny"
-    options = {"data.directory": runs / "data", "data.validation": "", "data.batch_multiple": 4,
-               "steps": 2, "log_every": 1}  # fmt: skip
+    options = {
+        "data.directory": runs / "data",
+        "data.validation": "",
+        "data.batch_multiple": 4,
+        "steps": 2,
+        "log_every": 1,
+    }
     options |= {f"parents.{name}": runs / name for name in PARENTS[stage]}
     options |= {f"mesh.{axis}": n for axis, n in zip(("data", "fsdp", "tensor"), mesh, strict=True)}
     if stage == "fusion":
@@ -78,10 +83,17 @@ def runs(registered, tmp_path_factory) -> Path:
 def test_its_stages_train_alike_on_a_2x2x2_mesh(runs, tmp_path):
     stages = ("hands", "fusion", "translation")
     commands = [training(stage, runs, tmp_path, (2, 2, 2)) for stage in stages]
-    program = ("import json, sys; from signbind_jax.cli import main; "
-               "sys.exit(max(map(main, json.loads(sys.argv[1]))))")  # fmt: skip
-    done = subprocess.run([sys.executable, "-c", program, json.dumps(commands)], cwd=ROOT,
-                          env=simulated(8), text=True, capture_output=True)  # fmt: skip
+    program = (
+        "import json, sys; from signbind_jax.cli import main; "
+        "sys.exit(max(map(main, json.loads(sys.argv[1]))))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, json.dumps(commands)],
+        cwd=ROOT,
+        env=simulated(8),
+        text=True,
+        capture_output=True,
+    )
     assert done.returncode == 0, done.stderr
     for stage in stages:
         alone = losses(runs / stage)
@@ -91,8 +103,18 @@ def test_its_stages_train_alike_on_a_2x2x2_mesh(runs, tmp_path):
 
 def scores(runs: Path, stage: str) -> dict:
     path = runs / f"{stage}.json"
-    assert main(["evaluate", IMPORT, f"--checkpoint={runs / stage}", f"--data={runs / 'data'}",
-                 f"--json={path}"]) == 0  # fmt: skip
+    assert (
+        main(
+            [
+                "evaluate",
+                IMPORT,
+                f"--checkpoint={runs / stage}",
+                f"--data={runs / 'data'}",
+                f"--json={path}",
+            ]
+        )
+        == 0
+    )
     return json.loads(path.read_text())["scores"]
 
 
@@ -125,8 +147,22 @@ def test_translate_shows_what_it_read(runs, capsys):
 
 def test_an_audit_checks_its_targets(runs):
     path = runs / "audit.json"
-    assert main(["data", "audit", IMPORT, str(runs / "data"), "--workers=1", f"--json={path}",
-                 "--configs", "signing", str(HANDS)]) == 0  # fmt: skip
+    assert (
+        main(
+            [
+                "data",
+                "audit",
+                IMPORT,
+                str(runs / "data"),
+                "--workers=1",
+                f"--json={path}",
+                "--configs",
+                "signing",
+                str(HANDS),
+            ]
+        )
+        == 0
+    )
     rows = [row for row in json.loads(path.read_text())["ctc"] if row["config"] == str(HANDS)]
     assert {row["split"]: row["present"] for row in rows} == {
         "train": 16,
@@ -191,8 +227,11 @@ def test_a_wrong_frontend_or_file_is_told(tmp_path, capsys):
         register_frontend("pose", list)
     bad = tmp_path / "bad.py"
     bad.write_text("import signbind_jax\n1 / 0\n")
-    for file, told in ((bad, "bad.py:2: ZeroDivisionError"), (tmp_path / "no.py", "no such file"),
-                       (tmp_path, "wanted a Python file")):  # fmt: skip
+    for file, told in (
+        (bad, "bad.py:2: ZeroDivisionError"),
+        (tmp_path / "no.py", "no such file"),
+        (tmp_path, "wanted a Python file"),
+    ):
         assert main(["train", f"--import={file}", "--config=signing", "--workdir=w"]) == 1
         error = capsys.readouterr().err
         assert error.startswith("signbind: error: --import: ") and told in error

@@ -16,9 +16,12 @@ CASES, NEW = 16, 14
 EOS = [2, 5, 9, 11, 17, 23]
 LENGTH_PENALTIES = (-0.5, 0.0, 1.0, 2.0)
 WARPERS = {
-    "temperature": (0.7, 0, 1.0), "top_k": (1.0, 5, 1.0), "top_p": (1.0, 0, 0.8),
-    "all": (1.7, 12, 0.6), "one": (1.0, 0, 0.0),
-}  # fmt: skip
+    "temperature": (0.7, 0, 1.0),
+    "top_k": (1.0, 5, 1.0),
+    "top_p": (1.0, 0, 0.8),
+    "all": (1.7, 12, 0.6),
+    "one": (1.0, 0, 0.0),
+}
 
 
 def beams(model, soft, mask) -> dict[str, np.ndarray]:
@@ -27,10 +30,16 @@ def beams(model, soft, mask) -> dict[str, np.ndarray]:
     for early_stopping in (False, True, "never"):
         for penalty in LENGTH_PENALTIES:
             found = model.generate(
-                inputs_embeds=soft, attention_mask=mask, max_new_tokens=NEW, do_sample=False,
-                num_beams=4, early_stopping=early_stopping, length_penalty=penalty,
-                eos_token_id=EOS, pad_token_id=0,
-            ).numpy()  # fmt: skip
+                inputs_embeds=soft,
+                attention_mask=mask,
+                max_new_tokens=NEW,
+                do_sample=False,
+                num_beams=4,
+                early_stopping=early_stopping,
+                length_penalty=penalty,
+                eos_token_id=EOS,
+                pad_token_id=0,
+            ).numpy()
             padded = np.zeros((CASES, NEW), np.int8)
             padded[:, : found.shape[1]] = found
             ids[f"{early_stopping}/{penalty}"] = padded

@@ -72,8 +72,11 @@ def switch_off(host: Path) -> None:
 def ssh(host: Path, rest: list[str], flags: dict[str, str]) -> int:
     # gcloud splits the command at spaces, and ssh puts them back.
     command = " ".join(flags["command"].split(" "))
-    environment = {"HOME": str(host), "PATH": f"{CLOUD / 'on_workers'}:/usr/bin:/bin",
-                   "STAND_IN_CLOUD": str(CLOUD)}  # fmt: skip
+    environment = {
+        "HOME": str(host),
+        "PATH": f"{CLOUD / 'on_workers'}:/usr/bin:/bin",
+        "STAND_IN_CLOUD": str(CLOUD),
+    }
     done = subprocess.run(["bash", "-c", command], cwd=host, env=environment)
     return done.returncode
 

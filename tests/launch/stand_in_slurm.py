@@ -23,8 +23,13 @@ def main(program: str, argv: list[str]) -> int:
         if failure["program"] == program and asked in failure["calls"]:
             print(failure["stderr"], file=sys.stderr)
             return 1
-    return {"sbatch": sbatch, "squeue": squeue, "scancel": scancel, "scontrol": scontrol,
-            "srun": srun}[program](argv)  # fmt: skip
+    return {
+        "sbatch": sbatch,
+        "squeue": squeue,
+        "scancel": scancel,
+        "scontrol": scontrol,
+        "srun": srun,
+    }[program](argv)
 
 
 def sbatch(argv: list[str]) -> int:
@@ -52,8 +57,14 @@ def begin(index: int | None, restarts: int) -> None:
     (CLUSTER / f"state-{number}").write_text("RUNNING")
     (CLUSTER / f"restarts-{number}").write_text(str(restarts))
     with open(output, "a") as log:
-        process = subprocess.Popen(["bash", *script], stdout=log, stderr=log, env=environment,
-                                   stdin=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
+        process = subprocess.Popen(
+            ["bash", *script],
+            stdout=log,
+            stderr=log,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
     (CLUSTER / f"pid-{number}").write_text(str(process.pid))
 
 

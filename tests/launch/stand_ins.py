@@ -15,9 +15,24 @@ from tests.conftest import ROOT
 HERE = Path(__file__).resolve().parent
 
 # Every character that a shell, gcloud or an scp could trip over.
-HARD = ["two words", "it's", 'say "hi"', "$(touch pwned)", "`touch pwned`", "a\nb", "$HOME", "*",
-        "back\\slash", "semi;colon && false", "", "-leading", "ümläut", "tab\there", "--debug",
-        "--"]  # fmt: skip
+HARD = [
+    "two words",
+    "it's",
+    'say "hi"',
+    "$(touch pwned)",
+    "`touch pwned`",
+    "a\nb",
+    "$HOME",
+    "*",
+    "back\\slash",
+    "semi;colon && false",
+    "",
+    "-leading",
+    "ümläut",
+    "tab\there",
+    "--debug",
+    "--",
+]
 
 
 def put_program(folder: Path, name: str, text: str) -> None:
@@ -47,8 +62,12 @@ class Cloud:
         cloud.put("states", [])
         cloud.put("failures", [])
         (folder / "calls.jsonl").touch()
-        put_program(cloud.bin, "gcloud", f'exec {shlex.quote(sys.executable)} -S '
-                    f'{shlex.quote(str(HERE / "stand_in_gcloud.py"))} "$@"')  # fmt: skip
+        put_program(
+            cloud.bin,
+            "gcloud",
+            f"exec {shlex.quote(sys.executable)} -S "
+            f'{shlex.quote(str(HERE / "stand_in_gcloud.py"))} "$@"',
+        )
         on_workers = folder / "on_workers"
         record = 'printf "%s\\n" "${0##*/} $*" >> "$HOME/programs"'
         for name in ("sudo", "gcsfuse"):
@@ -56,11 +75,15 @@ class Cloud:
         put_program(on_workers, "mountpoint", "exit 1")
         put_program(on_workers, "hostname", 'basename "$HOME"')
         # `python3 -m uv pip install` leaves a signbind, which is `behaviour`.
-        put_program(on_workers, "python3", f"""{record}
+        put_program(
+            on_workers,
+            "python3",
+            f"""{record}
             case "$*" in *"uv pip install"*)
               mkdir -p "$HOME/signbind/venv/bin"
               cp "$STAND_IN_CLOUD/behaviour" "$HOME/signbind/venv/bin/signbind" ;;
-            esac""")  # fmt: skip
+            esac""",
+        )
         cloud.behave("exit 0")
         return cloud
 
@@ -116,11 +139,20 @@ def begin(platform: str, *arguments, bin: Path, cwd: Path, env: dict | None = No
     arguments[at:at] = ["--poll=0.05", "--retry_wait=0.01"]
     # -S: the launchers need no installed package.
     return subprocess.Popen(
-        [sys.executable, "-S", "-m", "signbind_jax.cli", "launch", platform, *arguments], cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{bin}:{os.environ['PATH']}",
-             "STAND_IN_CLOUD": str(bin.parent), **(env or {})},
-        text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        [sys.executable, "-S", "-m", "signbind_jax.cli", "launch", platform, *arguments],
+        cwd=cwd,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "PATH": f"{bin}:{os.environ['PATH']}",
+            "STAND_IN_CLOUD": str(bin.parent),
+            **(env or {}),
+        },
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         # As at a terminal: a shell lets what it starts with "&" ignore Ctrl-C, and so would a
         # test suite started there hand it on.
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
+    )

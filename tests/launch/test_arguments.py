@@ -7,8 +7,15 @@ from signbind_jax import cli
 from signbind_jax.errors import SignBindError
 
 TPU = ["tpu", "run", "--zone=z", "--accelerator=v5litepod-16", "--shared=/m"]
-GKE = ["gke", "run", "--cluster=c", "--zone=z", "--accelerator=v5litepod-16", "--image=i",
-       "--shared=/m"]  # fmt: skip
+GKE = [
+    "gke",
+    "run",
+    "--cluster=c",
+    "--zone=z",
+    "--accelerator=v5litepod-16",
+    "--image=i",
+    "--shared=/m",
+]
 SLURM = ["slurm", "start"]
 COMMAND = ["--", "signbind", "train", "--workdir=/m/x"]
 

@@ -11,8 +11,15 @@ import pytest
 
 from tests.launch.stand_ins import HARD, HERE, launch, put_program
 
-JOB = ["--name=signing", "--cluster=tpus", "--zone=us-central2-b", "--accelerator=v5litepod-16",
-       "--image=registry/signbind:1", "--storage=data", "--shared=/mnt/data"]  # fmt: skip
+JOB = [
+    "--name=signing",
+    "--cluster=tpus",
+    "--zone=us-central2-b",
+    "--accelerator=v5litepod-16",
+    "--image=registry/signbind:1",
+    "--storage=data",
+    "--shared=/mnt/data",
+]
 TRAIN = ["--", "signbind", "train", "--workdir=/mnt/data/signing"]
 SECRET = "hf_Xq7'\"$(id) zz"
 FIRST = "2026-01-01T00:00:01.000000001Z step 1\n"
@@ -26,11 +33,16 @@ class Cluster:
         self.here.mkdir(parents=True)
         self.plan()
         for name in ("xpk", "kubectl"):
-            put_program(self.bin, name, f"exec {shlex.quote(sys.executable)} -S "
-                        f'{shlex.quote(str(HERE / "stand_in_gke.py"))} {name} "$@"')  # fmt: skip
+            put_program(
+                self.bin,
+                name,
+                f"exec {shlex.quote(sys.executable)} -S "
+                f'{shlex.quote(str(HERE / "stand_in_gke.py"))} {name} "$@"',
+            )
 
-    def plan(self, states=("Suspended", "Running", "Completed"), logs=(FIRST,), there=False,
-             fail=()):  # fmt: skip
+    def plan(
+        self, states=("Suspended", "Running", "Completed"), logs=(FIRST,), there=False, fail=()
+    ):
         plan = {"states": states, "logs": logs, "there": there, "fail": fail}
         (self.folder / "plan.json").write_text(json.dumps(plan))
 
@@ -55,25 +67,36 @@ def flag(call: dict, name: str) -> str:
 
 def run_as_a_pod_does(command: str, folder, script: str) -> subprocess.Popen:
     """The part of xpk's pod around the command: a shell in the background, signals passed on."""
-    put_program(folder / "pod_bin", "signbind", f'printf "%s\\0" "$@" > {folder}/arguments\n'
-                f"SAVED=$SIGNBIND_INTERRUPTED_CODE\n{script}")  # fmt: skip
+    put_program(
+        folder / "pod_bin",
+        "signbind",
+        f'printf "%s\\0" "$@" > {folder}/arguments\nSAVED=$SIGNBIND_INTERRUPTED_CODE\n{script}',
+    )
     around = f"""_sigterm() (kill -SIGTERM $! 2>/dev/null;)
         trap _sigterm SIGTERM
         ({command}) & PID=$!
         while kill -0 $PID 2>/dev/null; do sleep 0.05; done
         wait $PID
         exit $?"""
-    return subprocess.Popen(["bash", "-c", around], env={
-        "PATH": f"{folder / 'pod_bin'}:/usr/bin:/bin"})  # fmt: skip
+    return subprocess.Popen(
+        ["bash", "-c", around], env={"PATH": f"{folder / 'pod_bin'}:/usr/bin:/bin"}
+    )
 
 
 def test_a_command_reaches_the_pod_as_it_was_given(cluster):
     done = cluster.launch("run", *JOB, "--env=HF_TOKEN", *TRAIN, *HARD, env={"HF_TOKEN": SECRET})
     assert done.returncode == 0, done.stderr
     (call,) = cluster.calls("xpk", "create")
-    assert {"--workload=signing", "--tpu-type=v5litepod-16", "--num-slices=1", "--storage=data",
-            "--docker-image=registry/signbind:1", "--restart-on-exit-codes=75",
-            "--zone=us-central2-b", "--cluster=tpus"} <= set(call["argv"])  # fmt: skip
+    assert {
+        "--workload=signing",
+        "--tpu-type=v5litepod-16",
+        "--num-slices=1",
+        "--storage=data",
+        "--docker-image=registry/signbind:1",
+        "--restart-on-exit-codes=75",
+        "--zone=us-central2-b",
+        "--cluster=tpus",
+    } <= set(call["argv"])
     command = flag(call, "command")
     assert not set(command) & set("\n\"'$\\`{}")  # what YAML and the shell around would read
     assert run_as_a_pod_does(command, cluster.folder, "exit $SAVED").wait(30) == 75
@@ -105,9 +128,11 @@ def test_an_answer_that_is_no_jobset_is_told_in_one_line(cluster, answer, told):
 def test_the_signal_that_ends_a_pod_reaches_the_command(cluster):
     assert cluster.launch("start", *JOB, *TRAIN).returncode == 0
     command = flag(cluster.calls("xpk", "create")[0], "command")
-    pod = run_as_a_pod_does(command, cluster.folder,
-                            f"trap 'exit $SAVED' TERM; touch {cluster.folder}/begun; "
-                            "while :; do sleep 0.05; done")  # fmt: skip
+    pod = run_as_a_pod_does(
+        command,
+        cluster.folder,
+        f"trap 'exit $SAVED' TERM; touch {cluster.folder}/begun; while :; do sleep 0.05; done",
+    )
     deadline = time.monotonic() + 30
     while not (cluster.folder / "begun").exists():
         assert time.monotonic() < deadline
@@ -118,8 +143,9 @@ def test_the_signal_that_ends_a_pod_reaches_the_command(cluster):
 
 def test_the_log_is_shown_once_although_it_is_asked_for_by_the_second(cluster):
     second = "2026-01-01T00:00:01.700000000Z step 2\n"
-    cluster.plan(states=["Running", "Running", "Completed"], there=True,
-                 logs=[FIRST, FIRST + second, second])  # fmt: skip
+    cluster.plan(
+        states=["Running", "Running", "Completed"], there=True, logs=[FIRST, FIRST + second, second]
+    )
     done = cluster.launch("watch", *JOB)
     assert done.returncode == 0
     assert done.stdout.count("step 1\n") == 1 and done.stdout.count("step 2\n") == 1

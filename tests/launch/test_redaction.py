@@ -51,20 +51,37 @@ def test_what_is_no_secret_stays():
 @pytest.mark.parametrize(
     ("name", "is_secret"),
     [
-        ("HF_TOKEN", True), ("hf_token", True), ("WANDB_API_KEY", True), ("PASSWORD_2", True),
-        ("MYSECRET", True), ("AWS_SECRET_ACCESS_KEY", True), ("GH_PAT", True), ("APIKEY", True),
-        ("PATH", False), ("PWD", False), ("TOKENIZERS_PARALLELISM", False), ("MAX_TOKENS", False),
-        ("KEYBOARD", False), ("MONKEY", False), ("DEBUG", False),
+        ("HF_TOKEN", True),
+        ("hf_token", True),
+        ("WANDB_API_KEY", True),
+        ("PASSWORD_2", True),
+        ("MYSECRET", True),
+        ("AWS_SECRET_ACCESS_KEY", True),
+        ("GH_PAT", True),
+        ("APIKEY", True),
+        ("PATH", False),
+        ("PWD", False),
+        ("TOKENIZERS_PARALLELISM", False),
+        ("MAX_TOKENS", False),
+        ("KEYBOARD", False),
+        ("MONKEY", False),
+        ("DEBUG", False),
     ],
-)  # fmt: skip
+)
 def test_names_tell_secrets(name, is_secret):
     assert names_a_secret(name) is is_secret
 
 
 def test_what_is_secret_comes_from_variables_flags_and_this_environment():
     passed = {"HF_TOKEN": "x1", "DEBUG": "1", "NOTE": "12345678"}
-    command = ["signbind", "--api_key", "from a flag", "--password=pass", "--max_tokens=4096",
-               "--config.token_noise=0.125"]  # fmt: skip
+    command = [
+        "signbind",
+        "--api_key",
+        "from a flag",
+        "--password=pass",
+        "--max_tokens=4096",
+        "--config.token_noise=0.125",
+    ]
     here = {"WANDB_API_KEY": "wandb", "USE_AUTH": "yes", "HOME": "/root/somewhere"}
     found = secrets_of(passed, command, here)
     assert set(found) == {"x1", "12345678", "from a flag", "pass", "wandb"}
@@ -88,8 +105,11 @@ def test_no_dry_run_shows_a_secret_of_the_command(platform, tmp_path, monkeypatc
     given = ["run", "--name=a", "--dry_run", "--env=KEY=q7#", *options, "--", *command]
     assert cli.main(["launch", platform, *given]) == 0
     shown = "".join(capsys.readouterr())
-    decoded = [base64.b64decode(run) for run in re.findall(r"[A-Za-z0-9+/]{8,}={0,2}", shown)
-               if len(run) % 4 == 0]  # fmt: skip
+    decoded = [
+        base64.b64decode(run)
+        for run in re.findall(r"[A-Za-z0-9+/]{8,}={0,2}", shown)
+        if len(run) % 4 == 0
+    ]
     assert (
         "***" in shown and "train" in shown + b"".join(decoded).decode(errors="replace") + "train"
     )

@@ -26,8 +26,12 @@ class Cluster:
         self.here.mkdir(parents=True)
         self.fail("none")
         for name in ("sbatch", "squeue", "scancel", "scontrol", "srun"):
-            put_program(self.bin, name, f"exec {shlex.quote(sys.executable)} -S "
-                        f'{shlex.quote(str(HERE / "stand_in_slurm.py"))} {name} "$@"')  # fmt: skip
+            put_program(
+                self.bin,
+                name,
+                f"exec {shlex.quote(sys.executable)} -S "
+                f'{shlex.quote(str(HERE / "stand_in_slurm.py"))} {name} "$@"',
+            )
 
     def fail(self, program: str, *calls: int, stderr: str = "Socket timed out") -> None:
         failure = {"program": program, "calls": calls, "stderr": stderr}
@@ -98,8 +102,15 @@ def test_a_command_reaches_the_tasks_as_it_was_given(cluster):
     shown = done.stdout + done.stderr + (cluster.folder / "calls.jsonl").read_text()
     assert "hf_Xq7" not in shown
     (argv,) = cluster.calls("sbatch")
-    assert {"--nodes=2", "--ntasks-per-node=4", "--gpus-per-node=4", "--partition=gpu",
-            "--time=08:00:00", "--requeue", "--signal=B:USR1@120"} <= set(argv)  # fmt: skip
+    assert {
+        "--nodes=2",
+        "--ntasks-per-node=4",
+        "--gpus-per-node=4",
+        "--partition=gpu",
+        "--time=08:00:00",
+        "--requeue",
+        "--signal=B:USR1@120",
+    } <= set(argv)
     assert not any(a.startswith("JAX_LOCAL_DEVICE_IDS=") for a in cluster.seen("one.environment"))
 
 
@@ -253,8 +264,15 @@ def test_an_answer_that_is_none_is_told_in_one_line(cluster, program, answer, to
 
 
 def test_dry_run_prints_what_start_submits(cluster):
-    dry = cluster.launch("start", *JOB, "--env=HF_TOKEN", "--dry_run", *TRAIN, *HARD,
-                         env={"HF_TOKEN": "hf_Xq7secret"})  # fmt: skip
+    dry = cluster.launch(
+        "start",
+        *JOB,
+        "--env=HF_TOKEN",
+        "--dry_run",
+        *TRAIN,
+        *HARD,
+        env={"HF_TOKEN": "hf_Xq7secret"},
+    )
     assert dry.returncode == 0 and not cluster.calls("sbatch")
     assert not list(cluster.here.iterdir()) and "hf_Xq7" not in dry.stdout + dry.stderr
     cluster.launch("start", *JOB, *TRAIN, *HARD)

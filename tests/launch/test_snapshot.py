@@ -44,7 +44,10 @@ def test_secrets_that_git_tracks_stay_here_and_are_told(checkout, tmp_path):
     found.pack(tmp_path / "a.tar.gz")
     prefix = "signbind-jax/"
     assert names_in(tmp_path / "a.tar.gz") == {
-        prefix + "model.py", prefix + ".env.example", prefix + "sub/key.py"}  # fmt: skip
+        prefix + "model.py",
+        prefix + ".env.example",
+        prefix + "sub/key.py",
+    }
     assert "3 tracked files" in found.note and "'.env'" in found.note and "\n" not in found.note
     assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
 

@@ -12,8 +12,12 @@ import pytest
 from tests.launch.stand_ins import HARD, Cloud, begin, launch
 
 SECRET = "hf_Xq7'\"$(id) zz"
-POD = ["--name=signing", "--zone=us-central2-b", "--accelerator=v5litepod-16",
-       "--source=signbind-jax"]  # fmt: skip
+POD = [
+    "--name=signing",
+    "--zone=us-central2-b",
+    "--accelerator=v5litepod-16",
+    "--source=signbind-jax",
+]
 JOB = [*POD, "--mount=gs://bucket:/mnt/b"]
 TRAIN = ["--", "signbind", "train", "--workdir=/mnt/b/signing"]
 
@@ -35,8 +39,16 @@ def one_line(text: str) -> str:
 
 def test_a_command_reaches_every_worker_as_it_was_given(cloud):
     cloud.behave('echo "step 1 on $(hostname)"; sleep 0.2; echo "token $HF_TOKEN"')
-    done = tpu(cloud, "run", *JOB, "--env=HF_TOKEN", "--env=MODE=a b", *TRAIN, *HARD,
-               env={"HF_TOKEN": SECRET})  # fmt: skip
+    done = tpu(
+        cloud,
+        "run",
+        *JOB,
+        "--env=HF_TOKEN",
+        "--env=MODE=a b",
+        *TRAIN,
+        *HARD,
+        env={"HF_TOKEN": SECRET},
+    )
     assert done.returncode == 0, done.stderr
     for i in range(2):
         assert cloud.worker(i, "arguments").split("\0")[:-1] == [*TRAIN[2:], *HARD]
@@ -48,14 +60,19 @@ def test_a_command_reaches_every_worker_as_it_was_given(cloud):
     assert done.stdout.count("step 1 on worker0") == 1 and "on worker1" not in done.stdout
     assert "token ***" in done.stdout
     assert re.findall(r"signing: ([A-Z_]+)$", done.stdout, re.MULTILINE) == [
-        "ABSENT", "WAITING_FOR_RESOURCES", "PROVISIONING", "ACTIVE"]  # fmt: skip
+        "ABSENT",
+        "WAITING_FOR_RESOURCES",
+        "PROVISIONING",
+        "ACTIVE",
+    ]
     everything = done.stdout + done.stderr + (cloud.folder / "calls.jsonl").read_text()
     assert "hf_Xq7" not in everything
 
 
 def test_environment_is_readable_by_its_owner_alone_and_not_left_here(cloud):
-    assert tpu(cloud, "run", *JOB, "--env=HF_TOKEN", *TRAIN, env={"HF_TOKEN": SECRET}
-               ).returncode == 0  # fmt: skip
+    assert (
+        tpu(cloud, "run", *JOB, "--env=HF_TOKEN", *TRAIN, env={"HF_TOKEN": SECRET}).returncode == 0
+    )
     assert not list((cloud.folder / "worker0" / "signbind").rglob("environment*"))
     (copied,) = [word for argv in cloud.calls("scp") for word in argv if "environment" in word]
     assert not os.path.exists(copied)
@@ -106,7 +123,9 @@ def test_resume_brings_a_failed_resource_back(cloud):
     assert refused.returncode == 1 and "found it FAILED" in one_line(refused.stderr)
     assert tpu(cloud, "resume", *JOB, *TRAIN).returncode == 0
     assert [argv[3] for argv in cloud.calls() if argv[3] in ("delete", "create")] == [
-        "delete", "create"]  # fmt: skip
+        "delete",
+        "create",
+    ]
 
 
 def test_an_interrupted_command_is_started_again_where_the_machines_stay(cloud):
@@ -169,17 +188,19 @@ def test_a_machine_that_was_started_anew_does_not_end_the_run(cloud):
     """It knows nothing of its command any more; the others fail without it."""
     # Worker 1 goes while it is watched (a command that is gone before `start` has seen it did not
     # start), and worker 0 fails after that.
-    cloud.behave('[ "$(cat "$HOME/runs")" = runrun ] && exit 0\n'
-                 'gone="$STAND_IN_CLOUD/gone"\n'
-                 'if [ "$(hostname)" = worker0 ]; then\n'
-                 '  until [ -e "$gone" ] && ! kill -0 $(cat "$gone"); do sleep 0.1; done\n'
-                 '  exit 1\n'
-                 'fi\n'
-                 'until grep -q "worker.sh report" "$STAND_IN_CLOUD/calls.jsonl"; do\n'
-                 '  sleep 0.1\n'
-                 'done\n'
-                 'echo $$ > "$gone.part"; mv "$gone.part" "$gone"\n'
-                 'kill -KILL $PPID $$')  # fmt: skip
+    cloud.behave(
+        '[ "$(cat "$HOME/runs")" = runrun ] && exit 0\n'
+        'gone="$STAND_IN_CLOUD/gone"\n'
+        'if [ "$(hostname)" = worker0 ]; then\n'
+        '  until [ -e "$gone" ] && ! kill -0 $(cat "$gone"); do sleep 0.1; done\n'
+        "  exit 1\n"
+        "fi\n"
+        'until grep -q "worker.sh report" "$STAND_IN_CLOUD/calls.jsonl"; do\n'
+        "  sleep 0.1\n"
+        "done\n"
+        'echo $$ > "$gone.part"; mv "$gone.part" "$gone"\n'
+        "kill -KILL $PPID $$"
+    )
     done = tpu(cloud, "run", *JOB, *TRAIN)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "interrupted on one of the workers; resume 1" in done.stdout
@@ -324,15 +345,28 @@ def test_uncommitted_changes_are_shipped_and_new_files_counted(cloud, tmp_path):
     (checkout / "model.py").write_text("width = 2\n")
     (checkout / "notes.txt").write_text("new\n")
     cloud.put("states", ["ACTIVE"])
-    done = tpu(cloud, "install", *POD, f"--source={checkout}",
-               env={"GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@e", "GIT_COMMITTER_NAME": "t",
-                    "GIT_COMMITTER_EMAIL": "t@e"})  # fmt: skip
+    done = tpu(
+        cloud,
+        "install",
+        *POD,
+        f"--source={checkout}",
+        env={
+            "GIT_AUTHOR_NAME": "t",
+            "GIT_AUTHOR_EMAIL": "t@e",
+            "GIT_COMMITTER_NAME": "t",
+            "GIT_COMMITTER_EMAIL": "t@e",
+        },
+    )
     assert done.returncode == 0, done.stderr
     assert "with uncommitted changes; 2 tracked files, 0.0 MB; 1 untracked files" in done.stdout
     (packed,) = (cloud.folder / "worker1" / "signbind").glob("source-*.tar.gz")
     assert f"{packed}[tpu]" in cloud.worker(1, "programs")
-    listing = subprocess.run(["tar", "-xzOf", packed, "signbind-jax/model.py"], text=True,
-                             capture_output=True, check=True).stdout  # fmt: skip
+    listing = subprocess.run(
+        ["tar", "-xzOf", packed, "signbind-jax/model.py"],
+        text=True,
+        capture_output=True,
+        check=True,
+    ).stdout
     assert listing == "width = 2\n"
     constraints = packed.with_name("constraints.txt")
     assert f"--constraint {constraints}" in cloud.worker(1, "programs")

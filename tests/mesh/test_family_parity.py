@@ -17,8 +17,12 @@ def test_every_family_equals_its_reference_on_a_mesh_of_4x2():
     environment = simulated(8) | THREADS
     done = subprocess.run(
         [sys.executable, "-m", "tests.mesh.family_parity", "1", "4", "2", str(CASES)],
-        cwd=ROOT, env=environment, text=True, capture_output=True, timeout=600,
-    )  # fmt: skip
+        cwd=ROOT,
+        env=environment,
+        text=True,
+        capture_output=True,
+        timeout=600,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     facts = json.loads(done.stdout.splitlines()[-1])
     assert sorted(facts) == NAMES

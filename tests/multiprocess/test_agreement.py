@@ -28,11 +28,15 @@ def test_two_processes_with_different_plans_are_told_on_both():
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     processes = [
-        subprocess.Popen([sys.executable, "-c", PROGRAM, str(i), port, "one", "another"],
-                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                         env=os.environ | {"JAX_PLATFORMS": "cpu"})
+        subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, str(i), port, "one", "another"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"JAX_PLATFORMS": "cpu"},
+        )
         for i in range(2)
-    ]  # fmt: skip
+    ]
     try:
         outputs = [process.communicate(timeout=120) for process in processes]
     finally:

@@ -49,11 +49,13 @@ def run_two(what: str, directory: Path) -> list[str]:
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", PROGRAM, what, directory, str(i), port],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
             env=simulated(2),
         )
         for i in range(2)
-    ]  # fmt: skip
+    ]
     try:
         outputs = [process.communicate(timeout=120) for process in processes]
     finally:

@@ -36,9 +36,12 @@ def pytest_generate_tests(metafunc):
 
 def begin(n: int, work: str, directory) -> list:
     commands = signbind_commands(
-        n, work, directory, f"--host_timeout={HOST_TIMEOUT_S}",
+        n,
+        work,
+        directory,
+        f"--host_timeout={HOST_TIMEOUT_S}",
         module="tests.multiprocess.lives",
-    )  # fmt: skip
+    )
     return [start(command) for command in commands]
 
 

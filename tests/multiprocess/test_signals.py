@@ -21,11 +21,16 @@ class Run:
     def __init__(self, data: Path, directory: Path):
         self.workdir, self.directory = directory / "run", directory
         self.arguments = [
-            "train", "--config=language_model:size=tiny", f"--workdir={self.workdir}",
-            f"--config.data.directory={data}", "--config.data.batch_multiple=4",
-            "--config.log_every=1", "--config.checkpoint_every=100", "--config.evaluate_every=4",
+            "train",
+            "--config=language_model:size=tiny",
+            f"--workdir={self.workdir}",
+            f"--config.data.directory={data}",
+            "--config.data.batch_multiple=4",
+            "--config.log_every=1",
+            "--config.checkpoint_every=100",
+            "--config.evaluate_every=4",
             f"--config.steps={STEPS}",
-        ]  # fmt: skip
+        ]
         self.starts = 0
 
     def start(self, n_processes: int, hold: str = "") -> tuple[list[subprocess.Popen], Path]:

@@ -24,8 +24,16 @@ STAGES = {*SHIPPED, "language_model", "fusion", "alignment", "translation"}
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     out = tmp_path_factory.mktemp("corpus") / "data"
-    signbind("data", "build", "synthetic", f"--out={out}", "--train=48", "--validation=7",
-             "--test=7", "--time_split=0")  # fmt: skip
+    signbind(
+        "data",
+        "build",
+        "synthetic",
+        f"--out={out}",
+        "--train=48",
+        "--validation=7",
+        "--test=7",
+        "--time_split=0",
+    )
     return out  # seven clips divide among no number of processes
 
 
@@ -33,9 +41,13 @@ def train(n_processes: int, data, parents, workdir, *flags, n_devices: int = 1) 
     """The facts that each process tells."""
     workdir.mkdir()
     commands = signbind_commands(
-        n_processes, f"--data={data}", f"--parents={parents}", f"--workdir={workdir}", *flags,
+        n_processes,
+        f"--data={data}",
+        f"--parents={parents}",
+        f"--workdir={workdir}",
+        *flags,
         module="tests.multiprocess.train_stages",
-    )  # fmt: skip
+    )
     check_ended_well(wait_for([start(command, n_devices) for command in commands], 900))
     return [json.loads((workdir / f"facts_{i}.json").read_text()) for i in range(n_processes)]
 
@@ -59,8 +71,19 @@ def every_stage(request) -> bool:
 def test_first_twenty_losses_of_stages_equal_on_a_2x2x2_mesh(data, single, tmp_path, every_stage):
     parents, alone = single
     stages = STAGES if every_stage else {"fingerspelling", "lipreading", "alignment"}
-    (facts,) = train(1, data, parents, tmp_path / "eight", "--mesh", 2, 2, 2, "--stages",
-                     *sorted(stages), n_devices=8)  # fmt: skip
+    (facts,) = train(
+        1,
+        data,
+        parents,
+        tmp_path / "eight",
+        "--mesh",
+        2,
+        2,
+        2,
+        "--stages",
+        *sorted(stages),
+        n_devices=8,
+    )
     assert set(facts["losses"]) == stages
     for stage, losses in facts["losses"].items():
         np.testing.assert_allclose(losses, alone["losses"][stage], rtol=1e-4, err_msg=stage)

@@ -37,10 +37,13 @@ def free_port() -> str:
 def start(arguments: Sequence, n_devices: int = 1, env: dict | None = None) -> subprocess.Popen:
     """`python ARGUMENTS...` as the tests' processes run it, with so many simulated devices."""
     return subprocess.Popen(
-        [sys.executable, *map(str, arguments)], cwd=ROOT, text=True, stdout=subprocess.PIPE,
+        [sys.executable, *map(str, arguments)],
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=simulated(n_devices, FLAGS) | THREADS | (env or {}),
-    )  # fmt: skip
+    )
 
 
 def wait_for(processes: Sequence[subprocess.Popen], timeout_s: float = 300) -> list[Ended]:

@@ -20,8 +20,11 @@ EXPERTS = ("signing", "lipreading")  # nothing is spelled in these sentences: no
 def rows(recorded) -> list[dict]:
     """The manifest's rows that have a text."""
     with open(recorded / "dgs" / "manifest.tsv", encoding="utf-8", newline="") as file:
-        return [row for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-                if row["text"]]  # fmt: skip
+        return [
+            row
+            for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+            if row["text"]
+        ]
 
 
 @pytest.fixture(scope="module")
@@ -41,12 +44,15 @@ def runs(data):
         stage = config.partition(":")[0]
         options = {"data.directory": data[0], **overrides}
         options |= {f"parents.{name}": runs / name for name in parents}
-        command("train", f"--config={config}", f"--workdir={runs / stage}",
-                *(f"--config.{name}={value}" for name, value in options.items()))  # fmt: skip
+        command(
+            "train",
+            f"--config={config}",
+            f"--workdir={runs / stage}",
+            *(f"--config.{name}={value}" for name, value in options.items()),
+        )
 
     train("signing:size=few")
-    train("lipreading:size=few,frontend=mouth_landmarks", steps=200,
-          **{"data.max_impossible": 0.1})  # fmt: skip
+    train("lipreading:size=few,frontend=mouth_landmarks", steps=200, **{"data.max_impossible": 0.1})
     train("language_model:size=few")
     train("fusion:size=few", *EXPERTS, steps=80)
     train("alignment:size=few", *EXPERTS, "language_model", "fusion", steps=30)
@@ -80,8 +86,13 @@ def test_pose_files_give_back_the_sentences_that_were_learnt(recorded, rows, run
 
 def test_evaluate_scores_the_training_clips(data, runs):
     file = runs / "scores.json"
-    command("evaluate", f"--checkpoint={runs / 'lipreading'}", f"--data={data[0]}",
-            "--split=train", f"--json={file}")  # fmt: skip
+    command(
+        "evaluate",
+        f"--checkpoint={runs / 'lipreading'}",
+        f"--data={data[0]}",
+        "--split=train",
+        f"--json={file}",
+    )
     scores = json.loads(file.read_text())["scores"]
     # One clip has more phonemes than frames: it is not trained on, but it is scored.
     assert scores["n"] == 15

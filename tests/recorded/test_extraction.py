@@ -59,8 +59,15 @@ def test_every_frame_of_a_talking_face_has_a_crop(extracted):
 
 def test_a_corpus_of_videos_becomes_a_dataset(corpus, tmp_path):
     source, poses = corpus
-    command("data", "build", "folder", f"--source={source}", f"--out={tmp_path / 'data'}",
-            f"--poses={poses}", "--workers=1")  # fmt: skip
+    command(
+        "data",
+        "build",
+        "folder",
+        f"--source={source}",
+        f"--out={tmp_path / 'data'}",
+        f"--poses={poses}",
+        "--workers=1",
+    )
     (clip,) = open_dataset(tmp_path / "data").split("train")
     assert clip.n_pose_frames == clip.n_lip_frames == 75 and clip.pose_fps == clip.lip_fps == 25
     x, y = clip.pose[:, keypoints.MOUTH_SLICE, :2].mean((0, 1))
@@ -84,8 +91,9 @@ def place_of(crop_hw: np.ndarray, frame_hw: np.ndarray, near) -> np.ndarray:
     """x, y of the middle of a crop that was cut out of a frame."""
     height, width = crop_hw.shape
     left, top = int(near[0]) - width // 2 - PAD, int(near[1]) - height // 2 - PAD
-    windows = np.lib.stride_tricks.sliding_window_view(frame_hw[max(top, 0) :, max(left, 0) :],
-                                                       crop_hw.shape)  # fmt: skip
+    windows = np.lib.stride_tricks.sliding_window_view(
+        frame_hw[max(top, 0) :, max(left, 0) :], crop_hw.shape
+    )
     windows = windows[: 2 * PAD, : 2 * PAD]
     error = np.abs(windows - crop_hw).mean((-2, -1))
     y, x = np.unravel_index(error.argmin(), error.shape)

@@ -10,8 +10,9 @@ from tests.recorded.in_process import command
 @pytest.fixture(scope="module")
 def built(recorded, tmp_path_factory):
     data = tmp_path_factory.mktemp("grid") / "data"
-    printed = command("data", "build", "folder", f"--source={recorded / 'grid'}", f"--out={data}",
-                      "--lip_size=32")  # fmt: skip
+    printed = command(
+        "data", "build", "folder", f"--source={recorded / 'grid'}", f"--out={data}", "--lip_size=32"
+    )
     return data, printed
 
 
@@ -27,10 +28,14 @@ def test_rows_that_are_only_a_video_are_reported(built):
 def test_the_lip_expert_learns_the_clip_from_its_mouth_images(built):
     data, _ = built
     run, file = data.parent / "lipreading", data.parent / "scores.json"
-    command("train", "--config=lipreading:size=few,frontend=lips", f"--workdir={run}",
-            f"--config.data.directory={data}", "--config.data.frames_per_batch=80")  # fmt: skip
-    command("evaluate", f"--checkpoint={run}", f"--data={data}", "--split=train",
-            f"--json={file}")  # fmt: skip
+    command(
+        "train",
+        "--config=lipreading:size=few,frontend=lips",
+        f"--workdir={run}",
+        f"--config.data.directory={data}",
+        "--config.data.frames_per_batch=80",
+    )
+    command("evaluate", f"--checkpoint={run}", f"--data={data}", "--split=train", f"--json={file}")
     scores = json.loads(file.read_text())["scores"]
     assert scores["reference_tokens"] == 14  # B IH N | B L UW | AE T | EH F | T UW | N AW
     assert scores["phoneme_error_rate"] <= 5, scores

@@ -46,8 +46,10 @@ def test_openpose_json_shows_the_same_signer_as_the_pose_file(recorded, tmp_path
     clip = tmp_path / "openpose_output" / "json" / "recorded-1-rgb_front"
     clip.mkdir(parents=True)
     for t, points in enumerate(values):
-        person = {part: points[ends[i] : ends[i + 1]].ravel().tolist()
-                  for i, (part, _) in enumerate(PARTS)}  # fmt: skip
+        person = {
+            part: points[ends[i] : ends[i + 1]].ravel().tolist()
+            for i, (part, _) in enumerate(PARTS)
+        }
         frame = clip / f"{clip.name}_{t:012d}_keypoints.json"
         frame.write_text(json.dumps({"version": 1.3, "people": [person]}))
     fields, repaired = find_poses(tmp_path).read(clip.name, "test")

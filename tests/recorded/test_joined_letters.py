@@ -18,16 +18,33 @@ def scores(recorded, tmp_path_factory):
     """Split -> scores of the expert, trained as docs/your_recordings.md says, for fewer steps."""
     root = tmp_path_factory.mktemp("letters")
     data, run = root / "data", root / "fingerspelling"
-    command("data", "build", "joined_letters", f"--source={recorded / 'fingerspelling_ase'}",
-            f"--out={data}", f"--test={TEST_WORDS}")  # fmt: skip
-    command("train", "--config=fingerspelling:size=few", f"--workdir={run}",
-            f"--config.data.directory={data}", "--config.data.validation=letters",
-            "--config.data.n_buckets=2", "--config.steps=300")  # fmt: skip
+    command(
+        "data",
+        "build",
+        "joined_letters",
+        f"--source={recorded / 'fingerspelling_ase'}",
+        f"--out={data}",
+        f"--test={TEST_WORDS}",
+    )
+    command(
+        "train",
+        "--config=fingerspelling:size=few",
+        f"--workdir={run}",
+        f"--config.data.directory={data}",
+        "--config.data.validation=letters",
+        "--config.data.n_buckets=2",
+        "--config.steps=300",
+    )
     scores = {}
     for split in ("letters", "test"):
         file = root / f"{split}.json"
-        command("evaluate", f"--checkpoint={run}", f"--data={data}", f"--split={split}",
-                f"--json={file}")  # fmt: skip
+        command(
+            "evaluate",
+            f"--checkpoint={run}",
+            f"--data={data}",
+            f"--split={split}",
+            f"--json={file}",
+        )
         scores[split] = json.loads(file.read_text())["scores"]
     return scores
 

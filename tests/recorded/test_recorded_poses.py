@@ -56,8 +56,15 @@ def test_a_recorded_signer_has_the_shape_of_a_person(file):
     for left, right in pairs:
         assert np.nanmedian(seen(points, left)[:, 0] - seen(points, right)[:, 0]) > 0.05
     assert distance(points, "left_shoulder", "right_shoulder") == pytest.approx(1, abs=0.1)
-    face = ("right_brow_2", "right_eye_1", "right_eye_5", "outer_lip_3", "inner_lip_6",
-            "outer_lip_9", "left_shoulder")  # fmt: skip
+    face = (
+        "right_brow_2",
+        "right_eye_1",
+        "right_eye_5",
+        "outer_lip_3",
+        "inner_lip_6",
+        "outer_lip_9",
+        "left_shoulder",
+    )
     heights = [height(points, name) for name in face]
     assert heights == sorted(heights), dict(zip(face, heights, strict=True))
     eyes = distance(points, "right_eye_0", "left_eye_3")
@@ -73,8 +80,10 @@ def test_each_hand_hangs_on_its_own_arm(file):
         if np.isnan(apart):
             continue  # the hand is not in the picture
         assert apart < 0.15
-        tips = [distance(points, f"{side}_hand_wrist", f"{side}_hand_middle_{joint}")
-                for joint in (1, 4)]  # fmt: skip
+        tips = [
+            distance(points, f"{side}_hand_wrist", f"{side}_hand_middle_{joint}")
+            for joint in (1, 4)
+        ]
         assert 0.05 < tips[0] < 0.4 and tips[1] < 0.8
 
 
@@ -103,8 +112,9 @@ def test_the_reduced_scheme_shows_the_same_signer_as_the_full_one():
     assert full[:, 0].any() and not reduced[:, 0].any()
 
 
-@pytest.mark.parametrize(("file", "n"), [("dgs/sentence.pose", 576),
-                                         ("fingerspelling_ase/A.pose", 586)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("file", "n"), [("dgs/sentence.pose", 576), ("fingerspelling_ase/A.pose", 586)]
+)
 def test_without_world_points_the_signer_is_the_same(file, n):
     _, points = raw(file)
     np.testing.assert_array_equal(
@@ -161,8 +171,9 @@ def test_german_sentences_come_out_but_for_the_one_without_text():
     clips = by_split["train"]
     assert len(clips) == 15
     assert report.left_out == {"empty text": ["a3340720"]}
-    assert all(clip.pose_fps == 25 and clip.gloss and clip.pose.shape[1:] == (91, 3)
-               for clip in clips)  # fmt: skip
+    assert all(
+        clip.pose_fps == 25 and clip.gloss and clip.pose.shape[1:] == (91, 3) for clip in clips
+    )
 
 
 def test_of_the_talking_faces_the_one_with_mouth_crops_comes_out():

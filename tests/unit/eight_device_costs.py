@@ -14,8 +14,12 @@ from tests.unit import hlo_dumps
 
 def step_facts(frames: int) -> dict:
     """What a tiny decoder's training step costs whose weights are spread over all devices."""
-    overrides = {"mesh.fsdp": "8", "data.batch_multiple": "8", "assumed.longest": "32",
-                 "data.frames_per_batch": str(frames)}  # fmt: skip
+    overrides = {
+        "mesh.fsdp": "8",
+        "data.batch_multiple": "8",
+        "assumed.longest": "32",
+        "data.frames_per_batch": str(frames),
+    }
     config = load_config("language_model:size=tiny", overrides)
     programs = Programs(config, sharding.make_mesh(fsdp=8))
     remat = dataclasses.replace(config, model=config.model | {"remat": True})

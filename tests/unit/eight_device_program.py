@@ -24,9 +24,7 @@ class TinyModel(nnx.Module):
     def __init__(self, rngs: nnx.Rngs):
         self.embed = Embed(16, 8, rngs=rngs)
         self.query = Linear((8,), (4, 2), ("model",), ("heads", "head_size"), rngs=rngs, bias=True)
-        self.blocks = stack(
-            lambda r: Linear((8,), (12,), ("model",), ("mlp",), rngs=r), 3, rngs
-        )  # fmt: skip
+        self.blocks = stack(lambda r: Linear((8,), (12,), ("model",), ("mlp",), rngs=r), 3, rngs)
         self.norm = RMSNorm(8, rngs=rngs)
         self.head = Linear((8,), (5,), ("model",), ("ctc_vocab",), rngs=rngs)
 
@@ -63,9 +61,7 @@ def error_of(function, *args) -> str:
 def shard_shapes(tree) -> dict[str, list[int]]:
     """The shape of one device's part of each array, by path."""
     flat = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return {
-        sharding.path_string(path): list(x.sharding.shard_shape(x.shape)) for path, x in flat
-    }  # fmt: skip
+    return {sharding.path_string(path): list(x.sharding.shard_shape(x.shape)) for path, x in flat}
 
 
 def same_bits(tree, other) -> bool:

@@ -9,9 +9,14 @@ from signbind_jax.train import train
 
 
 def losses(synthetic, workdir, **values):
-    overrides = {"data.directory": str(synthetic), "data.validation": "", "steps": "6",
-                 "data.batch_multiple": "4", "model.dropout": "0.0",
-                 "checkpoint_every": "0"} | values  # fmt: skip
+    overrides = {
+        "data.directory": str(synthetic),
+        "data.validation": "",
+        "steps": "6",
+        "data.batch_multiple": "4",
+        "model.dropout": "0.0",
+        "checkpoint_every": "0",
+    } | values
     return train(load_config("signing:size=tiny", overrides), workdir, announce=str).losses
 
 

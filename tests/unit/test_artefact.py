@@ -26,11 +26,15 @@ def write_run(workdir: Path, seed: int = 0, texts=TEXTS, step: int = 1) -> Path:
     """A run of a tiny decoder, as training leaves it."""
     decoder, tokenizer = tiny_decoder(), train_bpe(texts, 300)
     stage = SimpleNamespace(
-        name="language_model", config=RunConfig("language_model", seed),
-        model_config=decoder.config, vocabularies={"letters": Vocabulary.letters()}, parents={},
-        dimensions=lambda: {"d_model": decoder.config.d_model}, parent_directories=dict,
+        name="language_model",
+        config=RunConfig("language_model", seed),
+        model_config=decoder.config,
+        vocabularies={"letters": Vocabulary.letters()},
+        parents={},
+        dimensions=lambda: {"d_model": decoder.config.d_model},
+        parent_directories=dict,
         side_files=lambda: artefact.tokenizer_files(tokenizer),
-    )  # fmt: skip
+    )
     workdir.mkdir(exist_ok=True)
     manifest = artefact.make_manifest(stage)
     artefact.write(workdir, stage, manifest)
@@ -59,8 +63,17 @@ def run(whole, tmp_path) -> Path:
 
 def content(run: Path) -> str:
     found = artefact.open_artefact(run)
-    parts = (found.stage, found.config, found.model, found.vocabularies, found.parents,
-             found.manifest, found.step, found.tokenizer.digest, found.tokenizer.tail)  # fmt: skip
+    parts = (
+        found.stage,
+        found.config,
+        found.model,
+        found.vocabularies,
+        found.parents,
+        found.manifest,
+        found.step,
+        found.tokenizer.digest,
+        found.tokenizer.tail,
+    )
     return repr(parts)
 
 
@@ -78,8 +91,9 @@ def test_a_whole_run_is_opened_and_says_with_what_it_was_made(run, caplog):
     assert not caplog.messages
 
 
-@pytest.mark.parametrize("name", ["artefact.json", "tokenizer/tokenizer.json",
-                                  "tokenizer/text_tokenizer.json"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name", ["artefact.json", "tokenizer/tokenizer.json", "tokenizer/text_tokenizer.json"]
+)
 def test_flipped_bits_are_found_or_change_nothing(run, whole, name):
     wanted, path = content(whole), run / name
     intact, rng = path.read_bytes(), random.Random(name)
@@ -100,8 +114,9 @@ def test_a_file_that_is_gone_or_empty_is_named(run, name, damage):
     assert str(run / name) in refusal(run)
 
 
-@pytest.mark.parametrize("other, field", [({"seed": 1}, "config_digest"),
-                                          ({"texts": TEXTS[:1]}, "files.tokenizer/")])  # fmt: skip
+@pytest.mark.parametrize(
+    "other, field", [({"seed": 1}, "config_digest"), ({"texts": TEXTS[:1]}, "files.tokenizer/")]
+)
 def test_files_of_two_runs_are_told_apart(run, tmp_path, other, field):
     another = write_run(tmp_path / "another", **other)
     for path in another.rglob("*.json"):
@@ -154,12 +169,21 @@ def test_the_digest_children_know_does_not_hang_on_versions(run):
     assert artefact_digest(manifest) != wanted
 
 
-@pytest.mark.parametrize("change", [
-    {"vocabularies": 3}, {"vocabularies": [{"name": "x"}]}, {"vocabularies": [[]]},
-    {"vocabularies": [{"name": "x", "tokens": [["<blank>"]]}]}, {"parents": {"fusion": 3}},
-    {"parents": None}, {"config": {"stage": 3}}, {"config": {"stpes": 3}}, {"model": []},
-    {"stage": None},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"vocabularies": 3},
+        {"vocabularies": [{"name": "x"}]},
+        {"vocabularies": [[]]},
+        {"vocabularies": [{"name": "x", "tokens": [["<blank>"]]}]},
+        {"parents": {"fusion": 3}},
+        {"parents": None},
+        {"config": {"stage": 3}},
+        {"config": {"stpes": 3}},
+        {"model": []},
+        {"stage": None},
+    ],
+)
 def test_what_no_training_writes_is_one_line_that_names_the_file(run, change):
     record = sealed.read(run / "artefact.json")
     identity = {k: v for k, v in record["identity"].items() if k not in change}
@@ -167,11 +191,16 @@ def test_what_no_training_writes_is_one_line_that_names_the_file(run, change):
     assert str(run / "artefact.json") in refusal(run)
 
 
-@pytest.mark.parametrize("config, key", [
-    (RunConfig("language_model", log_every=1, steps=7), "steps: found 1000, wanted 7"),
-    (RunConfig("language_model", data=DataConfig("d", train="b", threads=3)),
-     "data.train: found 'train', wanted 'b'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "config, key",
+    [
+        (RunConfig("language_model", log_every=1, steps=7), "steps: found 1000, wanted 7"),
+        (
+            RunConfig("language_model", data=DataConfig("d", train="b", threads=3)),
+            "data.train: found 'train', wanted 'b'",
+        ),
+    ],
+)
 def test_another_run_is_told_by_a_key_that_decides_the_weights(run, config, key):
     with pytest.raises(SignBindError, match=key):
         artefact.check_resumable(run, config)

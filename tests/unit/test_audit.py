@@ -105,12 +105,18 @@ def copied(split: str, field: str, into: str = "train"):
         (posed(3, out_of_range), {"far_keypoints": "error"}),
         (posed(1, frozen), {"frozen_poses": "warning"}),
         (replaced(still), {"still_lips": "warning"}),
-        (replaced(lambda c: with_lips(c, moving_lips(1, size=48))),
-         {"lip_sizes": "error", "crop_size_lipreading": "warning"}),
+        (
+            replaced(lambda c: with_lips(c, moving_lips(1, size=48))),
+            {"lip_sizes": "error", "crop_size_lipreading": "warning"},
+        ),
         (changed(text="?!"), {"empty_text": "error"}),
         (changed(text="Friend."), {"one_word_text": "note"}),
-        (replaced(lambda c: pose_alone(dataclasses.replace(c, text="A friend."),
-                                       moving_pose(99, 625))), {"text_pace": "warning"}),
+        (
+            replaced(
+                lambda c: pose_alone(dataclasses.replace(c, text="A friend."), moving_pose(99, 625))
+            ),
+            {"text_pace": "warning"},
+        ),
         (changed(text_language=""), {"text_language": "warning"}),
         (changed(signed_language=""), {"signed_language": "note"}),
         (changed(split="test", gloss=("ZEBRA", "OLD", "COOK")), {"unseen_gloss": "note"}),
@@ -129,7 +135,7 @@ def copied(split: str, field: str, into: str = "train"):
         (changed(spelled=("a" * 40,)), {"ctc_fingerspelling": "error"}),
         (changed(phonemes=("P", "AH") * 20), {"ctc_lipreading": "error"}),
     ],
-)  # fmt: skip
+)
 def test_a_planted_fault_is_found_and_nothing_else(tmp_path, plant, found):
     splits = clean_clips()
     plant(splits)
@@ -174,8 +180,12 @@ def test_published_counts_are_kept_with_the_dataset_and_compared(tmp_path):
     result = audited(write(tmp_path / "b", clean_clips(), published=published))
     assert told(result) == {"published_counts": "warning"}
     found = finding(result, "published_counts").found
-    for part in ("train 24 of 24", "validation 8 of 7, 1 too many",
-                 "test 8 of 10, 2 missing (20 %)", "extra 0 of 5, 5 missing"):  # fmt: skip
+    for part in (
+        "train 24 of 24",
+        "validation 8 of 7, 1 too many",
+        "test 8 of 10, 2 missing (20 %)",
+        "extra 0 of 5, 5 missing",
+    ):
         assert part in found
     rows = {row["split"]: row for row in result.splits()}
     assert rows["test"]["missing"] == 2 and rows["extra"]["clips"] == 0
@@ -280,8 +290,10 @@ def test_a_dataset_may_lack_streams_and_splits(tmp_path, split):
     result = audited(write(tmp_path / "d", {split: clips}))
     assert told(result) == {"ctc_lipreading": "note"}
     assert "frontend=mouth_landmarks" in finding(result, "ctc_lipreading").found
-    lips = [dataclasses.replace(clip, pose=None, pose_fps=0.0, spelled=())
-            for clip in clean_clips({split: 6})[split]]  # fmt: skip
+    lips = [
+        dataclasses.replace(clip, pose=None, pose_fps=0.0, spelled=())
+        for clip in clean_clips({split: 6})[split]
+    ]
     result = audited(write(tmp_path / "e", {split: lips}))
     assert told(result) == {"ctc_signing": "note", "ctc_fingerspelling": "note"}
 
@@ -305,8 +317,9 @@ def test_a_sample_is_evenly_spaced_and_said_to_be_one(tmp_path):
     posed(1, without_hands)(splits)
     dataset = write(tmp_path / "d", splits)
     result = audited(dataset, n_clips=5)
-    read = {name: np.flatnonzero(s.facts["read"]).tolist() for name, s in
-            result.survey.splits.items()}  # fmt: skip
+    read = {
+        name: np.flatnonzero(s.facts["read"]).tolist() for name, s in result.survey.splits.items()
+    }
     assert read == {"train": [0, 10, 20], "validation": [5], "test": [7]}
     assert result.survey.sampled and result.survey.n_read == 5
     assert "1 of 5 clips" in finding(result, "hands").found
@@ -334,10 +347,18 @@ def test_every_clip_is_in_the_histogram_or_beyond_it(frames):
 def test_limits_say_what_they_are():
     limits = Limits("why", warning=0.05, error=0.5)
     assert [limits.level(share) for share in (0, 0.05, 0.051, 0.5, 0.51)] == [
-        "ok", "note", "warning", "warning", "error"
-    ]  # fmt: skip
+        "ok",
+        "note",
+        "warning",
+        "warning",
+        "error",
+    ]
     assert limits.told("clips") == "warning above 5 %, error above 50 % (clips of a split)"
     assert Limits("", error=0.0).told("clips") == "error from the first on (clips of a split)"
     assert [percent(x) for x in (0, 1e-6, 0.5, 0.9999, 1.0)] == [
-        "0 %", "under 0.1 %", "50 %", "99.9 %", "100 %"
-    ]  # fmt: skip
+        "0 %",
+        "under 0.1 %",
+        "50 %",
+        "99.9 %",
+        "100 %",
+    ]

@@ -73,8 +73,10 @@ def test_errors_give_exit_code_1_and_everything_stands_in_the_page(tmp_path, fau
     durations = next(h for h in record["histograms"] if h["name"] == "duration")
     assert sum(durations["counts"]) + durations["beyond"] == 40 and durations["median"] == 3
     assert {row["config"]: row["present"] for row in record["ctc"] if row["split"] == "train"} == {
-        "signing": 24, "fingerspelling": 24, "lipreading": 24
-    }  # fmt: skip
+        "signing": 24,
+        "fingerspelling": 24,
+        "lipreading": 24,
+    }
 
     page = Page(files["html"])
     assert not page.open
@@ -87,8 +89,13 @@ def test_errors_give_exit_code_1_and_everything_stands_in_the_page(tmp_path, fau
         assert f"{record['counts'][level]} {level}s" in page.text
     for found in record["findings"]:
         assert " ".join(found["found"].replace("\x1b", "").split()) in page.text.replace("\x1b", "")
-    for part in ("train-1 = test-0", "gone 1", "Clips that errors and warnings name",
-                 "median 3", "test 8 of 9, 1 missing"):  # fmt: skip
+    for part in (
+        "train-1 = test-0",
+        "gone 1",
+        "Clips that errors and warnings name",
+        "median 3",
+        "test 8 of 9, 1 missing",
+    ):
         assert part in page.text
     assert sum("skeleton" in a.get("class", "") for _, a in page.elements) >= 50
     assert names.count("image") >= 50

@@ -114,8 +114,10 @@ def test_six_buckets_waste_less_than_evenly_spaced_ones():
 
 def test_buckets_are_the_best_there_are_on_a_case_small_enough_to_try_all():
     lengths = np.array([3, 3, 9, 10, 11, 40, 41, 90])
-    padded = {b: sum(min(x for x in (*b, 90) if x >= n) for n in lengths)
-              for b in ((a, c) for a in range(1, 90) for c in range(a + 1, 90))}  # fmt: skip
+    padded = {
+        b: sum(min(x for x in (*b, 90) if x >= n) for n in lengths)
+        for b in ((a, c) for a in range(1, 90) for c in range(a + 1, 90))
+    }
     buckets = choose_buckets(lengths, 3, multiple=1)
     assert sum(min(x for x in buckets if x >= n) for n in lengths) == min(padded.values())
 

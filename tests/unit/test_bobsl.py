@@ -34,10 +34,12 @@ TEXTS = {
         f"{FIRST}_00042700_00044700_2": "Other.",
         f"{SECOND}_03601700_03605700": "Over the hour.",
     },
-    "validation": {"6001_00010000_00010500": "Short is kept.",
-                   "6001_00012000_00014000": "[MUSIC] Hello!"},
+    "validation": {
+        "6001_00010000_00010500": "Short is kept.",
+        "6001_00012000_00014000": "[MUSIC] Hello!",
+    },
     "test": {"7001_00001000_00031000": "Long is kept."},
-}  # fmt: skip
+}
 
 
 def span_s(clip_id: str) -> float:
@@ -58,10 +60,14 @@ def release(tmp_path):
 @pytest.mark.parametrize("layout", [BOBSL_1_2, BOBSL_1_4], ids=["1.2", "1.4"])
 def test_a_release_becomes_a_dataset(tmp_path, layout):
     write_release(tmp_path / "bobsl", layout)
-    poses = {clip_id: write_pose(tmp_path / "poses" / f"{clip_id}.npz", span_s(clip_id))
-             for texts in TEXTS.values() for clip_id in texts}  # fmt: skip
-    clips, report, info = build(tmp_path / "out", "bobsl", f"--source={tmp_path / 'bobsl'}",
-                                f"--poses={tmp_path / 'poses'}")  # fmt: skip
+    poses = {
+        clip_id: write_pose(tmp_path / "poses" / f"{clip_id}.npz", span_s(clip_id))
+        for texts in TEXTS.values()
+        for clip_id in texts
+    }
+    clips, report, info = build(
+        tmp_path / "out", "bobsl", f"--source={tmp_path / 'bobsl'}", f"--poses={tmp_path / 'poses'}"
+    )
     assert {split: [clip.id for clip in found] for split, found in clips.items()} == {
         split: list(texts) for split, texts in TEXTS.items()
     }
@@ -72,14 +78,16 @@ def test_a_release_becomes_a_dataset(tmp_path, layout):
         "no subtitles of the episode": ["5111"],
         "no manually aligned subtitles of the episode": ["7002"],
         "subtitle whose times cannot be read": [f"{FIRST}: 1"],
-        "subtitle that does not end after it starts": [f"{FIRST}_00007700_00007700",
-                                                       f"{FIRST}_00008700_00008200"],
+        "subtitle that does not end after it starts": [
+            f"{FIRST}_00007700_00007700",
+            f"{FIRST}_00008700_00008200",
+        ],
         "subtitle shorter than 1 s": [f"{FIRST}_00009700_00010600"],
         "subtitle longer than 20 s": [f"{FIRST}_00010700_00031200"],
         "subtitle that is only a [TAG]": [f"{FIRST}_00032700_00035700", "7001_00032000_00033000"],
         "subtitle without a word": [f"{FIRST}_00036700_00038700"],
         "subtitle given twice": [f"{FIRST}_00039700_00041700"],
-    }  # fmt: skip
+    }
     assert report.repaired["subtitle: overlaps the one before, both kept"] == 2
     source = info.description["source"]
     assert source["corpus"] == "bobsl" and source["synthetic"] is False
@@ -110,20 +118,29 @@ def test_a_clip_without_its_pose_is_left_out_with_the_reason(tmp_path, release):
 
 def test_only_training_subtitles_are_shifted(release):
     def starts(**options):
-        return {split: [row.start_ms for row in rows][:2]
-                for split, rows in listed(release, **options).items()}  # fmt: skip
+        return {
+            split: [row.start_ms for row in rows][:2]
+            for split, rows in listed(release, **options).items()
+        }
 
     assert starts() == {"train": [3700, 5700], "validation": [10_000, 12_000], "test": [1000]}
     assert starts(options=bobsl.Options(shift_s=-1.5)) == {
-        "train": [0, 1500], "validation": [10_000, 12_000], "test": [1000]}  # fmt: skip
+        "train": [0, 1500],
+        "validation": [10_000, 12_000],
+        "test": [1000],
+    }
     by_hand = release / BOBSL_1_2["manual"]
     write_vtt(by_hand / f"{FIRST}.vtt", (1, 3, "By hand."))
     assert starts(train_subtitles=by_hand)["train"] == [1000]
 
 
 def test_filters_are_options(release):
-    texts = [row.text for row in listed(release, options=bobsl.Options(
-        shortest_s=0.5, longest_s=30, drop_tagged=True))["train"]]  # fmt: skip
+    texts = [
+        row.text
+        for row in listed(
+            release, options=bobsl.Options(shortest_s=0.5, longest_s=30, drop_tagged=True)
+        )["train"]
+    ]
     assert {"Too short.", "Too long."} < set(texts)
     corpus = bobsl.open_corpus(release, options=bobsl.Options(drop_tagged=True))
     assert corpus.left_out["subtitle that holds a [TAG]"] == ["6001_00012000_00014000"]
@@ -160,8 +177,15 @@ def test_spottings_become_glosses_in_order_of_time(tmp_path, release):
         for clip_id in texts:
             write_pose(tmp_path / "poses" / f"{clip_id}.npz", span_s(clip_id))
     clips, report, info = build(
-        tmp_path / "out", "bobsl", "--source", release, "--poses", tmp_path / "poses",
-        "--spottings", tmp_path / "all.json")  # fmt: skip
+        tmp_path / "out",
+        "bobsl",
+        "--source",
+        release,
+        "--poses",
+        tmp_path / "poses",
+        "--spottings",
+        tmp_path / "all.json",
+    )
     found = {clip.id: clip.gloss for clips in clips.values() for clip in clips}
     assert {clip_id: gloss for clip_id, gloss in found.items() if gloss} == GLOSSES
     assert report.repaired["gloss: nothing spotted in the sentence"] == len(found) - 3
@@ -276,8 +300,11 @@ def split_unnamed(release):
 @pytest.mark.parametrize(
     ("break_it", "source", "said"),
     [
-        (break_nothing, "..", "found no subset2episode.json or train.txt in it: the corpus seems "
-                              "to be in {release}"),
+        (
+            break_nothing,
+            "..",
+            "found no subset2episode.json or train.txt in it: the corpus seems to be in {release}",
+        ),
         (break_nothing, "subtitles/manually-aligned", "the corpus seems to be in {release}"),
         (break_nothing, "nowhere", "found no such directory"),
         (without_lists, ".", "found no subset2episode.json or train.txt in it: give the corpus"),
@@ -287,7 +314,7 @@ def split_unnamed(release):
         (episode_outside, ".", "train: found the episode '../../etc/passwd', wanted a name"),
         (split_unnamed, ".", "split: found '..', wanted a name such as 'train'"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_release_is_one_line(tmp_path, capsys, release, break_it, source, said):
     break_it(release)
     error = error_of(capsys, tmp_path, "bobsl", f"--source={release / source}")
@@ -320,9 +347,10 @@ BY_WORD = {
         ({}, ["--poses=nowhere"], "--poses: nowhere: found no such directory"),
         ({}, ["--splits=nowhere"], "--splits: nowhere: found no subset2episode.json and no lists"),
     ],
-)  # fmt: skip
-def test_broken_spottings_and_options_are_one_line(tmp_path, capsys, release, content, options,
-                                                   said):  # fmt: skip
+)
+def test_broken_spottings_and_options_are_one_line(
+    tmp_path, capsys, release, content, options, said
+):
     path = tmp_path / "spotted.json"
     lists = write_spottings(path, (FIRST, "tower", 5.1, 0.9, "M*"))
     if isinstance(content, bytes):

@@ -14,8 +14,14 @@ def test_the_synthetic_corpus_in_the_sizes_asked_for(tmp_path):
     sizes = ["--train=5", "--validation=2", "--test=3", "--time_split=2", "--workers=1"]
     assert main(["data", "build", "synthetic", f"--out={tmp_path / 'd'}", "--seed=3", *sizes]) == 0
     info = open_dataset(tmp_path / "d")
-    assert info.splits == {"train": 5, "validation": 2, "test": 3, "role": 2, "lonely_twin": 2,
-                           "adjacent_names": 2}  # fmt: skip
+    assert info.splits == {
+        "train": 5,
+        "validation": 2,
+        "test": 3,
+        "role": 2,
+        "lonely_twin": 2,
+        "adjacent_names": 2,
+    }
     source = info.description["source"]
     assert source["synthetic"] is True and source["seed"] == 3 and source["train"] == 5
     train = info.split("train")

@@ -92,8 +92,11 @@ QWEN3 = """{%- if messages[0].role == 'system' %}
 {%- endif %}
 """
 USER = {"role": "user", "content": " Größe {{ signs }} <b>&\n"}
-CHATS = ([USER], [{"role": "system", "content": "Translate.\n"}, USER],
-         [USER, {"role": "assistant", "content": "<think>x</think>\nwho"}, USER])  # fmt: skip
+CHATS = (
+    [USER],
+    [{"role": "system", "content": "Translate.\n"}, USER],
+    [USER, {"role": "assistant", "content": "<think>x</think>\nwho"}, USER],
+)
 
 
 @pytest.mark.parametrize("template", [SMOLLM2, GEMMA2, LLAMA3, QWEN3])
@@ -103,14 +106,20 @@ def test_a_template_gives_the_text_that_transformers_makes_of_it(template):
     for messages in CHATS:
         tokens = {"bos_token": "<bos>", "eos_token": "</s>"}
         try:
-            (wanted,), _ = render_jinja_template([messages], chat_template=template,
-                                                 add_generation_prompt=True, **tokens)  # fmt: skip
+            (wanted,), _ = render_jinja_template(
+                [messages], chat_template=template, add_generation_prompt=True, **tokens
+            )
         except Exception as error:
             wanted = f"found {type(error).__name__}: {error}"
         variables = {"messages": messages, "tools": None, "documents": None, **tokens}
         try:
-            found = confined.run("render", template=template, limit=10_000, **chat.RENDERING,
-                                 variables=variables | {"add_generation_prompt": True})  # fmt: skip
+            found = confined.run(
+                "render",
+                template=template,
+                limit=10_000,
+                **chat.RENDERING,
+                variables=variables | {"add_generation_prompt": True},
+            )
         except SignBindError as error:
             found = str(error)
         assert found == wanted
@@ -134,8 +143,10 @@ def directory(original, tmp_path) -> Path:
         ("{{ 'a' * 10**10 }}", "a need of more memory"),
         ("{{ 'a'.center(10**10) }}", "a need of more memory"),
         ("{{ '%010000000000d' % 1 }}", "a need of more memory"),
-        ("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
-         "found no end, wanted an end within 1 s"),
+        (
+            "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+            "found no end, wanted an end within 1 s",
+        ),
         ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "RecursionError"),
         ("{{ 'ab' * 10**6 }}", "2,000,000 characters, wanted at most 131,072"),
         ("{% set ns = namespace(__init__=1) %}", "SecurityError"),
@@ -143,7 +154,7 @@ def directory(original, tmp_path) -> Path:
         ("{{ '\\ud800' }}", "its result: not readable"),
         ("{% if %}", "TemplateSyntaxError"),
     ],
-)  # fmt: skip
+)
 def test_a_template_that_does_not_end_well_is_refused(directory, monkeypatch, template, said):
     monkeypatch.setattr(chat, "RENDERING", chat.RENDERING | {"seconds": 1})
     change(directory / tokenizer_file.CONFIG, chat_template=template)
@@ -194,11 +205,21 @@ LONG = {"type": "Replace", "pattern": {"String": "a"}, "content": "a" * 1000}
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (of_tokenizer(normalizer={"type": "Sequence", "normalizers": [LONG] * 9}),
-         "tokenizer.json: found"),
-        (of_tokenizer(pre_tokenizer={"type": "Split", "pattern": {"Regex": "(a+)+b"},
-                                     "behavior": "Isolated", "invert": False}),
-         "tokenizer.json: found PanicException: Onig"),
+        (
+            of_tokenizer(normalizer={"type": "Sequence", "normalizers": [LONG] * 9}),
+            "tokenizer.json: found",
+        ),
+        (
+            of_tokenizer(
+                pre_tokenizer={
+                    "type": "Split",
+                    "pattern": {"Regex": "(a+)+b"},
+                    "behavior": "Isolated",
+                    "invert": False,
+                }
+            ),
+            "tokenizer.json: found PanicException: Onig",
+        ),
         (of_model(dropout=0.5), "tokenizer.json: model.dropout: found 0.5, wanted none"),
         (of_model(vocab=[1]), "tokenizer.json: found"),
         (of_config(eos_token=7), "tokenizer_config.json: eos_token: found int, wanted a token's"),
@@ -210,7 +231,7 @@ LONG = {"type": "Replace", "pattern": {"String": "a"}, "content": "a" * 1000}
         (lambda d: (d / tokenizer_file.CONFIG).write_text("[]"), "found list, wanted an object"),
         (lambda d: (d / tokenizer_file.SPECIAL).write_text("{"), "map.json: not readable as JSON"),
     ],
-)  # fmt: skip
+)
 def test_a_hostile_tokenizer_is_refused_in_one_line(directory, monkeypatch, capfd, spoil, said):
     monkeypatch.setattr(tokenizer_file, "TRIAL", {"memory": 2**29, "seconds": 1})
     spoil(directory)
@@ -221,10 +242,18 @@ def test_a_hostile_tokenizer_is_refused_in_one_line(directory, monkeypatch, capf
 
 
 def test_a_text_at_which_a_pattern_fails_is_named(directory):
-    pattern = {"type": "Split", "pattern": {"Regex": "(q+)+z"}, "behavior": "Isolated",
-               "invert": False}  # fmt: skip
-    bytes_as_letters = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": False,
-                        "trim_offsets": True}  # fmt: skip
+    pattern = {
+        "type": "Split",
+        "pattern": {"Regex": "(q+)+z"},
+        "behavior": "Isolated",
+        "invert": False,
+    }
+    bytes_as_letters = {
+        "type": "ByteLevel",
+        "add_prefix_space": False,
+        "use_regex": False,
+        "trim_offsets": True,
+    }
     change(
         directory / tokenizer_file.NAME,
         pre_tokenizer={"type": "Sequence", "pretokenizers": [pattern, bytes_as_letters]},
@@ -239,9 +268,15 @@ def test_a_tokenizer_that_cuts_or_pads_does_neither_here(directory):
     change(
         directory / tokenizer_file.NAME,
         truncation={"direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 0},
-        padding={"strategy": {"Fixed": 10**10}, "direction": "Right", "pad_to_multiple_of": None,
-                 "pad_id": 0, "pad_type_id": 0, "pad_token": "<pad>"},
-    )  # fmt: skip
+        padding={
+            "strategy": {"Fixed": 10**10},
+            "direction": "Right",
+            "pad_to_multiple_of": None,
+            "pad_id": 0,
+            "pad_type_id": 0,
+            "pad_token": "<pad>",
+        },
+    )
     after = ChatTokenizer(directory).text_tokenizer("Translate.")
     assert after.encode("who sat on the mat") == before.encode("who sat on the mat")
     assert after.head == before.head

@@ -91,8 +91,14 @@ def damage(checkpoints: CheckpointDir, step: int, how: str) -> None:
         manifest.write_bytes(b"\xff\xfe" + manifest.read_bytes())
 
 
-DAMAGES = ("flipped bytes", "truncated file", "missing file",
-           "manifest edited", "manifest cut", "manifest not text")  # fmt: skip
+DAMAGES = (
+    "flipped bytes",
+    "truncated file",
+    "missing file",
+    "manifest edited",
+    "manifest cut",
+    "manifest not text",
+)
 
 
 def test_a_state_comes_back_bit_for_bit_with_its_manifest(two_steps):
@@ -107,9 +113,12 @@ def test_a_state_comes_back_bit_for_bit_with_its_manifest(two_steps):
 def test_another_mesh_and_another_number_of_devices_restore_the_same_values(tmp_path):
     command = [sys.executable, eight_device_program.__file__, "checkpoint", tmp_path]
     result = subprocess.run(
-        command, capture_output=True, text=True, timeout=600,
+        command,
+        capture_output=True,
+        text=True,
+        timeout=600,
         env=simulated(8),
-    )  # fmt: skip
+    )
     assert result.returncode == 0, result.stderr
     facts = json.loads(result.stdout.splitlines()[-1])
     assert facts["restored_same"]
@@ -205,16 +214,24 @@ def test_a_run_taken_up_from_an_earlier_step_replaces_the_later_ones(two_steps, 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda p: {**p, "kernel": jax.ShapeDtypeStruct((96, 32), jnp.float32)},
-         "array params/encoder/kernel: found float32.96,64., wanted float32.96,32."),
-        (lambda p: {**p, "scale": jax.ShapeDtypeStruct((64,), jnp.float32)},
-         "array params/encoder/scale: found bfloat16.64., wanted float32.64."),
-        (lambda p: {**p, "bias": jax.ShapeDtypeStruct((64,), jnp.float32)},
-         "array params/encoder/bias: found no such array, wanted float32.64."),
-        (lambda p: {"kernel": p["kernel"]},
-         "array params/encoder/scale: found bfloat16.64., wanted no such array"),
+        (
+            lambda p: {**p, "kernel": jax.ShapeDtypeStruct((96, 32), jnp.float32)},
+            "array params/encoder/kernel: found float32.96,64., wanted float32.96,32.",
+        ),
+        (
+            lambda p: {**p, "scale": jax.ShapeDtypeStruct((64,), jnp.float32)},
+            "array params/encoder/scale: found bfloat16.64., wanted float32.64.",
+        ),
+        (
+            lambda p: {**p, "bias": jax.ShapeDtypeStruct((64,), jnp.float32)},
+            "array params/encoder/bias: found no such array, wanted float32.64.",
+        ),
+        (
+            lambda p: {"kernel": p["kernel"]},
+            "array params/encoder/scale: found bfloat16.64., wanted no such array",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_model_of_another_shape_is_refused_not_taken_for_damage(two_steps, change, words):
     target = abstract(make_state(0))
     target["params"]["encoder"] = change(target["params"]["encoder"])
@@ -231,8 +248,9 @@ def test_a_step_without_manifest_does_not_count_and_the_next_save_clears_it(two_
     with two_steps:
         two_steps.save(3, make_state(3), MANIFEST)
     assert sorted(p.name for p in Path(two_steps.directory).iterdir()) == [
-        "step_00000001", "step_00000003",
-    ]  # fmt: skip
+        "step_00000001",
+        "step_00000003",
+    ]
 
 
 def test_the_artefact_digest_is_the_same_for_the_same_weights_only(tmp_path):

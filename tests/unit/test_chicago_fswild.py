@@ -41,20 +41,33 @@ def left_out_of(source, **options) -> dict[str, str]:
 def test_the_corpus_is_built_and_read_back(source, tmp_path):
     listed(
         source,
-        {"filename": "aslized/tim_riker_0322", "label_proc": "john's a.s.l. @ at&t",
-         "label_notes": 'he said "hi", twice', "number_of_frames": 14, "signer": "tim_riker"},
-        {"filename": "deafvideo_2/tar2006_1443", "label_proc": "nan", "partition": "dev",
-         "signer": "null"},
+        {
+            "filename": "aslized/tim_riker_0322",
+            "label_proc": "john's a.s.l. @ at&t",
+            "label_notes": 'he said "hi", twice',
+            "number_of_frames": 14,
+            "signer": "tim_riker",
+        },
+        {
+            "filename": "deafvideo_2/tar2006_1443",
+            "label_proc": "nan",
+            "partition": "dev",
+            "signer": "null",
+        },
         {"filename": "youtube_1/joel_(youtube)_0001", "label_proc": "null", "partition": "test"},
-    )  # fmt: skip
+    )
     poses = tmp_path / "poses"
     wanted = {}
-    for name, n in (("aslized/tim_riker_0322", 14), ("deafvideo_2/tar2006_1443", 12),
-                    ("youtube_1/joel_(youtube)_0001", 12)):  # fmt: skip
+    for name, n in (
+        ("aslized/tim_riker_0322", 14),
+        ("deafvideo_2/tar2006_1443", 12),
+        ("youtube_1/joel_(youtube)_0001", 12),
+    ):
         chicago_frames(source / "ChicagoFSWild-Frames", name, n)
         wanted[name] = write_pose(poses / f"{name}.npz", n, fps=29.97)
-    clips, report = built(tmp_path / "data", "chicago_fswild", f"--source={source}",
-                          f"--poses={poses}")  # fmt: skip
+    clips, report = built(
+        tmp_path / "data", "chicago_fswild", f"--source={source}", f"--poses={poses}"
+    )
     assert list(clips) == ["train", "validation", "test"]
     for clip in sum(clips.values(), []):
         assert clip.text_language == "en" and clip.signed_language == "ase"
@@ -90,12 +103,16 @@ def test_plus_is_a_corpus_of_its_own_with_its_frames_one_level_deeper(tmp_path, 
     source = tmp_path / "ChicagoFSWildPlus"
     name = "Batch9/TEDxIslay-Wayne_Betts_Jr_1_0_0"
     columns = [column for column in CHICAGO_COLUMNS if column]  # no index
-    chicago_csv(source / "ChicagoFSWildPlus.csv", [{"filename": name, "label_proc": " all",
-                "partition": "test"}], columns)  # fmt: skip
+    chicago_csv(
+        source / "ChicagoFSWildPlus.csv",
+        [{"filename": name, "label_proc": " all", "partition": "test"}],
+        columns,
+    )
     chicago_frames(source / "ChicagoFSWildPlus", name, 12)
     write_pose(tmp_path / "poses" / f"{name}.npz", 12)
-    clips, report = built(tmp_path / "data", "chicago_fswild_plus", f"--source={source}",
-                          f"--poses={tmp_path}/poses")  # fmt: skip
+    clips, report = built(
+        tmp_path / "data", "chicago_fswild_plus", f"--source={source}", f"--poses={tmp_path}/poses"
+    )
     (clip,) = clips["test"]
     assert clip.id == name and clip.text == "all" and clip.spelled == ("all",)
     assert report.repaired == {"label: spaces at its ends or in a row, taken out": 1}
@@ -118,7 +135,9 @@ def test_labels_are_checked_against_the_alphabet(source, tmp_path):
         write_pose(tmp_path / "poses" / f"{name}.npz", 12)
     clips, report = clips_of(chicago_fswild.open_corpus(source, poses=tmp_path / "poses"))
     assert {clip.id: clip.spelled for clip in clips["train"]} == {
-        "a": ("b2b", "4u2"), "d": ("zoë",)}  # fmt: skip
+        "a": ("b2b", "4u2"),
+        "d": ("zoë",),
+    }
     assert report.repaired["label: '2' is not in the alphabet, no letter"] == 2
     assert report.repaired["label: '4' is not in the alphabet, no letter"] == 1
     assert report.left_out == {
@@ -153,7 +172,10 @@ def test_a_row_that_cannot_be_used_is_left_out_with_its_reason(source, tmp_path)
     (poses / "torn.npz").write_bytes((poses / "good.npz").read_bytes()[:300])
     clips, _ = clips_of(chicago_fswild.open_corpus(source, poses=poses))
     assert {split: [clip.id for clip in clips[split]] for split in clips} == {
-        "train": ["good"], "validation": [], "test": []}  # fmt: skip
+        "train": ["good"],
+        "validation": [],
+        "test": [],
+    }
     reasons = left_out_of(source, poses=poses)
     assert reasons["twice"] == "several rows of that name"
     assert reasons["../../good"] == reasons["/etc/good"]
@@ -180,8 +202,12 @@ def test_frames_and_pose_are_compared_with_the_csv(source, tmp_path):
     names = ("even", "short", "pose", "none", "linked")
     listed(source, *({"filename": name, "label_proc": "asl"} for name in names))
     frames, poses = source / "ChicagoFSWild-Frames", tmp_path / "poses"
-    for name, n_frames, n_pose in (("even", 12, 12), ("short", 9, 9), ("pose", 12, 11),
-                                   ("none", 0, 12)):  # fmt: skip
+    for name, n_frames, n_pose in (
+        ("even", 12, 12),
+        ("short", 9, 9),
+        ("pose", 12, 11),
+        ("none", 0, 12),
+    ):
         write_pose(poses / f"{name}.npz", n_pose)
         if n_frames:
             chicago_frames(frames, name, n_frames)
@@ -205,8 +231,11 @@ def test_frames_and_pose_are_compared_with_the_csv(source, tmp_path):
 
 @pytest.mark.parametrize("place", ["ChicagoFSWild-Frames", "frames", ".", "ChicagoFSWild"])
 def test_frames_are_found_where_the_archive_may_have_put_them(source, place):
-    listed(source, {"filename": "a/unpacked_not", "label_proc": "i"},
-           {"filename": "a/b", "label_proc": "i"})  # fmt: skip
+    listed(
+        source,
+        {"filename": "a/unpacked_not", "label_proc": "i"},
+        {"filename": "a/b", "label_proc": "i"},
+    )
     chicago_frames(source / place, "a/b", 2)
     corpus = chicago_fswild.open_corpus(source)
     row = corpus.splits["train"][1]
@@ -221,25 +250,37 @@ def test_frames_may_lie_on_another_disk(source, tmp_path):
 
 
 def test_boxes_tell_where_the_pose_lost_the_signing_hand(source, tmp_path):
-    listed(source, {"filename": "a", "label_proc": "asl", "number_of_frames": 5},
-           {"filename": "unboxed", "label_proc": "asl", "number_of_frames": 5})  # fmt: skip
+    listed(
+        source,
+        {"filename": "a", "label_proc": "asl", "number_of_frames": 5},
+        {"filename": "unboxed", "label_proc": "asl", "number_of_frames": 5},
+    )
     boxes = source / "BBox"
-    chicago_boxes(boxes, "a", {
-        1: "10,10,50,50,1\n60,10,90,50,2\n",  # both hands
-        2: "10,10,50,50,1\n",
-        3: "60,10,90,50,2\n",  # the other hand alone
-        4: "10,10,50,50,1\n60,10,9",  # cut short
-        5: "",
-        6: "10,10,50,50,1\n",  # the pose has five frames
-    })  # fmt: skip
+    chicago_boxes(
+        boxes,
+        "a",
+        {
+            1: "10,10,50,50,1\n60,10,90,50,2\n",  # both hands
+            2: "10,10,50,50,1\n",
+            3: "60,10,90,50,2\n",  # the other hand alone
+            4: "10,10,50,50,1\n60,10,9",  # cut short
+            5: "",
+            6: "10,10,50,50,1\n",  # the pose has five frames
+        },
+    )
     (boxes / "a" / "README.txt").write_text("boxes")
     (boxes / "a" / "0007.txt").write_bytes(b"\xff\xfe")
     os.mkfifo(boxes / "a" / "0008.txt")
     (boxes / "a" / "0009.txt").write_text("\u0661,\u0661,50,50,1\n")
     for name in ("a", "unboxed"):
         write_pose(tmp_path / "poses" / f"{name}.npz", 5, without_hands=(1, 2))
-    _, report = built(tmp_path / "data", "chicago_fswild", f"--source={source}",
-                      f"--poses={tmp_path}/poses", f"--boxes={boxes}")  # fmt: skip
+    _, report = built(
+        tmp_path / "data",
+        "chicago_fswild",
+        f"--source={source}",
+        f"--poses={tmp_path}/poses",
+        f"--boxes={boxes}",
+    )
     assert report.repaired == {
         "frames: not in the corpus directory, not counted": 2,
         "boxes: frames with the signing hand boxed": 3,
@@ -287,17 +328,26 @@ def test_an_option_that_names_no_directory_is_told(source, tmp_path, option):
     [
         (b"", "ChicagoFSWild.csv: empty, wanted a header row"),
         (b"filename,number_of_frames,label,partition,signer\n", "column 'label_proc': missing"),
-        (b"filename,number_of_frames,label_proc,label_proc,partition,signer\n",
-         "column 'label_proc': found twice"),
+        (
+            b"filename,number_of_frames,label_proc,label_proc,partition,signer\n",
+            "column 'label_proc': found twice",
+        ),
         (b"filename,number_of_frames,label_proc,partition,signer\n", "no rows below the header"),
-        (b"filename,number_of_frames,label_proc,partition,signer\na,1,\xe9,train,b\n",
-         "is not UTF-8"),
-        (b'filename,number_of_frames,label_proc,partition,signer\na,1,"asl,train,b\n',
-         "ChicagoFSWild.csv:2: quotes: unexpected end of data"),
-        (b'filename,number_of_frames,label_proc,partition,signer\na,1,asl,train,"' +
-         b"x" * 200_000, "field larger than field limit"),
+        (
+            b"filename,number_of_frames,label_proc,partition,signer\na,1,\xe9,train,b\n",
+            "is not UTF-8",
+        ),
+        (
+            b'filename,number_of_frames,label_proc,partition,signer\na,1,"asl,train,b\n',
+            "ChicagoFSWild.csv:2: quotes: unexpected end of data",
+        ),
+        (
+            b'filename,number_of_frames,label_proc,partition,signer\na,1,asl,train,"'
+            + b"x" * 200_000,
+            "field larger than field limit",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_broken_csv_is_told_in_one_line(source, tmp_path, capsys, content, said):
     source.mkdir()
     (source / "ChicagoFSWild.csv").write_bytes(content)
@@ -305,8 +355,12 @@ def test_a_broken_csv_is_told_in_one_line(source, tmp_path, capsys, content, sai
 
 
 def test_an_odd_but_honest_csv_is_read(source):
-    listed(source, {"filename": "a", "label_proc": "o'neil", "label_notes": "two\nlines, \"q\""},
-           {"filename": "b", "label_proc": "asl"}, quoting=csv.QUOTE_ALL)  # fmt: skip
+    listed(
+        source,
+        {"filename": "a", "label_proc": "o'neil", "label_notes": 'two\nlines, "q"'},
+        {"filename": "b", "label_proc": "asl"},
+        quoting=csv.QUOTE_ALL,
+    )
     path = source / "ChicagoFSWild.csv"
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes() + b"\r\n\r\n")
     rows = chicago_fswild.open_corpus(source).splits["train"]

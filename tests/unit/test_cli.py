@@ -48,8 +48,13 @@ def test_a_working_directory_that_cannot_be_one_is_named(tmp_path, capsys, place
 def shell(line: str, *arguments, **variables) -> subprocess.CompletedProcess:
     """What a shell makes of a line in which "$@" stands for a `signbind` command."""
     command, environment = child.python("signbind_jax.cli", *map(str, arguments))
-    return subprocess.run(["sh", "-c", line, "sh", *command], capture_output=True, text=True,
-                          env=environment | variables, timeout=60)  # fmt: skip
+    return subprocess.run(
+        ["sh", "-c", line, "sh", *command],
+        capture_output=True,
+        text=True,
+        env=environment | variables,
+        timeout=60,
+    )
 
 
 def test_closed_streams_change_no_exit_code_and_put_no_error_elsewhere(tmp_path):
@@ -72,8 +77,13 @@ def test_a_name_outside_the_terminals_encoding_ends_no_work(tmp_path):
 def test_a_full_disk_behind_standard_output_is_told(tmp_path):
     path = tmp_path / "line"
     path.write_text("Anna came.\n")
-    done = shell('"$@" >/dev/full', "score", f"--hypotheses={path}", f"--references={path}",
-                 PYTHONUNBUFFERED="1")  # fmt: skip
+    done = shell(
+        '"$@" >/dev/full',
+        "score",
+        f"--hypotheses={path}",
+        f"--references={path}",
+        PYTHONUNBUFFERED="1",
+    )
     assert done.returncode == 1
     assert done.stderr.startswith("signbind: error: standard output or a file: cannot be written")
     assert done.stderr.count("\n") == 1

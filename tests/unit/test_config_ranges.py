@@ -20,17 +20,39 @@ DEEP = "(" * 100_000
 
 # (config, path, text given, words of the error beside the path)
 WRONG = [
-    *(("signing", "steps", text, "a whole number, at least 1")
-      for text in ("-5", "0", "2.5", "1e3", "abc", "", "nan", "None", "True", "[]", "9" * 400,
-                   "9" * 5000, "10**400", DEEP, "-" * 9000 + "1", "1" + "+1" * 5000, "{'a': 1}",
-                   "\udcff", "a\nb")),
+    *(
+        ("signing", "steps", text, "a whole number, at least 1")
+        for text in (
+            "-5",
+            "0",
+            "2.5",
+            "1e3",
+            "abc",
+            "",
+            "nan",
+            "None",
+            "True",
+            "[]",
+            "9" * 400,
+            "9" * 5000,
+            "10**400",
+            DEEP,
+            "-" * 9000 + "1",
+            "1" + "+1" * 5000,
+            "{'a': 1}",
+            "\udcff",
+            "a\nb",
+        )
+    ),
     ("signing", "seed", "-1", "at least 0"),
     ("signing", "seed", "4294967296", "at most 4,294,967,295"),
     ("signing", "keep_checkpoints", "0", "at least 1"),
     ("signing", "log_every", "-1", "at least 0"),
     ("signing", "stage", "singing", "'signing'"),
-    *(("signing", "optim.learning_rate", text, "a number, above 0")
-      for text in ("-1e-3", "0", "1e-60", "1e999", "nan", "1e30", "'1'", "1j", "9" * 400, "True")),
+    *(
+        ("signing", "optim.learning_rate", text, "a number, above 0")
+        for text in ("-1e-3", "0", "1e-60", "1e999", "nan", "1e30", "'1'", "1j", "9" * 400, "True")
+    ),
     ("signing", "optim.warmup_steps", "-5", "at least 0"),
     ("signing", "optim.b1", "1", "below 1"),
     ("signing", "optim.b2", "2", "below 1"),
@@ -122,7 +144,7 @@ WRONG = [
     ("translation", "options.generation.temperature", "0.7", "or do_sample=True"),
     ("language_model", "options.generation.max_new_tokens", "0", "at least 1"),
     ("translation", "assumed.fusion.n_layers", "0", "at least 1"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(
@@ -161,8 +183,12 @@ def without_limits(hint) -> bool:
 
 def test_every_field_of_every_config_has_its_range():
     classes = list(checked_classes())
-    open_fields = [f"{cls.__name__}.{name}" for cls in classes
-                   for name, hint in hints_of(cls).items() if without_limits(hint)]  # fmt: skip
+    open_fields = [
+        f"{cls.__name__}.{name}"
+        for cls in classes
+        for name, hint in hints_of(cls).items()
+        if without_limits(hint)
+    ]
     assert len(classes) >= 14 and not open_fields
     assert without_limits(float) and without_limits(tuple[int, ...])
     # Nor is there a config that is not checked.

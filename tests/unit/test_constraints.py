@@ -19,8 +19,11 @@ def pinned() -> dict[str, Version]:
 
 
 def asked_for() -> list[Requirement]:
-    calls = [node for node in ast.walk(ast.parse((ROOT / "setup.py").read_text()))
-             if isinstance(node, ast.Call)]  # fmt: skip
+    calls = [
+        node
+        for node in ast.walk(ast.parse((ROOT / "setup.py").read_text()))
+        if isinstance(node, ast.Call)
+    ]
     (call,) = (node for node in calls if getattr(node.func, "id", "") == "setup")
     values = {k.arg: k.value for k in call.keywords}
     texts = ast.literal_eval(values["install_requires"])

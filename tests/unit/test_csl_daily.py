@@ -46,8 +46,9 @@ def test_the_corpus_is_built_and_read_back(source, tmp_path, protocol):
     for name, n in ((ONE, 6), (TWO, 7), (THREE, 8)):
         write_csl_frames(source, name, n)
         wanted[name] = write_pose(tmp_path / "poses" / f"{name}.npz", n)
-    clips, report = built(tmp_path / "data", "csl_daily", f"--source={source}",
-                          f"--poses={tmp_path}/poses")  # fmt: skip
+    clips, report = built(
+        tmp_path / "data", "csl_daily", f"--source={source}", f"--poses={tmp_path}/poses"
+    )
     assert list(clips) == ["train", "validation", "test"]
     for clip in sum(clips.values(), []):
         assert clip.text_language == "zh" and clip.signed_language == "csl"
@@ -106,8 +107,11 @@ def test_labels_and_splits_that_do_not_match_are_left_out(source, tmp_path):
 
 
 def test_frames_are_compared_with_the_stated_length(source, tmp_path):
-    csl(source, [csl_entry(ONE, "好", "好", 5), csl_entry(TWO, "好", "好", 5)],
-        f"{ONE}|train\n{TWO}|train\n")  # fmt: skip
+    csl(
+        source,
+        [csl_entry(ONE, "好", "好", 5), csl_entry(TWO, "好", "好", 5)],
+        f"{ONE}|train\n{TWO}|train\n",
+    )
     write_csl_frames(source, ONE, 4)
     write_frames(tmp_path / "elsewhere", ["000000.jpg"])
     (source / FRAMES / TWO).symlink_to(tmp_path / "elsewhere")

@@ -137,8 +137,9 @@ def test_gradient_stays_finite_when_the_model_is_certain_and_wrong():
     @jax.jit
     @jax.value_and_grad
     def loss(logits):
-        return ctc_loss(jax.nn.log_softmax(logits), np.ones((1, 6), bool), target_bn,
-                        length_b)[0].sum()  # fmt: skip
+        return ctc_loss(jax.nn.log_softmax(logits), np.ones((1, 6), bool), target_bn, length_b)[
+            0
+        ].sum()
 
     value, gradient = loss(logits)
     assert jnp.isfinite(value) and jnp.isfinite(gradient).all()
@@ -194,8 +195,9 @@ def test_greedy_stream_counts_what_does_not_fit():
 
 
 def test_greedy_stream_of_an_absent_clip_is_empty():
-    stream = greedy_stream(random_log_probs(6, 2, 5, 3), np.ones((2, 5, 2)),
-                           np.zeros((2, 5), bool), np.ones(2), 3)  # fmt: skip
+    stream = greedy_stream(
+        random_log_probs(6, 2, 5, 3), np.ones((2, 5, 2)), np.zeros((2, 5), bool), np.ones(2), 3
+    )
     assert not any(np.asarray(leaf).any() for leaf in jax.tree.leaves(stream))
 
 

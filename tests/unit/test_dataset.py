@@ -28,9 +28,15 @@ POSE_ONLY = Clip(
     homonym_pairs=("brother/battery",),
 )
 LIPS_ONLY = Clip(
-    id="lips", text="", lips=b"\x00\xff\xfe no image \x00", n_lip_frames=3, lip_fps=25.0,
-    phonemes=("B", "AH"), contrasts=("we visited Anna", ""), senses=("fs-anna",),
-)  # fmt: skip
+    id="lips",
+    text="",
+    lips=b"\x00\xff\xfe no image \x00",
+    n_lip_frames=3,
+    lip_fps=25.0,
+    phonemes=("B", "AH"),
+    contrasts=("we visited Anna", ""),
+    senses=("fs-anna",),
+)
 
 
 def pose_clip(i, split="train", frames=4):
@@ -54,8 +60,9 @@ def assert_same(a: Clip, b: Clip):
 
 def test_every_field_comes_back_exactly_over_several_shards(tmp_path):
     clips = [POSE_ONLY, LIPS_ONLY, *(pose_clip(i, frames=i + 1) for i in range(5))]
-    report = write(tmp_path / "d", {"train": clips, "test": [pose_clip(0, "test")]},
-                   clips_per_shard=3)  # fmt: skip
+    report = write(
+        tmp_path / "d", {"train": clips, "test": [pose_clip(0, "test")]}, clips_per_shard=3
+    )
     info = open_dataset(tmp_path / "d")
     train = info.split("train")
     assert info.splits == dict(report.written) == {"train": 7, "test": 1}

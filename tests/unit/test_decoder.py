@@ -179,11 +179,24 @@ def test_every_parameter_names_its_dimensions(decoder):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("n_kv_heads", 3), ("head_size", 7), ("dropout", 1.0), ("compute_dtype", "float16"),
-     ("n_layers", 0), ("n_layers", 2**40), ("d_model", 16.0), ("d_mlp", True), ("norm_eps", 0.0),
-     ("norm_eps", float("nan")), ("rope_base", 0), ("logit_cap", -1.0), ("qk_norm", 1),
-     ("sliding_window", -2), ("dropout", float("nan"))],
-)  # fmt: skip
+    [
+        ("n_kv_heads", 3),
+        ("head_size", 7),
+        ("dropout", 1.0),
+        ("compute_dtype", "float16"),
+        ("n_layers", 0),
+        ("n_layers", 2**40),
+        ("d_model", 16.0),
+        ("d_mlp", True),
+        ("norm_eps", 0.0),
+        ("norm_eps", float("nan")),
+        ("rope_base", 0),
+        ("logit_cap", -1.0),
+        ("qk_norm", 1),
+        ("sliding_window", -2),
+        ("dropout", float("nan")),
+    ],
+)
 def test_an_impossible_config_is_refused_by_field(field, value):
     with pytest.raises(SignBindError, match=f"{field}: found {value!r}"):
         dataclasses.replace(CONFIG, **{field: value})

@@ -15,8 +15,17 @@ from signbind_jax.errors import SignBindError
 from signbind_jax.models.expert import Expert, ExpertConfig
 from signbind_jax.models.frontends import wrist_centred
 
-TINY = {"n_tokens": 5, "d_model": 16, "n_layers": 1, "n_heads": 2, "d_mlp": 24, "d_part": 8,
-        "lip_size": 16, "channels": (4, 8), "conv_kernel": 5}  # fmt: skip
+TINY = {
+    "n_tokens": 5,
+    "d_model": 16,
+    "n_layers": 1,
+    "n_heads": 2,
+    "d_mlp": 24,
+    "d_part": 8,
+    "lip_size": 16,
+    "channels": (4, 8),
+    "conv_kernel": 5,
+}
 FRONTENDS = ("pose", "lips", "mouth_landmarks")
 
 
@@ -148,8 +157,9 @@ def test_gradients_are_finite_and_reach_every_parameter(frontend):
     if frontend == "mouth_landmarks":
         value_remat, gradient_remat = step(state, True)
         np.testing.assert_allclose(value, value_remat, rtol=1e-6)
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5),
-                     gradient, gradient_remat)  # fmt: skip
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), gradient, gradient_remat
+        )
 
 
 def test_every_parameter_names_its_dimensions():
@@ -226,6 +236,7 @@ def test_an_expert_learns_to_spell_hand_shapes_it_is_shown():
 
     state = train(state, optimiser.init(state))
     output = run(graphdef, state, x, mask)
-    stream = greedy_stream(output.log_probs_bsv, output.hidden_bsd, output.mask_bs,
-                           np.full(4, 2 / 25), 6)  # fmt: skip
+    stream = greedy_stream(
+        output.log_probs_bsv, output.hidden_bsd, output.mask_bs, np.full(4, 2 / 25), 6
+    )
     assert [[i for i in ids if i] for ids in stream.ids_bn.tolist()] == spelled

@@ -113,9 +113,10 @@ def test_adapters_have_pefts_names_shapes_and_values(tmp_path):
     tensors = load_file(tmp_path / "out" / "adapter_model.safetensors")
     assert set(tensors) == {
         f"base_model.model.model.layers.{i}.{name}.lora_{part}.weight"
-        for i in range(4) for part in "AB"
+        for i in range(4)
+        for part in "AB"
         for name in ("self_attn.q_proj", "self_attn.o_proj", "mlp.down_proj")
-    }  # fmt: skip
+    }
     merged, plain = merge_lora(decoder), imported(FAMILIES / "llama3")
     for part, module in (("q", "self_attn.q_proj"), ("o", "self_attn.o_proj")):
         stem = f"base_model.model.model.layers.2.{module}.lora_"
@@ -131,8 +132,9 @@ def test_large_models_are_cut_into_shards_with_an_index(tmp_path):
     files = export_merged(decoder, tmp_path / "out", shard_bytes=limit)
     n = len(files)
     assert n > 3
-    assert [f.name for f in files] == [f"model-{i + 1:05d}-of-{n:05d}.safetensors"
-                                       for i in range(n)]  # fmt: skip
+    assert [f.name for f in files] == [
+        f"model-{i + 1:05d}-of-{n:05d}.safetensors" for i in range(n)
+    ]
     contents = [load_file(file) for file in files]
     for tensors in contents:
         assert len(tensors) == 1 or sum(t.nbytes for t in tensors.values()) <= limit
@@ -161,8 +163,16 @@ def test_the_dtype_asked_for_is_written_and_rounded_to_once(tmp_path):
 def test_tokenizer_and_terms_come_along(tmp_path):
     source = tmp_path / "source"
     export_merged(imported(FAMILIES / "smollm2"), source, source=FAMILIES / "smollm2")
-    kept = ["LICENSE", "NOTICE", "chat_template.jinja", "generation_config.json", "merges.txt",
-            "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json"]  # fmt: skip
+    kept = [
+        "LICENSE",
+        "NOTICE",
+        "chat_template.jinja",
+        "generation_config.json",
+        "merges.txt",
+        "special_tokens_map.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ]
     for name in [*kept, "optimizer.pt", "README.md"]:
         (source / name).write_text(name)
     export_merged(imported(source), tmp_path / "out", source=source)
@@ -266,8 +276,10 @@ def adapter_directory(tmp_path_factory):
         ({"target_modules": ["q_proj", "c_attn"]}, "target_modules: found 'c_attn', wanted some"),
         ({"target_modules": "all-linear"}, "target_modules: found 'all-linear', wanted a list"),
         ({"target_modules": ["q_proj"]}, "tensors that its config has no place for"),
-        ({"target_modules": ["q_proj", "o_proj", "down_proj", "up_proj"]},
-         "mlp.up_proj.lora_A.weight: found nothing"),
+        (
+            {"target_modules": ["q_proj", "o_proj", "down_proj", "up_proj"]},
+            "mlp.up_proj.lora_A.weight: found nothing",
+        ),
         ({"r": 4}, r"lora_A.weight: found shape (3, 24), wanted (4, 24)"),
         ({"r": 0}, "r: found 0, wanted a number from 1 up"),
         ({"lora_alpha": None}, "lora_alpha: found None, wanted float"),
@@ -285,7 +297,7 @@ def adapter_directory(tmp_path_factory):
         ({"modules_to_save": ["lm_head"]}, "modules_to_save=['lm_head']"),
         ({"init_lora_weights": "pissa"}, "init_lora_weights: found 'pissa'"),
     ],
-)  # fmt: skip
+)
 def test_adapters_that_are_not_plain_lora_are_refused(change, said, adapter_directory, tmp_path):
     record = json.loads((adapter_directory / adapters.CONFIG).read_text())
     (tmp_path / adapters.CONFIG).write_text(json.dumps(record | change))
@@ -329,8 +341,13 @@ def test_damaged_adapters_are_refused(adapter_directory, tmp_path):
 def write_run(workdir: Path, model, model_config, parents=None, stage: str = "") -> Path:
     """A run directory with this model in it, as it was when nothing carried a digest."""
     stage = stage or ("language_model" if isinstance(model, Decoder) else "translation")
-    record = {"stage": stage, "config": RunConfig(stage=stage).to_json(), "vocabularies": [],
-              "model": artefact.model_record(model_config), "parents": parents or {}}  # fmt: skip
+    record = {
+        "stage": stage,
+        "config": RunConfig(stage=stage).to_json(),
+        "vocabularies": [],
+        "model": artefact.model_record(model_config),
+        "parents": parents or {},
+    }
     workdir.mkdir()
     (workdir / artefact.FILE).write_text(json.dumps(record))
     with CheckpointDir(workdir / "checkpoints") as checkpoints:

@@ -40,8 +40,10 @@ def videos(tmp_path_factory) -> Path:
 
     write("talk", [drawn_faces.face(centre=(70 + i / 2, 45)) for i in range(40)])
     write("short", [drawn_faces.face()] * 5)
-    write("lost", [drawn_faces.face(dots=NO_EYES if 10 <= i < 25 else drawn_faces.DOTS)
-                   for i in range(40)])  # fmt: skip
+    write(
+        "lost",
+        [drawn_faces.face(dots=NO_EYES if 10 <= i < 25 else drawn_faces.DOTS) for i in range(40)],
+    )
     write("faceless", [drawn_faces.plain((90, 90, 90))] * 6)
     write("crash", [drawn_faces.plain(drawn_faces.CRASH)] * 3)
     write("hang", [drawn_faces.plain(drawn_faces.HANG)] * 3)
@@ -52,8 +54,9 @@ def videos(tmp_path_factory) -> Path:
 
 
 def extract(environment: Path, *arguments, workers: int = 1) -> int:
-    return main(["extract", f"--environment={environment}", f"--workers={workers}",
-                 *map(str, arguments)])  # fmt: skip
+    return main(
+        ["extract", f"--environment={environment}", f"--workers={workers}", *map(str, arguments)]
+    )
 
 
 def write_list(path: Path, *rows: tuple, header: str = "id video start_s end_s fps") -> Path:
@@ -137,8 +140,11 @@ def test_a_list_cuts_clips_out_of_videos_and_directories(environment, videos, tm
     pictures.mkdir()
     for i in range(12):
         Image.fromarray(drawn_faces.face(centre=(60 + 2 * i, 45))).save(pictures / f"{i}.png")
-    rows = [("x_0-1", videos / "talk.mp4", 0.4, 0.8, ""), ("x/2", videos / "talk.mp4", 1.2, "", ""),
-            ("p", "pictures", 0.2, 0.5, 10)]  # fmt: skip
+    rows = [
+        ("x_0-1", videos / "talk.mp4", 0.4, 0.8, ""),
+        ("x/2", videos / "talk.mp4", 1.2, "", ""),
+        ("p", "pictures", 0.2, 0.5, 10),
+    ]
     clips = write_list(tmp_path / "clips.tsv", *rows)
     assert extract(environment, f"--list={clips}", f"--out={tmp_path / 'o'}", workers=2) == 0
 
@@ -225,12 +231,24 @@ def test_any_number_of_workers_writes_the_same_files(environment, videos, tmp_pa
 def test_a_signal_ends_it_cleanly(environment, videos, tmp_path, number, code):
     out = tmp_path / "out"
     process = subprocess.Popen(
-        [sys.executable, "-m", "signbind_jax.cli", "extract", videos / "short.mp4",
-         videos / "hang.mp4", videos / "talk.mp4", f"--out={out}", "--workers=2",
-         f"--environment={environment}"],
-        cwd=ROOT, env={**os.environ, "JAX_PLATFORMS": "cpu"}, text=True, stdout=subprocess.PIPE,
+        [
+            sys.executable,
+            "-m",
+            "signbind_jax.cli",
+            "extract",
+            videos / "short.mp4",
+            videos / "hang.mp4",
+            videos / "talk.mp4",
+            f"--out={out}",
+            "--workers=2",
+            f"--environment={environment}",
+        ],
+        cwd=ROOT,
+        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+        text=True,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-    )  # fmt: skip
+    )
     deadline = time.monotonic() + 120
     while not (out / "talk.npz").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -240,9 +258,11 @@ def test_a_signal_ends_it_cleanly(environment, videos, tmp_path, number, code):
     _, errors = process.communicate(timeout=60)
     assert process.returncode == code
     assert errors.splitlines()[-1] == (
-        f"interrupted ({signal.Signals(number).name}): the same command goes on")  # fmt: skip
-    assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE
-                   for child in children)  # fmt: skip
+        f"interrupted ({signal.Signals(number).name}): the same command goes on"
+    )
+    assert not any(
+        child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children
+    )
     assert sorted(path.name for path in out.iterdir()) == ["short.npz", "talk.npz"]
 
 
@@ -330,8 +350,10 @@ def test_odd_but_honest_lists_are_read_back(tmp_path):
     from data_pipelines.clips import read_clip_list, write_clip_list
     from data_pipelines.corpus import Recording
 
-    recordings = {"-a b": Recording(tmp_path / 'v\t"1".mp4', 0.1, 2.5), "ü/2": Recording(
-        tmp_path / "frames", 0.0, None, 29.97)}  # fmt: skip
+    recordings = {
+        "-a b": Recording(tmp_path / 'v\t"1".mp4', 0.1, 2.5),
+        "ü/2": Recording(tmp_path / "frames", 0.0, None, 29.97),
+    }
     path = tmp_path / "clips.tsv"
     write_clip_list(path, recordings)
     assert read_clip_list(path) == recordings

@@ -26,8 +26,9 @@ def numbered(n: int) -> list[np.ndarray]:
 def number(picture: np.ndarray) -> int:
     """What `numbered` wrote."""
     picture_hw = picture.reshape(*picture.shape[:2], -1).mean(-1)
-    return sum(int(picture_hw[:, BLOCK * i : BLOCK * (i + 1)].mean() > 128) << i
-               for i in range(BITS))  # fmt: skip
+    return sum(
+        int(picture_hw[:, BLOCK * i : BLOCK * (i + 1)].mean() > 128) << i for i in range(BITS)
+    )
 
 
 def clip(path: Path, *span, **options) -> tuple[list[int], video.Frames]:

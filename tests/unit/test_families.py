@@ -48,9 +48,13 @@ def test_logits_equal_the_references(family):
 def test_sentences_equal_the_references_token_for_token(family, kind, beam_size):
     decoder, _, _, reference = family
     ids, _ = generation.generate(
-        decoder, jnp.asarray(reference["soft"]), jnp.asarray(reference["mask"]),
-        GenerationConfig(max_new_tokens=14, beam_size=beam_size), eos_id=EOS, pad_id=0,
-    )  # fmt: skip
+        decoder,
+        jnp.asarray(reference["soft"]),
+        jnp.asarray(reference["mask"]),
+        GenerationConfig(max_new_tokens=14, beam_size=beam_size),
+        eos_id=EOS,
+        pad_id=0,
+    )
     assert sentences_agree(np.asarray(ids), reference[kind])
     assert np.isin(reference[kind], EOS).any()  # sentences that end are among the cases
 
@@ -90,8 +94,14 @@ LLAMA = json.loads((FAMILIES / "llama2" / "config.json").read_text())
 
 def rope(**changes) -> dict:
     """Llama 3's scaling, spoiled."""
-    whole = {"rope_type": "llama3", "rope_theta": 1e4, "factor": 8.0, "low_freq_factor": 1.0,
-             "high_freq_factor": 4.0, "original_max_position_embeddings": 64}  # fmt: skip
+    whole = {
+        "rope_type": "llama3",
+        "rope_theta": 1e4,
+        "factor": 8.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 64,
+    }
     return {"rope_parameters": whole | changes}
 
 

@@ -146,10 +146,13 @@ def test_a_full_disk_leaves_what_was_there(tmp_path):
 def test_a_kill_while_writing_leaves_what_was_there(tmp_path):
     path = tmp_path / "a.json"
     files.write(path, "old")
-    code = WRITE.replace('files.write(sys.argv[1], "x" * 2000)', (
-        "import os\nos.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)\n"
-        'files.write(sys.argv[1], "new")'
-    ))  # fmt: skip
+    code = WRITE.replace(
+        'files.write(sys.argv[1], "x" * 2000)',
+        (
+            "import os\nos.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)\n"
+            'files.write(sys.argv[1], "new")'
+        ),
+    )
     done = subprocess.run([sys.executable, "-c", code, path])
     assert done.returncode == -signal.SIGKILL
     assert files.read_text(path) == "old"

@@ -230,9 +230,13 @@ def test_what_no_recording_can_be_is_left_out_and_counted(source):
         write_pose(source / f"{name}.npz", 20, fps)
     names = ("fast", "slow", "never")
     rows = [f"{name}|train|One.||||{name}.npz" for name in names]
-    write_manifest(source, "good|train|One.||||a.npz", *rows,
-                   f"long|train|{'x' * 10**7}||||a.npz",
-                   f"many|train|Hi.||||a.npz|||{'A ' * 10**5}")  # fmt: skip
+    write_manifest(
+        source,
+        "good|train|One.||||a.npz",
+        *rows,
+        f"long|train|{'x' * 10**7}||||a.npz",
+        f"many|train|Hi.||||a.npz|||{'A ' * 10**5}",
+    )
     clips, report = read(source)
     assert [clip.id for clip in clips["train"]] == ["good"]
     reasons = {ids[0]: reason for reason, ids in report.left_out.items()}

@@ -131,9 +131,14 @@ def test_usual_gap_is_the_median_of_the_stream():
 def test_streams_of_different_hidden_sizes_join():
     def stream(n, d):
         return TokenStream(
-            jnp.ones((1, n), jnp.int32), jnp.ones((1, n, d)), jnp.zeros((1, n)),
-            jnp.ones((1, n)), jnp.ones((1, n)), jnp.ones((1, n), bool), jnp.zeros(1, jnp.int32),
-        )  # fmt: skip
+            jnp.ones((1, n), jnp.int32),
+            jnp.ones((1, n, d)),
+            jnp.zeros((1, n)),
+            jnp.ones((1, n)),
+            jnp.ones((1, n)),
+            jnp.ones((1, n), bool),
+            jnp.zeros(1, jnp.int32),
+        )
 
     joined = join_streams([stream(2, 4), stream(3, 6)])
     assert joined.hidden_bmd.shape == (1, 5, 6)

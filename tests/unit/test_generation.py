@@ -64,10 +64,12 @@ def score_of(decoder, prefix_bpd, rows, length_penalty=1.0):
     """The scores of sentences, one a row of `prefix_bpd`, from the full forward pass."""
     ids_bn = np.array([row + [PAD] * (N - len(row)) for row in rows])
     log_p_bnv = np.asarray(all_log_p(decoder, prefix_bpd, jnp.asarray(ids_bn)))
-    return np.array([
-        sum(log_p_bnv[i, t, token] for t, token in enumerate(row)) / len(row) ** length_penalty
-        for i, row in enumerate(rows)
-    ])  # fmt: skip
+    return np.array(
+        [
+            sum(log_p_bnv[i, t, token] for t, token in enumerate(row)) / len(row) ** length_penalty
+            for i, row in enumerate(rows)
+        ]
+    )
 
 
 def test_greedy_takes_the_most_probable_token_of_the_full_forward_pass(decoder, prefix_bpd):
@@ -83,8 +85,7 @@ def test_greedy_takes_the_most_probable_token_of_the_full_forward_pass(decoder, 
 
 @pytest.mark.parametrize("length_penalty", [0.0, 1.0])
 def test_a_beam_score_is_the_score_of_its_sentence(decoder, prefix_bpd, length_penalty):
-    ids_bn, score_b = generate(decoder, prefix_bpd, ALL, beam_size=4,
-                               length_penalty=length_penalty)  # fmt: skip
+    ids_bn, score_b = generate(decoder, prefix_bpd, ALL, beam_size=4, length_penalty=length_penalty)
     rows = [sentence(ids_n) for ids_n in ids_bn]
     assert all(set(ids_n[len(row) :]) <= {PAD} for ids_n, row in zip(ids_bn, rows, strict=True))
     expected_b = score_of(decoder, prefix_bpd, rows, length_penalty)
@@ -110,8 +111,14 @@ def test_a_wide_enough_beam_finds_the_best_of_all_sentences(length_penalty):
     decoder = tiny_decoder(vocab_size=vocabulary, seed=3)
     prefix_bpd = jax.random.normal(jax.random.key(8), (3, 4, 16))
     every = sorted({tuple(sentence(s)) for s in itertools.product(range(vocabulary), repeat=n)})
-    ids_bn, score_b = generate(decoder, prefix_bpd, jnp.ones((3, 4), bool), max_new_tokens=n,
-                               beam_size=len(every), length_penalty=length_penalty)  # fmt: skip
+    ids_bn, score_b = generate(
+        decoder,
+        prefix_bpd,
+        jnp.ones((3, 4), bool),
+        max_new_tokens=n,
+        beam_size=len(every),
+        length_penalty=length_penalty,
+    )
     for i in range(3):
         prefix = jnp.tile(prefix_bpd[i : i + 1], (len(every), 1, 1))
         scores = score_of(decoder, prefix, [list(s) for s in every], length_penalty)
@@ -200,8 +207,9 @@ def test_logits_and_beams_equal_those_of_transformers():
         logits_bv = forward(decoder, prefix_bpd, mask_bp)[:, -1]
         np.testing.assert_allclose(logits_bv, case["logits"], atol=1e-4)
         for beams in case["beams"]:
-            ids_bn, score_b = generate(decoder, prefix_bpd, mask_bp, beam_size=4,
-                                       length_penalty=beams["length_penalty"])  # fmt: skip
+            ids_bn, score_b = generate(
+                decoder, prefix_bpd, mask_bp, beam_size=4, length_penalty=beams["length_penalty"]
+            )
             np.testing.assert_array_equal(ids_bn, beams["ids"], err_msg=str(case["seed"]))
             np.testing.assert_allclose(score_b, beams["scores"], atol=1e-3)
 

@@ -21,8 +21,10 @@ from tests.unit.hlo_dumps import LAYERS, ROWS, WIDTH
 
 X = jax.ShapeDtypeStruct((ROWS, WIDTH), jnp.float32)
 W = jax.ShapeDtypeStruct((LAYERS, WIDTH, WIDTH), jnp.float32)
-UP_DOWN = (jax.ShapeDtypeStruct((LAYERS, WIDTH, 4 * WIDTH), jnp.float32),
-           jax.ShapeDtypeStruct((LAYERS, 4 * WIDTH, WIDTH), jnp.float32))  # fmt: skip
+UP_DOWN = (
+    jax.ShapeDtypeStruct((LAYERS, WIDTH, 4 * WIDTH), jnp.float32),
+    jax.ShapeDtypeStruct((LAYERS, 4 * WIDTH, WIDTH), jnp.float32),
+)
 FORWARD = LAYERS * 2 * 2 * ROWS * WIDTH * 4 * WIDTH  # FLOPs of both products of all layers
 
 
@@ -61,10 +63,13 @@ def test_full_remat_costs_one_more_forward_pass_which_the_model_as_written_does_
 @pytest.fixture(scope="module")
 def facts():
     result = subprocess.run(
-        [sys.executable, "-m", "tests.unit.eight_device_costs"], capture_output=True, text=True,
-        timeout=600, cwd=Path(__file__).parents[2],
+        [sys.executable, "-m", "tests.unit.eight_device_costs"],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        cwd=Path(__file__).parents[2],
         env=simulated(8),
-    )  # fmt: skip
+    )
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout.splitlines()[-1])
 
@@ -104,11 +109,14 @@ def test_a_loop_that_depends_on_data_is_an_error_that_names_it():
 
 @pytest.mark.parametrize(
     "text",
-    ["", "HloModule m\n\nENTRY %main () -> f32[] {\n  what is this\n}\n",
-     "HloModule m\n\nENTRY %main () -> f32[] {\n  ROOT %a = f32[] negate(%missing)\n}\n",
-     "HloModule m\n\nENTRY %main () -> f9[] {\n  ROOT %a = f9[2]{0} constant(1)\n}\n",
-     "HloModule m\n\nENTRY %main () -> f32[] {\n  ROOT %a = f32[] fusion(), calls=%gone\n}\n"],
-)  # fmt: skip
+    [
+        "",
+        "HloModule m\n\nENTRY %main () -> f32[] {\n  what is this\n}\n",
+        "HloModule m\n\nENTRY %main () -> f32[] {\n  ROOT %a = f32[] negate(%missing)\n}\n",
+        "HloModule m\n\nENTRY %main () -> f9[] {\n  ROOT %a = f9[2]{0} constant(1)\n}\n",
+        "HloModule m\n\nENTRY %main () -> f32[] {\n  ROOT %a = f32[] fusion(), calls=%gone\n}\n",
+    ],
+)
 def test_a_malformed_dump_is_an_error_of_one_line(text):
     with pytest.raises(SignBindError, match="^HLO: .*found") as error:
         cost_of_text(text)
@@ -137,18 +145,25 @@ LOOP = """
 
 @pytest.mark.parametrize(
     "start,limit,step,direction,compared,turns",
-    [(0, 7, 1, "LT", "%n, %limit", 7), (0, 7, 2, "LT", "%n, %limit", 4),
-     (1, 7, 2, "LE", "%n, %limit", 4), (7, 0, -1, "GT", "%n, %limit", 7),
-     (6, 0, -2, "GE", "%n, %limit", 4), (0, 6, 2, "NE", "%n, %limit", 3),
-     (0, 7, 1, "GT", "%limit, %n", 7), (9, 7, 1, "LT", "%n, %limit", 0)],
-)  # fmt: skip
+    [
+        (0, 7, 1, "LT", "%n, %limit", 7),
+        (0, 7, 2, "LT", "%n, %limit", 4),
+        (1, 7, 2, "LE", "%n, %limit", 4),
+        (7, 0, -1, "GT", "%n, %limit", 7),
+        (6, 0, -2, "GE", "%n, %limit", 4),
+        (0, 6, 2, "NE", "%n, %limit", 3),
+        (0, 7, 1, "GT", "%limit, %n", 7),
+        (9, 7, 1, "LT", "%n, %limit", 0),
+    ],
+)
 def test_turns_follow_from_start_limit_and_step(start, limit, step, direction, compared, turns):
     found = entry(
-        f"%start = s32[] constant({start})", "%x = f32[4,4] parameter(0)",
+        f"%start = s32[] constant({start})",
+        "%x = f32[4,4] parameter(0)",
         "%state = (s32[], f32[4,4]) tuple(%start, %x)",
         "%loop = (s32[], f32[4,4]) while(%state), condition=%condition, body=%body",
         before=LOOP.format(limit=limit, step=step, direction=direction, compared=compared),
-    )  # fmt: skip
+    )
     assert found.flops == turns * 2 * 4 * 4 * 4
 
 
@@ -161,33 +176,38 @@ def test_a_product_is_padded_to_the_matrix_unit():
     found = entry(*lines)
     assert found.flops == 2 * 3072 * 192 * 16
     assert found.padded_flops == 2 * 3072 * 256 * 128  # 192 -> 256, 16 -> 128
-    odd = entry("%x = bf16[1001,128] parameter(0)", "%w = bf16[128,128] parameter(1)",
-                "%y = bf16[1001,128] dot(%x, %w), lhs_contracting_dims={1}, "
-                "rhs_contracting_dims={0}")  # fmt: skip
+    odd = entry(
+        "%x = bf16[1001,128] parameter(0)",
+        "%w = bf16[128,128] parameter(1)",
+        "%y = bf16[1001,128] dot(%x, %w), lhs_contracting_dims={1}, rhs_contracting_dims={0}",
+    )
     assert odd.padded_flops == 2 * 1008 * 128 * 128  # rows in eights
 
 
 def test_a_product_written_as_a_convolution_is_no_more_than_the_product():
     heads = entry(  # 8 heads as a spatial dimension of both factors, as a TPU's compiler does
-        "%q = bf16[8,4,20,64] parameter(0)", "%k = bf16[8,4,20,64] parameter(1)",
+        "%q = bf16[8,4,20,64] parameter(0)",
+        "%k = bf16[8,4,20,64] parameter(1)",
         "%s = bf16[8,4,20,20] convolution(%q, %k), window={size=8x4 stride=7x3 lhs_dilate=8x4}, "
         "dim_labels=01bf_01oi->01bf",
-    )  # fmt: skip
+    )
     assert heads.flops == 2 * 8 * 4 * 20 * 20 * 64
     columns = entry(  # 3 x 512 columns, of which the 3 are a window that slides over padding
-        "%x = bf16[8,160,32,1] parameter(0)", "%w = bf16[32,3,512,1] parameter(1)",
+        "%x = bf16[8,160,32,1] parameter(0)",
+        "%w = bf16[32,3,512,1] parameter(1)",
         "%y = bf16[8,160,3,512] convolution(%x, %w), window={size=1x3 pad=0_0x2_2 "
         "rhs_reversal=0x1}, dim_labels=0bf1_i1o0->0b1f",
-    )  # fmt: skip
+    )
     assert columns.flops == 2 * 8 * 160 * 32 * 3 * 512
     assert columns.padded_flops == columns.flops * 128 / 32  # only the inner dimension is short
 
 
 def test_edges_of_a_convolution_are_not_multiplied():
     found = entry(
-        "%x = f32[1,5,2] parameter(0)", "%w = f32[3,2,4] parameter(1)",
+        "%x = f32[1,5,2] parameter(0)",
+        "%w = f32[3,2,4] parameter(1)",
         "%y = f32[1,5,4] convolution(%x, %w), window={size=3 pad=1_1}, dim_labels=b0f_0io->b0f",
-    )  # fmt: skip
+    )
     assert found.flops == 2 * 2 * 4 * (5 * 3 - 2)  # the first and last place miss one neighbour
 
 
@@ -213,21 +233,30 @@ PLACE, LAYER_BYTES = "%i.2 = s32[]{:S(6)} parameter(1)", 64 * 64 * 2
 
 def test_of_a_stack_only_the_layer_that_is_taken_or_laid_moves():
     stack = "%s = bf16[28,64,64]{2,1,0} parameter(0)"
-    taken = entry(stack, PLACE, "%t = bf16[64,64]{1,0} fusion(%s, %i.2), kind=kLoop, calls=%taken",
-                  before=SLICED)  # fmt: skip
+    taken = entry(
+        stack,
+        PLACE,
+        "%t = bf16[64,64]{1,0} fusion(%s, %i.2), kind=kLoop, calls=%taken",
+        before=SLICED,
+    )
     assert taken.hbm_bytes == 2 * LAYER_BYTES  # read and written
-    laid = entry(stack, PLACE, "%n = bf16[1,64,64]{2,1,0:S(1)} parameter(2)",
-                 "%t = bf16[28,64,64]{2,1,0} fusion(%s, %n, %i.2), kind=kLoop, calls=%laid",
-                 before=SLICED)  # fmt: skip
+    laid = entry(
+        stack,
+        PLACE,
+        "%n = bf16[1,64,64]{2,1,0:S(1)} parameter(2)",
+        "%t = bf16[28,64,64]{2,1,0} fusion(%s, %n, %i.2), kind=kLoop, calls=%laid",
+        before=SLICED,
+    )
     assert laid.hbm_bytes == LAYER_BYTES  # what is laid was on the chip
 
 
 def test_only_what_lies_in_hbm_moves():
     bytes_of = [
-        entry(f"%x = f32[256,256]{{1,0{space}}} parameter(0)",
-              "%y = f32[256,256]{1,0} negate(%x)").hbm_bytes
+        entry(
+            f"%x = f32[256,256]{{1,0{space}}} parameter(0)", "%y = f32[256,256]{1,0} negate(%x)"
+        ).hbm_bytes
         for space in (":S(1)", "")
-    ]  # fmt: skip
+    ]
     assert bytes_of == [256 * 256 * 4, 2 * 256 * 256 * 4]
 
 
@@ -254,15 +283,17 @@ dimensions={0}, backend_config={"async_collective_fusion_config":{"flag_start":"
 
 def test_a_gather_that_goes_on_beside_other_work_is_counted_once():
     found = entry(
-        "%a = bf16[8,64]{1,0:S(1)} parameter(0)", "%x.1 = f32[4]{0:S(1)} parameter(1)",
+        "%a = bf16[8,64]{1,0:S(1)} parameter(0)",
+        "%x.1 = f32[4]{0:S(1)} parameter(1)",
         "%s = (bf16[8,64]{1,0:S(1)}, bf16[64,64]{1,0}, u32[]{:S(2)}) fusion(%a), kind=kCustom, "
         "calls=%starts",
         "%p.2 = bf16[8,64]{1,0:S(1)} get-tuple-element(%s), index=0",
         "%q.2 = bf16[64,64]{1,0} get-tuple-element(%s), index=1",
         "%w = (f32[4]{0:S(1)}, bf16[8,64]{1,0:S(1)}, bf16[64,64]{1,0}) "
         "fusion(%p.2, %q.2, %x.1), kind=kOutput, calls=%goes_on",
-        before=GATHERS, header=", num_partitions=16",
-    )  # fmt: skip
+        before=GATHERS,
+        header=", num_partitions=16",
+    )
     (gather,) = found.collectives
     assert (gather.group_size, gather.n_bytes, gather.count) == (8, 64 * 64 * 2, 1)
     assert gather.is_async
@@ -271,10 +302,15 @@ def test_a_gather_that_goes_on_beside_other_work_is_counted_once():
 
 @pytest.mark.parametrize(
     "groups,size",
-    [("{{0,1,2,3},{4,5,6,7}}", 4), ("{}", 8), ("[4,2]<=[2,4]T(1,0)", 2),
-     ("mesh['a'=2,'b'=4] {'b'}", 4), ("mesh['a'=2,'b'=4] {'a','b'}", 8),
-     ("mesh['a'=2,'b'=4] {'b':(1)2}", 2)],
-)  # fmt: skip
+    [
+        ("{{0,1,2,3},{4,5,6,7}}", 4),
+        ("{}", 8),
+        ("[4,2]<=[2,4]T(1,0)", 2),
+        ("mesh['a'=2,'b'=4] {'b'}", 4),
+        ("mesh['a'=2,'b'=4] {'a','b'}", 8),
+        ("mesh['a'=2,'b'=4] {'b':(1)2}", 2),
+    ],
+)
 def test_group_sizes_in_every_notation(groups, size):
     found = entry(
         "%x = f32[4] parameter(0)",
@@ -290,12 +326,14 @@ def test_group_sizes_in_every_notation(groups, size):
 )
 def test_an_all_reduce_of_parts_laid_into_zeros_stands_for_a_gather(fill, stands):
     found = entry(
-        f"%fill = f32[] constant({fill})", "%all = f32[32] broadcast(%fill), dimensions={}",
-        "%part = f32[4] parameter(0)", "%at = s32[] parameter(1)",
+        f"%fill = f32[] constant({fill})",
+        "%all = f32[32] broadcast(%fill), dimensions={}",
+        "%part = f32[4] parameter(0)",
+        "%at = s32[] parameter(1)",
         "%whole = f32[32] dynamic-update-slice(%all, %part, %at)",
         "%sum = f32[32] all-reduce(%whole), channel_id=1, replica_groups={}, to_apply=%add",
         header=", num_partitions=8",
-    )  # fmt: skip
+    )
     (reduce,) = found.collectives
     assert reduce.stands_for_gather is stands
 
@@ -335,10 +373,19 @@ jax.jit(lambda x, w: jax.lax.scan(body, x, w)[0]).lower(*args).compile()
 def test_a_program_of_the_tpu_compiler(tmp_path):
     pytest.importorskip("libtpu", reason="libtpu, the TPU compiler, is not installed")
     flags = f"--xla_dump_to={tmp_path} --xla_dump_hlo_as_text=true"
-    env = {**no_tpu.ENVIRONMENT, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu",
-           "ALLOW_MULTIPLE_LIBTPU_LOAD": "1"}  # fmt: skip
-    result = subprocess.run([sys.executable, "-c", TPU_PROGRAM], capture_output=True, text=True,
-                            timeout=600, env=os.environ | env)  # fmt: skip
+    env = {
+        **no_tpu.ENVIRONMENT,
+        "XLA_FLAGS": flags,
+        "JAX_PLATFORMS": "cpu",
+        "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+    }
+    result = subprocess.run(
+        [sys.executable, "-c", TPU_PROGRAM],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env=os.environ | env,
+    )
     assert result.returncode == 0, result.stderr
     (dump,) = tmp_path.glob("*jit__lambda*after_optimizations.txt")
     found = cost_of_text(dump.read_text())

@@ -14,8 +14,11 @@ from signbind_jax.errors import SignBindError
 from tests import how2sign_files as files
 from tests.corpora import clips_of
 
-HI, MERGED, LATE = ("-fZc293MpJk_0-1-rgb_front", "00dWJ4YRRSI_0_1-5-rgb_front",
-                    "--7E2sU6zP4_10-5-rgb_front")  # fmt: skip
+HI, MERGED, LATE = (
+    "-fZc293MpJk_0-1-rgb_front",
+    "00dWJ4YRRSI_0_1-5-rgb_front",
+    "--7E2sU6zP4_10-5-rgb_front",
+)
 TINY, GONE = "--7E2sU6zP4_11-5-rgb_front", "00dWJ4YRRSI_2-5-rgb_front"
 PAIR, HOLES = "G0MZFLIHa0x_3-8-rgb_front", "fZM3IcM2Xs4_10_11_12-10-rgb_front"
 
@@ -41,8 +44,9 @@ def source(tmp_path) -> Path:
 def openpose(tmp_path) -> Path:
     """Keypoints in the tree that the release's archives unpack to."""
     poses = tmp_path / "keypoints"
-    train, val, test = (poses / f"{split}_2D_keypoints" / "openpose_output"
-                        for split in ("train", "val", "test"))  # fmt: skip
+    train, val, test = (
+        poses / f"{split}_2D_keypoints" / "openpose_output" for split in ("train", "val", "test")
+    )
     for name, fps in ((HI, "30000/1001"), (MERGED, "24"), (LATE, "50")):
         files.openpose(train / "json", name, files.signing(24))
         files.video(train / "video" / f"{name}.mp4", 3, fps)
@@ -68,8 +72,7 @@ def openpose(tmp_path) -> Path:
 
 
 def build(out: Path, *options: object) -> DatasetInfo:
-    code = main(["data", "build", "how2sign", f"--out={out}", "--workers=1",
-                 *map(str, options)])  # fmt: skip
+    code = main(["data", "build", "how2sign", f"--out={out}", "--workers=1", *map(str, options)])
     assert code == 0
     return open_dataset(out)
 
@@ -84,19 +87,36 @@ def the_pose(n_frames: int, confidence: float = 1.0, gone: tuple[int, ...] = ())
 def check(clip: Clip, text: str, signer: str, pose: np.ndarray, fps: float) -> None:
     """Every field of a clip, the pose within what float16 keeps."""
     np.testing.assert_allclose(clip.pose.astype(float), pose, atol=2e-3)
-    assert clip == Clip(id=clip.id, text=text, text_language="en", signed_language="ase",
-                        signer=signer, pose=clip.pose, pose_fps=fps)  # fmt: skip
+    assert clip == Clip(
+        id=clip.id,
+        text=text,
+        text_language="en",
+        signed_language="ase",
+        signer=signer,
+        pose=clip.pose,
+        pose_fps=fps,
+    )
 
 
 def test_released_keypoints_become_a_dataset(source, openpose, tmp_path, capsys):
     files.video(tmp_path / "videos" / "--7E2sU6zP4-5-rgb_front.mp4", 48)
-    info = build(tmp_path / "out", f"--source={source}", f"--poses={openpose}",
-                 f"--videos={tmp_path / 'videos'}")  # fmt: skip
+    info = build(
+        tmp_path / "out",
+        f"--source={source}",
+        f"--poses={openpose}",
+        f"--videos={tmp_path / 'videos'}",
+    )
     assert info.splits == {"train": 4, "validation": 1, "test": 1}
     hi, merged, late, tiny = info.split("train")
     (pair,), (holes,) = info.split("validation"), info.split("test")
     assert [clip.id for clip in (hi, merged, late, tiny, pair, holes)] == [
-        HI, MERGED, LATE, TINY, PAIR, HOLES]  # fmt: skip
+        HI,
+        MERGED,
+        LATE,
+        TINY,
+        PAIR,
+        HOLES,
+    ]
     check(hi, "Hi!", "1", the_pose(24), 30000 / 1001)
     check(merged, 'She said "a b" and "left".', "5", the_pose(24), 24)
     check(late, "It's “over” – naïve?", "5", the_pose(24), 50)
@@ -144,7 +164,10 @@ def test_the_tree_of_the_download_script_needs_no_other_option(source, openpose,
         shutil.move(openpose / f"{split}_2D_keypoints" / "openpose_output", features)
     clips, report = clips_of(how2sign.open_corpus(tree.parent))
     assert {split: len(found) for split, found in clips.items()} == {
-        "train": 4, "validation": 1, "test": 1}  # fmt: skip
+        "train": 4,
+        "validation": 1,
+        "test": 1,
+    }
     assert report.left_out == {"no openpose keypoints of this clip": [GONE]}
 
 
@@ -195,8 +218,12 @@ def test_extracted_poses_bring_their_mouth_crops(source, tmp_path):
     poses = tmp_path / "poses"
     poses.mkdir()
     points = [[files.person(t).get(name, (0, 0, 0)) for name in files.WHOLEBODY] for t in range(24)]
-    np.savez(poses / f"{HI}.npz", keypoints=np.array(points), fps=30.0,
-             lips=np.full((24, 40, 40), 99, np.uint8))  # fmt: skip
+    np.savez(
+        poses / f"{HI}.npz",
+        keypoints=np.array(points),
+        fps=30.0,
+        lips=np.full((24, 40, 40), 99, np.uint8),
+    )
     clips, report = clips_of(how2sign.open_corpus(source, poses=poses, lip_size=16))
     (clip,) = clips["train"]
     np.testing.assert_allclose(clip.pose.astype(float), the_pose(24), atol=2e-3)
@@ -212,17 +239,24 @@ def test_recordings_are_full_videos_with_the_realigned_times(source, tmp_path):
     found = {row.id: corpus.recording(row) for rows in corpus.splits.values() for row in rows}
     wanted = (home / "-fZc293MpJk-1-rgb_front.mp4", 0.26, 1.26, 0.0)
     assert {name: tuple(recording) for name, recording in found.items() if recording} == {
-        HI: wanted}  # fmt: skip
+        HI: wanted
+    }
     with pytest.raises(SignBindError, match="no poses: give --poses"):
         clips_of(corpus, strict=True)
 
 
 def test_lists_of_windows_and_rows_that_hold_nothing(tmp_path):
     file = tmp_path / "how2sign_realigned_test.csv"
-    rows = [("a_0-1-rgb_front", 0, 1, "A."), ("a_1-1-rgb_front", 0, 1, " "),
-            ("a_0-1-rgb_front", 0, 1, "A again."), ("../a-1-rgb_front", 0, 1, "Out."),
-            ("a_2-1-rgb_front", "nan", 1, "B."), ("a_3-1-rgb_front", "x", 1, "C."),
-            ("a_4-1-rgb_front", 5, 4, "D."), ("a_5", 0, 1e9, "E.")]  # fmt: skip
+    rows = [
+        ("a_0-1-rgb_front", 0, 1, "A."),
+        ("a_1-1-rgb_front", 0, 1, " "),
+        ("a_0-1-rgb_front", 0, 1, "A again."),
+        ("../a-1-rgb_front", 0, 1, "Out."),
+        ("a_2-1-rgb_front", "nan", 1, "B."),
+        ("a_3-1-rgb_front", "x", 1, "C."),
+        ("a_4-1-rgb_front", 5, 4, "D."),
+        ("a_5", 0, 1e9, "E."),
+    ]
     files.realigned(file, *rows, end="\r\n", start="\ufeff")
     with open(file, "a", newline="") as opened:
         opened.write("\r\na_6\ta_6-1-rgb_front\ta_6\ta_6-1-rg")
@@ -298,8 +332,17 @@ def test_two_forms_of_poses_need_a_choice(source, openpose):
     assert chosen.source["pose_form"] == "openpose"
 
 
-@pytest.mark.parametrize("options", [["--fps=0"], ["--fps=inf"], ["--fps=1e300"], ["--lip_size=-1"],
-                                     ["--lip_size=99999"], ["--pose_form=mediapipe"]])  # fmt: skip
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--fps=0"],
+        ["--fps=inf"],
+        ["--fps=1e300"],
+        ["--lip_size=-1"],
+        ["--lip_size=99999"],
+        ["--pose_form=mediapipe"],
+    ],
+)
 def test_bad_usage_is_refused(tmp_path, options, capsys):
     with pytest.raises(SystemExit):
         main(["data", "build", "how2sign", f"--out={tmp_path / 'o'}", "--source=x", *options])

@@ -85,9 +85,12 @@ with interrupts.noted() as signals:
 
 def test_a_busy_main_thread_does_not_delay_the_end_and_a_forked_child_ends_alone():
     done = subprocess.run(
-        [sys.executable, "-c", IN_THE_MIDDLE], capture_output=True, text=True, timeout=60,
+        [sys.executable, "-c", IN_THE_MIDDLE],
+        capture_output=True,
+        text=True,
+        timeout=60,
         env=os.environ | {"SIGNBIND_INTERRUPTED_CODE": "75"},
-    )  # fmt: skip
+    )
     assert done.stdout == f"{int(signal.SIGTERM)} False\n"
     assert done.returncode == 75, done.stderr
     assert done.stderr == f"signbind: {interrupts.BEFORE_FIRST_STEP}\n"

@@ -56,8 +56,11 @@ def test_a_keypoint_the_scheme_lacks_or_nobody_saw_is_missing():
 
 
 def test_an_unknown_scheme_lists_the_known_ones():
-    for call in (lambda: scheme_of(177, "a.pose"), lambda: scheme_of([("HAND", ["a"])], "a.pose"),
-                 lambda: to_canonical(numbered("openpose_137"), "openpose", "a.pose")):  # fmt: skip
+    for call in (
+        lambda: scheme_of(177, "a.pose"),
+        lambda: scheme_of([("HAND", ["a"])], "a.pose"),
+        lambda: to_canonical(numbered("openpose_137"), "openpose", "a.pose"),
+    ):
         with pytest.raises(SignBindError, match="a.pose.*mediapipe_543.*coco_wholebody_133"):
             call()
 

@@ -51,8 +51,15 @@ def test_a_spelled_name_is_letters_in_fusion_and_a_short_lemma_is_no_letter():
 
 
 def test_given_labels_win():
-    clip = Clip("c", "We met.", "en", gloss=("MEET",), phonemes=("M",), senses=("we", "fs-bo"),
-                spelled=("bo",))  # fmt: skip
+    clip = Clip(
+        "c",
+        "We met.",
+        "en",
+        gloss=("MEET",),
+        phonemes=("M",),
+        senses=("we", "fs-bo"),
+        spelled=("bo",),
+    )
     assert targets(clip) == {
         "gloss": ("MEET",),
         "letters": ("b", "o"),

@@ -78,8 +78,14 @@ def test_another_number_of_crops_than_the_clip_says_is_an_error():
         decode_mosaic(encode_mosaic(crops(20, 32, 32)), 21)
 
 
-@pytest.mark.parametrize("bad", [np.zeros((0, 8, 8), np.uint8), np.zeros((2, 8, 8), np.float32),
-                                 np.zeros((2, 8, 8, 3), np.uint8)])  # fmt: skip
+@pytest.mark.parametrize(
+    "bad",
+    [
+        np.zeros((0, 8, 8), np.uint8),
+        np.zeros((2, 8, 8), np.float32),
+        np.zeros((2, 8, 8, 3), np.uint8),
+    ],
+)
 def test_what_is_no_stack_of_grey_crops_is_refused(bad):
     with pytest.raises(SignBindError, match="wanted uint8"):
         encode_mosaic(bad)

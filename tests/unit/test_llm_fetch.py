@@ -86,8 +86,10 @@ def test_a_tensor_that_is_turned_the_wrong_way_would_be_seen(converted, tmp_path
     (tmp_path / "config.json").write_text((converted / "config.json").read_text())
     tensors = load_file(converted / "model.safetensors")
     name = "model.layers.0.self_attn.k_proj.weight"
-    save_file(tensors | {name: tiny_gguf.turned(tensors[name], tiny_gguf.KV_HEADS)},
-              tmp_path / "model.safetensors")  # fmt: skip
+    save_file(
+        tensors | {name: tiny_gguf.turned(tensors[name], tiny_gguf.KV_HEADS)},
+        tmp_path / "model.safetensors",
+    )
     assert np.abs(logits(converted) - logits(tmp_path)).max() > 0.01
 
 
@@ -308,9 +310,17 @@ class Hub(http.server.BaseHTTPRequestHandler):
             body = json.dumps({"id": "some/model", "sha": self.commit, "siblings": siblings})
             body = body.encode()
         elif path == f"/api/models/some/model/tree/{self.commit}":
-            body = json.dumps([{"type": "file", "path": name, "size": len(content),
-                                "oid": hashlib.sha1(content).hexdigest()}
-                               for name, content in self.files.items()]).encode()  # fmt: skip
+            body = json.dumps(
+                [
+                    {
+                        "type": "file",
+                        "path": name,
+                        "size": len(content),
+                        "oid": hashlib.sha1(content).hexdigest(),
+                    }
+                    for name, content in self.files.items()
+                ]
+            ).encode()
         elif path.rsplit("/", 1)[-1] in self.files and "/resolve/" in path:
             name = path.rsplit("/", 1)[-1]
             self.asked.append(name)
@@ -336,8 +346,11 @@ def test_hub_id_is_downloaded_once_without_foreign_formats(converted, tmp_path):
     Hub.files |= {"pytorch_model.bin": b"pickle", "model.onnx": b"other"}
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    env = {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_HUB_DISABLE_XET": "1",
-           "HF_HOME": str(tmp_path / "hub")}  # fmt: skip
+    env = {
+        "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HOME": str(tmp_path / "hub"),
+    }
     try:
         done = signbind("llm", "fetch", "some/model", env=env)
     finally:

@@ -105,8 +105,9 @@ def other_tensor(name, value):
     def spoil(directory):
         tensors = load_file(directory / "model.safetensors")
         del tensors[name]
-        save_file(tensors | ({} if value is None else {name: value}),
-                  directory / "model.safetensors")  # fmt: skip
+        save_file(
+            tensors | ({} if value is None else {name: value}), directory / "model.safetensors"
+        )
 
     return spoil
 
@@ -190,7 +191,7 @@ def fifo(directory):
         (lambda d: (d / "tokenizer.json").write_text("{}"), "tokenizer.json: found"),
         (more_ids, "tokenizer.json: found ids up to 263, wanted at most 262"),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit_is_told_in_one_line(directory, spoil, said):
     spoil(directory)
     with pytest.raises(SignBindError) as error:

@@ -74,8 +74,9 @@ def test_training_the_adapters_lowers_a_loss_and_leaves_the_rest():
 @pytest.mark.parametrize("in_shape,out_shape", [((6,), (3, 4)), ((3, 4), (6,))])
 def test_gradients_are_those_of_the_dense_update(in_shape, out_shape):
     names = {1: ("model",), 2: ("heads", "head_size")}
-    linear = Linear(in_shape, out_shape, names[len(in_shape)], names[len(out_shape)],
-                    rngs=nnx.Rngs(0))  # fmt: skip
+    linear = Linear(
+        in_shape, out_shape, names[len(in_shape)], names[len(out_shape)], rngs=nnx.Rngs(0)
+    )
     linear.add_lora(rank=2, alpha=6.0, rngs=nnx.Rngs(1))
     linear.lora.b[...] = jax.random.normal(jax.random.key(2), (2, *out_shape))
     graphdef, lora, kernel = nnx.split(linear, is_lora, ...)
@@ -89,8 +90,11 @@ def test_gradients_are_those_of_the_dense_update(in_shape, out_shape):
         return jnp.square(y - wanted_y).mean()
 
     gradients = jax.grad(loss, (0, 1))
-    for found, wanted in zip(jax.tree.leaves(gradients(lora, x, False)),
-                             jax.tree.leaves(gradients(lora, x, True)), strict=True):  # fmt: skip
+    for found, wanted in zip(
+        jax.tree.leaves(gradients(lora, x, False)),
+        jax.tree.leaves(gradients(lora, x, True)),
+        strict=True,
+    ):
         np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
@@ -140,8 +144,10 @@ def test_adapters_on_bfloat16_weights_compute_in_float32():
     linear.lora.b[...] += 1.0
     linear.kernel = nnx.Param(linear.kernel[...].astype(jnp.bfloat16), dims=linear.kernel.dims)
     x = jax.random.normal(jax.random.key(0), (7, 32)).astype(jnp.bfloat16)
-    x64, a, b, kernel = (np.asarray(v, np.float64) for v in (
-        x, linear.lora.a[...], linear.lora.b[...], linear.kernel[...]))  # fmt: skip
+    x64, a, b, kernel = (
+        np.asarray(v, np.float64)
+        for v in (x, linear.lora.a[...], linear.lora.b[...], linear.kernel[...])
+    )
     assert linear.lora(x).dtype == jnp.float32
     np.testing.assert_allclose(linear.lora(x), x64 @ a @ b, atol=1e-5)
     # Frozen product, update and sum are rounded to bfloat16 once each: nothing else is.

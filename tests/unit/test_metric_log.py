@@ -32,8 +32,15 @@ def test_a_log_is_cut_at_the_step_a_run_goes_on_from(log, caplog):
     assert not caplog.messages
 
 
-@pytest.mark.parametrize("old, new", [(b'"step": 2', b'"st\xe5p": 2'), (b": 1.0", b": 1.5"),
-                                      (b'"train"', b'"trbin"'), (b"{", b"\x00")])  # fmt: skip
+@pytest.mark.parametrize(
+    "old, new",
+    [
+        (b'"step": 2', b'"st\xe5p": 2'),
+        (b": 1.0", b": 1.5"),
+        (b'"train"', b'"trbin"'),
+        (b"{", b"\x00"),
+    ],
+)
 def test_a_damaged_line_is_counted_told_and_left_out(log, caplog, old, new):
     lines = log.read_bytes().splitlines(keepends=True)
     assert old in lines[1]

@@ -190,8 +190,9 @@ def test_the_longest_common_subsequence_is_that_of_the_recursion():
     def longest(a, b):
         if not a or not b:
             return 0
-        return 1 + longest(a[1:], b[1:]) if a[0] == b[0] else max(
-            longest(a[1:], b), longest(a, b[1:]))  # fmt: skip
+        return (
+            1 + longest(a[1:], b[1:]) if a[0] == b[0] else max(longest(a[1:], b), longest(a, b[1:]))
+        )
 
     rng = random.Random(7)
     for _ in range(200):
@@ -279,10 +280,15 @@ def test_contrasts_want_the_reference_strictly_nearest():
 
 def test_translation_scores_of_a_perfect_and_of_a_careless_system():
     clips = [
-        Clip("1", "Anna visited the old bank.", spelled=("anna",),
-             homonym_pairs=("bank/shore",), contrasts=("The old bank visited Anna.",)),
+        Clip(
+            "1",
+            "Anna visited the old bank.",
+            spelled=("anna",),
+            homonym_pairs=("bank/shore",),
+            contrasts=("The old bank visited Anna.",),
+        ),
         Clip("2", "The boat lies at the shore.", homonym_pairs=("shore/bank",)),
-    ]  # fmt: skip
+    ]
     perfect = translation.translation_scores(clips, [clip.text for clip in clips])
     for key in ("bleu4", "chrf", "rouge_l", "name_recall", "homonym_accuracy", "contrast_accuracy"):
         assert perfect[key] == pytest.approx(100), key

@@ -22,10 +22,19 @@ def make_clips(n: int, value: float, frames: int = 6, side: int = 8, **labels) -
     pose = np.full((frames, 91, 3), value, np.float16)
     lips = encode_mosaic(np.full((frames, side, side), int(value), np.uint8))
     return [
-        Clip(id=f"c{i}", text="two words", text_language="en", pose=pose, pose_fps=25.0,
-             lips=lips, n_lip_frames=frames, lip_fps=25.0, **labels)
+        Clip(
+            id=f"c{i}",
+            text="two words",
+            text_language="en",
+            pose=pose,
+            pose_fps=25.0,
+            lips=lips,
+            n_lip_frames=frames,
+            lip_fps=25.0,
+            **labels,
+        )
         for i in range(n)
-    ]  # fmt: skip
+    ]
 
 
 @pytest.fixture(scope="module")

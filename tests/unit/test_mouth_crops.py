@@ -34,8 +34,14 @@ def cut_all(heads, size=(320, 240)) -> tuple[np.ndarray, np.ndarray]:
 
 def test_the_crop_stays_the_same_while_the_head_moves_turns_and_comes_nearer():
     t = np.arange(50) / FPS
-    heads = [((150 + 25 * np.sin(2 * s), 90 + 15 * np.sin(3 * s)), 60 + 5 * np.sin(s),
-              0.3 * np.sin(2 * s)) for s in t]  # fmt: skip
+    heads = [
+        (
+            (150 + 25 * np.sin(2 * s), 90 + 15 * np.sin(3 * s)),
+            60 + 5 * np.sin(s),
+            0.3 * np.sin(2 * s),
+        )
+        for s in t
+    ]
     crops_thw, state_t = cut_all(heads)
     assert (state_t == mouth.FOUND).all()
     still_hw = crops_thw.mean(0)

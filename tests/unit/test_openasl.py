@@ -54,8 +54,15 @@ def source(tmp_path):
         row("00:00:30.000", "00:00:31.000", "One."),
         row("00:00:30.000", "00:00:31.000", "Two."),
     )
-    write_openasl(tmp_path / "openasl" / "data" / "openasl-v1.0.tsv", *ROWS, *BROKEN.values(),
-                  *other, "cut|off", "", lead="\ufeff")  # fmt: skip
+    write_openasl(
+        tmp_path / "openasl" / "data" / "openasl-v1.0.tsv",
+        *ROWS,
+        *BROKEN.values(),
+        *other,
+        "cut|off",
+        "",
+        lead="\ufeff",
+    )
     return tmp_path / "openasl"
 
 
@@ -68,7 +75,10 @@ def test_the_table_becomes_a_dataset(tmp_path, source):
         tmp_path / "out", "openasl", f"--source={source}", f"--poses={poses}"
     )
     assert {split: len(found) for split, found in clips.items()} == {
-        "train": 3, "validation": 1, "test": 1}  # fmt: skip
+        "train": 3,
+        "validation": 1,
+        "test": 1,
+    }
     found = [clip for split in ("train", "validation", "test") for clip in clips[split]]
     for clip, line, text in zip(found, ROWS, TEXTS):
         assert_is(clip, wanted[id_of(line)], id=id_of(line), text=text, **LANGUAGES)

@@ -42,8 +42,15 @@ def test_frames_keep_their_numbers(tmp_path):
     np.testing.assert_allclose(people.frames[1][0, 25 + 70], (x, y, 1), rtol=1e-6)
 
 
-BROKEN = [b"", b"[]", b"null", b'{"version":1.3,"people":[{"po', b"\xff\xfe", b"[" * 100_000,
-          b" " * (MOST_BYTES + 1)]  # fmt: skip
+BROKEN = [
+    b"",
+    b"[]",
+    b"null",
+    b'{"version":1.3,"people":[{"po',
+    b"\xff\xfe",
+    b"[" * 100_000,
+    b" " * (MOST_BYTES + 1),
+]
 
 
 @pytest.mark.parametrize("broken", BROKEN)

@@ -115,8 +115,17 @@ def dataset(tmp_path_factory):
     for i, n in enumerate(np.maximum(LENGTHS, 1)):  # clip 1 is never drawn, but has to exist
         pose = np.full((n, 91, 3), i + np.arange(n)[:, None, None] / 64).astype(np.float16)
         crops = np.full((n, 8, 16), 10 * i, np.uint8)
-        clips.append(Clip(f"c{i}", "x", pose=pose, pose_fps=25.0, lips=encode_mosaic(crops),
-                          n_lip_frames=int(n), lip_fps=25.0))  # fmt: skip
+        clips.append(
+            Clip(
+                f"c{i}",
+                "x",
+                pose=pose,
+                pose_fps=25.0,
+                lips=encode_mosaic(crops),
+                n_lip_frames=int(n),
+                lip_fps=25.0,
+            )
+        )
     out = tmp_path_factory.mktemp("packing") / "d"
     write_dataset(out, corpus_of_clips({"train": clips}, {}), progress=False)
     return open_dataset(out).split("train")
@@ -196,11 +205,21 @@ def test_a_clip_is_prepared_in_a_row_as_it_is_alone(kind, key):
 
 
 def test_slower_clips_that_outgrow_a_full_row_keep_all_their_frames():
-    clips = [np.arange(n, dtype=np.float16)[:, None, None] + np.ones((1, 91, 3), np.float16)
-             for n in (16, 32, 12)]  # fmt: skip
+    clips = [
+        np.arange(n, dtype=np.float16)[:, None, None] + np.ones((1, 91, 3), np.float16)
+        for n in (16, 32, 12)
+    ]
     row, start, _, lengths = one_row(clips, 60)
-    config = AugmentConfig(speed=0.9, time_masks=0, rotation=0, scale=0, shear=0, translation=0,
-                           keypoint_noise=0, hand_drop=0)  # fmt: skip
+    config = AugmentConfig(
+        speed=0.9,
+        time_masks=0,
+        rotation=0,
+        scale=0,
+        shear=0,
+        translation=0,
+        keypoint_noise=0,
+        hand_drop=0,
+    )
     prepare = jax.jit(functools.partial(prepare_packed_pose, config=config))
     slowest = 0
     for seed in range(20):
@@ -233,9 +252,11 @@ def test_ctc_of_a_row_is_that_of_its_clips():
         loss = {}
         for row, place in ((0, 0), (0, 1), (0, 2), (1, 0)):
             one = ctc.ctc_loss(
-                jax.nn.log_softmax(logits[row : row + 1]), clip[row : row + 1] == place,
-                targets[row : row + 1, place], lengths[row : row + 1, place],
-            )  # fmt: skip
+                jax.nn.log_softmax(logits[row : row + 1]),
+                clip[row : row + 1] == place,
+                targets[row : row + 1, place],
+                lengths[row : row + 1, place],
+            )
             loss[row, place] = one[0][0], one[1][0]
         return sum(value for value, _ in loss.values()), loss
 
@@ -249,18 +270,28 @@ def test_ctc_of_a_row_is_that_of_its_clips():
     assert np.abs(gradient).max() > 0.1
 
 
-@pytest.mark.parametrize("module, frontend", [
-    (signing, "pose"), (lipreading, "lips"), (lipreading, "mouth_landmarks"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "module, frontend",
+    [
+        (signing, "pose"),
+        (lipreading, "lips"),
+        (lipreading, "mouth_landmarks"),
+    ],
+)
 def test_a_stage_has_the_same_loss_in_filled_rows(module, frontend, synthetic):
     """Summed over an epoch of every clip, without what is drawn a batch."""
     name = module.__name__.rpartition(".")[2]
     sums = []
     for row_frames in (0, 256):
-        overrides = {"data.directory": str(synthetic), "data.train": "validation",
-                     "data.row_frames": str(row_frames), "data.n_buckets": "1",
-                     "model.dropout": "0.0", "model.frontend": frontend,
-                     "model.subsample": "4" if name == "signing" else "2"}  # fmt: skip
+        overrides = {
+            "data.directory": str(synthetic),
+            "data.train": "validation",
+            "data.row_frames": str(row_frames),
+            "data.n_buckets": "1",
+            "model.dropout": "0.0",
+            "model.frontend": frontend,
+            "model.subsample": "4" if name == "signing" else "2",
+        }
         stage = make_stage(load_config(f"{name}:size=tiny", overrides))
         stage.augment = AugmentConfig(**{f.name: 0 for f in dataclasses.fields(AugmentConfig)})
         graphdef, params = nnx.split(stage.make_model(nnx.Rngs(params=0)))
@@ -270,7 +301,11 @@ def test_a_stage_has_the_same_loss_in_filled_rows(module, frontend, synthetic):
             total, weight, metrics = stage.loss(nnx.merge(graphdef, params), batch, KEY)
             return jnp.stack([total, weight, metrics["infeasible"]])
 
-        sums.append(sum(np.asarray(loss(params, batch))
-                        for batch in stage.batches(0, stage.plan.steps_per_epoch)))  # fmt: skip
+        sums.append(
+            sum(
+                np.asarray(loss(params, batch))
+                for batch in stage.batches(0, stage.plan.steps_per_epoch)
+            )
+        )
     assert sums[0][1] == sums[1][1] > 0 and sums[0][2] == sums[1][2]
     np.testing.assert_allclose(sums[0][0], sums[1][0], rtol=2e-5)

@@ -29,18 +29,22 @@ def source(tmp_path):
 
 
 def test_the_corpus_is_built_and_read_back(source, tmp_path):
-    phoenix(source, {
-        "train": [phoenix_line(MONDAY, "ES-BEDEUTET VIEL WOLKE __OFF__", "viele wolken und föhn")],
-        "dev": [phoenix_line(TUESDAY, "NULL GRAD", 'null grad " nan', signer="Signer08")],
-        "test": [phoenix_line(WEDNESDAY, "", "guten abend")],
-    })  # fmt: skip
+    phoenix(
+        source,
+        {
+            "train": [
+                phoenix_line(MONDAY, "ES-BEDEUTET VIEL WOLKE __OFF__", "viele wolken und föhn")
+            ],
+            "dev": [phoenix_line(TUESDAY, "NULL GRAD", 'null grad " nan', signer="Signer08")],
+            "test": [phoenix_line(WEDNESDAY, "", "guten abend")],
+        },
+    )
     poses = tmp_path / "poses"
     wanted = {}
     for part, name, n in (("train", MONDAY, 6), ("dev", TUESDAY, 7), ("test", WEDNESDAY, 8)):
         phoenix_frames(source / FRAMES / part / name, n)
         wanted[name] = write_pose(poses / f"{name}.npz", n, fps=25)
-    clips, report = built(tmp_path / "data", "phoenix14t", f"--source={source}",
-                          f"--poses={poses}")  # fmt: skip
+    clips, report = built(tmp_path / "data", "phoenix14t", f"--source={source}", f"--poses={poses}")
     assert list(clips) == ["train", "validation", "test"]
     for clip in sum(clips.values(), []):
         assert clip.text_language == "de" and clip.signed_language == "gsg"
@@ -103,25 +107,31 @@ def test_a_pose_of_another_length_than_the_frames_is_counted(source, tmp_path):
 
 
 def test_a_row_that_cannot_be_used_is_left_out_with_its_reason(source, tmp_path):
-    phoenix(source, {
-        "train": [
-            phoenix_line("good", "A", "a"),
-            phoenix_line("twice", "A", "a"),
-            phoenix_line("../good", "A", "a"),
-            phoenix_line("silent", "A", " "),
-            "cut|cut/1/*.png|3|40|Signer01|A|a",
-            "pipe|pipe/1/*.png|-1|-1|Signer01|A|a|b",
-            "|x|-1|-1|Signer01|A|a",
-            "short|short/1",
-        ],
-        "dev": [phoenix_line("twice", "A", "a")],
-        "test": [phoenix_line("nopose", "A", "a")],
-    })  # fmt: skip
+    phoenix(
+        source,
+        {
+            "train": [
+                phoenix_line("good", "A", "a"),
+                phoenix_line("twice", "A", "a"),
+                phoenix_line("../good", "A", "a"),
+                phoenix_line("silent", "A", " "),
+                "cut|cut/1/*.png|3|40|Signer01|A|a",
+                "pipe|pipe/1/*.png|-1|-1|Signer01|A|a|b",
+                "|x|-1|-1|Signer01|A|a",
+                "short|short/1",
+            ],
+            "dev": [phoenix_line("twice", "A", "a")],
+            "test": [phoenix_line("nopose", "A", "a")],
+        },
+    )
     for name in ("good", "twice", "silent", "cut", "pipe"):
         write_pose(tmp_path / "poses" / f"{name}.npz", 8)
     clips, report = clips_of(phoenix14t.open_corpus(source, poses=tmp_path / "poses"))
     assert {split: [clip.id for clip in clips[split]] for split in clips} == {
-        "train": ["good"], "validation": [], "test": []}  # fmt: skip
+        "train": ["good"],
+        "validation": [],
+        "test": [],
+    }
     assert report.left_out == {
         "name: name that leaves the corpus directory": ["../good"],
         "start and end: found '3' and '40', wanted -1: all of its frames": ["cut"],

@@ -219,8 +219,13 @@ def test_a_header_cannot_ask_for_more_than_the_file_holds(tmp_path, at, number, 
     path, body = pose_file(tmp_path / "a.pose")
     data = bytearray(path.read_bytes())
     points = data.index(b"\x03\x00XYC") + 5
-    at = {"points": points, "limbs": points + 2, "name": 14, "body+4": body + 4,
-          "body+8": body + 8}.get(at) or int(at)  # fmt: skip
+    at = {
+        "points": points,
+        "limbs": points + 2,
+        "name": 14,
+        "body+4": body + 4,
+        "body+8": body + 8,
+    }.get(at) or int(at)
     data[at : at + len(number)] = number
     path.write_bytes(data)
     with pytest.raises(SignBindError, match=f"a.pose: .*{said}") as raised:

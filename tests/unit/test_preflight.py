@@ -48,8 +48,13 @@ def test_what_is_split_takes_less_of_each_chip(outcomes):
 
 
 def test_a_line_of_json_holds_everything(tmp_path):
-    done = signbind("preflight", f"--config={SIGNING}", "--config.data.batch_multiple=2",
-                    "--topology=cpu:2", f"--json={tmp_path / 'found.json'}")  # fmt: skip
+    done = signbind(
+        "preflight",
+        f"--config={SIGNING}",
+        "--config.data.batch_multiple=2",
+        "--topology=cpu:2",
+        f"--json={tmp_path / 'found.json'}",
+    )
     assert "FITS" in done.stdout and "TFLOP/chip" in done.stdout
     record = json.loads((tmp_path / "found.json").read_text())
     assert record["verdict"] == "fits" and record["mesh"] == {"data": 2, "fsdp": 1, "tensor": 1}
@@ -71,16 +76,29 @@ def test_compiling_that_takes_too_long_is_given_up():
     found = check(SIGNING, overrides, "cpu:8", timeout_s=1.0)
     assert found.verdict == "failed" and "within 1 s" in found.problem
     running = [p.info["cmdline"] or [] for p in psutil.process_iter(["cmdline"])]
-    assert not [line for line in running if "signbind_jax.preflight.compile_process" in line
-                and json.dumps(overrides) in line and "cpu:8" in line]  # fmt: skip
+    assert not [
+        line
+        for line in running
+        if "signbind_jax.preflight.compile_process" in line
+        and json.dumps(overrides) in line
+        and "cpu:8" in line
+    ]
 
 
 def test_compiling_ends_with_the_command_that_was_killed(tmp_path):
     command = psutil.Popen(
-        [sys.executable, "-m", "signbind_jax.cli", "preflight", "--config=language_model",
-         "--topology=cpu:1"], cwd=ROOT, stdout=subprocess.DEVNULL,
+        [
+            sys.executable,
+            "-m",
+            "signbind_jax.cli",
+            "preflight",
+            "--config=language_model",
+            "--topology=cpu:1",
+        ],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
         env={**os.environ, "TMPDIR": str(tmp_path)},
-    )  # fmt: skip
+    )
     deadline = time.monotonic() + 60
     while not (compiling := command.children()):
         assert time.monotonic() < deadline and command.poll() is None
@@ -118,8 +136,14 @@ def test_rows_that_do_not_divide_are_an_outcome():
 
 @needs_libtpu
 def test_a_program_that_is_too_large_for_a_tpu_is_told_with_advice():
-    done = signbind("preflight", "--config=language_model:size=base", "--topology=v5e:1x1",
-                    "--config.data.frames_per_batch=163840", check=False, timeout=300)  # fmt: skip
+    done = signbind(
+        "preflight",
+        "--config=language_model:size=base",
+        "--topology=v5e:1x1",
+        "--config.data.frames_per_batch=163840",
+        check=False,
+        timeout=300,
+    )
     assert done.returncode == 1
     assert "DOES NOT FIT: gradients: found" in done.stdout and "15.75G of a chip" in done.stdout
     assert "change first: " in done.stdout

@@ -173,8 +173,12 @@ def test_noise_has_the_deviation_that_was_asked_for_and_no_pattern():
     x, _ = pose_of(pose, np.array([256, 256], np.int32), np.array([1, 2], np.int32), config=config)
     noise = x[..., :2] - 1
     assert abs(noise.mean()) < 2e-3 and abs(noise.std() - 0.1) < 2e-3
-    for a, b in ((noise[0], noise[1]), (noise[..., 0], noise[..., 1]),
-                 (noise[:, 1:], noise[:, :-1]), (noise[:, :, 1:], noise[:, :, :-1])):  # fmt: skip
+    for a, b in (
+        (noise[0], noise[1]),
+        (noise[..., 0], noise[..., 1]),
+        (noise[:, 1:], noise[:, :-1]),
+        (noise[:, :, 1:], noise[:, :, :-1]),
+    ):
         assert abs(np.corrcoef(a.ravel(), b.ravel())[0, 1]) < 0.02
 
 
@@ -212,8 +216,13 @@ def test_a_lip_shift_moves_the_crop_without_wrapping_round():
     lips[:, 1:3, 5, 8] = 255  # not in every frame: what never changes is taken out
     seen = set()
     for seed in range(20):
-        x, _ = lips_of(lips, np.array([4], np.int32), np.array([0], np.int32),
-                       jax.random.key(seed), dataclasses.replace(OFF, lip_shift=2))  # fmt: skip
+        x, _ = lips_of(
+            lips,
+            np.array([4], np.int32),
+            np.array([0], np.int32),
+            jax.random.key(seed),
+            dataclasses.replace(OFF, lip_shift=2),
+        )
         places = [np.unravel_index(frame.argmax(), frame.shape) for frame in x[0, 1:3]]
         assert len(set(places)) == 1  # the whole clip moves as one
         seen.add(tuple(map(int, places[0])))

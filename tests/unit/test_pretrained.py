@@ -19,8 +19,9 @@ def text_of(tokenizer, ids) -> str:
 
 def test_the_signs_stand_in_the_users_turn_of_the_chat_template(tmp_path):
     model = open_pretrained(write_pretrained(tmp_path / "llm"), "Translate.")
-    head, tail = (text_of(model.tokenizer, ids)
-                  for ids in (model.tokenizer.head, model.tokenizer.tail))  # fmt: skip
+    head, tail = (
+        text_of(model.tokenizer, ids) for ids in (model.tokenizer.head, model.tokenizer.tail)
+    )
     assert head == "<bos>system\nTranslate.<eos>\n<bos>user\n"
     assert tail == "<eos>\n<bos>assistant\n"
     # The template's special tokens are tokens, not their spelling.

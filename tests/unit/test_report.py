@@ -29,8 +29,16 @@ def test_a_complete_run_tells_everything_and_loads_nothing_from_elsewhere(tmp_pa
         {"signing": log_lines([80, 9, 1.2]), "translation": log_lines([3, 2])},
     )
     assert not page.open
-    for told in ("synthetic", "74.3", SIGNATURE, "signbind quickstart", "2.3 GB", "10 min 43 s",
-                 "FRIEND: 0.25 s to 1.00 s, confidence 0.93", "loss, nats"):  # fmt: skip
+    for told in (
+        "synthetic",
+        "74.3",
+        SIGNATURE,
+        "signbind quickstart",
+        "2.3 GB",
+        "10 min 43 s",
+        "FRIEND: 0.25 s to 1.00 s, confidence 0.93",
+        "loss, nats",
+    ):
         assert told in page.text
     for name, attributes in page.elements:
         assert name not in ("script", "link", "iframe", "object")
@@ -93,8 +101,13 @@ def test_whether_people_were_recorded_is_said_plainly(tmp_path, synthetic, said)
 
 def test_an_empty_run_says_what_is_missing(tmp_path):
     text = report_of(tmp_path, {}).text
-    for told in ("no translation scores", "no scores of its stages", "no training logs",
-                 "There is no examples.json", "not recorded"):  # fmt: skip
+    for told in (
+        "no translation scores",
+        "no scores of its stages",
+        "no training logs",
+        "There is no examples.json",
+        "not recorded",
+    ):
         assert told in text
 
 
@@ -149,8 +162,13 @@ def test_text_from_the_run_is_never_markup(tmp_path):
 
 
 def test_damaged_log_lines_are_counted_and_a_resumed_step_counts_once(tmp_path):
-    lines = [*log_lines([4.0, 3.0, 2.0]), '{"step": 1, "kind": "train", "loss": 2.5}',
-             '{"step": 3, "kind": "train", "loss": NaN}', '{"step": 4, "los', "[]"]  # fmt: skip
+    lines = [
+        *log_lines([4.0, 3.0, 2.0]),
+        '{"step": 1, "kind": "train", "loss": 2.5}',
+        '{"step": 3, "kind": "train", "loss": NaN}',
+        '{"step": 4, "los',
+        "[]",
+    ]
     run = read_run(write_run(tmp_path, complete_results(), logs={"signing": lines}))
     assert run.logs["signing"].curves["loss"]["train"] == [(0, 4.0), (1, 2.5), (2, 2.0)]
     notes = " ".join(run.notes)

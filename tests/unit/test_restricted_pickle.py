@@ -76,9 +76,14 @@ def test_a_call_is_refused_by_name_and_not_made(tmp_path, function, protocol):
 
 def array_state(shape: object, dtype: bytes, data: bytes) -> bytes:
     """A pickled array with the state that is given."""
-    return (b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\x00tC\x01btR(K\x01"
-            + pickle.dumps(shape, 2)[2:-1] + b"cnumpy\ndtype\n(" + dtype + b"tR(K\x03U\x01<NNNJ\xff"
-            b"\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89" + data + b"tb.")  # fmt: skip
+    return (
+        b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\x00tC\x01btR(K\x01"
+        + pickle.dumps(shape, 2)[2:-1]
+        + b"cnumpy\ndtype\n("
+        + dtype
+        + b"tR(K\x03U\x01<NNNJ\xff"
+        b"\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89" + data + b"tb."
+    )
 
 
 def test_the_state_of_an_array_is_what_the_next_tests_break(tmp_path):
@@ -153,9 +158,11 @@ def doubled(times: int, first: bytes = b"K\x01") -> bytes:
 ARRAY_OF_TWO = array_state((2,), b"U\x02u1", b"C\x02\x01\x02")[:-1]
 BOMBS = {
     "tuples of tuples": doubled(40) + b".",
-    "lists of lists": b"\x80\x04]" + b"".join(
+    "lists of lists": b"\x80\x04]"
+    + b"".join(
         b"q" + bytes([i]) + b"](h" + bytes([i]) + b"h" + bytes([i]) + b"e" for i in range(40)
-    ) + b".",
+    )
+    + b".",
     "a list in itself": b"\x80\x04]q\x01h\x01a.",
     "nested without end": b"\x80\x04K\x01" + b"\x85" * 100_000 + b".",
     "a string again and again": b"\x80\x04\x8c\xc8" + b"x" * 200 + b"2\x86" * 20 + b".",
@@ -166,12 +173,14 @@ BOMBS = {
     "a call of set with it": b"cbuiltins\nset\n(]" + doubled(40)[2:] + b"atR.",
     "a type named by it": b"cnumpy\ndtype\n(" + doubled(40)[2:] + b"tR.",
     "an encoding named by it": b"c_codecs\nencode\n(X\x01\x00\x00\x00a" + doubled(40)[2:] + b"tR.",
-    "keys of one hash": b"\x80\x04}(" + b"".join(
+    "keys of one hash": b"\x80\x04}("
+    + b"".join(
         b"\x8a\x0b" + (k * (2**61 - 1)).to_bytes(11, "little") + b"N" for k in range(2**10, 2**14)
-    ) + b"u.",
+    )
+    + b"u.",
     "a shape of huge numbers": array_state((2**4000,) * 30, b"U\x02u1", b"C\x02\x01\x02"),
     "a million empty sets": gzip.compress(b"\x80\x04" + b"\x8f" * 2**20 + b"."),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", BOMBS)

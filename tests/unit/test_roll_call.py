@@ -94,8 +94,9 @@ def test_strangers_and_processes_that_went_again_are_not_counted(coordinator):
         first = pool.submit(call_roll, coordinator, 3, 0, 20)
         with come_and(coordinator, b"GET / HTTP/1.1\r\n\r\n"):
             come_and(coordinator, b"").close()
-            come_and(coordinator, json.dumps({"process": 1, "of": 3, "host": "a"}).encode() + b"\n"
-                     ).close()  # fmt: skip
+            come_and(
+                coordinator, json.dumps({"process": 1, "of": 3, "host": "a"}).encode() + b"\n"
+            ).close()
             second = pool.submit(call_roll, coordinator, 3, 2, 20)
             assert not first.done()
             third = pool.submit(call_roll, coordinator, 3, 1, 20)
@@ -107,7 +108,8 @@ def test_strangers_and_processes_that_went_again_are_not_counted(coordinator):
 
 
 def test_a_port_that_is_taken_is_told_on_process_0(coordinator):
-    with socket.create_server(("", int(coordinator.split(":")[1])), family=socket.AF_INET6,
-                              dualstack_ipv6=True):  # fmt: skip
+    with socket.create_server(
+        ("", int(coordinator.split(":")[1])), family=socket.AF_INET6, dualstack_ipv6=True
+    ):
         (said,) = called(coordinator, [(2, 0)], timeout_s=1)
     assert f"--coordinator: {coordinator}: process 0 cannot listen" in said

@@ -70,10 +70,17 @@ def test_collectives_that_block_take_longer_than_those_beside_other_work():
 
 @pytest.mark.parametrize(
     "name,group,links",
-    [("v5e:4x4", 16, 2),  # both axes, neither of them a ring
-     ("v5e:4x4", 4, 1), ("v5e:16x16", 16, 2), ("v5e:16x16", 256, 4),
-     ("v5p:2x2x4", 16, 4), ("v5p:2x2x4", 4, 2), ("v5p:4x4x4", 64, 6), ("v5p:4x4x4", 2, 1)],
-)  # fmt: skip
+    [
+        ("v5e:4x4", 16, 2),  # both axes, neither of them a ring
+        ("v5e:4x4", 4, 1),
+        ("v5e:16x16", 16, 2),
+        ("v5e:16x16", 256, 4),
+        ("v5p:2x2x4", 16, 4),
+        ("v5p:2x2x4", 4, 2),
+        ("v5p:4x4x4", 64, 6),
+        ("v5p:4x4x4", 2, 1),
+    ],
+)
 def test_a_group_has_the_links_of_the_axes_it_spans(name, group, links):
     found = roofline.spanned(topologies.find(name), group)
     assert sum(ways for _, ways in found) == links

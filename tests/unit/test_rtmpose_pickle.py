@@ -15,8 +15,11 @@ def pickled(path: Path, value: object) -> Path:
 
 def fields(n: int = 3, **more: object) -> dict:
     rng = np.random.default_rng(0)
-    return {"keypoints": list(rng.random((n, 1, 133, 2))),
-            "scores": list(rng.random((n, 1, 133)).astype(np.float32)), **more}  # fmt: skip
+    return {
+        "keypoints": list(rng.random((n, 1, 133, 2))),
+        "scores": list(rng.random((n, 1, 133)).astype(np.float32)),
+        **more,
+    }
 
 
 @pytest.mark.parametrize("shape", ["as released", "one array", "no axis of people", "part"])

@@ -37,8 +37,12 @@ def run(tmp_path, capsys):
 def test_all_holds_the_translation_conventions_with_signatures(run):
     rows = json.loads(run("Hi there you two!\n", "Hi there you two!\n", "--json"))["scores"]
     assert {row["convention"] for row in rows} == {
-        "unisign", "how2sign", "phoenix", "csl_daily", "bobsl"
-    }  # fmt: skip
+        "unisign",
+        "how2sign",
+        "phoenix",
+        "csl_daily",
+        "bobsl",
+    }
     assert all(row["signature"] for row in rows)
 
 
@@ -51,9 +55,11 @@ def test_letters_are_offered_with_both_costs(run):
 
 def test_names_add_their_recall(run):
     out = run(
-        "We met Anna.\nBen left.\n", "We met Ana.\nBen left.\n", "--convention=phoenix",
+        "We met Anna.\nBen left.\n",
+        "We met Ana.\nBen left.\n",
+        "--convention=phoenix",
         names="anna\nben\n",
-    )  # fmt: skip
+    )
     assert re.search(r"name recall +50\.00 .*judged:2/2", out)
 
 
@@ -66,8 +72,9 @@ def test_a_given_word_list_makes_it_rbleu(run):
 
 def test_windows_files_and_odd_characters_stay_parallel(run):
     references = "\ufeffone\u2028line here now\r\ntwo lines here now\r\n"
-    rows = json.loads(run(references, "one line here now\ntwo lines here now", "--json",
-                          "--convention=phoenix"))  # fmt: skip
+    rows = json.loads(
+        run(references, "one line here now\ntwo lines here now", "--json", "--convention=phoenix")
+    )
     assert rows["sentences"] == 2
     assert rows["scores"][3]["value"] == pytest.approx(100)
 
@@ -109,8 +116,9 @@ def test_lines_of_nothing_but_names_are_named(run):
 
 
 @pytest.mark.parametrize("convention", ["all", "letters", "wer", "per"])
-@pytest.mark.parametrize("pair", [("a", "\n"), (".", "."), ("\0\x1b", "\0"), ("\u2026", "a b"),
-                                  ("a " * 999, "a " * 999)])  # fmt: skip
+@pytest.mark.parametrize(
+    "pair", [("a", "\n"), (".", "."), ("\0\x1b", "\0"), ("\u2026", "a b"), ("a " * 999, "a " * 999)]
+)
 def test_odd_sentences_have_finite_scores(run, convention, pair):
     rows = json.loads(run(*pair, "--json", f"--convention={convention}"))["scores"]
     values = [row["value"] for row in rows if row["value"] is not None]

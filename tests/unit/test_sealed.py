@@ -47,7 +47,18 @@ def test_a_changed_line_of_metrics_is_noticed():
     line = line_of({"step": 4, "kind": "train", "seconds": 1.5, "loss": 2.25, "x": float("inf")})
     assert record_of(line.encode())["loss"] == 2.25
     assert record_of(b'{"step": 4, "loss": 2.5}') == {
-        "step": 4, "loss": 2.5, "kind": "train", "seconds": 0.0}  # fmt: skip
-    for changed in (line.replace("2.25", "2.35"), line[:20], "", "[]", '{"step": "x"}', "\x80",
-                    '{"step": 1, "seconds": null}'):  # fmt: skip
+        "step": 4,
+        "loss": 2.5,
+        "kind": "train",
+        "seconds": 0.0,
+    }
+    for changed in (
+        line.replace("2.25", "2.35"),
+        line[:20],
+        "",
+        "[]",
+        '{"step": "x"}',
+        "\x80",
+        '{"step": 1, "seconds": null}',
+    ):
         assert record_of(changed.encode("latin-1")) is None

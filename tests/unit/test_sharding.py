@@ -18,9 +18,12 @@ PROGRAM = Path(__file__).with_name("eight_device_program.py")
 @pytest.fixture(scope="module")
 def facts():
     result = subprocess.run(
-        [sys.executable, PROGRAM, "sharding"], capture_output=True, text=True, timeout=600,
+        [sys.executable, PROGRAM, "sharding"],
+        capture_output=True,
+        text=True,
+        timeout=600,
         env=simulated(8),
-    )  # fmt: skip
+    )
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout.splitlines()[-1])
 

@@ -36,8 +36,10 @@ def test_the_signer_is_followed_whatever_their_place_in_the_list(scheme):
     for t in (0, 1, 2, 5):
         np.testing.assert_array_equal(signer_tnc[t], signer[t])
     assert not signer_tnc[3].any() and not signer_tnc[4].any()
-    assert counted == {"frames: several people, the signer taken": 3,
-                       "frames: only somebody else found, keypoints now missing": 1}  # fmt: skip
+    assert counted == {
+        "frames: several people, the signer taken": 3,
+        "frames: only somebody else found, keypoints now missing": 1,
+    }
 
 
 def test_a_passer_by_close_to_the_camera_does_not_become_the_signer(scheme):

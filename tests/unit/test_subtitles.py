@@ -52,8 +52,11 @@ def test_rolling_captions_give_every_line_once(tmp_path):
         "00:00:30.000 --> 00:00:32.000\nthis one",
     )
     cues, _, n_rolled = read_subtitles(tmp_path / "a.vtt")
-    assert cues == [Cue(15281, 17483, "Among others"), Cue(17550, 20586, "this one"),
-                    Cue(30000, 32000, "this one")]  # fmt: skip
+    assert cues == [
+        Cue(15281, 17483, "Among others"),
+        Cue(17550, 20586, "this one"),
+        Cue(30000, 32000, "this one"),
+    ]
     assert n_rolled == 2
 
 

@@ -79,8 +79,10 @@ def test_an_override_of_what_the_sweep_varies_is_an_error(tmp_path):
         points(tmp_path, "h.seeds(2)", seed="3")
 
 
-@pytest.mark.parametrize(("config", "near"), [("sweeps/signing_learning_rat", "did you mean"),
-                                              ("signing", "no get_hyper")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("config", "near"),
+    [("sweeps/signing_learning_rat", "did you mean"), ("signing", "no get_hyper")],
+)
 def test_what_is_no_sweep_is_told_with_those_there_are(config, near, tmp_path, capsys):
     assert main(["sweep", f"--config={config}", f"--workdir={tmp_path}"]) == 1
     error = capsys.readouterr().err
@@ -99,8 +101,22 @@ def test_the_sweep_for_a_new_corpus_fits_every_expert(expert):
     assert sweep.stage == expert and len(sweep.points) == 24
 
 
-HARD = ["a b", "../../up", "$(touch owned)", "it's \"so\"", "x\ny", "1", "False", "-", "", "None",
-        "Ärger", "A", "a", "p" * 300]  # fmt: skip
+HARD = [
+    "a b",
+    "../../up",
+    "$(touch owned)",
+    'it\'s "so"',
+    "x\ny",
+    "1",
+    "False",
+    "-",
+    "",
+    "None",
+    "Ärger",
+    "A",
+    "a",
+    "p" * 300,
+]
 
 
 def test_any_text_reaches_the_command_and_makes_a_safe_name(tmp_path, capsys):
@@ -109,8 +125,10 @@ def test_any_text_reaches_the_command_and_makes_a_safe_name(tmp_path, capsys):
     assert len({name.lower() for name in names}) == len(HARD)
     for name in names:
         assert len(name) < 200 and set("/ \n$'\"()") & set(name) == set() and name[0] != "."
-    assert main(["sweep", f"--config={config}", f"--workdir={tmp_path / 'w'}",
-                 "--print_commands"]) == 0  # fmt: skip
+    assert (
+        main(["sweep", f"--config={config}", f"--workdir={tmp_path / 'w'}", "--print_commands"])
+        == 0
+    )
     printed = capsys.readouterr().out
     lines = printed.split("\tsignbind ")[1:]
     assert len(lines) == len(HARD)
@@ -144,8 +162,11 @@ def test_names_do_not_depend_on_other_values(tmp_path):
 
 
 def test_equal_last_words_are_told_apart(tmp_path):
-    made = points(tmp_path, "h.points([{'parents.signing': 'a', 'data.validation': 'x'},"
-                            " {'parents.signing': 'b', 'data.validation': 'y'}])")  # fmt: skip
+    made = points(
+        tmp_path,
+        "h.points([{'parents.signing': 'a', 'data.validation': 'x'},"
+        " {'parents.signing': 'b', 'data.validation': 'y'}])",
+    )
     assert made[0].name == "signing=a_validation=x"
 
 

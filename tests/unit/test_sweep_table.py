@@ -68,8 +68,10 @@ def test_higher_is_better_where_it_is(tmp_path, capsys):
     assert "Best letter_accuracy (higher is better): 90, point 0" in capsys.readouterr().out
     assert main(["sweep", f"--workdir={tmp_path / 'w'}", "--report_only", "--metric=loss"]) == 0
     assert "Best loss (lower is better): 7, point 0" in capsys.readouterr().out
-    assert main(["sweep", f"--workdir={tmp_path / 'w'}", "--report_only",
-                 "--metric=letter_acuracy"]) == 1  # fmt: skip
+    assert (
+        main(["sweep", f"--workdir={tmp_path / 'w'}", "--report_only", "--metric=letter_acuracy"])
+        == 1
+    )
     assert "did you mean 'letter_accuracy'?" in capsys.readouterr().err
 
 
@@ -95,10 +97,13 @@ def test_options_reach_the_command_of_every_point(tmp_path):
 
 
 def test_parallel_coordinates_have_a_line_a_point_and_an_axis_a_path(tmp_path):
-    grid = ("h.product([h.sweep('optim.learning_rate', [1e-3, 3e-3]), "
-            "h.sweep('model.dropout', [0.0, 0.1]), h.sweep('steps', [20, 30])])")  # fmt: skip
-    finished_points(tmp_path / "w", sweep_file(tmp_path / "s.py", grid),
-                    {i: 10.0 * i for i in range(7)})  # fmt: skip
+    grid = (
+        "h.product([h.sweep('optim.learning_rate', [1e-3, 3e-3]), "
+        "h.sweep('model.dropout', [0.0, 0.1]), h.sweep('steps', [20, 30])])"
+    )
+    finished_points(
+        tmp_path / "w", sweep_file(tmp_path / "s.py", grid), {i: 10.0 * i for i in range(7)}
+    )
     main(["sweep", f"--workdir={tmp_path / 'w'}", "--report_only"])
     page = page_of(tmp_path / "w")
     lines = [a for name, a in page.elements if name == "path" and "curve" in a["class"]]
@@ -124,9 +129,11 @@ def test_failures_and_hostile_text_are_shown_as_text(tmp_path, capsys):
 
 def test_many_numbers_stand_where_their_size_puts_them(tmp_path):
     rates = [10 ** (-4 + i / 10) for i in range(21)]
-    finished_points(tmp_path / "w",
-                    sweep_file(tmp_path / "s.py", f"h.sweep('optim.learning_rate', {rates!r})"),
-                    {i: float(i) for i in range(21)})  # fmt: skip
+    finished_points(
+        tmp_path / "w",
+        sweep_file(tmp_path / "s.py", f"h.sweep('optim.learning_rate', {rates!r})"),
+        {i: float(i) for i in range(21)},
+    )
     main(["sweep", f"--workdir={tmp_path / 'w'}", "--report_only"])
     places = [float(a["cx"]) for name, a in page_of(tmp_path / "w").elements if name == "circle"]
     gaps = [b - a for a, b in zip(sorted(places), sorted(places)[1:], strict=False)]
@@ -142,8 +149,15 @@ def test_a_missing_or_damaged_record_is_told_in_one_line(tmp_path, capsys, conte
     assert "sweep.json" in error and error.count("\n") == 1 and "Traceback" not in error
 
 
-@pytest.mark.parametrize("arguments", [["--jobs=0", "--config=x"], [], ["--report_only",
-                         "--config.seed=1"], ["--config=x", "--dry_run", "--point=1"]])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--jobs=0", "--config=x"],
+        [],
+        ["--report_only", "--config.seed=1"],
+        ["--config=x", "--dry_run", "--point=1"],
+    ],
+)
 def test_bad_usage_is_exit_code_2(tmp_path, capsys, arguments):
     with pytest.raises(SystemExit) as caught:
         main(["sweep", f"--workdir={tmp_path}", *arguments])

@@ -112,8 +112,10 @@ def test_text_follows_from_the_senses():
 
 
 def test_no_split_spells_a_name_of_training():
-    spelled = {split: {word.name for i in range(400) for word in sentence(0, split, i).words
-                       if word.name} for split in SPLITS}  # fmt: skip
+    spelled = {
+        split: {word.name for i in range(400) for word in sentence(0, split, i).words if word.name}
+        for split in SPLITS
+    }
     assert len(spelled["train"]) > 200
     for split in set(SPLITS) - {"train"}:
         assert not spelled[split] & spelled["train"]
@@ -177,8 +179,12 @@ def test_adjacent_names_are_parted_by_the_longest_gap_alone(plans):
 
 
 def test_streams_are_displaced_but_never_by_more_than_0_4_seconds(plans):
-    offsets = [event.offset for group in plans.values() for _, _, line, _ in group
-               for event in (*line.spellings, *line.mouthings)]  # fmt: skip
+    offsets = [
+        event.offset
+        for group in plans.values()
+        for _, _, line, _ in group
+        for event in (*line.spellings, *line.mouthings)
+    ]
     assert max(map(abs, offsets)) <= 0.4
     assert np.std(offsets) > 0.1
 
@@ -208,8 +214,12 @@ def test_words_of_pairs_are_mouthed_one_at_a_time(plans):
 
 
 def test_letters_are_spelled_at_four_to_eight_a_second(plans):
-    rates = [1 / np.median(np.diff(s.centre_n)) for g in plans.values() for _, _, line, _ in g
-             for s in line.spellings]  # fmt: skip
+    rates = [
+        1 / np.median(np.diff(s.centre_n))
+        for g in plans.values()
+        for _, _, line, _ in g
+        for s in line.spellings
+    ]
     assert min(rates) > 4 and max(rates) < 8.1
     assert max(rates) - min(rates) > 1.5
 
@@ -317,8 +327,10 @@ def test_left_handed_signers_spell_with_the_right_hand():
         pose = generate_clip(0, "train", i).pose.astype(float)
         middle = int(25 * (line.spellings[0].start + line.spellings[0].end) / 2)
         frames = pose[middle - 3 : middle + 4]
-        right, left = (np.median(frames[:, part.start, 1][frames[:, part.start, 2] > 0])
-                       for part in (RIGHT_HAND_SLICE, LEFT_HAND_SLICE))  # fmt: skip
+        right, left = (
+            np.median(frames[:, part.start, 1][frames[:, part.start, 2] > 0])
+            for part in (RIGHT_HAND_SLICE, LEFT_HAND_SLICE)
+        )
         spelling = right if who.left_handed else left
         assert -0.1 < spelling < 0.6  # its wrist is a little below the shoulder
     assert seen == {True, False}

@@ -24,11 +24,21 @@ def tokenizer():
 @pytest.mark.parametrize(
     "text",
     [
-        "Anna visited us yesterday.", "We visited  Anna's house\n", "  anna", "ANNA", "Annas anna",
-        "Zoë and O'Neil: New York!", "", " ", "\x00\t\r\n", "Grüße, 日本語 🙂‍↔️ e\u0301 \u200d",
-        "<eos><pad> <bos>", "anna" * 3, "(anna)-anna_anna.anna",
+        "Anna visited us yesterday.",
+        "We visited  Anna's house\n",
+        "  anna",
+        "ANNA",
+        "Annas anna",
+        "Zoë and O'Neil: New York!",
+        "",
+        " ",
+        "\x00\t\r\n",
+        "Grüße, 日本語 🙂‍↔️ e\u0301 \u200d",
+        "<eos><pad> <bos>",
+        "anna" * 3,
+        "(anna)-anna_anna.anna",
     ],
-)  # fmt: skip
+)
 def test_any_text_comes_back_exactly(tokenizer, text):
     assert tokenizer.decode(tokenizer.encode(text, NAMES)) == text
     assert tokenizer.decode(tokenizer.encode(text)) == text
@@ -65,8 +75,7 @@ def test_spelling_does_not_depend_on_what_was_merged():
 def test_merges_are_not_learned_from_spelled_words():
     with_names = ["Anna saw it", "it saw Anna", "Anna's"] * 20
     without = ["Bo saw it", "it saw Bo", "Bo's"] * 20
-    assert (train_bpe(with_names, 400, ["anna"]).digest
-            == train_bpe(without, 400, ["bo"]).digest)  # fmt: skip
+    assert train_bpe(with_names, 400, ["anna"]).digest == train_bpe(without, 400, ["bo"]).digest
     assert train_bpe(with_names, 400).digest != train_bpe(without, 400).digest
 
 

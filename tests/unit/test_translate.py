@@ -43,9 +43,10 @@ def translator(**frontends) -> Translator:
     for stream, frontend in frontends.items():
         graphdef, params = nnx.split(make(frontend))
         made.experts[stream] = SimpleNamespace(
-            stage=stream, model={"config": {"frontend": frontend, **TINY}},
+            stage=stream,
+            model={"config": {"frontend": frontend, **TINY}},
             load_params=lambda graphdef=graphdef, params=params: (graphdef, params),
-        )  # fmt: skip
+        )
     return made
 
 

@@ -12,8 +12,9 @@ def test_the_versions_named_are_those_installed():
 
     found = versions.installed()
     assert found["jax"] == jax.__version__ and found["numpy"] == np.__version__
-    assert {"python", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain",
-            "transformers"} < set(found)  # fmt: skip
+    assert {"python", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "transformers"} < set(
+        found
+    )
     assert versions.installed(["no-such-package"])["no-such-package"] == ""
 
 
@@ -44,5 +45,7 @@ def test_a_run_goes_on_with_the_versions_of_its_newest_step(tmp_path):
 def test_all_versions_of_a_run_are_kept_the_newest_last():
     saved = {"jax": ["0.9.0", "0.10.2"]}
     assert versions.joined(saved, {"jax": "0.11.0", "numpy": "2.4.6"}) == {
-        "jax": ["0.9.0", "0.10.2", "0.11.0"], "numpy": ["2.4.6"]}  # fmt: skip
+        "jax": ["0.9.0", "0.10.2", "0.11.0"],
+        "numpy": ["2.4.6"],
+    }
     assert versions.joined(saved, {"jax": "0.9.0"}) == {"jax": ["0.10.2", "0.9.0"]}

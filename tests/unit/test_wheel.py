@@ -40,8 +40,9 @@ def wheel(tmp_path_factory) -> Path:
         shutil.copytree(ROOT / package, source / package)
     for name in ("setup.py", "README.md"):
         shutil.copy(ROOT / name, source)
-    done = subprocess.run([sys.executable, "-c", BUILD, str(out)], cwd=source,
-                          capture_output=True, text=True)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", BUILD, str(out)], cwd=source, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     return next(out.glob("*.whl"))
 

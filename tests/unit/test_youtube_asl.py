@@ -32,11 +32,13 @@ def source(tmp_path):
         (80.0, 82.0, "[Music]"),
     )
     write_vtt(captions / f"{FIRST}.en-GB.vtt", (0.5, 2.5, "Not this one."))
-    write_vtt(captions / f"A title [{SECOND}].en-cvfXDfbeED0.vtt",
-              "00:00:15.000 --> 00:00:17.000\nRoll<00:00:15.3><c>ing</c>",
-              "00:00:15.000 --> 00:00:17.000\nRoll<00:00:15.300><c>ing</c>",
-              "00:00:17.000 --> 00:00:17.050\nRolling\n ",
-              "00:00:17.050 --> 00:00:19.050\nRolling\non<00:00:17.300><c>.</c>")  # fmt: skip
+    write_vtt(
+        captions / f"A title [{SECOND}].en-cvfXDfbeED0.vtt",
+        "00:00:15.000 --> 00:00:17.000\nRoll<00:00:15.3><c>ing</c>",
+        "00:00:15.000 --> 00:00:17.000\nRoll<00:00:15.300><c>ing</c>",
+        "00:00:17.000 --> 00:00:17.050\nRolling\n ",
+        "00:00:17.050 --> 00:00:19.050\nRolling\non<00:00:17.300><c>.</c>",
+    )
     write_vtt(captions / f"A title [{SECOND}].en-orig.vtt", (1, 2, "Heard by a machine."))
     write_vtt(captions / f"{FRENCH}.fr.vtt", (1, 2, "Bonjour."))
     write_vtt(captions / "zzzzzzzzzzz.en.vtt", (1, 2, "Not listed."))
@@ -46,12 +48,12 @@ def source(tmp_path):
 
 
 def test_captions_become_a_dataset(tmp_path, source):
-    texts = {f"{FIRST}_00000500_00002500": "Hi > hello.",
-             f"{SECOND}_00017050_00019050": "on."}  # fmt: skip
+    texts = {f"{FIRST}_00000500_00002500": "Hi > hello.", f"{SECOND}_00017050_00019050": "on."}
     poses = {i: write_pose(tmp_path / "poses" / f"{i}.npz", 2.0, fps=29.97) for i in texts}
     (source / "videos").mkdir()
-    clips, report, info = build(tmp_path / "out", "youtube_asl", f"--source={source}",
-                                f"--poses={tmp_path / 'poses'}")  # fmt: skip
+    clips, report, info = build(
+        tmp_path / "out", "youtube_asl", f"--source={source}", f"--poses={tmp_path / 'poses'}"
+    )
     assert list(clips) == ["train"] and [clip.id for clip in clips["train"]] == list(texts)
     for clip in clips["train"]:
         assert_is(clip, poses[clip.id], 29.97, id=clip.id, text=texts[clip.id], **LANGUAGES)
@@ -79,7 +81,9 @@ def test_lists_may_name_splits(tmp_path, source):
         source, ids=[f"validation={tmp_path / 'dev.txt'}", str(tmp_path / "rest.txt")]
     )
     assert {split: {row.video for row in rows} for split, rows in corpus.splits.items()} == {
-        "validation": {SECOND}, "train": {FIRST}}  # fmt: skip
+        "validation": {SECOND},
+        "train": {FIRST},
+    }
     assert corpus.published == {}
     assert youtube_asl.open_corpus(source).published == {"train": 610_193}
 
@@ -106,15 +110,18 @@ def test_recordings_are_spans_of_the_video(tmp_path, source):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--source={source}/.."], "found no *video_ids*.txt or *annotation*.json in it: the "
-                                   "corpus seems to be in {source}"),
+        (
+            ["--source={source}/.."],
+            "found no *video_ids*.txt or *annotation*.json in it: the "
+            "corpus seems to be in {source}",
+        ),
         (["--source={source}/captions"], "the corpus seems to be in {source}"),
         (["--source={source}", "--ids=dev=nowhere.txt"], "nowhere.txt: cannot be read: No such"),
         (["--source={source}", "--ids", "../x={list}"], "--ids: split: found '../x', wanted"),
         (["--source={source}", "--ids", "{list}", "test={list}"], "is in train already"),
         (["--source={source}", "--captions=nowhere"], "--captions: nowhere: found no such"),
     ],
-)  # fmt: skip
+)
 def test_bad_usage_is_one_line(tmp_path, capsys, source, options, said):
     names = {"source": source.resolve(), "list": source / LIST}
     error = error_of(capsys, tmp_path, "youtube_asl", *(text.format(**names) for text in options))
@@ -135,15 +142,20 @@ def annotated(tmp_path):
     source = tmp_path / "slt"
     source.mkdir()
     train = {
-        FIRST: {"clip_order": [f"{FIRST}.0", f"{FIRST}.1", "two"],
-                f"{FIRST}.1": {"translation": "Second  clip.", "paraphrases": []},
-                f"{FIRST}.0": {"translation": "First clip."},
-                "two": {"translation": "Third."},
-                "unnamed": {"translation": "Not in the order."}},
-        SECOND: {"clip_order": ["0", "1", "../up"], "0": {"translation": " "},
-                 "../up": {"translation": "Up."}},
+        FIRST: {
+            "clip_order": [f"{FIRST}.0", f"{FIRST}.1", "two"],
+            f"{FIRST}.1": {"translation": "Second  clip.", "paraphrases": []},
+            f"{FIRST}.0": {"translation": "First clip."},
+            "two": {"translation": "Third."},
+            "unnamed": {"translation": "Not in the order."},
+        },
+        SECOND: {
+            "clip_order": ["0", "1", "../up"],
+            "0": {"translation": " "},
+            "../up": {"translation": "Up."},
+        },
         DEAD: {"0": {"translation": "No order."}},
-    }  # fmt: skip
+    }
     dev = {FRENCH: {"clip_order": ["only"], "only": {"translation": "Held out."}}}
     for split, data in (("train", train), ("dev", dev)):
         (source / f"YouTubeASL.annotation.{split}.json").write_text(json.dumps(data))
@@ -160,8 +172,9 @@ ANNOTATED = {
 
 def test_annotated_clips_take_their_poses_by_id(tmp_path, annotated):
     poses = {i: write_pose(tmp_path / "poses" / f"{i}.npz", 1.0) for i in ANNOTATED}
-    clips, report, _ = build(tmp_path / "out", "youtube_asl", f"--source={annotated}",
-                             f"--poses={tmp_path / 'poses'}")  # fmt: skip
+    clips, report, _ = build(
+        tmp_path / "out", "youtube_asl", f"--source={annotated}", f"--poses={tmp_path / 'poses'}"
+    )
     assert [clip.id for clip in clips["train"] + clips["validation"]] == list(ANNOTATED)
     for clip in clips["train"] + clips["validation"]:
         assert_is(clip, poses[clip.id], id=clip.id, text=ANNOTATED[clip.id], **LANGUAGES)
@@ -199,7 +212,8 @@ def test_keypoints_in_hdf5_are_read_and_other_features_are_not(tmp_path, annotat
     assert clip.pose_fps == held_out.pose_fps == 25 and clip.text == "First clip."
     assert report.left_out[
         "features of 208 numbers a frame are no keypoints of a known scheme: extract poses and "
-        "give --poses"] == [f"{FIRST}.1"]  # fmt: skip
+        "give --poses"
+    ] == [f"{FIRST}.1"]
     assert report.left_out["keypoints of the clip: not in the shard"] == [f"{FIRST}/two"]
     assert info.description["source"]["fps"] == 25
 
@@ -243,8 +257,9 @@ def test_features_of_absurd_size_or_from_elsewhere_are_not_read(tmp_path, annota
         ({LIST: FIRST}, [], "found a list of video ids and annotations, wanted one of them"),
     ],
 )
-def test_broken_annotations_are_one_line(tmp_path, capsys, monkeypatch, annotated, change, options,
-                                         said):  # fmt: skip
+def test_broken_annotations_are_one_line(
+    tmp_path, capsys, monkeypatch, annotated, change, options, said
+):
     # What is checked before an array is read needs no more of h5py than that it is there.
     monkeypatch.setitem(sys.modules, "h5py", type(sys)("h5py"))
     for name, content in change.items():

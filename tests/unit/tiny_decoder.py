@@ -11,8 +11,9 @@ from flax import nnx
 from signbind_jax.models.llm.config import DecoderConfig
 from signbind_jax.models.llm.decoder import Decoder
 
-CONFIG = DecoderConfig(vocab_size=9, d_model=16, n_layers=2, n_heads=4, n_kv_heads=2,
-                       head_size=6, d_mlp=24)  # fmt: skip
+CONFIG = DecoderConfig(
+    vocab_size=9, d_model=16, n_layers=2, n_heads=4, n_kv_heads=2, head_size=6, d_mlp=24
+)
 
 
 def tiny_decoder(seed: int = 0, scale: float = 0.3, **changes) -> Decoder:

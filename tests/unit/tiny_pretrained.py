@@ -17,9 +17,12 @@ def write_pretrained(directory: Path, template: str | None = TEMPLATE, rows: int
     """Writes config, weights and tokenizer; `rows` of the embedding table."""
     tokenizer = train_bpe(["the cat sat on the mat", "who saw it"] * 20, 300)
     export_merged(tiny_decoder(scale=0.1, vocab_size=rows), directory, tokenizer=tokenizer)
-    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<bos>",
-                "eos_token": {"__type": "AddedToken", "content": "<eos>"},
-                "pad_token": "<pad>"}  # fmt: skip
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": "<bos>",
+        "eos_token": {"__type": "AddedToken", "content": "<eos>"},
+        "pad_token": "<pad>",
+    }
     if template:
         settings["chat_template"] = template
     (directory / "tokenizer_config.json").write_text(json.dumps(settings))

@@ -10,11 +10,21 @@ from PIL import Image
 # A public-domain photograph (NASA, astronaut Eileen Collins), and where it shows what: vertex of
 # the face mesh -> pixel, read off by eye.
 KNOWN_FACE = Path(__file__).with_name("known_face.jpg")
-KNOWN_POINTS = {33: (104, 78), 263: (154, 80), 61: (111, 108), 291: (143, 109), 17: (126, 120),
-                152: (126, 138)}  # fmt: skip
+KNOWN_POINTS = {
+    33: (104, 78),
+    263: (154, 80),
+    61: (111, 108),
+    291: (143, 109),
+    17: (126, 120),
+    152: (126, 138),
+}
 TOLERANCE = 5.0  # pixels, a tenth of the distance between the eyes
-PARTS = (("pose_landmarks", 33), ("face_landmarks", 468), ("left_hand_landmarks", 21),
-         ("right_hand_landmarks", 21))  # fmt: skip
+PARTS = (
+    ("pose_landmarks", 33),
+    ("face_landmarks", 468),
+    ("left_hand_landmarks", 21),
+    ("right_hand_landmarks", 21),
+)
 
 
 class Holistic:
@@ -39,9 +49,11 @@ class Holistic:
         for vertex, (x, y) in KNOWN_POINTS.items():
             found = face_vc[vertex]
             if not found[2] or np.hypot(found[0] - x, found[1] - y) > TOLERANCE:
-                raise RuntimeError(f"landmark {vertex} of a known face: found ({found[0]:.0f}, "
-                                   f"{found[1]:.0f}), wanted ({x}, {y}): the models of this "
-                                   "environment are wrong")  # fmt: skip
+                raise RuntimeError(
+                    f"landmark {vertex} of a known face: found ({found[0]:.0f}, "
+                    f"{found[1]:.0f}), wanted ({x}, {y}): the models of this "
+                    "environment are wrong"
+                )
         self.reset()
 
     def reset(self) -> None:
@@ -68,6 +80,13 @@ class Holistic:
                 parts.append(np.zeros((size, 3), np.float32))
                 continue
             body = name == "pose_landmarks"
-            parts.append(np.array([(p.x * width, p.y * height, p.visibility if body else 1.0)
-                                   for p in found.landmark], np.float32))  # fmt: skip
+            parts.append(
+                np.array(
+                    [
+                        (p.x * width, p.y * height, p.visibility if body else 1.0)
+                        for p in found.landmark
+                    ],
+                    np.float32,
+                )
+            )
         return np.concatenate(parts)

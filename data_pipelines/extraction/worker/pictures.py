@@ -8,8 +8,11 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".pgm")
 
 def in_order(directory: Path) -> list[Path]:
     """The pictures of a directory, digits counted as numbers: mouth2 before mouth10."""
-    paths = [path for path in Path(directory).iterdir() if path.suffix.lower() in SUFFIXES
-             and not path.name.startswith(".")]  # fmt: skip
+    paths = [
+        path
+        for path in Path(directory).iterdir()
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    ]
     return sorted(paths, key=lambda path: natural_key(path.name))
 
 

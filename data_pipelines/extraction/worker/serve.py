@@ -141,8 +141,9 @@ def extract(span: video.Span, detector: Detector, pulse=lambda: None) -> Extract
                 crops_thw[t] = mouth.cut(picture, transform_t23[t])
             t += 1
     if t != len(points_tnc):
-        raise video.Unreadable(f"found {len(points_tnc)} frames, then {t}: does the recording "
-                               "change?")  # fmt: skip
+        raise video.Unreadable(
+            f"found {len(points_tnc)} frames, then {t}: does the recording change?"
+        )
     crops_thw = mouth.fill_missing(crops_thw, state_t)
     summary = _summary(points_tnc, state_t, transform_t23, frames.fps) | {"notes": notes}
     return Extracted(points_tnc, crops_thw, state_t, frames.fps, width, height, summary)
@@ -175,19 +176,27 @@ def _summary(points_tnc, state_t, transform_t23, fps: float) -> dict:
     return {
         "frames": len(points_tnc),
         "fps": fps,
-        "found": {name: round(float((score_tn[:, part] > 0).any(1).mean()), 4)
-                  for name, part in parts.items()},
+        "found": {
+            name: round(float((score_tn[:, part] > 0).any(1).mean()), 4)
+            for name, part in parts.items()
+        },
         "interpolated_crops": int((state_t == mouth.INTERPOLATED).sum()),
         "missing_crops": int((~seen_t).sum()),
         "eye_distance": round(float(np.median(size_t[seen_t])), 1) if seen_t.any() else 0.0,
-    }  # fmt: skip
+    }
 
 
 def _save(clip: Extracted, span: video.Span, versions: dict, out: Path, partial: Path) -> None:
     """Writes the file under another name and renames it: it is there whole or not at all."""
     n_bytes = span.path.stat().st_size if span.path.is_file() else 0
-    about = {"video": span.path.name, "video_bytes": n_bytes, "start_s": span.start_s,
-             "end_s": span.end_s, "versions": versions, **clip.summary}  # fmt: skip
+    about = {
+        "video": span.path.name,
+        "video_bytes": n_bytes,
+        "start_s": span.start_s,
+        "end_s": span.end_s,
+        "versions": versions,
+        **clip.summary,
+    }
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
         with open(partial, "wb") as file:

@@ -82,8 +82,10 @@ class Frames:
         if span.path.is_dir():
             self.fps, self._timed = span.fps, self._timed_pictures
             if not RATES[0] <= span.fps <= RATES[1]:
-                raise Unreadable(f"fps: found {span.fps:g}, wanted the frames a second of a "
-                                 "directory of pictures")  # fmt: skip
+                raise Unreadable(
+                    f"fps: found {span.fps:g}, wanted the frames a second of a "
+                    "directory of pictures"
+                )
             return
         self._timed = self._timed_video
         with open_video(span.path) as container:
@@ -100,8 +102,10 @@ class Frames:
         for make_picture, places in self._on_grid(self._timed(grey)):
             n_places += max(places, 1)  # frames that are left out take time too
             if n_places > MOST_FRAMES:
-                raise Unreadable(f"found more than {MOST_FRAMES} frames, wanted a sentence: give "
-                                 "start_s and end_s (--list)")  # fmt: skip
+                raise Unreadable(
+                    f"found more than {MOST_FRAMES} frames, wanted a sentence: give "
+                    "start_s and end_s (--list)"
+                )
             if not places:
                 self._note("frames left out (faster than the stated rate)")
                 continue
@@ -110,8 +114,10 @@ class Frames:
             picture = make_picture()
             shape = shape or picture.shape
             if picture.shape != shape:
-                raise Unreadable(f"found frames of {shape[1]}x{shape[0]} and {picture.shape[1]}x"
-                                 f"{picture.shape[0]}, wanted one size")  # fmt: skip
+                raise Unreadable(
+                    f"found frames of {shape[1]}x{shape[0]} and {picture.shape[1]}x"
+                    f"{picture.shape[0]}, wanted one size"
+                )
             yield Frame(picture, places)
 
     def _on_grid(self, timed: Timed) -> Iterator[tuple[Callable[[], np.ndarray], int]]:
@@ -158,8 +164,10 @@ class Frames:
                 self._note("frames whose time does not grow: one step taken")
                 time_s = last_s + step
             if last_s is not None and time_s - last_s > LONGEST_STILL_S:
-                raise Unreadable(f"found no frame between {last_s:.2f} s and {time_s:.2f} s: "
-                                 "encode the video again")  # fmt: skip
+                raise Unreadable(
+                    f"found no frame between {last_s:.2f} s and {time_s:.2f} s: "
+                    "encode the video again"
+                )
             last_s = time_s
             if self.span.is_before(time_s):
                 before = picture
@@ -171,8 +179,9 @@ class Frames:
             if self.span.is_behind(time_s):
                 return
         if before is not None:
-            raise Unreadable(f"found no frame from {self.span.start_s:g} s on, the last one is at "
-                             f"{last_s:.2f} s")  # fmt: skip
+            raise Unreadable(
+                f"found no frame from {self.span.start_s:g} s on, the last one is at {last_s:.2f} s"
+            )
 
     def _note(self, what: str, n: int = 1) -> None:
         self.notes[what] = self.notes.get(what, 0) + n
@@ -242,8 +251,10 @@ def _rate(container) -> float:
                 break
         rate = (len(times) - 1) / max(np.ptp(times), 1e-9) if len(times) > 1 else 0.0
     if not RATES[0] <= rate <= RATES[1]:
-        raise Unreadable(f"found {rate:g} frames a second, wanted {RATES[0]:g} to {RATES[1]:g}: "
-                         "encode the video again")  # fmt: skip
+        raise Unreadable(
+            f"found {rate:g} frames a second, wanted {RATES[0]:g} to {RATES[1]:g}: "
+            "encode the video again"
+        )
     return rate
 
 

@@ -91,12 +91,14 @@ class Block(nnx.Module):
         depth = 2 * config.n_layers
 
         def norm(size=d, dim="model"):
-            return layers.RMSNorm(size, rngs=rngs, eps=config.norm_eps, dim=dim,
-                                  plus_one=config.norm_plus_one)  # fmt: skip
+            return layers.RMSNorm(
+                size, rngs=rngs, eps=config.norm_eps, dim=dim, plus_one=config.norm_plus_one
+            )
 
         def linear(in_shape, out_shape, in_dims, out_dims, bias, init=None):
-            return layers.Linear(in_shape, out_shape, in_dims, out_dims, rngs=rngs, bias=bias,
-                                 init=init)  # fmt: skip
+            return layers.Linear(
+                in_shape, out_shape, in_dims, out_dims, rngs=rngs, bias=bias, init=init
+            )
 
         heads, kv_heads = ("heads", "head_size"), ("kv_heads", "head_size")
         self.config = config
@@ -104,13 +106,15 @@ class Block(nnx.Module):
         self.q = linear((d,), (h, e), ("model",), heads, config.qkv_bias)
         self.k = linear((d,), (kv, e), ("model",), kv_heads, config.qkv_bias)
         self.v = linear((d,), (kv, e), ("model",), kv_heads, config.qkv_bias)
-        self.o = linear((h, e), (d,), heads, ("model",), config.o_bias,
-                        layers.fan_in_init(h * e * depth))  # fmt: skip
+        self.o = linear(
+            (h, e), (d,), heads, ("model",), config.o_bias, layers.fan_in_init(h * e * depth)
+        )
         self.mlp_norm = norm()
         self.gate = linear((d,), (d_mlp,), ("model",), ("mlp",), config.mlp_bias)
         self.up = linear((d,), (d_mlp,), ("model",), ("mlp",), config.mlp_bias)
-        self.down = linear((d_mlp,), (d,), ("mlp",), ("model",), config.mlp_bias,
-                           layers.fan_in_init(d_mlp * depth))  # fmt: skip
+        self.down = linear(
+            (d_mlp,), (d,), ("mlp",), ("model",), config.mlp_bias, layers.fan_in_init(d_mlp * depth)
+        )
         if config.qk_norm:
             self.q_norm, self.k_norm = norm(e, "head_size"), norm(e, "head_size")
         if config.post_norms:
@@ -163,13 +167,15 @@ class Decoder(nnx.Module):
         self.config = config
         self.embedding = layers.Embed(config.vocab_size, config.d_model, rngs=rngs)
         self.layers = layers.stack(lambda r: Block(config, rngs=r), config.n_layers, rngs)
-        self.norm = layers.RMSNorm(config.d_model, rngs=rngs, eps=config.norm_eps,
-                                   plus_one=config.norm_plus_one)  # fmt: skip
+        self.norm = layers.RMSNorm(
+            config.d_model, rngs=rngs, eps=config.norm_eps, plus_one=config.norm_plus_one
+        )
         d, v = config.d_model, config.vocab_size
         self.head = (
-            None if config.tie_embeddings
+            None
+            if config.tie_embeddings
             else layers.Linear((d,), (v,), ("model",), ("vocab",), rngs=rngs)
-        )  # fmt: skip
+        )
 
     def embed(self, ids_bl):
         """Embeddings x_bld of token ids, in the compute dtype."""
@@ -210,17 +216,23 @@ class Decoder(nnx.Module):
 
         x_bld = x_bld.astype(self.config.compute_dtype)
         x_bld = layers.dropout(x_bld, self.config.dropout, key_embed)
-        return layers.scan_layers(self.layers, x_bld, call, keys=(self._kinds(), keys),
-                                  remat=self.config.remat,
-                                  keep_linear=self.config.remat_keeps_linear)  # fmt: skip
+        return layers.scan_layers(
+            self.layers,
+            x_bld,
+            call,
+            keys=(self._kinds(), keys),
+            remat=self.config.remat,
+            keep_linear=self.config.remat_keeps_linear,
+        )
 
     def logits(self, x_bld):
         """Float32 logits_blv of hidden states x_bld."""
         x_bld = self.norm(x_bld)
         if self.head is None:
             kernel_vd = self.embedding.table[...].astype(x_bld.dtype)
-            logits_blv = jnp.einsum("bld,vd->blv", x_bld, kernel_vd,
-                                    preferred_element_type=jnp.float32)  # fmt: skip
+            logits_blv = jnp.einsum(
+                "bld,vd->blv", x_bld, kernel_vd, preferred_element_type=jnp.float32
+            )
         else:
             logits_blv = self.head(x_bld).astype(jnp.float32)
         cap = self.config.logit_cap
@@ -258,8 +270,7 @@ class Decoder(nnx.Module):
         logits_b1v = self.logits(jnp.take_along_axis(x_bpd, last_b[:, None, None], axis=1))
         room = [(0, 0)] * 3 + [(0, capacity - p), (0, 0)]
         position_bs = jnp.pad(position_bp, [(0, 0), (0, capacity - p)])
-        cache = KVCache(jnp.pad(k_lbhse, room), jnp.pad(v_lbhse, room), position_bs,
-                        jnp.int32(p))  # fmt: skip
+        cache = KVCache(jnp.pad(k_lbhse, room), jnp.pad(v_lbhse, room), position_bs, jnp.int32(p))
         return logits_b1v[:, 0], cache
 
     def loss(self, prefix_bpd, prefix_mask_bp, text_ids_bl, text_mask_bl, key=None):
@@ -327,9 +338,10 @@ class Decoder(nnx.Module):
             return (block.finish(x_bqd, attended_bqhe), k_lbhse, v_lbhse), None
 
         return jax.lax.scan(
-            body, (x_bqd, cache.k_lbhse, cache.v_lbhse),
+            body,
+            (x_bqd, cache.k_lbhse, cache.v_lbhse),
             (jnp.arange(self.config.n_layers), self._kinds(), state),
-        )[0]  # fmt: skip
+        )[0]
 
     def _kinds(self):
         """Which of the config's `layer_kinds` each layer is."""

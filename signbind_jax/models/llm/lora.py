@@ -45,8 +45,15 @@ def is_lora(path, value) -> bool:
     return "lora" in path and isinstance(value, nnx.Variable)
 
 
-def add_lora(model: LanguageModel, *, rank: int, alpha: float, dropout: float = 0.0,
-             targets: Sequence[str] = TARGETS, rngs: nnx.Rngs) -> None:  # fmt: skip
+def add_lora(
+    model: LanguageModel,
+    *,
+    rank: int,
+    alpha: float,
+    dropout: float = 0.0,
+    targets: Sequence[str] = TARGETS,
+    rngs: nnx.Rngs,
+) -> None:
     """Attaches fresh float32 adapters to linear layers of every block, in place.
 
     The model's output is unchanged until the adapters are trained.
@@ -72,8 +79,16 @@ def add_lora(model: LanguageModel, *, rank: int, alpha: float, dropout: float = 
         linear = linears[target]
 
         def adapter(r, linear=linear):
-            return layers.LoRA(linear.in_shape, linear.out_shape, linear.in_dims, linear.out_dims,
-                               rank=rank, alpha=alpha, rngs=r, dropout=dropout)  # fmt: skip
+            return layers.LoRA(
+                linear.in_shape,
+                linear.out_shape,
+                linear.in_dims,
+                linear.out_dims,
+                rank=rank,
+                alpha=alpha,
+                rngs=r,
+                dropout=dropout,
+            )
 
         linear.lora = layers.stack(adapter, model.config.n_layers, rngs)
 
