@@ -105,7 +105,7 @@ class Chain:
     def _streams(self, fusion) -> str:
         data = fusion.config.data
         splits = (fusion.read(fusion.dataset.split(s)) for s in (data.train, data.validation))
-        return _digest(*(vars(e) for split in splits for e in split.streams.experts if e))
+        return _digest(*(vars(e) for split in splits for e in split.streams.experts.values() if e))
 
 
 @dataclass(frozen=True)
