@@ -1,7 +1,8 @@
 """A process of several that works until something happens to it or to another one.
 
 python -m tests.multiprocess.lives WORK DIRECTORY --coordinator=... --num_processes=N ...
-It writes `came_<id>` into the directory when it has begun.
+It writes `came_<id>` into the directory when it has begun; from then on it waits at most
+`--patience` seconds for the others, while all may take their time to start.
 """
 
 import argparse
@@ -54,6 +55,7 @@ def save(directory: Path) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Works as told."""
     multihost_utils.process_allgather(np.ones(1))
+    hosts.timeout_s = arguments.patience
     (arguments.directory / f"came_{arguments.place.process_id}").touch()
     {"wait": wait, "compute": compute, "save": save}[arguments.work](arguments.directory)
     return 0
@@ -63,6 +65,7 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("work")
     parser.add_argument("directory", type=Path)
+    parser.add_argument("--patience", type=float, required=True)
     distributed.add_arguments(parser)
     arguments = parser.parse_args()
     arguments.place = distributed.place_of(arguments)

@@ -12,7 +12,7 @@ from tests.multiprocess.together import (
     wait_for,
 )
 
-HOST_TIMEOUT_S = 3
+HOST_TIMEOUT_S = 5
 DEATHS = [
     ("compute", signal.SIGKILL, -1),
     ("wait", signal.SIGKILL, 0),
@@ -34,12 +34,12 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize(("work", "number", "to"), deaths)
 
 
-def begin(n: int, work: str, directory) -> list:
+def begin(n: int, work: str, directory, patience_s: float = 600) -> list:
     commands = signbind_commands(
         n,
         work,
         directory,
-        f"--host_timeout={HOST_TIMEOUT_S}",
+        f"--patience={patience_s}",
         module="tests.multiprocess.lives",
     )
     return [start(command) for command in commands]
@@ -53,7 +53,7 @@ def told(err: str) -> str:
 
 
 def test_the_others_name_a_process_that_is_gone(n_processes, tmp_path, work, number, to):
-    processes = begin(n_processes, work, tmp_path)
+    processes = begin(n_processes, work, tmp_path, HOST_TIMEOUT_S)
     deadline = time.monotonic() + 120
     while len(list(tmp_path.glob("came_*"))) < n_processes and time.monotonic() < deadline:
         time.sleep(0.02)
