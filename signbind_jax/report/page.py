@@ -272,13 +272,12 @@ def _facts(run: Run) -> list:
     sizes = splits.items() if isinstance(splits, dict) else ()
     versions = results.get("versions")
     memory = number(results.get("peak_rss_gb"))
+    made_of = {"True": "synthetic signing", "False": "recordings of people"}
     facts = [
         ("Corpus", text(corpus.get("name")) or "not recorded"),
         (
             "Made of",
-            {True: "synthetic signing", False: "recordings of people"}.get(
-                corpus.get("synthetic"), "not recorded"
-            ),
+            made_of.get(str(corpus.get("synthetic")), "not recorded"),
         ),
         ("Clips", ", ".join(f"{split} {text(n)}" for split, n in sizes) or "not recorded"),
         ("Time in all", wording.duration(results.get("seconds_total"))),

@@ -89,7 +89,12 @@ def test_a_missing_variant_falls_back_or_is_said_to_be_missing(tmp_path):
 
 @pytest.mark.parametrize(
     ("synthetic", "said"),
-    [(True, "no person was recorded"), (False, "recordings of people"), (None, "does not say")],
+    [
+        (True, "no person was recorded"),
+        (False, "recordings of people"),
+        (None, "does not say"),
+        ({}, "not recorded"),
+    ],
 )
 def test_whether_people_were_recorded_is_said_plainly(tmp_path, synthetic, said):
     results = complete_results()
