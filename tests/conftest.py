@@ -28,8 +28,8 @@ def pytest_addoption(parser):
     parser.addoption(
         "--every_stage",
         action="store_true",
-        help="tests/multiprocess/test_stages.py: every stage on every mesh and number "
-        "of processes, which takes about ten minutes more",
+        help="tests/multiprocess and tests/fourth_expert: every stage, death and signal on every "
+        "mesh and number of processes, which takes about twenty minutes more",
     )
     fuzz = "tests/faults/test_fuzz.py: "
     more = f"{fuzz}damaged inputs a reader (default: %(default)s; 44 make 2,000 in all)"

@@ -80,8 +80,9 @@ def runs(registered, tmp_path_factory) -> Path:
     return root
 
 
-def test_its_stages_train_alike_on_a_2x2x2_mesh(runs, tmp_path):
-    stages = ("hands", "fusion", "translation")
+def test_its_stages_train_alike_on_a_2x2x2_mesh(runs, tmp_path, request):
+    every = request.config.getoption("--every_stage")
+    stages = ("hands", "fusion", "translation") if every else ("fusion",)
     commands = [training(stage, runs, tmp_path, (2, 2, 2)) for stage in stages]
     program = (
         "import json, sys; from signbind_jax.cli import main; "
@@ -93,6 +94,7 @@ def test_its_stages_train_alike_on_a_2x2x2_mesh(runs, tmp_path):
         env=simulated(8),
         text=True,
         capture_output=True,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     for stage in stages:
