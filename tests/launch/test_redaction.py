@@ -43,7 +43,7 @@ def test_a_secret_is_masked_in_every_encoding(secret, encoding):
 
 
 def test_what_is_no_secret_stays():
-    text = "step 10 of experiment /work/runs/abcd1234 QUJDREVGR0g= loss 0.1"
+    text = "step 10 of experiment /data/runs/abcd1234 QUJDREVGR0g= loss 0.1"
     assert Mask(["another one", "line one\nline two"])(text) == text
     assert Mask([])(text) == text
 
