@@ -69,6 +69,11 @@ class Corpus:
     published: Mapping[str, int] = field(default_factory=dict)
     recording: Callable[[Row], Recording | None] = lambda row: None
 
+    @property
+    def place(self) -> str:
+        """What errors call the corpus: its directory where it has one, else its name."""
+        return self.source.get("directory") or self.source.get("corpus", "corpus")
+
 
 class UniqueIds:
     """The ids met so far: each a file's name that no other has, on any file system."""
@@ -113,7 +118,6 @@ def check_rows(corpus: Corpus) -> None:
     Raises:
       SignBindError: a split or an id that cannot be; one that occurs twice.
     """
-    where = corpus.source.get("directory") or corpus.source.get("corpus", "corpus")
     ids = UniqueIds()
     splits: dict[str, str] = {}
     try:
@@ -127,7 +131,7 @@ def check_rows(corpus: Corpus) -> None:
             for row in rows:
                 ids.add(row.id, place)
     except SignBindError as error:
-        raise SignBindError(f"{where}: split {split[:60]}: {error}") from error
+        raise SignBindError(f"{corpus.place}: split {split[:60]}: {error}") from error
 
 
 class ClipRow(NamedTuple):

@@ -30,24 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cluster", type=jobs.word, required=True, help="made with `xpk cluster create`"
     )
-    parser.add_argument(
-        "--zone", type=jobs.word, required=True, metavar="ZONE", help="as us-central2-b"
-    )
-    parser.add_argument("--project", type=jobs.word, default="", help="default: gcloud's own")
-    parser.add_argument(
-        "--accelerator",
-        type=jobs.word,
-        default="",
-        metavar="TYPE",
-        help="as v5litepod-16; needed to start",
-    )
-    parser.add_argument(
-        "--slices",
-        type=int,
-        default=1,
-        metavar="N",
-        help="slices of a multislice run (default: %(default)s)",
-    )
+    jobs.add_tpu_arguments(parser, "as v5litepod-16; needed to start")
     parser.add_argument(
         "--image",
         type=jobs.word,

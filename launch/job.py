@@ -96,6 +96,26 @@ def add_arguments(parser: argparse.ArgumentParser, actions: dict[str, str]) -> N
     parser.usage = f"{parser.prog} ACTION --name=NAME [arguments] -- signbind COMMAND ..."
 
 
+def add_tpu_arguments(parser: argparse.ArgumentParser, accelerator: str) -> None:
+    """Adds which TPUs of Google's cloud a job is for; `accelerator` is the help of that option."""
+    parser.add_argument("--zone", type=word, required=True, metavar="ZONE", help="as us-central2-b")
+    parser.add_argument("--project", type=word, default="", help="default: gcloud's own")
+    parser.add_argument(
+        "--accelerator",
+        type=word,
+        default="",
+        metavar="TYPE",
+        help=accelerator,
+    )
+    parser.add_argument(
+        "--slices",
+        type=int,
+        default=1,
+        metavar="N",
+        help="slices of a multislice run (default: %(default)s)",
+    )
+
+
 def parse(
     parser: argparse.ArgumentParser, argv: list[str], needs_command: set[str]
 ) -> argparse.Namespace:

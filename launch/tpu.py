@@ -48,17 +48,7 @@ _INTERRUPTED_WORKER = re.compile(
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `signbind launch tpu`."""
     jobs.add_arguments(parser, ACTIONS)
-    parser.add_argument(
-        "--zone", type=jobs.word, required=True, metavar="ZONE", help="as us-central2-b"
-    )
-    parser.add_argument("--project", type=jobs.word, default="", help="default: gcloud's own")
-    parser.add_argument(
-        "--accelerator",
-        type=jobs.word,
-        default="",
-        metavar="TYPE",
-        help="as v5litepod-16, v6e-8, v5p-32; needed to create",
-    )
+    jobs.add_tpu_arguments(parser, "as v5litepod-16, v6e-8, v5p-32; needed to create")
     parser.add_argument(
         "--runtime",
         type=jobs.word,
@@ -71,13 +61,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=["spot", "reserved", "on_demand"],
         default="on_demand",
         help="default: %(default)s",
-    )
-    parser.add_argument(
-        "--slices",
-        type=int,
-        default=1,
-        metavar="N",
-        help="slices of a multislice run (default: %(default)s)",
     )
     parser.add_argument(
         "--valid_until",

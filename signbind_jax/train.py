@@ -131,10 +131,8 @@ def _train(
     _check_not_lost(workdir, checkpoints)
     state, frozen = run.start(checkpoints, announce, other_versions)
     artefact.write(workdir, stage, run.manifest)
-    log, trace = (
-        open_log(workdir, int(state["step"]), config),
-        ProfileTrace(config.profile, workdir),
-    )
+    log = open_log(workdir, int(state["step"]), config)
+    trace = ProfileTrace(config.profile, workdir)
     try:
         with interrupts.noted() as signals:
             return run.loop(state, frozen, checkpoints, log, workdir, signals, trace)

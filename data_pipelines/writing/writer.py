@@ -191,9 +191,8 @@ def _finish(building: Path, shards: list[Shard], corpus: Corpus) -> BuildReport:
             shard.path.rename(building / name)
     if not names:
         shutil.rmtree(building)
-        where = corpus.source.get("directory") or corpus.source.get("corpus", "corpus")
         raise SignBindError(
-            f"{where}: no clip to write: {'; '.join(report.lines()) or 'no splits'}"
+            f"{corpus.place}: no clip to write: {'; '.join(report.lines()) or 'no splits'}"
         )
     for shard in shards:
         shard.path.unlink(missing_ok=True)  # of no clips
