@@ -4,6 +4,10 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
+# Folders of the repository that are installed inside signbind_jax: names such as `configs` are
+# other projects' too.
+INSIDE = ("configs", "data_pipelines", "launch")
+
 setup(
     name="signbind-jax",
     version="0.1.0",
@@ -12,7 +16,11 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=find_packages(include=["signbind_jax*", "configs*", "data_pipelines*", "launch*"]),
+    packages=[
+        *find_packages(include=["signbind_jax*"]),
+        *(f"signbind_jax.{p}" for p in find_packages(include=[f"{name}*" for name in INSIDE])),
+    ],
+    package_dir={f"signbind_jax.{name}": name for name in INSIDE},
     # Every file of a package belongs to it: a list would forget the next one.
     package_data={"": ["**"]},
     exclude_package_data={"": ["__pycache__/**", "**/__pycache__/**"]},

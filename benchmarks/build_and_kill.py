@@ -22,12 +22,12 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from data_pipelines.corpus import Corpus, Reading
-from data_pipelines.writing.writer import write_dataset
 from signbind_jax.data.clip import Clip
 from signbind_jax.data.dataset import open_dataset
 from signbind_jax.data.lips import encode_mosaic
-from signbind_jax.side_by_side import MemoryMeter
+from signbind_jax.data_pipelines.corpus import Corpus, Reading
+from signbind_jax.data_pipelines.writing.writer import write_dataset
+from signbind_jax.processes.parallel_runs import MemoryMeter
 
 FRAMES, SIDE, FPS = 200, 96, 25.0
 

@@ -25,13 +25,14 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from signbind_jax import artefact, cli
+from signbind_jax import cli
+from signbind_jax.checkpoint import artefact
 from signbind_jax.config import RunConfig, load_config
 from signbind_jax.errors import SignBindError
 from signbind_jax.report.run_files import read_log
 from signbind_jax.stages import make_stage
-from signbind_jax.summary import read_summary
-from signbind_jax.train import train
+from signbind_jax.train.loop import train
+from signbind_jax.train.summary import read_summary
 
 STAGES = ("signing", "language_model", "fusion")
 KINDS = ("flip", "cut", "empty", "delete", "lengthen", "exchange")

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from signbind_jax import streams
 from signbind_jax.data.dataset import open_dataset
-from signbind_jax.evaluate import evaluate_translation
-from signbind_jax.quickstart import SCORES
-from signbind_jax.side_by_side import run_all
-from signbind_jax.translate import Translator
+from signbind_jax.evaluate.command import evaluate_translation
+from signbind_jax.processes.parallel_runs import run_all
+from signbind_jax.quickstart.command import SCORES
+from signbind_jax.use.translate import Translator
 
 # Name of the system -> its decoder as (argument of the configs, name), and whether text is there.
 SMOLLM2 = "smollm2-135m"

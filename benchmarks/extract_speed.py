@@ -14,14 +14,14 @@ import tempfile
 import time
 from pathlib import Path
 
-from data_pipelines.clips import clip_list_of
-from data_pipelines.extraction.environment import (
+from signbind_jax.data_pipelines.clips import clip_list_of
+from signbind_jax.data_pipelines.extraction.environment import (
     default_directory,
     ready_environment,
     worker_command,
 )
-from data_pipelines.extraction.pool import Failure, Task, extract_all
-from signbind_jax.side_by_side import usable_cores
+from signbind_jax.data_pipelines.extraction.pool import Failure, Task, extract_all
+from signbind_jax.processes.parallel_runs import usable_cores
 
 
 def main() -> None:

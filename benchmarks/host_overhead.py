@@ -17,8 +17,8 @@ import time
 import jax
 import jax.numpy as jnp
 
-from signbind_jax import train as training
 from signbind_jax.config import load_config
+from signbind_jax.train import loop as training
 
 WARM = 50  # steps: the first lap over a small corpus decodes its clips
 

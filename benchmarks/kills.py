@@ -29,7 +29,7 @@ from pathlib import Path
 import numpy as np
 
 from signbind_jax import cli
-from signbind_jax.checkpoint import CheckpointDir
+from signbind_jax.checkpoint.checkpoint_dir import CheckpointDir
 from signbind_jax.errors import INTERRUPTED, INTERRUPTED_VARIABLE
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -39,7 +39,7 @@ def load(directory: str, dtype: str) -> None:
     """Loads and prints the peak before and after, and what the parameters take."""
     import jax
 
-    from signbind_jax import sharding
+    from signbind_jax.distributed import sharding
     from signbind_jax.hf.families import read_config
     from signbind_jax.hf.weights import open_checkpoint, read_params
 

@@ -11,7 +11,8 @@ import optax
 from flax import nnx
 
 from benchmarks.worker import serve
-from signbind_jax import generation, sharding
+from signbind_jax import generation
+from signbind_jax.distributed import sharding
 from signbind_jax.hf.families import read_config
 from signbind_jax.hf.weights import open_checkpoint, read_params
 from signbind_jax.models.llm.decoder import Decoder

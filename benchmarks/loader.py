@@ -22,12 +22,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.worker import Worker
-from data_pipelines.corpus import corpus_of_clips
-from data_pipelines.writing.writer import write_dataset
 from signbind_jax.data.clip import Clip
 from signbind_jax.data.dataset import open_dataset
 from signbind_jax.data.lips import encode_mosaic
-from signbind_jax.side_by_side import HUGE_PAGES, usable_cores
+from signbind_jax.data_pipelines.corpus import corpus_of_clips
+from signbind_jax.data_pipelines.writing.writer import write_dataset
+from signbind_jax.processes.parallel_runs import HUGE_PAGES, usable_cores
 
 BATCH, SIDE, FPS = 16, 96, 25.0
 LENGTHS = (60, 200)

@@ -28,7 +28,7 @@ import numpy as np
 import optax
 from flax import nnx
 
-from signbind_jax import sharding
+from signbind_jax.distributed import sharding
 from signbind_jax.hf.adapters import read_adapters
 from signbind_jax.hf.export import export_adapters, export_merged
 from signbind_jax.hf.families import read_config

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from data_pipelines.extraction.environment import WORKER
+from signbind_jax.data_pipelines.extraction.environment import WORKER
 
 FRAMES = 50
 GREY = (128, 128, 128)

@@ -18,11 +18,11 @@ import numpy as np
 from flax import nnx
 
 from benchmarks.loader import how2sign_lengths
-from data_pipelines.corpus import corpus_of_clips
-from data_pipelines.writing.writer import write_dataset
 from signbind_jax.config import DataConfig, load_config
 from signbind_jax.data.clip import Clip
 from signbind_jax.data.training_plan import training_plan
+from signbind_jax.data_pipelines.corpus import corpus_of_clips
+from signbind_jax.data_pipelines.writing.writer import write_dataset
 from signbind_jax.stages import make_stage
 
 NAMES = {0: "8 buckets", 1: "filled rows"}  # by data.row_frames

@@ -86,7 +86,7 @@ def load(directory: Path):
     """The decoder in float32, with its embedding table table_vd."""
     from flax import nnx
 
-    from signbind_jax import sharding
+    from signbind_jax.distributed import sharding
     from signbind_jax.hf.families import read_config
     from signbind_jax.hf.weights import open_checkpoint, read_params
     from signbind_jax.models.llm.decoder import Decoder

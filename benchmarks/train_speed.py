@@ -23,7 +23,7 @@ import sys
 import tempfile
 
 from benchmarks.worker import Worker
-from signbind_jax.side_by_side import HUGE_PAGES
+from signbind_jax.processes.parallel_runs import HUGE_PAGES
 
 STAGES, KINDS = ("signing", "lipreading", "translation"), ("eager", "compiled")
 STEPS = {"signing": 10, "lipreading": 10, "translation": 1}  # a run; many, where they are short

@@ -14,8 +14,8 @@ from benchmarks import matrix_products
 from benchmarks.memory import Peak
 from benchmarks.train_speed_shapes import CASES, make_batch, make_stage, named, spec
 from benchmarks.worker import serve, use_cores
-from signbind_jax import sharding
-from signbind_jax.train_step import TrainStep
+from signbind_jax.distributed import sharding
+from signbind_jax.train.train_step import TrainStep
 
 
 class Training:

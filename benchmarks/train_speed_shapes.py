@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
-from signbind_jax import sharding, streams
+from signbind_jax import streams
 from signbind_jax.config import RunConfig, load_config
 from signbind_jax.data.augment import STILL
+from signbind_jax.distributed import sharding
+from signbind_jax.models.token_noise import TokenNoiseConfig
 from signbind_jax.stages import stage_class
 from signbind_jax.stages.stage import Stage
-from signbind_jax.token_noise import TokenNoiseConfig
 
 NEVER = dict.fromkeys(streams.SHIPPED, 0.0)
 QUIET_TOKENS = TokenNoiseConfig(

@@ -5,7 +5,7 @@ Arguments: `llm=pretrained` for a model of others, `llm=llama-3.2-3b,chip=v5e,ch
 `size=tiny` for tests.
 """
 
-from configs import common, fusion, language_model, open_llm
+from signbind_jax.configs import common, fusion, language_model, open_llm
 
 
 def get_config(arg=None):

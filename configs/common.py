@@ -2,9 +2,9 @@
 
 from ml_collections import ConfigDict
 
-from configs import real
 from signbind_jax import streams
 from signbind_jax.config import RunConfig, from_mapping
+from signbind_jax.configs import real
 from signbind_jax.errors import SignBindError
 from signbind_jax.files import shorten
 from signbind_jax.overrides import literal, unknown_name

@@ -4,7 +4,7 @@ Arguments: `size=base` or `large` with `corpus` and `chips` for real corpora (`c
 `size=few` for a handful of clips, `size=tiny` for tests.
 """
 
-from configs import common
+from signbind_jax.configs import common
 
 
 def get_config(arg=None):

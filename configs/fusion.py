@@ -6,7 +6,7 @@ hidden vectors (both: the ablation `all_without_time`); `size=base` or `large` w
 `size=tiny` for tests.
 """
 
-from configs import common
+from signbind_jax.configs import common
 
 
 def get_config(arg=None):

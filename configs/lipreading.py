@@ -5,7 +5,7 @@ Arguments: `frontend=mouth_landmarks` where a corpus has no crops; `size=base` o
 `size=tiny` for tests.
 """
 
-from configs import common
+from signbind_jax.configs import common
 
 
 def get_config(arg=None):

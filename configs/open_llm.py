@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ml_collections import ConfigDict
 
-from configs import real
+from signbind_jax.configs import real
 from signbind_jax.errors import SignBindError
 from signbind_jax.hf import published
 from signbind_jax.overrides import unknown_name

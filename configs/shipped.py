@@ -1,6 +1,6 @@
 """(config, topology) pairs that `signbind preflight --all` compiles: what we ship for real work."""
 
-from configs import open_llm
+from signbind_jax.configs import open_llm
 
 SLICES = {"v4": "2x2x4", "v5e": "4x4", "v5p": "2x2x4", "v6e": "4x4"}  # 16 chips each
 

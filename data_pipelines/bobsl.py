@@ -24,11 +24,12 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from data_pipelines.corpus import Corpus
-from data_pipelines.readers import spottings
-from data_pipelines.readers.subtitled import outside, sentences
-from data_pipelines.readers.subtitles import Cue
-from data_pipelines.readers.timed_sentences import (
+from signbind_jax import files
+from signbind_jax.data_pipelines.corpus import Corpus
+from signbind_jax.data_pipelines.readers import spottings
+from signbind_jax.data_pipelines.readers.subtitled import outside, sentences
+from signbind_jax.data_pipelines.readers.subtitles import Cue
+from signbind_jax.data_pipelines.readers.timed_sentences import (
     NO_POSES,
     PoseSource,
     Sentence,
@@ -39,13 +40,12 @@ from data_pipelines.readers.timed_sentences import (
     recording_of,
     seconds,
 )
-from data_pipelines.readers.whereabouts import (
+from signbind_jax.data_pipelines.readers.whereabouts import (
     check_directories,
     first_directory,
     inside,
     not_the_corpus,
 )
-from signbind_jax import files
 from signbind_jax.errors import SignBindError
 
 SHIFT_S = 2.7

@@ -6,25 +6,25 @@ from functools import partial
 from pathlib import Path
 from types import ModuleType
 
-from data_pipelines.corpus import Corpus
+from signbind_jax.data_pipelines.corpus import Corpus
 from signbind_jax.errors import SignBindError
 from signbind_jax.overrides import unknown_name
+from signbind_jax.processes.parallel_runs import usable_cores
 from signbind_jax.ranges import Count, argument
-from signbind_jax.side_by_side import usable_cores
 
-# corpus -> the module with add_arguments(parser) and from_arguments(arguments) -> Corpus
+# corpus -> module of `data_pipelines` with add_arguments(parser) and from_arguments -> Corpus
 CORPORA = {
-    "bobsl": "data_pipelines.bobsl",
-    "chicago_fswild": "data_pipelines.chicago_fswild",
-    "chicago_fswild_plus": "data_pipelines.chicago_fswild",
-    "csl_daily": "data_pipelines.csl_daily",
-    "folder": "data_pipelines.folder",
-    "how2sign": "data_pipelines.how2sign",
-    "joined_letters": "data_pipelines.joined_letters",
-    "openasl": "data_pipelines.openasl",
-    "phoenix14t": "data_pipelines.phoenix14t",
-    "synthetic": "data_pipelines.synthetic.corpus",
-    "youtube_asl": "data_pipelines.youtube_asl",
+    "bobsl": "bobsl",
+    "chicago_fswild": "chicago_fswild",
+    "chicago_fswild_plus": "chicago_fswild",
+    "csl_daily": "csl_daily",
+    "folder": "folder",
+    "how2sign": "how2sign",
+    "joined_letters": "joined_letters",
+    "openasl": "openasl",
+    "phoenix14t": "phoenix14t",
+    "synthetic": "synthetic.corpus",
+    "youtube_asl": "youtube_asl",
 }
 
 
@@ -88,8 +88,8 @@ def run(arguments: argparse.Namespace) -> int:
     What was repaired or left out is printed by clip id and stored in the dataset. A build that
     was interrupted goes on when the same command is given again.
     """
-    from data_pipelines.writing.beam_runner import write_shards_on_beam
-    from data_pipelines.writing.writer import write_dataset
+    from signbind_jax.data_pipelines.writing.beam_runner import write_shards_on_beam
+    from signbind_jax.data_pipelines.writing.writer import write_dataset
 
     corpus = open_corpus(arguments)
     on_beam = None
@@ -117,4 +117,4 @@ def open_corpus(arguments: argparse.Namespace) -> Corpus:
 def _module(corpus: str) -> ModuleType:
     if corpus not in CORPORA:
         raise SignBindError(unknown_name("corpus", corpus, CORPORA))
-    return importlib.import_module(CORPORA[corpus])
+    return importlib.import_module(f"signbind_jax.data_pipelines.{CORPORA[corpus]}")

@@ -24,13 +24,13 @@ from pathlib import Path
 
 import numpy as np
 
-from data_pipelines.corpus import Corpus, Reading, Recording
-from data_pipelines.readers import layout
-from data_pipelines.readers.tables import TableRow, read_table
-from data_pipelines.readers.whereabouts import check_directories
 from signbind_jax import files, keypoints
 from signbind_jax.data.clip import Clip
 from signbind_jax.data.labels import letters, unknown_letters
+from signbind_jax.data_pipelines.corpus import Corpus, Reading, Recording
+from signbind_jax.data_pipelines.readers import layout
+from signbind_jax.data_pipelines.readers.tables import TableRow, read_table
+from signbind_jax.data_pipelines.readers.whereabouts import check_directories
 from signbind_jax.errors import SignBindError
 
 RELEASES = {"chicago_fswild": "ChicagoFSWild", "chicago_fswild_plus": "ChicagoFSWildPlus"}

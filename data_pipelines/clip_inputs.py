@@ -15,15 +15,26 @@ from pathlib import Path
 
 import jax
 
-from data_pipelines.corpus import Recording
-from data_pipelines.extraction.extract import Workers, add_worker_arguments, extract_clips
-from data_pipelines.extraction.report import failures_name, lines_of
-from data_pipelines.readers.clip_file import KNOWN, LARGEST_CROP, Kind, kind_of, read_clip_file
-from data_pipelines.readers.clip_paths import list_clips, place_of
-from data_pipelines.readers.extracted import file_of
-from data_pipelines.writing.build_report import some_of
-from signbind_jax import hosts, progress
+from signbind_jax import progress
 from signbind_jax.data.clip import Clip, check_id
+from signbind_jax.data_pipelines.corpus import Recording
+from signbind_jax.data_pipelines.extraction.extract import (
+    Workers,
+    add_worker_arguments,
+    extract_clips,
+)
+from signbind_jax.data_pipelines.extraction.report import failures_name, lines_of
+from signbind_jax.data_pipelines.readers.clip_file import (
+    KNOWN,
+    LARGEST_CROP,
+    Kind,
+    kind_of,
+    read_clip_file,
+)
+from signbind_jax.data_pipelines.readers.clip_paths import list_clips, place_of
+from signbind_jax.data_pipelines.readers.extracted import file_of
+from signbind_jax.data_pipelines.writing.build_report import some_of
+from signbind_jax.distributed import hosts
 from signbind_jax.errors import SignBindError
 
 

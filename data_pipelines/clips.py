@@ -13,10 +13,10 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from data_pipelines import build
-from data_pipelines.corpus import Recording, UniqueIds, check_rows
-from data_pipelines.writing.build_report import some_of
 from signbind_jax import files
+from signbind_jax.data_pipelines import build
+from signbind_jax.data_pipelines.corpus import Recording, UniqueIds, check_rows
+from signbind_jax.data_pipelines.writing.build_report import some_of
 from signbind_jax.errors import SignBindError
 from signbind_jax.overrides import unknown_name
 

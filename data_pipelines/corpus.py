@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from data_pipelines.writing.build_report import BuildReport
 from signbind_jax.data.clip import Clip, check_bounds, check_id
 from signbind_jax.data.dataset import check_split_name
+from signbind_jax.data_pipelines.writing.build_report import BuildReport
 from signbind_jax.errors import SignBindError
 
 

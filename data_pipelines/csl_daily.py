@@ -20,11 +20,11 @@ from pathlib import Path
 
 import numpy as np
 
-from data_pipelines.corpus import Corpus, Reading, Recording
-from data_pipelines.readers import layout, restricted_pickle
-from data_pipelines.readers.whereabouts import check_directories
 from signbind_jax import files
 from signbind_jax.data.clip import Clip
+from signbind_jax.data_pipelines.corpus import Corpus, Reading, Recording
+from signbind_jax.data_pipelines.readers import layout, restricted_pickle
+from signbind_jax.data_pipelines.readers.whereabouts import check_directories
 from signbind_jax.errors import SignBindError
 
 LABELS = "sentence_label/csl2020ct_v2.pkl"

@@ -20,13 +20,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from data_pipelines.corpus import Corpus, Reading, Recording, UniqueIds
-from data_pipelines.readers.clip_file import Kind, read_clip
-from data_pipelines.readers.extracted import find
-from data_pipelines.readers.layout import pixels
 from signbind_jax import files
 from signbind_jax.data.clip import check_id
 from signbind_jax.data.dataset import check_split_name
+from signbind_jax.data_pipelines.corpus import Corpus, Reading, Recording, UniqueIds
+from signbind_jax.data_pipelines.readers.clip_file import Kind, read_clip
+from signbind_jax.data_pipelines.readers.extracted import find
+from signbind_jax.data_pipelines.readers.layout import pixels
 from signbind_jax.errors import SignBindError
 
 MANIFEST = "manifest.tsv"

@@ -27,11 +27,17 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from data_pipelines.corpus import Corpus, Reading, Recording
-from data_pipelines.how2sign_poses import FORMS, Poses, find_poses, forms_in, video_seconds
-from data_pipelines.how2sign_sentences import SPLITS, Sentence, read_sentences
-from data_pipelines.readers.layout import frames_a_second, pixels
 from signbind_jax.data.clip import Clip
+from signbind_jax.data_pipelines.corpus import Corpus, Reading, Recording
+from signbind_jax.data_pipelines.how2sign_poses import (
+    FORMS,
+    Poses,
+    find_poses,
+    forms_in,
+    video_seconds,
+)
+from signbind_jax.data_pipelines.how2sign_sentences import SPLITS, Sentence, read_sentences
+from signbind_jax.data_pipelines.readers.layout import frames_a_second, pixels
 from signbind_jax.errors import SignBindError
 
 PUBLISHED = {"train": 31165, "validation": 1741, "test": 2357}  # rows of the re-aligned lists

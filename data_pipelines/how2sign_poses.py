@@ -6,14 +6,14 @@ from itertools import islice
 from os import scandir, walk
 from pathlib import Path
 
-from data_pipelines.extraction.worker.opening import Unreadable, open_video
-from data_pipelines.how2sign_sentences import SPLITS, TREE
-from data_pipelines.readers import extracted
-from data_pipelines.readers.openpose_json import FRAME_SUFFIX, read_openpose
-from data_pipelines.readers.poses import canonical_pose
-from data_pipelines.readers.rtmpose_pickle import read_rtmpose
-from data_pipelines.readers.signer_choice import People, choose_signer
 from signbind_jax.data.clip import FPS_RANGE
+from signbind_jax.data_pipelines.extraction.worker.opening import Unreadable, open_video
+from signbind_jax.data_pipelines.how2sign_sentences import SPLITS, TREE
+from signbind_jax.data_pipelines.readers import extracted
+from signbind_jax.data_pipelines.readers.openpose_json import FRAME_SUFFIX, read_openpose
+from signbind_jax.data_pipelines.readers.poses import canonical_pose
+from signbind_jax.data_pipelines.readers.rtmpose_pickle import read_rtmpose
+from signbind_jax.data_pipelines.readers.signer_choice import People, choose_signer
 from signbind_jax.errors import SignBindError
 
 FORMS = ("openpose", "rtmpose", "extracted")

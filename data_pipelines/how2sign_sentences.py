@@ -8,7 +8,7 @@ from itertools import islice
 from os import walk
 from pathlib import Path
 
-from data_pipelines.readers import restricted_pickle, tables
+from signbind_jax.data_pipelines.readers import restricted_pickle, tables
 from signbind_jax.errors import SignBindError
 
 SPLITS = {"train": "train", "validation": "val", "test": "test"}  # ours -> the release's

@@ -24,13 +24,13 @@ from pathlib import Path
 
 import numpy as np
 
-from data_pipelines import folder
-from data_pipelines.corpus import Corpus, Reading, read_clips
-from data_pipelines.readers.layout import whole_number
-from data_pipelines.synthetic import names
-from data_pipelines.writing.build_report import BuildReport
 from signbind_jax import keypoints
 from signbind_jax.data.clip import Clip
+from signbind_jax.data_pipelines import folder
+from signbind_jax.data_pipelines.corpus import Corpus, Reading, read_clips
+from signbind_jax.data_pipelines.readers.layout import whole_number
+from signbind_jax.data_pipelines.synthetic import names
+from signbind_jax.data_pipelines.writing.build_report import BuildReport
 from signbind_jax.errors import SignBindError
 
 STILL = 1.25  # shoulder widths a second: a hand that approaches or retreats moves faster

@@ -19,9 +19,10 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from data_pipelines.corpus import Corpus, Recording
-from data_pipelines.readers import layout, tables
-from data_pipelines.readers.timed_sentences import (
+from signbind_jax import files
+from signbind_jax.data_pipelines.corpus import Corpus, Recording
+from signbind_jax.data_pipelines.readers import layout, tables
+from signbind_jax.data_pipelines.readers.timed_sentences import (
     NO_POSES,
     SPLITS,
     PoseSource,
@@ -33,8 +34,11 @@ from data_pipelines.readers.timed_sentences import (
     recording_of,
     video_of,
 )
-from data_pipelines.readers.whereabouts import check_directories, first_directory, not_the_corpus
-from signbind_jax import files
+from signbind_jax.data_pipelines.readers.whereabouts import (
+    check_directories,
+    first_directory,
+    not_the_corpus,
+)
 
 TABLES = ("openasl-v1.0.tsv", "data/openasl-v1.0.tsv")
 COLUMNS = ("vid", "yid", "start", "end", "split")

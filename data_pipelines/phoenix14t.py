@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from data_pipelines.corpus import Corpus, Reading, Recording
-from data_pipelines.readers import layout
-from data_pipelines.readers.tables import TableRow, read_table
-from data_pipelines.readers.whereabouts import check_directories
 from signbind_jax.data.clip import Clip
+from signbind_jax.data_pipelines.corpus import Corpus, Reading, Recording
+from signbind_jax.data_pipelines.readers import layout
+from signbind_jax.data_pipelines.readers.tables import TableRow, read_table
+from signbind_jax.data_pipelines.readers.whereabouts import check_directories
 from signbind_jax.errors import SignBindError
 
 COLUMNS = ("name", "start", "end", "speaker", "orth", "translation")

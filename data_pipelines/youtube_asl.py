@@ -23,12 +23,13 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-from data_pipelines.corpus import Corpus
-from data_pipelines.readers import slt_features
-from data_pipelines.readers.layout import sayable, whole_number
-from data_pipelines.readers.subtitled import outside, sentences
-from data_pipelines.readers.subtitles import Cue
-from data_pipelines.readers.timed_sentences import (
+from signbind_jax import files
+from signbind_jax.data_pipelines.corpus import Corpus
+from signbind_jax.data_pipelines.readers import slt_features
+from signbind_jax.data_pipelines.readers.layout import sayable, whole_number
+from signbind_jax.data_pipelines.readers.subtitled import outside, sentences
+from signbind_jax.data_pipelines.readers.subtitles import Cue
+from signbind_jax.data_pipelines.readers.timed_sentences import (
     NO_POSES,
     PoseSource,
     Sentence,
@@ -38,13 +39,12 @@ from data_pipelines.readers.timed_sentences import (
     recording_of,
     seconds,
 )
-from data_pipelines.readers.whereabouts import (
+from signbind_jax.data_pipelines.readers.whereabouts import (
     check_directories,
     first_directory,
     inside,
     not_the_corpus,
 )
-from signbind_jax import files
 from signbind_jax.errors import SignBindError
 
 PUBLISHED_CAPTIONS = 610_193

@@ -7,10 +7,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from launch import job as jobs
-from launch.programs import Programs, confirm
 from signbind_jax import files
 from signbind_jax.errors import INTERRUPTED, INTERRUPTED_VARIABLE, SignBindError
+from signbind_jax.launch import job as jobs
+from signbind_jax.launch.programs import Programs, confirm
 
 ACTIONS = {
     "run": "starts the command and watches it; starts it again where the workload had failed",

@@ -7,8 +7,8 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from launch.programs import Programs
-from launch.redaction import secrets_of
+from signbind_jax.launch.programs import Programs
+from signbind_jax.launch.redaction import secrets_of
 
 # Printable, no space, nothing that a shell or YAML reads: xpk pastes what it is given into both.
 _WORD = re.compile(r"[A-Za-z0-9_./@+:][A-Za-z0-9_./@+:,=-]{0,499}")

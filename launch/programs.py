@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from launch.redaction import Mask
 from signbind_jax.errors import SignBindError
+from signbind_jax.launch.redaction import Mask
 
 # What no second try can mend. Everything else may be a network, a quota of requests a minute, an
 # ssh key that has not reached the new machine yet, or a controller that is being restarted.

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from launch.programs import Done, Programs
 from signbind_jax.errors import SignBindError
+from signbind_jax.launch.programs import Done, Programs
 
 # States of a queued resource (Cloud TPU API v2, QueuedResourceState). ABSENT is ours.
 ABSENT, ACTIVE, DELETING, FAILED = "ABSENT", "ACTIVE", "DELETING", "FAILED"

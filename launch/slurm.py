@@ -7,10 +7,10 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from launch import job as jobs
-from launch.programs import Programs, confirm
 from signbind_jax import files
 from signbind_jax.errors import INTERRUPTED, SignBindError
+from signbind_jax.launch import job as jobs
+from signbind_jax.launch.programs import Programs, confirm
 
 ACTIONS = {
     "run": "start, then watch",

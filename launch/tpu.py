@@ -7,9 +7,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from launch import job as jobs
-from launch.programs import Programs, confirm
-from launch.queued_resource import (
+from signbind_jax.errors import INTERRUPTED, SignBindError
+from signbind_jax.launch import job as jobs
+from signbind_jax.launch.programs import Programs, confirm
+from signbind_jax.launch.queued_resource import (
     ABSENT,
     ACTIVE,
     DELETING,
@@ -19,8 +20,7 @@ from launch.queued_resource import (
     QueuedResource,
     runtime_for,
 )
-from launch.snapshot import Snapshot
-from signbind_jax.errors import INTERRUPTED, SignBindError
+from signbind_jax.launch.snapshot import Snapshot
 
 ACTIONS = {
     "run": "everything below until the command has finished, again after every preemption",

@@ -7,28 +7,44 @@ import os
 import sys
 from pathlib import Path
 
-from signbind_jax import child, interrupts, no_tpu
+from signbind_jax.distributed import libtpu_env
 from signbind_jax.errors import Interrupted, SignBindError, outcome, prefix, printable
+from signbind_jax.processes import child, interrupts
 
-# command -> (module with add_arguments and run, what it does)
+# command -> (module of signbind_jax with add_arguments and run, what it does)
 COMMANDS = {
-    "quickstart": ("signbind_jax.quickstart", "all stages on the embedded corpus, with a report"),
+    "quickstart": (
+        "signbind_jax.quickstart.command",
+        "all stages on the embedded corpus, with a report",
+    ),
     "data build": ("data_pipelines.build", "writes a dataset from a corpus on disk"),
-    "data clips": ("data_pipelines.clips", "lists the recordings of a corpus for `extract`"),
-    "extract": ("data_pipelines.extraction.command", "landmarks and mouth crops from videos"),
-    "data audit": ("data_pipelines.audit.command", "what is wrong with a dataset, with counts"),
-    "train": ("signbind_jax.train_command", "trains one stage"),
-    "preflight": ("signbind_jax.preflight.command", "whether and how fast a config runs on a TPU"),
-    "sweep": ("signbind_jax.sweep.command", "trains a stage at every point of a grid"),
-    "evaluate": ("signbind_jax.evaluate", "scores a trained stage on a split"),
-    "translate": ("signbind_jax.translate", "writes the sentences of clips"),
-    "llm fetch": ("signbind_jax.llm_fetch", "puts a pretrained language model on disk"),
-    "llm inspect": ("signbind_jax.llm_inspect", "what a language model directory holds"),
-    "llm export": ("signbind_jax.hf.export_command", "a tuned language model for other tools"),
+    "data clips": (
+        "signbind_jax.data_pipelines.clips",
+        "lists the recordings of a corpus for `extract`",
+    ),
+    "extract": (
+        "signbind_jax.data_pipelines.extraction.command",
+        "landmarks and mouth crops from videos",
+    ),
+    "data audit": (
+        "signbind_jax.data_pipelines.audit.command",
+        "what is wrong with a dataset, with counts",
+    ),
+    "train": ("train.command", "trains one stage"),
+    "preflight": ("preflight.command", "whether and how fast a config runs on a TPU"),
+    "sweep": ("sweep.command", "trains a stage at every point of a grid"),
+    "evaluate": ("evaluate.command", "scores a trained stage on a split"),
+    "translate": ("use.translate", "writes the sentences of clips"),
+    "llm fetch": ("hf.fetch_command", "puts a pretrained language model on disk"),
+    "llm inspect": ("hf.inspect_command", "what a language model directory holds"),
+    "llm export": ("hf.export_command", "a tuned language model for other tools"),
     "launch tpu": ("launch.tpu", "a command on TPU VM pods, through queued resources"),
     "launch gke": ("launch.gke", "a command on TPUs of a GKE cluster, through xpk"),
     "launch slurm": ("launch.slurm", "a command on a SLURM cluster"),
-    "score": ("signbind_jax.score", "every scoring convention of the field, from plain text"),
+    "score": (
+        "signbind_jax.evaluate.score",
+        "every scoring convention of the field, from plain text",
+    ),
 }
 IMPORT = "--import="
 # Those that share their work among the processes of several hosts.
@@ -89,9 +105,9 @@ def _run(argv: list[str], debug: bool) -> int:
         if (signals := interrupts.active()) is not None:
             signals.end_at_once()
         return arguments.run(arguments)
-    from signbind_jax import distributed
+    from signbind_jax.distributed import initialize
 
-    return distributed.run(arguments.run, arguments, debug=debug)
+    return initialize.run(arguments.run, arguments, debug=debug)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -132,7 +148,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         from signbind_jax.overrides import unknown_name
 
         parser.error(unknown_name("command", name, COMMANDS))
-    module = importlib.import_module(COMMANDS[name][0])
+    module = importlib.import_module(f"signbind_jax.{COMMANDS[name][0]}")
     own = _Parser(
         prog=f"signbind {name}",
         description=module.run.__doc__,
@@ -152,12 +168,12 @@ def _read(name: str, module, own: argparse.ArgumentParser, rest: list[str]) -> a
         arguments = parse(own, rest)
         arguments.place = None
         return arguments
-    from signbind_jax import distributed
+    from signbind_jax.distributed import initialize
 
-    distributed.add_arguments(own)
+    initialize.add_arguments(own)
     arguments = parse(own, rest)
     try:
-        arguments.place = distributed.place_of(arguments)
+        arguments.place = initialize.place_of(arguments)
     except SignBindError as error:
         own.error(str(error))
     return arguments
@@ -179,8 +195,8 @@ def _quiet() -> None:
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
-    if not no_tpu.attached():
-        for name, value in no_tpu.ENVIRONMENT.items():
+    if not libtpu_env.attached():
+        for name, value in libtpu_env.ENVIRONMENT.items():
             os.environ.setdefault(name, value)
     # XLA's CPU compiler spends a third of its time in LLVM passes that gain nothing here
     # (docs/decisions.md); accelerators do not read this flag.

@@ -19,10 +19,11 @@ from typing import Annotated, Any
 
 from ml_collections import ConfigDict
 
-from signbind_jax import child, streams
+from signbind_jax import configs, streams
 from signbind_jax.errors import SignBindError
 from signbind_jax.files import check_regular, shorten
 from signbind_jax.overrides import override, unknown_name
+from signbind_jax.processes import child
 from signbind_jax.ranges import (
     LARGEST,
     Checked,
@@ -300,7 +301,7 @@ def load_config(spec: str, overrides: typing.Mapping[str, str] | None = None) ->
     if not isinstance(values, ConfigDict):
         raise SignBindError(
             f"--config: {name}: get_config: found {shorten(values)}, wanted a "
-            "ConfigDict such as configs.common.run makes"
+            "ConfigDict such as signbind_jax.configs.common.run makes"
         )
     with _placed(module.__file__):
         values = values.to_dict()
@@ -334,7 +335,6 @@ def config_module(name: str) -> ModuleType:
     """
     if name.endswith(".py"):
         return _run_file(name, "--config")
-    import configs
 
     folder = "sweeps/" if name.startswith("sweeps/") else ""
     known = sorted(
@@ -344,7 +344,7 @@ def config_module(name: str) -> ModuleType:
     )
     if name not in known:
         raise SignBindError(unknown_name("--config", name, known))
-    return importlib.import_module(f"configs.{name.replace('/', '.')}")
+    return importlib.import_module(f"signbind_jax.configs.{name.replace('/', '.')}")
 
 
 def _run_file(path: str, option: str) -> ModuleType:

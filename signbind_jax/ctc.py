@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 import jax
 import jax.numpy as jnp
 
-from signbind_jax.token_stream import TokenStream
+from signbind_jax.models.token_stream import TokenStream
 
 NEVER = -1e30  # log of "impossible"; finite, so that gradients stay finite
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
-from signbind_jax import hosts
+from signbind_jax.distributed import hosts
 from signbind_jax.errors import SignBindError
 
 PYTHON = "python"

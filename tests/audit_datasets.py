@@ -6,16 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
-from data_pipelines.audit.feasibility import load_configs
-from data_pipelines.audit.finding import OK, SKIPPED, Finding
-from data_pipelines.audit.result import Result, judge
-from data_pipelines.audit.survey import survey
-from data_pipelines.corpus import corpus_of_clips
-from data_pipelines.writing.writer import write_dataset
 from signbind_jax import keypoints
 from signbind_jax.data.clip import Clip
 from signbind_jax.data.dataset import open_dataset
 from signbind_jax.data.lips import encode_mosaic
+from signbind_jax.data_pipelines.audit.feasibility import load_configs
+from signbind_jax.data_pipelines.audit.finding import OK, SKIPPED, Finding
+from signbind_jax.data_pipelines.audit.result import Result, judge
+from signbind_jax.data_pipelines.audit.survey import survey
+from signbind_jax.data_pipelines.corpus import corpus_of_clips
+from signbind_jax.data_pipelines.writing.writer import write_dataset
 from signbind_jax.streams import SHIPPED
 
 SIZES = {"train": 24, "validation": 8, "test": 8}

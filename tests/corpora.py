@@ -1,8 +1,8 @@
 """Reading a corpus in a test, without a dataset on disk."""
 
-from data_pipelines.corpus import Corpus, read_clips
-from data_pipelines.writing.build_report import BuildReport
 from signbind_jax.data.clip import Clip
+from signbind_jax.data_pipelines.corpus import Corpus, read_clips
+from signbind_jax.data_pipelines.writing.build_report import BuildReport
 
 
 def clips_of(corpus: Corpus, strict: bool = False) -> tuple[dict[str, list[Clip]], BuildReport]:

@@ -14,7 +14,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from data_pipelines.extraction.worker import serve  # noqa: E402
+from signbind_jax.data_pipelines.extraction.worker import serve  # noqa: E402
 from tests import drawn_faces  # noqa: E402
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from data_pipelines.writing.build_report import BuildReport
 from signbind_jax import cli, keypoints
 from signbind_jax.data.clip import Clip
 from signbind_jax.data.dataset import open_dataset
+from signbind_jax.data_pipelines.writing.build_report import BuildReport
 
 CHICAGO_COLUMNS = (
     "",

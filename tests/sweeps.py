@@ -11,7 +11,7 @@ def sweep_file(path: Path, grid: str, *settings: str, stage: str = "signing") ->
     """A sweep of a tiny stage whose `get_hyper` returns `grid`, a Python expression."""
     lines = "".join(f"    config.{setting}\n" for setting in settings)
     path.write_text(
-        f"from configs import {stage}\n\n\n"
+        f"from signbind_jax.configs import {stage}\n\n\n"
         "def get_config(arg=None):\n"
         f"    config = {stage}.get_config('size=tiny')\n{lines}    return config\n\n\n"
         f"def get_hyper(h):\n    return {grid}\n"

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from data_pipelines.writing.build_report import BuildReport
 from signbind_jax import cli, keypoints
 from signbind_jax.data.clip import Clip
 from signbind_jax.data.dataset import DatasetInfo, open_dataset
+from signbind_jax.data_pipelines.writing.build_report import BuildReport
 
 EPISODES = {
     "train": ["5085344787448740525", "5087953980081062580", "5111"],

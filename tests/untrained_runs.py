@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from signbind_jax import artefact, cli
-from signbind_jax.checkpoint import CheckpointDir
+from signbind_jax import cli
+from signbind_jax.checkpoint import artefact
+from signbind_jax.checkpoint.checkpoint_dir import CheckpointDir
 from signbind_jax.config import load_config
 from signbind_jax.stages import make_stage
 from tests import frame_corpora

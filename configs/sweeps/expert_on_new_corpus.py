@@ -10,8 +10,8 @@ Argument: `expert=signing`, `expert=fingerspelling` or `expert=lipreading`; `siz
 
 import importlib
 
-from configs import common
 from signbind_jax import streams
+from signbind_jax.configs import common
 from signbind_jax.errors import SignBindError
 from signbind_jax.overrides import unknown_name
 
@@ -20,7 +20,9 @@ def get_config(arg=None):
     arg = common.parse_arg(arg, expert="signing", size="small")
     if arg.expert not in streams.SHIPPED:
         raise SignBindError(unknown_name("--config argument expert", arg.expert, streams.SHIPPED))
-    return importlib.import_module(f"configs.{arg.expert}").get_config(f"size={arg.size}")
+    return importlib.import_module(f"signbind_jax.configs.{arg.expert}").get_config(
+        f"size={arg.size}"
+    )
 
 
 def get_hyper(h):

@@ -4,7 +4,7 @@ Without an argument the expert is tiny and each run takes seconds to a minute; i
 and shows how a sweep works (docs/sweeps.md). Argument: as for `signing`, such as `size=small`.
 """
 
-from configs import signing
+from signbind_jax.configs import signing
 
 
 def get_config(arg=None):

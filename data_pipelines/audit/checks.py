@@ -3,10 +3,10 @@
 import functools
 from collections.abc import Sequence
 
-from data_pipelines.audit import completeness, leakage, sentences, streams
-from data_pipelines.audit.feasibility import AuditedConfig, crop_size, ctc_targets
-from data_pipelines.audit.finding import LEVELS, Finding
-from data_pipelines.audit.survey import Survey
+from signbind_jax.data_pipelines.audit import completeness, leakage, sentences, streams
+from signbind_jax.data_pipelines.audit.feasibility import AuditedConfig, crop_size, ctc_targets
+from signbind_jax.data_pipelines.audit.finding import LEVELS, Finding
+from signbind_jax.data_pipelines.audit.survey import Survey
 
 CHECKS = (
     completeness.damaged_files,

@@ -3,11 +3,11 @@
 import argparse
 from pathlib import Path
 
-from data_pipelines.audit.feasibility import load_configs
 from signbind_jax.data.dataset import open_dataset
+from signbind_jax.data_pipelines.audit.feasibility import load_configs
 from signbind_jax.errors import SignBindError
+from signbind_jax.processes.parallel_runs import usable_cores
 from signbind_jax.ranges import Count, argument
-from signbind_jax.side_by_side import usable_cores
 from signbind_jax.streams import SHIPPED
 
 
@@ -54,10 +54,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     Exit code 1 where there is an error, else 0. docs/audit.md lists checks and thresholds.
     """
-    from data_pipelines.audit.page import write_audit_page
-    from data_pipelines.audit.result import judge, write_json
-    from data_pipelines.audit.survey import survey
-    from data_pipelines.audit.terminal import show
+    from signbind_jax.data_pipelines.audit.page import write_audit_page
+    from signbind_jax.data_pipelines.audit.result import judge, write_json
+    from signbind_jax.data_pipelines.audit.survey import survey
+    from signbind_jax.data_pipelines.audit.terminal import show
 
     configs = load_configs(arguments.configs)
     info = open_dataset(arguments.dataset)

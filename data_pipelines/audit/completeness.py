@@ -2,7 +2,7 @@
 
 import re
 
-from data_pipelines.audit.finding import (
+from signbind_jax.data_pipelines.audit.finding import (
     ERROR,
     OK,
     WARNING,
@@ -13,7 +13,7 @@ from data_pipelines.audit.finding import (
     skipped,
     worst,
 )
-from data_pipelines.audit.survey import Survey
+from signbind_jax.data_pipelines.audit.survey import Survey
 
 TRAIN_MISSING = Limits("videos go offline; a little less to train on does no harm", warning=0.01)
 SCORED_MISSING = Limits(

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_pipelines.audit.finding import (
+from signbind_jax import streams
+from signbind_jax.config import RunConfig, from_mapping, load_config
+from signbind_jax.data.batch import reads_lips
+from signbind_jax.data_pipelines.audit.finding import (
     ERROR,
     NOTE,
     OK,
@@ -16,10 +19,7 @@ from data_pipelines.audit.finding import (
     skipped,
     worst,
 )
-from data_pipelines.audit.survey import Survey
-from signbind_jax import streams
-from signbind_jax.config import RunConfig, from_mapping, load_config
-from signbind_jax.data.batch import reads_lips
+from signbind_jax.data_pipelines.audit.survey import Survey
 from signbind_jax.errors import SignBindError
 from signbind_jax.models.expert import ExpertConfig
 from signbind_jax.stages.expert import impossible_clips

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from data_pipelines.audit.survey import SplitSurvey, Survey
+from signbind_jax.data_pipelines.audit.survey import SplitSurvey, Survey
 from signbind_jax.report.charts import round_ticks
 
 N_BINS = 24

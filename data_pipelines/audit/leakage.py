@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from data_pipelines.audit.finding import (
+from signbind_jax.data_pipelines.audit.finding import (
     ERROR,
     NOTE,
     OK,
@@ -14,7 +14,7 @@ from data_pipelines.audit.finding import (
     of_total,
     skipped,
 )
-from data_pipelines.audit.survey import Survey
+from signbind_jax.data_pipelines.audit.survey import Survey
 
 WHY_RECORDINGS = "the same recording in training and in a scored split: the score measures memory"
 WHY_REPEATED = "one recording under two names counts twice, or one of its texts is wrong"

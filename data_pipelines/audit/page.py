@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
-from data_pipelines.audit.feasibility import WHY
-from data_pipelines.audit.finding import ERROR, NOTE, OK, SKIPPED, WARNING, Finding
-from data_pipelines.audit.page_examples import examples
-from data_pipelines.audit.result import Result
+from signbind_jax.data_pipelines.audit.feasibility import WHY
+from signbind_jax.data_pipelines.audit.finding import ERROR, NOTE, OK, SKIPPED, WARNING, Finding
+from signbind_jax.data_pipelines.audit.page_examples import examples
+from signbind_jax.data_pipelines.audit.result import Result
 from signbind_jax.report.document import document, write_page
 from signbind_jax.report.histogram import histogram
 from signbind_jax.report.markup import table, tag

@@ -4,10 +4,10 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from data_pipelines.audit.finding import ERROR, WARNING, Ref
-from data_pipelines.audit.result import Result
 from signbind_jax.data.clip import Clip
 from signbind_jax.data.dataset import ClipDataset
+from signbind_jax.data_pipelines.audit.finding import ERROR, WARNING, Ref
+from signbind_jax.data_pipelines.audit.result import Result
 from signbind_jax.errors import SignBindError
 from signbind_jax.report import strip
 from signbind_jax.report.clip_moments import duration_s, mouth_moments, skeleton_moments

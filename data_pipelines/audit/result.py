@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from data_pipelines.audit.checks import run_checks
-from data_pipelines.audit.feasibility import AuditedConfig, Feasibility, feasibility
-from data_pipelines.audit.finding import ERROR, LEVELS, Finding, Ref
-from data_pipelines.audit.histograms import Histogram, histograms
-from data_pipelines.audit.survey import Survey
 from signbind_jax import files
+from signbind_jax.data_pipelines.audit.checks import run_checks
+from signbind_jax.data_pipelines.audit.feasibility import AuditedConfig, Feasibility, feasibility
+from signbind_jax.data_pipelines.audit.finding import ERROR, LEVELS, Finding, Ref
+from signbind_jax.data_pipelines.audit.histograms import Histogram, histograms
+from signbind_jax.data_pipelines.audit.survey import Survey
 
 WITH_TEXT = "shared_sentences"  # the finding whose clips are shown with their text
 _TEXT_SHOWN = 80  # characters of it

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from data_pipelines.audit.finding import (
+from signbind_jax.data_pipelines.audit.finding import (
     NOTE,
     OK,
     WARNING,
@@ -16,7 +16,7 @@ from data_pipelines.audit.finding import (
     percent,
     skipped,
 )
-from data_pipelines.audit.survey import SplitSurvey, Survey
+from signbind_jax.data_pipelines.audit.survey import SplitSurvey, Survey
 
 NO_TEXT = Limits(
     "a clip without words teaches the decoder to write nothing and scores 0", error=0.0

@@ -5,11 +5,19 @@ from collections.abc import Callable
 
 import numpy as np
 
-from data_pipelines.audit.clip_facts import FAR
-from data_pipelines.audit.finding import ERROR, OK, Finding, Limits, of_clips, percent, skipped
-from data_pipelines.audit.survey import SplitSurvey, Survey
-from data_pipelines.readers.clip_file import LARGEST_DRIFT
-from data_pipelines.readers.poses import SURE
+from signbind_jax.data_pipelines.audit.clip_facts import FAR
+from signbind_jax.data_pipelines.audit.finding import (
+    ERROR,
+    OK,
+    Finding,
+    Limits,
+    of_clips,
+    percent,
+    skipped,
+)
+from signbind_jax.data_pipelines.audit.survey import SplitSurvey, Survey
+from signbind_jax.data_pipelines.readers.clip_file import LARGEST_DRIFT
+from signbind_jax.data_pipelines.readers.poses import SURE
 
 LEAST_DRIFT_S = 0.12  # three frames at 25 a second: the extractor's own rounding
 DRIFT = Limits(

@@ -14,12 +14,17 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from data_pipelines.audit.clip_facts import Tally, blank_facts, note_arrays, note_labels
-from data_pipelines.audit.finding import Ref
-from data_pipelines.processes import WORTH_A_PROCESS, in_processes
 from signbind_jax.data import labels
 from signbind_jax.data.clip import Clip
 from signbind_jax.data.dataset import ClipDataset, DatasetInfo, open_dataset
+from signbind_jax.data_pipelines.audit.clip_facts import (
+    Tally,
+    blank_facts,
+    note_arrays,
+    note_labels,
+)
+from signbind_jax.data_pipelines.audit.finding import Ref
+from signbind_jax.data_pipelines.processes import WORTH_A_PROCESS, in_processes
 from signbind_jax.errors import SignBindError
 
 CLIPS_PER_TASK = 200

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from data_pipelines.audit.finding import ERROR, NOTE, OK, SKIPPED, WARNING, Finding
-from data_pipelines.audit.result import Result
+from signbind_jax.data_pipelines.audit.finding import ERROR, NOTE, OK, SKIPPED, WARNING, Finding
+from signbind_jax.data_pipelines.audit.result import Result
 
 WIDTH = 100  # columns where there is no terminal to ask
 _CLIPS_SHOWN = 3

@@ -5,12 +5,16 @@ import sys
 import time
 from pathlib import Path
 
-from data_pipelines.clips import clip_list_of, read_clip_list
-from data_pipelines.corpus import Recording
-from data_pipelines.extraction.contact_sheet import write_contact_sheet
-from data_pipelines.extraction.extract import Workers, add_worker_arguments, extract_clips
-from data_pipelines.extraction.report import failures_name, lines_of
-from data_pipelines.readers.extracted import file_of
+from signbind_jax.data_pipelines.clips import clip_list_of, read_clip_list
+from signbind_jax.data_pipelines.corpus import Recording
+from signbind_jax.data_pipelines.extraction.contact_sheet import write_contact_sheet
+from signbind_jax.data_pipelines.extraction.extract import (
+    Workers,
+    add_worker_arguments,
+    extract_clips,
+)
+from signbind_jax.data_pipelines.extraction.report import failures_name, lines_of
+from signbind_jax.data_pipelines.readers.extracted import file_of
 from signbind_jax.errors import SignBindError
 from signbind_jax.ranges import Positive, argument
 

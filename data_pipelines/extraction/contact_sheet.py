@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from data_pipelines.extraction.worker.mouth import INTERPOLATED, NO_FACE, SIZE
 from signbind_jax import files
+from signbind_jax.data_pipelines.extraction.worker.mouth import INTERPOLATED, NO_FACE, SIZE
 from signbind_jax.errors import SignBindError
 
 COLUMNS = 12  # crops a clip, evenly spaced in time

@@ -8,19 +8,19 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from data_pipelines.corpus import Recording
-from data_pipelines.extraction.environment import (
+from signbind_jax.data_pipelines.corpus import Recording
+from signbind_jax.data_pipelines.extraction.environment import (
     default_directory,
     ready_environment,
     worker_command,
 )
-from data_pipelines.extraction.pool import Failure, Interrupted, Task, extract_all
-from data_pipelines.extraction.report import write_failures
-from data_pipelines.extraction.result import Result, read_result
-from data_pipelines.readers.extracted import file_of
+from signbind_jax.data_pipelines.extraction.pool import Failure, Interrupted, Task, extract_all
+from signbind_jax.data_pipelines.extraction.report import write_failures
+from signbind_jax.data_pipelines.extraction.result import Result, read_result
+from signbind_jax.data_pipelines.readers.extracted import file_of
 from signbind_jax.errors import SignBindError
+from signbind_jax.processes.parallel_runs import usable_cores
 from signbind_jax.ranges import Count, Positive, argument
-from signbind_jax.side_by_side import usable_cores
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from data_pipelines.corpus import Recording
-from data_pipelines.extraction.result import Result
+from signbind_jax.data_pipelines.corpus import Recording
+from signbind_jax.data_pipelines.extraction.result import Result
 from signbind_jax.errors import SignBindError
 
 _START_S = 300.0  # to load the models, from a slow disk too

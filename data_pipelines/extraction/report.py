@@ -6,11 +6,11 @@ import io
 from collections.abc import Mapping
 from pathlib import Path
 
-from data_pipelines.corpus import Recording
-from data_pipelines.extraction.pool import Failure
-from data_pipelines.extraction.result import Result
-from data_pipelines.writing.build_report import some_of
 from signbind_jax import files
+from signbind_jax.data_pipelines.corpus import Recording
+from signbind_jax.data_pipelines.extraction.pool import Failure
+from signbind_jax.data_pipelines.extraction.result import Result
+from signbind_jax.data_pipelines.writing.build_report import some_of
 from signbind_jax.errors import SignBindError
 
 SMALL_FACE = 24.0  # pixels between the eyes: its mouth is 13 wide, and a crop magnified threefold

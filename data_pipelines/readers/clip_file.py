@@ -9,13 +9,17 @@ from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 
-from data_pipelines.corpus import Reading
-from data_pipelines.extraction.worker.opening import Unreadable, open_picture, open_video
-from data_pipelines.extraction.worker.pictures import in_order
-from data_pipelines.readers import extracted
-from data_pipelines.readers.lip_crops import read_lip_crops
 from signbind_jax.data import lips
 from signbind_jax.data.clip import Clip, check_bounds
+from signbind_jax.data_pipelines.corpus import Reading
+from signbind_jax.data_pipelines.extraction.worker.opening import (
+    Unreadable,
+    open_picture,
+    open_video,
+)
+from signbind_jax.data_pipelines.extraction.worker.pictures import in_order
+from signbind_jax.data_pipelines.readers import extracted
+from signbind_jax.data_pipelines.readers.lip_crops import read_lip_crops
 from signbind_jax.errors import SignBindError
 
 LANDMARKS = extracted.SUFFIXES

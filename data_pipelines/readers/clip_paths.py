@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data_pipelines.extraction.worker import pictures
-from data_pipelines.readers.clip_file import KNOWN, LANDMARKS, VIDEOS
+from signbind_jax.data_pipelines.extraction.worker import pictures
+from signbind_jax.data_pipelines.readers.clip_file import KNOWN, LANDMARKS, VIDEOS
 from signbind_jax.errors import SignBindError
 
 

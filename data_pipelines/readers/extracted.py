@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from data_pipelines.readers.poses import Pose, read_pose_file
 from signbind_jax import files, keypoints
 from signbind_jax.data import lips
 from signbind_jax.data.clip import check_id
+from signbind_jax.data_pipelines.readers.poses import Pose, read_pose_file
 from signbind_jax.errors import SignBindError
 
 SUFFIXES = (".npz", ".pose")

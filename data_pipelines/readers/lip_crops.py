@@ -8,10 +8,14 @@ import av
 import numpy as np
 from PIL import Image
 
-from data_pipelines.extraction.worker.opening import Unreadable, open_picture, open_video
-from data_pipelines.extraction.worker.pictures import in_order
 from signbind_jax.data import lips
 from signbind_jax.data.clip import FPS_RANGE
+from signbind_jax.data_pipelines.extraction.worker.opening import (
+    Unreadable,
+    open_picture,
+    open_video,
+)
+from signbind_jax.data_pipelines.extraction.worker.pictures import in_order
 from signbind_jax.errors import SignBindError
 
 # Pixels of a crop's shorter and longer side: what is larger is a whole frame, not a mouth, or

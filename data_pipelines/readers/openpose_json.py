@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from data_pipelines.readers.signer_choice import People
 from signbind_jax import files, keypoints
 from signbind_jax.data.clip import MOST_FRAMES
+from signbind_jax.data_pipelines.readers.signer_choice import People
 from signbind_jax.errors import SignBindError
 
 SCHEME = "openpose_137"

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from data_pipelines.readers import restricted_pickle
-from data_pipelines.readers.signer_choice import People
 from signbind_jax import keypoints
 from signbind_jax.data.clip import MOST_FRAMES
+from signbind_jax.data_pipelines.readers import restricted_pickle
+from signbind_jax.data_pipelines.readers.signer_choice import People
 from signbind_jax.errors import SignBindError
 
 SCHEME = "coco_wholebody_133"

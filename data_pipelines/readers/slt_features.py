@@ -18,19 +18,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_pipelines.corpus import Corpus, Reading
-from data_pipelines.readers.extracted import notes_of
-from data_pipelines.readers.layout import frames_a_second
-from data_pipelines.readers.poses import MOST_BYTES, pose_of_fields
-from data_pipelines.readers.timed_sentences import (
+from signbind_jax import files, keypoints
+from signbind_jax.data.clip import FPS_RANGE, Clip
+from signbind_jax.data_pipelines.corpus import Corpus, Reading
+from signbind_jax.data_pipelines.readers.extracted import notes_of
+from signbind_jax.data_pipelines.readers.layout import frames_a_second
+from signbind_jax.data_pipelines.readers.poses import MOST_BYTES, pose_of_fields
+from signbind_jax.data_pipelines.readers.timed_sentences import (
     PoseSource,
     Sentence,
     common_names,
     read_sentence,
 )
-from data_pipelines.readers.whereabouts import check_directories, inside
-from signbind_jax import files, keypoints
-from signbind_jax.data.clip import FPS_RANGE, Clip
+from signbind_jax.data_pipelines.readers.whereabouts import check_directories, inside
 from signbind_jax.errors import SignBindError
 
 ORDER = "clip_order"

@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_pipelines.readers import restricted_pickle
-from data_pipelines.readers.timed_sentences import seconds
 from signbind_jax import files
+from signbind_jax.data_pipelines.readers import restricted_pickle
+from signbind_jax.data_pipelines.readers.timed_sentences import seconds
 from signbind_jax.errors import SignBindError
 
 LISTS = ("episode_name", "annot_word", "annot_time", "annot_prob")

@@ -4,8 +4,8 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from data_pipelines.readers.subtitles import Cue, read_subtitles
-from data_pipelines.readers.timed_sentences import Sentence
+from signbind_jax.data_pipelines.readers.subtitles import Cue, read_subtitles
+from signbind_jax.data_pipelines.readers.timed_sentences import Sentence
 from signbind_jax.errors import SignBindError
 
 _OVERLAPS = "subtitle: overlaps the one before, both kept"

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from data_pipelines.corpus import Reading, Recording
-from data_pipelines.readers.extracted import find, read_extracted
-from data_pipelines.readers.layout import pixels
-from data_pipelines.readers.whereabouts import check_directories, inside
 from signbind_jax.data.clip import Clip
+from signbind_jax.data_pipelines.corpus import Reading, Recording
+from signbind_jax.data_pipelines.readers.extracted import find, read_extracted
+from signbind_jax.data_pipelines.readers.layout import pixels
+from signbind_jax.data_pipelines.readers.whereabouts import check_directories, inside
 from signbind_jax.errors import SignBindError
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from data_pipelines.synthetic.hand import Shape, pose, quaternion
+from signbind_jax.data_pipelines.synthetic.hand import Shape, pose, quaternion
 
 _SIDEWAYS = {"yaw": 0.0, "roll": -80.0, "pitch": 0.0}
 _DOWN = {"pitch": 125.0, "yaw": -25.0}

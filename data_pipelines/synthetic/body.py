@@ -6,8 +6,8 @@ signer's left), y up, z to the camera.
 
 import numpy as np
 
-from data_pipelines.synthetic.hand import joints, rotation
-from data_pipelines.synthetic.signer import Signer
+from signbind_jax.data_pipelines.synthetic.hand import joints, rotation
+from signbind_jax.data_pipelines.synthetic.signer import Signer
 from signbind_jax.keypoints import (
     BODY_SLICE,
     FACE_SLICE,

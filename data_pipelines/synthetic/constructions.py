@@ -2,10 +2,17 @@
 
 from collections.abc import Callable
 
-from data_pipelines.synthetic import names
-from data_pipelines.synthetic.draw import Draw, Phrase, Word, function_word, make_name, make_word
-from data_pipelines.synthetic.lexicon import BY_CATEGORY, PAIRS, Entry
-from data_pipelines.synthetic.patterns import Draft, make_draft
+from signbind_jax.data_pipelines.synthetic import names
+from signbind_jax.data_pipelines.synthetic.draw import (
+    Draw,
+    Phrase,
+    Word,
+    function_word,
+    make_name,
+    make_word,
+)
+from signbind_jax.data_pipelines.synthetic.lexicon import BY_CATEGORY, PAIRS, Entry
+from signbind_jax.data_pipelines.synthetic.patterns import Draft, make_draft
 
 
 def role(d: Draw, name_first: bool) -> tuple[Draft, str]:

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_pipelines.corpus import Corpus, Reading
-from data_pipelines.synthetic import body, crops, motion, mouth, tracker
-from data_pipelines.synthetic.grammar import SPLITS, TIME_SPLITS, Sentence, sentence
-from data_pipelines.synthetic.signer import N_SIGNERS, Signer, signer, signer_group
-from data_pipelines.synthetic.timeline import Timeline, schedule
 from signbind_jax.data.clip import Clip
 from signbind_jax.data.lips import encode_mosaic
+from signbind_jax.data_pipelines.corpus import Corpus, Reading
+from signbind_jax.data_pipelines.synthetic import body, crops, motion, mouth, tracker
+from signbind_jax.data_pipelines.synthetic.grammar import SPLITS, TIME_SPLITS, Sentence, sentence
+from signbind_jax.data_pipelines.synthetic.signer import N_SIGNERS, Signer, signer, signer_group
+from signbind_jax.data_pipelines.synthetic.timeline import Timeline, schedule
 from signbind_jax.errors import SignBindError
 from signbind_jax.ranges import Checked, Whole, argument
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from data_pipelines.synthetic.signer import Signer
+from signbind_jax.data_pipelines.synthetic.signer import Signer
 
 SIZE = 32
 # Half the width of the crop in face units; the closed mouth is about 0.075 each way.

@@ -3,9 +3,9 @@
 import random
 from dataclasses import dataclass
 
-from data_pipelines.synthetic import names
-from data_pipelines.synthetic.lexicon import BY_CATEGORY, LEXICON, Entry
 from signbind_jax.data.clip import FINGERSPELLED_PREFIX
+from signbind_jax.data_pipelines.synthetic import names
+from signbind_jax.data_pipelines.synthetic.lexicon import BY_CATEGORY, LEXICON, Entry
 
 _PAIR_SHARE = 0.4
 _NAME_FIRST = 0.65

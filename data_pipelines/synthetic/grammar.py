@@ -3,9 +3,9 @@
 import random
 from dataclasses import dataclass
 
-from data_pipelines.synthetic import constructions
-from data_pipelines.synthetic.draw import Draw, Word
-from data_pipelines.synthetic.patterns import PATTERNS, Draft
+from signbind_jax.data_pipelines.synthetic import constructions
+from signbind_jax.data_pipelines.synthetic.draw import Draw, Word
+from signbind_jax.data_pipelines.synthetic.patterns import PATTERNS, Draft
 
 TIME_SPLITS = ("role", "lonely_twin", "adjacent_names")
 SPLITS = ("train", "validation", "test", *TIME_SPLITS)

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from data_pipelines.synthetic.alphabet import ALPHABET, LETTER_PATHS
-from data_pipelines.synthetic.grammar import Sentence
-from data_pipelines.synthetic.hand import multiply, quaternion
-from data_pipelines.synthetic.lexicon import GLOSSES
-from data_pipelines.synthetic.signer import Signer
-from data_pipelines.synthetic.signs import SHAPES, STROKE_SAMPLES, TURNS, state, stroke
-from data_pipelines.synthetic.timeline import Spelling, Timeline
+from signbind_jax.data_pipelines.synthetic.alphabet import ALPHABET, LETTER_PATHS
+from signbind_jax.data_pipelines.synthetic.grammar import Sentence
+from signbind_jax.data_pipelines.synthetic.hand import multiply, quaternion
+from signbind_jax.data_pipelines.synthetic.lexicon import GLOSSES
+from signbind_jax.data_pipelines.synthetic.signer import Signer
+from signbind_jax.data_pipelines.synthetic.signs import SHAPES, STROKE_SAMPLES, TURNS, state, stroke
+from signbind_jax.data_pipelines.synthetic.timeline import Spelling, Timeline
 
 # The part of a sign's time that is the way to it.
 _TRANSITION = 0.38

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from data_pipelines.synthetic.motion import interpolate
-from data_pipelines.synthetic.timeline import Timeline
+from signbind_jax.data_pipelines.synthetic.motion import interpolate
+from signbind_jax.data_pipelines.synthetic.timeline import Timeline
 
 # Columns of a mouth state, each about 0 to 1: how far open; how wide (below 0: narrow);
 # how rounded; upper teeth seen; tongue seen; lower lip under the teeth; lips pressed.

@@ -6,7 +6,7 @@ own way. Each pattern's English follows from its signs, their meanings and their
 
 from dataclasses import dataclass
 
-from data_pipelines.synthetic.draw import Draw, Phrase, Word, function_word
+from signbind_jax.data_pipelines.synthetic.draw import Draw, Phrase, Word, function_word
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from data_pipelines.synthetic.grammar import TIME_SPLITS
-from data_pipelines.synthetic.hand import POSE_SIZE
-from data_pipelines.synthetic.lexicon import GLOSSES
+from signbind_jax.data_pipelines.synthetic.grammar import TIME_SPLITS
+from signbind_jax.data_pipelines.synthetic.hand import POSE_SIZE
+from signbind_jax.data_pipelines.synthetic.lexicon import GLOSSES
 
 # Signers a split; the time splits are signed by the test signers.
 N_SIGNERS = {"train": 24, "validation": 6, "test": 6}

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_pipelines.synthetic.hand import Shape, multiply, pose, quaternion
-from data_pipelines.synthetic.lexicon import GLOSSES
+from signbind_jax.data_pipelines.synthetic.hand import Shape, multiply, pose, quaternion
+from signbind_jax.data_pipelines.synthetic.lexicon import GLOSSES
 
 # Samples of a sign's stroke, evenly over its time.
 STROKE_SAMPLES = 9

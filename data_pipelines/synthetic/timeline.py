@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from data_pipelines.synthetic.grammar import Sentence
-from data_pipelines.synthetic.signer import Signer
+from signbind_jax.data_pipelines.synthetic.grammar import Sentence
+from signbind_jax.data_pipelines.synthetic.signer import Signer
 
 # Displacement against the hands: one part a clip, one part an event, 0.4 s at most together.
 CLIP_OFFSET, EVENT_OFFSET = 0.25, 0.15

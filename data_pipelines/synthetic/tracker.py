@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from data_pipelines.synthetic.hand import quaternion, rotation
-from data_pipelines.synthetic.signer import Signer
+from signbind_jax.data_pipelines.synthetic.hand import quaternion, rotation
+from signbind_jax.data_pipelines.synthetic.signer import Signer
 from signbind_jax.keypoints import (
     LEFT_HAND_SLICE,
     LEFT_SHOULDER,

@@ -11,7 +11,7 @@ import re
 import shlex
 from pathlib import Path
 
-from data_pipelines.writing.shard import Shard, is_written, write_shard
+from signbind_jax.data_pipelines.writing.shard import Shard, is_written, write_shard
 from signbind_jax.errors import SignBindError
 
 _MARK = "signbind: "  # runners cut a worker's error out of its traceback in ways of their own

@@ -12,11 +12,11 @@ import numpy as np
 import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 
-from data_pipelines.corpus import Reading, Row, read_clips
-from data_pipelines.writing.build_report import BuildReport
 from signbind_jax import files, keypoints
 from signbind_jax.data.clip import Clip
 from signbind_jax.data.record import features, labels_to_json
+from signbind_jax.data_pipelines.corpus import Reading, Row, read_clips
+from signbind_jax.data_pipelines.writing.build_report import BuildReport
 from signbind_jax.errors import SignBindError
 
 

@@ -4,8 +4,8 @@ from concurrent.futures.process import BrokenProcessPool
 
 from tqdm import tqdm
 
-from data_pipelines.processes import WORTH_A_PROCESS, in_processes
-from data_pipelines.writing.shard import Shard, write_shard
+from signbind_jax.data_pipelines.processes import WORTH_A_PROCESS, in_processes
+from signbind_jax.data_pipelines.writing.shard import Shard, write_shard
 from signbind_jax.errors import SignBindError
 
 

@@ -16,10 +16,6 @@ from pathlib import Path
 import numpy as np
 import tensorflow_datasets as tfds
 
-from data_pipelines.corpus import Corpus, check_rows
-from data_pipelines.writing.build_report import BuildReport
-from data_pipelines.writing.shard import Shard, Summary, read_summary
-from data_pipelines.writing.shard_pool import write_shards
 from signbind_jax import files, keypoints
 from signbind_jax.data.dataset import (
     DATASET_FILE,
@@ -29,6 +25,10 @@ from signbind_jax.data.dataset import (
     index_file,
 )
 from signbind_jax.data.record import features
+from signbind_jax.data_pipelines.corpus import Corpus, check_rows
+from signbind_jax.data_pipelines.writing.build_report import BuildReport
+from signbind_jax.data_pipelines.writing.shard import Shard, Summary, read_summary
+from signbind_jax.data_pipelines.writing.shard_pool import write_shards
 from signbind_jax.errors import SignBindError
 
 TFDS_NAME = "signbind"
@@ -234,7 +234,7 @@ def _write_tfds_info(building: Path, splits: list) -> None:
         name=TFDS_NAME,
         version="1.0.0",
         data_dir=str(building),
-        module_name="data_pipelines.writing.writer",
+        module_name="signbind_jax.data_pipelines.writing.writer",
     )
     info = tfds.core.DatasetInfo(
         builder=identity,

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from signbind_jax import hosts, progress
+from signbind_jax import progress
 from signbind_jax.data.batch_plan import Step, evaluation_plan, standard_buckets
 from signbind_jax.data.sentence_batch import SentenceBatch, pad_left, pad_right
 from signbind_jax.data.stream_cache import SplitStreams
+from signbind_jax.distributed import hosts
 from signbind_jax.models.fusion import StreamTokens
 
 

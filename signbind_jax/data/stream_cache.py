@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from signbind_jax import files, hosts
+from signbind_jax import files
+from signbind_jax.distributed import hosts
 from signbind_jax.errors import SignBindError
 
 logger = logging.getLogger(__name__)

@@ -3,9 +3,9 @@
 import jax
 import jax.numpy as jnp
 
-from signbind_jax import random_bits
 from signbind_jax.errors import SignBindError
 from signbind_jax.generation.config import GenerationConfig
+from signbind_jax.models import random_bits
 
 
 def warp(logits_bv, config: GenerationConfig):

@@ -8,10 +8,12 @@ from collections.abc import Callable
 import jax
 from flax import nnx
 
-from signbind_jax import generation, hosts, interrupts
+from signbind_jax import generation
 from signbind_jax.data.sentences import Sentences, reading_batches
+from signbind_jax.distributed import hosts
 from signbind_jax.generation.config import GenerationConfig
 from signbind_jax.hf.tokenizer import TextTokenizer
+from signbind_jax.processes import interrupts
 
 PREFIX_PLACES = 2048  # stream or prompt tokens a batch
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import jax
 from flax import nnx
 
-from signbind_jax import artefact
+from signbind_jax.checkpoint import artefact
 from signbind_jax.errors import SignBindError
 from signbind_jax.hf.export import DTYPES, SHARD_BYTES, export_adapters, export_merged
 from signbind_jax.models.llm.decoder import Decoder

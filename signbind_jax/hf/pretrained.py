@@ -8,7 +8,8 @@ from pathlib import Path
 
 from flax import nnx
 
-from signbind_jax import files, sharding
+from signbind_jax import files
+from signbind_jax.distributed import sharding
 from signbind_jax.hf import families, weights
 from signbind_jax.hf.chat import ChatTokenizer
 from signbind_jax.hf.tokenizer import TextTokenizer

@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from signbind_jax import child
 from signbind_jax.errors import SignBindError
+from signbind_jax.processes import child
 
 
 @dataclass(frozen=True)

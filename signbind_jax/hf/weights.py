@@ -16,7 +16,8 @@ import numpy as np
 from flax import nnx
 from safetensors import SafetensorError, safe_open
 
-from signbind_jax import files, sharding
+from signbind_jax import files
+from signbind_jax.distributed import sharding
 from signbind_jax.errors import SignBindError
 from signbind_jax.hf.shards import INDEX, SINGLE
 from signbind_jax.models.llm.config import DecoderConfig

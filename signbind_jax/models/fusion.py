@@ -10,6 +10,7 @@ from flax import nnx
 
 from signbind_jax import ctc
 from signbind_jax.models import layers
+from signbind_jax.models.token_stream import TokenStream
 from signbind_jax.ranges import (
     LARGEST,
     Checked,
@@ -21,7 +22,6 @@ from signbind_jax.ranges import (
     Rate,
     Size,
 )
-from signbind_jax.token_stream import TokenStream
 
 SHORTEST_GAP_S = 0.04  # gaps are measured in usual gaps of at least this
 N_PLACES = 17  # on the scale of gaps in usual gaps

@@ -11,13 +11,13 @@ from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import PartitionSpec
 
-from signbind_jax import random_bits
+from signbind_jax.models import random_bits
 
 OF_LINEAR = "of a linear layer"  # the name under which a remat policy finds its results
 
 ROW_AXES = ("data", "fsdp")  # mesh axes over which the rows of a batch are spread
 
-# Logical dimension names; `signbind_jax.sharding` maps them to mesh axes.
+# Logical dimension names; `signbind_jax.distributed.sharding` maps them to mesh axes.
 DIMENSIONS = (
     "model",
     "heads",

@@ -8,9 +8,10 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from signbind_jax import child, no_tpu
+from signbind_jax.distributed import libtpu_env
 from signbind_jax.preflight import topologies
 from signbind_jax.preflight.outcome import FAILED, Outcome
+from signbind_jax.processes import child
 
 MODULE = "signbind_jax.preflight.compile_process"
 RESULT, DUMPS = "outcome.json", "hlo"
@@ -91,6 +92,6 @@ def compiling_environment(place: topologies.Topology, dumps: Path) -> dict[str, 
         "XLA_FLAGS": " ".join(flags).strip(),
         "JAX_PLATFORMS": "cpu",
         "JAX_ENABLE_COMPILATION_CACHE": "0",  # what comes from the cache leaves no dump
-        **no_tpu.ENVIRONMENT,
+        **libtpu_env.ENVIRONMENT,
         "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
     }

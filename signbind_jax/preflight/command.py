@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     with a tenth of the memory to spare; 1: it does not, or only just.
     """
     if arguments.all:
-        from configs.shipped import SHIPPED
+        from signbind_jax.configs.shipped import SHIPPED
 
         jobs = list(SHIPPED)
     else:

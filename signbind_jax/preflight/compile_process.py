@@ -20,8 +20,8 @@ from pathlib import Path
 import jax
 import psutil
 
-from signbind_jax import lifeline, sharding
 from signbind_jax.config import load_config
+from signbind_jax.distributed import sharding
 from signbind_jax.errors import SignBindError, outcome
 from signbind_jax.preflight import topologies
 from signbind_jax.preflight.check import DUMPS, RESULT
@@ -32,6 +32,7 @@ from signbind_jax.preflight.model_flops import model_flops
 from signbind_jax.preflight.outcome import FAILED, TOO_LARGE, Outcome
 from signbind_jax.preflight.programs import GRADIENTS, UPDATE, Programs
 from signbind_jax.preflight.roofline import estimate
+from signbind_jax.processes import exit_with_parent
 from signbind_jax.stages.sections import check_sections
 
 _OUT_OF_MEMORY = re.compile(
@@ -170,5 +171,5 @@ def _too_large(found: Outcome, program: str, error: Exception) -> Outcome:
 
 
 if __name__ == "__main__":
-    lifeline.watch(lambda: os.killpg(os.getpgrp(), signal.SIGKILL))
+    exit_with_parent.watch(lambda: os.killpg(os.getpgrp(), signal.SIGKILL))
     main(*sys.argv[1:])

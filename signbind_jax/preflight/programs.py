@@ -6,12 +6,13 @@ from typing import Any
 import jax
 from flax import nnx
 
-from signbind_jax import compiler, sharding
 from signbind_jax.config import RunConfig
 from signbind_jax.data.batch_plan import batch_sizes
+from signbind_jax.distributed import sharding
 from signbind_jax.generation.sentences import PREFIX_PLACES
 from signbind_jax.stages import stage_class
-from signbind_jax.train_step import TrainStep
+from signbind_jax.train import xla_options
+from signbind_jax.train.train_step import TrainStep
 
 GRADIENTS, UPDATE, WRITING = "gradients", "update", "writing"
 
@@ -59,7 +60,7 @@ class Programs:
         }
         writing = self.lower_writing()
         if writing is not None:
-            out[WRITING] = lambda: writing.compile(compiler.options(self.mesh))
+            out[WRITING] = lambda: writing.compile(xla_options.options(self.mesh))
         return out
 
     def lower_writing(self) -> jax.stages.Lowered | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from signbind_jax import files, sealed, streams
 from signbind_jax.errors import SignBindError
-from signbind_jax.metric_lines import record_of
+from signbind_jax.train.metric_lines import record_of
 
 # A logged value beyond this is a diverged run's, not a point of a curve.
 _LARGEST = 1e30

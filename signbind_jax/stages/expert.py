@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from signbind_jax import ctc, hosts, interrupts, streams
+from signbind_jax import ctc, streams
 from signbind_jax.config import RunConfig, from_mapping
 from signbind_jax.data.augment import AugmentConfig
 from signbind_jax.data.batch import ClipBatch, collate, reads_lips
@@ -31,9 +31,11 @@ from signbind_jax.data.preprocess import (
 )
 from signbind_jax.data.training_plan import training_plan
 from signbind_jax.data.vocabulary import BLANK, Vocabulary
+from signbind_jax.distributed import hosts
 from signbind_jax.errors import SignBindError
 from signbind_jax.metrics.sequence import error_counts
 from signbind_jax.models.expert import Expert, ExpertConfig
+from signbind_jax.processes import interrupts
 from signbind_jax.stages.stage import Evaluation, Stage, samples_of
 
 EVALUATION_FRAMES = 8192  # a batch

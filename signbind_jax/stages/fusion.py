@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from signbind_jax import artefact, ctc, hosts, interrupts, streams
+from signbind_jax import ctc, streams
+from signbind_jax.checkpoint import artefact
 from signbind_jax.config import RunConfig, from_mapping
 from signbind_jax.data.batch_plan import EMPTY_ROW, Step
 from signbind_jax.data.dataset import ClipDataset
@@ -19,12 +20,14 @@ from signbind_jax.data.sentences import Sentences, reading_batches
 from signbind_jax.data.stream_cache import SplitStreams, no_tokens
 from signbind_jax.data.training_plan import training_plan
 from signbind_jax.data.vocabulary import BLANK, Vocabulary
+from signbind_jax.distributed import hosts
 from signbind_jax.errors import SignBindError
 from signbind_jax.metrics.sequence import error_counts
 from signbind_jax.models.fusion import Fusion, FusionConfig, frame_mask, read_ctc
-from signbind_jax.read_streams import ExpertReader, read_split
+from signbind_jax.models.token_noise import TokenNoiseConfig, add_noise
+from signbind_jax.processes import interrupts
+from signbind_jax.stages.read_streams import ExpertReader, read_split
 from signbind_jax.stages.stage import Evaluation, Stage, samples_of
-from signbind_jax.token_noise import TokenNoiseConfig, add_noise
 
 FUSED_CAPACITY = 96
 

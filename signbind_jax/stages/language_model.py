@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from signbind_jax import artefact, hosts
+from signbind_jax.checkpoint import artefact
 from signbind_jax.config import RunConfig, from_mapping
 from signbind_jax.data.batch_plan import EMPTY_ROW, Step
 from signbind_jax.data.clip import FINGERSPELLED_PREFIX, Clip
@@ -23,6 +23,7 @@ from signbind_jax.data.mixture import open_data
 from signbind_jax.data.read_ahead import read_ahead
 from signbind_jax.data.sentences import Sentences
 from signbind_jax.data.training_plan import training_plan
+from signbind_jax.distributed import hosts
 from signbind_jax.generation.config import GenerationConfig, read_options
 from signbind_jax.generation.sentences import generate_sentences, lower_writing
 from signbind_jax.hf.tokenizer import SPECIAL_TOKENS, TextTokenizer, train_bpe

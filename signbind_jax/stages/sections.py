@@ -17,10 +17,10 @@ from signbind_jax.generation.config import read_options
 from signbind_jax.models.expert import ExpertConfig
 from signbind_jax.models.fusion import FusionConfig
 from signbind_jax.models.llm.config import DecoderConfig
+from signbind_jax.models.token_noise import TokenNoiseConfig
 from signbind_jax.ranges import Rate, fit
 from signbind_jax.stages.language_model import LanguageModelOptions
 from signbind_jax.stages.translation import TranslationOptions
-from signbind_jax.token_noise import TokenNoiseConfig
 
 # Sizes that data and parents decide, with stand-ins for the check.
 _FROM_DATA = {

@@ -1,4 +1,4 @@
-"""Stage: what one training run is about. The loop in `signbind_jax.train` does the rest."""
+"""Stage: what one training run is about. The loop in `signbind_jax.train.loop` does the rest."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple

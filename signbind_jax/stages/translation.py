@@ -11,12 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from signbind_jax import artefact, hosts
+from signbind_jax.checkpoint import artefact
 from signbind_jax.config import RunConfig, from_mapping
 from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.data.sentences import Sentences
 from signbind_jax.data.stream_cache import SplitStreams
 from signbind_jax.data.vocabulary import Vocabulary
+from signbind_jax.distributed import hosts
 from signbind_jax.errors import SignBindError
 from signbind_jax.generation.config import GenerationConfig, read_options
 from signbind_jax.generation.sentences import generate_sentences, lower_writing
@@ -29,6 +30,7 @@ from signbind_jax.models.fusion import FusionConfig, keep_streams
 from signbind_jax.models.llm.config import DecoderConfig
 from signbind_jax.models.llm.lora import TARGETS, LoRAConfig, Rank, Targets
 from signbind_jax.models.signbind import PromptParts, SignBind
+from signbind_jax.models.token_noise import add_noise
 from signbind_jax.ranges import (
     Checked,
     DTypeName,
@@ -41,7 +43,6 @@ from signbind_jax.ranges import (
 from signbind_jax.stages.fusion import FusionStage, assumed_n_ids, ctc_sums
 from signbind_jax.stages.language_model import encode_sentence
 from signbind_jax.stages.stage import Evaluation, samples_of
-from signbind_jax.token_noise import add_noise
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import argparse
 import shlex
 from pathlib import Path
 
-from signbind_jax import files, overrides, train_command, versions
+from signbind_jax import files, overrides, versions
 from signbind_jax.errors import SignBindError
 from signbind_jax.ranges import Count, Whole, argument
 from signbind_jax.sweep import record, table
@@ -12,6 +12,7 @@ from signbind_jax.sweep.local import train_points
 from signbind_jax.sweep.page import PAGE_FILE, write_sweep_page
 from signbind_jax.sweep.points import Point, Sweep, load_sweep
 from signbind_jax.sweep.record import FAILED, FINISHED
+from signbind_jax.train import command
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -155,10 +156,10 @@ def _train_one(sweep: Sweep, index: int, workdir: Path) -> int:
 def _train_here(point: Point, workdir: Path) -> int:
     """`signbind train` in this process, so that several hosts can train one point together."""
     parser = argparse.ArgumentParser()
-    train_command.add_arguments(parser)
-    arguments = train_command.parse(parser, point.command(workdir)[1:])
+    command.add_arguments(parser)
+    arguments = command.parse(parser, point.command(workdir)[1:])
     try:
-        return train_command.run(arguments)
+        return command.run(arguments)
     except Exception as error:
         kind = "" if isinstance(error, SignBindError) else f"{type(error).__name__}: "
         record.note_failure(workdir, point, f"{kind}{error}")

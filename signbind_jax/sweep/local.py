@@ -20,7 +20,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from signbind_jax import files, side_by_side
+from signbind_jax import files
+from signbind_jax.processes import parallel_runs
 from signbind_jax.report.wording import figure
 from signbind_jax.sweep import record
 from signbind_jax.sweep.points import Point
@@ -47,7 +48,7 @@ def train_points(points: Sequence[Point], workdir: Path, jobs: int, conditions: 
       jobs: how many run at a time, each on its share of the cores.
       conditions: by the point's index, see `record.conditions`.
     """
-    cores = side_by_side.usable_cores()
+    cores = parallel_runs.usable_cores()
     run = _Run(
         workdir, conditions, len(points), [cores[i % len(cores) :: jobs] for i in range(jobs)]
     )
@@ -106,7 +107,7 @@ class _Run:
             record.note_start(self.workdir, point, self.conditions[point.index])
             share = self.free.pop()
             with (directory / record.LOG_FILE).open("ab") as log:
-                process = side_by_side.start(
+                process = parallel_runs.start(
                     point.command(self.workdir),
                     share,
                     "signbind_jax.sweep.point_process",

@@ -7,9 +7,9 @@ import os
 import signal
 import sys
 
-from signbind_jax import lifeline
 from signbind_jax.cli import main
+from signbind_jax.processes import exit_with_parent
 
 if __name__ == "__main__":
-    lifeline.watch(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    exit_with_parent.watch(lambda: os.kill(os.getpid(), signal.SIGTERM))
     sys.exit(main())

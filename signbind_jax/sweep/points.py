@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from signbind_jax import configs
 from signbind_jax.config import RunConfig, call_config, config_module, load_config
 from signbind_jax.errors import SignBindError
 from signbind_jax.overrides import literal
@@ -113,7 +114,6 @@ def load_sweep(spec: str, overrides: Mapping[str, str], options: Sequence[str] =
 
 def known_sweeps() -> list[str]:
     """The sweeps that `configs/` holds."""
-    import configs
 
     folder = Path(configs.__file__).parent / "sweeps"
     return sorted(f"sweeps/{p.stem}" for p in folder.glob("*.py") if p.stem != "__init__")

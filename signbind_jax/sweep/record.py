@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from signbind_jax import artefact, sealed
+from signbind_jax import sealed
+from signbind_jax.checkpoint import artefact
 from signbind_jax.config import RunConfig
 from signbind_jax.data.mixture import open_data
 from signbind_jax.errors import SignBindError
 from signbind_jax.report.run_files import number, read_log
-from signbind_jax.summary import summary_or_none
 from signbind_jax.sweep.points import Point, Sweep
+from signbind_jax.train.summary import summary_or_none
 
 SWEEP_FILE, POINT_FILE, LOG_FILE, LOCK_FILE = "sweep.json", "point.json", "train.log", "point.lock"
 # What these files held when they carried no digest.

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from signbind_jax.artefact import open_artefact
+from signbind_jax.checkpoint.artefact import open_artefact
 from signbind_jax.hf.pretrained import open_pretrained
 from tests.conftest import signbind
 from tests.unit.tiny_pretrained import write_pretrained

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from signbind_jax.checkpoint import CheckpointDir
+from signbind_jax.checkpoint.checkpoint_dir import CheckpointDir
 
 SAVE_TWICE = """
 import resource, sys, time
 import jax.numpy as jnp, numpy as np
 from signbind_jax import files
-from signbind_jax.checkpoint import CheckpointDir, Manifest
+from signbind_jax.checkpoint.checkpoint_dir import CheckpointDir, Manifest
 from signbind_jax.errors import SignBindError
 
 def state(step, n):

@@ -8,9 +8,9 @@ import pytest
 from benchmarks import damage
 from signbind_jax import files, versions
 from signbind_jax.errors import SignBindError
-from signbind_jax.step_programs import StepPrograms
-from signbind_jax.summary import read_summary
-from signbind_jax.train import train
+from signbind_jax.train.loop import train
+from signbind_jax.train.step_programs import StepPrograms
+from signbind_jax.train.summary import read_summary
 
 STAGE = "language_model"
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from array_record.python.array_record_module import ArrayRecordWriter
 
-from data_pipelines.corpus import corpus_of_clips
-from data_pipelines.writing import shard
-from data_pipelines.writing.writer import write_dataset
 from signbind_jax.cli import main
 from signbind_jax.config import load_config
 from signbind_jax.data.clip import Clip
 from signbind_jax.data.dataset import DATASET_FILE, digest_of_json, index_file, open_dataset
+from signbind_jax.data_pipelines.corpus import corpus_of_clips
+from signbind_jax.data_pipelines.writing import shard
+from signbind_jax.data_pipelines.writing.writer import write_dataset
 from signbind_jax.errors import SignBindError
 from signbind_jax.stages import make_stage
 
@@ -283,8 +283,8 @@ def test_fewer_labels_than_clips_are_told(dataset):
 WRITER = """
 import os, sys, time
 from pathlib import Path
-from data_pipelines.corpus import Reading, corpus_of_clips
-from data_pipelines.writing.writer import write_dataset
+from signbind_jax.data_pipelines.corpus import Reading, corpus_of_clips
+from signbind_jax.data_pipelines.writing.writer import write_dataset
 from tests.faults.test_dataset_faults import clips
 
 class Slow:

@@ -6,8 +6,8 @@
 import jax.numpy as jnp
 from flax import nnx
 
-from configs import common
 from signbind_jax import keypoints, streams
+from signbind_jax.configs import common
 from signbind_jax.data import labels
 from signbind_jax.models import expert
 from signbind_jax.models.layers import Linear, RMSNorm

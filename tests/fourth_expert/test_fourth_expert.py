@@ -8,15 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from signbind_jax import artefact, child, streams
-from signbind_jax.best_step import Best
+from signbind_jax import streams
+from signbind_jax.checkpoint import artefact
 from signbind_jax.cli import main
 from signbind_jax.config import load_config
 from signbind_jax.data.batch import MODALITIES
 from signbind_jax.data.dataset import open_dataset
 from signbind_jax.errors import SignBindError
 from signbind_jax.models.expert import FRONTENDS, register_frontend
+from signbind_jax.processes import child
 from signbind_jax.stages import stage_class
+from signbind_jax.train.best_step import Best
 from tests.conftest import ROOT, simulated
 
 HANDS = Path(__file__).with_name("hands.py")

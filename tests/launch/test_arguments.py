@@ -2,9 +2,9 @@
 
 import pytest
 
-from launch import slurm
 from signbind_jax import cli
 from signbind_jax.errors import SignBindError
+from signbind_jax.launch import slurm
 
 TPU = ["tpu", "run", "--zone=z", "--accelerator=v5litepod-16", "--shared=/m"]
 GKE = [

@@ -8,8 +8,8 @@ import urllib.parse
 
 import pytest
 
-from launch.redaction import Mask, names_a_secret, secrets_of
 from signbind_jax import cli
+from signbind_jax.launch.redaction import Mask, names_a_secret, secrets_of
 
 SECRET = 'it\'s "a" s3cr$t/+\u00e9\n&x'
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from launch.gke import in_one_line
+from signbind_jax.launch.gke import in_one_line
 from tests.conftest import ROOT
 from tests.launch.stand_ins import HARD
 

@@ -6,9 +6,9 @@ import tarfile
 
 import pytest
 
-from launch import snapshot
-from launch.snapshot import Snapshot
 from signbind_jax.errors import SignBindError
+from signbind_jax.launch import snapshot
+from signbind_jax.launch.snapshot import Snapshot
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ import jax
 import numpy as np
 from flax import nnx
 
-from signbind_jax import generation, sharding
+from signbind_jax import generation
+from signbind_jax.distributed import sharding
 from tests.golden.families_of_reference import (
     EOS,
     FAMILIES,

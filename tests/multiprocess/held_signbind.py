@@ -11,15 +11,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import signbind_jax.train
+import signbind_jax.train.loop
 from signbind_jax import cli
 
 # What is called at each place.
 PLACES = {
-    "compile": (signbind_jax.train._Run, "compile"),
-    "step": (signbind_jax.train._Feed, "next"),
-    "save": (signbind_jax.train.CheckpointDir, "save"),
-    "evaluation": (signbind_jax.train._Run, "evaluate"),
+    "compile": (signbind_jax.train.loop._Run, "compile"),
+    "step": (signbind_jax.train.loop._Feed, "next"),
+    "save": (signbind_jax.train.loop.CheckpointDir, "save"),
+    "evaluation": (signbind_jax.train.loop._Run, "evaluate"),
 }
 
 

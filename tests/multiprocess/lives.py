@@ -17,8 +17,8 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec
 
-from signbind_jax import distributed, hosts, sharding
-from signbind_jax.checkpoint import CheckpointDir, Manifest
+from signbind_jax.checkpoint.checkpoint_dir import CheckpointDir, Manifest
+from signbind_jax.distributed import hosts, initialize, sharding
 from signbind_jax.errors import SignBindError
 
 
@@ -66,10 +66,10 @@ def main() -> int:
     parser.add_argument("work")
     parser.add_argument("directory", type=Path)
     parser.add_argument("--patience", type=float, required=True)
-    distributed.add_arguments(parser)
+    initialize.add_arguments(parser)
     arguments = parser.parse_args()
-    arguments.place = distributed.place_of(arguments)
-    return distributed.run(run, arguments, debug=False)
+    arguments.place = initialize.place_of(arguments)
+    return initialize.run(run, arguments, debug=False)
 
 
 if __name__ == "__main__":

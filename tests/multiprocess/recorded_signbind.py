@@ -10,11 +10,11 @@ import os
 import sys
 import time
 
-import signbind_jax.train
+import signbind_jax.train.loop
 from signbind_jax import cli
 
 
-class RecordedFeed(signbind_jax.train._Feed):
+class RecordedFeed(signbind_jax.train.loop._Feed):
     def next(self, batches):
         batch = super().next(batches)
         with open(os.environ["DRAWN"], "a") as file:
@@ -24,5 +24,5 @@ class RecordedFeed(signbind_jax.train._Feed):
 
 
 if __name__ == "__main__":
-    signbind_jax.train._Feed = RecordedFeed
+    signbind_jax.train.loop._Feed = RecordedFeed
     sys.exit(cli.main())

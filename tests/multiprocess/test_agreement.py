@@ -9,7 +9,7 @@ PROGRAM = """
 import hashlib, sys
 import jax
 from signbind_jax.errors import SignBindError
-from signbind_jax.hosts import check_agreement
+from signbind_jax.distributed.hosts import check_agreement
 
 process, port, *plans = sys.argv[1:]
 jax.distributed.initialize(f"127.0.0.1:{port}", num_processes=2, process_id=int(process))

@@ -11,14 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from signbind_jax.checkpoint import CheckpointDir
+from signbind_jax.checkpoint.checkpoint_dir import CheckpointDir
 from tests.conftest import simulated
 
 PROGRAM = """
 import sys
 import jax, jax.numpy as jnp, numpy as np
-from signbind_jax import sharding
-from signbind_jax.checkpoint import CheckpointDir, Manifest
+from signbind_jax.distributed import sharding
+from signbind_jax.checkpoint.checkpoint_dir import CheckpointDir, Manifest
 
 what, directory, process, port = sys.argv[1:]
 jax.distributed.initialize(f"127.0.0.1:{port}", num_processes=2, process_id=int(process))

@@ -3,7 +3,7 @@
 import signal
 import time
 
-from signbind_jax.checkpoint import CheckpointDir
+from signbind_jax.checkpoint.checkpoint_dir import CheckpointDir
 from tests.multiprocess.together import (
     check_ended_well,
     signbind_commands,

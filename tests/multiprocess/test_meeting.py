@@ -7,7 +7,7 @@ from tests.multiprocess.together import check_ended_well, free_port, run_togethe
 GATHER = """
 import json, sys
 import jax
-from signbind_jax import hosts
+from signbind_jax.distributed import hosts
 
 port, n, process = sys.argv[1:]
 jax.distributed.initialize(f"127.0.0.1:{port}", int(n), int(process))
@@ -26,7 +26,7 @@ print(json.dumps({
 LATE = """
 import sys, time
 import jax
-from signbind_jax import hosts
+from signbind_jax.distributed import hosts
 from signbind_jax.errors import SignBindError
 
 port, n, process = sys.argv[1:]

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import jax
 
-from signbind_jax import distributed
 from signbind_jax.config import load_config
-from signbind_jax.quickstart import STAGES, needs
-from signbind_jax.train import train
+from signbind_jax.distributed import initialize
+from signbind_jax.quickstart.command import STAGES, needs
+from signbind_jax.train.loop import train
 
 STEPS = 20
 SCORED = ("signing", "fusion")  # at the end
@@ -49,10 +49,10 @@ def main() -> int:
         parser.add_argument(f"--{name}", type=Path)
     parser.add_argument("--mesh", nargs=3, default=("-1", "1", "1"))
     parser.add_argument("--stages", nargs="+", default=STAGES)
-    distributed.add_arguments(parser)
+    initialize.add_arguments(parser)
     arguments = parser.parse_args()
-    arguments.place = distributed.place_of(arguments)
-    return distributed.run(run, arguments, debug=True)
+    arguments.place = initialize.place_of(arguments)
+    return initialize.run(run, arguments, debug=True)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """The audit of real recordings."""
 
-from data_pipelines import folder
-from data_pipelines.audit.page import write_audit_page
-from data_pipelines.writing.writer import write_dataset
+from signbind_jax.data_pipelines import folder
+from signbind_jax.data_pipelines.audit.page import write_audit_page
+from signbind_jax.data_pipelines.writing.writer import write_dataset
 from tests.audit_datasets import audited, finding, told
 from tests.unit.report_run import Page
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from pose_format import Pose as PoseFile
 
-from data_pipelines import how2sign
-from data_pipelines.how2sign_poses import find_poses
-from data_pipelines.readers.openpose_json import PARTS
-from data_pipelines.readers.poses import read_pose_file
+from signbind_jax.data_pipelines import how2sign
+from signbind_jax.data_pipelines.how2sign_poses import find_poses
+from signbind_jax.data_pipelines.readers.openpose_json import PARTS
+from signbind_jax.data_pipelines.readers.poses import read_pose_file
 
 
 @pytest.fixture

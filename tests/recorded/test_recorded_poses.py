@@ -6,10 +6,10 @@ from pose_format import Pose as PoseFile
 from pose_format.utils.cocowholebody133_header import cocowholebody_components
 from pose_format.utils.generic import reduce_holistic
 
-from data_pipelines import folder
-from data_pipelines.readers.poses import normalise, read_pose_file
 from signbind_jax import keypoints
 from signbind_jax.data.lips import decode_mosaic
+from signbind_jax.data_pipelines import folder
+from signbind_jax.data_pipelines.readers.poses import normalise, read_pose_file
 from signbind_jax.keypoints import NAMES, to_canonical
 from tests.corpora import clips_of
 

@@ -3,8 +3,8 @@
 import dataclasses
 import json
 
-from signbind_jax import sharding
 from signbind_jax.config import load_config
+from signbind_jax.distributed import sharding
 from signbind_jax.preflight import hlo
 from signbind_jax.preflight.costs import cost_of
 from signbind_jax.preflight.model_flops import model_flops

@@ -12,8 +12,8 @@ import numpy as np
 import optax
 from flax import nnx
 
-from signbind_jax import sharding
-from signbind_jax.checkpoint import CheckpointDir, Manifest
+from signbind_jax.checkpoint.checkpoint_dir import CheckpointDir, Manifest
+from signbind_jax.distributed import sharding
 from signbind_jax.errors import SignBindError
 from signbind_jax.models.layers import Embed, Linear, RMSNorm, param, stack
 

@@ -5,7 +5,7 @@ import pytest
 
 from signbind_jax.config import load_config
 from signbind_jax.errors import SignBindError
-from signbind_jax.train import train
+from signbind_jax.train.loop import train
 
 
 def losses(synthetic, workdir, **values):

@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from signbind_jax import artefact, sealed
-from signbind_jax.checkpoint import CheckpointDir
+from signbind_jax import sealed
+from signbind_jax.checkpoint import artefact
+from signbind_jax.checkpoint.checkpoint_dir import CheckpointDir
+from signbind_jax.checkpoint.manifest import artefact_digest
 from signbind_jax.config import DataConfig, RunConfig
 from signbind_jax.data.vocabulary import Vocabulary
 from signbind_jax.errors import SignBindError
 from signbind_jax.hf.tokenizer import train_bpe
-from signbind_jax.manifest import artefact_digest
-from signbind_jax.summary import write_summary
+from signbind_jax.train.summary import write_summary
 from tests.unit.tiny_decoder import tiny_decoder
 
 TEXTS = ["we meet anna at the river", "they meet at the station"]

@@ -6,13 +6,13 @@ import os
 import numpy as np
 import pytest
 
-from data_pipelines.audit.clip_facts import Tally, facts_type
-from data_pipelines.audit.finding import Limits, percent
-from data_pipelines.audit.histograms import histograms
-from data_pipelines.audit.survey import SplitSurvey, Survey
-from data_pipelines.corpus import Reading
 from signbind_jax import keypoints
 from signbind_jax.data.dataset import index_file
+from signbind_jax.data_pipelines.audit.clip_facts import Tally, facts_type
+from signbind_jax.data_pipelines.audit.finding import Limits, percent
+from signbind_jax.data_pipelines.audit.histograms import histograms
+from signbind_jax.data_pipelines.audit.survey import SplitSurvey, Survey
+from signbind_jax.data_pipelines.corpus import Reading
 from tests.audit_datasets import (
     FRAMES,
     audited,

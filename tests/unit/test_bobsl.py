@@ -5,9 +5,9 @@ import pickle
 import numpy as np
 import pytest
 
-from data_pipelines import bobsl
-from data_pipelines.corpus import Recording
-from data_pipelines.readers.timed_sentences import PoseSource
+from signbind_jax.data_pipelines import bobsl
+from signbind_jax.data_pipelines.corpus import Recording
+from signbind_jax.data_pipelines.readers.timed_sentences import PoseSource
 from signbind_jax.errors import SignBindError
 from tests.timed_corpora import (
     BOBSL_1_2,

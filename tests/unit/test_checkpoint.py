@@ -12,17 +12,17 @@ import numpy as np
 import pytest
 
 from signbind_jax import sealed
-from signbind_jax.array_digest import partial_checksum
-from signbind_jax.checkpoint import (
+from signbind_jax.checkpoint.array_digest import partial_checksum
+from signbind_jax.checkpoint.checkpoint_dir import (
     CheckpointDir,
     DamagedCheckpoint,
     Manifest,
     artefact_digest,
     check_parent,
 )
+from signbind_jax.checkpoint.manifest import manifest_from_text
+from signbind_jax.distributed.sharding import make_mesh
 from signbind_jax.errors import SignBindError
-from signbind_jax.manifest import manifest_from_text
-from signbind_jax.sharding import make_mesh
 from tests.conftest import simulated
 from tests.unit import eight_device_program
 

@@ -6,10 +6,10 @@ import pickle
 import numpy as np
 import pytest
 
-from data_pipelines import chicago_fswild
-from data_pipelines.corpus import Recording
-from data_pipelines.readers.layout import frames_a_second
 from signbind_jax.data.dataset import open_dataset
+from signbind_jax.data_pipelines import chicago_fswild
+from signbind_jax.data_pipelines.corpus import Recording
+from signbind_jax.data_pipelines.readers.layout import frames_a_second
 from signbind_jax.errors import SignBindError
 from tests.corpora import clips_of
 from tests.frame_corpora import (

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from tqdm import tqdm
 
-from data_pipelines.processes import in_processes
-from signbind_jax import child
+from signbind_jax.data_pipelines.processes import in_processes
+from signbind_jax.processes import child
 
 
 @pytest.fixture

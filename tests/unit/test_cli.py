@@ -4,7 +4,8 @@ import subprocess
 
 import pytest
 
-from signbind_jax import child, cli
+from signbind_jax import cli
+from signbind_jax.processes import child
 
 HOSTILE = "a\x1b[31m\nsignbind done\u202e"  # colours, a second line, text from right to left
 SHOWN = "a\\x1b[31m\\nsignbind done\\u202e"

@@ -6,12 +6,13 @@ import os
 
 import pytest
 
-from configs import real
-from signbind_jax import artefact, cli, overrides
+from signbind_jax import cli, overrides
+from signbind_jax.checkpoint import artefact
 from signbind_jax.config import RunConfig, from_mapping, load_config
+from signbind_jax.configs import real
 from signbind_jax.errors import SignBindError
+from signbind_jax.models.token_noise import TokenNoiseConfig
 from signbind_jax.streams import SHIPPED
-from signbind_jax.token_noise import TokenNoiseConfig
 
 
 def test_overrides_reach_every_section():
@@ -185,7 +186,8 @@ def test_a_stream_that_is_not_named_keeps_its_share():
 def test_a_config_that_takes_no_argument(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(
-        "from configs import common\ndef get_config():\n    return common.run('fusion')\n"
+        "from signbind_jax.configs import common\n"
+        "def get_config():\n    return common.run('fusion')\n"
     )
     assert load_config(str(path)).stage == "fusion"
     with pytest.raises(SignBindError, match="takes 0 positional arguments but 1 was given"):
@@ -195,7 +197,7 @@ def test_a_config_that_takes_no_argument(tmp_path):
 def test_own_config_file(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(
-        "from configs import common\n"
+        "from signbind_jax.configs import common\n"
         "def get_config(arg=None):\n"
         "    return common.run('signing', steps=int(arg))\n"
     )

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-import data_pipelines.synthetic.corpus  # noqa: F401  its config is one of those checked
-from signbind_jax import artefact, cli, sharding
+import signbind_jax.data_pipelines.synthetic.corpus  # noqa: F401  its config is one of those checked
+from signbind_jax import cli
+from signbind_jax.checkpoint import artefact
 from signbind_jax.config import RunConfig, load_config
+from signbind_jax.distributed import sharding
 from signbind_jax.errors import SignBindError
 from signbind_jax.ranges import Checked, FieldError, OneOf, Range, fit, hints_of, parts_of
 from signbind_jax.stages import make_stage
@@ -251,7 +253,10 @@ def test_a_wrong_argument_of_a_config_is_told(spec, told):
     assert told in str(caught.value) and str(caught.value).isprintable()
 
 
-GET = "from configs import common\ndef get_config(arg=None):\n    c = common.run('signing')\n    "
+GET = (
+    "from signbind_jax.configs import common\n"
+    "def get_config(arg=None):\n    c = common.run('signing')\n    "
+)
 OWN = [
     (f"{GET}return {{}}['size']\n", "own.py:4: KeyError: 'size'"),
     (f"{GET}c.steps = 'many'\n", "own.py:4: TypeError: "),

@@ -4,9 +4,9 @@ import pickle
 import numpy as np
 import pytest
 
-from data_pipelines import csl_daily
-from data_pipelines.corpus import Recording
 from signbind_jax.data.dataset import open_dataset
+from signbind_jax.data_pipelines import csl_daily
+from signbind_jax.data_pipelines.corpus import Recording
 from tests.corpora import clips_of
 from tests.frame_corpora import built, csl, csl_entry, error_of, write_frames, write_pose
 

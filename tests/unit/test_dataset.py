@@ -9,10 +9,10 @@ import sys
 import numpy as np
 import pytest
 
-from data_pipelines.corpus import corpus_of_clips
-from data_pipelines.writing.writer import write_dataset
 from signbind_jax.data.clip import Clip
 from signbind_jax.data.dataset import DATASET_FILE, open_dataset
+from signbind_jax.data_pipelines.corpus import corpus_of_clips
+from signbind_jax.data_pipelines.writing.writer import write_dataset
 from signbind_jax.errors import SignBindError
 
 POSE_ONLY = Clip(

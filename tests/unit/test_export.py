@@ -17,9 +17,11 @@ import pytest
 from flax import nnx
 from safetensors.numpy import load_file, save_file
 
-from signbind_jax import artefact, cli, sharding
-from signbind_jax.checkpoint import CheckpointDir, Manifest
+from signbind_jax import cli
+from signbind_jax.checkpoint import artefact
+from signbind_jax.checkpoint.checkpoint_dir import CheckpointDir, Manifest
 from signbind_jax.config import RunConfig
+from signbind_jax.distributed import sharding
 from signbind_jax.errors import SignBindError
 from signbind_jax.hf import adapters, export_command
 from signbind_jax.hf.export import export_adapters, export_merged, new_directory

@@ -14,15 +14,15 @@ import psutil
 import pytest
 from PIL import Image
 
-from data_pipelines.corpus import Recording
-from data_pipelines.extraction.environment import ready_environment, worker_command
-from data_pipelines.extraction.pool import Failure
-from data_pipelines.extraction.report import write_failures
-from data_pipelines.readers.extracted import read_extracted
 from signbind_jax import keypoints
 from signbind_jax.cli import main
 from signbind_jax.data.dataset import open_dataset
 from signbind_jax.data.lips import decode_mosaic
+from signbind_jax.data_pipelines.corpus import Recording
+from signbind_jax.data_pipelines.extraction.environment import ready_environment, worker_command
+from signbind_jax.data_pipelines.extraction.pool import Failure
+from signbind_jax.data_pipelines.extraction.report import write_failures
+from signbind_jax.data_pipelines.readers.extracted import read_extracted
 from signbind_jax.errors import SignBindError
 from tests import drawn_faces
 from tests.conftest import ROOT
@@ -347,8 +347,8 @@ def test_a_faulty_list_is_told_by_its_line(tmp_path, capsys, text, said):
 
 
 def test_odd_but_honest_lists_are_read_back(tmp_path):
-    from data_pipelines.clips import read_clip_list, write_clip_list
-    from data_pipelines.corpus import Recording
+    from signbind_jax.data_pipelines.clips import read_clip_list, write_clip_list
+    from signbind_jax.data_pipelines.corpus import Recording
 
     recordings = {
         "-a b": Recording(tmp_path / 'v\t"1".mp4', 0.1, 2.5),

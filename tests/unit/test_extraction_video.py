@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_pipelines.extraction.worker import opening, video
+from signbind_jax.data_pipelines.extraction.worker import opening, video
 from tests import drawn_faces
 
 BITS, BLOCK = 8, 16  # a frame's number is written in black and white blocks

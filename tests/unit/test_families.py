@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from signbind_jax import generation, sharding
+from signbind_jax import generation
+from signbind_jax.distributed import sharding
 from signbind_jax.errors import SignBindError
 from signbind_jax.generation import GenerationConfig
 from signbind_jax.hf import published

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_pipelines import corpus, folder
 from signbind_jax.data.lips import decode_mosaic
+from signbind_jax.data_pipelines import corpus, folder
 from signbind_jax.errors import SignBindError
 from tests.corpora import clips_of
 

@@ -17,9 +17,9 @@ from signbind_jax.models.fusion import (
     join_streams,
     keep_streams,
 )
+from signbind_jax.models.token_noise import TokenNoiseConfig, add_noise
+from signbind_jax.models.token_stream import TokenStream
 from signbind_jax.streams import SHIPPED
-from signbind_jax.token_noise import TokenNoiseConfig, add_noise
-from signbind_jax.token_stream import TokenStream
 
 NEVER = dict.fromkeys(SHIPPED, 0.0)
 SIZES = dict(n_ids=(7, 5, 6), d_hidden=8, n_targets=9, d_model=16, n_layers=1, n_heads=2, d_mlp=16)

@@ -6,16 +6,19 @@ import json
 
 import pytest
 
-from data_pipelines.readers.clip_file import Kind, read_clip_file
-from signbind_jax import artefact, cli, evaluate, translate
+from signbind_jax import cli
+from signbind_jax.checkpoint import artefact
 from signbind_jax.config import load_config
 from signbind_jax.data.clip_list import ClipList
 from signbind_jax.data.dataset import open_dataset
+from signbind_jax.data_pipelines.readers.clip_file import Kind, read_clip_file
 from signbind_jax.errors import SignBindError
+from signbind_jax.evaluate import command as evaluate
 from signbind_jax.generation import sentences
 from signbind_jax.generation.config import GenerationConfig, given, overridden, read_options
 from signbind_jax.stages.translation import TranslationOptions
-from signbind_jax.translate import Translator
+from signbind_jax.use import translate
+from signbind_jax.use.translate import Translator
 from tests import untrained_runs
 
 # option -> (one setting of it, another, what both are beside)

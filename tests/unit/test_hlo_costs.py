@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from signbind_jax import no_tpu
+from signbind_jax.distributed import libtpu_env
 from signbind_jax.errors import SignBindError
 from signbind_jax.preflight import hlo
 from signbind_jax.preflight.costs import Cost, cost_of
@@ -374,7 +374,7 @@ def test_a_program_of_the_tpu_compiler(tmp_path):
     pytest.importorskip("libtpu", reason="libtpu, the TPU compiler, is not installed")
     flags = f"--xla_dump_to={tmp_path} --xla_dump_hlo_as_text=true"
     env = {
-        **no_tpu.ENVIRONMENT,
+        **libtpu_env.ENVIRONMENT,
         "XLA_FLAGS": flags,
         "JAX_PLATFORMS": "cpu",
         "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",

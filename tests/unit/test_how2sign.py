@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_pipelines import how2sign
 from signbind_jax.cli import main
 from signbind_jax.data.clip import Clip
 from signbind_jax.data.dataset import DatasetInfo, open_dataset
+from signbind_jax.data_pipelines import how2sign
 from signbind_jax.errors import SignBindError
 from tests import how2sign_files as files
 from tests.corpora import clips_of

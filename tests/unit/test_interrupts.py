@@ -7,8 +7,9 @@ import sys
 
 import pytest
 
-from signbind_jax import hosts, interrupts
+from signbind_jax.distributed import hosts
 from signbind_jax.errors import Interrupted
+from signbind_jax.processes import interrupts
 
 
 class Store:
@@ -65,7 +66,7 @@ def test_a_second_ctrl_c_interrupts_and_handlers_are_put_back():
 
 IN_THE_MIDDLE = """
 import hashlib, os, signal, time
-from signbind_jax import interrupts
+from signbind_jax.processes import interrupts
 
 with interrupts.noted() as signals:
     ear, mouth = os.pipe()
@@ -98,7 +99,7 @@ def test_a_busy_main_thread_does_not_delay_the_end_and_a_forked_child_ends_alone
 
 AT_THE_END = """
 import atexit, os, signal
-from signbind_jax import interrupts
+from signbind_jax.processes import interrupts
 
 class Last:
     def __del__(self):

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from data_pipelines import joined_letters
-from data_pipelines.joined_letters import held_part, join
 from signbind_jax import keypoints
 from signbind_jax.data.clip import Clip
+from signbind_jax.data_pipelines import joined_letters
+from signbind_jax.data_pipelines.joined_letters import held_part, join
 from signbind_jax.errors import SignBindError
 from tests.corpora import clips_of
 

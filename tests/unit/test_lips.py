@@ -9,9 +9,9 @@ import pytest
 import simplejpeg
 from PIL import Image, ImageFile
 
-from data_pipelines.readers.lip_crops import read_lip_crops
 from signbind_jax.data import lips
 from signbind_jax.data.lips import decode_mosaic, encode_mosaic, resize
+from signbind_jax.data_pipelines.readers.lip_crops import read_lip_crops
 from signbind_jax.errors import SignBindError
 from tests.drawn_faces import write_video
 

@@ -18,7 +18,7 @@ import tokenizers
 from flax import nnx
 from safetensors.numpy import load_file, save_file
 
-from signbind_jax import sharding
+from signbind_jax.distributed import sharding
 from signbind_jax.errors import SignBindError
 from signbind_jax.hf import gguf_llama, hub, smollm2
 from signbind_jax.hf.families import read_config

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from signbind_jax import llm_inspect
 from signbind_jax.errors import SignBindError
-from signbind_jax.hf import gguf_llama
+from signbind_jax.hf import gguf_llama, inspect_command
 from tests.conftest import signbind
 from tests.unit import tiny_gguf
 
@@ -33,7 +32,7 @@ def directory(original, tmp_path) -> Path:
 
 
 def report(directory: Path) -> dict[str, str]:
-    return dict(llm_inspect.lines(llm_inspect.inspect(directory)))
+    return dict(inspect_command.lines(inspect_command.inspect(directory)))
 
 
 def test_report_of_the_command(original):

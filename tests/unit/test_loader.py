@@ -6,13 +6,13 @@ import itertools
 import numpy as np
 import pytest
 
-from data_pipelines.corpus import corpus_of_clips
-from data_pipelines.writing.writer import write_dataset
 from signbind_jax.data.batch_plan import BatchPlan, choose_buckets, evaluation_plan
 from signbind_jax.data.clip import Clip
 from signbind_jax.data.dataset import open_dataset
 from signbind_jax.data.lips import encode_mosaic
 from signbind_jax.data.loader import clip_batches
+from signbind_jax.data_pipelines.corpus import corpus_of_clips
+from signbind_jax.data_pipelines.writing.writer import write_dataset
 from signbind_jax.errors import SignBindError
 
 N = 23

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from signbind_jax.metric_log import MetricLog
 from signbind_jax.report.run_files import read_log
+from signbind_jax.train.metric_log import MetricLog
 
 
 @pytest.fixture

@@ -6,8 +6,6 @@ import dataclasses
 import numpy as np
 import pytest
 
-from data_pipelines.corpus import corpus_of_clips
-from data_pipelines.writing.writer import write_dataset
 from signbind_jax.config import DataConfig
 from signbind_jax.data.batch_plan import BatchPlan, choose_buckets
 from signbind_jax.data.clip import Clip
@@ -15,6 +13,8 @@ from signbind_jax.data.lips import encode_mosaic
 from signbind_jax.data.loader import clip_batches
 from signbind_jax.data.mixture import open_data
 from signbind_jax.data.weighted_plan import WeightedPlan
+from signbind_jax.data_pipelines.corpus import corpus_of_clips
+from signbind_jax.data_pipelines.writing.writer import write_dataset
 from signbind_jax.errors import SignBindError
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from data_pipelines.extraction.worker import mouth, serve
+from signbind_jax.data_pipelines.extraction.worker import mouth, serve
 from tests import drawn_faces
 
 FPS = 25.0

@@ -2,8 +2,8 @@ import pickle
 
 import pytest
 
-from data_pipelines import openasl
-from data_pipelines.corpus import Recording
+from signbind_jax.data_pipelines import openasl
+from signbind_jax.data_pipelines.corpus import Recording
 from tests.timed_corpora import (
     OPENASL_HEADER,
     assert_is,

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_pipelines.readers import openpose_json
-from data_pipelines.readers.openpose_json import MOST_BYTES, read_openpose
+from signbind_jax.data_pipelines.readers import openpose_json
+from signbind_jax.data_pipelines.readers.openpose_json import MOST_BYTES, read_openpose
 from signbind_jax.errors import SignBindError
 from tests import how2sign_files as files
 

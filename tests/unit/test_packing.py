@@ -9,11 +9,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from configs import lipreading, signing
-from data_pipelines.corpus import corpus_of_clips
-from data_pipelines.writing.writer import write_dataset
 from signbind_jax import ctc
 from signbind_jax.config import DataConfig, load_config
+from signbind_jax.configs import lipreading, signing
 from signbind_jax.data.augment import AugmentConfig
 from signbind_jax.data.clip import Clip
 from signbind_jax.data.dataset import open_dataset
@@ -27,6 +25,8 @@ from signbind_jax.data.preprocess import (
     prepare_pose,
 )
 from signbind_jax.data.training_plan import training_plan
+from signbind_jax.data_pipelines.corpus import corpus_of_clips
+from signbind_jax.data_pipelines.writing.writer import write_dataset
 from signbind_jax.errors import SignBindError
 from signbind_jax.stages import make_stage
 

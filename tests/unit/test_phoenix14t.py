@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from data_pipelines import phoenix14t
-from data_pipelines.corpus import Recording
 from signbind_jax.data.dataset import open_dataset
+from signbind_jax.data_pipelines import phoenix14t
+from signbind_jax.data_pipelines.corpus import Recording
 from tests.corpora import clips_of
 from tests.frame_corpora import (
     PHOENIX_HEADER,

@@ -10,8 +10,8 @@ from pose_format import Pose
 from pose_format.numpy import NumPyPoseBody
 from pose_format.pose_header import PoseHeader, PoseHeaderComponent, PoseHeaderDimensions
 
-from data_pipelines.readers.poses import read_pose_file
 from signbind_jax import keypoints
+from signbind_jax.data_pipelines.readers.poses import read_pose_file
 from signbind_jax.errors import SignBindError
 
 LEFT, RIGHT = 5, 6  # shoulders of COCO-WholeBody

@@ -6,7 +6,7 @@ import pytest
 from signbind_jax.config import load_config
 from signbind_jax.errors import SignBindError
 from signbind_jax.stages.language_model import LanguageModelStage
-from signbind_jax.train import train
+from signbind_jax.train.loop import train
 from tests.unit.test_train_metrics import tiny
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_pipelines.readers.restricted_pickle import load
+from signbind_jax.data_pipelines.readers.restricted_pickle import load
 from signbind_jax.errors import SignBindError
 
 ARRAYS = {

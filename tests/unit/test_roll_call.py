@@ -8,8 +8,8 @@ from contextlib import ExitStack
 
 import pytest
 
+from signbind_jax.distributed.rendezvous import call_roll
 from signbind_jax.errors import SignBindError
-from signbind_jax.roll_call import call_roll
 from tests.multiprocess.together import free_port
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_pipelines.readers.rtmpose_pickle import read_rtmpose
+from signbind_jax.data_pipelines.readers.rtmpose_pickle import read_rtmpose
 from signbind_jax.errors import SignBindError
 
 

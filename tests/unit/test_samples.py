@@ -2,10 +2,10 @@
 
 import json
 
-from signbind_jax.metric_lines import record_of
-from signbind_jax.metric_log import MetricLog
 from signbind_jax.stages.stage import Sample, samples_of
-from signbind_jax.train import train
+from signbind_jax.train.loop import train
+from signbind_jax.train.metric_lines import record_of
+from signbind_jax.train.metric_log import MetricLog
 from tests.unit.test_train_metrics import tiny
 
 

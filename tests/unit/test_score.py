@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from signbind_jax import score
 from signbind_jax.errors import SignBindError
+from signbind_jax.evaluate import score
 
 DOCS = Path(__file__).parents[2] / "docs" / "scoring.md"
 

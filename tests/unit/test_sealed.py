@@ -6,7 +6,7 @@ import pytest
 
 from signbind_jax import sealed
 from signbind_jax.errors import SignBindError
-from signbind_jax.metric_lines import line_of, record_of
+from signbind_jax.train.metric_lines import line_of, record_of
 
 RECORD = {"step": 4, "scores": {"bleu4": 12.5, "é": None}, 2: [1, "x"], "10": float("nan")}
 

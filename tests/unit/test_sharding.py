@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from signbind_jax import sharding
+from signbind_jax.distributed import sharding
 from signbind_jax.errors import SignBindError
 from tests.conftest import simulated
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from data_pipelines.readers.signer_choice import People, choose_signer
+from signbind_jax.data_pipelines.readers.signer_choice import People, choose_signer
 from tests import how2sign_files as files
 
 SCHEMES = {

@@ -1,6 +1,6 @@
 import pytest
 
-from data_pipelines.readers.subtitles import Cue, read_subtitles
+from signbind_jax.data_pipelines.readers.subtitles import Cue, read_subtitles
 from signbind_jax.errors import SignBindError
 from tests.timed_corpora import write_vtt
 

@@ -11,7 +11,7 @@ from signbind_jax.cli import main
 from signbind_jax.config import load_config
 from signbind_jax.errors import SignBindError
 from signbind_jax.sweep.points import known_sweeps, load_sweep
-from signbind_jax.train_command import add_arguments, parse
+from signbind_jax.train.command import add_arguments, parse
 from tests.conftest import ROOT
 from tests.sweeps import sweep_file
 

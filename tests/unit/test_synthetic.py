@@ -6,20 +6,20 @@ import itertools
 import numpy as np
 import pytest
 
-from data_pipelines.synthetic import hand, mouth, names
-from data_pipelines.synthetic.alphabet import ALPHABET, LETTER_PATHS
-from data_pipelines.synthetic.corpus import (
+from signbind_jax.data.lips import decode_mosaic
+from signbind_jax.data_pipelines.synthetic import hand, mouth, names
+from signbind_jax.data_pipelines.synthetic.alphabet import ALPHABET, LETTER_PATHS
+from signbind_jax.data_pipelines.synthetic.corpus import (
     MAX_SECONDS,
     SyntheticConfig,
     generate_clip,
     open_corpus,
     plan,
 )
-from data_pipelines.synthetic.grammar import SPLITS, TIME_SPLITS, sentence
-from data_pipelines.synthetic.lexicon import GLOSSES, LEXICON, PAIRS
-from data_pipelines.synthetic.signer import N_SIGNERS, signer
-from data_pipelines.synthetic.signs import articulations, stroke
-from signbind_jax.data.lips import decode_mosaic
+from signbind_jax.data_pipelines.synthetic.grammar import SPLITS, TIME_SPLITS, sentence
+from signbind_jax.data_pipelines.synthetic.lexicon import GLOSSES, LEXICON, PAIRS
+from signbind_jax.data_pipelines.synthetic.signer import N_SIGNERS, signer
+from signbind_jax.data_pipelines.synthetic.signs import articulations, stroke
 from signbind_jax.errors import SignBindError
 from signbind_jax.keypoints import LEFT_HAND_SLICE, MOUTH_SLICE, RIGHT_HAND_SLICE, K
 from tests.corpora import clips_of

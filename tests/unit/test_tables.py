@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from data_pipelines.readers import tables
+from signbind_jax.data_pipelines.readers import tables
 from signbind_jax.errors import SignBindError
 
 COLUMNS = ("name", "text")

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from signbind_jax.config import load_config
-from signbind_jax.optim import make_schedule
 from signbind_jax.preflight.peaks import peak_flops
 from signbind_jax.report.run_files import read_log
-from signbind_jax.train import train
+from signbind_jax.train.loop import train
+from signbind_jax.train.optim import make_schedule
 
 STEPS = 10
 
@@ -66,7 +66,7 @@ def test_utilisation_is_logged_where_the_peak_is_known_alone(
 ):
     _, curves = plain
     assert "mfu" not in curves and peak_flops("cpu") is None
-    monkeypatch.setattr("signbind_jax.train_metrics.peak_flops", lambda kind: 1e15)
+    monkeypatch.setattr("signbind_jax.train.train_metrics.peak_flops", lambda kind: 1e15)
     train(tiny(synthetic, steps="2"), tmp_path, announce=str)
     mfu = dict(read_log(tmp_path / "metrics.jsonl").curves["mfu"]["train"])
     assert all(0 < value < 1 for value in mfu.values())  # per cent of a petaflop

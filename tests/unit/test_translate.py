@@ -11,16 +11,17 @@ import pytest
 from flax import nnx
 from PIL import Image
 
-from data_pipelines import clip_inputs
-from data_pipelines.readers.clip_file import Kind, read_clip_file
-from signbind_jax import cli, hosts
-from signbind_jax import translate as translate_module
+from signbind_jax import cli
 from signbind_jax.data.clip_list import ClipList
 from signbind_jax.data.lips import decode_mosaic
+from signbind_jax.data_pipelines import clip_inputs
+from signbind_jax.data_pipelines.readers.clip_file import Kind, read_clip_file
+from signbind_jax.distributed import hosts
 from signbind_jax.errors import SignBindError
 from signbind_jax.generation.config import GenerationConfig
 from signbind_jax.streams import SHIPPED
-from signbind_jax.translate import Translator
+from signbind_jax.use import translate as translate_module
+from signbind_jax.use.translate import Translator
 from tests import drawn_faces
 from tests.unit.test_expert import TINY, make
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from signbind_jax import hosts, versions
+from signbind_jax import versions
+from signbind_jax.distributed import hosts
 from signbind_jax.errors import SignBindError
 
 

@@ -6,10 +6,10 @@ import sys
 import pytest
 
 from signbind_jax.errors import SignBindError
-from signbind_jax.metric_log import open_log
 from signbind_jax.stages.stage import Sample
-from signbind_jax.train import train
-from signbind_jax.wandb_log import FILE
+from signbind_jax.train.loop import train
+from signbind_jax.train.metric_log import open_log
+from signbind_jax.train.wandb_log import FILE
 from tests.unit.test_train_metrics import tiny
 
 STAND_IN = """

@@ -17,8 +17,8 @@ BUILD = "import sys; from setuptools import build_meta; build_meta.build_wheel(s
 OPENS = """
 import sys
 from pathlib import Path
-import launch.slurm, launch.tpu, signbind_jax
-from data_pipelines.extraction import environment
+import signbind_jax.launch.slurm, signbind_jax.launch.tpu
+from signbind_jax.data_pipelines.extraction import environment
 from signbind_jax.config import config_module
 from signbind_jax.hf import published
 from signbind_jax.report.document import document
@@ -27,7 +27,8 @@ assert Path(signbind_jax.__file__).is_relative_to(sys.argv[1]), signbind_jax.__f
 assert published.find("smollm2-135m").vocab_size == 49152
 assert len(document("title", [], []).find(".//style").text) > 100
 assert environment.REQUIREMENTS.read_text() and (environment.WORKER / "__main__.py").is_file()
-assert launch.slurm.SCRIPT.read_text() and launch.tpu.WORKER.read_text()
+assert signbind_jax.launch.slurm.SCRIPT.read_text()
+assert signbind_jax.launch.tpu.WORKER.read_text()
 assert config_module("signing") and config_module("sweeps/signing_learning_rate")
 """
 
@@ -49,13 +50,14 @@ def wheel(tmp_path_factory) -> Path:
 
 def test_every_file_of_the_packages_is_in_the_wheel(wheel):
     here = {
-        path.relative_to(ROOT).as_posix()
+        f"{'' if package == 'signbind_jax' else 'signbind_jax/'}{path.relative_to(ROOT).as_posix()}"
         for package in PACKAGES
         for path in (ROOT / package).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts and path.name[0] != "."
     }
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {name for name in names if ".dist-info/" not in name} == here
+    assert {name.partition("/")[0].split("-")[0] for name in names} == {"signbind_jax"}
     assert "signbind_jax/hf/published.json" in here
 
 

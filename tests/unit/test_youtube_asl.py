@@ -6,10 +6,10 @@ import h5py
 import numpy as np
 import pytest
 
-from data_pipelines import youtube_asl
-from data_pipelines.corpus import Recording
-from data_pipelines.readers import slt_features
 from signbind_jax import cli
+from signbind_jax.data_pipelines import youtube_asl
+from signbind_jax.data_pipelines.corpus import Recording
+from signbind_jax.data_pipelines.readers import slt_features
 from signbind_jax.errors import SignBindError
 from tests.timed_corpora import assert_is, build, error_of, write_pose, write_vtt
 

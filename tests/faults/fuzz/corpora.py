@@ -34,7 +34,7 @@ def _build(corpus: str, *options: str) -> Callable[[Path, Path], int]:
 
 def _add_poses(tree: Path, corpus: str, *options: str, seconds: float | None = None) -> None:
     """A pose for every row, so that each file of the corpus is read."""
-    from data_pipelines import build
+    from signbind_jax.data_pipelines import build
 
     (tree / "poses").mkdir()
     parser = argparse.ArgumentParser()
@@ -251,7 +251,7 @@ def _clip_list(tree: Path) -> None:
 
 
 def _read_clip_list(tree: Path, out: Path) -> None:
-    from data_pipelines.clips import read_clip_list
+    from signbind_jax.data_pipelines.clips import read_clip_list
 
     read_clip_list(tree / "clips.tsv")
 
@@ -261,14 +261,14 @@ def _video(tree: Path) -> None:
 
 
 def _read_video(tree: Path, out: Path) -> None:
-    from data_pipelines.extraction.worker.video import Frames, Span
+    from signbind_jax.data_pipelines.extraction.worker.video import Frames, Span
 
     for frame in Frames(Span(tree / "v.mp4")).frames():
         assert frame.picture.size
 
 
 def _read_result(tree: Path, out: Path) -> None:
-    from data_pipelines.extraction.result import read_result
+    from signbind_jax.data_pipelines.extraction.result import read_result
 
     read_result(tree / "poses" / "a.npz")
 

@@ -76,7 +76,7 @@ def _read_dataset(tree: Path, out: Path) -> None:
 def _config(tree: Path) -> None:
     _dataset(tree)
     (tree / "config.py").write_text(
-        "from configs import signing\n\n\ndef get_config(arg=None):\n"
+        "from signbind_jax.configs import signing\n\n\ndef get_config(arg=None):\n"
         "    config = signing.get_config('size=tiny')\n"
         f"    config.data.directory = {str(tree / 'd')!r}\n    config.steps = 3\n"
         "    config.optim.learning_rate = 1e-3\n    return config\n"
@@ -97,8 +97,8 @@ def _config(tree: Path) -> None:
 
 def _make_stage(spec: str, overrides: dict, tree: Path) -> None:
     from signbind_jax.config import load_config
-    from signbind_jax.optim import make_optimizer
     from signbind_jax.stages import make_stage
+    from signbind_jax.train.optim import make_optimizer
 
     config = load_config(spec, {"data.directory": str(tree / "d")} | overrides)
     make_optimizer(config.optim, config.steps)
@@ -130,7 +130,7 @@ def _run(tree: Path) -> None:
 
 
 def _digest_of_arrays(tree: Path) -> str:
-    from signbind_jax.artefact import open_artefact
+    from signbind_jax.checkpoint.artefact import open_artefact
 
     digest = hashlib.sha256()
     for path, array in open_artefact(tree / "run").load_params()[1].flat_state():
@@ -260,7 +260,7 @@ def _adapters(tree: Path) -> None:
 
 
 def _read_adapters(tree: Path, out: Path) -> None:
-    from signbind_jax import sharding
+    from signbind_jax.distributed import sharding
     from signbind_jax.hf.adapters import read_adapters
     from tests.unit.tiny_decoder import CONFIG
 
@@ -307,8 +307,8 @@ def _call(tree: Path) -> None:
 
 def _roll_call(tree: Path, out: Path) -> None:
     """A line from anybody never ends process 0 before its time: it says who is missing."""
+    from signbind_jax.distributed.rendezvous import call_roll
     from signbind_jax.errors import SignBindError
-    from signbind_jax.roll_call import call_roll
 
     line = tree / "line.json"
     said = line.read_bytes() + b"\n" if line.is_file() else b""

@@ -27,25 +27,25 @@ from tests.faults.fuzz.readers import READERS
 
 # What takes long to import and what readers share.
 _IMPORTED = (
-    "data_pipelines.writing.writer",
-    "data_pipelines.audit.survey",
-    "data_pipelines.audit.page",
+    "signbind_jax.data_pipelines.writing.writer",
+    "signbind_jax.data_pipelines.audit.survey",
+    "signbind_jax.data_pipelines.audit.page",
     "tensorflow_datasets",
     "transformers",
-    "signbind_jax.train",
+    "signbind_jax.train.loop",
     "signbind_jax.cli",
     "av",
     "h5py",
-    "signbind_jax.translate",
-    "signbind_jax.llm_inspect",
+    "signbind_jax.use.translate",
+    "signbind_jax.hf.inspect_command",
     "signbind_jax.hf.gguf_llama",
     "signbind_jax.sweep.command",
     "signbind_jax.report.page",
-    "launch.slurm",
+    "signbind_jax.launch.slurm",
     "sacrebleu",
     "signbind_jax.hf.export",
-    "signbind_jax.score",
-    "signbind_jax.train_command",
+    "signbind_jax.evaluate.score",
+    "signbind_jax.train.command",
     *(
         f"data_pipelines.{name}"
         for name in (

@@ -15,10 +15,10 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 from jax.sharding import AbstractMesh, NamedSharding, SingleDeviceSharding
 
-from signbind_jax import array_digest
+from signbind_jax.checkpoint import array_digest
+from signbind_jax.checkpoint.manifest import DamagedCheckpoint
+from signbind_jax.distributed.sharding import path_parts
 from signbind_jax.errors import SignBindError
-from signbind_jax.manifest import DamagedCheckpoint
-from signbind_jax.sharding import path_parts
 
 
 @contextlib.contextmanager

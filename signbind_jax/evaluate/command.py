@@ -8,20 +8,22 @@ from typing import Any
 
 import numpy as np
 
-from signbind_jax import artefact, files, hosts, streams
+from signbind_jax import files, streams
+from signbind_jax.checkpoint import artefact
 from signbind_jax.data.dataset import ClipDataset, DatasetInfo, open_dataset
 from signbind_jax.data.sentences import Sentences
 from signbind_jax.data.stream_cache import SplitStreams
+from signbind_jax.distributed import hosts
 from signbind_jax.errors import SignBindError
 from signbind_jax.generation import config as generation_config
 from signbind_jax.generation.config import GenerationConfig, read_options
 from signbind_jax.metrics.sequence import error_counts
 from signbind_jax.metrics.translation import name_recall, translation_scores
-from signbind_jax.read_streams import ExpertReader, open_experts_of, read_split
 from signbind_jax.stages.expert import modality_lengths
 from signbind_jax.stages.fusion import read_fused
 from signbind_jax.stages.language_model import LanguageModelOptions, write_from_text
-from signbind_jax.translate import Translator
+from signbind_jax.stages.read_streams import ExpertReader, open_experts_of, read_split
+from signbind_jax.use.translate import Translator
 
 # Splits in which time alone decides what is right.
 TIME_SPLITS = ("role", "lonely_twin", "adjacent_names")

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from signbind_jax import hosts
+from signbind_jax.distributed import hosts
 from signbind_jax.errors import SignBindError
 
 logger = logging.getLogger(__name__)

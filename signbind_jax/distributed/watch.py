@@ -15,8 +15,9 @@ from typing import Any, NoReturn
 
 import jax
 
-from signbind_jax import hosts, interrupts
+from signbind_jax.distributed import hosts
 from signbind_jax.errors import interrupted_code
+from signbind_jax.processes import interrupts
 
 POLL_S = 1.0
 JAX_SILENCE_S = 60  # beyond ours

@@ -37,22 +37,31 @@ import jax.numpy as jnp
 from flax import nnx
 from tqdm import tqdm
 
-from signbind_jax import artefact, files, hosts, interrupts, sharding, versions
-from signbind_jax.best_step import Best
-from signbind_jax.checkpoint import CheckpointDir
+from signbind_jax import files, versions
+from signbind_jax.checkpoint import artefact
+from signbind_jax.checkpoint.checkpoint_dir import CheckpointDir
+from signbind_jax.checkpoint.manifest import Manifest, check_same
 from signbind_jax.config import RunConfig
+from signbind_jax.distributed import hosts, sharding
 from signbind_jax.errors import Interrupted, SignBindError
-from signbind_jax.manifest import Manifest, check_same
-from signbind_jax.metric_log import open_log
-from signbind_jax.profile_trace import ProfileTrace
+from signbind_jax.processes import interrupts
 from signbind_jax.stages import make_stage
 from signbind_jax.stages.sections import check_sections
 from signbind_jax.stages.stage import Evaluation, Stage
-from signbind_jax.step_programs import StepPrograms
-from signbind_jax.summary import SUMMARY, summary_or_none, write_summary
-from signbind_jax.train_metrics import Throughput, TrainLog, is_logged, peak_of, show_evaluation
-from signbind_jax.train_step import TrainStep
-from signbind_jax.wandb_log import import_wandb
+from signbind_jax.train.best_step import Best
+from signbind_jax.train.metric_log import open_log
+from signbind_jax.train.profile_trace import ProfileTrace
+from signbind_jax.train.step_programs import StepPrograms
+from signbind_jax.train.summary import SUMMARY, summary_or_none, write_summary
+from signbind_jax.train.train_metrics import (
+    Throughput,
+    TrainLog,
+    is_logged,
+    peak_of,
+    show_evaluation,
+)
+from signbind_jax.train.train_step import TrainStep
+from signbind_jax.train.wandb_log import import_wandb
 
 logger = logging.getLogger(__name__)
 

@@ -8,12 +8,13 @@ import jax
 import numpy as np
 from flax import nnx
 
-from signbind_jax import hosts, progress, streams
-from signbind_jax.artefact import Artefact, open_artefact
+from signbind_jax import progress, streams
+from signbind_jax.checkpoint.artefact import Artefact, open_artefact
 from signbind_jax.data.batch_plan import EvaluationPlan, evaluation_plan, standard_buckets
 from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.data.loader import clip_batches
 from signbind_jax.data.stream_cache import ExpertTokens, SplitStreams, cached, gather
+from signbind_jax.distributed import hosts
 from signbind_jax.errors import SignBindError
 from signbind_jax.stages.expert import modality_lengths, read_batch
 

@@ -8,7 +8,7 @@ import sysconfig
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-_ROOT = str(Path(__file__).resolve().parents[1])
+_ROOT = str(Path(__file__).resolve().parents[2])
 IMPORTS = "SIGNBIND_IMPORT"  # the Python files that a command runs first, as in PATH
 _SAFE = {"PYTHONSAFEPATH": "1"}  # Python's -P, for what the child starts as well
 

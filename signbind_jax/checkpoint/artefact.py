@@ -12,22 +12,23 @@ from pathlib import Path
 
 from flax import nnx
 
-from signbind_jax import files, hosts, keypoints, sealed, sharding, streams, versions
-from signbind_jax.checkpoint import CheckpointDir, Manifest, artefact_digest
+from signbind_jax import files, keypoints, sealed, streams, versions
+from signbind_jax.checkpoint.checkpoint_dir import CheckpointDir, Manifest, artefact_digest
+from signbind_jax.checkpoint.manifest import check_same
 from signbind_jax.config import RunConfig, from_mapping
 from signbind_jax.data.vocabulary import Vocabulary
+from signbind_jax.distributed import hosts, sharding
 from signbind_jax.errors import SignBindError
 from signbind_jax.files import shorten
 from signbind_jax.hf.pretrained import open_pretrained
 from signbind_jax.hf.tokenizer import TOKENIZER_BYTES, TextTokenizer
-from signbind_jax.manifest import check_same
 from signbind_jax.models.expert import Expert, ExpertConfig
 from signbind_jax.models.fusion import Fusion, FusionConfig
 from signbind_jax.models.llm.config import DecoderConfig
 from signbind_jax.models.llm.decoder import Decoder
 from signbind_jax.models.llm.lora import LoRAConfig
 from signbind_jax.models.signbind import SignBind
-from signbind_jax.summary import summary_or_none
+from signbind_jax.train.summary import summary_or_none
 
 logger = logging.getLogger(__name__)
 

@@ -13,18 +13,19 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from signbind_jax import artefact, hosts
+from signbind_jax.checkpoint import artefact
 from signbind_jax.data.batch import reads_lips
 from signbind_jax.data.clip_list import ClipList
 from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.data.sentences import Sentences
 from signbind_jax.data.stream_cache import SplitStreams
+from signbind_jax.distributed import hosts
 from signbind_jax.errors import SignBindError, printable
 from signbind_jax.generation import config as generation_config
 from signbind_jax.generation.config import read_options
-from signbind_jax.read_streams import ExpertReader, open_experts_of, read_split
 from signbind_jax.stages.expert import modality_lengths
 from signbind_jax.stages.fusion import read_fused
+from signbind_jax.stages.read_streams import ExpertReader, open_experts_of, read_split
 from signbind_jax.stages.translation import (
     TranslationOptions,
     make_prompt_parts,
@@ -32,7 +33,7 @@ from signbind_jax.stages.translation import (
 )
 
 if TYPE_CHECKING:
-    from data_pipelines.clip_inputs import ClipInputs
+    from signbind_jax.data_pipelines.clip_inputs import ClipInputs
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ class Translator:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `signbind translate`."""
-    from data_pipelines import clip_inputs
+    from signbind_jax.data_pipelines import clip_inputs
 
     clip_inputs.add_arguments(parser)
     parser.add_argument(
@@ -188,9 +189,9 @@ def run(arguments: argparse.Namespace) -> int:
     Files that cannot be read and streams that get no input are named on standard error. Exit
     code 1 where a file could not be read, though the others are translated.
     """
-    from data_pipelines.clip_inputs import read_inputs
-    from data_pipelines.extraction.pool import Interrupted
-    from data_pipelines.writing.build_report import some_of
+    from signbind_jax.data_pipelines.clip_inputs import read_inputs
+    from signbind_jax.data_pipelines.extraction.pool import Interrupted
+    from signbind_jax.data_pipelines.writing.build_report import some_of
 
     settings = generation_config.given(arguments)
     translator = Translator(arguments.checkpoint, settings, step=arguments.step)

@@ -6,10 +6,11 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from signbind_jax import artefact, sealed, streams, versions
+from signbind_jax import sealed, streams, versions
+from signbind_jax.checkpoint import artefact
 from signbind_jax.data.dataset import open_dataset
 from signbind_jax.errors import SignBindError
-from signbind_jax.evaluate import (
+from signbind_jax.evaluate.command import (
     TIME_SPLITS,
     evaluate_expert,
     evaluate_fusion,
@@ -17,12 +18,12 @@ from signbind_jax.evaluate import (
     evaluate_time_splits,
     evaluate_translation,
 )
-from signbind_jax.examples import write_examples
+from signbind_jax.processes.parallel_runs import MemoryMeter, run_all, usable_cores, worthwhile
+from signbind_jax.quickstart.examples import write_examples
 from signbind_jax.ranges import Seed, Whole, argument
 from signbind_jax.report import write_report
-from signbind_jax.side_by_side import MemoryMeter, run_all, usable_cores, worthwhile
-from signbind_jax.summary import SUMMARY, read_summary
-from signbind_jax.translate import Translator
+from signbind_jax.train.summary import SUMMARY, read_summary
+from signbind_jax.use.translate import Translator
 
 logger = logging.getLogger(__name__)
 
@@ -57,8 +58,8 @@ def build_corpus(directory: Path, sizes: dict[str, int]) -> None:
     """Builds the synthetic corpus unless it is there already."""
     if (directory / "dataset.json").exists():
         return
-    from data_pipelines.synthetic.corpus import SyntheticConfig, open_corpus
-    from data_pipelines.writing.writer import write_dataset
+    from signbind_jax.data_pipelines.synthetic.corpus import SyntheticConfig, open_corpus
+    from signbind_jax.data_pipelines.writing.writer import write_dataset
 
     corpus = open_corpus(SyntheticConfig(**sizes))
     report = write_dataset(directory, corpus, workers=len(usable_cores()))

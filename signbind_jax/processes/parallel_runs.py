@@ -14,8 +14,9 @@ from pathlib import Path
 import jax
 import psutil
 
-from signbind_jax import child, streams
+from signbind_jax import streams
 from signbind_jax.errors import SignBindError
+from signbind_jax.processes import child
 
 # XLA takes fresh memory for every step. In pages of 2 MB instead of 4 kB the kernel hands it out
 # so much faster that a training step takes three quarters of the time (docs/decisions.md).

@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     directory = hub.fetch(arguments.name, arguments.cache)
     # Imported late: JAX takes seconds, and a name that is not known is told at once.
-    from signbind_jax.llm_inspect import inspect
+    from signbind_jax.hf.inspect_command import inspect
 
     try:
         inspect(directory)

@@ -1,7 +1,6 @@
 """TrainStep: the functions that train, on arrays or on shapes alone.
 
-`signbind_jax.train` runs them; `signbind preflight` compiles the very same for machines that are
-not there.
+`train.loop` runs them; `signbind preflight` compiles the very same for machines that are not there.
 """
 
 import jax
@@ -9,10 +8,11 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
-from signbind_jax import compiler, sharding
-from signbind_jax.optim import make_optimizer, make_schedule
+from signbind_jax.distributed import sharding
 from signbind_jax.stages.stage import Stage
-from signbind_jax.step_programs import StepPrograms
+from signbind_jax.train import xla_options
+from signbind_jax.train.optim import make_optimizer, make_schedule
+from signbind_jax.train.step_programs import StepPrograms
 
 
 class TrainStep:
@@ -72,7 +72,7 @@ class TrainStep:
     def programs(self, state: dict, frozen: nnx.State) -> StepPrograms:
         """The programs, to be compiled; both arguments may hold ShapeDtypeStructs."""
         return StepPrograms(
-            self.gradients, self.update, self.measure, state, frozen, compiler.options(self.mesh)
+            self.gradients, self.update, self.measure, state, frozen, xla_options.options(self.mesh)
         )
 
     def abstract_state(self) -> tuple[dict, nnx.State]:

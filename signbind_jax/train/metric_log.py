@@ -7,11 +7,12 @@ from pathlib import Path
 
 from tensorboardX import SummaryWriter
 
-from signbind_jax import files, hosts
+from signbind_jax import files
 from signbind_jax.config import RunConfig
-from signbind_jax.metric_lines import line_of, record_of
+from signbind_jax.distributed import hosts
 from signbind_jax.stages.stage import Sample
-from signbind_jax.wandb_log import WandbLog
+from signbind_jax.train.metric_lines import line_of, record_of
+from signbind_jax.train.wandb_log import WandbLog
 
 logger = logging.getLogger(__name__)
 

@@ -8,14 +8,14 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from signbind_jax import hosts
 from signbind_jax.config import RunConfig
 from signbind_jax.data.batch_plan import BatchPlan, Step
+from signbind_jax.distributed import hosts
 from signbind_jax.errors import SignBindError
-from signbind_jax.metric_log import MetricLog, SilentLog
 from signbind_jax.preflight.peaks import peak_flops
 from signbind_jax.stages.stage import Sample, Stage
-from signbind_jax.step_programs import StepMetrics, StepPrograms
+from signbind_jax.train.metric_log import MetricLog, SilentLog
+from signbind_jax.train.step_programs import StepMetrics, StepPrograms
 
 SECONDS_BETWEEN_LINES = 30.0  # of progress, where there is no terminal for a bar
 

@@ -19,8 +19,8 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from signbind_jax import interrupts
 from signbind_jax.errors import Interrupted, SignBindError
+from signbind_jax.processes import interrupts
 
 # Seconds to wait for the other processes; `signbind ... --host_timeout` sets it.
 timeout_s = 600.0

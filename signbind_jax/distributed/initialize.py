@@ -20,12 +20,13 @@ from typing import Annotated
 
 import jax
 
-from signbind_jax import hosts, interrupts, no_tpu
+from signbind_jax.distributed import hosts, libtpu_env
+from signbind_jax.distributed.relay import Relay
+from signbind_jax.distributed.rendezvous import call_roll, missing
+from signbind_jax.distributed.watch import JAX_SILENCE_S, Watch, name, silence_s
 from signbind_jax.errors import Interrupted, SignBindError, outcome, prefix
+from signbind_jax.processes import interrupts
 from signbind_jax.ranges import Range, argument
-from signbind_jax.relay import Relay
-from signbind_jax.roll_call import call_roll, missing
-from signbind_jax.watch import JAX_SILENCE_S, Watch, name, silence_s
 
 AUTO = "auto"
 VARIABLES = {
@@ -132,7 +133,7 @@ def _on_tpu() -> bool:
     """Whether this is a machine with TPUs, which JAX does not tell in public before they start."""
     devices = [*Path("/dev").glob("accel*"), *Path("/dev/vfio").glob("[0-9]*")]
     # Some network cards are of the same vendor, and other devices have such names.
-    return bool(devices) and no_tpu.attached()
+    return bool(devices) and libtpu_env.attached()
 
 
 def start(place: Place | None) -> None:

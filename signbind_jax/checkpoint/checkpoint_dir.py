@@ -23,9 +23,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
-from signbind_jax import array_digest, best_step, files, hosts
-from signbind_jax.best_step import Best
-from signbind_jax.checkpoint_arrays import (
+from signbind_jax import files
+from signbind_jax.checkpoint import array_digest
+from signbind_jax.checkpoint.checkpoint_arrays import (
     check_arrays,
     check_digests,
     describe_and_digest,
@@ -38,8 +38,7 @@ from signbind_jax.checkpoint_arrays import (
     restore_target,
     result_of,
 )
-from signbind_jax.errors import SignBindError
-from signbind_jax.manifest import (
+from signbind_jax.checkpoint.manifest import (
     DamagedCheckpoint,
     Manifest,
     artefact_digest,
@@ -47,6 +46,10 @@ from signbind_jax.manifest import (
     manifest_from_text,
     manifest_to_text,
 )
+from signbind_jax.distributed import hosts
+from signbind_jax.errors import SignBindError
+from signbind_jax.train import best_step
+from signbind_jax.train.best_step import Best
 
 __all__ = ["CheckpointDir", "DamagedCheckpoint", "Manifest", "artefact_digest", "check_parent"]
 

@@ -4,11 +4,12 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from signbind_jax import hosts, overrides, streams, versions
+from signbind_jax import overrides, streams, versions
 from signbind_jax.config import load_config
+from signbind_jax.distributed import hosts
 from signbind_jax.errors import interrupted_code
 from signbind_jax.stages.sections import resolved
-from signbind_jax.train import train
+from signbind_jax.train.loop import train
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
