@@ -25,7 +25,7 @@ import psutil
 from signbind_jax.data.clip import Clip
 from signbind_jax.data.dataset import open_dataset
 from signbind_jax.data.lips import encode_mosaic
-from signbind_jax.data_pipelines.corpus import Corpus, Reading
+from signbind_jax.data_pipelines.corpus import Corpus, ReadResult
 from signbind_jax.data_pipelines.writing.writer import write_dataset
 from signbind_jax.processes.parallel_runs import MemoryMeter
 
@@ -44,13 +44,13 @@ class Place:
         return f"c{self.index:07d}"
 
 
-def read(place: Place) -> Reading:
+def read(place: Place) -> ReadResult:
     """A clip of noise, a function of its index."""
     chance = np.random.default_rng(place.index)
     pose_tkc = chance.normal(size=(FRAMES, 91, 3)).astype(np.float16)
     crops_fhw = chance.integers(0, 256, (FRAMES, SIDE, SIDE), dtype=np.uint8)
     lips = {"lips": encode_mosaic(crops_fhw), "n_lip_frames": FRAMES, "lip_fps": FPS}
-    return Reading(Clip(place.id, "noise", pose=pose_tkc, pose_fps=FPS, **lips))
+    return ReadResult(Clip(place.id, "noise", pose=pose_tkc, pose_fps=FPS, **lips))
 
 
 def clip_bytes() -> int:

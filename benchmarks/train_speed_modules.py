@@ -94,7 +94,7 @@ class ConformerBlock(nn.Module):
         return self.norm(x)
 
 
-class Halving(nn.Module):
+class ConvSubsample(nn.Module):
     """Convolution over time of kernel 3 and stride 2."""
 
     def __init__(self, d: int):
@@ -112,7 +112,7 @@ class TemporalEncoder(nn.Module):
         super().__init__()
         d, n = config["d_model"], config["subsample"].bit_length() - 1
         self.head_size = d // config["n_heads"]
-        self.halvings = nn.ModuleList([Halving(d) for _ in range(n)])
+        self.halvings = nn.ModuleList([ConvSubsample(d) for _ in range(n)])
         self.blocks = nn.ModuleList([ConformerBlock(config) for _ in range(config["n_layers"])])
 
     def forward(self, x, mask):

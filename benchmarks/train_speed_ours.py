@@ -42,7 +42,7 @@ class Training:
             "step": jax.device_put(jnp.int32(0), sharding.replicated(self.mesh)),
         }
         self.programs = self.step.programs(state, self.frozen)
-        self.arrays = self.programs.plain(state)
+        self.arrays = self.programs.flatten(state)
         self.programs.compile(self.arrays, {(0, 0): self.batch})
 
     def describe(self) -> dict:
@@ -69,7 +69,7 @@ class Training:
         np.savez(directory / "params.npz", **named(self._params()))
 
     def _params(self) -> nnx.State:
-        return nnx.merge_state(self.programs.full(self.arrays)["params"], self.frozen)
+        return nnx.merge_state(self.programs.unflatten(self.arrays)["params"], self.frozen)
 
     def loss(self) -> float:
         """Mean loss of the batch without dropout."""
@@ -95,7 +95,7 @@ class Training:
     def products(self) -> dict:
         """FLOPs of the step's matrix products, and the seconds they take on their own."""
         args = (
-            self.programs.full(self.arrays)["params"],
+            self.programs.unflatten(self.arrays)["params"],
             self.frozen,
             self.arrays["step"][0],
             self.batch,

@@ -7,7 +7,7 @@ from torch import nn
 
 from benchmarks.train_speed_modules import ctc_sum, rms_norm, rotary_angles, rotate
 
-N_PLACES, SHORTEST_GAP_S = 17, 0.04
+N_BASIS, SHORTEST_GAP_S = 17, 0.04
 
 
 class LoRALinear(nn.Linear):
@@ -119,7 +119,7 @@ class FusionLayer(nn.Module):
         return x + self.dropout(self.down(F.silu(self.gate(y)) * self.up(y)))
 
 
-def gaps(middle, stream, mask, n_streams: int):
+def intervals(middle, stream, mask, n_streams: int):
     """Seconds to the token before and after of the same stream, and the stream's median gap."""
     before, after, usual = (torch.zeros_like(middle) for _ in range(3))
     never = float("inf")
@@ -141,7 +141,7 @@ def gaps(middle, stream, mask, n_streams: int):
 
 def places(ratio):
     """How near a gap, in usual gaps, is to each of 0.5, 0.625, ..."""
-    return [(-((ratio - 0.5 - i * 0.125) / 0.125).square()).exp() for i in range(N_PLACES)]
+    return [(-((ratio - 0.5 - i * 0.125) / 0.125).square()).exp() for i in range(N_BASIS)]
 
 
 class Fusion(nn.Module):
@@ -154,7 +154,7 @@ class Fusion(nn.Module):
         self.hidden = nn.Linear(config["d_hidden"], n_streams * d, bias=False)
         self.id_embed = nn.Embedding(sum(config["n_ids"]), d)
         self.stream_embed = nn.Embedding(n_streams, d)
-        self.features = nn.Linear(5 + 2 * N_PLACES, d, bias=False)
+        self.features = nn.Linear(5 + 2 * N_BASIS, d, bias=False)
         self.layers = nn.ModuleList([FusionLayer(config) for _ in range(config["n_layers"])])
         self.norm = rms_norm(d)
         self.ctc_frames = nn.Linear(d, config["ctc_frames"] * d, bias=False)
@@ -164,7 +164,7 @@ class Fusion(nn.Module):
         self.register_buffer("first_id", first, persistent=False)
 
     def _features(self, tokens: dict):
-        gap, after, usual = gaps(
+        gap, after, usual = intervals(
             (tokens["start_bm"] + tokens["end_bm"]) / 2,
             tokens["stream_bm"],
             tokens["mask_bm"],

@@ -25,4 +25,4 @@ def get_config(arg=None):
         return open_llm.with_llm(config, arg.llm, arg.chip, arg.chips)
     config.assumed.fusion = fusion.get_config(f"size={arg.size}").model
     config.assumed.decoder = language_model.get_config(f"size={arg.size}").model
-    return common.sized(config, arg.size)
+    return common.apply_size(config, arg.size)

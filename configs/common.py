@@ -54,7 +54,9 @@ def run(stage: str, **values) -> ConfigDict:
     return config
 
 
-def sized(config: ConfigDict, size: str, corpus: str = "how2sign", chips: int = 1) -> ConfigDict:
+def apply_size(
+    config: ConfigDict, size: str, corpus: str = "how2sign", chips: int = 1
+) -> ConfigDict:
     """A run at a size: `small` as the config says, `few`, `tiny`; `base` and `large` for real
     corpora, see `configs.real`.
 
@@ -62,9 +64,9 @@ def sized(config: ConfigDict, size: str, corpus: str = "how2sign", chips: int = 
       SignBindError: another size, or one that the stage does not have; corpus or chips beside a
         size that does not depend on them.
     """
-    sizes = {"small": lambda same: same, "few": memorise, "tiny": shrink}
+    sizes = {"small": lambda same: same, "few": overfit, "tiny": tiny}
     if config.stage in real.MODELS:
-        sizes |= dict.fromkeys(real.SIZES, lambda run: real.sized(run, size, corpus, chips))
+        sizes |= dict.fromkeys(real.SIZES, lambda run: real.apply_size(run, size, corpus, chips))
     if size not in sizes:
         raise SignBindError(unknown_name(f"--config argument size of {config.stage}", size, sizes))
     for name, found, default in (("corpus", corpus, "how2sign"), ("chips", chips, 1)):
@@ -76,7 +78,7 @@ def sized(config: ConfigDict, size: str, corpus: str = "how2sign", chips: int = 
     return sizes[size](config)
 
 
-def memorise(config: ConfigDict) -> ConfigDict:
+def overfit(config: ConfigDict) -> ConfigDict:
     """The same run for a handful of clips, which it learns by heart: small, without dropout,
     hardly augmented, one batch shape, scored on its own training clips."""
     expert = {"d_model": 64, "n_layers": 2, "d_mlp": 128, "d_part": 32, "dropout": 0.0}
@@ -125,7 +127,7 @@ def memorise(config: ConfigDict) -> ConfigDict:
     return config
 
 
-def shrink(config: ConfigDict) -> ConfigDict:
+def tiny(config: ConfigDict) -> ConfigDict:
     """The same run at a size for tests: two heads of 16, two layers, one batch shape, few steps."""
     small = {
         "d_model": 32,

@@ -30,4 +30,4 @@ def get_config(arg=None):
         data={"frames_per_batch": 2048, "keep_empty": 0.3},
         optim={"learning_rate": 1e-3, "warmup_steps": 100},
     )
-    return common.sized(config, arg.size, arg.corpus, arg.chips)
+    return common.apply_size(config, arg.size, arg.corpus, arg.chips)

@@ -99,7 +99,7 @@ MODELS = {
 _PEAK = {"base": 5e-4, "large": 3e-4}  # learning rate
 
 
-def sized(config: ConfigDict, size: str, corpus: str, chips: int) -> ConfigDict:
+def apply_size(config: ConfigDict, size: str, corpus: str, chips: int) -> ConfigDict:
     """A run at a real size for a corpus, on so many chips.
 
     Raises:

@@ -27,6 +27,12 @@ from typing import NamedTuple
 from signbind_jax import files
 from signbind_jax.data_pipelines.corpus import Corpus
 from signbind_jax.data_pipelines.readers import spottings
+from signbind_jax.data_pipelines.readers.directories import (
+    check_directories,
+    first_directory,
+    inside,
+    not_the_corpus,
+)
 from signbind_jax.data_pipelines.readers.subtitled import outside, sentences
 from signbind_jax.data_pipelines.readers.subtitles import Cue
 from signbind_jax.data_pipelines.readers.timed_sentences import (
@@ -39,12 +45,6 @@ from signbind_jax.data_pipelines.readers.timed_sentences import (
     read_sentence,
     recording_of,
     seconds,
-)
-from signbind_jax.data_pipelines.readers.whereabouts import (
-    check_directories,
-    first_directory,
-    inside,
-    not_the_corpus,
 )
 from signbind_jax.errors import SignBindError
 

@@ -27,10 +27,10 @@ import numpy as np
 from signbind_jax import files, keypoints
 from signbind_jax.data.clip import Clip
 from signbind_jax.data.labels import letters, unknown_letters
-from signbind_jax.data_pipelines.corpus import Corpus, Reading, Recording
+from signbind_jax.data_pipelines.corpus import Corpus, ReadResult, Recording
 from signbind_jax.data_pipelines.readers import layout
+from signbind_jax.data_pipelines.readers.directories import check_directories
 from signbind_jax.data_pipelines.readers.tables import TableRow, read_table
-from signbind_jax.data_pipelines.readers.whereabouts import check_directories
 from signbind_jax.errors import SignBindError
 
 RELEASES = {"chicago_fswild": "ChicagoFSWild", "chicago_fswild_plus": "ChicagoFSWildPlus"}
@@ -137,7 +137,7 @@ def read_row(
     frames: Path | None,
     boxes: Path | None = None,
     lip_size: int = 32,
-) -> Reading:
+) -> ReadResult:
     """The clip of a row, and what was repaired or does not fit.
 
     Raises:
@@ -160,7 +160,7 @@ def read_row(
         spelled=tuple(text.lower().split()),
         **fields,
     )
-    return Reading(clip, notes)
+    return ReadResult(clip, notes)
 
 
 def box_notes(directory: Path, pose_tkc: np.ndarray) -> dict[str, int]:

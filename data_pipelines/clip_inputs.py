@@ -92,7 +92,7 @@ def read_inputs(arguments: argparse.Namespace, lip_size: int | None) -> ClipInpu
       SignBindError: nothing can be extracted at all; videos on several processes.
       Interrupted: a signal ended the extraction.
     """
-    listed = hosts.from_first("listing clips", lambda: _listed(arguments))
+    listed = hosts.broadcast("listing clips", lambda: _listed(arguments))
     names = {Path(path): name for path, name in listed["names"].items()}
     kinds = {Path(path): Kind(kind) for path, kind in listed["kinds"].items()}
     notes, faults = listed["notes"], listed["faults"]
@@ -190,7 +190,7 @@ def _read(
         except SignBindError as error:
             faults[str(i)] = str(error).replace(str(file), str(path), 1)  # not what was extracted
     everywhere: dict[str, str] = {}
-    for found in hosts.exchange("reading clips", faults):
+    for found in hosts.all_gather("reading clips", faults):
         everywhere = found | everywhere
     kept = {path: clip for (i, path), clip in clips.items() if str(i) not in everywhere}
     return kept, [everywhere[i] for i in sorted(everywhere, key=int)]

@@ -21,7 +21,7 @@ class Row(Protocol):
         ...
 
 
-class Reading(NamedTuple):
+class ReadResult(NamedTuple):
     """A clip, and what was repaired in it: what -> how many times."""
 
     clip: Clip
@@ -63,7 +63,7 @@ class Corpus:
     """
 
     splits: Mapping[str, Sequence[Row]]
-    read: Callable[[Row], Reading]
+    read: Callable[[Row], ReadResult]
     source: dict
     left_out: Mapping[str, Sequence[str]] = field(default_factory=dict)
     published: Mapping[str, int] = field(default_factory=dict)
@@ -154,12 +154,15 @@ def corpus_of_clips(splits: Mapping[str, Iterable[Clip]], source: dict) -> Corpu
     )
 
 
-def _the_clip(row: ClipRow) -> Reading:
-    return Reading(row.clip)
+def _the_clip(row: ClipRow) -> ReadResult:
+    return ReadResult(row.clip)
 
 
 def read_clips(
-    rows: Iterable[Row], read: Callable[[Row], Reading], report: BuildReport, strict: bool = False
+    rows: Iterable[Row],
+    read: Callable[[Row], ReadResult],
+    report: BuildReport,
+    strict: bool = False,
 ) -> Iterator[Clip]:
     """The clips of rows; what was repaired and left out goes into `report`.
 

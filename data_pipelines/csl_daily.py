@@ -22,9 +22,9 @@ import numpy as np
 
 from signbind_jax import files
 from signbind_jax.data.clip import Clip
-from signbind_jax.data_pipelines.corpus import Corpus, Reading, Recording
+from signbind_jax.data_pipelines.corpus import Corpus, ReadResult, Recording
 from signbind_jax.data_pipelines.readers import layout, restricted_pickle
-from signbind_jax.data_pipelines.readers.whereabouts import check_directories
+from signbind_jax.data_pipelines.readers.directories import check_directories
 from signbind_jax.errors import SignBindError
 
 LABELS = "sentence_label/csl2020ct_v2.pkl"
@@ -113,7 +113,7 @@ def open_corpus(
 
 def read_row(
     row: SentenceRow, *, poses: Path | None, frames: Path | None, lip_size: int = 32
-) -> Reading:
+) -> ReadResult:
     """The clip of a row, and what was repaired or does not fit.
 
     Raises:
@@ -137,7 +137,7 @@ def read_row(
         gloss=row.gloss,
         **fields,
     )
-    return Reading(clip, notes)
+    return ReadResult(clip, notes)
 
 
 def _rows(labels: Path, left_out: dict[str, list[str]]) -> list[SentenceRow]:

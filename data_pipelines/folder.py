@@ -23,7 +23,7 @@ from pathlib import Path
 from signbind_jax import files
 from signbind_jax.data.clip import check_id
 from signbind_jax.data.dataset import check_split_name
-from signbind_jax.data_pipelines.corpus import Corpus, Reading, Recording, UniqueIds
+from signbind_jax.data_pipelines.corpus import Corpus, ReadResult, Recording, UniqueIds
 from signbind_jax.data_pipelines.readers.clip_file import Kind, read_clip
 from signbind_jax.data_pipelines.readers.extracted import find
 from signbind_jax.data_pipelines.readers.layout import pixels
@@ -115,7 +115,7 @@ def from_arguments(arguments) -> Corpus:
     return open_corpus(arguments.source, arguments.lip_size, arguments.poses)
 
 
-def read_row(row: ManifestRow, lip_size: int, poses: Path | None = None) -> Reading:
+def read_row(row: ManifestRow, lip_size: int, poses: Path | None = None) -> ReadResult:
     """The clip of a row, and what was repaired in it.
 
     Raises:

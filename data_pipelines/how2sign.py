@@ -28,7 +28,7 @@ from functools import partial
 from pathlib import Path
 
 from signbind_jax.data.clip import Clip
-from signbind_jax.data_pipelines.corpus import Corpus, Reading, Recording
+from signbind_jax.data_pipelines.corpus import Corpus, ReadResult, Recording
 from signbind_jax.data_pipelines.how2sign_poses import (
     FORMS,
     Poses,
@@ -165,7 +165,7 @@ def from_arguments(arguments) -> Corpus:
     )
 
 
-def _read(poses: Poses | None, videos: Videos | None, sentence: Sentence) -> Reading:
+def _read(poses: Poses | None, videos: Videos | None, sentence: Sentence) -> ReadResult:
     """The clip of a sentence, and what was mended or is odd.
 
     Raises:
@@ -184,7 +184,7 @@ def _read(poses: Poses | None, videos: Videos | None, sentence: Sentence) -> Rea
         **fields,
     )
     odd = [*sentence.mended, *_oddities(sentence, clip.n_pose_frames / clip.pose_fps, videos)]
-    return Reading(clip, repaired | dict.fromkeys(odd, 1))
+    return ReadResult(clip, repaired | dict.fromkeys(odd, 1))
 
 
 def _oddities(sentence: Sentence, pose_s: float, videos: Videos | None) -> Iterator[str]:

@@ -27,7 +27,7 @@ import numpy as np
 from signbind_jax import keypoints
 from signbind_jax.data.clip import Clip
 from signbind_jax.data_pipelines import folder
-from signbind_jax.data_pipelines.corpus import Corpus, Reading, read_clips
+from signbind_jax.data_pipelines.corpus import Corpus, ReadResult, read_clips
 from signbind_jax.data_pipelines.readers.layout import whole_number
 from signbind_jax.data_pipelines.synthetic import names
 from signbind_jax.data_pipelines.writing.build_report import BuildReport
@@ -140,10 +140,10 @@ def from_arguments(arguments) -> Corpus:
     )
 
 
-def _read(letters: Mapping[str, Clip], seed: int, row: Letter | Word) -> Reading:
+def _read(letters: Mapping[str, Clip], seed: int, row: Letter | Word) -> ReadResult:
     if isinstance(row, Letter):
-        return Reading(dataclasses.replace(letters[row.letter], id=row.id))
-    return Reading(join(letters, row.word, seed))
+        return ReadResult(dataclasses.replace(letters[row.letter], id=row.id))
+    return ReadResult(join(letters, row.word, seed))
 
 
 def read_letters(source: Path) -> tuple[dict[str, Clip], dict[str, list[str]]]:

@@ -22,6 +22,11 @@ from pathlib import Path
 from signbind_jax import files
 from signbind_jax.data_pipelines.corpus import Corpus, Recording
 from signbind_jax.data_pipelines.readers import layout, tables
+from signbind_jax.data_pipelines.readers.directories import (
+    check_directories,
+    first_directory,
+    not_the_corpus,
+)
 from signbind_jax.data_pipelines.readers.timed_sentences import (
     NO_POSES,
     SPLITS,
@@ -33,11 +38,6 @@ from signbind_jax.data_pipelines.readers.timed_sentences import (
     read_sentence,
     recording_of,
     video_of,
-)
-from signbind_jax.data_pipelines.readers.whereabouts import (
-    check_directories,
-    first_directory,
-    not_the_corpus,
 )
 
 TABLES = ("openasl-v1.0.tsv", "data/openasl-v1.0.tsv")

@@ -17,10 +17,10 @@ from functools import partial
 from pathlib import Path
 
 from signbind_jax.data.clip import Clip
-from signbind_jax.data_pipelines.corpus import Corpus, Reading, Recording
+from signbind_jax.data_pipelines.corpus import Corpus, ReadResult, Recording
 from signbind_jax.data_pipelines.readers import layout
+from signbind_jax.data_pipelines.readers.directories import check_directories
 from signbind_jax.data_pipelines.readers.tables import TableRow, read_table
-from signbind_jax.data_pipelines.readers.whereabouts import check_directories
 from signbind_jax.errors import SignBindError
 
 COLUMNS = ("name", "start", "end", "speaker", "orth", "translation")
@@ -105,7 +105,7 @@ def open_corpus(
 
 def read_row(
     row: SentenceRow, *, poses: Path | None, frames: Path | None, lip_size: int = 32
-) -> Reading:
+) -> ReadResult:
     """The clip of a row, and what was repaired or does not fit.
 
     Raises:
@@ -128,7 +128,7 @@ def read_row(
         gloss=row.gloss,
         **fields,
     )
-    return Reading(clip, notes)
+    return ReadResult(clip, notes)
 
 
 def _rows(part: str, table: Path, left_out: dict[str, list[str]]) -> list[SentenceRow]:

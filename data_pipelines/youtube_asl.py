@@ -26,6 +26,12 @@ from pathlib import Path
 from signbind_jax import files
 from signbind_jax.data_pipelines.corpus import Corpus
 from signbind_jax.data_pipelines.readers import slt_features
+from signbind_jax.data_pipelines.readers.directories import (
+    check_directories,
+    first_directory,
+    inside,
+    not_the_corpus,
+)
 from signbind_jax.data_pipelines.readers.layout import sayable, whole_number
 from signbind_jax.data_pipelines.readers.subtitled import outside, sentences
 from signbind_jax.data_pipelines.readers.subtitles import Cue
@@ -38,12 +44,6 @@ from signbind_jax.data_pipelines.readers.timed_sentences import (
     read_sentence,
     recording_of,
     seconds,
-)
-from signbind_jax.data_pipelines.readers.whereabouts import (
-    check_directories,
-    first_directory,
-    inside,
-    not_the_corpus,
 )
 from signbind_jax.errors import SignBindError
 

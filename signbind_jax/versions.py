@@ -39,7 +39,7 @@ def check_hosts(here: Mapping[str, str]) -> None:
     Raises:
       SignBindError: on every process, the first package that differs and where.
     """
-    found = hosts.exchange("comparing versions", dict(here))
+    found = hosts.all_gather("comparing versions", dict(here))
     for name in here:
         for i, there in enumerate(found):
             if _deciding(name, there[name]) != _deciding(name, found[0][name]):

@@ -102,7 +102,7 @@ def write_vtt(
 
 
 def write_release(root: Path, layout: Mapping[str, str] = BOBSL_1_2) -> None:
-    """A BOBSL release with the oddities of subtitle files; see `tests.unit.test_bobsl`.
+    """A BOBSL release with the oddities of subtitle files; see `test_bobsl.py`.
 
     The third episode of `train` and the second of `public_test` have no subtitles.
     """

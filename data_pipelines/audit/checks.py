@@ -41,7 +41,7 @@ CHECKS = (
 
 
 def run_checks(survey: Survey, configs: Sequence[AuditedConfig]) -> list[Finding]:
-    """The finding of every check, the gravest first."""
+    """The finding of every check, the worst first."""
     findings = [check(survey) for check in CHECKS]
     for config in configs:
         findings += [ctc_targets(survey, config), crop_size(survey, config)]

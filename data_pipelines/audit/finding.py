@@ -95,7 +95,7 @@ def of_total(n: int, total: int, what: str = "clips") -> str:
 
 
 def worst(levels) -> str:
-    """The gravest of levels; "ok" of none."""
+    """The worst of levels; "ok" of none."""
     return min(levels, key=LEVELS.index, default=OK)
 
 
@@ -108,7 +108,7 @@ def of_clips(
     nothing: str = "there is no clip",
     wanted: str = "",
 ) -> Finding:
-    """A finding about single clips: the gravest level that any split has.
+    """A finding about single clips: the worst level that any split has.
 
     Args:
       splits: split -> bool (clips,): which are bad, and which were looked at.

@@ -24,7 +24,7 @@ class Result:
 
     Attributes:
       survey: the pass over the dataset.
-      findings: of every check, the gravest first.
+      findings: of every check, the worst first.
       feasible: what each config could train on, by split.
       histograms: over all clips.
       named: id and the beginning of the text of each clip that a finding names.

@@ -1,4 +1,4 @@
-"""An audit on the terminal: the splits, then what was found, the gravest first."""
+"""An audit on the terminal: the splits, then what was found, the worst first."""
 
 import os
 import sys

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from signbind_jax.data import lips
 from signbind_jax.data.clip import Clip, check_bounds
-from signbind_jax.data_pipelines.corpus import Reading
+from signbind_jax.data_pipelines.corpus import ReadResult
 from signbind_jax.data_pipelines.extraction.worker.opening import (
     Unreadable,
     open_picture,
@@ -106,7 +106,7 @@ def _frame_size(video: Path) -> tuple[int, int]:
 
 def read_clip(
     paths: Mapping[Kind, Path], lip_size: int | None, clip_id: str, **labels: str | tuple[str, ...]
-) -> Reading:
+) -> ReadResult:
     """The clip of one recording's files, and what was repaired in it.
 
     Mouth crops of their own go before those beside the landmarks. A directory of crops states no
@@ -135,7 +135,7 @@ def read_clip(
         }
         if landmarks is not None:
             _check_durations(fields)
-    return Reading(Clip(id=clip_id, **{"text": "", **labels}, **fields), repaired)
+    return ReadResult(Clip(id=clip_id, **{"text": "", **labels}, **fields), repaired)
 
 
 def _check_durations(fields: dict) -> None:

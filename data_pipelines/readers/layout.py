@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from signbind_jax.data_pipelines.extraction.worker.pictures import SUFFIXES
+from signbind_jax.data_pipelines.readers.directories import not_the_corpus
 from signbind_jax.data_pipelines.readers.extracted import find, read_extracted
-from signbind_jax.data_pipelines.readers.whereabouts import not_the_corpus
 from signbind_jax.errors import SignBindError
 
 _LONGEST_ID = 1000

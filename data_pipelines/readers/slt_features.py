@@ -20,7 +20,8 @@ import numpy as np
 
 from signbind_jax import files, keypoints
 from signbind_jax.data.clip import FPS_RANGE, Clip
-from signbind_jax.data_pipelines.corpus import Corpus, Reading
+from signbind_jax.data_pipelines.corpus import Corpus, ReadResult
+from signbind_jax.data_pipelines.readers.directories import check_directories, inside
 from signbind_jax.data_pipelines.readers.extracted import notes_of
 from signbind_jax.data_pipelines.readers.layout import frames_a_second
 from signbind_jax.data_pipelines.readers.poses import MOST_BYTES, pose_of_fields
@@ -30,7 +31,6 @@ from signbind_jax.data_pipelines.readers.timed_sentences import (
     common_names,
     read_sentence,
 )
-from signbind_jax.data_pipelines.readers.whereabouts import check_directories, inside
 from signbind_jax.errors import SignBindError
 
 ORDER = "clip_order"
@@ -178,7 +178,7 @@ def _shards(directory: Path, split: str) -> dict[str, str]:
     return {video: f"{stem}.{shard}.h5" for video, shard in data.items()}
 
 
-def _read(row: FeatureClip, directory: Path, fps: float) -> Reading:
+def _read(row: FeatureClip, directory: Path, fps: float) -> ReadResult:
     """The clip of an array of keypoints."""
     path = inside(directory, row.shard)
     if path is None:
@@ -196,7 +196,7 @@ def _read(row: FeatureClip, directory: Path, fps: float) -> Reading:
         pose=pose.points,
         pose_fps=pose.fps,
     )
-    return Reading(clip, notes_of(pose))
+    return ReadResult(clip, notes_of(pose))
 
 
 def _array(file, row: FeatureClip) -> np.ndarray:

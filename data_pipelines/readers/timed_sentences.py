@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from signbind_jax.data.clip import Clip
-from signbind_jax.data_pipelines.corpus import Reading, Recording
+from signbind_jax.data_pipelines.corpus import ReadResult, Recording
+from signbind_jax.data_pipelines.readers.directories import check_directories, inside
 from signbind_jax.data_pipelines.readers.extracted import find, read_extracted
 from signbind_jax.data_pipelines.readers.layout import pixels
-from signbind_jax.data_pipelines.readers.whereabouts import check_directories, inside
 from signbind_jax.errors import SignBindError
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm")
@@ -77,7 +77,7 @@ def read_sentence(
     poses: PoseSource,
     signed_language: str,
     recording: Callable[[Sentence], Recording | None] | None = None,
-) -> Reading:
+) -> ReadResult:
     """The clip of an English sentence, its pose found by the clip's id.
 
     Args:
@@ -109,7 +109,7 @@ def read_sentence(
         gloss=row.gloss,
         **fields,
     )
-    return Reading(clip, repaired | dict.fromkeys(row.notes, 1))
+    return ReadResult(clip, repaired | dict.fromkeys(row.notes, 1))
 
 
 def file_names(clip_id: str) -> list[str]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from signbind_jax.data.clip import Clip
 from signbind_jax.data.lips import encode_mosaic
-from signbind_jax.data_pipelines.corpus import Corpus, Reading
+from signbind_jax.data_pipelines.corpus import Corpus, ReadResult
 from signbind_jax.data_pipelines.synthetic import body, crops, motion, mouth, tracker
 from signbind_jax.data_pipelines.synthetic.grammar import SPLITS, TIME_SPLITS, Sentence, sentence
 from signbind_jax.data_pipelines.synthetic.signer import N_SIGNERS, Signer, signer, signer_group
@@ -107,8 +107,8 @@ def from_arguments(arguments) -> Corpus:
     return open_corpus(SyntheticConfig(**{name: getattr(arguments, name) for name in names}))
 
 
-def _read(seed: int, place: Place) -> Reading:
-    return Reading(generate_clip(seed, place.split, place.index))
+def _read(seed: int, place: Place) -> ReadResult:
+    return ReadResult(generate_clip(seed, place.split, place.index))
 
 
 def generate_clip(seed: int, split: str, index: int) -> Clip:

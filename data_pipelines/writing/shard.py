@@ -15,7 +15,7 @@ from array_record.python.array_record_module import ArrayRecordReader, ArrayReco
 from signbind_jax import files, keypoints
 from signbind_jax.data.clip import Clip
 from signbind_jax.data.record import features, labels_to_json
-from signbind_jax.data_pipelines.corpus import Reading, Row, read_clips
+from signbind_jax.data_pipelines.corpus import ReadResult, Row, read_clips
 from signbind_jax.data_pipelines.writing.build_report import BuildReport
 from signbind_jax.errors import SignBindError
 
@@ -35,7 +35,7 @@ class Shard:
     path: Path
     split: str
     rows: Sequence[Row]
-    read: Callable[[Row], Reading]
+    read: Callable[[Row], ReadResult]
     strict: bool = False
 
     @property

@@ -297,7 +297,7 @@ def make_manifest(stage) -> Manifest:
 
 def write(workdir: Path, stage, manifest: Manifest) -> None:
     """Writes `artefact.json` and the stage's own files, on process 0."""
-    if not hosts.first():
+    if not hosts.is_primary():
         return
     for name, text in stage.side_files().items():
         (workdir / name).parent.mkdir(parents=True, exist_ok=True)

@@ -113,7 +113,7 @@ class CheckpointDir:
     def mark_best(self, best: Best) -> None:
         """From here on this saved step stays, and what was the best before may go."""
         self.wait()
-        if hosts.first():
+        if hosts.is_primary():
             best_step.write_best(self._best_file, best)
             self._remove_old()
 
@@ -139,7 +139,7 @@ class CheckpointDir:
             before it stay readable.
         """
         self.wait()
-        hosts.meet(f"saving step {step}")
+        hosts.barrier(f"saving step {step}")
         # Orbax refuses arrays of one process among many, such as a step counter.
         flat = {
             path: np.asarray(x) if array_digest.is_local(x) else x
@@ -150,7 +150,7 @@ class CheckpointDir:
         text = manifest_to_text(manifest)
         already_there = self._holds(step, manifest)
         with self._together(step, "main"):
-            if hosts.first():
+            if hosts.is_primary():
                 self._remove_unusable(step, keep_step=already_there)
                 if not already_there:
                     self._partial(step).mkdir(parents=True)
@@ -307,7 +307,7 @@ class CheckpointDir:
             with self._together(step, "saving"), quiet_strays():
                 finish_all(writing)
             with self._together(step, "saving"):
-                if hosts.first():
+                if hosts.is_primary():
                     writer.finalize(self._partial(step))
                     self._partial(step).rename(self._step_dir(step) / "state")
                     files.write(self._step_dir(step) / "manifest.json", manifest_text)
@@ -334,11 +334,11 @@ class CheckpointDir:
             failure = error
         what = f"saving step {step}"
         own = None if failure is None else [socket.gethostname(), _one_line(failure)]
-        told = hosts.exchange(what, own, channel)
+        told = hosts.all_gather(what, own, channel)
         i = next((i for i, there in enumerate(told) if there), None)
         if i is None:
             return
-        if hosts.first():
+        if hosts.is_primary():
             with contextlib.suppress(OSError):
                 self._remove(step)  # gives its disk space back
         newest = self.latest()
@@ -417,7 +417,7 @@ class CheckpointDir:
 
 
 def _any_host(flag: bool) -> bool:
-    return any(hosts.exchange("reading a checkpoint", flag))
+    return any(hosts.all_gather("reading a checkpoint", flag))
 
 
 def _one_line(error: BaseException) -> str:

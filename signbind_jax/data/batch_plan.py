@@ -33,7 +33,7 @@ class Step:
     batch_size: int
     ids: np.ndarray
 
-    def share(self, process_index: int, process_count: int) -> "Step":
+    def for_process(self, process_index: int, process_count: int) -> "Step":
         """The equal part of the rows that falls to one of several processes.
 
         Raises:
@@ -160,14 +160,16 @@ class BatchPlan:
         self.seed = int(seed)
         self._bucket_of_clip = _bucket_of(self.lengths, self.buckets)
         self._clips = np.flatnonzero(self.lengths > 0).astype(np.int32)
-        self.batch_sizes = tuple(fillable(size, self.n_clips, batch_multiple) for size in sizes)
+        self.batch_sizes = tuple(
+            cap_batch_size(size, self.n_clips, batch_multiple) for size in sizes
+        )
         self._bucket_of_step, self._start_of_step = self._layout()
         self._epochs = EpochCache()
 
     @property
     def n_clips(self) -> int:
         """Clips drawn an epoch."""
-        return int(self.draws().sum())
+        return int(self.clips_per_bucket().sum())
 
     @property
     def steps_per_epoch(self) -> int:
@@ -216,7 +218,7 @@ class BatchPlan:
 
     def _layout(self) -> tuple[np.ndarray, np.ndarray]:
         """Bucket and first clip of each batch, before batches are shuffled."""
-        counts = self.draws()
+        counts = self.clips_per_bucket()
         last = int(np.flatnonzero(counts)[-1])
         buckets, starts, done, waiting = [], [], 0, 0
         for bucket in range(last + 1):
@@ -233,19 +235,19 @@ class BatchPlan:
 
         def make():
             steps = np.arange(self.steps_per_epoch)
-            order = np.argsort(chance(steps, self.seed, 2 * epoch + 1), kind="stable")
+            order = np.argsort(hash64(steps, self.seed, 2 * epoch + 1), kind="stable")
             return self.shuffled(epoch), order
 
         return self._epochs.get(epoch, make)
 
-    def draws(self) -> np.ndarray:
+    def clips_per_bucket(self) -> np.ndarray:
         """How many clips an epoch draws, by bucket; the same in every epoch."""
         return np.bincount(self._bucket_of_clip[self._clips], minlength=len(self.buckets))
 
     def shuffled(self, epoch: int) -> np.ndarray:
         """The clips an epoch draws: bucket after bucket, shuffled within each."""
         # The bucket in the upper bits and chance below: one sort does both.
-        key = chance(self._clips, self.seed, 2 * epoch) >> np.uint64(16)
+        key = hash64(self._clips, self.seed, 2 * epoch) >> np.uint64(16)
         key |= self._bucket_of_clip[self._clips].astype(np.uint64) << np.uint64(48)
         return self._clips[np.argsort(key, kind="stable")]
 
@@ -304,7 +306,7 @@ def _step(clips: np.ndarray, bucket_length: int, batch_size: int) -> Step:
     return Step(bucket_length, batch_size, ids)
 
 
-def chance(x: np.ndarray, seed: int, stream: int) -> np.ndarray:
+def hash64(x: np.ndarray, seed: int, stream: int) -> np.ndarray:
     """One uint64 for each integer of x: the SplitMix64 finaliser (Steele et al., 2014).
 
     Unlike numpy's generators its values are the same in every version, so a checkpoint
@@ -346,7 +348,7 @@ def batch_sizes(buckets: tuple[int, ...], frames: int, multiple: int) -> tuple[i
     return tuple(max(frames // bucket // multiple, 1) * multiple for bucket in buckets)
 
 
-def fillable(batch_size: int, n: int, multiple: int) -> int:
+def cap_batch_size(batch_size: int, n: int, multiple: int) -> int:
     """A batch's rows, but no more than `n` clips or filled rows take, rounded up to `multiple`."""
     return min(batch_size, -(-n // multiple) * multiple)
 

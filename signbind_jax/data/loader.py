@@ -59,7 +59,7 @@ def clip_batches(
     stop_step = n_steps if stop_step is None else min(stop_step, n_steps)
     if start_step >= stop_step:
         return iter(())
-    plan.step(start_step).share(process_index, process_count)  # raises here, not in a thread
+    plan.step(start_step).for_process(process_index, process_count)  # raises here, not in a thread
     source = _Batches(
         dataset, plan, modality, targets, target_capacity, stop_step, process_index, process_count
     )
@@ -106,7 +106,7 @@ class _Batches:
         return f"batches of split {self.dataset.name}"
 
     def __getitem__(self, i: int) -> ClipBatch | PackedBatch:
-        step = self.plan.step(i).share(self.process_index, self.process_count)
+        step = self.plan.step(i).for_process(self.process_index, self.process_count)
         ids = step.ids[step.ids != EMPTY_ROW].tolist()
         decoded = [self._decoded(clip) for clip in ids]
         lips = {clip.id: frames_fhw for clip, frames_fhw in decoded}

@@ -16,8 +16,8 @@ from signbind_jax.data.batch_plan import (
     EMPTY_ROW,
     BatchPlan,
     EpochCache,
-    chance,
-    fillable,
+    cap_batch_size,
+    hash64,
     own_rows,
 )
 from signbind_jax.errors import SignBindError
@@ -44,7 +44,7 @@ class PackedStep:
     ids: np.ndarray
     starts: np.ndarray
 
-    def share(self, process_index: int, process_count: int) -> "PackedStep":
+    def for_process(self, process_index: int, process_count: int) -> "PackedStep":
         """The equal part of the rows that falls to one of several processes.
 
         Raises:
@@ -73,7 +73,7 @@ class PackedPlan:
           row_frames: length of a row; more where the longest clip needs it.
         """
         self.plan, self.lengths, self.seed = plan, plan.lengths, plan.seed
-        slots, counts = np.asarray(plan.buckets), plan.draws()
+        slots, counts = np.asarray(plan.buckets), plan.clips_per_bucket()
         if (slots % ALIGNMENT).any():
             raise SignBindError(
                 f"batch plan: slots: found {plan.buckets}, wanted multiples of {ALIGNMENT}"
@@ -83,7 +83,7 @@ class PackedPlan:
         self._place_rg, self.starts = fill_rows(slots, counts, self.row_frames)
         multiple = plan.batch_multiple
         n_rows = max(plan.frames_per_batch // self.row_frames // multiple, 1) * multiple
-        self.batch_size = fillable(n_rows, len(self._place_rg), multiple)
+        self.batch_size = cap_batch_size(n_rows, len(self._place_rg), multiple)
         self._epochs = EpochCache()
 
     @property
@@ -134,7 +134,7 @@ class PackedPlan:
     def _epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """Clips slot after slot, shuffled within each length, and the order of the rows."""
         rows = np.arange(len(self._place_rg))
-        order = np.argsort(chance(rows, self.seed, 2 * epoch + 1), kind="stable")
+        order = np.argsort(hash64(rows, self.seed, 2 * epoch + 1), kind="stable")
         return self.plan.shuffled(epoch), order
 
 

@@ -115,12 +115,12 @@ def cached(
     path = directory / f"{key}.npz"
     hosts.check_agreement({"split and expert of a stream cache": key})
     tokens = _load(path, key)
-    if all(hosts.exchange("looking for a stream cache", tokens is not None)):
+    if all(hosts.all_gather("looking for a stream cache", tokens is not None)):
         return tokens
     tokens = read()
-    if hosts.first():
+    if hosts.is_primary():
         _store(path, key, tokens)
-    hosts.meet("process 0's writing of a stream cache")
+    hosts.barrier("process 0's writing of a stream cache")
     if not path.exists():
         _store(path, key, tokens)
     return tokens

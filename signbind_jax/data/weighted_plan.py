@@ -5,7 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
-from signbind_jax.data.batch_plan import BatchPlan, chance
+from signbind_jax.data.batch_plan import BatchPlan, hash64
 
 _DRAWS = 1 << 40  # streams of chance that plain plans do not use
 
@@ -48,7 +48,7 @@ class WeightedPlan(BatchPlan):
         own.update(self.times.astype("<f8").tobytes())
         return own.hexdigest()
 
-    def draws(self) -> np.ndarray:
+    def clips_per_bucket(self) -> np.ndarray:
         n_by_bucket = np.zeros(len(self.buckets), np.int64)
         for bucket, _, n in self._cells:
             n_by_bucket[bucket] += n
@@ -62,7 +62,7 @@ class WeightedPlan(BatchPlan):
         for bucket, parts in enumerate(drawn):
             ids = np.concatenate(parts) if parts else np.zeros(0, np.int32)
             # A clip may stand there more than once: places are shuffled, not clips.
-            places = chance(np.arange(len(ids)) * len(self.buckets) + bucket, self.seed, 2 * epoch)
+            places = hash64(np.arange(len(ids)) * len(self.buckets) + bucket, self.seed, 2 * epoch)
             shuffled.append(ids[np.argsort(places, kind="stable")])
         return np.concatenate(shuffled)
 
@@ -71,7 +71,7 @@ class WeightedPlan(BatchPlan):
         size = len(clips)
         parts = []
         for lap in range(start // size, -(-(start + n) // size)):
-            order = np.argsort(chance(clips, self.seed, _DRAWS + lap), kind="stable")
+            order = np.argsort(hash64(clips, self.seed, _DRAWS + lap), kind="stable")
             first = lap * size
             parts.append(clips[order[max(start - first, 0) : start + n - first]])
         return np.concatenate(parts)

@@ -46,12 +46,12 @@ def client() -> Any | None:
     return distributed.global_state.client if jax.process_count() > 1 else None
 
 
-def first() -> bool:
+def is_primary() -> bool:
     """Whether this process speaks and writes for all: process 0."""
     return jax.process_index() == 0
 
 
-def meet(what: str, channel: str = "main") -> None:
+def barrier(what: str, channel: str = "main") -> None:
     """Returns when every process has come to `what`; every process has to call it.
 
     Args:
@@ -94,14 +94,14 @@ def _who_is_missing(service, place: str, n: int, what: str, error: Exception) ->
     )
 
 
-def exchange(what: str, value: Any, channel: str = "main") -> list[Any]:
+def all_gather(what: str, value: Any, channel: str = "main") -> list[Any]:
     """A small JSON-ready value of every process, by process; every process has to call it."""
     service = client()
     if service is None:
         return [value]
     place = f"signbind/value/{channel}/{next(_values[channel])}/"
     service.key_value_set(f"{place}{jax.process_index()}", json.dumps(value))
-    meet(what, channel)
+    barrier(what, channel)
     found = {
         int(key.rsplit("/", 1)[1]): json.loads(text)
         for key, text in service.key_value_dir_get(place)
@@ -111,7 +111,7 @@ def exchange(what: str, value: Any, channel: str = "main") -> list[Any]:
 
 def gather_bytes(what: str, data: bytes) -> list[bytes]:
     """The bytes of every process, by process; every process has to call it."""
-    sizes = exchange(what, len(data))
+    sizes = all_gather(what, len(data))
     if len(sizes) == 1:
         return [data]
     step = max(_ROUND_BYTES // len(sizes), 1)
@@ -138,7 +138,7 @@ def join_rows(what: str, own: Mapping[int, Any]) -> dict[int, Any]:
       Interrupted: a signal cut the work of one of them short (`interrupts.until_asked`).
     """
     signals = interrupts.active()
-    if signals and any(exchange(f"{what}, to its end", signals.cut_short)):
+    if signals and any(all_gather(f"{what}, to its end", signals.cut_short)):
         raise Interrupted(f"{what}: stopped by a signal; run the same command to go on")
     if client() is None:
         return dict(own)
@@ -150,11 +150,11 @@ def join_rows(what: str, own: Mapping[int, Any]) -> dict[int, Any]:
     return joined
 
 
-def from_first(what: str, make: Callable[[], Any]) -> Any:
+def broadcast(what: str, make: Callable[[], Any]) -> Any:
     """The JSON-ready result of `make` on process 0, for all; every process has to call it."""
     if client() is None:
         return make()
-    return json.loads(gather_bytes(what, json.dumps(make()).encode() if first() else b"")[0])
+    return json.loads(gather_bytes(what, json.dumps(make()).encode() if is_primary() else b"")[0])
 
 
 def own_steps(n_steps: int) -> range:
@@ -177,7 +177,7 @@ def check_agreement(digests: Mapping[str, str]) -> None:
     Raises:
       SignBindError: on every process, the first thing that differs and where.
     """
-    found = exchange("comparing " + ", ".join(digests), dict(digests))
+    found = all_gather("comparing " + ", ".join(digests), dict(digests))
     for what in digests:
         other = [i for i, there in enumerate(found) if there[what] != found[0][what]]
         if other:
@@ -207,15 +207,19 @@ def check_shared(directory: Path, field: str) -> None:
     if client() is None:
         return
     mark = directory / ".seen_by_all_processes"
-    token = exchange("naming a mark", f"{socket.gethostname()} {np.random.default_rng().random()}")
-    if first():
+    token = all_gather(
+        "naming a mark", f"{socket.gethostname()} {np.random.default_rng().random()}"
+    )
+    if is_primary():
         mark.write_text(token[0])
-    meet(f"looking for process 0's mark in {field}")
+    barrier(f"looking for process 0's mark in {field}")
     seen = _appears(mark, token[0])
     blind = [
-        host for host, ok in exchange("telling who sees it", [socket.gethostname(), seen]) if not ok
+        host
+        for host, ok in all_gather("telling who sees it", [socket.gethostname(), seen])
+        if not ok
     ]
-    if first():
+    if is_primary():
         mark.unlink()
     if blind:
         raise SignBindError(

@@ -180,7 +180,7 @@ def start(place: Place | None) -> None:
 def _let_process_0_speak() -> None:
     """Keeps standard output to what process 0 prints: Gloo greets there from C++."""
     sys.stdout.flush()
-    if hosts.first():
+    if hosts.is_primary():
         old = sys.stdout
         sys.stdout = open(  # noqa: SIM115
             os.dup(1),
@@ -247,7 +247,7 @@ def _start_or_stop(place: Place | None) -> None:
 
 
 def _leave() -> None:
-    hosts.meet("the end")
+    hosts.barrier("the end")
     _watch.stop()
     with contextlib.suppress(RuntimeError):
         jax.distributed.shutdown()

@@ -201,7 +201,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"  generation: {GenerationConfig(**record['generation'])}")
     for name, value in _lines(record["scores"]):
         print(f"  {name:45s} {value}")
-    if arguments.json and hosts.first():
+    if arguments.json and hosts.is_primary():
         files.write_json(arguments.json, record)
     return 0
 

@@ -59,8 +59,8 @@ def generate_sentences(
             if index >= 0:
                 own[int(index)] = tokenizer.decode(ids_bl[row]).strip()
     written = hosts.join_rows("writing sentences", own)
-    lost = sum(hosts.exchange("counting lost tokens", lost))
-    if lost and hosts.first():
+    lost = sum(hosts.all_gather("counting lost tokens", lost))
+    if lost and hosts.is_primary():
         print(f"{lost} tokens of the fused text found no place in the prompt", file=sys.stderr)
     return [written.get(i, "") for i in range(len(sentences))]
 

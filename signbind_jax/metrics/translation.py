@@ -14,7 +14,7 @@ from signbind_jax.metrics.sequence import edit_distance
 
 
 @dataclass(frozen=True)
-class Judged:
+class Judgements:
     """Items of every clip, judged one by one.
 
     Attributes:
@@ -38,7 +38,7 @@ class Judged:
 
 def name_recall(
     references: Sequence[str], hypotheses: Sequence[str], names: Sequence[Sequence[str]]
-) -> Judged:
+) -> Judgements:
     """Which of the spelled names the hypotheses hold, letter for letter.
 
     A name is found where it stands as a whole word, in any case: no letter or digit may touch
@@ -68,10 +68,10 @@ def name_recall(
             wanted, found = (n >= seen[name] for n in there[name])
             row.append(found if wanted else None)
         rows.append(tuple(row))
-    return Judged(tuple(rows))
+    return Judgements(tuple(rows))
 
 
-def homonym_accuracy(hypotheses: Sequence[str], pairs: Sequence[Sequence[str]]) -> Judged:
+def homonym_accuracy(hypotheses: Sequence[str], pairs: Sequence[Sequence[str]]) -> Judgements:
     """Whether the hypotheses choose the right word of each pair of words that share hands.
 
     For each clip and each pair {a, b} the words a and b of the hypothesis are listed in order
@@ -93,7 +93,7 @@ def homonym_accuracy(hypotheses: Sequence[str], pairs: Sequence[Sequence[str]]) 
     return _judge_homonyms(hypotheses, pairs, lambda word, right, wrong: word == right)
 
 
-def homonym_swapped(hypotheses: Sequence[str], pairs: Sequence[Sequence[str]]) -> Judged:
+def homonym_swapped(hypotheses: Sequence[str], pairs: Sequence[Sequence[str]]) -> Judgements:
     """Whether the other word of the pair stands where the right one should.
 
     As `homonym_accuracy`; what is neither right nor swapped was left out or is a third word.
@@ -102,7 +102,7 @@ def homonym_swapped(hypotheses: Sequence[str], pairs: Sequence[Sequence[str]]) -
     return _judge_homonyms(hypotheses, pairs, lambda word, right, wrong: word == wrong)
 
 
-def _judge_homonyms(hypotheses, pairs, judge) -> Judged:
+def _judge_homonyms(hypotheses, pairs, judge) -> Judgements:
     """Applies `judge(word or None, right, wrong)` to what stands in each homonym's place."""
     rows = []
     for hypothesis, items in zip(hypotheses, pairs, strict=True):
@@ -116,12 +116,12 @@ def _judge_homonyms(hypotheses, pairs, judge) -> Judged:
             written = [word for word in words if word in pair]
             row.append(judge(written[place] if len(written) > place else None, right, wrong))
         rows.append(tuple(row))
-    return Judged(tuple(rows))
+    return Judgements(tuple(rows))
 
 
 def contrast_accuracy(
     references: Sequence[str], hypotheses: Sequence[str], contrasts: Sequence[Sequence[str]]
-) -> Judged:
+) -> Judgements:
     """Whether the hypothesis is nearer to the reference than to every wrong sentence.
 
     Nearness is the character edit distance after case folding and with runs of spaces as
@@ -142,7 +142,7 @@ def contrast_accuracy(
         nearest = min(distances, default=None)
         is_right = nearest is not None and edit_distance(_folded(reference), written) < nearest
         rows.append((is_right,) if wrong else ())
-    return Judged(tuple(rows))
+    return Judgements(tuple(rows))
 
 
 def translation_scores(clips: Sequence[Clip], hypotheses: Sequence[str]) -> dict:

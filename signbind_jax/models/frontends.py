@@ -5,8 +5,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 from signbind_jax import keypoints
-from signbind_jax.models.delay import delayed
 from signbind_jax.models.layers import Linear, RMSNorm, dropout, normal_init, param
+from signbind_jax.models.time_shift import time_shift
 
 PARTS = {
     "body": keypoints.BODY_SLICE,
@@ -25,7 +25,7 @@ def differences(x_btkc, clip_bt=None):
 
     x_btkc (b, t, k, 3) -> (b, t, k, 2), in tenths of the units of x a frame.
     """
-    before_btkc = delayed(x_btkc, 1, clip_bt)
+    before_btkc = time_shift(x_btkc, 1, clip_bt)
     seen = (x_btkc[..., 2:] > 0) & (before_btkc[..., 2:] > 0)
     return jnp.where(seen, MOTION_SCALE * (x_btkc[..., :2] - before_btkc[..., :2]), 0.0)
 
@@ -229,7 +229,7 @@ class LipFrontend(nnx.Module):
         b, f, h, w = x_bfhw.shape
         patch = _patches(x_bfhw.astype(self.dtype).reshape(b * f, h, w, 1), self.patch)
         patch = patch.reshape(b, f, *patch.shape[1:])
-        before, after = delayed(patch, 1, clip_bf), delayed(patch, -1, clip_bf)
+        before, after = time_shift(patch, 1, clip_bf), time_shift(patch, -1, clip_bf)
         x = jax.nn.silu(self.stem(jnp.concatenate([before, patch, after], axis=-1)))
         x_nhwc = x.reshape(b * f, *x.shape[2:])
         for down, block in zip(self.down, self.blocks, strict=True):

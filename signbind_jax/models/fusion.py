@@ -24,7 +24,7 @@ from signbind_jax.ranges import (
 )
 
 SHORTEST_GAP_S = 0.04  # gaps are measured in usual gaps of at least this
-N_PLACES = 17  # on the scale of gaps in usual gaps
+N_BASIS = 17  # on the scale of gaps in usual gaps
 
 
 @dataclass(frozen=True)
@@ -124,17 +124,17 @@ def sort_tokens(tokens: StreamTokens, by_time: bool) -> StreamTokens:
     return jax.tree.map(reorder, tokens)
 
 
-def gaps(tokens: StreamTokens, n_streams: int):
+def intervals(tokens: StreamTokens, n_streams: int):
     """Time between neighbours of the same stream, middle to middle.
 
     `tokens` are in order of time.
 
     Returns:
       before_bm and after_bm, seconds from the token before and to the token after, 0 where
-      there is none, and usual_bm, the median gap of the token's stream in its row.
+      there is none, and median_bm, the median gap of the token's stream in its row.
     """
     middle_bm = tokens.middle_bm
-    before_bm = after_bm = usual_bm = jnp.zeros_like(middle_bm)
+    before_bm = after_bm = median_bm = jnp.zeros_like(middle_bm)
     for stream in range(n_streams):
         mine = tokens.mask_bm & (tokens.stream_bm == stream)
         latest = jax.lax.cummax(jnp.where(mine, middle_bm, -jnp.inf), axis=1)
@@ -148,21 +148,21 @@ def gaps(tokens: StreamTokens, n_streams: int):
         # Not nanmedian: its sort is the same, its handling of rows without numbers is not.
         n_b1 = has_last.sum(axis=1, keepdims=True)
         ordered = jnp.sort(jnp.where(has_last, before, jnp.inf), axis=1)
-        usual_b1 = jnp.take_along_axis(ordered, n_b1 // 2, axis=1)
+        median_b1 = jnp.take_along_axis(ordered, n_b1 // 2, axis=1)
         before_bm = jnp.where(mine, before, before_bm)
         after_bm = jnp.where(mine, after, after_bm)
-        usual_bm = jnp.where(mine & (n_b1 > 0), usual_b1, usual_bm)
-    return before_bm, after_bm, usual_bm
+        median_bm = jnp.where(mine & (n_b1 > 0), median_b1, median_bm)
+    return before_bm, after_bm, median_bm
 
 
-def _places(ratio_bm):
+def _radial_basis(ratio_bm):
     """How near a gap, in usual gaps, is to each of 0.5, 0.625, ... 2.5, from 0 to 1.
 
     A gap half as long again as usual parts two names: as one number among the features of a
     token it is hardly heard.
     """
     step = 0.125
-    return [jnp.exp(-jnp.square((ratio_bm - 0.5 - i * step) / step)) for i in range(N_PLACES)]
+    return [jnp.exp(-jnp.square((ratio_bm - 0.5 - i * step) / step)) for i in range(N_BASIS)]
 
 
 def _geometric_decay(key, shape, dtype):
@@ -231,7 +231,7 @@ class Fusion(nnx.Module):
             )
         self.id_embed = layers.Embed(sum(config.n_ids), d, rngs=rngs, dim="ctc_vocab")
         self.stream_embed = layers.Embed(n_streams, d, rngs=rngs, dim="kernel")
-        n_features = 1 + (4 + 2 * N_PLACES if config.time else 0)
+        n_features = 1 + (4 + 2 * N_BASIS if config.time else 0)
         self.features = layers.Linear((n_features,), (d,), ("input",), ("model",), rngs=rngs)
         self.layers = layers.stack(lambda r: FusionLayer(config, r), config.n_layers, rngs)
         self.norm = layers.RMSNorm(d, rngs=rngs)
@@ -281,16 +281,16 @@ class Fusion(nnx.Module):
             x_bmd = x_bmd + jnp.take_along_axis(projected, own, axis=2)[..., 0, :]
         features = [tokens.confidence_bm]
         if config.time:
-            gap_bm, after_bm, usual_bm = gaps(tokens, len(config.n_ids))
-            usual_bm = jnp.maximum(usual_bm, SHORTEST_GAP_S)
+            gap_bm, after_bm, median_bm = intervals(tokens, len(config.n_ids))
+            median_bm = jnp.maximum(median_bm, SHORTEST_GAP_S)
             duration_bm = tokens.end_bm - tokens.start_bm
             features += [
                 jnp.log1p(10 * duration_bm),
                 jnp.log1p(10 * gap_bm),
                 jnp.minimum(gap_bm, 2.0),
                 (gap_bm > 0).astype(jnp.float32),
-                *_places(gap_bm / usual_bm),
-                *_places(after_bm / usual_bm),
+                *_radial_basis(gap_bm / median_bm),
+                *_radial_basis(after_bm / median_bm),
             ]
         x_bmd = x_bmd + self.features(jnp.stack(features, axis=-1))
         return x_bmd * tokens.mask_bm[..., None]

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from signbind_jax.models.delay import delayed
 from signbind_jax.models.layers import (
     Linear,
     RMSNorm,
@@ -16,6 +15,7 @@ from signbind_jax.models.layers import (
     scan_layers,
     stack,
 )
+from signbind_jax.models.time_shift import time_shift
 
 zeros = jax.nn.initializers.zeros
 
@@ -25,7 +25,7 @@ def n_steps(n_frames, subsample: int):
     return -(-n_frames // subsample)
 
 
-class Halving(nnx.Module):
+class ConvSubsample(nnx.Module):
     """Convolution over time of kernel 3 and stride 2; step s is centred on frame 2s."""
 
     def __init__(self, d: int, rngs: nnx.Rngs):
@@ -41,7 +41,7 @@ class Halving(nnx.Module):
         if clip_bt is not None:
             clip_bt = jnp.pad(clip_bt, ((0, 0), (0, t % 2)), constant_values=-1)
             clip_bs = clip_bt.reshape(b, -1, 2).max(axis=-1)
-        before_bsd = delayed(x_bsd[..., d:], 1, clip_bs)
+        before_bsd = time_shift(x_bsd[..., d:], 1, clip_bs)
         x_bsd = self.linear(jnp.concatenate([before_bsd, x_bsd], axis=-1))
         return self.norm(jax.nn.silu(x_bsd)), mask_bs, clip_bs
 
@@ -49,7 +49,7 @@ class Halving(nnx.Module):
 def depthwise(x_bsd, kernel_kd, clip_bs=None):
     """Depthwise convolution over time, centred, zeros beyond the ends of a clip."""
     n = kernel_kd.shape[0]
-    return sum(delayed(x_bsd, n // 2 - k, clip_bs) * kernel_kd[k] for k in range(n))
+    return sum(time_shift(x_bsd, n // 2 - k, clip_bs) * kernel_kd[k] for k in range(n))
 
 
 class FeedForward(nnx.Module):
@@ -132,7 +132,7 @@ class TemporalEncoder(nnx.Module):
 
     def __init__(self, config, rngs: nnx.Rngs):
         self.halvings = nnx.List(
-            [Halving(config.d_model, rngs) for _ in range(config.subsample.bit_length() - 1)]
+            [ConvSubsample(config.d_model, rngs) for _ in range(config.subsample.bit_length() - 1)]
         )
         self.blocks = stack(lambda r: ConformerBlock(config, r), config.n_layers, rngs)
         self.n_layers, self.remat = config.n_layers, config.remat

@@ -53,7 +53,7 @@ class Programs:
     def all(self) -> dict[str, Callable[[], jax.stages.Compiled]]:
         """What compiles each program, by name."""
         programs = self.step.programs(self.state, self.frozen)
-        state = programs.plain(self.state)
+        state = programs.flatten(self.state)
         out = {
             GRADIENTS: lambda: programs.compile_gradients(state, self.batch),
             UPDATE: lambda: programs.compile_update(state),

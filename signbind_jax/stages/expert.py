@@ -283,7 +283,7 @@ class ExpertStage(Stage):
                 if index >= 0:
                     own[int(index)] = self.vocabulary.decode(stream.ids_bn[row])
         hypotheses = hosts.join_rows(f"reading {split}", own)
-        overflow = sum(hosts.exchange("counting overflow", overflow))
+        overflow = sum(hosts.all_gather("counting overflow", overflow))
         present = np.flatnonzero(lengths > 0)
 
         def score() -> float:
@@ -292,7 +292,7 @@ class ExpertStage(Stage):
             )
             return counts.accuracy if self.stream.accuracy else counts.rate
 
-        value = hosts.from_first("scoring", score)
+        value = hosts.broadcast("scoring", score)
         samples = samples_of(
             [clips.ids[i] for i in present],
             [" ".join(references[i]) for i in present],

@@ -183,7 +183,7 @@ class FusionStage(Stage):
         return read_ahead(self._batch, start_step, stop_step)
 
     def _batch(self, i: int):
-        step = self.plan.step(i).share(jax.process_index(), jax.process_count())
+        step = self.plan.step(i).for_process(jax.process_index(), jax.process_count())
         return self.sentences.batch(step, self.capacities[step.bucket_length])
 
     def loss(self, model: Fusion, batch, key):
@@ -199,7 +199,7 @@ class FusionStage(Stage):
         clips = self.dataset.split(split)
         fused = read_fused(graphdef, params, self.read(clips), self.senses)
         references = [list(labels["senses"]) for labels in clips.targets]
-        scores = hosts.from_first(
+        scores = hosts.broadcast(
             "scoring", lambda: {"token_error_rate": error_counts(references, fused).rate}
         )
         texts = ([" ".join(tokens) for tokens in side] for side in (references, fused))

@@ -144,7 +144,7 @@ class LanguageModelStage(Stage):
         step = self.plan.step(i)
         rng = np.random.Generator(np.random.Philox(key=[self.config.seed, i]))
         renamed = self._with_fresh_names(step.ids, rng)
-        own = step.share(jax.process_index(), jax.process_count())
+        own = step.for_process(jax.process_index(), jax.process_count())
         return renamed.batch(own, self.capacities[step.bucket_length])
 
     def _with_fresh_names(self, ids, rng) -> Sentences:
@@ -176,7 +176,7 @@ class LanguageModelStage(Stage):
         """Scores of sentences written from the true streams as text."""
         clips = self.dataset.split(split)
         hypotheses = self.write(graphdef, params, clips)
-        scores = hosts.from_first("scoring", lambda: translation_scores(clips.labels, hypotheses))
+        scores = hosts.broadcast("scoring", lambda: translation_scores(clips.labels, hypotheses))
         values = {k: v for k, v in scores.items() if isinstance(v, float)}
         texts = [clip.text for clip in clips.labels]
         return Evaluation(values, samples_of(clips.ids, texts, hypotheses))

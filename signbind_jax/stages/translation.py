@@ -276,7 +276,7 @@ class AlignmentStage(FusionStage):
         """Translation scores with all streams present."""
         clips = self.dataset.split(split)
         hypotheses = self.write(graphdef, params, self.read(clips))
-        scores = hosts.from_first("scoring", lambda: translation_scores(clips.labels, hypotheses))
+        scores = hosts.broadcast("scoring", lambda: translation_scores(clips.labels, hypotheses))
         values = {k: v for k, v in scores.items() if isinstance(v, float)}
         texts = [clip.text for clip in clips.labels]
         return Evaluation(values, samples_of(clips.ids, texts, hypotheses))

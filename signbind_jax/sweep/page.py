@@ -185,8 +185,8 @@ def _facts(record: Record, ranking: Ranking) -> list:
         ("Ranked by", f"{ranking.metric}, {'lower' if ranking.lower else 'higher'} is better"),
         ("Directory", tag("code", str(record.workdir))),
     ]
-    if record.strangers:
-        facts.append(("No point of it", ", ".join(record.strangers)))
+    if record.other_points:
+        facts.append(("No point of it", ", ".join(record.other_points)))
     return [
         tag("dl", [[tag("dt", name), tag("dd", value)] for name, value in facts], class_="lines")
     ]

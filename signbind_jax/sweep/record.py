@@ -63,7 +63,7 @@ class Record:
       stage: what it trains.
       validation: the split that scores are taken on; empty: none are.
       outcomes: one a point, in order.
-      strangers: run directories that belong to no point of the sweep, such as those of values
+      other_points: run directories that belong to no point of the sweep, such as those of values
         that were taken out of it.
     """
 
@@ -74,7 +74,7 @@ class Record:
     varying: tuple[str, ...]
     validation: str
     outcomes: tuple[Outcome, ...]
-    strangers: tuple[str, ...]
+    other_points: tuple[str, ...]
 
 
 def write_record(workdir: Path, sweep: Sweep) -> None:
@@ -124,7 +124,7 @@ def read_record(workdir: Path) -> Record:
             for i, p in enumerate(record["points"])
         )
         known = {outcome.name for outcome in outcomes}
-        strangers = sorted(
+        other_points = sorted(
             p.parent.name for p in workdir.glob(f"*/{POINT_FILE}") if p.parent.name not in known
         )
         return Record(
@@ -135,7 +135,7 @@ def read_record(workdir: Path) -> Record:
             tuple(record["varying"]),
             record["validation"],
             outcomes,
-            tuple(strangers),
+            tuple(other_points),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise SignBindError(

@@ -184,10 +184,10 @@ def summary(record: Record, ranking: Ranking) -> str:
     }
     told = [f"{n} {state}" for state, n in count.items() if n]
     lines = [f"{len(record.outcomes)} points: {', '.join(told)}."]
-    if record.strangers:
+    if record.other_points:
         lines.append(
-            f"{len(record.strangers)} directories belong to no point of the sweep, such "
-            f"as {record.strangers[0]}."
+            f"{len(record.other_points)} directories belong to no point of the sweep, such "
+            f"as {record.other_points[0]}."
         )
     if ranking.scored:
         best = ranking.scored[0]

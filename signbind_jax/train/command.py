@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     config = load_config(arguments.config, arguments.overrides)
     if arguments.print_config:
         lines = [*_lines(resolved(config), "config"), f"digest = {config.digest}"]
-        if hosts.first():
+        if hosts.is_primary():
             print("\n".join(lines))
         return 0
     result = train(config, arguments.workdir, other_versions=arguments.other_versions)

@@ -93,9 +93,9 @@ def train(
       SignBindError: the config, the data or a parent is wrong; told before compiling.
     """
     workdir = Path(workdir)
-    announce = announce if hosts.first() else _say_nothing
+    announce = announce if hosts.is_primary() else _say_nothing
     check_sections(config)
-    if config.wandb and hosts.first():
+    if config.wandb and hosts.is_primary():
         import_wandb()  # told before anything is compiled
     anew = artefact.check_resumable(workdir, config)
     versions.check_hosts(versions.installed())
@@ -109,7 +109,7 @@ def train(
 def _alone(workdir: Path) -> Iterator[None]:
     """Refuses a directory in which another run is under way: the two would remove each other's
     checkpoints."""
-    if not hosts.first():
+    if not hosts.is_primary():
         yield
         return
     with files.trying_to_lock(workdir) as lock:
@@ -224,45 +224,45 @@ class _Run(TrainStep):
         self.best = _best_until(step, checkpoints)
         scores: dict[str, float] = {}
         programs = self.programs(state, frozen)
-        plain = programs.plain(state)
+        flat = programs.flatten(state)
         del state  # its arrays are given away by the first step
         with _progress(stage.name, step, config.steps) as bar:
             if step < config.steps:
-                self.compile(programs, plain, step)
-            hosts.meet(f"step {step} of {stage.name}, compiled")
+                self.compile(programs, flat, step)
+            hosts.barrier(f"step {step} of {stage.name}, compiled")
             batches, feed = stage.batches(step, config.steps), _Feed()
             rates = Throughput(stage.plan, stage.unit, programs.flops, peak_of(self.mesh))
             logged = TrainLog(log, bar, stage, programs, rates)
             stopping = signals.stops()
             if not stopping and self._evaluates(step):
                 with rates.paused():
-                    scores, stopping = self._catch_up(step, programs.full(plain), frozen, log)
+                    scores, stopping = self._catch_up(step, programs.unflatten(flat), frozen, log)
                 if best := self._new_best(step, scores):
                     checkpoints.mark_best(best)
             while step < config.steps and not stopping:
-                trace.begin(step + 1, plain)
+                trace.begin(step + 1, flat)
                 plan_step = stage.plan.step(step)
                 batch = sharding.put_batch(feed.next(batches), self.mesh)
                 shape = (plan_step.bucket_length, plan_step.batch_size)
                 step += 1
                 measured = is_logged(step, config)
-                plain, metrics = programs(plain, batch, shape, measured=measured)
+                flat, metrics = programs(flat, batch, shape, measured=measured)
                 logged.add(step, plan_step, feed.share, metrics)
                 last, best = step == config.steps, None
                 stopping = signals.stops()
                 if self._evaluates(step) and not stopping:
                     logged.flush()
                     with rates.paused():
-                        scores, stopping = self._score(step, programs.full(plain), frozen, log)
+                        scores, stopping = self._score(step, programs.unflatten(flat), frozen, log)
                     best = self._new_best(step, scores)
                 if _due(step, config.checkpoint_every) or best or stopping and not last:
                     logged.flush()
                     with rates.paused():
-                        stored = self.stored(programs.full(plain), frozen)
+                        stored = self.stored(programs.unflatten(flat), frozen)
                         checkpoints.save(step, stored, manifest, best=best)
             logged.flush()
             trace.close()
-        finished, state = step >= config.steps, programs.full(plain)
+        finished, state = step >= config.steps, programs.unflatten(flat)
         if finished and (summary := _summary_of(workdir, checkpoints, step, config.digest)):
             return TrainResult(step, summary["seconds"], summary["scores"], logged.losses, True)
         if finished:
@@ -274,9 +274,9 @@ class _Run(TrainStep):
                 checkpoints.mark_best(best)
         checkpoints.wait()
         result = TrainResult(step, log.seconds, scores, logged.losses, finished)
-        if hosts.first():
+        if hosts.is_primary():
             write_summary(workdir, _summary(result, config))
-        hosts.meet(f"the end of {stage.name}")
+        hosts.barrier(f"the end of {stage.name}")
         return result
 
     def evaluate(self, state, frozen) -> Evaluation:
@@ -300,7 +300,7 @@ class _Run(TrainStep):
         split = self.config.data.validation or "end"
         log.write(step, split, scores)
         log.write_samples(step, split, samples)
-        if hosts.first():
+        if hosts.is_primary():
             show_evaluation(self.stage, step, scores, samples)
         return scores, False
 
@@ -313,7 +313,7 @@ class _Run(TrainStep):
         """As `_score`, at the start: the scores that the log holds, unless the run was stopped
         before they were there."""
         split = self.config.data.validation
-        held = hosts.from_first("looking for scores", lambda: log.held(step, split))
+        held = hosts.broadcast("looking for scores", lambda: log.held(step, split))
         return (held, False) if held else self._score(step, state, frozen, log)
 
     def _new_best(self, step: int, scores: dict[str, float]) -> Best | None:
@@ -365,7 +365,7 @@ def _schedule_digest(config: RunConfig) -> str:
 
 def _newest(checkpoints: CheckpointDir) -> int | None:
     """The newest complete step, which all processes have to see alike."""
-    steps = hosts.exchange("looking for checkpoints", checkpoints.latest())
+    steps = hosts.all_gather("looking for checkpoints", checkpoints.latest())
     other = next((i for i, step in enumerate(steps) if step != steps[0]), None)
     if other is not None:
         raise SignBindError(
@@ -386,7 +386,7 @@ def _best_until(step: int, checkpoints: CheckpointDir) -> Best | None:
             logger.warning("%s: the next evaluation's step takes its place", error)
             return None
 
-    found = hosts.from_first("looking for the best step", read)
+    found = hosts.broadcast("looking for the best step", read)
     return Best(*found) if found and found[0] <= step else None
 
 
@@ -397,9 +397,9 @@ def _summary_of(
     if _newest(checkpoints) != step:
         return None
     own = None
-    if hosts.first():
+    if hosts.is_primary():
         own = summary_or_none(workdir, "it is made again", config_digest)
-    summary = hosts.exchange("reading the summary", own)[0]
+    summary = hosts.all_gather("reading the summary", own)[0]
     # One that is not finished is of a stop before the last checkpoint, which has no scores yet.
     return summary if summary and summary["finished"] else None
 
@@ -413,13 +413,13 @@ def _check_not_lost(workdir: Path, checkpoints: CheckpointDir) -> None:
     """
     if _newest(checkpoints) is not None:
         return
-    lost = hosts.exchange("looking for lost checkpoints", checkpoints.without_manifest())[0]
+    lost = hosts.all_gather("looking for lost checkpoints", checkpoints.without_manifest())[0]
     if lost:
         raise SignBindError(
             f"{checkpoints.directory}: found the arrays of step {lost[-1]} and no manifest.json in "
             "any step: put those files back to go on, or move the directory away to begin at step 0"
         )
-    summary = hosts.from_first(
+    summary = hosts.broadcast(
         "looking for an earlier end", lambda: summary_or_none(workdir, "not looked at")
     )
     if summary and summary["step"]:
@@ -443,7 +443,7 @@ def _due(step: int, every: int) -> bool:
 
 
 def _progress(name: str, step: int, steps: int) -> tqdm:
-    hidden = not (hosts.first() and sys.stderr.isatty())
+    hidden = not (hosts.is_primary() and sys.stderr.isatty())
     return tqdm(
         total=steps, initial=step, desc=name, unit="step", disable=hidden, dynamic_ncols=True
     )

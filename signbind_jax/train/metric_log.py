@@ -152,7 +152,7 @@ class SilentLog:
 
 def open_log(workdir: Path, start_step: int, config: RunConfig) -> MetricLog | SilentLog:
     """The log of a run; of several processes the first alone writes it."""
-    if not hosts.first():
+    if not hosts.is_primary():
         return SilentLog()
     also = WandbLog(workdir, config) if config.wandb else None
     return MetricLog(workdir, start_step, config.digest[:8], config.log_every, also)

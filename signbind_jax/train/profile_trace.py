@@ -23,7 +23,7 @@ class ProfileTrace:
 
     def __init__(self, span: str, workdir: Path):
         first, _, end = span.partition(":")
-        self._steps = range(int(first), int(end)) if span and hosts.first() else range(0)
+        self._steps = range(int(first), int(end)) if span and hosts.is_primary() else range(0)
         self._directory = workdir / DIRECTORY
         self._step: jax.profiler.StepTraceAnnotation | None = None
         self._running = False

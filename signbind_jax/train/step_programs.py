@@ -17,7 +17,7 @@ from flax import nnx
 from signbind_jax.errors import SignBindError
 from signbind_jax.preflight.model_flops import jaxpr_flops
 
-PlainState = dict[str, list[jax.Array]]
+FlatState = dict[str, list[jax.Array]]
 _UPDATE, _MEASURE = "update", "measure"  # programs that depend on no batch's shape
 
 
@@ -67,18 +67,18 @@ class StepPrograms:
         self.flops: dict[tuple[int, int], float] = {}
         self._compiled: dict[tuple[int, int] | str, Callable] = {}
 
-    def plain(self, state: dict) -> PlainState:
+    def flatten(self, state: dict) -> FlatState:
         """The arrays of a state."""
         return {name: jax.tree.leaves(part) for name, part in state.items()}
 
-    def full(self, state: PlainState) -> dict:
+    def unflatten(self, state: FlatState) -> dict:
         """The state that the arrays belong to."""
         return {
             name: jax.tree.unflatten(self._structure[name], leaves)
             for name, leaves in state.items()
         }
 
-    def compile(self, state: PlainState, batches: Mapping[tuple[int, int], Any]) -> None:
+    def compile(self, state: FlatState, batches: Mapping[tuple[int, int], Any]) -> None:
         """Compiles for each shape, given a batch of it on the devices; two at a time."""
 
         def compile_one(program):
@@ -92,30 +92,30 @@ class StepPrograms:
             self._compiled = dict(pool.map(compile_one, [*batches, _UPDATE, _MEASURE]))
 
     def compile_gradients(
-        self, state: PlainState, batch, shape: tuple[int, int] | None = None
+        self, state: FlatState, batch, shape: tuple[int, int] | None = None
     ) -> jax.stages.Compiled:
         """The program of one batch shape; state and batch may be ShapeDtypeStructs."""
         placed = [x.sharding for x in state["params"]]
-        gradients = jax.jit(self._plain_gradients, out_shardings=(placed, None))
+        gradients = jax.jit(self._flat_gradients, out_shardings=(placed, None))
         traced = gradients.trace(state["params"], self._frozen, state["step"], batch)
         if shape is not None:
             with contextlib.suppress(SignBindError):
                 self.flops[shape] = jaxpr_flops(traced.jaxpr.jaxpr)
         return traced.lower().compile(self._options)
 
-    def compile_update(self, state: PlainState) -> jax.stages.Compiled:
+    def compile_update(self, state: FlatState) -> jax.stages.Compiled:
         """The program of the optimiser; `state` may hold ShapeDtypeStructs."""
         # The same shardings out as in, or the next step's compiled program would refuse them.
         placed = jax.tree.map(lambda x: x.sharding, state)
-        update = jax.jit(self._plain_update, donate_argnums=0, out_shardings=placed)
+        update = jax.jit(self._flat_update, donate_argnums=0, out_shardings=placed)
         return update.lower(state, state["params"]).compile(self._options)
 
-    def compile_measure(self, state: PlainState) -> jax.stages.Compiled:
+    def compile_measure(self, state: FlatState) -> jax.stages.Compiled:
         """The program of what is logged of an update; `state` may hold ShapeDtypeStructs."""
-        measure = jax.jit(self._plain_measure, out_shardings=state["step"][0].sharding)
+        measure = jax.jit(self._flat_measure, out_shardings=state["step"][0].sharding)
         return measure.lower(state, state["params"]).compile(self._options)
 
-    def __call__(self, state: PlainState, batch, shape: tuple[int, int], *, measured: bool = False):
+    def __call__(self, state: FlatState, batch, shape: tuple[int, int], *, measured: bool = False):
         """One update: (new state, `StepMetrics`, those of the update only where `measured`)."""
         grads, metrics = self._compiled[shape](state["params"], self._frozen, state["step"], batch)
         of_update = self._compiled[_MEASURE](state, grads) if measured else None
@@ -130,7 +130,7 @@ class StepPrograms:
             for name, value in zip(self._names[part], np.asarray(array).tolist(), strict=True)
         }
 
-    def _plain_gradients(self, params, frozen, step, batch):
+    def _flat_gradients(self, params, frozen, step, batch):
         grads, metrics = self._gradients(
             jax.tree.unflatten(self._structure["params"], params),
             jax.tree.unflatten(self._frozen_structure, frozen),
@@ -139,13 +139,13 @@ class StepPrograms:
         )
         return jax.tree.leaves(grads), self._stacked("gradients", metrics)
 
-    def _plain_update(self, state, grads):
+    def _flat_update(self, state, grads):
         grads = jax.tree.unflatten(self._structure["params"], grads)
-        return self.plain(self._update(self.full(state), grads))
+        return self.flatten(self._update(self.unflatten(state), grads))
 
-    def _plain_measure(self, state, grads):
+    def _flat_measure(self, state, grads):
         grads = jax.tree.unflatten(self._structure["params"], grads)
-        return self._stacked("update", self._measure(self.full(state), grads))
+        return self._stacked("update", self._measure(self.unflatten(state), grads))
 
     def _stacked(self, part: str, metrics: Mapping[str, jax.Array]) -> jax.Array:
         self._names[part] = sorted(metrics)

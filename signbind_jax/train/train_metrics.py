@@ -132,7 +132,11 @@ class TrainLog:
             self._log.write(step, "train", values | self.throughput.rates())
             self._bar.set_postfix_str(f"loss {values['loss']:.3f}")
         seconds = self._log.seconds
-        if hosts.first() and self._bar.disable and seconds - self._told > SECONDS_BETWEEN_LINES:
+        if (
+            hosts.is_primary()
+            and self._bar.disable
+            and seconds - self._told > SECONDS_BETWEEN_LINES
+        ):
             self._told = seconds
             print(
                 f"{name}: step {step} of {config.steps}, loss {values['loss']:.3f}, "

@@ -206,7 +206,7 @@ def run(arguments: argparse.Namespace) -> int:
     for stream, missing in without.items():
         names = some_of([read.names[i] for i in sorted(missing)])
         told.append(f"{stream}: no input in {len(missing)} of {len(clips)} clips ({names})")
-    if hosts.first():
+    if hosts.is_primary():
         for line in told:
             print(f"signbind: {printable(line)}", file=sys.stderr)
     if read.clips:

@@ -10,7 +10,7 @@ from flax import nnx
 from signbind_jax.checkpoint.artefact import open_artefact
 from signbind_jax.hf.pretrained import open_pretrained
 from tests.conftest import signbind
-from tests.unit.tiny_pretrained import write_pretrained
+from tests.unit.hf.tiny_pretrained import write_pretrained
 
 VARIANTS = {"signing", "signing+fingerspelling", "signing+lips", "all", "oracle_text"}
 COLUMNS = {

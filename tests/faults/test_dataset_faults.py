@@ -283,7 +283,7 @@ def test_fewer_labels_than_clips_are_told(dataset):
 WRITER = """
 import os, sys, time
 from pathlib import Path
-from signbind_jax.data_pipelines.corpus import Reading, corpus_of_clips
+from signbind_jax.data_pipelines.corpus import ReadResult, corpus_of_clips
 from signbind_jax.data_pipelines.writing.writer import write_dataset
 from tests.faults.test_dataset_faults import clips
 
@@ -292,7 +292,7 @@ class Slow:
         print(row.id, flush=True)
         if row.id == "c6":
             time.sleep(60)
-        return Reading(row.clip)
+        return ReadResult(row.clip)
 
 corpus = corpus_of_clips({"train": clips()}, {})
 object.__setattr__(corpus, "read", Slow())

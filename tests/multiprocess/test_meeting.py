@@ -19,7 +19,7 @@ print(json.dumps({
     "own": len(own),
     "joined": hosts.join_rows("joining", own),
     "bytes": [len(part) for part in hosts.gather_bytes("bytes", b"x" * 10 * int(process))],
-    "first": hosts.from_first("asking", lambda: {"by": int(process)}),
+    "first": hosts.broadcast("asking", lambda: {"by": int(process)}),
 }))
 """
 
@@ -32,12 +32,12 @@ from signbind_jax.errors import SignBindError
 port, n, process = sys.argv[1:]
 jax.distributed.initialize(f"127.0.0.1:{port}", int(n), int(process))
 hosts.timeout_s = 3.0
-hosts.meet("the start")
+hosts.barrier("the start")
 if process == "1":
     time.sleep(5)
     sys.exit(0)
 try:
-    hosts.meet("the evaluation of step 20")
+    hosts.barrier("the evaluation of step 20")
 except SignBindError as error:
     print(error)
 """

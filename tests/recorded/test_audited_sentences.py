@@ -4,7 +4,7 @@ from signbind_jax.data_pipelines import folder
 from signbind_jax.data_pipelines.audit.page import write_audit_page
 from signbind_jax.data_pipelines.writing.writer import write_dataset
 from tests.audit_datasets import audited, finding, told
-from tests.unit.report_run import Page
+from tests.unit.report.report_run import Page
 
 
 def test_recorded_sentences_have_no_error_and_are_drawn(recorded, tmp_path):

@@ -11,10 +11,10 @@ from signbind_jax.models import layers
 
 # Bytes of float32 scores of a part, by kind of device: a fraction of its 128 MiB of fast memory.
 # A v5p ("TPU v5") is not here: its compiler leaves the scores of a single row in HBM.
-PART_BYTES = {"TPU v5 lite": 2**25, "TPU v6 lite": 2**25}
+CHUNK_BYTES = {"TPU v5 lite": 2**25, "TPU v6 lite": 2**25}
 
 
-def attention(q_bthe, k_bhse, v_bhse, see_bts, cap: float = 0.0):
+def attention(q_bthe, k_bhse, v_bhse, mask_bts, cap: float = 0.0):
     """Grouped-query softmax attention (Ainslie et al., 2023) in float32.
 
     Query heads in a row share one key head, which is read once for all of them. Rows that
@@ -29,19 +29,19 @@ def attention(q_bthe, k_bhse, v_bhse, see_bts, cap: float = 0.0):
     score = jnp.einsum("btkge,bkse->bkgts", q_btkge, k_bhse, preferred_element_type=jnp.float32)
     if cap:
         score = cap * jnp.tanh(score / cap)
-    see = see_bts[:, None, None]
+    see = mask_bts[:, None, None]
     weight = jax.nn.softmax(jnp.where(see, score, -1e30), axis=-1) * see
     attended = jnp.einsum("bkgts,bkse->btkge", weight.astype(v_bhse.dtype), v_bhse)
     return attended.reshape(b, t, h, e)
 
 
-def in_parts(attend: Callable, q_bthe, k_bhse, v_bhse, places):
+def chunked(attend: Callable, q_bthe, k_bhse, v_bhse, inputs):
     """`attend`, some rows at a time, so that their scores need not leave the chip.
 
     The scores of a layer are several times its activations; written to and read from an
     accelerator's memory at each of their steps they take as long as a third of the products.
-    Of a part of at most PART_BYTES a compiler keeps them in fast memory. The backward pass
-    computes each part's scores again. On devices that are not in PART_BYTES, and without a mesh
+    Of a part of at most CHUNK_BYTES a compiler keeps them in fast memory. The backward pass
+    computes each part's scores again. On devices that are not in CHUNK_BYTES, and without a mesh
     around the trace, all rows are one part.
 
     attend: (q, k, v, places) -> attended, of any number of rows.
@@ -52,16 +52,16 @@ def in_parts(attend: Callable, q_bthe, k_bhse, v_bhse, places):
     ways = math.prod(sizes.get(axis, 1) for axis in layers.ROW_AXES)
     own = b // ways if b % ways == 0 else b
     a_row = 4 * t * k_bhse.shape[2] * -(-h // sizes.get("tensor", 1))
-    limit = PART_BYTES.get(_device_kind())
+    limit = CHUNK_BYTES.get(_device_kind())
     fitting = (n for n in range(1, own + 1) if own % n == 0 and n * a_row <= (limit or math.inf))
     part = max(fitting, default=1)
     if part == own:
-        return attend(q_bthe, k_bhse, v_bhse, places)
+        return attend(q_bthe, k_bhse, v_bhse, inputs)
 
     def split(x):  # every n-th row, so that each device has its share of every part
         return jnp.swapaxes(x.reshape(b // (own // part), own // part, *x.shape[1:]), 0, 1)
 
-    parts = jax.tree.map(split, (q_bthe, k_bhse, v_bhse, places))
+    parts = jax.tree.map(split, (q_bthe, k_bhse, v_bhse, inputs))
     out = jax.lax.map(jax.checkpoint(lambda part: attend(*part)), parts)
     attended_bthe = jnp.swapaxes(out, 0, 1).reshape(b, *out.shape[2:])
     # Kept by remat as the results of linear layers are: to compute it again takes all parts.

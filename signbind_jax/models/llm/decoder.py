@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from signbind_jax.models import layers
-from signbind_jax.models.llm.attention import attention, in_parts
+from signbind_jax.models.llm.attention import attention, chunked
 from signbind_jax.models.llm.config import DecoderConfig
 from signbind_jax.models.llm.lora import TARGETS
 from signbind_jax.models.llm.positions import causal, positions, rotary_frequencies
@@ -67,17 +67,17 @@ class KVCache:
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Places:
+class AttentionInputs:
     """What a layer knows about where its queries and keys stand.
 
     Attributes:
       cos_bte, sin_bte: rotary angles of the queries and of the new keys.
-      see_bts: bool, which keys each query sees.
+      mask_bts: bool, which keys each query sees.
     """
 
     cos_bte: jax.Array
     sin_bte: jax.Array
-    see_bts: jax.Array
+    mask_bts: jax.Array
 
 
 class Block(nnx.Module):
@@ -120,21 +120,21 @@ class Block(nnx.Module):
         if config.post_norms:
             self.attention_post_norm, self.mlp_post_norm = norm(), norm()
 
-    def project(self, x_btd, places: Places, keys=NO_DROPOUT):
+    def project(self, x_btd, inputs: AttentionInputs, keys=NO_DROPOUT):
         """Rotated, scaled queries q_bthe, rotated keys k_bhte and values v_bhte."""
         config = self.config
         x_btd = self.attention_norm(x_btd)
         q_bthe, k_bthe = self.q(x_btd, keys.q), self.k(x_btd, keys.k)
         if config.qk_norm:
             q_bthe, k_bthe = self.q_norm(q_bthe), self.k_norm(k_bthe)
-        q_bthe = layers.apply_rotation(q_bthe, places.cos_bte, places.sin_bte)
-        k_bthe = layers.apply_rotation(k_bthe, places.cos_bte, places.sin_bte)
+        q_bthe = layers.apply_rotation(q_bthe, inputs.cos_bte, inputs.sin_bte)
+        k_bthe = layers.apply_rotation(k_bthe, inputs.cos_bte, inputs.sin_bte)
         q_bthe = q_bthe * (config.query_scale or config.head_size**-0.5)
         return q_bthe, k_bthe.swapaxes(1, 2), self.v(x_btd, keys.v).swapaxes(1, 2)
 
-    def attend(self, q_bthe, k_bhse, v_bhse, places: Places):
+    def attend(self, q_bthe, k_bhse, v_bhse, inputs: AttentionInputs):
         """What the queries gather from the values they see."""
-        return attention(q_bthe, k_bhse, v_bhse, places.see_bts, self.config.attention_cap)
+        return attention(q_bthe, k_bhse, v_bhse, inputs.mask_bts, self.config.attention_cap)
 
     def finish(self, x_btd, attended_bthe, keys=NO_DROPOUT):
         """The rest of the block, once attention has been computed."""
@@ -201,7 +201,7 @@ class Decoder(nnx.Module):
         targets.
         """
         position_bl = positions(mask_bl) if position_bl is None else position_bl
-        places_of = self._places(position_bl, position_bl, causal(mask_bl))
+        inputs_of_kinds = self._attention_inputs(position_bl, position_bl, causal(mask_bl))
         key_embed, keys = None, None
         if key is not None:
             key_embed, key_layers = jax.random.split(key)
@@ -209,9 +209,9 @@ class Decoder(nnx.Module):
 
         def call(block, x_btd, own):
             kind, layer_key = own
-            places, keys = _pick(places_of, kind), DropoutKeys.split(layer_key)
-            q_bthe, k_bhse, v_bhse = block.project(x_btd, places, keys)
-            attended_bthe = in_parts(block.attend, q_bthe, k_bhse, v_bhse, places)
+            inputs, keys = _pick(inputs_of_kinds, kind), DropoutKeys.split(layer_key)
+            q_bthe, k_bhse, v_bhse = block.project(x_btd, inputs, keys)
+            attended_bthe = chunked(block.attend, q_bthe, k_bhse, v_bhse, inputs)
             return block.finish(x_btd, attended_bthe, keys)
 
         x_bld = x_bld.astype(self.config.compute_dtype)
@@ -254,14 +254,14 @@ class Decoder(nnx.Module):
         if capacity < p:
             raise ValueError(f"prefill: capacity {capacity} is less than the prefix, {p} places")
         position_bp = positions(mask_bp)
-        places_of = self._places(position_bp, position_bp, causal(mask_bp))
+        inputs_of_kinds = self._attention_inputs(position_bp, position_bp, causal(mask_bp))
         graphdef, state = nnx.split(self.layers)
 
         def body(x_btd, layer):
             kind, layer_state = layer
-            block, places = nnx.merge(graphdef, layer_state), _pick(places_of, kind)
-            q_bthe, k_bhse, v_bhse = block.project(x_btd, places)
-            attended_bthe = block.attend(q_bthe, k_bhse, v_bhse, places)
+            block, inputs = nnx.merge(graphdef, layer_state), _pick(inputs_of_kinds, kind)
+            q_bthe, k_bhse, v_bhse = block.project(x_btd, inputs)
+            attended_bthe = block.attend(q_bthe, k_bhse, v_bhse, inputs)
             return block.finish(x_btd, attended_bthe), (k_bhse, v_bhse)
 
         x_bpd = x_bpd.astype(self.config.compute_dtype)
@@ -293,48 +293,48 @@ class Decoder(nnx.Module):
         """The same decoder with its layers run one by one instead of scanned."""
         return UnstackedDecoder(self)
 
-    def step(self, x_bqd, cache: KVCache, position_bq, see_bqs):
+    def step(self, x_bqd, cache: KVCache, position_bq, mask_bqs):
         """Reads q more tokens a row, which go to the next q slots of the cache.
 
         The q tokens may follow one another or be rival continuations (beams): what each
-        may see, its own slot included, stands in `see_bqs`.
+        may see, its own slot included, stands in `mask_bqs`.
 
         Args:
           x_bqd: embeddings.
           cache: from `prefill` or `step`, with at least q free slots (unchecked: the
             length is not known when the program is compiled).
           position_bq: positions of the tokens.
-          see_bqs: bool over all slots.
+          mask_bqs: bool over all slots.
 
         Returns:
           (logits_bqv, cache).
         """
-        return self._step(self._step_scanned, x_bqd, cache, position_bq, see_bqs)
+        return self._step(self._step_scanned, x_bqd, cache, position_bq, mask_bqs)
 
-    def _step(self, run, x_bqd, cache: KVCache, position_bq, see_bqs):
+    def _step(self, run, x_bqd, cache: KVCache, position_bq, mask_bqs):
         position_bs = jax.lax.dynamic_update_slice(
             cache.position_bs, position_bq.astype(jnp.int32), (0, cache.length)
         )
-        places_of = self._places(position_bq, position_bs, see_bqs)
+        inputs_of_kinds = self._attention_inputs(position_bq, position_bs, mask_bqs)
         x_bqd = x_bqd.astype(self.config.compute_dtype)
-        x_bqd, k_lbhse, v_lbhse = run(x_bqd, cache, places_of)
+        x_bqd, k_lbhse, v_lbhse = run(x_bqd, cache, inputs_of_kinds)
         length = cache.length + x_bqd.shape[1]
         return self.logits(x_bqd), KVCache(k_lbhse, v_lbhse, position_bs, length)
 
-    def _step_scanned(self, x_bqd, cache: KVCache, places_of: list[Places]):
+    def _step_scanned(self, x_bqd, cache: KVCache, inputs_of_kinds: list[AttentionInputs]):
         graphdef, state = nnx.split(self.layers)
 
         def body(carry, layer):
             x_bqd, k_lbhse, v_lbhse = carry
             index, kind, layer_state = layer
-            block, places = nnx.merge(graphdef, layer_state), _pick(places_of, kind)
-            q_bqhe, k_bhqe, v_bhqe = block.project(x_bqd, places)
+            block, inputs = nnx.merge(graphdef, layer_state), _pick(inputs_of_kinds, kind)
+            q_bqhe, k_bhqe, v_bhqe = block.project(x_bqd, inputs)
             start = (index, 0, 0, cache.length, 0)
             k_lbhse = jax.lax.dynamic_update_slice(k_lbhse, k_bhqe[None], start)
             v_lbhse = jax.lax.dynamic_update_slice(v_lbhse, v_bhqe[None], start)
             k_bhse = jax.lax.dynamic_index_in_dim(k_lbhse, index, keepdims=False)
             v_bhse = jax.lax.dynamic_index_in_dim(v_lbhse, index, keepdims=False)
-            attended_bqhe = block.attend(q_bqhe, k_bhse, v_bhse, places)
+            attended_bqhe = block.attend(q_bqhe, k_bhse, v_bhse, inputs)
             return (block.finish(x_bqd, attended_bqhe), k_lbhse, v_lbhse), None
 
         return jax.lax.scan(
@@ -348,11 +348,11 @@ class Decoder(nnx.Module):
         kinds = self.config.layer_kinds
         return jnp.array([kinds.index(kind) for kind in self.config.kind_of_layer])
 
-    def _places(self, position_bt, position_bs, see_bts) -> list[Places]:
+    def _attention_inputs(self, position_bt, position_bs, mask_bts) -> list[AttentionInputs]:
         """Angles and visibility for each of the config's kinds of layer."""
         out = []
         for local, unrotated in self.config.layer_kinds:
-            see = see_bts
+            see = mask_bts
             if local:
                 back_bts = position_bt[:, :, None] - position_bs[:, None, :]
                 see = see & (back_bts < self.config.sliding_window)
@@ -360,15 +360,15 @@ class Decoder(nnx.Module):
             angle_bte = angle_bte * rotary_frequencies(self.config, local)
             if unrotated:
                 angle_bte = jnp.zeros_like(angle_bte)
-            out.append(Places(jnp.cos(angle_bte), jnp.sin(angle_bte), see))
+            out.append(AttentionInputs(jnp.cos(angle_bte), jnp.sin(angle_bte), see))
         return out
 
 
-def _pick(places_of: list[Places], kind) -> Places:
+def _pick(inputs_of_kinds: list[AttentionInputs], kind) -> AttentionInputs:
     """The places of a layer whose kind is known only inside the scan."""
-    if len(places_of) == 1:
-        return places_of[0]
-    return jax.tree.map(lambda *x: jax.lax.select_n(kind, *x), *places_of)
+    if len(inputs_of_kinds) == 1:
+        return inputs_of_kinds[0]
+    return jax.tree.map(lambda *x: jax.lax.select_n(kind, *x), *inputs_of_kinds)
 
 
 class UnstackedDecoder:
@@ -393,18 +393,18 @@ class UnstackedDecoder:
         logits_bv, cache = self.decoder.prefill(x_bpd, mask_bp, capacity)
         return logits_bv, cache.unstacked()
 
-    def step(self, x_bqd, cache: KVCache, position_bq, see_bqs):
+    def step(self, x_bqd, cache: KVCache, position_bq, mask_bqs):
         """As `Decoder.step`, with a cache from `prefill` here."""
-        return self.decoder._step(self._step_blocks, x_bqd, cache, position_bq, see_bqs)
+        return self.decoder._step(self._step_blocks, x_bqd, cache, position_bq, mask_bqs)
 
-    def _step_blocks(self, x_bqd, cache: KVCache, places_of: list[Places]):
+    def _step_blocks(self, x_bqd, cache: KVCache, inputs_of_kinds: list[AttentionInputs]):
         k_lbhse, v_lbhse, start = [], [], (0, 0, cache.length, 0)
         kinds = [self.config.layer_kinds.index(kind) for kind in self.config.kind_of_layer]
         layers_of_cache = zip(cache.k_lbhse, cache.v_lbhse, strict=True)
         for block, kind, (k_bhse, v_bhse) in zip(self.blocks, kinds, layers_of_cache, strict=True):
-            q_bqhe, k_bhqe, v_bhqe = block.project(x_bqd, places_of[kind])
+            q_bqhe, k_bhqe, v_bhqe = block.project(x_bqd, inputs_of_kinds[kind])
             k_lbhse.append(jax.lax.dynamic_update_slice(k_bhse, k_bhqe, start))
             v_lbhse.append(jax.lax.dynamic_update_slice(v_bhse, v_bhqe, start))
-            attended_bqhe = block.attend(q_bqhe, k_lbhse[-1], v_lbhse[-1], places_of[kind])
+            attended_bqhe = block.attend(q_bqhe, k_lbhse[-1], v_lbhse[-1], inputs_of_kinds[kind])
             x_bqd = block.finish(x_bqd, attended_bqhe)
         return x_bqd, tuple(k_lbhse), tuple(v_lbhse)

@@ -53,14 +53,14 @@ class LanguageModel(Protocol):
         capacity: slots of the cache, at least p; slot i < p holds prefix place i.
         """
 
-    def step(self, x_bqd, cache, position_bq, see_bqs) -> tuple[Any, Any]:
+    def step(self, x_bqd, cache, position_bq, mask_bqs) -> tuple[Any, Any]:
         """Reads q more tokens a row into the next q slots: (float32 logits_bqv, the cache).
 
         Args:
           x_bqd: embeddings, which may follow one another or be rival continuations (beams).
           cache: from `prefill` or `step`.
           position_bq: how many real places of its sentence stand before each token.
-          see_bqs: bool over all slots, its own included: what each token may see.
+          mask_bqs: bool over all slots, its own included: what each token may see.
         """
 
     def unstacked(self) -> "LanguageModel":

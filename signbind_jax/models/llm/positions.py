@@ -30,6 +30,6 @@ def positions(mask_bl):
 
 
 def causal(mask_bl):
-    """see_bts: place t sees the real places s up to and including its own."""
+    """mask_bts: place t sees the real places s up to and including its own."""
     size = mask_bl.shape[1]
     return jnp.tril(jnp.ones((size, size), bool)) & mask_bl[:, None, :].astype(bool)

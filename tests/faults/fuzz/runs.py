@@ -187,7 +187,7 @@ def _report_sweep(tree: Path, out: Path) -> int:
 
 
 def _report(tree: Path) -> None:
-    from tests.unit import report_run
+    from tests.unit.report import report_run
 
     report_run.write_run(
         tree,
@@ -208,7 +208,7 @@ def _write_report(tree: Path, out: Path) -> None:
 
 def _model(tree: Path) -> None:
     from signbind_jax.hf import gguf_llama
-    from tests.unit import test_llm_inspect, tiny_gguf
+    from tests.unit.hf import test_llm_inspect, tiny_gguf
 
     packed = tiny_gguf.write_gguf(tree / "tiny.gguf")
     (tree / "model").mkdir()
@@ -234,7 +234,7 @@ def _load(tree: Path, out: Path) -> None:
 
 
 def _gguf(tree: Path) -> None:
-    from tests.unit import tiny_gguf
+    from tests.unit.hf import tiny_gguf
 
     tiny_gguf.write_gguf(tree / "tiny.gguf")
 
@@ -252,7 +252,7 @@ def _adapters(tree: Path) -> None:
 
     from signbind_jax.hf.export import export_adapters
     from signbind_jax.models.llm.lora import add_lora
-    from tests.unit.tiny_decoder import tiny_decoder
+    from tests.unit.models.tiny_decoder import tiny_decoder
 
     decoder = tiny_decoder()
     add_lora(decoder, rank=2, alpha=4.0, targets=("q", "down"), rngs=nnx.Rngs(0))
@@ -262,7 +262,7 @@ def _adapters(tree: Path) -> None:
 def _read_adapters(tree: Path, out: Path) -> None:
     from signbind_jax.distributed import sharding
     from signbind_jax.hf.adapters import read_adapters
-    from tests.unit.tiny_decoder import CONFIG
+    from tests.unit.models.tiny_decoder import CONFIG
 
     read_adapters(CONFIG, tree / "adapters", sharding.own_mesh())
 

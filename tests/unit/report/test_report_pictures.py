@@ -1,0 +1,162 @@
+"""The report's pictures: curves, bars, streams on one time axis, skeletons, mouths, differences."""
+
+import base64
+import math
+
+import pytest
+
+from signbind_jax import keypoints
+from signbind_jax.report import charts, clips, skeleton, timeline, write_report
+from signbind_jax.report.markup import page_text
+from signbind_jax.report.run_files import number, read_run
+from tests.unit.report.report_run import (
+    Page,
+    complete_example,
+    complete_results,
+    report_of,
+    standing_pose,
+    write_run,
+)
+
+
+@pytest.mark.parametrize(
+    ("values", "logarithmic"),
+    [([90, 9, 0.9], True), ([2.0, 1.5], False), ([90, 0.0], False), ([3.0], False)],
+)
+def test_a_loss_that_falls_far_gets_a_log_axis(values, logarithmic):
+    picture = page_text(charts.learning_curve("c", "loss", {"train": list(enumerate(values))}))
+    assert ("(log scale)" in picture) == logarithmic
+    assert "nan" not in picture
+
+
+def test_axis_labels_of_a_flat_curve_differ():
+    kinds = {"validation": [(0, 1.01), (10, 1.19)]}
+    picture = charts.learning_curve("c", "loss", kinds)
+    labels = [e.text for e in picture.iter("text") if e.get("class") == "tick end"]
+    assert len(labels) >= 3 and len(labels) == len(set(labels))
+
+
+def test_a_long_curve_is_averaged_and_says_so():
+    kinds = {"train": [(i, float(i % 2)) for i in range(5000)], "validation": [(5000, 1.0)]}
+    picture = page_text(charts.learning_curve("c", "loss", kinds))
+    assert "train (averaged)" in picture and "validation (averaged)" not in picture
+    assert len(picture) < 20_000
+
+
+def test_bars_show_what_was_not_measured_and_never_leave_the_frame():
+    picture = charts.bars("b", "name_recall", {"signing": None, "all": 64.8, "oracle_text": 180.0})
+    assert "not measured" in page_text(picture)
+    width = float(picture.get("viewBox").split()[2])
+    bars = [(number(float(r.get("x"))), float(r.get("width"))) for r in picture.iter("rect")]
+    assert len(bars) == 2 and bars[0][1] > 0
+    assert all(x + w < width for x, w in bars)
+
+
+def test_labels_of_dense_streams_never_overlap(tmp_path):
+    record = complete_example()
+    record["streams"]["signing"] = [
+        {"token": f"DOCUMENT-{i}", "start": 2.4 * i / 40, "end": 2.4 * i / 40 + 0.03}
+        for i in range(40)
+    ]
+    example = read_run(write_run(tmp_path, {}, [record])).examples[0]
+    picture = timeline.draw("k", example)
+    rows: dict[str, list] = {}
+    for group in picture.iter("g"):
+        if "signing" not in (group.get("class") or ""):
+            continue
+        label = group.find("text")
+        # 6 px a character is less than any common font takes at this size.
+        x, length = float(label.get("x")), 6.0 * len(label.text)
+        left = {"start": x, "end": x - length, "middle": x - length / 2}[label.get("class")]
+        rows.setdefault(label.get("y"), []).append((left, left + length))
+        assert left >= 0 and left + length <= timeline.WIDTH
+    assert len(rows) > 3
+    for spans in rows.values():
+        spans.sort()
+        assert all(a[1] <= b[0] for a, b in zip(spans, spans[1:], strict=False))
+
+
+def test_streams_share_one_axis_in_seconds(tmp_path):
+    record = complete_example()
+    for stream in ("signing", "fingerspelling", "lipreading"):
+        record["streams"][stream] = [{"token": "x", "start": 1.0, "end": 2.0, "confidence": 0.5}]
+    example = read_run(write_run(tmp_path, {}, [record])).examples[0]
+    picture = timeline.draw("k", example)
+    bars = [g.find("rect") for g in picture.iter("g") if "token" in (g.get("class") or "")]
+    assert len({(bar.get("x"), bar.get("width"), bar.get("fill-opacity")) for bar in bars}) == 1
+    tick = {e.text: float(e.get("x")) for e in picture.iter("text") if e.text in ("1", "2")}
+    assert float(bars[0].get("x")) == pytest.approx(tick["1"], abs=0.1)
+    assert float(bars[0].get("width")) == pytest.approx(tick["2"] - tick["1"], abs=0.2)
+
+
+def test_misread_tokens_are_outlined_and_absent_streams_are_not_called_empty(tmp_path):
+    record = complete_example()
+    del record["streams"]["lipreading"]
+    example = read_run(write_run(tmp_path, {}, [record])).examples[0]
+    assert timeline.wrong_tokens(example, "signing") == {1}
+    assert timeline.wrong_tokens(example, "fingerspelling") == set()
+    picture = page_text(timeline.draw("k", example))
+    assert picture.count("not what was really there") == 1
+    assert "not in this run" in picture and "nothing read" not in picture
+
+
+def test_points_that_were_not_seen_are_not_drawn():
+    frame = standing_pose()
+    elbow = keypoints.NAMES.index("left_elbow")
+    frame[elbow] = [0.77, 0.77, 0.0]
+    frame[keypoints.HAND.index("wrist") + 49] = [math.nan, 0.5, 0.9]
+    box = skeleton.bounds([frame])
+    drawn = page_text(skeleton.figure_of(frame, box, 0, 0, 80, 100))
+    assert "77 77" not in drawn and "nan" not in drawn
+    frame[elbow][2] = 0.4
+    assert "77 77" in page_text(skeleton.figure_of(frame, box, 0, 0, 80, 100))
+    unseen = [[0.0, 0.0, 0.0]] * keypoints.K
+    assert "not seen" in page_text(skeleton.figure_of(unseen, box, 0, 0, 80, 100))
+
+
+def test_a_pose_of_another_layout_is_said_to_be_one(tmp_path):
+    record = complete_example()
+    record["skeleton"]["frames"] = [[[0, 0, 1]] * 33] * 2
+    assert "of another layout" in report_of(tmp_path, {}, [record]).text
+
+
+def marked(path, element, css=None) -> list[str]:
+    """Texts of the elements of one kind within the examples."""
+    found, page = [], Page(path)
+    for piece in page.source.split("<article")[1:]:
+        for part in piece.split(f"<{element}")[1:]:
+            attributes, rest = part.split(">", 1)
+            if (css is None) == ("class" not in attributes) and (css or "") in attributes:
+                found.append(rest.split("<", 1)[0])
+    return found
+
+
+def test_word_differences_and_names_are_marked(tmp_path):
+    record = complete_example()
+    record["streams"], record["true"] = {}, {}
+    record["hypotheses"] = {
+        "signing": "My friend saw us!",
+        "signing+fingerspelling": "my friend, ANNA, visited us",
+        "all": "Anna's friend visited us.",
+    }
+    path = write_report(write_run(tmp_path, {}, [record]))
+    assert marked(path, "mark", "name")[:2] == ["Anna", "ANNA,"]
+    assert marked(path, "del", "name") == ["Anna", "Anna"]
+    assert marked(path, "ins", "name") == ["Anna's"]
+    assert marked(path, "ins") == ["saw"]
+    assert marked(path, "del") == ["visited", "My"]
+    assert Page(path).text.count("✓ anna written") == 2
+    assert Page(path).text.count("✗ anna missed") == 1
+
+
+def test_mouth_pictures_keep_within_the_budget_and_false_ones_are_refused(tmp_path):
+    heavy = "iVBORw0KGgo" + "A" * (clips.MOUTH_BUDGET // 30 // 4 * 4 + 1)
+    records = [complete_example() for _ in range(12)]
+    for record in records:
+        record["mouths"] = {"times": list(range(10)), "png_base64": [heavy] * 10}
+    records[0]["mouths"]["png_base64"] = ["<svg onload=x>", base64.b64encode(b"GIF89a").decode()]
+    page = report_of(tmp_path, complete_results(), records)
+    assert len(page.source) < 3_000_000
+    assert "clips are shown without their recorded mouth pictures" in page.text
+    images = [attributes["href"] for name, attributes in page.elements if name == "image"]
+    assert images and all(href.startswith("data:image/png;base64,iVBOR") for href in images)
