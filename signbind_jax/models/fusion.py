@@ -10,7 +10,6 @@ from flax import nnx
 
 from signbind_jax import ctc
 from signbind_jax.models import layers
-from signbind_jax.models.token_stream import TokenStream
 from signbind_jax.ranges import (
     LARGEST,
     Checked,
@@ -87,26 +86,6 @@ class StreamTokens:
     def middle_bm(self) -> jax.Array:
         """When each token is half over, in seconds."""
         return (self.start_bm + self.end_bm) / 2
-
-
-def join_streams(streams: list[TokenStream]) -> StreamTokens:
-    """The streams end to end, in the order given; hidden sizes are zero-padded alike."""
-    d = max(s.hidden_bnd.shape[-1] for s in streams)
-
-    def wide(x):
-        return jnp.pad(x, ((0, 0), (0, 0), (0, d - x.shape[-1])))
-
-    return StreamTokens(
-        ids_bm=jnp.concatenate([s.ids_bn for s in streams], axis=1),
-        stream_bm=jnp.concatenate(
-            [jnp.full_like(s.ids_bn, i) for i, s in enumerate(streams)], axis=1
-        ),
-        hidden_bmd=jnp.concatenate([wide(s.hidden_bnd) for s in streams], axis=1),
-        start_bm=jnp.concatenate([s.start_bn for s in streams], axis=1),
-        end_bm=jnp.concatenate([s.end_bn for s in streams], axis=1),
-        confidence_bm=jnp.concatenate([s.confidence_bn for s in streams], axis=1),
-        mask_bm=jnp.concatenate([s.mask_bn for s in streams], axis=1),
-    )
 
 
 def sort_tokens(tokens: StreamTokens, by_time: bool) -> StreamTokens:

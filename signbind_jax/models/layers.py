@@ -64,22 +64,17 @@ class LoRA(nnx.Module):
     """
 
     def __init__(
-        self,
-        in_shape,
-        out_shape,
-        in_dims,
-        out_dims,
-        *,
-        rank: int,
-        alpha: float,
-        rngs: nnx.Rngs,
-        dropout: float = 0.0,
+        self, linear: "Linear", *, rank: int, alpha: float, rngs: nnx.Rngs, dropout: float = 0.0
     ):
-        """`dropout`: rate on the adapter's input, where a call brings a key."""
-        self.a = param(
-            rngs, fan_in_init(math.prod(in_shape)), (*in_shape, rank), (*in_dims, "rank")
-        )
-        self.b = param(rngs, jax.nn.initializers.zeros, (rank, *out_shape), ("rank", *out_dims))
+        """Makes an adapter that fits `linear`, which is not kept.
+
+        dropout: rate on the adapter's input, where a call brings a key.
+        """
+        in_shape, out_shape = linear.in_shape, linear.out_shape
+        init = fan_in_init(math.prod(in_shape))
+        self.a = param(rngs, init, (*in_shape, rank), (*linear.in_dims, "rank"))
+        zeros = jax.nn.initializers.zeros
+        self.b = param(rngs, zeros, (rank, *out_shape), ("rank", *linear.out_dims))
         self.rank, self.alpha, self.dropout = rank, alpha, dropout
         self.scale = alpha / rank
         self.n_in = len(in_shape)
@@ -161,19 +156,6 @@ class Linear(nnx.Module):
             param(rngs, jax.nn.initializers.zeros, out_shape, self.out_dims) if bias else None
         )
         self.lora = nnx.data(None)  # data, so that an adapter may take its place
-
-    def add_lora(self, *, rank: int, alpha: float, rngs: nnx.Rngs, dropout: float = 0.0) -> None:
-        """Attaches a fresh adapter; the layer's output is unchanged until it is trained."""
-        self.lora = LoRA(
-            self.in_shape,
-            self.out_shape,
-            self.in_dims,
-            self.out_dims,
-            rank=rank,
-            alpha=alpha,
-            rngs=rngs,
-            dropout=dropout,
-        )
 
     def __call__(self, x, key=None):
         """`key`: of the adapter's dropout; None switches it off."""
