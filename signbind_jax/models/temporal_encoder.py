@@ -21,7 +21,7 @@ zeros = jax.nn.initializers.zeros
 
 
 def n_steps(n_frames, subsample: int):
-    """Encoder steps of a clip of `n_frames` (number or array): ceil(frames / subsample)."""
+    """Counts the steps of a clip of `n_frames` (number or array): ceil(frames / subsample)."""
     return -(-n_frames // subsample)
 
 
@@ -46,10 +46,10 @@ class ConvSubsample(nnx.Module):
         return self.norm(jax.nn.silu(x_bsd)), mask_bs, clip_bs
 
 
-def depthwise(x_bsd, kernel_kd, clip_bs=None):
-    """Depthwise convolution over time, centred, zeros beyond the ends of a clip."""
-    n = kernel_kd.shape[0]
-    return sum(time_shift(x_bsd, n // 2 - k, clip_bs) * kernel_kd[k] for k in range(n))
+def depthwise(x_bsd, kernel_wd, clip_bs=None):
+    """Convolves over time channel by channel, centred, zeros beyond the ends of a clip."""
+    n = kernel_wd.shape[0]
+    return sum(time_shift(x_bsd, n // 2 - i, clip_bs) * kernel_wd[i] for i in range(n))
 
 
 class FeedForward(nnx.Module):
@@ -78,11 +78,11 @@ class SelfAttention(nnx.Module):
     def __call__(self, x_bsd, mask_bs, clip_bs=None):
         q_bshe, k_bshe, v_bshe = jnp.moveaxis(self.qkv(self.norm(x_bsd)), 2, 0)
         position_bs = jnp.arange(x_bsd.shape[1])[None]
-        mask_bss = mask_bs[:, None, :] & mask_bs[:, :, None]
+        mask_bqu = mask_bs[:, None, :] & mask_bs[:, :, None]
         if clip_bs is not None:
-            mask_bss &= clip_bs[:, None, :] == clip_bs[:, :, None]
+            mask_bqu &= clip_bs[:, None, :] == clip_bs[:, :, None]
         q_bshe, k_bshe = rotate(q_bshe, position_bs), rotate(k_bshe, position_bs)
-        return self.out(attend(q_bshe, k_bshe, v_bshe, mask_bss))
+        return self.out(attend(q_bshe, k_bshe, v_bshe, mask_bqu))
 
 
 class GatedConvolution(nnx.Module):
@@ -138,7 +138,7 @@ class TemporalEncoder(nnx.Module):
         self.n_layers, self.remat = config.n_layers, config.remat
 
     def __call__(self, x_btd, mask_bt, key=None, clip_bt=None):
-        """x_btd, mask_bt -> (x_bsd, mask_bs) with s = n_steps(t, subsample).
+        """Encodes x_btd, mask_bt: (x_bsd, mask_bs) with s = n_steps(t, subsample).
 
         Where `clip_bt` says which clip of its row a frame belongs to, clips do not see each
         other; each has to begin at a multiple of `subsample`.

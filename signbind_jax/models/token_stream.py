@@ -11,9 +11,9 @@ class TokenStream:
     """Decoded tokens of one modality for a batch of clips, capacity n.
 
     Attributes:
-      ids_bn: int32 token ids, 0 (blank) in unused places.
+      ids_bn: int32 token ids, 0 (blank) where there is no token.
       hidden_bnd: float posterior-weighted mean of the expert's hidden states over the
-        steps of each token; 0 in unused places.
+        steps of each token; 0 where there is no token.
       start_bn, end_bn: float32 seconds from the start of the clip.
       confidence_bn: float32 mean posterior of the token over its steps, 0..1.
       mask_bn: bool, True where a token is present. An absent stream is all False.
