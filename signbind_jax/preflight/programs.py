@@ -40,7 +40,7 @@ class Programs:
         self.written = self._batch(length, -(-max(PREFIX_POSITIONS // length, 1) // ways) * ways)
 
     def _batch(self, length: int, rows: int) -> Any:
-        """The stage's batch of so many rows, sharded as `sharding.put_batch` shards it."""
+        """Makes the stage's batch of so many rows, sharded as `sharding.put_batch` shards it."""
         over_rows, whole = sharding.batch_sharding(self.mesh), sharding.replicated(self.mesh)
 
         def widen(x):
@@ -51,7 +51,7 @@ class Programs:
         return jax.tree.map(widen, self.step.stage.empty_batch(length))
 
     def all(self) -> dict[str, Callable[[], jax.stages.Compiled]]:
-        """What compiles each program, by name."""
+        """Lists what compiles each program, by name."""
         programs = self.step.programs(self.state, self.frozen)
         state = programs.flatten(self.state)
         out = {
@@ -64,11 +64,11 @@ class Programs:
         return out
 
     def lower_writing(self) -> jax.stages.Lowered | None:
-        """The program that writes sentences; None where the stage writes none."""
+        """Lowers the program that writes sentences; None where the stage writes none."""
         params = nnx.merge_state(self.state["params"], self.frozen)
         return self.step.stage.lower_writing(self.step.graphdef, params, self.written)
 
     def trace_gradients(self):
-        """The jaxpr of the gradients as written, before any compiler."""
+        """Traces the jaxpr of the gradients as written, before any compiler."""
         args = (self.state["params"], self.frozen, self.state["step"], self.batch)
         return jax.make_jaxpr(self.step.gradients)(*args)

@@ -24,14 +24,14 @@ HUGE_PAGES = "glibc.malloc.hugetlb=1"
 
 
 def usable_cores() -> list[int]:
-    """The processors this process may run on."""
+    """Lists the processors this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))
 
 
 def worthwhile() -> bool:
-    """Whether runs should go side by side: several cores and no accelerator to share."""
+    """Says whether runs should go side by side: several cores and no accelerator to share."""
     return jax.default_backend() == "cpu" and len(usable_cores()) > 1
 
 

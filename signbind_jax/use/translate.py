@@ -95,7 +95,7 @@ class Translator:
         return Path(configured or next(iter(self.experts.values())).workdir.parent / "streams")
 
     def read(self, clips: ClipDataset | ClipList) -> SplitStreams:
-        """The streams of a split (cached on disk) or of loose clips."""
+        """Reads the streams of a split (cached on disk) or of loose clips."""
         if isinstance(clips, ClipDataset):
             return read_split(self._readers, clips, self.cache, self.streams)
         read = {
@@ -112,7 +112,7 @@ class Translator:
         return next(sizes, None)
 
     def without_input(self, clips: ClipDataset | ClipList) -> dict[str, frozenset[int]]:
-        """Stream -> the clips that lack what its expert reads; without streams that none lacks."""
+        """Maps stream -> the clips that lack what its expert reads; only streams that some lack."""
         lengths = {
             name: modality_lengths(clips, reader.frontend) for name, reader in self._readers.items()
         }
@@ -127,7 +127,7 @@ class Translator:
         return Sentences.unlabelled(streams, self.artefact.tokenizer.tail)
 
     def write(self, streams: SplitStreams, keep: Collection[str] | None = None) -> list[str]:
-        """The sentence of each clip with the streams named in `keep` present; None: all."""
+        """Writes the sentence of each clip with the streams named in `keep` present; None: all."""
         graphdef, params = self._loaded
         return write_translations(
             graphdef,
@@ -140,13 +140,13 @@ class Translator:
         )
 
     def fused(self, streams: SplitStreams) -> list[list[str]]:
-        """What fusion made of the streams: sense lemmas and letters, clip by clip."""
+        """Reads what fusion made of the streams: sense lemmas and letters, clip by clip."""
         graphdef, params = self._loaded
         senses = self.artefact.vocabularies["senses"]
         return read_fused(graphdef, params, self.sentences(streams), senses)
 
     def tokens(self, streams: SplitStreams, clip: int) -> dict[str, list[Token]]:
-        """The streams of one clip as readable tokens, by stream name."""
+        """Makes readable tokens of the streams of one clip, by stream name."""
         out = {}
         for name, expert in streams.experts.items():
             if expert is None:
@@ -164,7 +164,7 @@ class Translator:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `signbind translate`."""
+    """Adds the arguments of `signbind translate`."""
     from signbind_jax.data_pipelines import clip_inputs
 
     clip_inputs.add_arguments(parser)
