@@ -30,6 +30,7 @@ N_SLOTS = 96  # slot lengths; each clip is padded to the next, 1 to 2 % of the f
 _ROW_MULTIPLE = 8
 _SPARE = 1.01  # rows over the fewest that the frames need
 READING_FRAMES = 8192  # a batch of clips that are only read
+READING_ROW = 256  # its rows at least: every split of short clips then has one shape
 
 
 class RowPlan:
@@ -123,12 +124,12 @@ def reading_plan(
 
     Args:
       lengths: frames of each clip; 0 is not read.
-      row_frames: length of a row; more where the longest clip needs it.
+      row_frames: least length of a row.
     """
     lengths = checked_lengths(lengths)
     padded = -(-lengths // ALIGNMENT) * ALIGNMENT
     clips = np.argsort(padded, kind="stable")[(lengths == 0).sum() :]
-    row_frames = standard_buckets(max(row_frames, int(lengths.max())))[-1]
+    row_frames = standard_buckets(max(row_frames, READING_ROW, int(lengths.max())))[-1]
     place_rg, start_rg = fill_rows(*np.unique(padded[clips], return_counts=True), row_frames)
     n_rows, g = place_rg.shape
     ids = np.full((n_rows, _next_power_of_two(g)), EMPTY_ROW, np.int32)

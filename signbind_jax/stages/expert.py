@@ -50,8 +50,10 @@ def prepare(batch: RowBatch, frontend: str, key=None, augment: AugmentConfig | N
     return prepared(batch.frames_bt, batch.start_bg, batch.length_bg, batch.index_bg, key, augment)
 
 
-def read_batch(model: Expert, batch: RowBatch, capacity: int) -> TokenStream:
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def read_batch(graphdef, params, batch: RowBatch, capacity: int) -> TokenStream:
     """What an expert reads from a batch, times in seconds, at most `capacity` tokens a clip."""
+    model: Expert = nnx.merge(graphdef, params)
     output = model(*prepare(batch, model.config.frontend))
     seconds_bg = model.seconds_per_step(jnp.maximum(batch.fps_bg, 1.0))
     return ctc.greedy_stream(
@@ -209,16 +211,6 @@ class ExpertStage(Stage):
         infeasible = jnp.sum(valid_bg & ~feasible_bg)
         return jnp.sum(loss_bg * counted_bg), weight, {"infeasible": infeasible}
 
-    @functools.cached_property
-    def _read(self):
-        capacity = self.stream.capacity
-
-        @functools.partial(jax.jit, static_argnums=0)
-        def read(graphdef, params, batch):
-            return read_batch(nnx.merge(graphdef, params), batch, capacity)
-
-        return read
-
     def evaluate(self, graphdef, params, split):
         """Error rates in percent of greedy decoding, pooled over the split."""
         clips = self.dataset.split(split)
@@ -234,7 +226,7 @@ class ExpertStage(Stage):
         own, overflow = {}, 0
         batches = clip_batches(clips, own_part, frontend, empty, 8)
         for batch in interrupts.until_asked(batches):
-            stream = jax.device_get(self._read(graphdef, params, batch))
+            stream = jax.device_get(read_batch(graphdef, params, batch, self.stream.capacity))
             overflow += int(stream.overflow_bg.sum())
             for row, place in zip(*np.nonzero(batch.valid_bg), strict=True):
                 ids = stream.ids_bn[row, stream.clip_bn[row] == place]

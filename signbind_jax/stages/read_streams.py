@@ -6,7 +6,6 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from flax import nnx
 
 from signbind_jax import progress, streams
 from signbind_jax.checkpoint.artefact import Artefact, open_artefact
@@ -30,14 +29,7 @@ class ExpertReader:
 
     @functools.cached_property
     def _loaded(self):
-        graphdef, params = self.artefact.load_params()
-        capacity = streams.get(self.artefact.stage).capacity
-
-        @jax.jit
-        def read(params, batch):
-            return read_batch(nnx.merge(graphdef, params), batch, capacity)
-
-        return read, params
+        return self.artefact.load_params()
 
     def read(self, clips: ClipDataset | Sequence, lengths: np.ndarray) -> ExpertTokens:
         """Tokens of every clip; none where `lengths` says the modality is absent.
@@ -46,13 +38,16 @@ class ExpertReader:
         """
         if not (lengths > 0).any():
             return gather(len(clips), self.d_hidden, ())
-        read, params = self._loaded
+        graphdef, params = self._loaded
         plan = reading_plan(lengths, self.artefact.config.data.row_frames)
         own = EvaluationPlan([plan.step(i) for i in hosts.own_steps(plan.n_steps)])
         batches = clip_batches(clips, own, self.frontend, [[]] * len(clips), 8)
         stage = self.artefact.stage
+        capacity = streams.get(stage).capacity
         shown = progress.shown(batches, f"reading {stage}", own.n_steps, "batch")
-        decoded = ((b.index_bg, jax.device_get(read(params, b))) for b in shown)
+        decoded = (
+            (b.index_bg, jax.device_get(read_batch(graphdef, params, b, capacity))) for b in shown
+        )
         return gather(len(clips), self.d_hidden, decoded)
 
 

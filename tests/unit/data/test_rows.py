@@ -19,7 +19,7 @@ from signbind_jax.data.dataset import open_dataset
 from signbind_jax.data.lips import encode_mosaic
 from signbind_jax.data.loader import clip_batches
 from signbind_jax.data.preprocess import prepare_lips, prepare_pose
-from signbind_jax.data.row_plan import ALIGNMENT, reading_plan
+from signbind_jax.data.row_plan import ALIGNMENT, READING_ROW, reading_plan
 from signbind_jax.data.training_plan import training_plan
 from signbind_jax.data_pipelines.corpus import corpus_of_clips
 from signbind_jax.data_pipelines.writing.writer import write_dataset
@@ -98,7 +98,7 @@ def test_reading_visits_every_clip_once_in_one_shape():
             ends = (step.starts + lengths[step.ids]) * (step.ids >= 0)
             assert ends.max() <= row_frames
     one = reading_plan([30])
-    assert one.shapes == ((32, 1),)  # a clip alone takes no batch of empty rows
+    assert one.shapes == ((READING_ROW, 1),)  # a clip alone takes no batch of empty rows
 
 
 def test_weights_hold_in_filled_rows_too():
