@@ -86,16 +86,17 @@ def collate(
     pose_length_b, pose_fps_b = np.zeros(b, np.int32), np.zeros(b, np.float32)
     if pose_btkc is not None:
         for row, clip in zip(rows, clips, strict=True):
-            n = clip.n_pose_frames
-            check_fits(clip, "pose frames", n, t)
+            check_fits(clip, "pose frames", n := clip.n_frames("pose"), t)
             if n:
-                pose_btkc[row, :n] = clip.pose
-                pose_length_b[row], pose_fps_b[row] = n, clip.pose_fps
+                pose = clip.modalities["pose"]
+                pose_btkc[row, :n] = pose.data
+                pose_length_b[row], pose_fps_b[row] = n, pose.fps
     lips_bfhw, lip_length_b, lip_fps_b = None, np.zeros(b, np.int32), np.zeros(b, np.float32)
     if "lips" in parts:
         lips_bfhw = _lips(clips, rows, b, t, lip_size, decode or decode_lips)
-        lip_length_b[rows] = [clip.n_lip_frames for clip in clips]
-        lip_fps_b[rows] = [clip.lip_fps for clip in clips]
+        for row, clip in zip(rows, clips, strict=True):
+            if lips := clip.modalities.get("lips"):
+                lip_length_b[row], lip_fps_b[row] = lips.n, lips.fps
     return ClipBatch(
         pose_btkc,
         pose_length_b,
@@ -124,8 +125,9 @@ def reads_lips(modality: str) -> bool:
 
 def decode_lips(clip: Clip) -> np.ndarray:
     """The uint8 (f, h, w) mouth crops of a clip; errors name the clip."""
+    lips = clip.modalities["lips"]
     try:
-        return decode_mosaic(clip.lips, clip.n_lip_frames)
+        return decode_mosaic(lips.data, lips.n)
     except SignBindError as error:
         raise SignBindError(f"clip {clip.id!r}: {error}") from error
 
@@ -133,8 +135,8 @@ def decode_lips(clip: Clip) -> np.ndarray:
 def _lips(clips, rows, b: int, t: int, lip_size, decode) -> np.ndarray:
     lips_bfhw = None if lip_size is None else np.zeros((b, t, *lip_size), np.uint8)
     for row, clip in zip(rows, clips, strict=True):
-        check_fits(clip, "lip frames", clip.n_lip_frames, t)
-        if not clip.n_lip_frames:
+        check_fits(clip, "lip frames", n := clip.n_frames("lips"), t)
+        if not n:
             continue
         frames_fhw = decode(clip)
         if lips_bfhw is None:

@@ -94,9 +94,10 @@ class _Batches:
         """Memory that the arrays of the whole split would take."""
         n_bytes = 0
         if "pose" in self.parts:
-            n_bytes += int(self.dataset.pose_lengths.sum()) * _POSE_FRAME_BYTES
+            n_bytes += int(self.dataset.lengths("pose").sum()) * _POSE_FRAME_BYTES
         if self.lip_size is not None:
-            n_bytes += int(self.dataset.lip_lengths.sum()) * self.lip_size[0] * self.lip_size[1]
+            n_frames = int(self.dataset.lengths("lips").sum())
+            n_bytes += n_frames * self.lip_size[0] * self.lip_size[1]
         return n_bytes
 
     def __len__(self) -> int:
@@ -126,14 +127,16 @@ class _Batches:
         if self.cache is not None and i in self.cache:
             return self.cache[i]
         clip, frames_fhw = self.dataset[i], None
-        if "lips" in self.parts and clip.lips:
+        kept = {name: frames for name, frames in clip.modalities.items() if name in self.parts}
+        if "lips" in kept:
             frames_fhw = decode_lips(clip)
-        pose = clip.pose if "pose" in self.parts else None
+            kept["lips"] = kept["lips"]._replace(data=None)
         if self.cache is not None:
             # Arrays read from a record are views that would hold all of it in memory.
-            pose = None if pose is None else pose.copy()
+            if "pose" in kept:
+                kept["pose"] = kept["pose"]._replace(data=kept["pose"].data.copy())
             frames_fhw = None if frames_fhw is None else frames_fhw.copy()
-        decoded = dataclasses.replace(clip, pose=pose, lips=b""), frames_fhw
+        decoded = dataclasses.replace(clip, modalities=kept), frames_fhw
         if self.cache is not None:
             self.cache[i] = decoded
         return decoded

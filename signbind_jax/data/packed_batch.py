@@ -74,7 +74,7 @@ def collate_packed(
         (step.batch_size, step.bucket_length, *picture), np.uint8 if lips else np.float16
     )
     for row, place, clip, target in zip(rows, places, clips, targets, strict=True):
-        frames = decode(clip) if lips else clip.pose
+        frames = decode(clip) if lips else clip.modalities["pose"].data
         start, n = int(step.starts[row, place]), len(frames)
         check_fits(clip, "frames", n, step.bucket_length - start)
         check_fits(clip, "target tokens", len(target), target_capacity)

@@ -43,7 +43,7 @@ EVALUATION_FRAMES = 8192  # a batch
 
 def modality_lengths(dataset: ClipDataset, frontend: str) -> np.ndarray:
     """Frames of the modality that a frontend reads, by clip; 0 where absent."""
-    return dataset.lip_lengths if reads_lips(frontend) else dataset.pose_lengths
+    return dataset.lengths("lips" if reads_lips(frontend) else "pose")
 
 
 def impossible_clips(needed_steps, lengths: np.ndarray, model_config: ExpertConfig) -> np.ndarray:

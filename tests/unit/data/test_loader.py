@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from signbind_jax.data.batch_plan import BatchPlan, choose_buckets, evaluation_plan
-from signbind_jax.data.clip import Clip
+from signbind_jax.data.clip import Clip, pose_frames
 from signbind_jax.data.dataset import open_dataset
-from signbind_jax.data.lips import encode_mosaic
+from signbind_jax.data.lips import lip_frames
 from signbind_jax.data.loader import clip_batches
 from signbind_jax.data_pipelines.corpus import corpus_of_clips
 from signbind_jax.data_pipelines.writing.writer import write_dataset
@@ -19,18 +19,20 @@ N = 23
 TARGETS = [[i + 1] * (i % 4) for i in range(N)]
 
 
+PARTS = ("pose", "lips")
+
+
 def make_clip(i):
     """Clip 5 has no lips, clip 6 no pose."""
     chance = np.random.default_rng(i)
     n = 5 + 3 * i
-    clip = Clip(id=f"c{i}", text="x")
+    modalities = {}
     if i != 6:
         pose = chance.normal(size=(n, 91, 3)).astype(np.float16)
-        clip = dataclasses.replace(clip, pose=pose, pose_fps=25.0 + i)
+        modalities["pose"] = pose_frames(pose, 25.0 + i)
     if i != 5:
-        lips = encode_mosaic(np.full((n - 1, 8, 12), 10 * i, np.uint8))
-        clip = dataclasses.replace(clip, lips=lips, n_lip_frames=n - 1, lip_fps=30.0)
-    return clip
+        modalities["lips"] = lip_frames(np.full((n - 1, 8, 12), 10 * i, np.uint8), 30.0)
+    return Clip(id=f"c{i}", text="x", modalities=modalities)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +45,7 @@ def dataset(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def plan(dataset):
-    lengths = np.maximum(dataset.pose_lengths, dataset.lip_lengths)
+    lengths = np.maximum(dataset.lengths("pose"), dataset.lengths("lips"))
     return BatchPlan(lengths, choose_buckets(lengths, 3), 160, batch_multiple=2, seed=1)
 
 
@@ -68,11 +70,12 @@ def test_each_row_holds_its_own_clip_padded_with_zeros(dataset, plan):
         for row, index in enumerate(batch.index_b):
             assert index == step.ids[row] and batch.valid_b[row] == (index >= 0)
             clip = make_clip(int(index)) if index >= 0 else Clip(id="", text="")
-            n, m = clip.n_pose_frames, clip.n_lip_frames
+            n, m = clip.n_frames("pose"), clip.n_frames("lips")
             assert (batch.pose_length_b[row], batch.lip_length_b[row]) == (n, m)
-            assert (batch.pose_fps_b[row], batch.lip_fps_b[row]) == (clip.pose_fps, clip.lip_fps)
+            rates = [clip.modalities[name].fps if name in clip.modalities else 0 for name in PARTS]
+            assert [batch.pose_fps_b[row], batch.lip_fps_b[row]] == rates
             if n:
-                assert np.array_equal(batch.pose_btkc[row, :n], clip.pose)
+                assert np.array_equal(batch.pose_btkc[row, :n], clip.modalities["pose"].data)
             if m:
                 assert np.abs(batch.lips_bfhw[row, :m].astype(int) - 10 * index).max() <= 1
             assert not batch.pose_btkc[row, n:].any() and not batch.lips_bfhw[row, m:].any()
@@ -122,7 +125,7 @@ def test_a_modality_not_asked_for_is_not_in_the_batch(dataset, plan):
 
 
 def test_evaluation_ends_after_every_clip(dataset):
-    plan = evaluation_plan(dataset.pose_lengths, (32, 80), 160)
+    plan = evaluation_plan(dataset.lengths("pose"), (32, 80), 160)
     batches = read(dataset, plan, "pose")
     ids = np.concatenate([batch.index_b for batch in batches])
     assert sorted(ids[ids >= 0]) == [i for i in range(N) if i != 6]
@@ -144,10 +147,10 @@ def test_wrong_arguments_are_told_before_anything_is_read(dataset, plan):
 
 
 def test_crops_of_two_sizes_are_an_error_that_names_the_clip(tmp_path):
-    small = encode_mosaic(np.zeros((2, 4, 4), np.uint8))
-    clips = [make_clip(3), dataclasses.replace(make_clip(4), lips=small, n_lip_frames=2)]
+    small = {"lips": lip_frames(np.zeros((2, 4, 4), np.uint8), 30.0)}
+    clips = [make_clip(3), dataclasses.replace(make_clip(4), modalities=small)]
     write_dataset(tmp_path / "d", corpus_of_clips({"train": clips}, {}), progress=False)
     mixed = open_dataset(tmp_path / "d").split("train")
-    plan = evaluation_plan(mixed.lip_lengths, (16,), 32)
+    plan = evaluation_plan(mixed.lengths("lips"), (16,), 32)
     with pytest.raises(SignBindError, match="'c4'.*4x4 pixels, wanted 8x12"):
         list(clip_batches(mixed, plan, "lips", [[], []], 1))
