@@ -19,8 +19,6 @@ N = 23
 TARGETS = [[i + 1] * (i % 4) for i in range(N)]
 
 
-
-
 def make_clip(i):
     """Clip 5 has no lips, clip 6 no pose."""
     chance = np.random.default_rng(i)
