@@ -23,7 +23,7 @@ from signbind_jax.hf import gguf_llama, hub, smollm2
 from signbind_jax.hf.families import read_config
 from signbind_jax.hf.weights import open_checkpoint, read_params
 from signbind_jax.models.llm.decoder import Decoder
-from tests.conftest import ROOT, signbind
+from tests.conftest import ROOT, signbind, signbind_process
 from tests.unit.hf import tiny_gguf
 
 
@@ -272,7 +272,7 @@ def test_hub_id_is_downloaded_once_without_foreign_formats(converted, tmp_path):
         "HF_HOME": str(tmp_path / "hub"),
     }
     try:
-        done = signbind("llm", "fetch", "some/model", env=env)
+        done = signbind_process("llm", "fetch", "some/model", env=env)
     finally:
         server.shutdown()
         server.server_close()
@@ -281,9 +281,9 @@ def test_hub_id_is_downloaded_once_without_foreign_formats(converted, tmp_path):
     assert (directory / "tokenizer.json").read_bytes() == Hub.files["tokenizer.json"]
     assert not {"pytorch_model.bin", "model.onnx"} & set(Hub.asked)
     # The server is gone: what was downloaded is found without it, and nothing else is.
-    inspected = signbind("llm", "inspect", f"some/model@{Hub.commit}", env=env)
+    inspected = signbind_process("llm", "inspect", f"some/model@{Hub.commit}", env=env)
     assert str(directory) in inspected.stdout and "everywhere" not in inspected.stderr
-    failed = signbind("llm", "fetch", "some/other", env=env, check=False)
+    failed = signbind_process("llm", "fetch", "some/other", env=env, check=False)
     assert failed.returncode == 1 and "some/other: no such directory, and the hub says" in (
         failed.stderr
     )
