@@ -120,8 +120,8 @@ def gather_bytes(what: str, data: bytes) -> list[bytes]:
         own = np.zeros(min(step, max(sizes) - start), np.uint8)
         piece = np.frombuffer(data, np.uint8)[start : start + step]
         own[: len(piece)] = piece
-        all_pb = np.asarray(multihost_utils.process_allgather(own))
-        for part, size, row in zip(parts, sizes, all_pb, strict=True):
+        gathered = np.asarray(multihost_utils.process_allgather(own))
+        for part, size, row in zip(parts, sizes, gathered, strict=True):
             part.append(row[: max(size - start, 0)].tobytes())
     return [b"".join(part) for part in parts]
 
