@@ -23,6 +23,7 @@ from signbind_jax.data.clip import Clip
 from signbind_jax.data.training_plan import training_plan
 from signbind_jax.data_pipelines.corpus import corpus_of_clips
 from signbind_jax.data_pipelines.writing.writer import write_dataset
+from signbind_jax.sources import open_source
 from signbind_jax.stages import make_stage
 
 NAMES = {0: "8 buckets", 1: "filled rows"}  # by data.row_frames
@@ -43,7 +44,7 @@ def write_clips(out: Path, n: int) -> None:
 
 def epoch(dataset: Path, row_frames: int):
     """A function that takes the gradients of an epoch, and its plan."""
-    stage = make_stage(
+    source = open_source(
         load_config(
             "signing",
             {
@@ -55,8 +56,9 @@ def epoch(dataset: Path, row_frames: int):
             },
         )
     )
+    stage = make_stage(source.config, source.shapes)
     graphdef, params = nnx.split(stage.make_model(nnx.Rngs(params=0)))
-    batches = list(stage.batches(0, stage.plan.steps_per_epoch))
+    batches = list(source.batches(0, source.plan.steps_per_epoch))
 
     @jax.jit
     def gradients(params, batch, key):
@@ -67,7 +69,7 @@ def epoch(dataset: Path, row_frames: int):
             result = gradients(params, batch, jax.random.key(i))
         jax.block_until_ready(result)
 
-    return run, stage.plan
+    return run, source.plan
 
 
 def main() -> None:

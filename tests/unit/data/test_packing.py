@@ -28,6 +28,7 @@ from signbind_jax.data.training_plan import training_plan
 from signbind_jax.data_pipelines.corpus import corpus_of_clips
 from signbind_jax.data_pipelines.writing.writer import write_dataset
 from signbind_jax.errors import SignBindError
+from signbind_jax.sources import open_source
 from signbind_jax.stages import make_stage
 
 KEY = jax.random.key(7)
@@ -292,7 +293,8 @@ def test_a_stage_has_the_same_loss_in_filled_rows(module, frontend, synthetic):
             "model.frontend": frontend,
             "model.subsample": "4" if name == "signing" else "2",
         }
-        stage = make_stage(load_config(f"{name}:size=tiny", overrides))
+        source = open_source(load_config(f"{name}:size=tiny", overrides))
+        stage = make_stage(source.config, source.shapes)
         stage.augment = AugmentConfig(**{f.name: 0 for f in dataclasses.fields(AugmentConfig)})
         graphdef, params = nnx.split(stage.make_model(nnx.Rngs(params=0)))
 
@@ -304,7 +306,7 @@ def test_a_stage_has_the_same_loss_in_filled_rows(module, frontend, synthetic):
         sums.append(
             sum(
                 np.asarray(loss(params, batch))
-                for batch in stage.batches(0, stage.plan.steps_per_epoch)
+                for batch in source.batches(0, source.plan.steps_per_epoch)
             )
         )
     assert sums[0][1] == sums[1][1] > 0 and sums[0][2] == sums[1][2]
