@@ -10,23 +10,15 @@ from pathlib import Path
 import jax
 
 from signbind_jax import sealed, streams, versions
-from signbind_jax.checkpoint import artefact
+from signbind_jax.checkpoint.artefact import open_artefact
 from signbind_jax.data.dataset import open_dataset
 from signbind_jax.errors import SignBindError
-from signbind_jax.evaluate.command import (
-    TIME_SPLITS,
-    evaluate_expert,
-    evaluate_fusion,
-    evaluate_language_model,
-    evaluate_time_splits,
-    evaluate_translation,
-)
+from signbind_jax.evaluate.evaluators import TIME_SPLITS, open_evaluator
 from signbind_jax.processes.parallel_runs import MemoryMeter, run_all, usable_cores, worthwhile
 from signbind_jax.quickstart.examples import write_examples
 from signbind_jax.ranges import Seed, Whole, argument
 from signbind_jax.report import write_report
 from signbind_jax.train.summary import SUMMARY, read_summary
-from signbind_jax.use.translate import Translator
 
 logger = logging.getLogger(__name__)
 
@@ -145,31 +137,26 @@ def score(workdir: Path, data: Path, split: str = "test") -> tuple[dict, dict, d
     """Scores on a split: (by stage, by translation variant, sentences by variant)."""
     dataset = open_dataset(data)
     clips = dataset.split(split)
-    stages = {}
     print(f"scoring {len(clips)} test clips and {len(TIME_SPLITS)} time splits", flush=True)
-    for name in streams.SHIPPED:
-        expert = artefact.open_artefact(workdir / name)
-        stages[name] = evaluate_expert(expert, clips, workdir / "streams")
-    system = Translator(workdir / "translation")
-    stages["fusion"] = evaluate_fusion(
-        artefact.open_artefact(workdir / "fusion"), clips, system.cache
-    )
-    scored, sentences = evaluate_translation(system, clips)
-    translation = {v: {name: scored[v].get(name) for name in SCORES} for v in scored}
-    language_model = artefact.open_artefact(workdir / "language_model")
-    oracle, sentences["oracle_text"] = evaluate_language_model(language_model, clips)
-    translation["oracle_text"] = {name: oracle.get(name) for name in SCORES}
-    stages["language_model"] = {"oracle_text_bleu4": oracle["bleu4"]}
-    aligned = Translator(workdir / "alignment")
-    stages["alignment"] = {
-        "bleu4": evaluate_translation(aligned, clips, ("all",))[0]["all"]["bleu4"]
+    evaluators = {name: open_evaluator(open_artefact(workdir / name)) for name in STAGES}
+    judged = (*streams.SHIPPED, "fusion", "language_model", "alignment")
+    found = {name: evaluators[name].run(clips) for name in judged}
+    stages = {name: found[name].scores for name in (*streams.SHIPPED, "fusion")}
+    variants = evaluators["translation"].variants(clips)
+    variants["oracle_text"] = found["language_model"]
+    translation = {
+        variant: {name: row.scores.get(name) for name in SCORES}
+        for variant, row in variants.items()
     }
+    sentences = {v: [output.hypothesis for output in row.outputs] for v, row in variants.items()}
+    stages["language_model"] = {"oracle_text_bleu4": translation["oracle_text"]["bleu4"]}
+    stages["alignment"] = {"bleu4": found["alignment"].scores["bleu4"]}
     stages["translation"] = {"bleu4": translation["all"]["bleu4"]}
-    for variant, row in evaluate_time_splits(system, dataset).items():
+    for variant, row in evaluators["translation"].time_splits(dataset).items():
         translation[variant] |= row
     for name in TIME_SPLITS:
         if name in dataset.splits:
-            scores, _ = evaluate_language_model(language_model, dataset.split(name))
+            scores = evaluators["language_model"].run(dataset.split(name)).scores
             translation["oracle_text"][name] = scores["contrast_accuracy"]
     return stages, translation, sentences
 

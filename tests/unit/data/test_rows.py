@@ -24,6 +24,7 @@ from signbind_jax.data.training_plan import training_plan
 from signbind_jax.data_pipelines.corpus import corpus_of_clips
 from signbind_jax.data_pipelines.writing.writer import write_dataset
 from signbind_jax.errors import SignBindError
+from signbind_jax.sources import open_source
 from signbind_jax.stages import make_stage
 
 KEY = jax.random.key(7)
@@ -294,7 +295,8 @@ def test_a_stage_has_the_same_loss_in_filled_rows(module, frontend, synthetic):
         "model.frontend": frontend,
         "model.subsample": "4" if name == "signing" else "2",
     }
-    stage = make_stage(load_config(f"{name}:size=tiny", overrides))
+    source = open_source(load_config(f"{name}:size=tiny", overrides))
+    stage = make_stage(source.config, source.shapes)
     stage.augment = AugmentConfig(**{f.name: 0 for f in dataclasses.fields(AugmentConfig)})
     graphdef, params = nnx.split(stage.make_model(nnx.Rngs(params=0)))
 
@@ -304,13 +306,13 @@ def test_a_stage_has_the_same_loss_in_filled_rows(module, frontend, synthetic):
         return jnp.stack([total, weight, metrics["infeasible"]])
 
     def epoch():
-        batches = stage.batches(0, stage.plan.steps_per_epoch)
+        batches = source.batches(0, source.plan.steps_per_epoch)
         return sum(np.asarray(loss(params, batch)) for batch in batches)
 
     in_filled_rows = epoch()
-    assert stage.plan.clips_per_row > 1
-    lengths = stage.plan.lengths
-    stage.plan = BatchPlan(lengths, choose_buckets(lengths, 1), 1024)
+    assert source.plan.clips_per_row > 1
+    lengths = source.plan.lengths
+    source.plan = BatchPlan(lengths, choose_buckets(lengths, 1), 1024)
     one_a_row = epoch()
     assert in_filled_rows[1] == one_a_row[1] > 0 and in_filled_rows[2] == one_a_row[2]
     np.testing.assert_allclose(in_filled_rows[0], one_a_row[0], rtol=2e-5)
