@@ -27,8 +27,10 @@ from signbind_jax.use.translate import Translator
 
 logger = logging.getLogger(__name__)
 
-# The longest of the independent ones comes first, so that no core waits at the end.
 STAGES = ("language_model", *streams.SHIPPED, "fusion", "alignment", "translation")
+# What keeps a core each busy, in the order of starting: fusion, which the experts come before,
+# and the decoder run together.
+_SIDE_BY_SIDE = (*streams.SHIPPED, "language_model", "fusion")
 _SCORING_PACKAGES = ("tensorflow-datasets", "sacrebleu")
 # What results.json held when it carried no digest.
 _RESULTS = frozenset(
@@ -71,8 +73,8 @@ def train_stages(
 ) -> dict[str, dict]:
     """Trains all stages, each finding its parents beside it; steps and seconds by stage.
 
-    Stages without parents are independent: on a CPU they run side by side. `options` are
-    further arguments of each `signbind train`.
+    On a CPU, stages that do not need each other run side by side. `options` are further
+    arguments of each `signbind train`.
 
     Raises:
       SignBindError: a stage failed or was stopped by a signal; the same command goes on.
@@ -80,9 +82,11 @@ def train_stages(
     argument = "size=tiny" if smoke else ""
     commands = {s: [*training_command(s, workdir, data, seed, argument), *options] for s in STAGES}
     if worthwhile():
-        free = {stage: commands.pop(stage) for stage in STAGES if not needs(stage)}
-        run_all(free, workdir / "logs")
-        _check_finished(workdir, free)
+        together = {stage: commands.pop(stage) for stage in _SIDE_BY_SIDE}
+        after = {stage: needs(stage) for stage in together}
+        finished = lambda stage: read_summary(workdir / stage)["finished"]  # noqa: E731
+        run_all(together, workdir / "logs", after, finished)
+        _check_finished(workdir, together)
     for stage, command in commands.items():
         run_all({stage: command}, workdir / "logs")
         _check_finished(workdir, [stage])
