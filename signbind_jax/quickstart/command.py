@@ -84,7 +84,10 @@ def train_stages(
     if worthwhile():
         together = {stage: commands.pop(stage) for stage in _SIDE_BY_SIDE}
         after = {stage: needs(stage) for stage in together}
-        finished = lambda stage: read_summary(workdir / stage)["finished"]  # noqa: E731
+
+        def finished(stage: str) -> bool:
+            return read_summary(workdir / stage)["finished"]
+
         run_all(together, workdir / "logs", after, finished)
         _check_finished(workdir, together)
     for stage, command in commands.items():
