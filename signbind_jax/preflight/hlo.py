@@ -13,7 +13,7 @@ from signbind_jax.errors import SignBindError
 
 # Bits of an element where its type's name does not say them.
 _BITS = {"pred": 8, "token": 0, "opaque": 0}
-_NUMBER = re.compile(r"(?:s|u|f|bf|c)(\d+)(?:e\d+m\d+\w*)?")  # s32, bf16, f8e4m3fn
+_NUMBER = re.compile(r"(?:s|u|f|bf|c)(2|4|8|16|32|64|128)(?:e\d+m\d+\w*)?")  # s32, bf16, f8e4m3fn
 # Attributes that name computations.
 _CALLING = ("calls", "to_apply", "called_computations", "branch_computations")
 _CALLING += ("true_computation", "false_computation")
