@@ -44,7 +44,7 @@ class Sentences:
     def batch(self, step: Step, capacities: tuple[int, int, int]) -> SentenceBatch:
         """The rows of a step; see `capacities`."""
         n, p, text = capacities
-        rows = step.ids.tolist()
+        rows = step.ids[:, 0].tolist()
 
         def of(sequences):
             return [sequences[i] if i >= 0 else () for i in rows]
@@ -88,7 +88,7 @@ class Sentences:
 
 def empty_row(streams: SplitStreams | None, length: int, capacities: Mapping) -> SentenceBatch:
     """A host batch of one row without a clip, with the room that `capacities` has for `length`."""
-    step = Step(length, 1, np.array([EMPTY_ROW], np.int32))
+    step = Step.padded(length, np.array([EMPTY_ROW]))
     return Sentences(np.zeros(0, int), streams, [], [], []).batch(step, capacities[length])
 
 

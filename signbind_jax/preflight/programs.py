@@ -8,7 +8,7 @@ from flax import nnx
 from signbind_jax.config import RunConfig
 from signbind_jax.data.batch_plan import batch_sizes
 from signbind_jax.distributed import sharding
-from signbind_jax.generation.sentences import PREFIX_PLACES
+from signbind_jax.generation.sentences import PREFIX_POSITIONS
 from signbind_jax.stages import assumed_stage
 from signbind_jax.train import xla_options
 from signbind_jax.train.train_step import TrainStep
@@ -35,7 +35,7 @@ class Programs:
         sharding.check_rows_divide(rows, data.batch_multiple, mesh)
         ways = mesh.shape["data"] * mesh.shape["fsdp"]
         self.batch = self.step.batch_spec(length, rows)
-        written = -(-max(PREFIX_PLACES // length, 1) // ways) * ways
+        written = -(-max(PREFIX_POSITIONS // length, 1) // ways) * ways
         self.written = self.step.batch_spec(length, written)
 
     def all(self) -> dict[str, Callable[[], jax.stages.Compiled]]:

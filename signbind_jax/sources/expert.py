@@ -7,7 +7,6 @@ from signbind_jax import ctc, streams
 from signbind_jax.config import RunConfig
 from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.data.loader import clip_batches
-from signbind_jax.data.packed_plan import PackedPlan
 from signbind_jax.data.training_plan import training_plan
 from signbind_jax.data.vocabulary import BLANK, Vocabulary
 from signbind_jax.errors import SignBindError
@@ -39,14 +38,13 @@ class ExpertSource(BatchSource):
         self._check_feasible(train)
         self._thin_empty()
         self.plan = training_plan(
-            self.lengths, config.data, config.seed, times=train.times, packs=True
+            self.lengths, config.data, config.seed, times=train.times, rows=True
         )
         self.target_ids = [self.vocabulary.encode(target) for target in self._targets]
-        packed = isinstance(self.plan, PackedPlan)
         self.shapes = ExpertShapes(
             n_tokens=len(self.vocabulary),
             target=-(-max(map(len, self.target_ids)) // 8) * 8,
-            clips_per_row=self.plan.clips_per_row if packed else 0,
+            clips_per_row=self.plan.clips_per_row,
         )
         self.notes.append(
             f"{self.plan.n_clips} clips, {self.plan.steps_per_epoch} steps an epoch, "
@@ -123,5 +121,11 @@ class ExpertSource(BatchSource):
         )
 
     def evaluator(self, weights):
-        reader = ExpertReader(self.config.stage, self.model_config, self.vocabulary, weights)
+        reader = ExpertReader(
+            self.config.stage,
+            self.model_config,
+            self.vocabulary,
+            self.config.data.row_frames,
+            weights,
+        )
         return ExpertEvaluator(reader)

@@ -55,7 +55,7 @@ class LanguageModelSource(BatchSource):
     def batch(self, i):
         step = self.plan.step(i)
         rng = np.random.Generator(np.random.Philox(key=[self.config.seed, i]))
-        renamed = self._with_fresh_names(step.ids, rng)
+        renamed = self._with_fresh_names(step.ids[:, 0], rng)
         own = step.for_process(jax.process_index(), jax.process_count())
         return renamed.batch(own, self.shapes.capacities[step.bucket_length])
 

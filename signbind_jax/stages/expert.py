@@ -1,34 +1,30 @@
 """Stage 1: an expert learns to read its own modality with CTC."""
 
+import functools
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
 from signbind_jax import ctc, streams
 from signbind_jax.config import RunConfig, from_mapping
 from signbind_jax.data.augment import AugmentConfig
-from signbind_jax.data.batch import ClipBatch, collate, reads_lips
+from signbind_jax.data.batch import RowBatch, collate, reads_lips
 from signbind_jax.data.batch_plan import EMPTY_ROW, Step
 from signbind_jax.data.clip_list import ClipList
 from signbind_jax.data.dataset import ClipDataset
-from signbind_jax.data.packed_batch import PackedBatch, collate_packed
-from signbind_jax.data.packed_plan import PackedStep
-from signbind_jax.data.preprocess import (
-    prepare_lips,
-    prepare_packed_lips,
-    prepare_packed_pose,
-    prepare_pose,
-)
+from signbind_jax.data.preprocess import prepare_lips, prepare_pose
 from signbind_jax.errors import SignBindError
 from signbind_jax.models.expert import Expert, ExpertConfig
+from signbind_jax.models.token_stream import TokenStream
 from signbind_jax.stages.stage import Stage
 
 
 def modality_lengths(dataset: ClipDataset, frontend: str) -> np.ndarray:
     """Frames of the modality that a frontend reads, by clip; 0 where absent."""
-    return dataset.lip_lengths if reads_lips(frontend) else dataset.pose_lengths
+    return dataset.lengths("lips" if reads_lips(frontend) else "pose")
 
 
 def check_crops(config: ExpertConfig, clips: ClipDataset | ClipList, where: str) -> None:
@@ -55,30 +51,21 @@ def impossible_clips(needed_steps, lengths: np.ndarray, model_config: ExpertConf
     return (lengths > 0) & (np.asarray(needed_steps) > model_config.n_steps(lengths))
 
 
-def prepare(batch: ClipBatch, frontend: str, key=None, augment: AugmentConfig | None = None):
-    """Normalised (and, given a key, augmented) input of an expert: x and mask_bt."""
-    if reads_lips(frontend):
-        return prepare_lips(batch.lips_bfhw, batch.lip_length_b, batch.index_b, key, augment)
-    return prepare_pose(batch.pose_btkc, batch.pose_length_b, batch.index_b, key, augment)
-
-
-def prepare_packed(
-    batch: PackedBatch, frontend: str, key=None, augment: AugmentConfig | None = None
-):
-    """`prepare` for rows of several clips: x, and which clip of its row a frame belongs to."""
-    prepared = prepare_packed_lips if reads_lips(frontend) else prepare_packed_pose
+def prepare(batch: RowBatch, frontend: str, key=None, augment: AugmentConfig | None = None):
+    """Normalised (and, given a key, augmented) input of an expert: x, and which clip of its row
+    a frame belongs to."""
+    prepared = prepare_lips if reads_lips(frontend) else prepare_pose
     return prepared(batch.frames_bt, batch.start_bg, batch.length_bg, batch.index_bg, key, augment)
 
 
-def read_batch(model: Expert, batch: ClipBatch, capacity: int):
-    """The token stream an expert reads from a batch, times in seconds."""
-    frontend = model.config.frontend
-    x, mask_bt = prepare(batch, frontend)
-    output = model(x, mask_bt)
-    fps_b = batch.lip_fps_b if reads_lips(frontend) else batch.pose_fps_b
-    seconds_b = model.seconds_per_step(jnp.maximum(fps_b, 1.0))
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def read_batch(graphdef, params, batch: RowBatch, capacity: int) -> TokenStream:
+    """What an expert reads from a batch, times in seconds, at most `capacity` tokens a clip."""
+    model: Expert = nnx.merge(graphdef, params)
+    output = model(*prepare(batch, model.config.frontend))
+    seconds_bg = model.seconds_per_step(jnp.maximum(batch.fps_bg, 1.0))
     return ctc.greedy_stream(
-        output.log_probs_bsv, output.hidden_bsd, output.mask_bs, seconds_b, capacity
+        output.log_probs_bsv, output.hidden_bsd, output.clip_bs, seconds_bg, capacity
     )
 
 
@@ -89,12 +76,12 @@ class ExpertShapes:
     Attributes:
       n_tokens: size of the vocabulary, the blank included.
       target: room for the tokens of a CTC target.
-      clips_per_row: the most clips of a row, where rows hold several; else 0.
+      clips_per_row: the most clips of a row.
     """
 
     n_tokens: int
     target: int
-    clips_per_row: int = 0
+    clips_per_row: int
 
     @classmethod
     def assumed(cls, config: RunConfig) -> "ExpertShapes":
@@ -103,7 +90,7 @@ class ExpertShapes:
         return cls(
             n_tokens=1 + len(alphabet) if alphabet else sizes.vocabulary,
             target=-(-sizes.target // 8) * 8,
-            clips_per_row=sizes.clips_per_row if config.data.row_frames else 0,
+            clips_per_row=sizes.clips_per_row,
         )
 
 
@@ -130,34 +117,20 @@ class ExpertStage(Stage):
         self.model_config = expert_config(config, shapes.n_tokens)
 
     def _one_row(self, length):
+        nothing = np.full((1, self.shapes.clips_per_row), EMPTY_ROW, np.int32)
+        step = Step(length, nothing, np.zeros_like(nothing))
         size, frontend = self.model_config.lip_size, self.model_config.frontend
-        given = frontend, [], self.shapes.target
-        if self.shapes.clips_per_row:
-            nothing = np.full((1, self.shapes.clips_per_row), EMPTY_ROW, np.int32)
-            step = PackedStep(length, 1, nothing, np.zeros_like(nothing))
-            return collate_packed([], step, *given, lip_size=(size, size))
-        step = Step(length, 1, np.array([EMPTY_ROW], np.int32))
-        return collate([], step, *given, lip_size=(size, size))
+        return collate([], step, frontend, [], self.shapes.target, lip_size=(size, size))
 
-    def loss(self, model, batch: ClipBatch | PackedBatch, key):
-        frontend = self.model_config.frontend
+    def loss(self, model, batch: RowBatch, key):
         augment_key, dropout_key = jax.random.split(key)
-        if isinstance(batch, PackedBatch):
-            x, clip_bt = prepare_packed(batch, frontend, augment_key, self.augment)
-            output = model(x, clip_bt >= 0, dropout_key, clip_bt)
-            clip_bs = clip_bt[:, :: self.model_config.subsample]
-            length, valid = batch.target_length_bg, batch.valid_bg
-            loss, feasible = ctc.packed_ctc_loss(
-                output.log_probs_bsv, clip_bs, batch.target_bgn, length
-            )
-        else:
-            x, mask_bt = prepare(batch, frontend, augment_key, self.augment)
-            output = model(x, mask_bt, dropout_key)
-            length, valid = batch.target_length_b, batch.valid_b
-            loss, feasible = ctc.ctc_loss(
-                output.log_probs_bsv, output.mask_bs, batch.target_bn, length
-            )
-        counted = valid & feasible
-        weight = jnp.sum(jnp.maximum(length, 1) * counted)
-        infeasible = jnp.sum(valid & ~feasible)
-        return jnp.sum(loss * counted), weight, {"infeasible": infeasible}
+        x, clip_bt = prepare(batch, self.model_config.frontend, augment_key, self.augment)
+        output = model(x, clip_bt, dropout_key)
+        length_bg, valid_bg = batch.target_length_bg, batch.valid_bg
+        loss_bg, feasible_bg = ctc.ctc_loss(
+            output.log_probs_bsv, output.clip_bs, batch.target_bgn, length_bg
+        )
+        counted_bg = valid_bg & feasible_bg
+        weight = jnp.sum(jnp.maximum(length_bg, 1) * counted_bg)
+        infeasible = jnp.sum(valid_bg & ~feasible_bg)
+        return jnp.sum(loss_bg * counted_bg), weight, {"infeasible": infeasible}

@@ -14,10 +14,11 @@ from signbind_jax.checkpoint.artefact import Artefact, open_artefact
 from signbind_jax.checkpoint.manifest import check_parent
 from signbind_jax.config import RunConfig
 from signbind_jax.data.batch import reads_lips
-from signbind_jax.data.batch_plan import EvaluationPlan, evaluation_plan, standard_buckets
+from signbind_jax.data.batch_plan import EvaluationPlan
 from signbind_jax.data.clip_list import ClipList
 from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.data.loader import clip_batches
+from signbind_jax.data.row_plan import reading_plan
 from signbind_jax.data.stream_cache import ExpertTokens, SplitStreams, cached, gather
 from signbind_jax.data.vocabulary import BLANK, Vocabulary
 from signbind_jax.distributed import hosts
@@ -26,7 +27,6 @@ from signbind_jax.models.expert import ExpertConfig
 from signbind_jax.processes import interrupts
 from signbind_jax.stages.expert import check_crops, modality_lengths, read_batch
 
-FRAMES_PER_BATCH = 8192
 Clips = ClipDataset | ClipList
 Weights = Callable[[], tuple[nnx.GraphDef, nnx.State]]  # called where something is computed alone
 
@@ -48,6 +48,7 @@ class ExpertReader:
     Attributes:
       name: of its stream.
       config, vocabulary: the expert's.
+      row_frames: least length of the rows it reads.
       weights: what gives its graph definition and parameters.
       digest: of its artefact, under which read splits are kept; empty: none is.
     """
@@ -55,6 +56,7 @@ class ExpertReader:
     name: str
     config: ExpertConfig
     vocabulary: Vocabulary
+    row_frames: int
     weights: Weights
     digest: str = ""
 
@@ -62,8 +64,14 @@ class ExpertReader:
     def of(cls, expert: Artefact) -> "ExpertReader":
         """That of a trained expert, whose weights are loaded once."""
         vocabulary = expert.vocabularies[streams.get(expert.stage).vocabulary]
-        weights = functools.cache(expert.load_params)
-        return cls(expert.stage, expert.model_config, vocabulary, weights, expert.digest)
+        return cls(
+            expert.stage,
+            expert.model_config,
+            vocabulary,
+            expert.config.data.row_frames,
+            functools.cache(expert.load_params),
+            expert.digest,
+        )
 
     def lengths(self, clips: Clips) -> np.ndarray:
         """Frames of what the expert reads, by clip; 0 where it is absent."""
@@ -91,22 +99,17 @@ class ExpertReader:
             return gather(len(clips), d_hidden, ())
         graphdef, params = self.weights()
         capacity = streams.get(self.name).capacity
-        plan = evaluation_plan(lengths, standard_buckets(lengths.max()), FRAMES_PER_BATCH)
+        plan = reading_plan(lengths, self.row_frames)
         own = EvaluationPlan([plan.step(i) for i in hosts.own_steps(plan.n_steps)])
         batches = clip_batches(clips, own, self.config.frontend, [[]] * len(clips), 8)
         shown = progress.shown(batches, f"reading {self.name}", own.n_steps, "batch")
         decoded = []
         for batch in interrupts.until_asked(shown):
-            stream = jax.device_get(_read(graphdef, params, batch, capacity))
+            stream = jax.device_get(read_batch(graphdef, params, batch, capacity))
             hidden_bnd = stream.hidden_bnd[..., :d_hidden]
-            decoded.append((batch.index_b, replace(stream, hidden_bnd=hidden_bnd)))
+            decoded.append((batch.index_bg, replace(stream, hidden_bnd=hidden_bnd)))
         hosts.check_uninterrupted(f"reading {clips.name}")
         return gather(len(clips), d_hidden, decoded)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 3))
-def _read(graphdef, params, batch, capacity):
-    return read_batch(nnx.merge(graphdef, params), batch, capacity)
 
 
 class StreamReader:

@@ -18,13 +18,12 @@ from signbind_jax.checkpoint.checkpoint_dir import (
     DamagedCheckpoint,
     Manifest,
     artefact_digest,
-    check_parent,
 )
-from signbind_jax.checkpoint.manifest import manifest_from_text
+from signbind_jax.checkpoint.manifest import check_parent, manifest_from_text
 from signbind_jax.distributed.sharding import make_mesh
 from signbind_jax.errors import SignBindError
 from tests.conftest import simulated
-from tests.unit.preflight import eight_device_program
+from tests.unit.distributed import eight_device_program
 
 GLOSS = "a" * 64
 MANIFEST = Manifest(

@@ -50,6 +50,7 @@ def reader(**frontends) -> StreamReader:
             stage=stream,
             model_config=expert.config,
             vocabularies={name: Vocabulary(name, (BLANK, *"abcdefgh"))},
+            config=load_config(stream),
             digest="",
             workdir=Path(stream),
             load_params=functools.partial(nnx.split, expert),
@@ -64,8 +65,12 @@ def test_mouth_crops_beside_the_landmarks_become_a_lip_stream(tmp_path):
     clips = ClipList(
         [read_clip_file(path, Kind.LANDMARKS, made.lip_size) for path in (with_crops, without)]
     )
-    assert clips.lip_lengths.tolist() == [30, 0] and clips[0].lip_fps == 20
-    assert decode_mosaic(clips[0].lips, 30).shape == (30, 16, 16)  # as the expert reads them
+    assert clips.lengths("lips").tolist() == [30, 0] and clips[0].modalities["lips"].fps == 20
+    assert decode_mosaic(clips[0].modalities["lips"].data, 30).shape == (
+        30,
+        16,
+        16,
+    )  # as the expert reads them
     lipreading = made.read(clips).experts["lipreading"]
     assert np.diff(lipreading.first)[0] > 0 and np.diff(lipreading.first)[1] == 0
     assert 0 < lipreading.end.max() <= 1.6  # seconds: 30 frames at 20 a second
@@ -77,7 +82,7 @@ def test_crops_stay_unread_where_no_expert_reads_them(tmp_path):
     assert made.lip_size is None
     path = write(tmp_path / "a.npz", lips=np.zeros(3))
     clip = read_clip_file(path, Kind.LANDMARKS, made.lip_size)
-    assert clip.lips == b"" and clip.n_pose_frames == 40
+    assert clip.modalities.keys() == {"pose"} and clip.n_frames("pose") == 40
 
 
 @pytest.mark.parametrize(
@@ -129,7 +134,7 @@ class DigestingTranslator:
     generation = GenerationConfig()
     reader = SimpleNamespace(
         lip_size=32,
-        experts={"lipreading": SimpleNamespace(lengths=lambda clips: clips.lip_lengths)},
+        experts={"lipreading": SimpleNamespace(lengths=lambda clips: clips.lengths("lips"))},
     )
     reader.without_input = functools.partial(StreamReader.without_input, reader)
 
@@ -142,9 +147,10 @@ class DigestingTranslator:
     def write(self, streams):
         return [
             hashlib.sha256(
-                repr((clip.pose_fps, clip.n_lip_frames, clip.lip_fps)).encode()
-                + clip.lips
-                + np.asarray(clip.pose).tobytes()
+                b"".join(
+                    repr((name, frames.fps, frames.n)).encode() + bytes(frames.data)
+                    for name, frames in clip.modalities.items()
+                )
             ).hexdigest()
             for clip in streams
         ]
@@ -309,12 +315,12 @@ def test_crops_alone_are_a_clip_with_lips_only(tmp_path):
     small = drawn_faces.write_video(tmp_path / "small.mp4", frames, fps=20)
     read = read_inputs(directory, small)
     assert not read.faults
-    assert [clip.n_lip_frames for clip in read.clips] == [10, 10]
-    assert [clip.lip_fps for clip in read.clips] == [25, 20]
-    assert all(clip.pose is None and clip.pose_fps == 0 for clip in read.clips)
+    assert [clip.n_frames("lips") for clip in read.clips] == [10, 10]
+    assert [clip.modalities["lips"].fps for clip in read.clips] == [25, 20]
+    assert all(clip.modalities.keys() == {"lips"} for clip in read.clips)
     large = write_crops(tmp_path / "large", size=(200, 160))
     assert "--crops for larger ones" in read_inputs(large).faults[0]
-    assert read_inputs("--crops", large).clips[0].n_lip_frames == 10
+    assert read_inputs("--crops", large).clips[0].n_frames("lips") == 10
     assert reader(signing="pose", lipreading="lips").without_input(ClipList(read.clips)) == {
         "signing": {0, 1}
     }
