@@ -132,6 +132,7 @@ def first_step(name: str, directory: Path) -> dict[str, float]:
 
 def main() -> None:
     jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_disable_most_optimizations", True)  # as in the tests
     with tempfile.TemporaryDirectory() as directory:
         write_clips(data := Path(directory, "data"))
         golden = {name: first_step(name, data) for name in STAGES}

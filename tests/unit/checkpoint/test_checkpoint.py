@@ -262,13 +262,13 @@ def test_the_artefact_digest_is_the_same_for_the_same_weights_only(tmp_path):
 
 
 def test_a_wrong_parent_is_refused_by_field():
-    check_parent(MANIFEST, {"stage": "signing", "vocabularies": {"gloss": GLOSS}})
+    check_parent(MANIFEST, {"stage": "signing", "vocabularies": {"gloss": GLOSS}}, "x")
     with pytest.raises(SignBindError, match="experts/x: stage: found signing, wanted lipreading"):
         check_parent(MANIFEST, {"stage": "lipreading"}, "experts/x")
     with pytest.raises(SignBindError, match=r"vocabularies.gloss: found a+\.\.\., wanted b+"):
-        check_parent(MANIFEST, {"vocabularies": {"gloss": "b" * 64}})
+        check_parent(MANIFEST, {"vocabularies": {"gloss": "b" * 64}}, "x")
     with pytest.raises(SignBindError, match="vocabularies.letters: found nothing, wanted b"):
-        check_parent(MANIFEST, {"vocabularies": {"letters": "b"}})
+        check_parent(MANIFEST, {"vocabularies": {"letters": "b"}}, "x")
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, jnp.bfloat16, np.int8, np.int64])
