@@ -52,9 +52,9 @@ def epoch(dataset: Path, rows: bool):
         "data.validation": "",
     }
     source = open_source(load_config("signing", given))
-    stage = make_stage(source.config, source.shapes)
     if not rows:
         source.plan = training_plan(source.plan.lengths, source.config.data, 0)
+    stage = make_stage(source.config, source.shapes)
     graphdef, params = nnx.split(stage.make_model(nnx.Rngs(params=0)))
     batches = list(source.batches(0, source.plan.steps_per_epoch))
 

@@ -2,12 +2,9 @@
 
 import argparse
 import logging
-import os
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-
-import jax
 
 from signbind_jax import sealed, streams, versions
 from signbind_jax.checkpoint.artefact import open_artefact
@@ -22,8 +19,10 @@ from signbind_jax.train.summary import SUMMARY, read_summary
 
 logger = logging.getLogger(__name__)
 
-# The longest of the independent ones comes first, so that no core waits at the end.
 STAGES = ("language_model", *streams.SHIPPED, "fusion", "alignment", "translation")
+# What keeps a core each busy, in the order of starting: fusion, which the experts come before,
+# and the decoder run together.
+_SIDE_BY_SIDE = (*streams.SHIPPED, "language_model", "fusion")
 _SCORING_PACKAGES = ("tensorflow-datasets", "sacrebleu")
 # What results.json held when it carried no digest.
 _RESULTS = frozenset(
@@ -49,14 +48,6 @@ SCORES = (
 )
 
 
-def share_programs(directory: Path) -> None:
-    """Keeps what XLA compiles in a directory, from which the runs that this process starts, and
-    its own scoring, take what one of them has compiled already."""
-    if not jax.config.jax_compilation_cache_dir:
-        jax.config.update("jax_compilation_cache_dir", str(directory))
-        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(directory)
-
-
 def build_corpus(directory: Path, sizes: dict[str, int]) -> None:
     """Builds the synthetic corpus unless it is there already."""
     if (directory / "dataset.json").exists():
@@ -74,8 +65,8 @@ def train_stages(
 ) -> dict[str, dict]:
     """Trains all stages, each finding its parents beside it; steps and seconds by stage.
 
-    Stages without parents are independent: on a CPU they run side by side. `options` are
-    further arguments of each `signbind train`.
+    On a CPU, stages that do not need each other run side by side. `options` are further
+    arguments of each `signbind train`.
 
     Raises:
       SignBindError: a stage failed or was stopped by a signal; the same command goes on.
@@ -83,9 +74,14 @@ def train_stages(
     argument = "size=tiny" if smoke else ""
     commands = {s: [*training_command(s, workdir, data, seed, argument), *options] for s in STAGES}
     if worthwhile():
-        free = {stage: commands.pop(stage) for stage in STAGES if not needs(stage)}
-        run_all(free, workdir / "logs")
-        _check_finished(workdir, free)
+        together = {stage: commands.pop(stage) for stage in _SIDE_BY_SIDE}
+        after = {stage: needs(stage) for stage in together}
+
+        def finished(stage: str) -> bool:
+            return read_summary(workdir / stage)["finished"]
+
+        run_all(together, workdir / "logs", after, finished)
+        _check_finished(workdir, together)
     for stage, command in commands.items():
         run_all({stage: command}, workdir / "logs")
         _check_finished(workdir, [stage])
@@ -175,7 +171,6 @@ def quickstart(
     path = workdir / "results.json"
     if results := _finished(workdir, path):
         return _tell(results, path)
-    share_programs(workdir.resolve() / "programs")
     with MemoryMeter() as memory:
         build_corpus(data, sizes or {})
         seconds_data = time.monotonic() - began

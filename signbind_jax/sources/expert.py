@@ -121,11 +121,5 @@ class ExpertSource(BatchSource):
         )
 
     def evaluator(self, weights):
-        reader = ExpertReader(
-            self.config.stage,
-            self.model_config,
-            self.vocabulary,
-            self.config.data.row_frames,
-            weights,
-        )
-        return ExpertEvaluator(reader)
+        given = self.config.stage, self.model_config, self.vocabulary, weights
+        return ExpertEvaluator(ExpertReader(*given, self.config.data.row_frames))

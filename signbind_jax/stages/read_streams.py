@@ -48,29 +48,26 @@ class ExpertReader:
     Attributes:
       name: of its stream.
       config, vocabulary: the expert's.
-      row_frames: least length of the rows it reads.
       weights: what gives its graph definition and parameters.
+      row_frames: of the rows it was trained on, see `reading_plan`.
       digest: of its artefact, under which read splits are kept; empty: none is.
     """
 
     name: str
     config: ExpertConfig
     vocabulary: Vocabulary
-    row_frames: int
     weights: Weights
+    row_frames: int
     digest: str = ""
 
     @classmethod
     def of(cls, expert: Artefact) -> "ExpertReader":
         """That of a trained expert, whose weights are loaded once."""
         vocabulary = expert.vocabularies[streams.get(expert.stage).vocabulary]
+        weights = functools.cache(expert.load_params)
+        row_frames = expert.config.data.row_frames
         return cls(
-            expert.stage,
-            expert.model_config,
-            vocabulary,
-            expert.config.data.row_frames,
-            functools.cache(expert.load_params),
-            expert.digest,
+            expert.stage, expert.model_config, vocabulary, weights, row_frames, expert.digest
         )
 
     def lengths(self, clips: Clips) -> np.ndarray:
