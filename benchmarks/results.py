@@ -16,7 +16,7 @@ from signbind_jax.data.dataset import open_dataset
 from signbind_jax.evaluate.command import TIME_SPLITS, evaluate_time_splits, evaluate_translation
 from signbind_jax.processes.parallel_runs import run_all, worthwhile
 from signbind_jax.quickstart.command import SCORES, print_table, read_results, training_command
-from signbind_jax.report import write_report
+from signbind_jax.report.page import write_report
 from signbind_jax.use.translate import Translator
 
 COLUMNS = (
