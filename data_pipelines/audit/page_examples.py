@@ -54,12 +54,13 @@ def _clip(result: Result, ref: Ref) -> dict:
         poses, mouths = skeleton_moments(clip), mouth_moments(clip)
     except SignBindError as error:
         return {"id": f"clip {i} of {split}", "facts": [], "error": str(error)}
+    pose, lips = map(clip.modalities.get, ("pose", "lips"))
     facts = (
         f"split: {split}",
         f"signer: {clip.signer}" if clip.signer else "",
         f"{figure(duration_s(clip))} s long",
-        f"pose at {figure(clip.pose_fps)} frames a second" if clip.pose is not None else "",
-        f"mouth crops at {figure(clip.lip_fps)}" if clip.lips else "",
+        f"pose at {figure(pose.fps)} frames a second" if pose else "",
+        f"mouth crops at {figure(lips.fps)}" if lips else "",
     )
     named = (f.title for f in result.findings if any(ref in group for group in f.clips))
     lines = [("text", clip.text)]
