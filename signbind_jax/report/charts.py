@@ -5,6 +5,7 @@ import math
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
@@ -24,48 +25,11 @@ _MOST_APART = 10  # values of a sweep; more are placed by size instead of evenly
 _LABEL = 14  # characters of a value on an axis
 _STEPS = (1, 2, 5, 10)  # of axes
 _CROWD = 40  # lines of a sweep; among more, those below are to be seen through those above
-# Colours of style.css, light or dark as the reader has it, by what stands for them in a drawing.
-_COLOURS = {
-    "#010101": "ink",
-    "#020202": "soft",
-    "#030303": "line",
-    "#040404": "accent",
-    "#050505": "muted",
-    "#060606": "good",
-}
-_COLOUR = re.compile("|".join(_COLOURS))
-_INK, _SOFT, _LINE, _ACCENT, _MUTED, _GOOD = _COLOURS
-# "default": whatever the reader's own matplotlibrc says. A point is a pixel.
-_STYLE = {
-    "axes.autolimit_mode": "round_numbers",
-    "axes.axisbelow": True,
-    "axes.edgecolor": _SOFT,
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "axes.labelcolor": _SOFT,
-    "axes.linewidth": 1.2,
-    "axes.titlelocation": "left",
-    "axes.titlesize": 12.5,
-    "axes.titleweight": "bold",
-    "axes.xmargin": 0,
-    "axes.ymargin": 0,
-    "figure.dpi": 72,
-    "font.size": 11.5,
-    "grid.color": _LINE,
-    "grid.linewidth": 1,
-    "legend.frameon": False,
-    "lines.solid_capstyle": "round",
-    "legend.labelcolor": _SOFT,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "signbind",
-    "text.color": _INK,
-    "text.parse_math": False,
-    **{f"{axis}tick.labelcolor": _SOFT for axis in "xy"},
-    **{f"{axis}tick.major.pad": 7 for axis in "xy"},
-    **{f"axes.spines.{side}": False for side in ("left", "right", "top")},
-    **{f"{axis}tick.{kind}.size": 0 for axis in "xy" for kind in ("major", "minor")},
-}
-_drawing = style.context(["default", _STYLE])
+# Colours of style.css, light or dark as the reader has it, and what stands for them in a drawing.
+_COLOURS = ("ink", "soft", "line", "accent", "muted", "good")
+_INK, _SOFT, _LINE, _ACCENT, _MUTED, _GOOD = (f"#0{i}0{i}0{i}" for i in range(1, 7))
+# "default": whatever the reader's own matplotlibrc says.
+_drawing = style.context(["default", Path(__file__).with_name("charts.mplstyle")])
 
 
 class Scored(NamedTuple):
@@ -110,7 +74,7 @@ def learning_curve(metric_key: str, kinds: dict[str, list]) -> Markup:
         for step, value in points if len(points) <= _MAX_DOTS else ():
             _dot(axes, step, value, colour, 5.2, f"{kind}, step {step}: {figure(value)}")
     axes.set_xlim(0, max(step for points in drawn.values() for step, _ in points) or 1)
-    axes.legend(loc="lower right", bbox_to_anchor=(1, 1.08), ncols=2, borderpad=0, borderaxespad=0)
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1.08), ncols=2)
     told = ". ".join(
         f"{kind}: from {figure(p[0][1])} at step {p[0][0]} to {figure(p[-1][1])} at step {p[-1][0]}"
         for kind, p in drawn.items()
@@ -133,7 +97,7 @@ def histogram(
       edges: ascending, one more than `counts`.
     """
     axes = _axes(500, 220, f"{name}, {unit}")
-    end, width = edges[-1], (edges[-1] - edges[0]) / 20
+    start, end, width = edges[0], edges[-1], (edges[-1] - edges[0]) / 20
     bars = [
         (left, right, count, f"{figure(left)} to {figure(right)}")
         for left, right, count in zip(edges, edges[1:], counts, strict=False)
@@ -146,14 +110,13 @@ def histogram(
         height = max(count, least) if count else 0
         axes.bar(left, height, 0.96 * (right - left), align="edge", color=_ACCENT)
         _explain(axes.patches[-1], "bar", f"{span}: {count:,} clips")
-    axes.set(xlim=(edges[0], end + 2 * width), ylim=(0, None))
-    ticks = MaxNLocator(5, steps=_STEPS).tick_values(edges[0], end)
-    axes.set_xticks([tick for tick in ticks if edges[0] <= tick <= end * (1 + 1e-9)])
+    ticks = [tick for tick in _round_numbers(start, end) if start <= tick <= end * (1 + 1e-9)]
+    axes.set(xlim=(start, end + 2 * width), ylim=(0, None), xticks=ticks)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter("{x:,.6g}")
     x = min(median, end)
     axes.axvline(x, color=_INK, lw=1.4, ls=(0, (3, 2)), ymax=1.05)
-    right, side = (5, "left") if x < (edges[0] + 2 * end) / 3 else (-5, "right")
+    right, side = (5, "left") if x < (start + 2 * end) / 3 else (-5, "right")
     above = axes.get_xaxis_transform()
     _text(axes, x, 1.02, f"median {figure(median)}", right, ha=side, xycoords=above)
     told = "; ".join(f"{span}: {count}" for _, _, count, span in bars if count)
@@ -173,14 +136,10 @@ def parallel_coordinates(metric: str, labels: Sequence[str], points: Sequence[Sc
     axes = _axes(max(170 * last, 860) + 140, 340, "", 70, 70, 44, 22)
     axes.set(xlim=(0, last), ylim=(0, 1))
     axes.set_axis_off()
-    lowest, *_, highest = ticks = _round_numbers(points)
+    low, *_, high = ticks = _round_numbers(points[0].score, points[-1].score)
     scales = [_scale(p.values[label] for p in points if label in p.values) for label in labels]
-    scales.append(
-        (
-            lambda score: (score - lowest) / (highest - lowest),
-            [((v - lowest) / (highest - lowest), f"{v:.6g}") for v in ticks],
-        )
-    )
+    share = lambda score: (score - low) / (high - low)  # noqa: E731
+    scales.append((share, [(share(tick), f"{tick:.6g}") for tick in ticks]))
     # The best is drawn last, on top of the others.
     for rank, point in reversed(list(enumerate(points))):
         values = [
@@ -224,9 +183,9 @@ def scatter(metric: str, label: str, points: Sequence[Scored]) -> Markup:
     # Names that would run into each other are left out evenly.
     every = math.ceil(sum(len(text) + 1 for _, text in marks) / 30) or 1
     axes.set_xticks(*zip(*[(x, _printable(text)) for x, text in marks[::every]], strict=True))
-    ticks = _round_numbers(points)
-    axes.set_yticks(ticks, [f"{v:.6g}" for v in ticks])
-    axes.set_ylim(ticks[0], ticks[-1])
+    ticks = _round_numbers(points[0].score, points[-1].score)
+    axes.set(yticks=ticks, ylim=(ticks[0], ticks[-1]))
+    axes.yaxis.set_major_formatter("{x:.6g}")
     groups: dict[str, list[Scored]] = {}
     for point in points:
         groups.setdefault(repr(point.values[label]), []).append(point)
@@ -260,7 +219,7 @@ def _scale(values: Iterable) -> tuple[Callable, list[tuple[float, str]]]:
     logarithmic = order[0] > 0 and order[-1] / order[0] >= 20
     scaled = math.log10 if logarithmic else float
     low, high = scaled(order[0]), scaled(order[-1])
-    inner = [] if logarithmic else MaxNLocator(5, steps=_STEPS).tick_values(low, high)[1:-1]
+    inner = [] if logarithmic else _round_numbers(low, high)[1:-1]
     ticks = {order[0], order[-1], *(v for v in inner if low < v < high)}
     place = lambda value: (scaled(value) - low) / (high - low)  # noqa: E731
     return place, [(place(v), f"{v:.4g}") for v in sorted(ticks)]
@@ -279,9 +238,9 @@ def _rank_colour(rank: int, points: Sequence[Scored]) -> str:
     return _GOOD if rank == 0 else _ACCENT if 4 * rank < len(points) else _MUTED
 
 
-def _round_numbers(points: Sequence[Scored]) -> list[float]:
-    """Round numbers from below the lowest score to above the highest."""
-    low, high = (end(point.score for point in points) for end in (min, max))
+def _round_numbers(one: float, other: float) -> list[float]:
+    """Round numbers from below the lower of two values to above the higher."""
+    low, high = sorted((one, other))
     high = high if high > low else low + (abs(low) or 1)
     return MaxNLocator(5, steps=_STEPS).tick_values(low, high).tolist()
 
@@ -347,7 +306,8 @@ def _inline(axes: Axes, description: str, css: str = "chart") -> Markup:
             element.insert(0, title)
         if "style" in element.attrib:
             told = re.sub(r" ?font-family: [^;]*;", "", element.get("style"))
-            element.set("style", _COLOUR.sub(lambda m: f"var(--{_COLOURS[m[0]]})", told))
+            told = re.sub(r"#(0[1-6])\1\1", lambda m: f"var(--{_COLOURS[int(m[1]) - 1]})", told)
+            element.set("style", told)
     root.attrib = {
         "class": css,
         "role": "img",

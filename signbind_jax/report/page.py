@@ -22,7 +22,7 @@ def write_report(run_dir: Path) -> Path:
     """
     path = Path(run_dir) / "report.html"
     run = read_run(path.parent)
-    values = _headline(run) | _curves(run) | _clips(run) | _facts(run)
+    values = _headline(run) | _curves(run) | _clips(run)
     write_page(
         path,
         Path(__file__).with_name("report.html"),
@@ -30,7 +30,11 @@ def write_report(run_dir: Path) -> Path:
         same=SAME,
         comparisons=comparisons(run.variants) if run.variants else [],
         scores=_scores(run.variants),
-        stages=[_stage(*stage) for stage in run.stages.items()],
+        counts=wording.COUNTS,
+        versions={
+            name: value if isinstance(value, str) else json.dumps(value)
+            for name, value in as_dict(run.results.get("versions")).items()
+        },
         **values,
     )
     return path
@@ -38,10 +42,11 @@ def write_report(run_dir: Path) -> Path:
 
 def _headline(run: Run) -> dict:
     scores = {key: number(value) for key, value in run.variants.get("all", {}).items()}
-    n_test = number(as_dict(run.corpus.get("splits")).get("test"))
+    sizes = as_dict(run.corpus.get("splits"))
     return {
         "corpus": text(run.corpus.get("name")),
-        "n_test": n_test and int(n_test),
+        "sizes": sizes,
+        "n_test": int(number(sizes.get("test")) or 0),
         "shipped": [streams.get(name) for name in streams.SHIPPED],
         "all_streams": {"bleu4": None, "name_recall": None} | scores,
         "perfect": number(run.variants.get("oracle_text", {}).get("bleu4")),
@@ -71,26 +76,6 @@ def _scores(variants: dict) -> dict | None:
         ],
         "bars": [(key, wording.title(key), scores) for key, scores in measured.items()],
         "signatures": sorted({text(s.get("bleu_signature")) for s in variants.values()} - {""}),
-    }
-
-
-def _stage(stage: str, scores: dict) -> dict:
-    name, does = wording.stage_words(stage)
-    return {
-        "name": name,
-        "does": does,
-        "scores": [
-            (wording.title(key), value, metric_of(key))
-            for key, value in scores.items()
-            if key not in ("seconds", "steps", *wording.COUNTS) and number(value) is not None
-        ],
-        "counts": [
-            f"{number(scores[key]):,.0f} {counted}"
-            for key, counted in wording.COUNTS.items()
-            if number(scores.get(key)) is not None
-        ],
-        "seconds": scores.get("seconds"),
-        "steps": number(scores.get("steps")),
     }
 
 
@@ -125,17 +110,3 @@ def _moves(kinds: dict[str, list]) -> bool:
 def _clips(run: Run) -> dict:
     shown, notes = clips.shown(run.examples)
     return {"clips": shown, "clip_notes": notes, "legend": clips.shown_streams(run.examples)}
-
-
-def _facts(run: Run) -> dict:
-    return {
-        "sizes": ", ".join(
-            f"{split} {text(n)}" for split, n in as_dict(run.corpus.get("splits")).items()
-        ),
-        "memory": number(run.results.get("peak_rss_gb")),
-        "command": text(run.results.get("command")),
-        "versions": ", ".join(
-            f"{name} {value if isinstance(value, str) else json.dumps(value)}"
-            for name, value in as_dict(run.results.get("versions")).items()
-        ),
-    }

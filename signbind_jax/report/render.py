@@ -6,7 +6,7 @@ from pathlib import Path
 import jinja2
 
 from signbind_jax import files, streams
-from signbind_jax.report import wording
+from signbind_jax.report import run_files, wording
 
 _HERE = Path(__file__).parent
 PALETTE = 3  # colours of streams in style.css
@@ -47,6 +47,8 @@ def _environment(directory: Path) -> jinja2.Environment:
     )
     environment.globals.update(
         metric_of=wording.metric_of,
+        stage_words=wording.stage_words,
+        metric_title=wording.title,
         variant_name=wording.variant_name,
         style=(_HERE / "style.css").read_text("utf-8"),
         stream_colours=stream_colours,
@@ -55,6 +57,8 @@ def _environment(directory: Path) -> jinja2.Environment:
         figure=wording.figure,
         duration=wording.duration,
         counted=wording.count,
+        number=run_files.number,
+        text=run_files.text,
         px=lambda value: f"{value:.1f}".removesuffix(".0"),
     )
     return environment

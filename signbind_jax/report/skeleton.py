@@ -1,7 +1,6 @@
 """Keypoints of one moment as a small figure: body, brows, eyes, lips, hands with fingers."""
 
 import itertools
-from typing import NamedTuple
 
 from signbind_jax import keypoints
 from signbind_jax.report.run_files import number
@@ -12,21 +11,8 @@ _FINGERS = ("thumb", "index", "middle", "ring", "pinky")
 _INDEX = {name: i for i, name in enumerate(keypoints.NAMES)}
 
 
-class Figure(NamedTuple):
-    """A window of the page: its place in pixels, and lines in hundredths of a shoulder width.
-
-    Attributes:
-      box: what it shows, as (x, y, width, height) in shoulder widths.
-      paths: part, such as "hands" -> SVG path; empty where nothing was seen.
-    """
-
-    x: float
-    y: float
-    width: float
-    height: float
-    box: tuple[float, float, float, float]
-    paths: dict[str, str]
-    css: str = "skeleton"
+Box = tuple[float, float, float, float]  # x, y, width, height in shoulder widths
+Points = dict[int, tuple[float, float]]  # keypoint index -> x, y of those that were seen
 
 
 def _hand(side: str) -> list[tuple[str, ...]]:
@@ -62,8 +48,8 @@ def readable(frame: list) -> bool:
     return len(frame) == keypoints.K
 
 
-def seen_points(frame: list) -> dict[int, tuple[float, float]]:
-    """Keypoint index -> x, y (shoulder widths) of the points with confidence above 0."""
+def seen_points(frame: list) -> Points:
+    """The points with confidence above 0."""
     points = {}
     for i, point in enumerate(frame):
         if not isinstance(point, list) or len(point) < 3:
@@ -74,43 +60,33 @@ def seen_points(frame: list) -> dict[int, tuple[float, float]]:
     return points
 
 
-def bounds(places: list[tuple[float, float]], margin: float) -> tuple[float, float, float, float]:
-    """The box (x, y, width, height) that holds all places, with a margin."""
+def bounds(frames: list[Points], margin: float = 0.12) -> Box:
+    """The box that holds all points, with a margin."""
+    places = [place for points in frames for place in points.values()]
     if not places:
         return -1.0, -1.0, 2.0, 2.0
     (left, right), (top, bottom) = ((min(side), max(side)) for side in zip(*places, strict=True))
     return left - margin, top - margin, right - left + 2 * margin, bottom - top + 2 * margin
 
 
-def figures_of(frames: list[list], lefts: list[float], slot: float, height: float) -> list[Figure]:
-    """A figure for each frame, all drawn to the same scale, centred in slots of the page."""
-    seen = [seen_points(frame) for frame in frames]
-    box = bounds([place for points in seen for place in points.values()], 0.12)
-    width = min(slot - 4, 150.0)
-    return [
-        Figure(left + (slot - width) / 2, 2, width, height, box, _paths(points))
-        for points, left in zip(seen, lefts, strict=True)
-    ]
-
-
-def mouth_of(frame: list, x: float, y: float, size: float) -> Figure | None:
-    """The lips alone, enlarged; None where no lip point was seen."""
-    points = seen_points(frame)
-    lips = [points[i] for chain in _PARTS["lips"] for i in chain if i in points]
-    if len(lips) < 6:
-        return None
-    left, top, width, height = bounds(lips, 0.04)
-    # A fixed window, so that an open mouth looks larger than a closed one.
-    side = max(0.4, width, height)
-    box = (left + (width - side) / 2, top + (height - side) / 2, side, side)
-    return Figure(x, y, size, size, box, {"lips": _path(points, "lips")}, "skeleton mouth")
-
-
-def _paths(points: dict) -> dict[str, str]:
+def paths(points: Points) -> dict[str, str]:
+    """Part, such as "hands" -> SVG path in hundredths of a shoulder width, where it was seen."""
     return {part: path for part in _PARTS if (path := _path(points, part))}
 
 
-def _path(points: dict[int, tuple[float, float]], part: str) -> str:
+def mouth(points: Points) -> tuple[Box, dict[str, str]] | None:
+    """The lips alone and the box that they are enlarged from; None where they were not seen."""
+    lips = {i: points[i] for chain in _PARTS["lips"] for i in chain if i in points}
+    if len(lips) < 6:
+        return None
+    left, top, width, height = bounds([lips], 0.04)
+    # A fixed window, so that an open mouth looks larger than a closed one.
+    side = max(0.4, width, height)
+    box = (left + (width - side) / 2, top + (height - side) / 2, side, side)
+    return box, {"lips": _path(points, "lips")}
+
+
+def _path(points: Points, part: str) -> str:
     """Lines between neighbours that were both seen."""
     steps = []
     for chain in _PARTS[part]:
@@ -122,7 +98,7 @@ def _path(points: dict[int, tuple[float, float]], part: str) -> str:
     return "".join(steps) + (_neck(points) if part == "body" else "")
 
 
-def _neck(points: dict[int, tuple[float, float]]) -> str:
+def _neck(points: Points) -> str:
     """From between the shoulders to below the mouth; some schemes have no nose."""
     shoulders = [points.get(_INDEX[f"{side}_shoulder"]) for side in ("left", "right")]
     lips = [points[i] for i in _PARTS["lips"][0] if i in points]

@@ -11,63 +11,64 @@ from signbind_jax.report.differences import compare
 from signbind_jax.report.run_files import Example, Token
 from signbind_jax.report.wording import stream_title
 
-WIDTH, LEFT, PLOT = 1060, 118, 924
-_PANEL, _MOUTH, _LANE = 116, 52, 23
+WIDTH, LEFT, PLOT = 1060, 118, 924  # pixels
+LANE = 23
 _MAX_PICTURES = 14
 
 
-class Mouth(NamedTuple):
-    """A recorded picture of a mouth: its place, its size and its address."""
-
-    x: float
-    y: float
-    size: float
-    time: float
-    address: str
-
-
 class Bar(NamedTuple):
-    """A token: its bar, its label (`anchor` is where of the label `label_x` is), how wide both."""
+    """A token in its lane: its bar, and its label at the side of `x` that `anchor` says."""
 
     token: Token
     label: str
     left: float
     right: float
-    label_x: float
+    x: float
     anchor: str
-    extent: tuple[float, float]
+    lane: int = 0
+    wrong: bool = False
+
+    @property
+    def extent(self) -> tuple[float, float]:
+        """Left and right end of bar and label together."""
+        width = _text_width(self.label) + 9
+        left = {"middle": self.left, "start": self.left, "end": self.left - width}[self.anchor]
+        return left, self.right + width * (self.anchor == "start")
 
 
 class Row(NamedTuple):
-    """The bars of a stream, each with its top and whether it was misread, in a band."""
+    """The bars of a stream, with its name and a class of its colour."""
 
+    title: str
+    detail: str
     css: str
-    y: float
-    height: float
-    bars: list[tuple[Bar, float, bool]]
+    bars: list[Bar]
+
+    @property
+    def height(self) -> int:
+        """Of as many lanes as keep every label legible."""
+        return max(2, *(bar.lane + 1 for bar in self.bars), 0) * LANE + 2
 
 
-@dataclass
+@dataclass(frozen=True)
 class Timeline:
-    """What is drawn, in pixels from the top left.
+    """What is drawn of a clip.
 
     Attributes:
       end: seconds, at the right end of the axis.
-      names: of the rows, with a detail and their place.
+      figures: (seconds, paths of the skeleton), all within `box`.
+      enlarged: box and paths of the lips of each figure, where there are no recorded pictures.
+      mouths: (seconds, address of a picture).
       note: why there is no figure.
-      ties: time of a picture and its place; each is tied to its moment on the axis.
-      axis, bottom: where the axis is, and where its grid ends.
     """
 
     end: float
-    figures: list[skeleton.Figure] = field(default_factory=list)
-    mouths: list[Mouth] = field(default_factory=list)
-    names: list[tuple[str, str, float]] = field(default_factory=list)
-    note: str = ""
-    ties: list[tuple[float, float]] = field(default_factory=list)
+    box: skeleton.Box
+    figures: list[tuple[float, dict]]
+    enlarged: list[tuple[skeleton.Box, dict] | None]
+    mouths: list[tuple[float, str]]
+    note: str
     rows: list[Row] = field(default_factory=list)
-    axis: float = 0
-    bottom: float = 0
 
     def x(self, seconds: float) -> float:
         """The place of a moment."""
@@ -82,32 +83,25 @@ class Timeline:
 
 
 def of_pictures(poses: list, mouths: list, end: float) -> Timeline:
-    """The figures, then mouths, each tied to its moment on the axis below.
+    """A clip's pictures alone.
 
     Args:
       poses: (seconds, points k x 3 as x, y, confidence in shoulder widths).
       mouths: (seconds, PNG as base64).
       end: duration in seconds.
     """
-    line, y = Timeline(end), 26.0
-    shown = [(t, frame) for t, frame in _chosen(poses) if skeleton.readable(frame)]
+    frames = [(t, frame) for t, frame in _chosen(poses) if skeleton.readable(frame)]
+    seen = [(t, skeleton.seen_points(frame)) for t, frame in frames]
     pictures = [(t, address) for t, code in _chosen(mouths) if (address := png(code))]
-    if shown:
-        y = _draw_figures(line, [frame for _, frame in shown], enlarge=not pictures)
-    else:
-        line.note = f"Pictures of the signer: {'of another layout' if poses else 'none'}."
-    if pictures:
-        slot = PLOT / len(pictures)
-        size = min(_MOUTH - 4.0, slot - 4)
-        lefts = [LEFT + slot * (i + 0.5) - size / 2 for i in range(len(pictures))]
-        line.mouths = [Mouth(x, y, size, *p) for x, p in zip(lefts, pictures, strict=True)]
-        line.names.append(("Mouth", "as filmed", y + 20))
-        y += _MOUTH
-    times = [time for time, _ in pictures or shown]
-    slot = PLOT / max(len(times), 1)
-    line.ties = [(time, LEFT + slot * (i + 0.5)) for i, time in enumerate(times)]
-    line.axis = line.bottom = y + (46 if times else 4)
-    return line
+    enlarged = [] if pictures else [skeleton.mouth(points) for _, points in seen]
+    return Timeline(
+        end,
+        skeleton.bounds([points for _, points in seen]),
+        [(t, skeleton.paths(points)) for t, points in seen],
+        enlarged if any(enlarged) else [],
+        pictures,
+        "" if seen else f"Pictures of the signer: {'of another layout' if poses else 'none'}.",
+    )
 
 
 def of_example(example: Example, show_mouths: bool = True) -> Timeline:
@@ -116,16 +110,8 @@ def of_example(example: Example, show_mouths: bool = True) -> Timeline:
     ends += [time for time, _ in (*example.poses, *example.mouths)]
     end = max([example.duration or 0.0, *ends]) or 1.0
     line = of_pictures(example.poses, example.mouths if show_mouths else [], end)
-    y = line.axis + 16
-    for stream in (*streams.SHIPPED, *(s for s in example.streams if s not in streams.SHIPPED)):
-        tokens = example.streams.get(stream)
-        told = f"{len(tokens)} tokens" if tokens else "nothing read"
-        line.names.append(
-            (stream_title(stream), told if tokens is not None else "not in this run", y + 16)
-        )
-        line.rows.append(_row(line, example, stream, y))
-        y += line.rows[-1].height + 8
-    line.bottom = y
+    others = (stream for stream in example.streams if stream not in streams.SHIPPED)
+    line.rows.extend(_row(line, example, stream) for stream in (*streams.SHIPPED, *others))
     return line
 
 
@@ -143,7 +129,7 @@ def pack(spans: list[tuple[float, float]], gap: float = 4.0) -> list[int]:
 def truth_tokens(example: Example, stream: str) -> list[str] | None:
     """What was really there in the units of the stream; spelled words become letters."""
     truth = example.truth.get(stream)
-    if truth is None or not spells(stream):
+    if truth is None or not _spells(stream):
         return truth
     return [letter for word in truth for letter in word if not letter.isspace()]
 
@@ -153,15 +139,10 @@ def wrong_tokens(example: Example, stream: str) -> set[int]:
     truth, tokens = truth_tokens(example, stream), example.streams.get(stream, [])
     if truth is None:
         return set()
-    compared = [i for i, t in enumerate(tokens) if not (spells(stream) and t.text.isspace())]
+    compared = [i for i, t in enumerate(tokens) if not (_spells(stream) and t.text.isspace())]
     pieces = compare(truth, [tokens[i].text for i in compared], key=str.casefold)
     kinds = [piece.kind for piece in pieces for _ in piece.words if piece.kind != "missing"]
     return {i for i, kind in zip(compared, kinds, strict=True) if kind == "extra"}
-
-
-def spells(stream: str) -> bool:
-    """Whether a stream, known or not, is of letters."""
-    return stream in streams.names() and streams.get(stream).spells
 
 
 def png(encoded: str) -> str | None:
@@ -173,6 +154,10 @@ def png(encoded: str) -> str | None:
     return f"data:image/png;base64,{encoded}" if raw.startswith(b"\x89PNG\r\n\x1a\n") else None
 
 
+def _spells(stream: str) -> bool:
+    return stream in streams.names() and streams.get(stream).spells
+
+
 def _chosen(pictures: list) -> list:
     """At most as many pictures as fit side by side, evenly spread."""
     if len(pictures) <= _MAX_PICTURES:
@@ -181,37 +166,18 @@ def _chosen(pictures: list) -> list:
     return [pictures[round(i * last / (_MAX_PICTURES - 1))] for i in range(_MAX_PICTURES)]
 
 
-def _draw_figures(line: Timeline, frames: list[list], enlarge: bool) -> float:
-    """The figures, their mouths enlarged below them on demand; returns where they end."""
-    slot = PLOT / len(frames)
-    lefts = [LEFT + slot * i for i in range(len(frames))]
-    line.figures = skeleton.figures_of(frames, lefts, slot, _PANEL)
-    line.names.append(("Signer", "as tracked", 48))
-    enlarged = [
-        mouth
-        for frame, left in zip(frames, lefts, strict=True)
-        if enlarge and (mouth := skeleton.mouth_of(frame, left + slot / 2 - 22, _PANEL + 8, 44))
-    ]
-    if enlarged:
-        line.figures += enlarged
-        line.names.append(("Mouth", "enlarged", _PANEL + 26))
-    return _PANEL + 6 + (_MOUTH if enlarged else 0)
-
-
-def _row(line: Timeline, example: Example, stream: str, y: float) -> Row:
-    """The bars of one stream in as many lanes as keep every label legible."""
-    tokens = example.streams.get(stream) or []
-    wrong = wrong_tokens(example, stream)
-    bars = sorted(
-        ((_bar(line, token), i in wrong) for i, token in enumerate(tokens)),
-        key=lambda bar: bar[0].extent[0],
+def _row(line: Timeline, example: Example, stream: str) -> Row:
+    tokens, wrong = example.streams.get(stream), wrong_tokens(example, stream)
+    bars = [_bar(line, token)._replace(wrong=i in wrong) for i, token in enumerate(tokens or ())]
+    bars.sort(key=lambda bar: bar.extent)
+    lanes = pack([bar.extent for bar in bars])
+    told = f"{len(bars)} tokens" if bars else "nothing read"
+    return Row(
+        stream_title(stream),
+        "not in this run" if tokens is None else told,
+        stream if stream in streams.names() else "other",
+        [bar._replace(lane=lane) for bar, lane in zip(bars, lanes, strict=True)],
     )
-    lanes = pack([bar.extent for bar, _ in bars])
-    placed = [
-        (bar, y + lane * _LANE + 3, bad) for (bar, bad), lane in zip(bars, lanes, strict=True)
-    ]
-    css = stream if stream in streams.names() else "other"
-    return Row(css, y, max(2, 1 + max(lanes, default=0)) * _LANE + 2, placed)
 
 
 def _bar(line: Timeline, token: Token) -> Bar:
@@ -221,10 +187,10 @@ def _bar(line: Timeline, token: Token) -> Bar:
     right = max(line.x(token.end), left + 3)
     width = _text_width(label)
     if width <= right - left + 2:
-        return Bar(token, label, left, right, (left + right) / 2, "middle", (left, right))
+        return Bar(token, label, left, right, (left + right) / 2, "middle")
     if right + 3 + width <= WIDTH:
-        return Bar(token, label, left, right, right + 3, "start", (left, right + width + 9))
-    return Bar(token, label, left, right, left - 3, "end", (left - width - 9, right))
+        return Bar(token, label, left, right, right + 3, "start")
+    return Bar(token, label, left, right, left - 3, "end")
 
 
 # Widths of letters at 12.5 px, on the safe side for the fonts of common systems.
