@@ -8,9 +8,7 @@ from signbind_jax.data_pipelines.audit.page_examples import examples
 from signbind_jax.data_pipelines.audit.result import Result
 from signbind_jax.report import charts, skeleton
 from signbind_jax.report.render import write_page
-from signbind_jax.report.wording import count, duration, figure
-
-_COUNTS = ("clips", "published", "missing", "with_pose", "with_lips")
+from signbind_jax.report.wording import duration
 
 
 def write_audit_page(path: Path, result: Result) -> None:
@@ -29,9 +27,8 @@ def write_audit_page(path: Path, result: Result) -> None:
         ],
         told=[f for f in result.findings if f.level in (ERROR, WARNING, NOTE)],
         passed=[f for f in result.findings if f.level in (OK, SKIPPED)],
-        splits=[_split(row) for row in splits],
-        why=f"{WHY[:1].upper()}{WHY[1:]}",
-        feasible=[_feasible(row) for row in result.feasible],
+        why=WHY,
+        nbsp="\u00a0",
         histograms=[(_drawn(h), sum(h.counts) + h.beyond, h.largest) for h in result.histograms],
         flagged=flagged,
         spaced=spaced,
@@ -47,23 +44,6 @@ def write_audit_page(path: Path, result: Result) -> None:
             ("digest", info.digest),
         ],
     )
-
-
-def _split(row: dict) -> list[str]:
-    languages = [
-        ", ".join(f"{name or 'not named'} {n:,}" for name, n in (row[key] or {}).items())
-        for key in ("text_languages", "signed_languages")
-    ]
-    hours = "–" if row["hours"] is None else duration(row["hours"] * 3600).replace(" ", "\u00a0")
-    counts = (count(row[key]) for key in _COUNTS)
-    return [row["split"], *counts, hours, count(row["signers"]), *languages]
-
-
-def _feasible(row) -> list[str]:
-    with_target = row.present - row.empty
-    share = figure(100 * row.impossible / row.present, "%") if with_target > 0 else "–"
-    counts = map(count, (row.clips, row.present, with_target, row.impossible))
-    return [row.config, row.split, *counts, share]
 
 
 def _drawn(h):

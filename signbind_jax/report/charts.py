@@ -97,7 +97,7 @@ def histogram(
       edges: ascending, one more than `counts`.
     """
     axes = _axes(500, 220, f"{name}, {unit}")
-    start, end, width = edges[0], edges[-1], (edges[-1] - edges[0]) / 20
+    start, end, width = edges[0], edges[-1], (edges[-1] - edges[0]) / 16
     bars = [
         (left, right, count, f"{figure(left)} to {figure(right)}")
         for left, right, count in zip(edges, edges[1:], counts, strict=False)
