@@ -8,7 +8,6 @@ from signbind_jax.data_pipelines.audit.result import Result
 from signbind_jax.errors import SignBindError
 from signbind_jax.report import timeline
 from signbind_jax.report.clip_moments import duration_s, mouth_moments, skeleton_moments
-from signbind_jax.report.wording import figure
 
 N_SPACED = 6
 N_FLAGGED = 10
@@ -53,29 +52,18 @@ def _clip(result: Result, ref: Ref) -> dict:
         clip = ClipDataset(result.survey.info, split)[i]
         poses, mouths = skeleton_moments(clip), mouth_moments(clip)
     except SignBindError as error:
-        return {"id": f"clip {i} of {split}", "facts": [], "error": str(error)}
-    pose, lips = map(clip.modalities.get, ("pose", "lips"))
-    facts = (
-        f"split: {split}",
-        f"signer: {clip.signer}" if clip.signer else "",
-        f"{figure(duration_s(clip))} s long",
-        f"pose at {figure(pose.fps)} frames a second" if pose else "",
-        f"mouth crops at {figure(lips.fps)}" if lips else "",
-    )
-    named = (f.title for f in result.findings if any(ref in group for group in f.clips))
-    lines = [("text", clip.text)]
-    lines += [(name, " ".join(getattr(clip, name))) for name in ("gloss", "spelled", "phonemes")]
-    lines.append(("named by", ", ".join(named)))
+        return {"id": f"clip {i} of {split}", "error": str(error)}
+    seconds = duration_s(clip)
     return {
         "id": clip.id,
-        "facts": [fact for fact in facts if fact],
         "error": "",
+        "clip": clip,
+        "split": split,
+        "seconds": seconds,
         "timeline": timeline.of_pictures(
             list(zip(poses["times"], poses["frames"], strict=True)),
             list(zip(mouths["times"], mouths["png_base64"], strict=True)),
-            duration_s(clip) or 1.0,
+            seconds or 1.0,
         ),
-        "described": f"Moments of {clip.id}: {len(poses['times'])} of the signer, "
-        f"{len(mouths['times'])} of the mouth, over {figure(duration_s(clip))} s",
-        "lines": [(name, value) for name, value in lines if value],
+        "named_by": [f.title for f in result.findings if any(ref in group for group in f.clips)],
     }

@@ -11,7 +11,7 @@ from signbind_jax.report.differences import (
     words_of,
 )
 from signbind_jax.report.run_files import Example
-from signbind_jax.report.wording import figure, shown_variants, stream_title, variant_name
+from signbind_jax.report.wording import shown_variants, variant_name
 from signbind_jax.streams import StreamSpec
 
 MAX_EXAMPLES = 16
@@ -22,23 +22,14 @@ Words = list[tuple[str, str, bool]]
 _MARKS = {"missing": "del", "extra": "ins"}
 
 
-def shown(examples: list[Example]) -> tuple[list[dict], list[str]]:
-    """What clips.html draws of each example, and a sentence for what was left out."""
-    budget, clips, without_mouths = MOUTH_BUDGET, [], 0
+def shown(examples: list[Example]) -> list[dict]:
+    """What clips.html draws of each example; the pictures of mouths end where the budget does."""
+    budget, clips = MOUTH_BUDGET, []
     for example in examples[:MAX_EXAMPLES]:
         cost = sum(len(code) for _, code in example.mouths)
-        without_mouths += cost > budget
         clips.append(_clip(example, show_mouths=cost <= budget))
         budget -= cost if cost <= budget else 0
-    notes = []
-    if len(examples) > MAX_EXAMPLES:
-        notes.append(f"{len(examples) - MAX_EXAMPLES} more examples stand in examples.json.")
-    if without_mouths:
-        notes.append(
-            f"To keep this file small, {without_mouths} clips are shown without their "
-            "recorded mouth pictures."
-        )
-    return clips, notes
+    return clips
 
 
 def shown_streams(examples: list[Example]) -> list[StreamSpec]:
@@ -51,20 +42,10 @@ def shown_streams(examples: list[Example]) -> list[StreamSpec]:
 
 
 def _clip(example: Example, show_mouths: bool) -> dict:
-    read = "; ".join(
-        f"{stream_title(stream)}: " + (" ".join(token.text for token in tokens) or "nothing read")
-        for stream, tokens in example.streams.items()
-    )
-    facts = (
-        f"split: {example.split}" if example.split else "",
-        f"signer: {example.signer}" if example.signer else "",
-        f"{figure(example.duration)} s long" if example.duration else "",
-    )
     return {
         "example": example,
-        "facts": [fact for fact in facts if fact],
+        "without_mouths": not show_mouths,
         "timeline": timeline.of_example(example, show_mouths),
-        "described": f"What was read in {example.id}, and when. {read}",
         "read": [(s.title, _stream_words(example, s)) for s in shown_streams([example])],
         "sentences": _sentences(example),
     }

@@ -22,7 +22,6 @@ def write_report(run_dir: Path) -> Path:
     """
     path = Path(run_dir) / "report.html"
     run = read_run(path.parent)
-    values = _headline(run) | _curves(run) | _clips(run)
     write_page(
         path,
         Path(__file__).with_name("report.html"),
@@ -35,7 +34,10 @@ def write_report(run_dir: Path) -> Path:
             name: value if isinstance(value, str) else json.dumps(value)
             for name, value in as_dict(run.results.get("versions")).items()
         },
-        **values,
+        clips=clips.shown(run.examples),
+        legend=clips.shown_streams(run.examples),
+        **_headline(run),
+        **_curves(run),
     )
     return path
 
@@ -105,8 +107,3 @@ def _curves(run: Run) -> dict:
 
 def _moves(kinds: dict[str, list]) -> bool:
     return any(value for points in kinds.values() for _, value in points)
-
-
-def _clips(run: Run) -> dict:
-    shown, notes = clips.shown(run.examples)
-    return {"clips": shown, "clip_notes": notes, "legend": clips.shown_streams(run.examples)}

@@ -49,6 +49,7 @@ def _environment(directory: Path) -> jinja2.Environment:
         metric_of=wording.metric_of,
         stage_words=wording.stage_words,
         metric_title=wording.title,
+        stream_title=wording.stream_title,
         variant_name=wording.variant_name,
         style=(_HERE / "style.css").read_text("utf-8"),
         stream_colours=stream_colours,

@@ -63,6 +63,8 @@ def test_a_long_curve_is_averaged_and_says_so():
 def test_the_same_data_give_the_same_picture_whatever_the_reader_has_set(tmp_path):
     (tmp_path / "matplotlibrc").write_text("lines.linewidth: 9\nsvg.fonttype: path\nfont.size: 30")
     code = (
+        "import sys, signbind_jax.quickstart.command, signbind_jax.sweep.command\n"
+        "assert 'matplotlib' not in sys.modules  # a command starts without it\n"
         "from signbind_jax.report import charts\n"
         "print(charts.learning_curve('loss', {'validation': [(0, 3.0), (9, 2.0)]}))"
     )
