@@ -29,7 +29,14 @@ def write_audit_page(path: Path, result: Result) -> None:
         passed=[f for f in result.findings if f.level in (OK, SKIPPED)],
         why=WHY,
         nbsp="\u00a0",
-        histograms=[(_drawn(h), sum(h.counts) + h.beyond, h.largest) for h in result.histograms],
+        histograms=[
+            (
+                charts.histogram(h.name, h.unit, h.edges, h.counts, h.beyond, h.median),
+                sum(h.counts) + h.beyond,
+                h.largest,
+            )
+            for h in result.histograms
+        ],
         flagged=flagged,
         spaced=spaced,
         reach=skeleton.REACH,
@@ -44,7 +51,3 @@ def write_audit_page(path: Path, result: Result) -> None:
             ("digest", info.digest),
         ],
     )
-
-
-def _drawn(h):
-    return charts.histogram(h.name, h.unit, h.edges, h.counts, h.beyond, h.median)

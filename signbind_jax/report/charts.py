@@ -53,7 +53,7 @@ def learning_curve(metric_key: str, kinds: dict[str, list]) -> Markup:
     drawn = {kind: _thinned(points) for kind, points in kinds.items() if points}
     values = [value for points in drawn.values() for _, value in points]
     low, high = min(values), max(values)
-    logarithmic = metric.unit == "nats" and low > 0 and high / low > 8
+    logarithmic = "loss" in metric.label.split() and low > 0 and high / low > 8
     unit = f", {metric.unit}" if metric.unit else ""
     axes = _axes(500, 250, f"{metric.label}{unit}{' (log scale)' if logarithmic else ''}")
     axes.set_xlabel("training step")
@@ -70,7 +70,7 @@ def learning_curve(metric_key: str, kinds: dict[str, list]) -> Markup:
         train = kind == "train"
         colour, width = (_MUTED, 1.5) if train else (_ACCENT, 2.2)
         name = f"{kind} (averaged)" if len(kinds[kind]) > len(points) else kind
-        axes.plot(*zip(*points, strict=True), color=colour, lw=width, label=name)
+        axes.plot(*zip(*points, strict=True), color=colour, lw=width, label=_printable(name))
         for step, value in points if len(points) <= _MAX_DOTS else ():
             _dot(axes, step, value, colour, 5.2, f"{kind}, step {step}: {figure(value)}")
     axes.set_xlim(0, max(step for points in drawn.values() for step, _ in points) or 1)

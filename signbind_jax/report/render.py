@@ -19,12 +19,8 @@ def write_page(path: Path, template: Path, **values) -> None:
       template: a Jinja template that extends base.html. What it prints is escaped.
       **values: what it names; a name without a value is an error.
     """
-    files.write(path, render(template, **values).encode(errors="replace"))
-
-
-def render(template: Path, **values) -> str:
-    """The page as text; see `write_page`."""
-    return _environment(template.parent).get_template(template.name).render(values)
+    page = _environment(template.parent).get_template(template.name).render(values)
+    files.write(path, page.encode(errors="replace"))
 
 
 def stream_colours() -> str:

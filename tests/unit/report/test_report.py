@@ -173,12 +173,13 @@ def test_damaged_log_lines_are_counted_and_a_resumed_step_counts_once(tmp_path):
         '{"step": 1, "kind": "train", "loss": 2.5}',
         '{"step": 3, "kind": "train", "loss": NaN}',
         '{"step": 4, "los',
+        '{"step": 1' + 400 * "0" + ', "kind": "train", "loss": 1.0}',
         "[]",
     ]
     run = read_run(write_run(tmp_path, complete_results(), logs={"signing": lines}))
     assert run.logs["signing"].curves["loss"]["train"] == [(0, 4.0), (1, 2.5), (2, 2.0)]
     notes = " ".join(run.notes)
-    assert "signing/metrics.jsonl: 2 unreadable lines" in notes
+    assert "signing/metrics.jsonl: 3 unreadable lines" in notes
     assert "signing/metrics.jsonl: 1 values are not finite" in notes
     assert "translation/metrics.jsonl" in notes
 

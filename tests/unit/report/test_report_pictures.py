@@ -82,6 +82,7 @@ def test_text_in_charts_is_never_markup_nor_formula():
     for picture in (
         charts.scatter(evil, evil, points),
         charts.parallel_coordinates(evil, [evil], points),
+        charts.learning_curve(evil, {evil: [(0, 1.0), (1, 2.0)]}),
         charts.histogram(evil, evil, [0, 1, 2], [3, 0], 0, 0.5),
     ):
         parsed = ElementTree.fromstring(picture)
