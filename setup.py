@@ -35,6 +35,7 @@ setup(
         "huggingface-hub>=1.31",
         "jax>=0.10.2",
         "jinja2>=3.1.6",
+        "matplotlib>=3.11,<4",
         "ml-collections>=1.1",
         "numpy>=2.0",
         "optax>=0.2.8",

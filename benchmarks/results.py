@@ -17,7 +17,7 @@ from signbind_jax.data.dataset import open_dataset
 from signbind_jax.evaluate.evaluators import TIME_SPLITS, open_evaluator
 from signbind_jax.processes.parallel_runs import run_all, worthwhile
 from signbind_jax.quickstart.command import SCORES, print_table, read_results, training_command
-from signbind_jax.report import write_report
+from signbind_jax.report.page import write_report
 
 COLUMNS = (
     "bleu4",

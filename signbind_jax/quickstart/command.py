@@ -14,7 +14,6 @@ from signbind_jax.evaluate.evaluators import TIME_SPLITS, open_evaluator
 from signbind_jax.processes.parallel_runs import MemoryMeter, run_all, usable_cores, worthwhile
 from signbind_jax.quickstart.examples import write_examples
 from signbind_jax.ranges import Seed, Whole, argument
-from signbind_jax.report import write_report
 from signbind_jax.train.summary import SUMMARY, read_summary
 
 logger = logging.getLogger(__name__)
@@ -221,6 +220,8 @@ def read_results(path: Path) -> dict:
 
 
 def _tell(results: dict, path: Path) -> Path:
+    from signbind_jax.report.page import write_report  # its charts take a second to import
+
     report = write_report(path.parent)
     print_table(results)
     print(f"results: {path}\nreport:  {report}")
