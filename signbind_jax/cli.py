@@ -194,7 +194,6 @@ def _quiet() -> None:
     # A save that failed is told once; Orbax leaves tasks behind whose errors asyncio prints.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     if not libtpu_env.attached():
         for name, value in libtpu_env.ENVIRONMENT.items():
             os.environ.setdefault(name, value)

@@ -31,7 +31,6 @@ _IMPORTED = (
     "signbind_jax.data_pipelines.audit.survey",
     "signbind_jax.data_pipelines.audit.page",
     "tensorflow_datasets",
-    "transformers",
     "signbind_jax.train.loop",
     "signbind_jax.cli",
     "av",
