@@ -30,7 +30,7 @@ test: $(TESTABLE) lint  ## the whole suite; in order of the folders, so that the
 	JAX_PLATFORMS=cpu GLIBC_TUNABLES=glibc.malloc.hugetlb=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder tests
 
 bench: $(INSTALLED)
-	$(BIN)/python -m benchmarks.expert_step
+	$(BIN)/python -m benchmarks.train_speed --stage=signing,lipreading --against=
 
 results: quickstart  ## every figure of docs/results.md: two more seeds, and what fusion does without time (three quarters of an hour)
 	$(BIN)/python -m benchmarks.results

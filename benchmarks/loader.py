@@ -11,22 +11,18 @@ training has them; they take turns; medians. PYTHON is an environment with this 
 (extra `bench`) or tensorflow; a side whose package is missing is left out and named.
 """
 
-import argparse
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.worker import Worker
-from signbind_jax.data.clip import Clip
+from benchmarks.harness import Worker, make_parser, take_turns, write_random_clips
 from signbind_jax.data.dataset import open_dataset
-from signbind_jax.data.lips import encode_mosaic
-from signbind_jax.data_pipelines.corpus import corpus_of_clips
-from signbind_jax.data_pipelines.writing.writer import write_dataset
 from signbind_jax.processes.parallel_runs import HUGE_PAGES, usable_cores
 
 BATCH, SIDE, FPS = 16, 96, 25.0
@@ -36,31 +32,6 @@ PACKAGES = {"torch": "torch", "tf": "tensorflow"}
 # Log-normal fit to the durations of the first 40 rows of How2Sign's test list (mean and standard
 # deviation of the logarithm of seconds), cut off at 0.3 and 60 s.
 HOW2SIGN = {"mean": 1.52, "std": 0.84, "fps": 24.0, "clips": 31_048}
-
-
-def write_clips(out: Path, n: int) -> None:
-    """Random movement and blurred random mouths: sizes and costs of real clips, no content."""
-    random = np.random.default_rng(0)
-    clips = []
-    for i in range(n):
-        t = int(random.integers(*LENGTHS))
-        steps_tkc = random.normal(0, 0.02, (t, 91, 3))
-        pose = np.cumsum(steps_tkc, axis=0).astype(np.float16)
-        pose[..., 2] = 1.0
-        coarse_fhw = random.integers(60, 200, (t, SIDE // 8, SIDE // 8)).astype(np.uint8)
-        crops_fhw = coarse_fhw.repeat(8, axis=1).repeat(8, axis=2)
-        clips.append(
-            Clip(
-                f"c{i}",
-                "x",
-                pose=pose,
-                pose_fps=FPS,
-                lips=encode_mosaic(crops_fhw),
-                n_lip_frames=t,
-                lip_fps=FPS,
-            )
-        )
-    write_dataset(out, corpus_of_clips({"train": clips}, {"synthetic": True}), progress=False)
 
 
 def write_batches(dataset: Path, path: Path) -> int:
@@ -87,9 +58,7 @@ def has(python: str, package: str) -> bool:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("--clips", type=int, default=500)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--torch_python", default=sys.executable)
@@ -103,41 +72,27 @@ def main() -> None:
     }
     with tempfile.TemporaryDirectory() as folder:
         dataset, batches = Path(folder, "dataset"), Path(folder, "batches.npz")
-        write_clips(dataset, arguments.clips)
+        lengths = np.random.default_rng(0).integers(*LENGTHS, arguments.clips)
+        write_random_clips(dataset, lengths, FPS, SIDE)
         n = write_batches(dataset, batches)
-        sides = {
-            "ours": Worker(
-                sys.executable,
-                "benchmarks.loader_ours",
-                str(dataset),
-                str(batches),
-                environment=environment,
-            )
-        }
-        for name, package in PACKAGES.items():
-            if has(pythons[name], package):
-                sides[name] = Worker(
-                    pythons[name],
-                    f"benchmarks.loader_{name}",
-                    str(dataset),
-                    str(batches),
-                    environment=environment,
-                )
-            else:
-                print(f"{name}: left out: no package {package} in {pythons[name]}")
+        pythons = {"ours": sys.executable} | pythons
+        sides = {}
+        for name, python in pythons.items():
+            if name in PACKAGES and not has(python, PACKAGES[name]):
+                print(f"{name}: left out: no package {PACKAGES[name]} in {python}")
+                continue
+            module, given = f"benchmarks.loader_{name}", (str(dataset), str(batches))
+            sides[name] = Worker(python, module, *given, environment=environment)
         measure(sides, n, arguments.runs)
 
 
 def measure(sides: dict[str, Worker], n_clips: int, runs: int) -> None:
     """Turn by turn; prints medians and ratios."""
     cores = len(usable_cores())
-    rates: dict[str, list[float]] = {name: [] for name in sides}
-    sums: dict[str, float] = {}
-    for run in range(runs + 1):
-        for name, worker in sides.items():
-            seconds, sums[name] = worker.run("epoch")
-            if run:  # the first one warms the caches up
-                rates[name].append(n_clips / seconds)
+    epochs = {name: partial(worker.run, "epoch") for name, worker in sides.items()}
+    turns = take_turns(epochs, runs)
+    rates = {name: [n_clips / seconds for seconds, _ in run] for name, run in turns.items()}
+    sums = {name: run[-1][1] for name, run in turns.items()}
     for worker in sides.values():
         worker.__exit__()
     for name, value in sums.items():

@@ -7,38 +7,22 @@ benchmarks.loader); the shipped config `signing`; gradients of every batch of an
 turns; medians. Prints also the share of real frames of plans for 31,048 such clips.
 """
 
-import argparse
 import statistics
 import tempfile
-import time
+from functools import partial
 from pathlib import Path
 
 import jax
-import numpy as np
 from flax import nnx
 
+from benchmarks.harness import make_parser, seconds_of, take_turns, write_random_clips
 from benchmarks.loader import how2sign_lengths
 from signbind_jax.config import DataConfig, load_config
-from signbind_jax.data.clip import Clip
 from signbind_jax.data.training_plan import training_plan
-from signbind_jax.data_pipelines.corpus import corpus_of_clips
-from signbind_jax.data_pipelines.writing.writer import write_dataset
 from signbind_jax.stages import make_stage
 
 NAMES = {0: "8 buckets", 1: "filled rows"}  # by data.row_frames
 FRAMES = 65_536  # a batch of the plans that are only counted
-
-
-def write_clips(out: Path, n: int) -> None:
-    """Random poses and a random gloss every second."""
-    random = np.random.default_rng(0)
-    clips = []
-    for i, t in enumerate(how2sign_lengths(n)):
-        pose = np.cumsum(random.normal(0, 0.02, (t, 91, 3)), axis=0).astype(np.float16)
-        pose[..., 2] = 1.0
-        gloss = tuple(f"g{random.integers(200)}" for _ in range(1 + t // 24))
-        clips.append(Clip(f"c{i}", "x", pose=pose, pose_fps=24.0, gloss=gloss))
-    write_dataset(out, corpus_of_clips({"train": clips}, {"synthetic": True}), progress=False)
 
 
 def epoch(dataset: Path, row_frames: int):
@@ -71,9 +55,7 @@ def epoch(dataset: Path, row_frames: int):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("--clips", type=int, default=400)
     parser.add_argument("--runs", type=int, default=3)
     arguments = parser.parse_args()
@@ -86,14 +68,10 @@ def main() -> None:
         )
     with tempfile.TemporaryDirectory() as folder:
         dataset = Path(folder, "dataset")
-        write_clips(dataset, arguments.clips)
+        write_random_clips(dataset, how2sign_lengths(arguments.clips), 24.0)
         sides = {n: epoch(dataset, n) for n in (0, 1)}
-        seconds: dict[int, list[float]] = {n: [] for n in sides}
-        for _ in range(arguments.runs + 1):
-            for n, (run, _) in sides.items():
-                start = time.perf_counter()
-                run()
-                seconds[n].append(time.perf_counter() - start)
+        runs = {n: partial(seconds_of, run) for n, (run, _) in sides.items()}
+        seconds = take_turns(runs, 1 + arguments.runs, warm=0)
     rates = {}
     for n, (_, plan) in sides.items():
         real = plan.lengths.sum()

@@ -7,10 +7,10 @@ What is finished already is kept, so an interrupted call goes on. Prints the tab
 docs/results.md as Markdown.
 """
 
-import argparse
 import statistics
 from pathlib import Path
 
+from benchmarks.harness import make_parser
 from signbind_jax import sealed, streams
 from signbind_jax.data.dataset import open_dataset
 from signbind_jax.evaluate.command import TIME_SPLITS, evaluate_time_splits, evaluate_translation
@@ -113,7 +113,7 @@ def table(results: list[dict]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = make_parser(__doc__)
     parser.add_argument("--workdir", type=Path, default=Path("runs/results"))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument(
