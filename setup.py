@@ -27,7 +27,7 @@ setup(
     package_data={"": ["**"]},
     exclude_package_data={"": ["__pycache__/**", "**/__pycache__/**"]},
     # What `signbind quickstart` needs. A bound from above stands where the next version of that
-    # rank is known to break (docs/installation.md, "Versions").
+    # rank is known to break (docs/use/install.md, "Versions").
     install_requires=[
         "array-record>=0.8.1,<0.9",
         "etils[epath]>=1.10",

@@ -13,7 +13,7 @@ every clip in a directory of its own, as the archives unpack:
 The CSV is read by the names of its columns `filename`, `number_of_frames`, `label_proc`,
 `partition` and `signer`; nothing in it is taken for a missing value. `partition` train, dev and
 test become train, validation and test. Landmarks have to be extracted first: `--poses` holds
-`<filename>.npz`. Each corpus has a test set of its own; see docs/corpora/chicago_fswild.md.
+`<filename>.npz`. Each corpus has a test set of its own; see docs/use/corpora/chicago_fswild.md.
 """
 
 import os

@@ -198,7 +198,7 @@ def _quiet() -> None:
         for name, value in libtpu_env.ENVIRONMENT.items():
             os.environ.setdefault(name, value)
     # XLA's CPU compiler spends a third of its time in LLVM passes that gain nothing here
-    # (docs/decisions.md); accelerators do not read this flag.
+    # (docs/develop/decisions.md); accelerators do not read this flag.
     flag = "--xla_llvm_disable_expensive_passes=true"
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")

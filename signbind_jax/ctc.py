@@ -217,7 +217,7 @@ def _middle(log_probs_bsv, mask_bs, ids_bn, at_bsn):
 
     Posteriors are all but one in the two or three steps of a token; its odds still differ
     there. To the power of 0.3 they found the moments of synthetic letters best
-    (docs/decisions.md).
+    (docs/develop/decisions.md).
     """
     padded = jnp.pad(at_bsn, ((0, 0), (1, 1), (0, 0)))
     near_bsn = (at_bsn | padded[:, 2:] | padded[:, :-2]) & mask_bs[..., None]

@@ -11,7 +11,7 @@ import pytest
 # train until something is learnt turn it off (tests/recorded/conftest.py).
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 # XLA's older emitters for the CPU compile three times as fast and run a quarter slower
-# (docs/training_speed.md): a user gets the newer ones.
+# (docs/develop/training_speed.md): a user gets the newer ones.
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_cpu_use_fusion_emitters=false"
 ).strip()

@@ -1,8 +1,8 @@
 """A batch plan whose rows hold several clips each, for corpora of long-tailed lengths.
 
 However well their lengths are chosen, eight buckets pad away a fifth of the frames of such a
-corpus (docs/decisions.md). Rows filled with clips end to end need one compiled shape and next to
-no padding.
+corpus (docs/develop/decisions.md). Rows filled with clips end to end need one compiled shape and
+next to no padding.
 """
 
 import hashlib

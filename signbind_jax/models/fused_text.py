@@ -2,7 +2,7 @@
 
 Fused tokens are sense lemmas and spelled letters. As embeddings the LLM has to learn what
 they mean; as its own tokens it knows them already, and copying a spelled name is copying
-from text (docs/decisions.md).
+from text (docs/develop/decisions.md).
 """
 
 import jax.numpy as jnp

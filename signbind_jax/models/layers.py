@@ -103,8 +103,8 @@ def _low_rank(n_in: int, scale: float, x, a, b):
 
     Both gradients are formed with the few numbers a token on the left and row by row. XLA's own
     choice on a CPU turns the large operand instead and takes up to six times as long (2.0 against
-    0.3 ms for 572 tokens of 1,536 and rank 16; docs/training_speed.md). Those few numbers are
-    what is scaled, for the same reason.
+    0.3 ms for 572 tokens of 1,536 and rank 16; docs/develop/training_speed.md). Those few numbers
+    are what is scaled, for the same reason.
     """
     return _low_rank_forward(n_in, scale, x, a, b)[0]
 
@@ -182,7 +182,7 @@ class Linear(nnx.Module):
             y = y + self.bias[...].astype(x.dtype)
         if self.lora is not None:
             # Rounded before the sum, or bfloat16 layers hold their update in float32 (6 GiB a chip
-            # of a 3 B model on v6e, docs/decisions.md).
+            # of a 3 B model on v6e, docs/develop/decisions.md).
             y = y + self.lora(x, key).astype(y.dtype)
         return checkpoint_name(y, OF_LINEAR)
 
@@ -270,7 +270,7 @@ def gated(activation: Callable, gate, up):
 
     The backward pass computes both gradients once and keeps them. Left to itself a compiler
     computes them again in each product that reads them, from three arrays each time, which is
-    what limits the adapters of a large decoder (docs/decisions.md).
+    what limits the adapters of a large decoder (docs/develop/decisions.md).
     """
     return _gated(activation, gate, up)
 

@@ -51,4 +51,4 @@ streams.register(
 def get_config(arg=None):
     arg = common.parse_arg(arg, size="small")
     config = common.run("hands", steps=2000, model={"d_model": 128, "n_layers": 2, "subsample": 2})
-    return common.sized(config, arg.size)
+    return common.apply_size(config, arg.size)

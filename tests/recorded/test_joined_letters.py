@@ -15,7 +15,8 @@ TEST_WORDS = 60
 
 @pytest.fixture(scope="module")
 def scores(recorded, tmp_path_factory):
-    """Split -> scores of the expert, trained as docs/your_recordings.md says, for fewer steps."""
+    """Split -> scores of the expert, trained as docs/use/translate_your_recordings.md says, for
+    fewer steps."""
     root = tmp_path_factory.mktemp("letters")
     data, run = root / "data", root / "fingerspelling"
     command(

@@ -24,7 +24,7 @@ from signbind_jax.checkpoint.manifest import manifest_from_text
 from signbind_jax.distributed.sharding import make_mesh
 from signbind_jax.errors import SignBindError
 from tests.conftest import simulated
-from tests.unit.preflight import eight_device_program
+from tests.unit.distributed import eight_device_program
 
 GLOSS = "a" * 64
 MANIFEST = Manifest(

@@ -1,4 +1,4 @@
-"""The synthetic corpus keeps the promises of docs/synthetic_corpus.md."""
+"""The synthetic corpus keeps the promises of docs/use/corpora/synthetic.md."""
 
 import collections
 import itertools
