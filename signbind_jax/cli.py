@@ -14,20 +14,20 @@ from signbind_jax.processes import child, interrupts
 # command -> (module of signbind_jax with add_arguments and run, what it does)
 COMMANDS = {
     "quickstart": (
-        "signbind_jax.quickstart.command",
+        "quickstart.command",
         "all stages on the embedded corpus, with a report",
     ),
     "data build": ("data_pipelines.build", "writes a dataset from a corpus on disk"),
     "data clips": (
-        "signbind_jax.data_pipelines.clips",
+        "data_pipelines.clips",
         "lists the recordings of a corpus for `extract`",
     ),
     "extract": (
-        "signbind_jax.data_pipelines.extraction.command",
+        "data_pipelines.extraction.command",
         "landmarks and mouth crops from videos",
     ),
     "data audit": (
-        "signbind_jax.data_pipelines.audit.command",
+        "data_pipelines.audit.command",
         "what is wrong with a dataset, with counts",
     ),
     "train": ("train.command", "trains one stage"),
@@ -42,7 +42,7 @@ COMMANDS = {
     "launch gke": ("launch.gke", "a command on TPUs of a GKE cluster, through xpk"),
     "launch slurm": ("launch.slurm", "a command on a SLURM cluster"),
     "score": (
-        "signbind_jax.evaluate.score",
+        "evaluate.score",
         "every scoring convention of the field, from plain text",
     ),
 }

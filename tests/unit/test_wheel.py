@@ -17,13 +17,17 @@ BUILD = "import sys; from setuptools import build_meta; build_meta.build_wheel(s
 OPENS = """
 import sys
 from pathlib import Path
+import importlib.util
+
 import signbind_jax.launch.slurm, signbind_jax.launch.tpu
+from signbind_jax.cli import COMMANDS
 from signbind_jax.data_pipelines.extraction import environment
 from signbind_jax.config import config_module
 from signbind_jax.hf import published
 from signbind_jax.report.document import document
 
 assert Path(signbind_jax.__file__).is_relative_to(sys.argv[1]), signbind_jax.__file__
+assert all(importlib.util.find_spec(f"signbind_jax.{module}") for module, _ in COMMANDS.values())
 assert published.find("smollm2-135m").vocab_size == 49152
 assert len(document("title", [], []).find(".//style").text) > 100
 assert environment.REQUIREMENTS.read_text() and (environment.WORKER / "__main__.py").is_file()
