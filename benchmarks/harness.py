@@ -1,4 +1,4 @@
-"""What benchmarks share: processes that take turns, peak memory, random clips, the machine.
+"""What benchmarks share: processes that take turns, peak memory, the machine.
 
 The PyTorch sides import it too: JAX and this library are imported by what needs them.
 """
@@ -57,13 +57,6 @@ def take_turns(
             if run >= warm:
                 results[name].append(result)
     return results
-
-
-def seconds_of(function: Callable[[], object]) -> float:
-    """Wall seconds of a call."""
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
 
 
 def run_alone(module: str, *arguments: str, **environment: str):
@@ -167,33 +160,3 @@ def read_decoder(directory: Path | str):
     config = read_config(Path(directory))
     params = read_params(config, open_checkpoint(directory), sharding.make_mesh())
     return nnx.merge(nnx.graphdef(nnx.eval_shape(lambda: Decoder(config, nnx.Rngs(0)))), params)
-
-
-def write_random_clips(out: Path, lengths, fps: float, side: int = 0) -> None:
-    """A dataset of random movement, a random gloss a second and blurred random mouths: sizes and
-    costs of real clips, no content.
-
-    Args:
-      lengths: frames of each clip.
-      side: of the mouth crops, in pixels; 0: none.
-    """
-    import numpy as np
-
-    from signbind_jax.data.clip import Clip
-    from signbind_jax.data.lips import encode_mosaic
-    from signbind_jax.data_pipelines.corpus import corpus_of_clips
-    from signbind_jax.data_pipelines.writing.writer import write_dataset
-
-    random = np.random.default_rng(0)
-    clips = []
-    for i, t in enumerate(map(int, lengths)):
-        pose = np.cumsum(random.normal(0, 0.02, (t, 91, 3)), axis=0).astype(np.float16)
-        pose[..., 2] = 1.0
-        gloss = tuple(f"g{random.integers(200)}" for _ in range(1 + t // round(fps)))
-        lips = {}
-        if side:
-            coarse_fhw = random.integers(60, 200, (t, side // 8, side // 8)).astype(np.uint8)
-            crops_fhw = coarse_fhw.repeat(8, axis=1).repeat(8, axis=2)
-            lips = {"lips": encode_mosaic(crops_fhw), "n_lip_frames": t, "lip_fps": fps}
-        clips.append(Clip(f"c{i}", "x", pose=pose, pose_fps=fps, gloss=gloss, **lips))
-    write_dataset(out, corpus_of_clips({"train": clips}, {"synthetic": True}), progress=False)

@@ -21,17 +21,34 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.harness import Worker, make_parser, take_turns, write_random_clips
+from benchmarks.harness import Worker, make_parser, take_turns
+from signbind_jax.data.clip import Clip
 from signbind_jax.data.dataset import open_dataset
+from signbind_jax.data.lips import encode_mosaic
+from signbind_jax.data_pipelines.corpus import corpus_of_clips
+from signbind_jax.data_pipelines.writing.writer import write_dataset
 from signbind_jax.processes.parallel_runs import HUGE_PAGES, usable_cores
 
 BATCH, SIDE, FPS = 16, 96, 25.0
 LENGTHS = (60, 200)
 WANTED = {"torch": 1.3, "tf": 1.0}
 PACKAGES = {"torch": "torch", "tf": "tensorflow"}
-# Log-normal fit to the durations of the first 40 rows of How2Sign's test list (mean and standard
-# deviation of the logarithm of seconds), cut off at 0.3 and 60 s.
-HOW2SIGN = {"mean": 1.52, "std": 0.84, "fps": 24.0, "clips": 31_048}
+
+
+def write_clips(out: Path, n: int) -> None:
+    """Random movement and blurred random mouths: sizes and costs of real clips, no content."""
+    random = np.random.default_rng(0)
+    clips = []
+    for i in range(n):
+        t = int(random.integers(*LENGTHS))
+        steps_tkc = random.normal(0, 0.02, (t, 91, 3))
+        pose = np.cumsum(steps_tkc, axis=0).astype(np.float16)
+        pose[..., 2] = 1.0
+        coarse_fhw = random.integers(60, 200, (t, SIDE // 8, SIDE // 8)).astype(np.uint8)
+        crops = encode_mosaic(coarse_fhw.repeat(8, axis=1).repeat(8, axis=2))
+        lips = {"lips": crops, "n_lip_frames": t, "lip_fps": FPS}
+        clips.append(Clip(f"c{i}", "x", pose=pose, pose_fps=FPS, **lips))
+    write_dataset(out, corpus_of_clips({"train": clips}, {"synthetic": True}), progress=False)
 
 
 def write_batches(dataset: Path, path: Path) -> int:
@@ -43,13 +60,6 @@ def write_batches(dataset: Path, path: Path) -> int:
     buckets = -(-lengths[rows].max(axis=1) // 8) * 8
     np.savez(path, rows=rows, buckets=buckets)
     return rows.size
-
-
-def how2sign_lengths(clips: int = HOW2SIGN["clips"]) -> np.ndarray:
-    """Frames of clips whose durations are distributed like How2Sign's."""
-    random = np.random.default_rng(0)
-    seconds = random.lognormal(HOW2SIGN["mean"], HOW2SIGN["std"], clips)
-    return np.ceil(np.clip(seconds, 0.3, 60.0) * HOW2SIGN["fps"]).astype(int)
 
 
 def has(python: str, package: str) -> bool:
@@ -72,8 +82,7 @@ def main() -> None:
     }
     with tempfile.TemporaryDirectory() as folder:
         dataset, batches = Path(folder, "dataset"), Path(folder, "batches.npz")
-        lengths = np.random.default_rng(0).integers(*LENGTHS, arguments.clips)
-        write_random_clips(dataset, lengths, FPS, SIDE)
+        write_clips(dataset, arguments.clips)
         n = write_batches(dataset, batches)
         pythons = {"ours": sys.executable} | pythons
         sides = {}

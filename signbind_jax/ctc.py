@@ -25,26 +25,19 @@ def count_impossible(targets: Iterable[Sequence[int]], n_steps: Iterable[int]) -
     return sum(s < max(min_steps(t), 1) for t, s in zip(targets, n_steps, strict=True))
 
 
-def ctc_loss(log_probs_bsv, mask_bs, target_bn, target_length_b):
+def ctc_loss(log_probs_bsv, clip_bs, target_bgn, target_length_bg):
     """Negative log likelihood of each target over all alignments (Graves et al., 2006).
 
-    log_probs_bsv: float32 log posteriors. target_bn: int ids, whatever beyond
-    `target_length_b`. Returns (loss_b, feasible_b) in nats a sample. A sample with fewer
-    steps than its target needs, or with no step at all, has loss 0, gradient 0 and
-    `feasible_b` False: count it and leave it out of the mean.
-    """
-    clip_bs = jnp.where(mask_bs, 0, -1)
-    loss_bg, feasible_bg = packed_ctc_loss(
-        log_probs_bsv, clip_bs, target_bn[:, None], target_length_b[:, None]
-    )
-    return loss_bg[:, 0], feasible_bg[:, 0]
+    Args:
+      log_probs_bsv: float32 log posteriors.
+      clip_bs: int, which clip of its row a step belongs to, -1 for none; a clip's steps follow
+        each other, but for steps of none.
+      target_bgn: int ids of each clip's target, whatever beyond `target_length_bg`.
 
-
-def packed_ctc_loss(log_probs_bsv, clip_bs, target_bgn, target_length_bg):
-    """`ctc_loss` of the clips g of each row, in as many steps as the rows have.
-
-    clip_bs: int, which clip of its row a step belongs to, -1 for none; a clip's steps follow
-    each other, but for steps of none. Returns (loss_bg, feasible_bg).
+    Returns:
+      (loss_bg, feasible_bg) in nats a clip. A clip with fewer steps than its target needs, or
+      with no step at all, has loss 0, gradient 0 and `feasible_bg` False: count it and leave it
+      out of the mean.
     """
     target_bgn = target_bgn.astype(jnp.int32)
     g, n = target_bgn.shape[1:]
@@ -177,50 +170,71 @@ def _lattice(emit_bsz, clip_bs, skip_bgz, starts_bgz):
     return jax.lax.scan(body, jnp.full((b, z), NEVER), steps)[1]
 
 
-def greedy_stream(log_probs_bsv, hidden_bsd, mask_bs, seconds_per_step_b, capacity: int):
-    """The best path as a TokenStream: repeats collapsed, blanks dropped.
+def greedy_stream(log_probs_bsv, hidden_bsd, clip_bs, seconds_per_step_bg, capacity: int):
+    """The best path as a TokenStream: repeats collapsed, blanks dropped, each clip on its own.
 
-    seconds_per_step_b (b,) turns steps into seconds. A token lasts as long as its steps; its
-    middle is the mean of its steps and of one step either side, weighted by its odds in
-    each, so that times are finer than a step. Tokens beyond `capacity` are counted in
-    `overflow_b`.
+    A token lasts as long as its steps; its middle is the mean of its steps and of one step either
+    side, weighted by its odds in each, so that times are finer than a step.
+
+    Args:
+      clip_bs: which clip of its row a step belongs to, -1 for none; in ascending order.
+      seconds_per_step_bg: turns steps of each clip into seconds.
+      capacity: the most tokens of one clip; those beyond it are counted in `overflow_bg`.
     """
+    g = jnp.shape(seconds_per_step_bg)[1]
+    clips_g = jnp.arange(g)
+    n = max(capacity, min(clip_bs.shape[1], g * capacity))
     id_bs = jnp.argmax(log_probs_bsv, axis=-1).astype(jnp.int32)
-    id_bs = jnp.where(mask_bs, id_bs, 0)
+    id_bs = jnp.where(clip_bs >= 0, id_bs, 0)
     posterior_bs = jnp.exp(log_probs_bsv.max(axis=-1))
-    begins_bs = (id_bs != 0) & (id_bs != jnp.pad(id_bs, ((0, 0), (1, 0)))[:, :-1])
+    same_bs = (id_bs == _delayed(id_bs, 0)) & (clip_bs == _delayed(clip_bs, -1))
+    begins_bs = (id_bs != 0) & ~same_bs
+    begins_bsg = begins_bs[..., None] & (clip_bs[..., None] == clips_g)
+    n_begun_bg = begins_bsg.sum(axis=1)
+    before_bg = jnp.cumsum(n_begun_bg, axis=1) - n_begun_bg  # tokens of the clips in front
+    rank_bs = jnp.cumsum(begins_bs, axis=1) - 1 - _of_clip(before_bg, clip_bs)
+    kept_bs = (id_bs != 0) & (rank_bs < capacity)
+    begins_bs &= kept_bs
     place_bs = jnp.cumsum(begins_bs, axis=1) - 1
     # One-hot sums rather than scatters: static, and matrix products on an accelerator.
-    at_bsn = (place_bs[..., None] == jnp.arange(capacity)) & (id_bs != 0)[..., None]
+    at_bsn = (place_bs[..., None] == jnp.arange(n)) & kept_bs[..., None]
     begins_bsn = at_bsn & begins_bs[..., None]
     n_steps_bn = at_bsn.sum(axis=1)
     ids_bn = jnp.where(begins_bsn, id_bs[..., None], 0).sum(axis=1)
-    middle_bn = _middle(log_probs_bsv, mask_bs, ids_bn, at_bsn)
+    clip_bn = jnp.where(begins_bsn, clip_bs[..., None] + 1, 0).sum(axis=1) - 1
+    first_bg = jnp.argmax(clip_bs[..., None] == clips_g, axis=1)
+    seconds_bn = _of_clip(jnp.asarray(seconds_per_step_bg, jnp.float32), clip_bn)
+    middle_bn = _middle(log_probs_bsv, clip_bs, ids_bn, clip_bn, at_bsn)
+    middle_bn = middle_bn - _of_clip(first_bg, clip_bn)
     weight_bsn = jnp.where(at_bsn, posterior_bs[..., None], 0.0)
     weight_bn = weight_bsn.sum(axis=1)
     mean_bsn = (weight_bsn / jnp.maximum(weight_bn, 1e-9)[:, None]).astype(hidden_bsd.dtype)
-    mask_bn = n_steps_bn > 0
-    seconds_b1 = jnp.asarray(seconds_per_step_b, jnp.float32)[:, None]
+    mask_bn = clip_bn >= 0
     return TokenStream(
         ids_bn=ids_bn,
         hidden_bnd=jnp.einsum("bsn,bsd->bnd", mean_bsn, hidden_bsd),
-        start_bn=jnp.maximum(middle_bn - n_steps_bn / 2, 0.0) * seconds_b1 * mask_bn,
-        end_bn=(middle_bn + n_steps_bn / 2) * seconds_b1 * mask_bn,
+        start_bn=jnp.maximum(middle_bn - n_steps_bn / 2, 0.0) * seconds_bn * mask_bn,
+        end_bn=(middle_bn + n_steps_bn / 2) * seconds_bn * mask_bn,
         confidence_bn=weight_bn / jnp.maximum(n_steps_bn, 1),
-        mask_bn=mask_bn,
-        overflow_b=jnp.maximum(begins_bs.sum(axis=1) - capacity, 0).astype(jnp.int32),
+        clip_bn=clip_bn,
+        overflow_bg=jnp.maximum(n_begun_bg - capacity, 0).astype(jnp.int32),
     )
 
 
-def _middle(log_probs_bsv, mask_bs, ids_bn, at_bsn):
-    """Where the middle of each token lies, in steps; the middle of step s is s + 0.5.
+def _delayed(x_bs, first):
+    return jnp.pad(x_bs, ((0, 0), (1, 0)), constant_values=first)[:, :-1]
+
+
+def _middle(log_probs_bsv, clip_bs, ids_bn, clip_bn, at_bsn):
+    """Where the middle of each token lies, in steps of its row; the middle of step s is s + 0.5.
 
     Posteriors are all but one in the two or three steps of a token; its odds still differ
     there. To the power of 0.3 they found the moments of synthetic letters best
     (docs/develop/decisions.md).
     """
     padded = jnp.pad(at_bsn, ((0, 0), (1, 1), (0, 0)))
-    near_bsn = (at_bsn | padded[:, 2:] | padded[:, :-2]) & mask_bs[..., None]
+    near_bsn = at_bsn | padded[:, 2:] | padded[:, :-2]
+    near_bsn &= clip_bs[..., None] == clip_bn[:, None]
     posterior_bsn = jnp.exp(jnp.take_along_axis(log_probs_bsv, ids_bn[:, None], axis=2))
     odds_bsn = posterior_bsn / jnp.maximum(1.0 - posterior_bsn, 1e-6)
     weight_bsn = jnp.where(near_bsn, odds_bsn**0.3, 0.0)

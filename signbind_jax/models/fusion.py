@@ -319,13 +319,9 @@ def frame_mask(mask_bm, log_probs_bsv):
 def read_ctc(log_probs_bsv, mask_bm, capacity: int):
     """What fusion says, by greedy CTC: ids_bn and mask_bn of n = `capacity` tokens at most."""
     no_hidden_bsd = jnp.zeros((*log_probs_bsv.shape[:2], 1))
-    stream = ctc.greedy_stream(
-        log_probs_bsv,
-        no_hidden_bsd,
-        frame_mask(mask_bm, log_probs_bsv),
-        jnp.ones(mask_bm.shape[0]),
-        capacity,
-    )
+    clip_bs = jnp.where(frame_mask(mask_bm, log_probs_bsv), 0, -1)
+    no_times_b1 = jnp.ones((len(mask_bm), 1))
+    stream = ctc.greedy_stream(log_probs_bsv, no_hidden_bsd, clip_bs, no_times_b1, capacity)
     return stream.ids_bn, stream.mask_bn
 
 

@@ -1,5 +1,6 @@
 """CTC against enumeration of every path, its impossible samples, and its decoders."""
 
+import functools
 import itertools
 import math
 
@@ -12,8 +13,24 @@ import pytest
 from signbind_jax import ctc
 from signbind_jax.ctc import count_impossible, min_steps
 
-ctc_loss = jax.jit(ctc.ctc_loss)
-greedy_stream = jax.jit(ctc.greedy_stream, static_argnums=4)
+
+@jax.jit
+def ctc_loss(log_probs_bsv, mask_bs, target_bn, target_length_b):
+    """Of rows that hold one clip each."""
+    clip_bs = jnp.where(mask_bs, 0, -1)
+    loss_bg, feasible_bg = ctc.ctc_loss(
+        log_probs_bsv, clip_bs, target_bn[:, None], target_length_b[:, None]
+    )
+    return loss_bg[:, 0], feasible_bg[:, 0]
+
+
+@functools.partial(jax.jit, static_argnums=4)
+def greedy_stream(log_probs_bsv, hidden_bsd, mask_bs, seconds_b, capacity: int):
+    """Of rows that hold one clip each."""
+    clip_bs = jnp.where(mask_bs, 0, -1)
+    return ctc.greedy_stream(log_probs_bsv, hidden_bsd, clip_bs, seconds_b[:, None], capacity)
+
+
 prefix_beam = jax.jit(ctc.prefix_beam, static_argnums=(2, 3, 4))
 
 
@@ -170,7 +187,33 @@ def test_greedy_stream_places_tokens_in_time():
     np.testing.assert_allclose(
         stream.hidden_bnd[:, :, 0], [[weighted, 4, 6, 0], [2, 0, 0, 0]], atol=1e-5
     )
-    assert stream.overflow_b.tolist() == [0, 0]
+    assert stream.overflow_bg.tolist() == [[0], [0]]
+
+
+def test_clips_of_a_row_are_read_as_if_each_were_alone():
+    random = np.random.default_rng(4)
+    lengths, starts, seconds = [9, 5, 12], [0, 10, 16], [0.1, 0.04, 0.2]
+    log_probs, hidden = random_log_probs(6, 1, 30, 4), random.normal(size=(1, 30, 3))
+    log_probs[0, 8] = log_probs[0, 10] = posteriors([2], 4)  # across clips a repeat is none
+    clip = np.full((1, 30), -1)
+    for g, (n, start) in enumerate(zip(lengths, starts, strict=True)):
+        clip[0, start : start + n] = g
+    read = jax.jit(ctc.greedy_stream, static_argnums=4)
+    row = read(log_probs, hidden, clip, np.array([seconds]), 3)
+    overflow = 0
+    for g, (n, start) in enumerate(zip(lengths, starts, strict=True)):
+        part = slice(start, start + n)
+        alone = greedy_stream(
+            log_probs[:, part], hidden[:, part], np.ones((1, n), bool), np.array([seconds[g]]), 3
+        )
+        own, kept = np.asarray(row.clip_bn[0]) == g, np.asarray(alone.mask_bn[0])
+        assert kept.any()
+        for name in ("ids_bn", "hidden_bnd", "start_bn", "end_bn", "confidence_bn"):
+            x, y = (np.asarray(getattr(stream, name))[0] for stream in (row, alone))
+            np.testing.assert_allclose(x[own], y[kept], atol=1e-6)
+        assert row.overflow_bg[0, g] == alone.overflow_bg[0, 0]
+        overflow += int(alone.overflow_bg[0, 0])
+    assert overflow
 
 
 def test_greedy_stream_times_are_finer_than_a_step():
@@ -191,14 +234,16 @@ def test_greedy_stream_counts_what_does_not_fit():
     stream = greedy_stream(log_probs, np.ones((1, 6, 2)), np.ones((1, 6), bool), np.ones(1), 3)
     assert stream.ids_bn.tolist() == [[1, 2, 1]]
     np.testing.assert_allclose(stream.end_bn, [[1.0, 2.0, 3.0]], atol=1e-4)
-    assert stream.overflow_b.tolist() == [2]
+    assert stream.overflow_bg.tolist() == [[2]]
 
 
 def test_greedy_stream_of_an_absent_clip_is_empty():
     stream = greedy_stream(
         random_log_probs(6, 2, 5, 3), np.ones((2, 5, 2)), np.zeros((2, 5), bool), np.ones(2), 3
     )
-    assert not any(np.asarray(leaf).any() for leaf in jax.tree.leaves(stream))
+    assert (stream.clip_bn == -1).all() and not stream.mask_bn.any()
+    rest = {name: x for name, x in vars(stream).items() if name != "clip_bn"}
+    assert not any(np.asarray(x).any() for x in rest.values())
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -136,8 +136,8 @@ def test_streams_of_different_hidden_sizes_join():
             jnp.zeros((1, n)),
             jnp.ones((1, n)),
             jnp.ones((1, n)),
-            jnp.ones((1, n), bool),
-            jnp.zeros(1, jnp.int32),
+            jnp.zeros((1, n), jnp.int32),
+            jnp.zeros((1, 1), jnp.int32),
         )
 
     joined = join_streams([stream(2, 4), stream(3, 6)])
