@@ -27,7 +27,8 @@ from signbind_jax.data.dataset import open_dataset
 from signbind_jax.data.lips import encode_mosaic
 from signbind_jax.data_pipelines.corpus import corpus_of_clips
 from signbind_jax.data_pipelines.writing.writer import write_dataset
-from signbind_jax.processes.parallel_runs import HUGE_PAGES, usable_cores
+from signbind_jax.processes import xla_cpu
+from signbind_jax.processes.parallel_runs import usable_cores
 
 BATCH, SIDE, FPS = 16, 96, 25.0
 LENGTHS = (60, 200)
@@ -75,11 +76,14 @@ def main() -> None:
     parser.add_argument("--tf_python", default=sys.executable)
     arguments = parser.parse_args()
     pythons = {"torch": arguments.torch_python, "tf": arguments.tf_python}
-    environment = os.environ | {
-        "GLIBC_TUNABLES": HUGE_PAGES,
-        "JAX_PLATFORMS": "cpu",
-        "TF_CPP_MIN_LOG_LEVEL": "2",
-    }
+    environment = (
+        os.environ
+        | xla_cpu.ALLOCATOR
+        | {
+            "JAX_PLATFORMS": "cpu",
+            "TF_CPP_MIN_LOG_LEVEL": "2",
+        }
+    )
     with tempfile.TemporaryDirectory() as folder:
         dataset, batches = Path(folder, "dataset"), Path(folder, "batches.npz")
         write_clips(dataset, arguments.clips)

@@ -14,7 +14,8 @@ from benchmarks.harness import make_parser
 from signbind_jax import sealed, streams
 from signbind_jax.data.dataset import open_dataset
 from signbind_jax.evaluate.command import TIME_SPLITS, evaluate_time_splits, evaluate_translation
-from signbind_jax.processes.parallel_runs import run_all, worthwhile
+from signbind_jax.processes import xla_cpu
+from signbind_jax.processes.parallel_runs import run_all, usable_cores
 from signbind_jax.quickstart.command import SCORES, print_table, read_results, training_command
 from signbind_jax.report import write_report
 from signbind_jax.use.translate import Translator
@@ -36,7 +37,7 @@ ABLATIONS = {"all_without_time": "time=False,hidden=False", "all_without_hidden"
 
 def run_together(commands: dict[str, list[str]], log_dir: Path) -> None:
     """Runs `signbind` commands side by side on a CPU, else one after the other."""
-    if worthwhile():
+    if xla_cpu.runs_side_by_side(len(usable_cores())):
         run_all(commands, log_dir)
         return
     for name, command in commands.items():

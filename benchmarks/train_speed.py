@@ -24,7 +24,7 @@ import tempfile
 from functools import partial
 
 from benchmarks.harness import Worker, describe_machine, make_parser, take_turns
-from signbind_jax.processes.parallel_runs import HUGE_PAGES
+from signbind_jax.processes import xla_cpu
 
 STAGES, KINDS = ("signing", "lipreading", "translation"), ("eager", "compiled")
 STEPS = {"signing": 10, "lipreading": 10, "translation": 1}  # a run; many, where they are short
@@ -35,16 +35,13 @@ PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}  # a second, bfloa
 
 def environment(cores: int) -> dict[str, str]:
     """Of every side: huge pages for all, and for ours what `signbind` sets."""
-    flags = "--xla_llvm_disable_expensive_passes=true"
-    if cores == 1:  # as side_by_side.start
-        flags += " --xla_cpu_multi_thread_eigen=false"
+    flags = [xla_cpu.COMPILE_FLAG, *([xla_cpu.ONE_CORE_FLAG] if cores == 1 else [])]
     given = {
-        "GLIBC_TUNABLES": HUGE_PAGES,
         "TF_CPP_MIN_LOG_LEVEL": "2",
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # the sides share a device
-        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip(),
+        "XLA_FLAGS": xla_cpu.with_flags(*flags),
     }
-    return {**os.environ, **given}
+    return os.environ | xla_cpu.ALLOCATOR | given
 
 
 def compare(stage: str, size: str, dtype: str, arguments) -> dict:

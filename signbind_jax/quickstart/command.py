@@ -21,7 +21,8 @@ from signbind_jax.evaluate.command import (
     evaluate_time_splits,
     evaluate_translation,
 )
-from signbind_jax.processes.parallel_runs import MemoryMeter, run_all, usable_cores, worthwhile
+from signbind_jax.processes import xla_cpu
+from signbind_jax.processes.parallel_runs import MemoryMeter, run_all, usable_cores
 from signbind_jax.quickstart.examples import write_examples
 from signbind_jax.ranges import Seed, Whole, argument
 from signbind_jax.report import write_report
@@ -90,7 +91,7 @@ def train_stages(
     """
     argument = "size=tiny" if smoke else ""
     commands = {s: [*training_command(s, workdir, data, seed, argument), *options] for s in STAGES}
-    if worthwhile():
+    if xla_cpu.runs_side_by_side(len(usable_cores())):
         free = {stage: commands.pop(stage) for stage in STAGES if not needs(stage)}
         run_all(free, workdir / "logs")
         _check_finished(workdir, free)
