@@ -17,12 +17,12 @@ import jax
 import numpy as np
 
 from benchmarks.harness import Peak, make_parser, run_alone
+from signbind_jax import overrides as command_line
 from signbind_jax.config import load_config
 from signbind_jax.distributed import sharding
 from signbind_jax.preflight.check import check
 from signbind_jax.preflight.memory import BATCHES
 from signbind_jax.preflight.programs import GRADIENTS, UPDATE, Programs
-from signbind_jax.train import command
 
 STEPS = 3
 DEFAULTS = {
@@ -78,7 +78,7 @@ def main() -> int:
     parser.add_argument("--config", default="language_model:size=large")
     parser.add_argument("--devices", type=int, default=8)
     parser.add_argument("--train", action="store_true", help=argparse.SUPPRESS)
-    arguments = command.parse(parser, sys.argv[1:])
+    arguments = command_line.parse(parser, sys.argv[1:])
     overrides = DEFAULTS | arguments.overrides
     if arguments.train:
         train(arguments.config, overrides)
