@@ -22,9 +22,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.harness import Worker, make_parser, take_turns
-from signbind_jax.data.clip import Clip
+from signbind_jax.data.clip import Clip, pose_frames
 from signbind_jax.data.dataset import open_dataset
-from signbind_jax.data.lips import encode_mosaic
+from signbind_jax.data.lips import lip_frames
 from signbind_jax.data_pipelines.corpus import corpus_of_clips
 from signbind_jax.data_pipelines.writing.writer import write_dataset
 from signbind_jax.processes import xla_cpu
@@ -46,15 +46,15 @@ def write_clips(out: Path, n: int) -> None:
         pose = np.cumsum(steps_tkc, axis=0).astype(np.float16)
         pose[..., 2] = 1.0
         coarse_fhw = random.integers(60, 200, (t, SIDE // 8, SIDE // 8)).astype(np.uint8)
-        crops = encode_mosaic(coarse_fhw.repeat(8, axis=1).repeat(8, axis=2))
-        lips = {"lips": crops, "n_lip_frames": t, "lip_fps": FPS}
-        clips.append(Clip(f"c{i}", "x", pose=pose, pose_fps=FPS, **lips))
+        crops_fhw = coarse_fhw.repeat(8, axis=1).repeat(8, axis=2)
+        modalities = {"pose": pose_frames(pose, FPS), "lips": lip_frames(crops_fhw, FPS)}
+        clips.append(Clip(f"c{i}", "x", modalities=modalities))
     write_dataset(out, corpus_of_clips({"train": clips}, {"synthetic": True}), progress=False)
 
 
 def write_batches(dataset: Path, path: Path) -> int:
     """An epoch's batches, each as its bucket length and 16 clips; returns how many clips."""
-    lengths = open_dataset(dataset).split("train").pose_lengths
+    lengths = open_dataset(dataset).split("train").lengths("pose")
     order = np.argsort(lengths, kind="stable")
     rows = order[: len(order) // BATCH * BATCH].reshape(-1, BATCH)
     rows = rows[np.random.default_rng(1).permutation(len(rows))]

@@ -24,7 +24,7 @@ import tempfile
 from functools import partial
 
 from benchmarks.harness import Worker, describe_machine, make_parser, take_turns
-from signbind_jax.processes import xla_cpu
+from signbind_jax.processes import child, xla_cpu
 
 STAGES, KINDS = ("signing", "lipreading", "translation"), ("eager", "compiled")
 STEPS = {"signing": 10, "lipreading": 10, "translation": 1}  # a run; many, where they are short
@@ -39,7 +39,7 @@ def environment(cores: int) -> dict[str, str]:
     given = {
         "TF_CPP_MIN_LOG_LEVEL": "2",
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # the sides share a device
-        "XLA_FLAGS": xla_cpu.with_flags(*flags),
+        "XLA_FLAGS": child.xla_flags(*flags),
     }
     return os.environ | xla_cpu.ALLOCATOR | given
 

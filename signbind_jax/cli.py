@@ -13,23 +13,11 @@ from signbind_jax.processes import child, interrupts, xla_cpu
 
 # command -> (module of signbind_jax with add_arguments and run, what it does)
 COMMANDS = {
-    "quickstart": (
-        "quickstart.command",
-        "all stages on the embedded corpus, with a report",
-    ),
+    "quickstart": ("quickstart.command", "all stages on the embedded corpus, with a report"),
     "data build": ("data_pipelines.build", "writes a dataset from a corpus on disk"),
-    "data clips": (
-        "data_pipelines.clips",
-        "lists the recordings of a corpus for `extract`",
-    ),
-    "extract": (
-        "data_pipelines.extraction.command",
-        "landmarks and mouth crops from videos",
-    ),
-    "data audit": (
-        "data_pipelines.audit.command",
-        "what is wrong with a dataset, with counts",
-    ),
+    "data clips": ("data_pipelines.clips", "lists the recordings of a corpus for `extract`"),
+    "extract": ("data_pipelines.extraction.command", "landmarks and mouth crops from videos"),
+    "data audit": ("data_pipelines.audit.command", "what is wrong with a dataset, with counts"),
     "train": ("train.command", "trains one stage"),
     "preflight": ("preflight.command", "whether and how fast a config runs on a TPU"),
     "sweep": ("sweep.command", "trains a stage at every point of a grid"),
@@ -41,10 +29,7 @@ COMMANDS = {
     "launch tpu": ("launch.tpu", "a command on TPU VM pods, through queued resources"),
     "launch gke": ("launch.gke", "a command on TPUs of a GKE cluster, through xpk"),
     "launch slurm": ("launch.slurm", "a command on a SLURM cluster"),
-    "score": (
-        "evaluate.score",
-        "every scoring convention of the field, from plain text",
-    ),
+    "score": ("evaluate.score", "every scoring convention of the field, from plain text"),
 }
 IMPORT = "--import="
 # Those that share their work among the processes of several hosts.
@@ -197,7 +182,7 @@ def _quiet() -> None:
     if not libtpu_env.attached():
         for name, value in libtpu_env.ENVIRONMENT.items():
             os.environ.setdefault(name, value)
-    os.environ["XLA_FLAGS"] = xla_cpu.with_flags(xla_cpu.COMPILE_FLAG)
+    os.environ["XLA_FLAGS"] = child.xla_flags(xla_cpu.COMPILE_FLAG)
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(cache) / "signbind_jax" / "xla"))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "1")

@@ -64,10 +64,11 @@ def start(
       module: what is run; by default the command itself.
       **streams: of `subprocess.Popen`, such as stdout.
     """
-    flags = (xla_cpu.ONE_CORE_FLAG,) if len(share) == 1 else ()
+    flags = [xla_cpu.ONE_CORE_FLAG] if len(share) == 1 else []
     command, environment = child.python(module, *arguments)
-    environment = xla_cpu.ALLOCATOR | environment | {"XLA_FLAGS": xla_cpu.with_flags(*flags)}
-    process = subprocess.Popen(command, env=environment | {"PYTHONUNBUFFERED": "1"}, **streams)
+    own = {"XLA_FLAGS": child.xla_flags(*flags), "PYTHONUNBUFFERED": "1"}
+    environment = xla_cpu.ALLOCATOR | environment | own
+    process = subprocess.Popen(command, env=environment, **streams)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(process.pid, share)
     return process

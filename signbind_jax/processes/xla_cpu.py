@@ -4,8 +4,6 @@ Figures are of two cores; docs/develop/decisions.md has more of each. JAX is imp
 launchers run without it.
 """
 
-import os
-
 # XLA's CPU compiler spends a third of its time in LLVM passes that gain nothing here: a training
 # step compiled in 17.8 s instead of 27.6 and ran no slower. Accelerators do not read the flag.
 COMPILE_FLAG = "--xla_llvm_disable_expensive_passes=true"
@@ -17,11 +15,6 @@ ONE_CORE_FLAG = "--xla_cpu_multi_thread_eigen=false"
 # so much faster that a step of the signing expert takes 0.086 instead of 0.117 s. glibc reads it
 # when a process starts.
 ALLOCATOR = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
-
-
-def with_flags(*flags: str) -> str:
-    """`XLA_FLAGS` of this process with more behind them."""
-    return " ".join(filter(None, (os.environ.get("XLA_FLAGS", ""), *flags)))
 
 
 def is_backend() -> bool:
