@@ -59,8 +59,13 @@ def outcome(error: BaseException) -> tuple[int, str]:
         return 1, printable(f"{os.fsdecode(error.filename)}: cannot be used: {error.strerror}")
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return 1, f"standard output or a file: cannot be written: {error.strerror}"
-    line = printable(" ".join(str(error).split())[:300])
+    line = printable(one_line(error, 300))
     return 1, f"{type(error).__name__}: {line} (--debug shows where)"
+
+
+def one_line(error: BaseException, most: int = 200) -> str:
+    """Writes what an error says on one line of at most `most` characters."""
+    return " ".join(str(error).split())[:most]
 
 
 def printable(text: str) -> str:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 
 def bits(key, shape):
-    """uint32 of the given shape: the hash of the place, seeded before and between rounds."""
+    """Gives uint32 of a shape: the hash of each index, seeded before and between rounds."""
     seed = jax.random.key_data(key).astype(jnp.uint32)
     index = jnp.zeros(shape, jnp.uint32)
     for axis, size in enumerate(shape):
@@ -31,12 +31,12 @@ def mix(x):
 
 
 def bernoulli(key, probability: float, shape):
-    """bool array, True with the given probability."""
+    """Gives a bool array, True with the given probability."""
     return bits(key, shape) < jnp.uint32(min(int(probability * 2**32), 2**32 - 1))
 
 
 def truncated_normal(key, shape):
-    """float32 standard normal, cut at two standard deviations and scaled to variance 1."""
+    """Gives float32 standard normal, cut at two standard deviations, scaled to variance 1."""
     edge = math.erf(2.0 / math.sqrt(2.0))
     u = (bits(key, shape) >> 8).astype(jnp.float32) / 2.0**23 - 1.0 + 2.0**-24
     # Variance of a standard normal cut at +-2 is 0.774.

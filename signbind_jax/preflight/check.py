@@ -24,7 +24,7 @@ def check(
     timeout_s: float,
     keep: Path | None = None,
 ) -> Outcome:
-    """What a config needs on a topology.
+    """Finds what a config needs on a topology.
 
     Args:
       keep: a folder that keeps XLA's dumps; None: they are removed.
@@ -79,7 +79,7 @@ def check(
 
 
 def compiling_environment(place: topologies.Topology, dumps: Path) -> dict[str, str]:
-    """What a topology's programs need in the environment to be compiled without its devices."""
+    """Makes the environment in which a topology's programs compile without its devices."""
     flags = [
         os.environ.get("XLA_FLAGS", ""),
         f"--xla_dump_to={dumps}",

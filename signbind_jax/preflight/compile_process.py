@@ -112,7 +112,7 @@ def compiled_outcome(spec: str, overrides: dict, topology: str, folder: Path) ->
 
 
 def _cost(dumps: Path, program: str, place: topologies.Topology) -> Cost:
-    """The cost of the program that was compiled last, from its dump, which is moved away.
+    """Gives the cost of the program that was compiled last, from its dump, which is moved away.
 
     Raises:
       SignBindError: there is none, or a part of it that is not understood.
@@ -130,7 +130,7 @@ def _cost(dumps: Path, program: str, place: topologies.Topology) -> Cost:
 
 
 def devices(place: topologies.Topology) -> Sequence[jax.Device]:
-    """The devices of a slice that is not there, or simulated ones of the CPU.
+    """Gives the devices of a slice that is not there, or simulated ones of the CPU.
 
     Raises:
       SignBindError: libtpu is not installed.

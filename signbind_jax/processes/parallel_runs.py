@@ -15,7 +15,7 @@ from signbind_jax.processes import child, xla_cpu
 
 
 def usable_cores() -> list[int]:
-    """The processors this process may run on."""
+    """Lists the processors this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))
