@@ -1,7 +1,9 @@
 """Shared by all tests: where the recordings are, and a small synthetic dataset."""
 
 import contextlib
+import gc
 import io
+import json
 import os
 import subprocess
 import sys
@@ -16,8 +18,8 @@ from signbind_jax.processes import child
 # train until something is learnt turn it off (tests/recorded/conftest.py).
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 # XLA's older emitters for the CPU compile three times as fast and run a quarter slower
-# (docs/training_speed.md): a user gets the newer ones. The other flags are those that commands
-# and the processes they start set: the cache below tells programs of other flags apart.
+# (docs/training_speed.md): a user gets the newer ones. The other flags are those that
+# commands and the processes they start set: the cache below tells programs of other flags apart.
 os.environ["XLA_FLAGS"] = child.xla_flags(
     "--xla_cpu_use_fusion_emitters=false",
     "--xla_llvm_disable_expensive_passes=true",
@@ -63,6 +65,12 @@ def pytest_configure(config):
     config.addinivalue_line("filterwarnings", "error:.*flax.nnx.State.*:DeprecationWarning")
 
 
+def pytest_collection_finish(session):
+    # What is imported by now stays: a twentieth of the time went into looking at it for garbage.
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def recorded() -> Path:
     """The folder of real recordings; skips where it is absent."""
@@ -106,7 +114,23 @@ def environment(tmp_path_factory) -> Path:
 def simulated(n_devices: int) -> dict[str, str]:
     """The environment of a process with so many simulated devices."""
     flags = child.xla_flags(f"--xla_force_host_platform_device_count={n_devices}")
-    return os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    # XLA gives the devices it simulates as many threads as there are devices. Where two
+    # collectives run at once on a busy machine, each can wait for a thread that the other holds.
+    return os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "NPROC": "32"}
+
+
+def facts_of(*arguments, n_devices: int = 8) -> dict:
+    """The JSON in the last line that `python ARGUMENTS...` prints, on so many simulated devices."""
+    done = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=ROOT,
+        env=simulated(n_devices),
+        text=True,
+        capture_output=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def signbind(*arguments, check: bool = True) -> subprocess.CompletedProcess:

@@ -255,7 +255,7 @@ def test_a_killed_export_leaves_nothing_under_its_name_and_the_next_one_cleans_u
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     root = Path(__file__).parents[3]
-    done = subprocess.run([sys.executable, "-c", code, out], cwd=root, env=os.environ, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code, out], cwd=root, env=os.environ, timeout=300)
     assert done.returncode == -signal.SIGKILL
     assert not out.exists() and len(list(tmp_path.iterdir())) == 1
     with new_directory(out) as directory:
