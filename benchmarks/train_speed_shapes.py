@@ -88,9 +88,10 @@ def make_stage(case: Case, dtype: str, dropout: bool = True) -> Stage:
         target=case.target,
         vocabulary=case.vocabulary,
         text=case.text,
+        clips_per_row=1,
     )
     parents = dataclasses.replace(config.parents, language_model=case.llm)
-    data = dataclasses.replace(config.data, row_frames=0, batch_multiple=1)
+    data = dataclasses.replace(config.data, batch_multiple=1)
     config = dataclasses.replace(
         config,
         model=model,
@@ -127,24 +128,22 @@ def _fill_clips(batch, case: Case, stage: Stage, random):
     n = case.rows
     length_b = _lengths(random, n, case.longest)
     inside_bt = np.arange(case.longest) < length_b[:, None]
-    values = {}
-    if batch.lips_bfhw is not None:
-        lips = random.integers(0, 256, batch.lips_bfhw.shape, np.uint8)
-        values |= {"lips_bfhw": lips * inside_bt[..., None, None], "lip_length_b": length_b}
+    frames_bt = batch.frames_bt
+    if frames_bt.dtype == np.uint8:
+        frames_bt = random.integers(0, 256, frames_bt.shape, np.uint8)
     else:
-        pose = random.standard_normal(batch.pose_btkc.shape, np.float32)
-        pose[..., 2] = random.random(pose.shape[:-1]) > 0.05
-        pose = (pose * inside_bt[..., None, None]).astype(np.float16)
-        values |= {"pose_btkc": pose, "pose_length_b": length_b}
+        frames_bt = random.standard_normal(frames_bt.shape, np.float32)
+        frames_bt[..., 2] = random.random(frames_bt.shape[:-1]) > 0.05
+        frames_bt = frames_bt.astype(np.float16)
     target_length_b = _lengths(random, n, case.target)
-    target_bn = _ids(random, target_length_b, batch.target_bn.shape[1], case.vocabulary)
+    target_bn = _ids(random, target_length_b, batch.target_bgn.shape[-1], case.vocabulary)
     return dataclasses.replace(
         batch,
-        **values,
-        target_bn=target_bn,
-        target_length_b=target_length_b,
-        index_b=np.arange(n, dtype=np.int32),
-        valid_b=np.ones(n, bool),
+        frames_bt=frames_bt * inside_bt[..., None, None],
+        length_bg=length_b[:, None],
+        target_bgn=target_bn[:, None],
+        target_length_bg=target_length_b[:, None],
+        index_bg=np.arange(n, dtype=np.int32)[:, None],
     )
 
 

@@ -23,7 +23,8 @@ def get_config(arg=None):
             "lip_patch": 8,
             "channels": (32, 64),
         },
-        # Shifted and relit crops kept CTC on its plateau for ten epochs (docs/decisions.md).
+        # Shifted and relit crops kept CTC on its plateau for ten epochs
+        # (docs/develop/decisions.md).
         augment={"speed": 0.1, "time_masks": 0, "lip_shift": 0, "brightness": 0.0, "contrast": 0.1},
         data={"frames_per_batch": 2048},
         optim={"learning_rate": 1e-3, "warmup_steps": 100},

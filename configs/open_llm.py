@@ -1,8 +1,8 @@
 """Open language models on accelerators: rows, mesh and remat for each model and kind of chip.
 
 `signbind preflight --all` compiles every one of them for a TPU slice of 16 chips (the table is in
-docs/preflight.md). `gpu` stands for GPUs with 80 GB; there is no compiler for them without one, so
-these are the choices for the v5p with fewer rows, not compiled.
+docs/use/check_fit_and_speed.md). `gpu` stands for GPUs with 80 GB; there is no compiler for them
+without one, so these are the choices for the v5p with fewer rows, not compiled.
 Choices are ours; nothing of it has run on an accelerator.
 """
 

@@ -1,9 +1,9 @@
 """Sizes, rows and steps for real corpora on TPUs and GPUs: `size=base` and `size=large`.
 
 Starting points: `signbind preflight` says that they fit and how long a step may take
-(docs/preflight.md); none of them has been trained, as neither corpora nor accelerators were at
-hand. Arguments: `corpus`, one of CORPORA, and `chips`, the devices of the slice or GPUs: batches
-have a row for each at least.
+(docs/use/check_fit_and_speed.md); none of them has been trained, as neither corpora nor
+accelerators were at hand. Arguments: `corpus`, one of CORPORA, and `chips`, the devices of the
+slice or GPUs: batches have a row for each at least.
 """
 
 from dataclasses import dataclass

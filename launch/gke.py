@@ -20,7 +20,8 @@ ACTIONS = {
     "delete": "deletes the workload",
 }
 
-# A pod that is taken away has this long to save; GKE gives spot machines less (docs/launching.md).
+# A pod that is taken away has this long to save; GKE gives spot machines less
+# (docs/use/launch_on_clusters.md).
 _GRACE_S = 120
 
 

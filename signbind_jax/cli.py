@@ -184,7 +184,7 @@ def _quiet() -> None:
         for name, value in libtpu_env.ENVIRONMENT.items():
             os.environ.setdefault(name, value)
     # XLA's CPU compiler spends a third of its time in LLVM passes that gain nothing here
-    # (docs/decisions.md); accelerators do not read this flag.
+    # (docs/develop/decisions.md); accelerators do not read this flag.
     os.environ["XLA_FLAGS"] = child.xla_flags("--xla_llvm_disable_expensive_passes=true")
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(cache) / "signbind_jax" / "xla"))

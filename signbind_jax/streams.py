@@ -1,7 +1,7 @@
 """The registry of token streams: what each expert reads, how it is judged, what noise it gets.
 
 The only place that lists streams; configs, caches, fusion, evaluation and report iterate over it.
-A file of your own adds one (docs/architecture.md, "A fourth expert"):
+A file of your own adds one (docs/develop/architecture.md, "A fourth expert"):
 
 ```python
 streams.register(streams.StreamSpec("hands", target="hands", metric="hand_error_rate", label=f))

@@ -18,7 +18,7 @@ from signbind_jax.processes import child
 # train until something is learnt turn it off (tests/recorded/conftest.py).
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 # XLA's older emitters for the CPU compile three times as fast and run a quarter slower
-# (docs/training_speed.md): a user gets the newer ones. The other flags are those that
+# (docs/develop/training_speed.md): a user gets the newer ones. The other flags are those that
 # commands and the processes they start set: the cache below tells programs of other flags apart.
 os.environ["XLA_FLAGS"] = child.xla_flags(
     "--xla_cpu_use_fusion_emitters=false",

@@ -1,12 +1,14 @@
 """Writes How2Sign as its users have it on disk: lists, OpenPose JSON, RTMPose pickles, videos.
 
 Everything in it is synthetic; the layout and its oddities are those of the released files.
+`python -m tests.how2sign_files DIR` writes what docs/use/train_on_how2sign.md trains on.
 """
 
 import csv
 import gzip
 import json
 import pickle
+import sys
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +16,7 @@ from pathlib import Path
 import av
 import numpy as np
 
+from signbind_jax.data_pipelines.synthetic.corpus import generate_clip
 from signbind_jax.keypoints import NAMES
 
 HEADER = (
@@ -213,3 +216,33 @@ def video(file: Path, n_frames: int, fps: str = "24") -> None:
             picture = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")
             container.mux(stream.encode(picture))
         container.mux(stream.encode(None))
+
+
+def stand_in(root: Path, counts: dict[str, int]) -> None:
+    """Sentences of the synthetic corpus as files of How2Sign, so many in train, val and test.
+
+    In `root/new` the poses of the test sentences are there once more as one .npz each, as a pose
+    estimator of the user's own may write them.
+    """
+    (root / "new").mkdir(parents=True)
+    for number, (split, count) in enumerate(counts.items()):
+        rows = []
+        poses = root / "keypoints" / f"{split}_2D_keypoints" / "openpose_output" / "json"
+        for i in range(count):
+            clip = generate_clip(seed=0, split=split.replace("val", "validation"), index=i)
+            name = f"synthetic0{number}_{i:02d}-{number + 1}-rgb_front"
+            pose_tkc = clip.modalities["pose"].data.astype(np.float64)
+            rows.append((name, 10.0 * i, round(10.0 * i + len(pose_tkc) / 24, 2), clip.text))
+            pose_tkc[..., :2] = pose_tkc[..., :2] * WIDTH + CENTRE
+            pose_tkc = (pose_tkc * (pose_tkc[..., 2:] > 0)).round(3)
+            people = [dict(zip(NAMES, points, strict=True)) for points in pose_tkc.tolist()]
+            openpose(poses, name, [frame([found]) for found in people])
+            if split == "test":
+                order = [point for points in PARTS.values() for point in points]
+                keypoints = [[found.get(point, (0, 0, 0)) for point in order] for found in people]
+                np.savez_compressed(root / "new" / f"{name}.npz", keypoints=keypoints, fps=24.0)
+        realigned(root / "how2sign" / f"how2sign_realigned_{split}.csv", *rows)
+
+
+if __name__ == "__main__":
+    stand_in(Path(sys.argv[1]), {"train": 16, "val": 4, "test": 8})

@@ -1,9 +1,9 @@
 """An expert on a corpus it was not tuned for: what takes CTC off its plateau, and the subsampling.
 
 The peak learning rate and the clips a batch decide how long CTC emits blanks alone
-(docs/decisions.md). Batches of twice the frames get half the steps, so that every point sees the
-same clips as often. Two seeds each, because a plateau left late in one run may be left early in
-another.
+(docs/develop/decisions.md). Batches of twice the frames get half the steps, so that every point
+sees the same clips as often. Two seeds each, because a plateau left late in one run may be left
+early in another.
 
 Argument: `expert=signing`, `expert=fingerspelling` or `expert=lipreading`; `size` as for these.
 """

@@ -1,7 +1,8 @@
 """Learning rate, dropout and seed of the signing expert: twelve short runs.
 
 Without an argument the expert is tiny and each run takes seconds to a minute; it learns little,
-and shows how a sweep works (docs/sweeps.md). Argument: as for `signing`, such as `size=small`.
+and shows how a sweep works (docs/use/sweep_settings.md). Argument: as for `signing`, such
+as `size=small`.
 """
 
 from signbind_jax.configs import signing

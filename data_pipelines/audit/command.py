@@ -52,7 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Checks a dataset for what would make training wrong or a score misleading.
 
-    Exit code 1 where there is an error, else 0. docs/audit.md lists checks and thresholds.
+    Exit code 1 where there is an error, else 0. docs/use/audit_a_dataset.md lists checks and
+    thresholds.
     """
     from signbind_jax.data_pipelines.audit.page import write_audit_page
     from signbind_jax.data_pipelines.audit.result import judge, write_json

@@ -44,7 +44,7 @@ class Sentences:
     def batch(self, step: Step, capacities: tuple[int, int, int]) -> SentenceBatch:
         """The rows of a step; see `capacities`."""
         n, p, text = capacities
-        rows = step.ids.tolist()
+        rows = step.ids[:, 0].tolist()
 
         def of(sequences):
             return [sequences[i] if i >= 0 else () for i in rows]

@@ -43,7 +43,7 @@ def ptb_tokens(sentence: str) -> list[str]:
     hyphenated words stay whole, currency and percent signs are words ("£" as "#" and "€" as
     "$", as the original rewrites them), brackets survive as "-lrb-" and the like, because the
     original drops them in upper case only and lower-cases first. It is a likeness, not the
-    Stanford tokenizer: docs/scoring.md says how often the two differ.
+    Stanford tokenizer: docs/use/score_translations.md says how often the two differ.
     """
     text = _CLITIC.sub(r" \1 ", sentence.lower())
     tokens = []

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--page",
         type=Path,
-        default=Path("docs/preflight.md"),
+        default=Path("docs/use/check_fit_and_speed.md"),
         metavar="FILE",
         help="with --all, whose table is replaced (default: %(default)s)",
     )

@@ -1,4 +1,4 @@
-"""The tables of docs/preflight.md, between its markers; the words around them stay."""
+"""The tables of docs/use/check_fit_and_speed.md, between its markers; other words stay."""
 
 from collections.abc import Sequence
 from pathlib import Path

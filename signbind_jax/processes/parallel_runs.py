@@ -1,7 +1,7 @@
 """Independent training runs side by side, each in its own process on its own share of cores.
 
 Small models leave most of a core idle when XLA splits every operation over all of them: on
-two cores, two experts at a time finish sooner than one after the other (docs/decisions.md).
+two cores, two experts at a time finish sooner than one after the other (docs/develop/decisions.md).
 """
 
 import concurrent.futures
@@ -19,7 +19,7 @@ from signbind_jax.errors import SignBindError
 from signbind_jax.processes import child
 
 # XLA takes fresh memory for every step. In pages of 2 MB instead of 4 kB the kernel hands it out
-# so much faster that a training step takes three quarters of the time (docs/decisions.md).
+# so much faster that a training step takes three quarters of the time (docs/develop/decisions.md).
 HUGE_PAGES = "glibc.malloc.hugetlb=1"
 
 

@@ -2,9 +2,12 @@
 
 import argparse
 import logging
+import os
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+import jax
 
 from signbind_jax import sealed, streams, versions
 from signbind_jax.checkpoint import artefact
@@ -52,6 +55,14 @@ SCORES = (
     "homonym_accuracy",
     "homonym_swapped",
 )
+
+
+def share_programs(directory: Path) -> None:
+    """Keeps what XLA compiles in a directory, from which the runs that this process starts, and
+    its own scoring, take what one of them has compiled already."""
+    if not jax.config.jax_compilation_cache_dir:
+        jax.config.update("jax_compilation_cache_dir", str(directory))
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(directory)
 
 
 def build_corpus(directory: Path, sizes: dict[str, int]) -> None:
@@ -177,6 +188,7 @@ def quickstart(
     path = workdir / "results.json"
     if results := _finished(workdir, path):
         return _tell(results, path)
+    share_programs(workdir.resolve() / "programs")
     with MemoryMeter() as memory:
         build_corpus(data, sizes or {})
         seconds_data = time.monotonic() - began

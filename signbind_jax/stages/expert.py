@@ -10,40 +10,27 @@ from flax import nnx
 from signbind_jax import ctc, streams
 from signbind_jax.config import RunConfig, from_mapping
 from signbind_jax.data.augment import AugmentConfig
-from signbind_jax.data.batch import ClipBatch, collate, reads_lips
-from signbind_jax.data.batch_plan import (
-    EMPTY_ROW,
-    EvaluationPlan,
-    Step,
-    evaluation_plan,
-    standard_buckets,
-)
+from signbind_jax.data.batch import RowBatch, collate, reads_lips
+from signbind_jax.data.batch_plan import EMPTY_ROW, EvaluationPlan, Step
 from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.data.loader import clip_batches
 from signbind_jax.data.mixture import open_data
-from signbind_jax.data.packed_batch import PackedBatch, collate_packed
-from signbind_jax.data.packed_plan import PackedStep
-from signbind_jax.data.preprocess import (
-    prepare_lips,
-    prepare_packed_lips,
-    prepare_packed_pose,
-    prepare_pose,
-)
+from signbind_jax.data.preprocess import prepare_lips, prepare_pose
+from signbind_jax.data.row_plan import reading_plan
 from signbind_jax.data.training_plan import training_plan
 from signbind_jax.data.vocabulary import BLANK, Vocabulary
 from signbind_jax.distributed import hosts
 from signbind_jax.errors import SignBindError
 from signbind_jax.metrics.sequence import error_counts
 from signbind_jax.models.expert import Expert, ExpertConfig
+from signbind_jax.models.token_stream import TokenStream
 from signbind_jax.processes import interrupts
 from signbind_jax.stages.stage import Evaluation, Stage, samples_of
-
-EVALUATION_FRAMES = 8192  # a batch
 
 
 def modality_lengths(dataset: ClipDataset, frontend: str) -> np.ndarray:
     """Frames of the modality that a frontend reads, by clip; 0 where absent."""
-    return dataset.lip_lengths if reads_lips(frontend) else dataset.pose_lengths
+    return dataset.lengths("lips" if reads_lips(frontend) else "pose")
 
 
 def impossible_clips(needed_steps, lengths: np.ndarray, model_config: ExpertConfig) -> np.ndarray:
@@ -56,30 +43,21 @@ def impossible_clips(needed_steps, lengths: np.ndarray, model_config: ExpertConf
     return (lengths > 0) & (np.asarray(needed_steps) > model_config.n_steps(lengths))
 
 
-def prepare(batch: ClipBatch, frontend: str, key=None, augment: AugmentConfig | None = None):
-    """Normalised (and, given a key, augmented) input of an expert: x and mask_bt."""
-    if reads_lips(frontend):
-        return prepare_lips(batch.lips_bfhw, batch.lip_length_b, batch.index_b, key, augment)
-    return prepare_pose(batch.pose_btkc, batch.pose_length_b, batch.index_b, key, augment)
-
-
-def prepare_packed(
-    batch: PackedBatch, frontend: str, key=None, augment: AugmentConfig | None = None
-):
-    """`prepare` for rows of several clips: x, and which clip of its row a frame belongs to."""
-    prepared = prepare_packed_lips if reads_lips(frontend) else prepare_packed_pose
+def prepare(batch: RowBatch, frontend: str, key=None, augment: AugmentConfig | None = None):
+    """Normalised (and, given a key, augmented) input of an expert: x, and which clip of its row
+    a frame belongs to."""
+    prepared = prepare_lips if reads_lips(frontend) else prepare_pose
     return prepared(batch.frames_bt, batch.start_bg, batch.length_bg, batch.index_bg, key, augment)
 
 
-def read_batch(model: Expert, batch: ClipBatch, capacity: int):
-    """The token stream an expert reads from a batch, times in seconds."""
-    frontend = model.config.frontend
-    x, mask_bt = prepare(batch, frontend)
-    output = model(x, mask_bt)
-    fps_b = batch.lip_fps_b if reads_lips(frontend) else batch.pose_fps_b
-    seconds_b = model.seconds_per_step(jnp.maximum(fps_b, 1.0))
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def read_batch(graphdef, params, batch: RowBatch, capacity: int) -> TokenStream:
+    """What an expert reads from a batch, times in seconds, at most `capacity` tokens a clip."""
+    model: Expert = nnx.merge(graphdef, params)
+    output = model(*prepare(batch, model.config.frontend))
+    seconds_bg = model.seconds_per_step(jnp.maximum(batch.fps_bg, 1.0))
     return ctc.greedy_stream(
-        output.log_probs_bsv, output.hidden_bsd, output.mask_bs, seconds_b, capacity
+        output.log_probs_bsv, output.hidden_bsd, output.clip_bs, seconds_bg, capacity
     )
 
 
@@ -105,7 +83,7 @@ class ExpertStage(Stage):
         self._check_feasible(train)
         self._thin_empty()
         self.plan = training_plan(
-            self.lengths, config.data, config.seed, times=train.times, packs=True
+            self.lengths, config.data, config.seed, times=train.times, rows=True
         )
         self.target_ids = [self.vocabulary.encode(t) for t in self._targets[config.data.train]]
         self.target_capacity = -(-max(map(len, self.target_ids)) // 8) * 8
@@ -123,16 +101,11 @@ class ExpertStage(Stage):
         self.target_capacity = -(-sizes.target // 8) * 8
 
     def empty_batch(self, length):
-        size, frontend = self.model_config.lip_size, self.model_config.frontend
-        given = frontend, [], self.target_capacity
-        if self.config.data.row_frames:
-            shape = 1, self.config.assumed.clips_per_row
-            nothing = np.full(shape, EMPTY_ROW, np.int32), np.zeros(shape, np.int32)
-            return collate_packed(
-                [], PackedStep(length, 1, *nothing), *given, lip_size=(size, size)
-            )
-        step = Step(length, 1, np.array([EMPTY_ROW], np.int32))
-        return collate([], step, *given, lip_size=(size, size))
+        shape = 1, self.config.assumed.clips_per_row
+        step = Step(length, np.full(shape, EMPTY_ROW, np.int32), np.zeros(shape, np.int32))
+        size = self.model_config.lip_size
+        frontend = self.model_config.frontend
+        return collate([], step, frontend, [], self.target_capacity, lip_size=(size, size))
 
     def _model_config(self, n_tokens: int) -> ExpertConfig:
         given = self.config.model | {"n_tokens": n_tokens}
@@ -225,38 +198,18 @@ class ExpertStage(Stage):
             process_count=jax.process_count(),
         )
 
-    def loss(self, model, batch: ClipBatch | PackedBatch, key):
-        frontend = self.model_config.frontend
+    def loss(self, model, batch: RowBatch, key):
         augment_key, dropout_key = jax.random.split(key)
-        if isinstance(batch, PackedBatch):
-            x, clip_bt = prepare_packed(batch, frontend, augment_key, self.augment)
-            output = model(x, clip_bt >= 0, dropout_key, clip_bt)
-            clip_bs = clip_bt[:, :: self.model_config.subsample]
-            length, valid = batch.target_length_bg, batch.valid_bg
-            loss, feasible = ctc.packed_ctc_loss(
-                output.log_probs_bsv, clip_bs, batch.target_bgn, length
-            )
-        else:
-            x, mask_bt = prepare(batch, frontend, augment_key, self.augment)
-            output = model(x, mask_bt, dropout_key)
-            length, valid = batch.target_length_b, batch.valid_b
-            loss, feasible = ctc.ctc_loss(
-                output.log_probs_bsv, output.mask_bs, batch.target_bn, length
-            )
-        counted = valid & feasible
-        weight = jnp.sum(jnp.maximum(length, 1) * counted)
-        infeasible = jnp.sum(valid & ~feasible)
-        return jnp.sum(loss * counted), weight, {"infeasible": infeasible}
-
-    @functools.cached_property
-    def _read(self):
-        capacity = self.stream.capacity
-
-        @functools.partial(jax.jit, static_argnums=0)
-        def read(graphdef, params, batch):
-            return read_batch(nnx.merge(graphdef, params), batch, capacity)
-
-        return read
+        x, clip_bt = prepare(batch, self.model_config.frontend, augment_key, self.augment)
+        output = model(x, clip_bt, dropout_key)
+        length_bg, valid_bg = batch.target_length_bg, batch.valid_bg
+        loss_bg, feasible_bg = ctc.ctc_loss(
+            output.log_probs_bsv, output.clip_bs, batch.target_bgn, length_bg
+        )
+        counted_bg = valid_bg & feasible_bg
+        weight = jnp.sum(jnp.maximum(length_bg, 1) * counted_bg)
+        infeasible = jnp.sum(valid_bg & ~feasible_bg)
+        return jnp.sum(loss_bg * counted_bg), weight, {"infeasible": infeasible}
 
     def evaluate(self, graphdef, params, split):
         """Error rates in percent of greedy decoding, pooled over the split."""
@@ -266,22 +219,18 @@ class ExpertStage(Stage):
         references = self._targets[split]
         frontend = self.model_config.frontend
         lengths = modality_lengths(clips, frontend)
-        plan = evaluation_plan(
-            lengths,
-            standard_buckets(lengths.max()),
-            EVALUATION_FRAMES,
-            self.config.data.batch_multiple,
-        )
+        data = self.config.data
+        plan = reading_plan(lengths, data.row_frames, batch_multiple=data.batch_multiple)
         own_part = EvaluationPlan([plan.step(i) for i in hosts.own_steps(plan.n_steps)])
         empty = [[] for _ in references]
         own, overflow = {}, 0
         batches = clip_batches(clips, own_part, frontend, empty, 8)
         for batch in interrupts.until_asked(batches):
-            stream = jax.device_get(self._read(graphdef, params, batch))
-            overflow += int(stream.overflow_b.sum())
-            for row, index in enumerate(batch.index_b):
-                if index >= 0:
-                    own[int(index)] = self.vocabulary.decode(stream.ids_bn[row])
+            stream = jax.device_get(read_batch(graphdef, params, batch, self.stream.capacity))
+            overflow += int(stream.overflow_bg.sum())
+            for row, place in zip(*np.nonzero(batch.valid_bg), strict=True):
+                ids = stream.ids_bn[row, stream.clip_bn[row] == place]
+                own[int(batch.index_bg[row, place])] = self.vocabulary.decode(ids)
         hypotheses = hosts.join_rows(f"reading {split}", own)
         overflow = sum(hosts.all_gather("counting overflow", overflow))
         present = np.flatnonzero(lengths > 0)

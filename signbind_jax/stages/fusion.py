@@ -76,11 +76,12 @@ def assumed_n_ids(config: RunConfig) -> tuple[int, ...]:
 
 def ctc_sums(log_probs_bsv, mask_bm, batch):
     """Summed CTC loss of the fused tokens and the samples it counts."""
-    loss_b, feasible_b = ctc.ctc_loss(
-        log_probs_bsv, frame_mask(mask_bm, log_probs_bsv), batch.target_bn, batch.target_length_b
+    clip_bs = jnp.where(frame_mask(mask_bm, log_probs_bsv), 0, -1)
+    loss_b1, feasible_b1 = ctc.ctc_loss(
+        log_probs_bsv, clip_bs, batch.target_bn[:, None], batch.target_length_b[:, None]
     )
-    counted_b = feasible_b & batch.valid_b
-    return jnp.sum(loss_b * counted_b), counted_b
+    counted_b = feasible_b1[:, 0] & batch.valid_b
+    return jnp.sum(loss_b1[:, 0] * counted_b), counted_b
 
 
 class FusionStage(Stage):
@@ -126,7 +127,7 @@ class FusionStage(Stage):
         return from_mapping(FusionConfig, self.config.model | values, "config.model")
 
     def empty_batch(self, length):
-        step = Step(length, 1, np.array([EMPTY_ROW], np.int32))
+        step = Step.padded(length, np.array([EMPTY_ROW]))
         return self.sentences.batch(step, self.capacities)
 
     def _model_config(self, vocabularies: Sequence[Vocabulary]):

@@ -114,7 +114,7 @@ class LanguageModelStage(Stage):
     def empty_batch(self, length):
         """The sentence and, in front of it, a prompt that fills `length`."""
         sentences = Sentences(np.zeros(0, int), None, [], [], [])
-        step = Step(length, 1, np.array([EMPTY_ROW], np.int32))
+        step = Step.padded(length, np.array([EMPTY_ROW]))
         return sentences.batch(step, (1, max(length - self.text, 1), self.text))
 
     def lower_writing(self, graphdef, params, batch):
@@ -143,7 +143,7 @@ class LanguageModelStage(Stage):
     def _batch(self, i: int):
         step = self.plan.step(i)
         rng = np.random.Generator(np.random.Philox(key=[self.config.seed, i]))
-        renamed = self._with_fresh_names(step.ids, rng)
+        renamed = self._with_fresh_names(step.ids[:, 0], rng)
         own = step.for_process(jax.process_index(), jax.process_count())
         return renamed.batch(own, self.capacities[step.bucket_length])
 

@@ -6,19 +6,17 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from flax import nnx
 
 from signbind_jax import progress, streams
 from signbind_jax.checkpoint.artefact import Artefact, open_artefact
-from signbind_jax.data.batch_plan import EvaluationPlan, evaluation_plan, standard_buckets
+from signbind_jax.data.batch_plan import EvaluationPlan
 from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.data.loader import clip_batches
+from signbind_jax.data.row_plan import reading_plan
 from signbind_jax.data.stream_cache import ExpertTokens, SplitStreams, cached, gather
 from signbind_jax.distributed import hosts
 from signbind_jax.errors import SignBindError
 from signbind_jax.stages.expert import modality_lengths, read_batch
-
-FRAMES_PER_BATCH = 8192
 
 
 class ExpertReader:
@@ -31,14 +29,7 @@ class ExpertReader:
 
     @functools.cached_property
     def _loaded(self):
-        graphdef, params = self.artefact.load_params()
-        capacity = streams.get(self.artefact.stage).capacity
-
-        @jax.jit
-        def read(params, batch):
-            return read_batch(nnx.merge(graphdef, params), batch, capacity)
-
-        return read, params
+        return self.artefact.load_params()
 
     def read(self, clips: ClipDataset | Sequence, lengths: np.ndarray) -> ExpertTokens:
         """Tokens of every clip; none where `lengths` says the modality is absent.
@@ -47,13 +38,16 @@ class ExpertReader:
         """
         if not (lengths > 0).any():
             return gather(len(clips), self.d_hidden, ())
-        read, params = self._loaded
-        plan = evaluation_plan(lengths, standard_buckets(lengths.max()), FRAMES_PER_BATCH)
+        graphdef, params = self._loaded
+        plan = reading_plan(lengths, self.artefact.config.data.row_frames)
         own = EvaluationPlan([plan.step(i) for i in hosts.own_steps(plan.n_steps)])
         batches = clip_batches(clips, own, self.frontend, [[]] * len(clips), 8)
         stage = self.artefact.stage
+        capacity = streams.get(stage).capacity
         shown = progress.shown(batches, f"reading {stage}", own.n_steps, "batch")
-        decoded = ((b.index_b, jax.device_get(read(params, b))) for b in shown)
+        decoded = (
+            (b.index_bg, jax.device_get(read_batch(graphdef, params, b, capacity))) for b in shown
+        )
         return gather(len(clips), self.d_hidden, decoded)
 
 

@@ -1,7 +1,7 @@
 """The compiled programs of a training step, called with plain lists of arrays.
 
 A flax State is taken apart and put together by Python at every call of a compiled function,
-variable by variable; a list of arrays is not (docs/decisions.md).
+variable by variable; a list of arrays is not (docs/develop/decisions.md).
 """
 
 import concurrent.futures

@@ -6,7 +6,8 @@ from jax.sharding import Mesh
 OPTIONS: dict[str, dict[str, str]] = {
     "tpu": {
         # A windowed einsum turns a gather into permutes inside loops: a third more HBM traffic
-        # and, where a slice is no multiple of 128, half-empty matrix units (docs/preflight.md).
+        # and, where a slice is no multiple of 128, half-empty matrix units
+        # (docs/use/check_fit_and_speed.md).
         "xla_jf_spmd_threshold_for_windowed_einsum_mib": "1000000",
     },
 }

@@ -35,8 +35,8 @@ def data(recorded, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def runs(data):
-    """Run directories of all stages, trained as docs/your_recordings.md says, but no longer than
-    the sentences need."""
+    """Run directories of all stages, trained as docs/use/translate_your_recordings.md says,
+    but no longer than the sentences need."""
     runs = data[0].parent
 
     def train(config, *parents, **overrides):

@@ -15,7 +15,8 @@ TEST_WORDS = 60
 
 @pytest.fixture(scope="module")
 def scores(recorded, tmp_path_factory):
-    """Split -> scores of the expert, trained as docs/your_recordings.md says, for fewer steps."""
+    """Split -> scores of the expert, trained as docs/use/translate_your_recordings.md says, for
+    fewer steps."""
     root = tmp_path_factory.mktemp("letters")
     data, run = root / "data", root / "fingerspelling"
     command(
@@ -32,7 +33,6 @@ def scores(recorded, tmp_path_factory):
         f"--workdir={run}",
         f"--config.data.directory={data}",
         "--config.data.validation=letters",
-        "--config.data.n_buckets=2",
         "--config.steps=300",
     )
     scores = {}
