@@ -178,4 +178,4 @@ def test_accelerators_are_left_to_the_points(tmp_path):
         "      '--dry_run'])\n"
         "jax.config.update('jax_num_cpu_devices', 3)  # refused once there are devices\n"
     )
-    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=300)
