@@ -22,9 +22,9 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from signbind_jax.data.clip import Clip
+from signbind_jax.data.clip import Clip, pose_frames
 from signbind_jax.data.dataset import open_dataset
-from signbind_jax.data.lips import encode_mosaic
+from signbind_jax.data.lips import lip_frames
 from signbind_jax.data_pipelines.corpus import Corpus, ReadResult
 from signbind_jax.data_pipelines.writing.writer import write_dataset
 from signbind_jax.processes.parallel_runs import MemoryMeter
@@ -49,14 +49,14 @@ def read(place: Place) -> ReadResult:
     chance = np.random.default_rng(place.index)
     pose_tkc = chance.normal(size=(FRAMES, 91, 3)).astype(np.float16)
     crops_fhw = chance.integers(0, 256, (FRAMES, SIDE, SIDE), dtype=np.uint8)
-    lips = {"lips": encode_mosaic(crops_fhw), "n_lip_frames": FRAMES, "lip_fps": FPS}
-    return ReadResult(Clip(place.id, "noise", pose=pose_tkc, pose_fps=FPS, **lips))
+    modalities = {"pose": pose_frames(pose_tkc, FPS), "lips": lip_frames(crops_fhw, FPS)}
+    return ReadResult(Clip(place.id, "noise", modalities=modalities))
 
 
 def clip_bytes() -> int:
     """About what a clip takes on disk."""
     clip = read(Place(0)).clip
-    return clip.pose.nbytes + len(clip.lips)
+    return clip.modalities["pose"].data.nbytes + len(clip.modalities["lips"].data)
 
 
 def build(out: Path, clips: int, workers: int) -> None:

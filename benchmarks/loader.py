@@ -22,9 +22,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.worker import Worker
-from signbind_jax.data.clip import Clip
+from signbind_jax.data.clip import Clip, pose_frames
 from signbind_jax.data.dataset import open_dataset
-from signbind_jax.data.lips import encode_mosaic
+from signbind_jax.data.lips import lip_frames
 from signbind_jax.data_pipelines.corpus import corpus_of_clips
 from signbind_jax.data_pipelines.writing.writer import write_dataset
 from signbind_jax.processes.parallel_runs import HUGE_PAGES, usable_cores
@@ -53,11 +53,7 @@ def write_clips(out: Path, n: int) -> None:
             Clip(
                 f"c{i}",
                 "x",
-                pose=pose,
-                pose_fps=FPS,
-                lips=encode_mosaic(crops_fhw),
-                n_lip_frames=t,
-                lip_fps=FPS,
+                modalities={"pose": pose_frames(pose, FPS), "lips": lip_frames(crops_fhw, FPS)},
             )
         )
     write_dataset(out, corpus_of_clips({"train": clips}, {"synthetic": True}), progress=False)
@@ -65,7 +61,7 @@ def write_clips(out: Path, n: int) -> None:
 
 def write_batches(dataset: Path, path: Path) -> int:
     """An epoch's batches, each as its bucket length and 16 clips; returns how many clips."""
-    lengths = open_dataset(dataset).split("train").pose_lengths
+    lengths = open_dataset(dataset).split("train").lengths("pose")
     order = np.argsort(lengths, kind="stable")
     rows = order[: len(order) // BATCH * BATCH].reshape(-1, BATCH)
     rows = rows[np.random.default_rng(1).permutation(len(rows))]

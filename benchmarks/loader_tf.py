@@ -18,7 +18,8 @@ def main() -> None:
 
     def read(i):
         clip = split[int(i)]
-        return clip.pose, decode_mosaic(clip.lips, clip.n_lip_frames)
+        pose, lips = clip.modalities["pose"], clip.modalities["lips"]
+        return pose.data, decode_mosaic(lips.data, lips.n)
 
     def prepare(i, t):
         pose_tkc, crops_fhw = tf.numpy_function(read, [i], (tf.float16, tf.uint8))

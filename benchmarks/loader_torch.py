@@ -32,9 +32,10 @@ class Clips(Dataset):
         n_frames = 0
         for row, clip_index in enumerate(self.rows[i]):
             clip = self.split[clip_index]
-            n = clip.n_pose_frames
-            pose_btkc[row, :n] = rotated(torch.from_numpy(clip.pose.astype(np.float32)))
-            lips_bfhw[row, :n] = normalised(decode_mosaic(clip.lips, clip.n_lip_frames))
+            pose, lips = clip.modalities["pose"], clip.modalities["lips"]
+            n = pose.n
+            pose_btkc[row, :n] = rotated(torch.from_numpy(pose.data.astype(np.float32)))
+            lips_bfhw[row, :n] = normalised(decode_mosaic(lips.data, lips.n))
             n_frames += n
         return pose_btkc, lips_bfhw, n_frames
 

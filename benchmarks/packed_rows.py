@@ -19,7 +19,7 @@ from flax import nnx
 
 from benchmarks.loader import how2sign_lengths
 from signbind_jax.config import DataConfig, load_config
-from signbind_jax.data.clip import Clip
+from signbind_jax.data.clip import Clip, pose_frames
 from signbind_jax.data.training_plan import training_plan
 from signbind_jax.data_pipelines.corpus import corpus_of_clips
 from signbind_jax.data_pipelines.writing.writer import write_dataset
@@ -37,7 +37,8 @@ def write_clips(out: Path, n: int) -> None:
         pose = np.cumsum(random.normal(0, 0.02, (t, 91, 3)), axis=0).astype(np.float16)
         pose[..., 2] = 1.0
         gloss = tuple(f"g{random.integers(200)}" for _ in range(1 + t // 24))
-        clips.append(Clip(f"c{i}", "x", pose=pose, pose_fps=24.0, gloss=gloss))
+        modalities = {"pose": pose_frames(pose, 24.0)}
+        clips.append(Clip(f"c{i}", "x", modalities=modalities, gloss=gloss))
     write_dataset(out, corpus_of_clips({"train": clips}, {"synthetic": True}), progress=False)
 
 

@@ -144,12 +144,12 @@ def read_row(
       SignBindError: with the reason why there is no clip.
     """
     text, notes = _label(row.label)
-    fields, repaired = layout.read_pose(poses, row.id, lip_size)
+    modalities, repaired = layout.read_pose(poses, row.id, lip_size)
     directory = layout.frame_directory(frames, row.id) if frames else None
-    notes |= repaired | layout.frame_notes(directory, row.n_frames, len(fields["pose"]))
+    notes |= repaired | layout.frame_notes(directory, row.n_frames, modalities["pose"].n)
     boxed = layout.frame_directory(boxes, row.id) if boxes else None
     if boxed:
-        notes |= box_notes(boxed, fields["pose"])
+        notes |= box_notes(boxed, modalities["pose"].data)
     # What is spelled says nothing of signs or of the mouth: gloss, phonemes and senses stay empty.
     clip = Clip(
         id=row.id,
@@ -158,7 +158,7 @@ def read_row(
         signed_language="ase",
         signer=row.signer,
         spelled=tuple(text.lower().split()),
-        **fields,
+        modalities=modalities,
     )
     return ReadResult(clip, notes)
 

@@ -121,9 +121,9 @@ def read_row(
     """
     if not row.text:
         raise SignBindError("empty label_char")
-    fields, notes = layout.read_pose(poses, row.id, lip_size)
+    modalities, notes = layout.read_pose(poses, row.id, lip_size)
     directory = layout.frame_directory(frames, row.id) if frames else None
-    notes |= layout.frame_notes(directory, row.n_frames, len(fields["pose"]))
+    notes |= layout.frame_notes(directory, row.n_frames, modalities["pose"].n)
     if row.n_frames is None:
         notes["length: no number of frames"] = 1
     if not row.gloss:
@@ -135,7 +135,7 @@ def read_row(
         signed_language="csl",
         signer=row.signer,
         gloss=row.gloss,
-        **fields,
+        modalities=modalities,
     )
     return ReadResult(clip, notes)
 

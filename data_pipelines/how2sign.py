@@ -173,7 +173,7 @@ def _read(poses: Poses | None, videos: Videos | None, sentence: Sentence) -> Rea
     """
     if poses is None:
         raise SignBindError("no poses: give --poses, or extract them first (signbind extract)")
-    fields, repaired = poses.read(sentence.id, sentence.split)
+    modalities, repaired = poses.read(sentence.id, sentence.split)
     clip = Clip(
         id=sentence.id,
         text=sentence.text,
@@ -181,9 +181,9 @@ def _read(poses: Poses | None, videos: Videos | None, sentence: Sentence) -> Rea
         signed_language="ase",
         signer=sentence.signer,
         gloss=sentence.gloss,
-        **fields,
+        modalities=modalities,
     )
-    odd = [*sentence.mended, *_oddities(sentence, clip.n_pose_frames / clip.pose_fps, videos)]
+    odd = [*sentence.mended, *_oddities(sentence, modalities["pose"].seconds, videos)]
     return ReadResult(clip, repaired | dict.fromkeys(odd, 1))
 
 

@@ -6,7 +6,7 @@ from itertools import islice
 from os import scandir, walk
 from pathlib import Path
 
-from signbind_jax.data.clip import FPS_RANGE
+from signbind_jax.data.clip import FPS_RANGE, Frames, pose_frames
 from signbind_jax.data_pipelines.extraction.worker.opening import Unreadable, open_video
 from signbind_jax.data_pipelines.how2sign_sentences import SPLITS, TREE
 from signbind_jax.data_pipelines.readers import extracted
@@ -40,8 +40,8 @@ class Poses:
     fps: float = 0.0
     lip_size: int = 32
 
-    def read(self, clip: str, split: str) -> tuple[dict, dict[str, int]]:
-        """The fields of `Clip` that come of a clip's files, and what was repaired.
+    def read(self, clip: str, split: str) -> tuple[dict[str, Frames], dict[str, int]]:
+        """The modalities of a clip's files, and what was repaired.
 
         Raises:
           SignBindError: with the reason why there is no pose.
@@ -55,16 +55,17 @@ class Poses:
             raise SignBindError(f"no {self.form} keypoints of this clip")
         path = root / name
         people = read_openpose(path, root) if self.form == "openpose" else read_rtmpose(path, root)
-        return self._fields(people, path)
+        return self._canonical(people, path)
 
-    def _fields(self, people: People, path: Path) -> tuple[dict, dict[str, int]]:
+    def _canonical(self, people: People, path: Path) -> tuple[dict[str, Frames], dict[str, int]]:
         points_tnc, counted = choose_signer(people)
         fps, note = self._frame_rate(path)
         notes = (note,) if note else ()
         pose = canonical_pose(
             points_tnc, people.scheme, fps, size=FRAME_SIZE, notes=notes, where=str(path)
         )
-        return {"pose": pose.points, "pose_fps": pose.fps}, counted | extracted.notes_of(pose)
+        modalities = {"pose": pose_frames(pose.points, pose.fps)}
+        return modalities, counted | extracted.notes_of(pose)
 
     def _frame_rate(self, path: Path) -> tuple[float, str]:
         """Frames a second of a clip, and what is to be said of where that comes from."""

@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from signbind_jax import keypoints
-from signbind_jax.data.clip import Clip
+from signbind_jax.data.clip import Clip, pose_frames
 from signbind_jax.data_pipelines import folder
 from signbind_jax.data_pipelines.corpus import Corpus, ReadResult, read_clips
 from signbind_jax.data_pipelines.readers.layout import whole_number
@@ -157,7 +157,7 @@ def read_letters(source: Path) -> tuple[dict[str, Clip], dict[str, list[str]]]:
     report = BuildReport()
     rows = itertools.chain.from_iterable(corpus.splits.values())
     for clip in read_clips(rows, corpus.read, report):
-        if clip.pose is None or len(clip.spelled) != 1 or len(clip.spelled[0]) != 1:
+        if "pose" not in clip.modalities or len(clip.spelled) != 1 or len(clip.spelled[0]) != 1:
             report.leave_out(clip.id, "not the pose of one letter")
             continue
         letter = clip.spelled[0]
@@ -186,7 +186,7 @@ def join(letter_clips: Mapping[str, Clip], word: str, seed: int) -> Clip:
     """
     _check(word, letter_clips)
     rng = np.random.default_rng([seed, zlib.crc32(word.encode())])
-    fps = letter_clips[word[0]].pose_fps
+    fps = letter_clips[word[0]].modalities["pose"].fps
     parts: list[np.ndarray] = []
     for letter in word:
         tempo = rng.uniform(*TEMPO)
@@ -197,9 +197,11 @@ def join(letter_clips: Mapping[str, Clip], word: str, seed: int) -> Clip:
             ends_tkc = np.stack([parts[-1][-1], played_tkc[0]])
             parts.append(_resample(ends_tkc, n_between + 2)[1:-1])
         parts.append(played_tkc)
-    pose = np.concatenate(parts).astype(np.float16)
+    modalities = letter_clips[word[0]].modalities | {
+        "pose": pose_frames(np.concatenate(parts).astype(np.float16), fps)
+    }
     return dataclasses.replace(
-        letter_clips[word[0]], id=Word(word).id, text=word, pose=pose, spelled=(word,)
+        letter_clips[word[0]], id=Word(word).id, text=word, modalities=modalities, spelled=(word,)
     )
 
 
@@ -209,13 +211,14 @@ def held_part(clip: Clip) -> np.ndarray:
     From the first to the last frame in which the hand moves slower than `STILL`; a movement
     in between, as in J and Z, stays. The signing hand is the one that is seen in more frames.
     """
-    pose_tkc = clip.pose.astype(np.float32)
+    pose = clip.modalities["pose"]
+    pose_tkc = pose.data.astype(np.float32)
     hands = (pose_tkc[:, keypoints.LEFT_HAND_SLICE], pose_tkc[:, keypoints.RIGHT_HAND_SLICE])
     hand_tkc = max(hands, key=lambda x_tkc: (x_tkc[..., 2] > 0).sum())
     seen_tk = (hand_tkc[1:, :, 2] > 0) & (hand_tkc[:-1, :, 2] > 0)
     step_tk = np.linalg.norm(np.diff(hand_tkc[..., :2], axis=0), axis=-1) * seen_tk
     n_seen_t = seen_tk.sum(axis=1)
-    speed_t = clip.pose_fps * step_tk.sum(axis=1) / np.maximum(n_seen_t, 1)
+    speed_t = pose.fps * step_tk.sum(axis=1) / np.maximum(n_seen_t, 1)
     still_t = np.flatnonzero((n_seen_t > 0) & (speed_t < STILL)) + 1
     return pose_tkc[still_t[0] : still_t[-1] + 1] if len(still_t) else pose_tkc
 
@@ -245,7 +248,7 @@ def _check(word: str, letter_clips: Mapping[str, Clip]) -> None:
             f"word {word!r}: found a doubled letter, wanted none: recordings of "
             "single letters do not show how it is spelled"
         )
-    rates = {letter_clips[letter].pose_fps for letter in word}
+    rates = {letter_clips[letter].modalities["pose"].fps for letter in word}
     if len(rates) > 1:
         raise SignBindError(
             f"word {word!r}: pose_fps: found letters at {sorted(rates)}, wanted one frame rate"

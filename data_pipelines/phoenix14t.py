@@ -115,8 +115,8 @@ def read_row(
         raise SignBindError("empty translation")
     if poses is not None and (poses / row.part).is_dir():
         poses = poses / row.part
-    fields, notes = layout.read_pose(poses, row.id, lip_size)
-    notes |= layout.frame_notes(_directory(row, frames), None, len(fields["pose"]))
+    modalities, notes = layout.read_pose(poses, row.id, lip_size)
+    notes |= layout.frame_notes(_directory(row, frames), None, modalities["pose"].n)
     if not row.gloss:
         notes["orth: no gloss"] = 1
     clip = Clip(
@@ -126,7 +126,7 @@ def read_row(
         signed_language="gsg",
         signer=row.signer,
         gloss=row.gloss,
-        **fields,
+        modalities=modalities,
     )
     return ReadResult(clip, notes)
 

@@ -5,7 +5,7 @@ step is as if it were not there.
 """
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -18,11 +18,6 @@ NEVER = -1e30  # log of "impossible"; finite, so that gradients stay finite
 def min_steps(target: Sequence[int]) -> int:
     """The fewest output steps that can spell `target`: its length and a blank a repeat."""
     return len(target) + sum(a == b for a, b in zip(target, target[1:], strict=False))
-
-
-def count_impossible(targets: Iterable[Sequence[int]], n_steps: Iterable[int]) -> int:
-    """How many targets need more steps than their sample has (or have no step at all)."""
-    return sum(s < max(min_steps(t), 1) for t, s in zip(targets, n_steps, strict=True))
 
 
 def ctc_loss(log_probs_bsv, clip_bs, target_bgn, target_length_bg):
@@ -240,79 +235,3 @@ def _middle(log_probs_bsv, clip_bs, ids_bn, clip_bn, at_bsn):
     weight_bsn = jnp.where(near_bsn, odds_bsn**0.3, 0.0)
     total_bn = jnp.maximum(weight_bsn.sum(axis=1), 1e-9)
     return jnp.einsum("bsn,s->bn", weight_bsn, jnp.arange(at_bsn.shape[1]) + 0.5) / total_bn
-
-
-def prefix_beam(log_probs_bsv, mask_bs, beam_size: int, capacity: int, candidates_per_step: int):
-    """CTC prefix beam search (Hannun et al., 2014): the most probable token sequences.
-
-    Each step extends a prefix by the `candidates_per_step` best tokens of that step; equal
-    prefixes are merged. Returns ids_bkn (0 beyond the end), best first, and score_bk, the
-    log probability the search found for each; -inf where fewer than k prefixes exist.
-    Prefixes of `capacity` tokens are not extended.
-    """
-    n_candidates = min(candidates_per_step, log_probs_bsv.shape[-1] - 1)
-    step = jax.vmap(lambda beam, log_prob_v, on: _beam_step(beam, log_prob_v, on, n_candidates))
-
-    def body(beam, inputs):
-        return step(beam, *inputs), None
-
-    b = mask_bs.shape[0]
-    beam = (
-        jnp.zeros((b, beam_size, capacity), jnp.int32),
-        jnp.zeros((b, beam_size), jnp.int32),
-        jnp.full((b, beam_size), NEVER).at[:, 0].set(0.0),
-        jnp.full((b, beam_size), NEVER),
-    )
-    inputs = (jnp.swapaxes(log_probs_bsv, 0, 1).astype(jnp.float32), jnp.swapaxes(mask_bs, 0, 1))
-    (ids_bkn, _, blank_bk, token_bk), _ = jax.lax.scan(body, beam, inputs)
-    score_bk = jnp.logaddexp(blank_bk, token_bk)
-    order_bk = jnp.argsort(-score_bk, axis=1)
-    score_bk = jnp.take_along_axis(score_bk, order_bk, axis=1)
-    ids_bkn = jnp.take_along_axis(ids_bkn, order_bk[..., None], axis=1)
-    alive_bk = score_bk > 0.5 * NEVER
-    return jnp.where(alive_bk[..., None], ids_bkn, 0), jnp.where(alive_bk, score_bk, -jnp.inf)
-
-
-def _beam_step(beam, log_prob_v, on, n_candidates: int):
-    """One step for one sample. A beam is (ids_kn, length_k, and the log weight of its paths
-    that end in a blank and in a token)."""
-    ids_kn, length_k, blank_k, token_k = beam
-    k, capacity = ids_kn.shape
-    total_k = jnp.logaddexp(blank_k, token_k)
-    last_k = jnp.take_along_axis(ids_kn, jnp.maximum(length_k - 1, 0)[:, None], axis=1)[:, 0]
-    last_k = jnp.where(length_k > 0, last_k, 0)
-
-    # parent_pq: prefix p and one more token are the live prefix q.
-    same_pqn = (ids_kn[:, None] == ids_kn[None]) | (jnp.arange(capacity) >= length_k[:, None, None])
-    parent_pq = (
-        same_pqn.all(axis=-1)
-        & (length_k[None] == length_k[:, None] + 1)
-        & (total_k > 0.5 * NEVER)[None]
-    )
-    # A token after itself needs a blank between.
-    into_pq = jnp.where(last_k[:, None] == last_k[None], blank_k[:, None], total_k[:, None])
-    from_parent_q = jax.nn.logsumexp(jnp.where(parent_pq, into_pq, NEVER), axis=0)
-    stay_blank_k = total_k + log_prob_v[0]
-    stay_token_k = jnp.logaddexp(token_k, from_parent_q) + log_prob_v[last_k]
-    stay_token_k = jnp.where(length_k > 0, stay_token_k, NEVER)
-
-    candidate_log_prob_c, candidate_c = jax.lax.top_k(log_prob_v[1:], n_candidates)
-    candidate_c = candidate_c.astype(jnp.int32) + 1
-    grown_kc = jnp.where(last_k[:, None] == candidate_c, blank_k[:, None], total_k[:, None])
-    grown_kc = grown_kc + candidate_log_prob_c
-    merged_kc = (parent_pq[..., None] & (last_k[:, None] == candidate_c)).any(axis=1)
-    grown_kc = jnp.where(merged_kc | (length_k == capacity)[:, None], NEVER, grown_kc)
-
-    score = jnp.concatenate([jnp.logaddexp(stay_blank_k, stay_token_k), grown_kc.reshape(-1)])
-    best_k = jax.lax.top_k(jnp.maximum(score, NEVER), k)[1]
-    grows_k = best_k >= k
-    source_k = jnp.where(grows_k, (best_k - k) // n_candidates, best_k)
-    added_k = candidate_c[(best_k - k) % n_candidates]
-    grows_here_kn = grows_k[:, None] & (jnp.arange(capacity) == length_k[source_k][:, None])
-    new = (
-        jnp.where(grows_here_kn, added_k[:, None], ids_kn[source_k]),
-        length_k[source_k] + grows_k,
-        jnp.maximum(jnp.where(grows_k, NEVER, stay_blank_k[source_k]), NEVER),
-        jnp.maximum(jnp.where(grows_k, score[best_k], stay_token_k[source_k]), NEVER),
-    )
-    return jax.tree.map(lambda a, b: jnp.where(on, a, b), new, beam)

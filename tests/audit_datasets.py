@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from signbind_jax import keypoints
-from signbind_jax.data.clip import Clip
+from signbind_jax.data.clip import Clip, pose_frames
 from signbind_jax.data.dataset import open_dataset
-from signbind_jax.data.lips import encode_mosaic
+from signbind_jax.data.lips import lip_frames
 from signbind_jax.data_pipelines.audit.feasibility import load_configs
 from signbind_jax.data_pipelines.audit.finding import OK, SKIPPED, Finding
 from signbind_jax.data_pipelines.audit.result import Result, judge
@@ -43,15 +43,12 @@ def moving_lips(seed: int, n_frames: int = FRAMES, size: int = 32) -> np.ndarray
 
 
 def with_lips(clip: Clip, crops_fhw: np.ndarray, fps: float = FPS) -> Clip:
-    return dataclasses.replace(
-        clip, lips=encode_mosaic(crops_fhw), n_lip_frames=len(crops_fhw), lip_fps=fps
-    )
+    modalities = {**clip.modalities, "lips": lip_frames(crops_fhw, fps)}
+    return dataclasses.replace(clip, modalities=modalities)
 
 
 def pose_alone(clip: Clip, pose_tkc: np.ndarray, fps: float = FPS) -> Clip:
-    return dataclasses.replace(
-        clip, pose=pose_tkc, pose_fps=fps, lips=b"", n_lip_frames=0, lip_fps=0.0
-    )
+    return dataclasses.replace(clip, modalities={"pose": pose_frames(pose_tkc, fps)})
 
 
 def clean_clips(sizes: dict[str, int] = SIZES) -> dict[str, list[Clip]]:
@@ -75,8 +72,7 @@ def clean_clips(sizes: dict[str, int] = SIZES) -> dict[str, list[Clip]]:
                 text_language="en",
                 signed_language="ase",
                 signer=f"{split} signer {i % 2}",
-                pose=moving_pose(n),
-                pose_fps=FPS,
+                modalities={"pose": pose_frames(moving_pose(n), FPS)},
                 gloss=tuple(word.upper() for word in words),
                 spelled=("anna",),
                 senses=words,

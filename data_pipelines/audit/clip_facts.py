@@ -8,7 +8,7 @@ import numpy as np
 
 from signbind_jax import ctc, keypoints, streams
 from signbind_jax.data import labels
-from signbind_jax.data.clip import Clip
+from signbind_jax.data.clip import MODALITIES, Clip
 from signbind_jax.data.lips import decode_mosaic
 
 VOCABULARIES = ("gloss", "phonemes", "senses")  # letters have a fixed alphabet
@@ -96,7 +96,8 @@ def note_labels(clip: Clip, labelled: frozenset[str], row: np.void, tally: Tally
       clip: its arrays are not looked at.
       labelled: kinds of labels that the corpus has (`labels.labelled`).
     """
-    row["pose_fps"], row["lip_fps"] = clip.pose_fps, clip.lip_fps
+    for name, frames in clip.modalities.items():
+        row[MODALITIES[name]] = frames.fps
     row["words"] = len(labels.words_of(clip.text))
     for name in ("text_language", "signed_language", "signer"):
         row[f"has_{name}"] = bool(getattr(clip, name))
@@ -131,14 +132,14 @@ def note_arrays(clip: Clip, row: np.void, tally: Tally) -> None:
     Raises:
       SignBindError: the mouth crops cannot be decoded.
     """
-    if clip.lips:
-        crops_fhw = decode_mosaic(clip.lips, clip.n_lip_frames)
+    if lips := clip.modalities.get("lips"):
+        crops_fhw = decode_mosaic(lips.data, lips.n)
         tally.lip_sizes[crops_fhw.shape[1:]] += 1
-        row["lips"] = _digest(clip.lips)
+        row["lips"] = _digest(lips.data)
         row["lip_motion"] = crops_fhw.std(axis=0, dtype=np.float32).mean()
-    if clip.pose is not None:
-        row["pose"] = _digest(np.ascontiguousarray(clip.pose).tobytes())
-        points_tkc = clip.pose.astype(np.float32)
+    if pose := clip.modalities.get("pose"):
+        row["pose"] = _digest(np.ascontiguousarray(pose.data).tobytes())
+        points_tkc = pose.data.astype(np.float32)
         seen_tk = points_tkc[..., 2] > 0
         row["handless"] = 1 - seen_tk[:, _HANDS].any(axis=1).mean()
         sure = points_tkc[:, _BODY_AND_HANDS, 2][seen_tk[:, _BODY_AND_HANDS]]

@@ -74,12 +74,13 @@ def _article(result: Result, key: str, ref: Ref) -> Element:
     except SignBindError as error:
         note = tag("p", str(error), class_="note")
         return tag("article", tag("h3", f"clip {i} of {split}"), note, class_="clip", id=key)
+    pose, lips = map(clip.modalities.get, ("pose", "lips"))
     facts = [
         f"split: {split}",
         f"signer: {clip.signer}" if clip.signer else None,
         f"{figure(duration_s(clip))} s long",
-        f"pose at {figure(clip.pose_fps)} frames a second" if clip.pose is not None else None,
-        f"mouth crops at {figure(clip.lip_fps)}" if clip.lips else None,
+        f"pose at {figure(pose.fps)} frames a second" if pose else None,
+        f"mouth crops at {figure(lips.fps)}" if lips else None,
     ]
     named = [
         finding.title for finding in result.findings if any(ref in group for group in finding.clips)

@@ -146,7 +146,7 @@ def survey(
         if name in closed:
             continue
         facts = np.concatenate(parts[name])
-        facts["pose_frames"], facts["lip_frames"] = split.pose_lengths, split.lip_lengths
+        facts["pose_frames"], facts["lip_frames"] = map(split.lengths, ("pose", "lips"))
         splits[name] = SplitSurvey(facts, tally[name])
     return Survey(info, splits, closed, damaged, labelled, sampled)
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from signbind_jax.data import lips
-from signbind_jax.data.clip import Clip, check_bounds
+from signbind_jax.data.clip import Clip, Frames, check_bounds
 from signbind_jax.data_pipelines.corpus import ReadResult
 from signbind_jax.data_pipelines.extraction.worker.opening import (
     Unreadable,
@@ -120,27 +120,25 @@ def read_clip(
     Raises:
       SignBindError: a file that cannot be read; pose and lips of different durations.
     """
-    fields: dict = {}
+    modalities: dict[str, Frames] = {}
     repaired: dict[str, int] = {}
     landmarks, crops = paths.get(Kind.LANDMARKS), paths.get(Kind.CROPS)
     if landmarks is not None:
         beside = lip_size if crops is None else None
-        fields, repaired = extracted.read_extracted(landmarks, beside)
+        modalities, repaired = extracted.read_extracted(landmarks, beside)
     if crops is not None and lip_size is not None:
         crops_fhw, fps = read_lip_crops(crops, lip_size)
-        fields |= {
-            "lips": lips.encode_mosaic(crops_fhw),
-            "n_lip_frames": len(crops_fhw),
-            "lip_fps": fps or fields.get("pose_fps") or DEFAULT_LIP_FPS,
-        }
-        if landmarks is not None:
-            _check_durations(fields)
-    return ReadResult(Clip(id=clip_id, **{"text": "", **labels}, **fields), repaired)
+        pose = modalities.get("pose")
+        modalities["lips"] = lips.lip_frames(
+            crops_fhw, fps or (pose.fps if pose else DEFAULT_LIP_FPS)
+        )
+        if pose:
+            _check_durations(pose.seconds, modalities["lips"].seconds)
+    clip = Clip(id=clip_id, **{"text": "", **labels}, modalities=modalities)
+    return ReadResult(clip, repaired)
 
 
-def _check_durations(fields: dict) -> None:
-    pose_s = len(fields["pose"]) / fields["pose_fps"]
-    lips_s = fields["n_lip_frames"] / fields["lip_fps"]
+def _check_durations(pose_s: float, lips_s: float) -> None:
     if abs(pose_s - lips_s) > LARGEST_DRIFT * max(pose_s, lips_s):
         raise SignBindError(
             f"pose lasts {pose_s:.2f} s and lips {lips_s:.2f} s, wanted at most "

@@ -17,7 +17,7 @@ import numpy as np
 
 from signbind_jax import files, keypoints
 from signbind_jax.data import lips
-from signbind_jax.data.clip import check_id
+from signbind_jax.data.clip import Frames, check_id, pose_frames
 from signbind_jax.data_pipelines.readers.poses import Pose, read_pose_file
 from signbind_jax.errors import SignBindError
 
@@ -78,8 +78,8 @@ def _names_in(directory: Path) -> tuple[str, ...]:
     return tuple(sorted({Path(name).stem for name in names if name.endswith(SUFFIXES)}))
 
 
-def read_extracted(path: Path, lip_size: int | None) -> tuple[dict, dict[str, int]]:
-    """The fields of `Clip` that come of a file, and what was repaired.
+def read_extracted(path: Path, lip_size: int | None) -> tuple[dict[str, Frames], dict[str, int]]:
+    """The modalities of a clip's file, and what was repaired.
 
     Args:
       path: as `find` gives it.
@@ -89,26 +89,22 @@ def read_extracted(path: Path, lip_size: int | None) -> tuple[dict, dict[str, in
       SignBindError: see `read_pose_file`; crops that are no grey pictures.
     """
     pose = read_pose_file(path)
-    fields = {"pose": pose.points, "pose_fps": pose.fps}
+    modalities = {"pose": pose_frames(pose.points, pose.fps)}
     repaired = notes_of(pose)
     if path.suffix == ".npz" and lip_size is not None:
         crops_fhw, fps, state_f = _read_crops(path)
         if crops_fhw is None:
-            return fields, repaired
+            return modalities, repaired
         if len(crops_fhw):
             crops_fhw = lips.resize(crops_fhw, lip_size, lip_size)
-            fields |= {
-                "lips": lips.encode_mosaic(crops_fhw),
-                "n_lip_frames": len(crops_fhw),
-                "lip_fps": fps or pose.fps,
-            }
+            modalities["lips"] = lips.lip_frames(crops_fhw, fps or pose.fps)
         if n_without := int((state_f == 0).sum()):
             repaired[
                 "mouth crops without a face, now the clip's mean"
                 if len(crops_fhw)
                 else "frames without a face, so without mouth crops"
             ] = n_without
-    return fields, repaired
+    return modalities, repaired
 
 
 def _read_crops(path: Path) -> tuple[np.ndarray | None, float, np.ndarray]:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from signbind_jax.data.clip import Frames
 from signbind_jax.data_pipelines.extraction.worker.pictures import SUFFIXES
 from signbind_jax.data_pipelines.readers.directories import not_the_corpus
 from signbind_jax.data_pipelines.readers.extracted import find, read_extracted
@@ -144,8 +145,10 @@ def count_images(directory: Path) -> int:
         )
 
 
-def read_pose(poses: Path | None, clip_id: str, lip_size: int) -> tuple[dict, dict[str, int]]:
-    """The fields of `Clip` that extraction gave, and what was repaired.
+def read_pose(
+    poses: Path | None, clip_id: str, lip_size: int
+) -> tuple[dict[str, Frames], dict[str, int]]:
+    """The modalities that extraction gave, and what was repaired.
 
     Raises:
       SignBindError: there is no pose, or it cannot be read.

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from signbind_jax import files, keypoints
-from signbind_jax.data.clip import FPS_RANGE, Clip
+from signbind_jax.data.clip import FPS_RANGE, Clip, pose_frames
 from signbind_jax.data_pipelines.corpus import Corpus, ReadResult
 from signbind_jax.data_pipelines.readers.directories import check_directories, inside
 from signbind_jax.data_pipelines.readers.extracted import notes_of
@@ -193,8 +193,7 @@ def _read(row: FeatureClip, directory: Path, fps: float) -> ReadResult:
         text=row.text,
         text_language="en",
         signed_language="ase",
-        pose=pose.points,
-        pose_fps=pose.fps,
+        modalities={"pose": pose_frames(pose.points, pose.fps)},
     )
     return ReadResult(clip, notes_of(pose))
 

@@ -97,17 +97,16 @@ def read_sentence(
         raise SignBindError(
             "no pose file and no video: the video is gone or was not fetched"
         ) from error
-    fields, repaired = read_extracted(path, poses.lip_size)
+    modalities, repaired = read_extracted(path, poses.lip_size)
     if row.end_ms:
-        pose_s = len(fields["pose"]) / fields["pose_fps"]
-        repaired |= _duration_notes(pose_s, row, poses.padding_s)
+        repaired |= _duration_notes(modalities["pose"].seconds, row, poses.padding_s)
     clip = Clip(
         id=row.id,
         text=row.text,
         text_language="en",
         signed_language=signed_language,
         gloss=row.gloss,
-        **fields,
+        modalities=modalities,
     )
     return ReadResult(clip, repaired | dict.fromkeys(row.notes, 1))
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from signbind_jax.data.clip import Clip
-from signbind_jax.data.lips import encode_mosaic
+from signbind_jax.data.clip import Clip, pose_frames
+from signbind_jax.data.lips import lip_frames
 from signbind_jax.data_pipelines.corpus import Corpus, ReadResult
 from signbind_jax.data_pipelines.synthetic import body, crops, motion, mouth, tracker
 from signbind_jax.data_pipelines.synthetic.grammar import SPLITS, TIME_SPLITS, Sentence, sentence
@@ -129,11 +129,7 @@ def generate_clip(seed: int, split: str, index: int) -> Clip:
         text_language="en",
         signed_language="",
         signer=who.name,
-        pose=pose_tk3,
-        pose_fps=FPS,
-        lips=encode_mosaic(crops_fhw),
-        n_lip_frames=len(crops_fhw),
-        lip_fps=FPS,
+        modalities={"pose": pose_frames(pose_tk3, FPS), "lips": lip_frames(crops_fhw, FPS)},
         gloss=drawn.gloss,
         spelled=tuple(word.name for word in drawn.words if word.name),
         phonemes=tuple(p for mouthing in line.mouthings for p in mouthing.phonemes),

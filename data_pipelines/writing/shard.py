@@ -13,8 +13,8 @@ import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 
 from signbind_jax import files, keypoints
-from signbind_jax.data.clip import Clip
-from signbind_jax.data.record import features, labels_to_json
+from signbind_jax.data.clip import MODALITIES, Clip
+from signbind_jax.data.record import LENGTHS, features, fields_of, labels_to_json
 from signbind_jax.data_pipelines.corpus import ReadResult, Row, read_clips
 from signbind_jax.data_pipelines.writing.build_report import BuildReport
 from signbind_jax.errors import SignBindError
@@ -50,14 +50,13 @@ class Summary:
 
     Attributes:
       labels: one line of JSON a clip.
-      pose_lengths, lip_lengths: int32 frames by clip.
+      lengths: modality -> int32 frames by clip.
       n_bytes: size of its records.
       report: what was repaired and left out in it.
     """
 
     labels: list[str]
-    pose_lengths: np.ndarray
-    lip_lengths: np.ndarray
+    lengths: dict[str, np.ndarray]
     n_bytes: int
     report: BuildReport
 
@@ -83,7 +82,7 @@ def write_shard(shard: Shard, tick: Callable[[], None] = lambda: None) -> None:
             tick()
         return
     report = BuildReport()
-    labels, pose_lengths, lip_lengths = [], [], []
+    labels, lengths = [], {modality: [] for modality in LENGTHS}
     partial = shard.path.with_suffix(f".partial-{os.getpid()}")
     with _errors_in_one_line(shard):
         writer = ArrayRecordWriter(str(partial), "group_size:1")
@@ -91,14 +90,14 @@ def write_shard(shard: Shard, tick: Callable[[], None] = lambda: None) -> None:
             for clip in _clips(shard, report, tick):
                 writer.write(_serialised(clip))
                 labels.append(labels_to_json(clip))
-                pose_lengths.append(clip.n_pose_frames)
-                lip_lengths.append(clip.n_lip_frames)
+                for modality, by_clip in lengths.items():
+                    by_clip.append(clip.n_frames(modality))
         finally:
             with contextlib.suppress(RuntimeError):  # of a full disk; the check below tells
                 writer.close()
         _check_complete(partial, len(labels))
         partial.rename(shard.path)
-        _write_summary(shard, labels, pose_lengths, lip_lengths, report)
+        _write_summary(shard, labels, lengths, report)
 
 
 def is_written(shard: Shard) -> bool:
@@ -117,8 +116,7 @@ def read_summary(shard: Shard) -> Summary:
     report = BuildReport.from_json(json.loads(arrays["report"].tobytes()))
     return Summary(
         lines.split("\n") if lines else [],
-        arrays["pose_lengths"],
-        arrays["lip_lengths"],
+        {modality: arrays[name] for modality, name in LENGTHS.items()},
         int(arrays["n_bytes"]),
         report,
     )
@@ -148,24 +146,19 @@ def check_clip(clip: Clip, split: str) -> None:
             f"clip {clip.id!r} of split {split}: {field}: found {found}, wanted {wanted}"
         )
 
-    if clip.pose is None and not clip.lips:
-        fail("pose and lips", "neither", "at least one")
-    if clip.pose is None and clip.pose_fps != 0:
-        fail("pose_fps", clip.pose_fps, "0 where there is no pose")
-    if clip.pose is not None:
-        shape, kind = clip.pose.shape, clip.pose.dtype
-        if kind != np.float16 or len(shape) != 3 or shape[1:] != (keypoints.K, 3) or not shape[0]:
-            fail("pose", f"{kind} {shape}", f"float16 (frames, {keypoints.K}, 3) with frames")
-        if not np.isfinite(clip.pose).all():
+    if not clip.modalities:
+        fail(" and ".join(MODALITIES), "neither", "at least one")
+    for name, frames in clip.modalities.items():
+        if not frames.n or not len(frames.data):
+            fail(name, "no frames", "frames, or no such modality")
+        if not frames.fps:
+            fail(MODALITIES[name], frames.fps, "frames a second above 0")
+    if pose := clip.modalities.get("pose"):
+        shape, kind = pose.data.shape, pose.data.dtype
+        if kind != np.float16 or len(shape) != 3 or shape != (pose.n, keypoints.K, 3):
+            fail("pose", f"{kind} {shape}", f"float16 ({pose.n}, {keypoints.K}, 3)")
+        if not np.isfinite(pose.data).all():
             fail("pose", "values that are not finite", "(0, 0, 0) for a missing keypoint")
-        if not clip.pose_fps:
-            fail("pose_fps", clip.pose_fps, "frames a second above 0")
-    if not bool(clip.lips) == bool(clip.n_lip_frames) == bool(clip.lip_fps):
-        fail(
-            "lips",
-            f"{len(clip.lips)} bytes, {clip.n_lip_frames} frames, {clip.lip_fps} a second",
-            "all three above 0, or all 0",
-        )
 
 
 @functools.cache
@@ -177,18 +170,14 @@ def _encoder():
 
 def _serialised(clip: Clip) -> bytes:
     encode, make_message = _encoder()
-    record = {name: getattr(clip, name) for name in clip.__dataclass_fields__}
-    if clip.pose is None:
-        record["pose"] = np.zeros((0, keypoints.K, 3), np.float16)
-    record["pose_fps"], record["lip_fps"] = np.float64(clip.pose_fps), np.float64(clip.lip_fps)
-    message = make_message(
-        encode({n: list(x) if isinstance(x, tuple) else x for n, x in record.items()})
-    )
+    message = make_message(encode(fields_of(clip)))
     # Otherwise the order of its fields follows from the process that wrote it.
     return message.SerializeToString(deterministic=True)
 
 
-def _write_summary(shard: Shard, labels, pose_lengths, lip_lengths, report: BuildReport) -> None:
+def _write_summary(
+    shard: Shard, labels: list[str], lengths: dict[str, list[int]], report: BuildReport
+) -> None:
     def as_bytes(text: str) -> np.ndarray:
         return np.frombuffer(text.encode(), np.uint8)
 
@@ -196,8 +185,7 @@ def _write_summary(shard: Shard, labels, pose_lengths, lip_lengths, report: Buil
     np.savez(
         partial,
         labels=as_bytes("\n".join(labels)),
-        pose_lengths=np.asarray(pose_lengths, np.int32),
-        lip_lengths=np.asarray(lip_lengths, np.int32),
+        **{LENGTHS[modality]: np.asarray(n, np.int32) for modality, n in lengths.items()},
         n_bytes=shard.path.stat().st_size,
         report=as_bytes(json.dumps(report.to_json())),
     )

@@ -24,7 +24,7 @@ from signbind_jax.data.dataset import (
     file_digest,
     index_file,
 )
-from signbind_jax.data.record import features
+from signbind_jax.data.record import LENGTHS, features
 from signbind_jax.data_pipelines.corpus import Corpus, check_rows
 from signbind_jax.data_pipelines.writing.build_report import BuildReport
 from signbind_jax.data_pipelines.writing.shard import Shard, Summary, read_summary
@@ -224,8 +224,10 @@ def _write_index(building: Path, split: str, summaries: list[Summary]) -> None:
     np.savez_compressed(
         building / index_file(split),
         labels=np.frombuffer(lines, np.uint8),
-        pose_lengths=np.concatenate([summary.pose_lengths for summary in summaries]),
-        lip_lengths=np.concatenate([summary.lip_lengths for summary in summaries]),
+        **{
+            name: np.concatenate([summary.lengths[modality] for summary in summaries])
+            for modality, name in LENGTHS.items()
+        },
     )
 
 

@@ -241,9 +241,8 @@ def _chosen(workdir: Path, step: int | str) -> tuple[int, Manifest]:
             best = checkpoints.best()
             if best is None:
                 raise SignBindError(
-                    f"{checkpoints.directory}: found no best step, wanted that of "
-                    "a run with --config.keep_best=True; other steps: "
-                    f"{checkpoints.steps() or 'none'}"
+                    f"{checkpoints.directory}: found no best step, wanted that of a run with "
+                    f"--config.keep_best=True; other steps: {checkpoints.steps() or 'none'}"
                 )
             step = best.step
         return step, checkpoints.read_manifest(step)
@@ -263,16 +262,14 @@ def _check_identity(
         found = _digest_of(files.read_bytes(workdir / name, TOKENIZER_BYTES))
         if found != wanted:
             raise SignBindError(
-                f"{workdir / name}: digest: found {found[:16]}, wanted "
-                f"{wanted[:16]}; the file was changed: put a good copy there, or "
-                "start its `signbind train` once more"
+                f"{workdir / name}: digest: found {found[:16]}, wanted {wanted[:16]}; the file was "
+                "changed: put a good copy there, or start its `signbind train` once more"
             )
     layout = manifest.keypoint_layout
     if reads_poses and layout and layout != keypoints.LAYOUT_VERSION:
         raise SignBindError(
-            f"{workdir}: keypoint_layout: found {layout}, wanted "
-            f"{keypoints.LAYOUT_VERSION}, the only one this version reads; train "
-            "it again"
+            f"{workdir}: keypoint_layout: found {layout}, wanted {keypoints.LAYOUT_VERSION}, the "
+            "only one this version reads; train it again"
         )
 
 
@@ -337,9 +334,8 @@ def check_resumable(workdir: Path, config: RunConfig) -> str:
     keys = sorted({*old, *new}, key=lambda key: (key != "stage", key))
     key = next(k for k in keys if old.get(k) != new.get(k))
     raise SignBindError(
-        f"{workdir / FILE}: {key}: found {old.get(key)!r}, wanted "
-        f"{new.get(key)!r}; another run lives here: give another --workdir "
-        "or remove it"
+        f"{workdir / FILE}: {key}: found {old.get(key)!r}, wanted {new.get(key)!r}; another run "
+        "lives here: give another --workdir or remove it"
     )
 
 
@@ -349,8 +345,7 @@ def _check_known(where: str, names: Iterable[str]) -> None:
         if name not in streams.stages():
             raise SignBindError(
                 f"{where}: stream: found {shorten(name)}, wanted one of "
-                f"{', '.join(streams.names())}; --import=FILE.py registers "
-                "another"
+                f"{', '.join(streams.names())}; --import=FILE.py registers another"
             )
 
 

@@ -70,7 +70,8 @@ def collate(
     Raises:
       SignBindError: an unknown frontend, no crops anywhere, or a clip that does not fit, by id.
     """
-    lips = reads_lips(frontend)
+    modality = modality_of(frontend)
+    lips = modality == "lips"
     if lips and lip_size is None:
         raise SignBindError("lips: found no clip with mouth crops, wanted at least one")
     rows, places = np.nonzero(step.ids != EMPTY_ROW)
@@ -81,15 +82,15 @@ def collate(
     frame, dtype = (lip_size, np.uint8) if lips else ((keypoints.K, 3), np.float16)
     frames_bt = np.zeros((step.batch_size, step.bucket_length, *frame), dtype)
     for row, place, clip, target in zip(rows, places, clips, targets, strict=True):
-        start, n = int(step.starts[row, place]), _n_frames(clip, lips)
+        start, n = int(step.starts[row, place]), clip.n_frames(modality)
         check_fits(clip, "lip frames" if lips else "pose frames", n, step.bucket_length - start)
         check_fits(clip, "target tokens", len(target), target_capacity)
         if n:
-            frames = (decode or decode_lips)(clip) if lips else clip.pose
+            frames = (decode or decode_lips)(clip) if lips else clip.modalities["pose"].data
             if lips:
                 check_lip_size(clip, frames.shape[1:], lip_size)
             frames_bt[row, start : start + n] = frames
-            fps_bg[row, place] = clip.lip_fps if lips else clip.pose_fps
+            fps_bg[row, place] = clip.modalities[modality].fps
         length_bg[row, place] = n
         target_bgn[row, place, : len(target)] = target
         target_length_bg[row, place] = len(target)
@@ -102,10 +103,6 @@ def collate(
         target_length_bg,
         step.ids.astype(np.int32),
     )
-
-
-def _n_frames(clip: Clip, lips: bool) -> int:
-    return clip.n_lip_frames if lips else clip.n_pose_frames
 
 
 def modality_of(frontend: str) -> str:
@@ -122,8 +119,9 @@ def reads_lips(frontend: str) -> bool:
 
 def decode_lips(clip: Clip) -> np.ndarray:
     """The uint8 (f, h, w) mouth crops of a clip; errors name the clip."""
+    lips = clip.modalities["lips"]
     try:
-        return decode_mosaic(clip.lips, clip.n_lip_frames)
+        return decode_mosaic(lips.data, lips.n)
     except SignBindError as error:
         raise SignBindError(f"clip {clip.id!r}: {error}") from error
 

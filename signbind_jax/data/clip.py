@@ -1,6 +1,8 @@
 """Clip: one recorded sentence, the unit every pipeline writes and every loader reads."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,6 +12,7 @@ FINGERSPELLED_PREFIX = "fs-"
 # Frames a second that a recording may state; whoever reads or writes a rate checks it.
 FPS_RANGE = (1.0, 1000.0)
 TEXTS = ("id", "text", "text_language", "signed_language", "signer")
+MODALITIES = {"pose": "pose_fps", "lips": "lip_fps"}  # and what files call the rate of each
 TOKENS = ("gloss", "spelled", "phonemes", "senses", "contrasts", "homonym_pairs")
 
 # Beyond these no recording of a sentence lies, only a damaged or hostile file.
@@ -19,12 +22,40 @@ MOST_CHARACTERS = 100_000  # of a text, or of all tokens of a kind
 _ID_BYTES, _PART_BYTES = 1000, 200
 
 
+class Frames(NamedTuple):
+    """The frames of one modality of a clip.
+
+    Attributes:
+      data: of "pose" f16 (t, k, 3) in the canonical layout of `signbind_jax.keypoints`: x and y
+        in units of shoulder widths about the mid-shoulder point of the clip (y grows
+        downwards), and a confidence in 0..1; a missing keypoint is (0, 0, 0). Of "lips" grey
+        mouth crops as one JPEG mosaic (`signbind_jax.data.lips`). None where only the labels of
+        a clip were read.
+      fps: frames a second, within `FPS_RANGE`.
+      n: how many frames.
+    """
+
+    data: np.ndarray | bytes | None
+    fps: float
+    n: int
+
+    @property
+    def seconds(self) -> float:
+        """Duration."""
+        return self.n / self.fps
+
+
+def pose_frames(points_tkc: np.ndarray, fps: float) -> Frames:
+    """The frames of a pose f16 (t, k, 3)."""
+    return Frames(points_tkc, fps, len(points_tkc))
+
+
 @dataclass(frozen=True)
 class Clip:
     """One signed sentence with its modalities and labels.
 
-    An absent modality is `None` (`pose`) or empty (`lips`), never zeros that look like
-    data. Labels a corpus does not have are empty tuples.
+    An absent modality has no entry, never zeros that look like data. Labels a corpus does not
+    have are empty tuples.
 
     Attributes:
       id: unique within its dataset.
@@ -32,14 +63,7 @@ class Clip:
       text_language: BCP-47 tag of `text`, such as "en".
       signed_language: ISO 639-3 code, such as "ase"; may be empty.
       signer: the signer's name in the corpus; may be empty.
-      pose: f16 (t, k, 3) in the canonical layout of `signbind_jax.keypoints`: x and y in
-        units of shoulder widths about the mid-shoulder point of the clip (y grows
-        downwards), and a confidence in 0..1. A missing keypoint is (0, 0, 0).
-      pose_fps: pose frames a second, within `FPS_RANGE`; 0 where `pose` is absent.
-      lips: grey mouth crops of the clip as one JPEG mosaic (see `signbind_jax.data.lips`);
-        empty where absent.
-      n_lip_frames: how many crops the mosaic holds.
-      lip_fps: lip frames a second, within `FPS_RANGE`; 0 where `lips` is absent.
+      modalities: what was recorded, of `MODALITIES`, by name.
       gloss: what the hands sign, in order, fingerspelled words left out. Words that share
         hands share a gloss.
       spelled: the fingerspelled words, lower case, in order.
@@ -57,11 +81,7 @@ class Clip:
     text_language: str = ""
     signed_language: str = ""
     signer: str = ""
-    pose: np.ndarray | None = None
-    pose_fps: float = 0.0
-    lips: bytes = b""
-    n_lip_frames: int = 0
-    lip_fps: float = 0.0
+    modalities: Mapping[str, Frames] = field(default_factory=dict)
     gloss: tuple[str, ...] = ()
     spelled: tuple[str, ...] = ()
     phonemes: tuple[str, ...] = ()
@@ -69,10 +89,9 @@ class Clip:
     contrasts: tuple[str, ...] = ()
     homonym_pairs: tuple[str, ...] = ()
 
-    @property
-    def n_pose_frames(self) -> int:
-        """Pose frames t; 0 where the pose is absent."""
-        return 0 if self.pose is None else int(self.pose.shape[0])
+    def n_frames(self, modality: str) -> int:
+        """Frames of a modality; 0 where it is absent."""
+        return self.modalities[modality].n if modality in self.modalities else 0
 
 
 def check_bounds(clip: Clip) -> None:
@@ -81,15 +100,16 @@ def check_bounds(clip: Clip) -> None:
     Raises:
       SignBindError: the field that cannot, what was found and what was wanted.
     """
-    for name, fps in (("pose_fps", clip.pose_fps), ("lip_fps", clip.lip_fps)):
-        if fps and not FPS_RANGE[0] <= fps <= FPS_RANGE[1]:
+    for name, frames in clip.modalities.items():
+        if frames.fps and not FPS_RANGE[0] <= frames.fps <= FPS_RANGE[1]:
             raise SignBindError(
-                f"{name}: found {fps:g}, wanted {FPS_RANGE[0]:g} to "
+                f"{MODALITIES[name]}: found {frames.fps:g}, wanted {FPS_RANGE[0]:g} to "
                 f"{FPS_RANGE[1]:g} frames a second"
             )
-    for name, n in (("pose", clip.n_pose_frames), ("lips", clip.n_lip_frames)):
-        if not 0 <= n <= MOST_FRAMES:
-            raise SignBindError(f"{name}: found {n:,} frames, wanted at most {MOST_FRAMES:,}")
+        if not 0 <= frames.n <= MOST_FRAMES:
+            raise SignBindError(
+                f"{name}: found {frames.n:,} frames, wanted at most {MOST_FRAMES:,}"
+            )
     for name in (*TEXTS, *TOKENS):
         if value := getattr(clip, name):
             n = len(value) if name in TEXTS else sum(map(len, value)) + len(value)

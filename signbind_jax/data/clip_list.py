@@ -15,10 +15,12 @@ class ClipList(Sequence):
 
     def __init__(self, clips: Sequence[Clip]):
         self.labels = tuple(clips)
-        self.pose_lengths = np.array([clip.n_pose_frames for clip in clips], np.int32)
-        self.lip_lengths = np.array([clip.n_lip_frames for clip in clips], np.int32)
-        first = next((clip for clip in clips if clip.lips), None)
-        self.lip_size = first and decode_mosaic(first.lips, first.n_lip_frames).shape[1:]
+        lips = [clip.modalities["lips"] for clip in clips if "lips" in clip.modalities]
+        self.lip_size = decode_mosaic(lips[0].data, lips[0].n).shape[1:] if lips else None
+
+    def lengths(self, modality: str) -> np.ndarray:
+        """int32 (clips,) frames of a modality, 0 where it is absent."""
+        return np.array([clip.n_frames(modality) for clip in self.labels], np.int32)
 
     def __len__(self) -> int:
         return len(self.labels)

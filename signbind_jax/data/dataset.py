@@ -265,7 +265,6 @@ class ClipDataset(Sequence):
       info: the dataset it belongs to.
       name: of the split.
       times: None: an epoch draws every clip once (see `mixture.MixedSplit`).
-      pose_lengths, lip_lengths: int32 (clips,) frames, 0 where the modality is absent.
     """
 
     times = None
@@ -275,14 +274,20 @@ class ClipDataset(Sequence):
         index, shards = index_file(name), info.description["splits"][name]["shards"]
         for file in (index, *shards):
             info.check_kind(file)
-        names = ("pose_lengths", "lip_lengths")
-        arrays = files.read_arrays(info.directory / index, names)
-        self.pose_lengths, self.lip_lengths = (self._lengths(arrays, name) for name in names)
+        arrays = files.read_arrays(info.directory / index, record.LENGTHS.values())
+        self._lengths = {
+            modality: self._checked_lengths(arrays, field)
+            for modality, field in record.LENGTHS.items()
+        }
         self._records = record.open_records(
             {info.directory / file: n for file, n in shards.items()}
         )
 
-    def _lengths(self, arrays: dict[str, np.ndarray], field: str) -> np.ndarray:
+    def lengths(self, modality: str) -> np.ndarray:
+        """int32 (clips,) frames of a modality, 0 where it is absent."""
+        return self._lengths[modality]
+
+    def _checked_lengths(self, arrays: dict[str, np.ndarray], field: str) -> np.ndarray:
         n, path = self.info.splits[self.name], self.info.directory / index_file(self.name)
         if field not in arrays:
             raise SignBindError(
@@ -302,7 +307,7 @@ class ClipDataset(Sequence):
         return lengths
 
     def __len__(self) -> int:
-        return len(self.pose_lengths)
+        return self.info.splits[self.name]
 
     def __iter__(self) -> Iterator[Clip]:
         return (self[i] for i in range(len(self)))
@@ -318,13 +323,13 @@ class ClipDataset(Sequence):
             clip = record.clip_of(self._records[i])
         except Exception as error:  # array_record has no exception class of its own
             raise self._damaged(i, _one_line(error)) from error
-        if clip.n_pose_frames != self.pose_lengths[i] or clip.n_lip_frames != self.lip_lengths[i]:
+        if any(clip.n_frames(name) != n[i] for name, n in self._lengths.items()):
             raise self._damaged(i, "its lengths differ from the index")
         return clip
 
     @cached_property
     def labels(self) -> tuple[Clip, ...]:
-        """Every clip without its arrays (`pose` None, `lips` empty), read from the index."""
+        """Every clip, its modalities without data, read from the index."""
         return tuple(self.read_labels())
 
     def read_labels(self) -> Iterator[Clip]:
@@ -351,7 +356,7 @@ class ClipDataset(Sequence):
 
     def _labels_of(self, i: int, line: str) -> Clip:
         try:
-            return record.labels_from_json(line)
+            return record.labels_from_json(line, int(self._lengths["pose"][i]))
         except (ValueError, RecursionError, SignBindError) as error:
             raise ValueError(f"labels of clip {i}: {_one_line(error)}") from error
 
@@ -370,12 +375,12 @@ class ClipDataset(Sequence):
     @cached_property
     def lip_size(self) -> tuple[int, int] | None:
         """Height and width of the mouth crops in pixels; None where no clip has any."""
-        with_lips = np.flatnonzero(self.lip_lengths > 0)
+        with_lips = np.flatnonzero(self._lengths["lips"])
         if not with_lips.size:
             return None
-        clip = self[with_lips[0]]
+        lips = self[with_lips[0]].modalities["lips"]
         try:
-            return decode_mosaic(clip.lips, clip.n_lip_frames).shape[1:]
+            return decode_mosaic(lips.data, lips.n).shape[1:]
         except SignBindError as error:
             raise self._damaged(int(with_lips[0]), _one_line(error)) from error
 

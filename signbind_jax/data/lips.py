@@ -7,6 +7,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
+from signbind_jax.data.clip import Frames
 from signbind_jax.errors import SignBindError
 
 QUALITY = 95
@@ -26,6 +27,11 @@ def _grid(n_frames: int, cell_height: int, cell_width: int) -> tuple[int, int]:
     columns = math.ceil(math.sqrt(n_frames * cell_height / cell_width))
     columns = max(1, min(columns, n_frames, MAX_SIDE // cell_width))
     return -(-n_frames // columns), columns
+
+
+def lip_frames(crops_fhw: np.ndarray, fps: float) -> Frames:
+    """Mouth crops uint8 (f, h, w) as frames of a clip; see `encode_mosaic`."""
+    return Frames(encode_mosaic(crops_fhw), fps, len(crops_fhw))
 
 
 def encode_mosaic(frames_fhw: np.ndarray) -> bytes:

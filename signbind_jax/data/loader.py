@@ -91,10 +91,11 @@ class _Batches:
 
     def decoded_bytes(self) -> int:
         """Memory that the arrays of the whole split would take."""
+        n_frames = int(self.dataset.lengths(self.modality).sum())
         if self.modality == "pose":
-            return int(self.dataset.pose_lengths.sum()) * _POSE_FRAME_BYTES
+            return n_frames * _POSE_FRAME_BYTES
         height, width = self.lip_size or (0, 0)
-        return int(self.dataset.lip_lengths.sum()) * height * width
+        return n_frames * height * width
 
     def __len__(self) -> int:
         return self.stop_step
@@ -122,14 +123,16 @@ class _Batches:
         if self.cache is not None and i in self.cache:
             return self.cache[i]
         clip, frames_fhw = self.dataset[i], None
-        if self.modality == "lips" and clip.lips:
+        kept = {n: frames for n, frames in clip.modalities.items() if n == self.modality}
+        if "lips" in kept:
             frames_fhw = decode_lips(clip)
-        pose = clip.pose if self.modality == "pose" else None
+            kept["lips"] = kept["lips"]._replace(data=None)
         if self.cache is not None:
             # Arrays read from a record are views that would hold all of it in memory.
-            pose = None if pose is None else pose.copy()
+            if "pose" in kept:
+                kept["pose"] = kept["pose"]._replace(data=kept["pose"].data.copy())
             frames_fhw = None if frames_fhw is None else frames_fhw.copy()
-        decoded = dataclasses.replace(clip, pose=pose, lips=b""), frames_fhw
+        decoded = dataclasses.replace(clip, modalities=kept), frames_fhw
         if self.cache is not None:
             self.cache[i] = decoded
         return decoded

@@ -109,15 +109,9 @@ class MixedSplit(Sequence):
             return None
         return np.repeat(self.weights, [len(part) for part in self.parts])
 
-    @cached_property
-    def pose_lengths(self) -> np.ndarray:
-        """int32 (clips,) frames, 0 where absent."""
-        return np.concatenate([part.pose_lengths for part in self.parts])
-
-    @cached_property
-    def lip_lengths(self) -> np.ndarray:
-        """int32 (clips,) frames, 0 where absent."""
-        return np.concatenate([part.lip_lengths for part in self.parts])
+    def lengths(self, modality: str) -> np.ndarray:
+        """int32 (clips,) frames of a modality, 0 where it is absent."""
+        return np.concatenate([part.lengths(modality) for part in self.parts])
 
     @cached_property
     def labels(self) -> tuple[Clip, ...]:

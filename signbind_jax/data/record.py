@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from signbind_jax import keypoints
-from signbind_jax.data.clip import TEXTS, TOKENS, Clip, check_bounds
+from signbind_jax.data.clip import TEXTS, TOKENS, Clip, Frames, check_bounds
 
 LABEL_CHARACTERS = 2**23  # of a line of the index
+LENGTHS = {"pose": "pose_lengths", "lips": "lip_lengths"}  # modality -> array of the index
 
 _NUMBERS = {"pose_fps": (int, float), "n_lip_frames": (int,), "lip_fps": (int, float)}
+_NO_POSE = Frames(np.zeros((0, keypoints.K, 3), np.float16), 0.0, 0)
+_NO_LIPS = Frames(b"", 0.0, 0)
 _KINDS = {**dict.fromkeys(TEXTS, (str,)), **_NUMBERS, **dict.fromkeys(TOKENS, (list,))}
 
 
@@ -51,6 +54,21 @@ def open_records(shards: Mapping[Path, int]):
     )
 
 
+def fields_of(clip: Clip) -> dict:
+    """What a record holds of a clip, by the names of `features`; of an absent modality nothing."""
+    pose = clip.modalities.get("pose", _NO_POSE)
+    lips = clip.modalities.get("lips", _NO_LIPS)
+    return {
+        **{name: getattr(clip, name) for name in TEXTS},
+        "pose": pose.data,
+        "pose_fps": np.float64(pose.fps),
+        "lips": lips.data,
+        "n_lip_frames": lips.n,
+        "lip_fps": np.float64(lips.fps),
+        **{name: list(getattr(clip, name)) for name in TOKENS},
+    }
+
+
 def clip_of(record: bytes) -> Clip:
     """The clip that a record holds.
 
@@ -59,27 +77,31 @@ def clip_of(record: bytes) -> Clip:
       Exception: of many kinds, where the bytes are no such record.
     """
     fields = features().deserialize_example_np(record)
-    clip = {name: fields[name].decode() for name in TEXTS}
-    clip |= {name: tuple(x.decode() for x in fields[name]) for name in TOKENS}
-    clip = Clip(
-        **clip,
-        pose=fields["pose"] if len(fields["pose"]) else None,
-        pose_fps=float(fields["pose_fps"]),
-        lips=fields["lips"],
-        n_lip_frames=int(fields["n_lip_frames"]),
-        lip_fps=float(fields["lip_fps"]),
+    labels = {name: fields[name].decode() for name in TEXTS}
+    labels |= {name: tuple(x.decode() for x in fields[name]) for name in TOKENS}
+    pose, lips = fields["pose"], fields["lips"]
+    return _checked(
+        labels,
+        Frames(pose, float(fields["pose_fps"]), len(pose)),
+        Frames(lips, float(fields["lip_fps"]), int(fields["n_lip_frames"])),
     )
-    check_bounds(clip)
-    return clip
+
+
+def _checked(labels: dict, pose: Frames, lips: Frames) -> Clip:
+    """The clip of what is stored of it, where a modality without frames is absent."""
+    stored = {"pose": pose, "lips": lips}
+    check_bounds(Clip(**labels, modalities=stored))
+    return Clip(**labels, modalities={name: frames for name, frames in stored.items() if frames.n})
 
 
 def labels_to_json(clip: Clip) -> str:
     """All of a clip but its arrays, as one line of JSON."""
-    return json.dumps({name: getattr(clip, name) for name in _KINDS}, ensure_ascii=False)
+    fields = fields_of(clip)
+    return json.dumps({name: fields[name] for name in _KINDS}, ensure_ascii=False)
 
 
-def labels_from_json(line: str) -> Clip:
-    """The clip of such a line, without its arrays.
+def labels_from_json(line: str, n_pose_frames: int) -> Clip:
+    """The clip of such a line, its modalities without data.
 
     Raises:
       SignBindError: a value out of bounds.
@@ -97,6 +119,9 @@ def labels_from_json(line: str) -> Clip:
             record[name] = tuple(value)
     if "\\u" in line:  # only half of a surrogate pair needs it, and control characters
         json.dumps(record, ensure_ascii=False).encode()
-    clip = Clip(**record)
-    check_bounds(clip)
-    return clip
+    numbers = {name: record.pop(name, 0) for name in _NUMBERS}
+    return _checked(
+        record,
+        Frames(None, float(numbers["pose_fps"]), n_pose_frames),
+        Frames(None, float(numbers["lip_fps"]), numbers["n_lip_frames"]),
+    )

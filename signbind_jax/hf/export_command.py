@@ -43,9 +43,8 @@ def source_of(run: artefact.Artefact) -> Path | None:
     if (parent / artefact.FILE).exists():
         return source_of(artefact.open_artefact(parent))
     raise SignBindError(
-        f"{run.workdir}: parents.language_model: found no config.json and no "
-        f"{artefact.FILE} in {parent}, wanted the model it was trained from; "
-        "name its directory with --source"
+        f"{run.workdir}: parents.language_model: found no config.json and no {artefact.FILE} in "
+        f"{parent}, wanted the model it was trained from; name its directory with --source"
     )
 
 
@@ -105,9 +104,8 @@ def run(arguments: argparse.Namespace) -> int:
         base_model = arguments.base_model or (source and source.absolute())
         if base_model is None:
             raise SignBindError(
-                f"{trained.workdir}: base_model: found nothing, wanted "
-                "--base_model: this decoder was not imported; export the "
-                "language_model stage first and name it"
+                f"{trained.workdir}: base_model: found nothing, wanted --base_model: this decoder "
+                "was not imported; export the language_model stage first and name it"
             )
         decoder = decoder_of(trained)
         export_adapters(decoder, arguments.out, base_model=str(base_model))

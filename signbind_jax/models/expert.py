@@ -57,9 +57,8 @@ def register_frontend(name: str, frontend: Callable, modality: str = "pose") -> 
     """
     if name in _SHIPPED_FRONTENDS or modality not in ("pose", "lips"):
         raise SignBindError(
-            f"frontend: found {shorten(name)} of {shorten(modality)}, wanted pose "
-            "or lips, and another name than the shipped "
-            f"{', '.join(_SHIPPED_FRONTENDS)}"
+            f"frontend: found {shorten(name)} of {shorten(modality)}, wanted pose or lips, and "
+            f"another name than the shipped {', '.join(_SHIPPED_FRONTENDS)}"
         )
     FRONTENDS[name], MODALITIES[name] = frontend, modality
 
@@ -110,7 +109,7 @@ class ExpertConfig(Checked):
             yield "lip_size", f"a multiple of {cell}, which channels {self.channels} ask for"
 
     def n_steps(self, n_frames):
-        """Output steps of a clip of `n_frames` frames; a number or an array."""
+        """Counts the output steps of a clip of `n_frames` frames; a number or an array."""
         return temporal_encoder.n_steps(n_frames, self.subsample)
 
 
@@ -162,5 +161,5 @@ class Expert(nnx.Module):
         )
 
     def seconds_per_step(self, fps):
-        """Duration of one output step, in seconds."""
+        """Gives the duration of one output step, in seconds."""
         return self.config.subsample / fps

@@ -48,9 +48,9 @@ class Prefix:
     """The LLM's input in front of the sentence.
 
     Attributes:
-      x_bpd, mask_bp: embeddings; the last place is real.
+      x_bpd, mask_bp: embeddings; the last is no padding.
       fused_mask_bm, log_probs_bsv: fusion's, for its CTC loss.
-      lost_b: tokens of the fused text that found no place.
+      lost_b: tokens of the fused text beyond its capacity.
     """
 
     x_bpd: jax.Array
@@ -61,7 +61,7 @@ class Prefix:
 
 
 def text_capacity(n_tokens: int) -> int:
-    """Places for the fused text of a batch of `n_tokens` stream tokens a row.
+    """Gives the capacity for the fused text of a batch of `n_tokens` stream tokens a row.
 
     A sign is one token and its lemma one or two of the LLM's, a letter is one of each, and
     phonemes have no text.
@@ -91,7 +91,7 @@ class SignBind(nnx.Module):
     def prefix(
         self, tokens: StreamTokens, prompt_ids_bp, prompt_mask_bp, parts: PromptParts, key=None
     ) -> Prefix:
-        """What the sentence is written from: the prompt's head, m fused tokens as embeddings,
+        """Makes what the sentence is written from: the prompt's head, m fused tokens as embeddings,
         what fusion read as text where `parts` asks for it, and the rest of the prompt."""
         fused_bmd, mask_bm, log_probs_bsv = self.fusion(tokens, key)
         b = mask_bm.shape[0]

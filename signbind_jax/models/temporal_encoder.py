@@ -21,7 +21,7 @@ zeros = jax.nn.initializers.zeros
 
 
 def n_steps(n_frames, subsample: int):
-    """Encoder steps of a clip of `n_frames` (number or array): ceil(frames / subsample)."""
+    """Counts the steps of a clip of `n_frames` (number or array): ceil(frames / subsample)."""
     return -(-n_frames // subsample)
 
 
@@ -43,10 +43,10 @@ class ConvSubsample(nnx.Module):
         return self.norm(jax.nn.silu(x_bsd)), clip_bs
 
 
-def depthwise(x_bsd, kernel_kd, clip_bs):
-    """Depthwise convolution over time, centred, zeros beyond the ends of a clip."""
-    n = kernel_kd.shape[0]
-    return sum(time_shift(x_bsd, n // 2 - k, clip_bs) * kernel_kd[k] for k in range(n))
+def depthwise(x_bsd, kernel_wd, clip_bs):
+    """Convolves over time channel by channel, centred, zeros beyond the ends of a clip."""
+    n = kernel_wd.shape[0]
+    return sum(time_shift(x_bsd, n // 2 - i, clip_bs) * kernel_wd[i] for i in range(n))
 
 
 class FeedForward(nnx.Module):
@@ -75,9 +75,9 @@ class SelfAttention(nnx.Module):
     def __call__(self, x_bsd, clip_bs):
         q_bshe, k_bshe, v_bshe = jnp.moveaxis(self.qkv(self.norm(x_bsd)), 2, 0)
         position_bs = jnp.arange(x_bsd.shape[1])[None]
-        mask_bss = (clip_bs[:, None, :] == clip_bs[:, :, None]) & (clip_bs >= 0)[:, None, :]
+        mask_bqu = (clip_bs[:, None, :] == clip_bs[:, :, None]) & (clip_bs >= 0)[:, None, :]
         q_bshe, k_bshe = rotate(q_bshe, position_bs), rotate(k_bshe, position_bs)
-        return self.out(attend(q_bshe, k_bshe, v_bshe, mask_bss))
+        return self.out(attend(q_bshe, k_bshe, v_bshe, mask_bqu))
 
 
 class GatedConvolution(nnx.Module):
@@ -133,7 +133,7 @@ class TemporalEncoder(nnx.Module):
         self.n_layers, self.remat = config.n_layers, config.remat
 
     def __call__(self, x_btd, clip_bt, key=None):
-        """x_btd, clip_bt -> (x_bsd, clip_bs) with s = n_steps(t, subsample).
+        """Encodes x_btd, clip_bt: (x_bsd, clip_bs) with s = n_steps(t, subsample).
 
         `clip_bt` says which clip of its row a frame belongs to (-1: none). Clips do not see each
         other; each has to begin at a multiple of `subsample`.

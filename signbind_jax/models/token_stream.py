@@ -11,9 +11,9 @@ class TokenStream:
     """Decoded tokens of one modality for a batch of rows, at most n a row.
 
     Attributes:
-      ids_bn: int32 token ids, 0 (blank) in unused places.
+      ids_bn: int32 token ids, 0 (blank) where there is no token.
       hidden_bnd: float posterior-weighted mean of the expert's hidden states over the
-        steps of each token; 0 in unused places.
+        steps of each token; 0 where there is no token.
       start_bn, end_bn: float32 seconds from the start of the clip.
       confidence_bn: float32 mean posterior of the token over its steps, 0..1.
       clip_bn: int32 which clip of its row a token is from, in ascending order; -1 in unused places.

@@ -9,7 +9,7 @@ from flax import nnx
 from signbind_jax.config import RunConfig
 from signbind_jax.data.batch_plan import batch_sizes
 from signbind_jax.distributed import sharding
-from signbind_jax.generation.sentences import PREFIX_PLACES
+from signbind_jax.generation.sentences import PREFIX_POSITIONS
 from signbind_jax.stages import stage_class
 from signbind_jax.train import xla_options
 from signbind_jax.train.train_step import TrainStep
@@ -37,7 +37,7 @@ class Programs:
         sharding.check_rows_divide(rows, data.batch_multiple, mesh)
         ways = mesh.shape["data"] * mesh.shape["fsdp"]
         self.batch = self._batch(length, rows)
-        self.written = self._batch(length, -(-max(PREFIX_PLACES // length, 1) // ways) * ways)
+        self.written = self._batch(length, -(-max(PREFIX_POSITIONS // length, 1) // ways) * ways)
 
     def _batch(self, length: int, rows: int) -> Any:
         """The stage's batch of so many rows, sharded as `sharding.put_batch` shards it."""

@@ -78,12 +78,11 @@ def start(
       module: what is run; by default the command itself.
       **streams: of `subprocess.Popen`, such as stdout.
     """
-    flags = os.environ.get("XLA_FLAGS", "")
-    if len(share) == 1:
-        flags += " --xla_cpu_multi_thread_eigen=false"
+    flags = ["--xla_cpu_multi_thread_eigen=false"] if len(share) == 1 else []
     command, environment = child.python(module, *arguments)
-    environment = {"GLIBC_TUNABLES": HUGE_PAGES, **environment, "XLA_FLAGS": flags.strip()}
-    process = subprocess.Popen(command, env=environment | {"PYTHONUNBUFFERED": "1"}, **streams)
+    own = {"XLA_FLAGS": child.xla_flags(*flags), "PYTHONUNBUFFERED": "1"}
+    environment = {"GLIBC_TUNABLES": HUGE_PAGES, **environment, **own}
+    process = subprocess.Popen(command, env=environment, **streams)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(process.pid, share)
     return process

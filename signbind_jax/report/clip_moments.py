@@ -14,9 +14,8 @@ N_PICTURES = 10
 
 def duration_s(clip: Clip) -> float:
     """Length of a clip in seconds, by its pose or else by its lips."""
-    if clip.pose is not None:
-        return round(clip.n_pose_frames / clip.pose_fps, 3)
-    return round(clip.n_lip_frames / clip.lip_fps, 3) if clip.n_lip_frames else 0.0
+    frames = clip.modalities.get("pose") or clip.modalities.get("lips")
+    return round(frames.seconds, 3) if frames else 0.0
 
 
 def _pictured(n_frames: int) -> list[int]:
@@ -25,21 +24,23 @@ def _pictured(n_frames: int) -> list[int]:
 
 def skeleton_moments(clip: Clip) -> dict:
     """`times` in seconds, `frames` of k x 3 keypoints, as examples.json has them."""
-    if clip.pose is None:
+    pose = clip.modalities.get("pose")
+    if not pose:
         return {"times": [], "frames": []}
-    frames = _pictured(clip.n_pose_frames)
-    points = clip.pose[frames].astype(float).round(3)
-    return {"times": [round(i / clip.pose_fps, 3) for i in frames], "frames": points.tolist()}
+    frames = _pictured(pose.n)
+    points = pose.data[frames].astype(float).round(3)
+    return {"times": [round(i / pose.fps, 3) for i in frames], "frames": points.tolist()}
 
 
 def mouth_moments(clip: Clip) -> dict:
     """`times` in seconds and the crops as `png_base64`."""
-    if not clip.n_lip_frames:
+    lips = clip.modalities.get("lips")
+    if not lips:
         return {"times": [], "png_base64": []}
-    crops_fhw = decode_mosaic(clip.lips, clip.n_lip_frames)
-    frames = _pictured(clip.n_lip_frames)
+    crops_fhw = decode_mosaic(lips.data, lips.n)
+    frames = _pictured(lips.n)
     return {
-        "times": [round(i / clip.lip_fps, 3) for i in frames],
+        "times": [round(i / lips.fps, 3) for i in frames],
         "png_base64": [_png(crops_fhw[i]) for i in frames],
     }
 

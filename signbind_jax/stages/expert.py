@@ -30,7 +30,7 @@ from signbind_jax.stages.stage import Evaluation, Stage, samples_of
 
 def modality_lengths(dataset: ClipDataset, frontend: str) -> np.ndarray:
     """Frames of the modality that a frontend reads, by clip; 0 where absent."""
-    return dataset.lip_lengths if reads_lips(frontend) else dataset.pose_lengths
+    return dataset.lengths("lips" if reads_lips(frontend) else "pose")
 
 
 def impossible_clips(needed_steps, lengths: np.ndarray, model_config: ExpertConfig) -> np.ndarray:

@@ -12,7 +12,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 
 from signbind_jax.cli import main
 from signbind_jax.config import load_config
-from signbind_jax.data.clip import Clip
+from signbind_jax.data.clip import Clip, Frames, pose_frames
 from signbind_jax.data.dataset import DATASET_FILE, digest_of_json, index_file, open_dataset
 from signbind_jax.data_pipelines.corpus import corpus_of_clips
 from signbind_jax.data_pipelines.writing import shard
@@ -25,7 +25,7 @@ def clips(n=8):
     chance = np.random.default_rng(0)
     for i in range(n):
         pose = chance.normal(size=(30, 91, 3)).astype(np.float16)
-        yield Clip(id=f"c{i}", text="x", pose=pose, pose_fps=25.0)
+        yield Clip(id=f"c{i}", text="x", modalities={"pose": pose_frames(pose, 25.0)})
 
 
 @pytest.fixture
@@ -226,12 +226,19 @@ def test_an_index_that_is_none_is_told_in_one_line(dataset, change, said):
     assert str(caught.value).isprintable()
 
 
+NO_POSE = np.zeros((0, 91, 3), np.float16)
+
+
+def forged_frames(**modalities):
+    return {"modalities": {**next(clips(1)).modalities, **modalities}}
+
+
 FORGED = {
-    "pose_fps: found 1e.300": {"pose_fps": 1e300},
-    "lip_fps: found nan": {"lip_fps": float("nan")},
-    "lips: found -1 frames": {"n_lip_frames": -1},
+    "pose_fps: found 1e.300": forged_frames(pose=Frames(NO_POSE, 1e300, 0)),
+    "lip_fps: found nan": forged_frames(lips=Frames(b"", float("nan"), 0)),
+    "lips: found -1 frames": forged_frames(lips=Frames(b"", 0.0, -1)),
     "text: found 200,000 characters": {"text": "x" * 200_000},
-    "its lengths differ": {"n_lip_frames": 7},
+    "its lengths differ": forged_frames(lips=Frames(b"", 0.0, 7)),
 }
 
 

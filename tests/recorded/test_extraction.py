@@ -69,8 +69,9 @@ def test_a_corpus_of_videos_becomes_a_dataset(corpus, tmp_path):
         "--workers=1",
     )
     (clip,) = open_dataset(tmp_path / "data").split("train")
-    assert clip.n_pose_frames == clip.n_lip_frames == 75 and clip.pose_fps == clip.lip_fps == 25
-    x, y = clip.pose[:, keypoints.MOUTH_SLICE, :2].mean((0, 1))
+    pose, lips = clip.modalities["pose"], clip.modalities["lips"]
+    assert pose.n == lips.n == 75 and pose.fps == lips.fps == 25
+    x, y = pose.data[:, keypoints.MOUTH_SLICE, :2].mean((0, 1))
     assert abs(x) < 0.3 and -1 < y < -0.2  # shoulder widths: in the middle, above the shoulders
 
 

@@ -52,8 +52,8 @@ def test_openpose_json_shows_the_same_signer_as_the_pose_file(recorded, tmp_path
         }
         frame = clip / f"{clip.name}_{t:012d}_keypoints.json"
         frame.write_text(json.dumps({"version": 1.3, "people": [person]}))
-    fields, repaired = find_poses(tmp_path).read(clip.name, "test")
+    modalities, repaired = find_poses(tmp_path).read(clip.name, "test")
     wanted = read_pose_file(file)
-    np.testing.assert_array_equal(fields["pose"], wanted.points)
-    assert fields["pose_fps"] == wanted.fps == 24
+    np.testing.assert_array_equal(modalities["pose"].data, wanted.points)
+    assert modalities["pose"].fps == wanted.fps == 24
     assert repaired == {"pose: no frame rate beside it, 24 taken": 1}

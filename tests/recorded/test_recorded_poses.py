@@ -172,15 +172,18 @@ def test_german_sentences_come_out_but_for_the_one_without_text():
     assert len(clips) == 15
     assert report.left_out == {"empty text": ["a3340720"]}
     assert all(
-        clip.pose_fps == 25 and clip.gloss and clip.pose.shape[1:] == (91, 3) for clip in clips
+        clip.modalities["pose"].fps == 25
+        and clip.gloss
+        and clip.modalities["pose"].data.shape[1:] == (91, 3)
+        for clip in clips
     )
 
 
 def test_of_the_talking_faces_the_one_with_mouth_crops_comes_out():
     by_split, report = clips_of(folder.open_corpus(RECORDED / "grid"))
     (clip,) = by_split["train"]
-    assert clip.id == "bbaf2n" and clip.n_lip_frames == 75 and clip.lip_fps == 25
-    crops = decode_mosaic(clip.lips, 75)
+    assert clip.id == "bbaf2n" and clip.modalities["lips"][1:] == (25, 75)
+    crops = decode_mosaic(clip.modalities["lips"].data, 75)
     assert crops.shape == (75, 32, 32) and crops.std() > 10
     (ids,) = report.left_out.values()
     assert len(ids) == 6

@@ -233,20 +233,6 @@ def _load(tree: Path, out: Path) -> None:
     assert model.digest and model.tokenizer
 
 
-def _gguf(tree: Path) -> None:
-    from tests.unit.hf import tiny_gguf
-
-    tiny_gguf.write_gguf(tree / "tiny.gguf")
-
-
-def _convert(tree: Path, out: Path) -> None:
-    from signbind_jax.hf import gguf_llama
-
-    scratch = tree.parent / "tmp" / "model"  # which the caller of `convert` removes
-    scratch.mkdir()
-    gguf_llama.convert(tree / "tiny.gguf", scratch)
-
-
 def _adapters(tree: Path) -> None:
     from flax import nnx
 
@@ -380,7 +366,6 @@ RUNS = {
     "tokenizer.json": Reader(_model, _inspect, ("model/tokenizer*",), allowed=_CONFINED),
     "safetensors": Reader(_model, _inspect, ("model/*.safetensors*",), allowed=_CONFINED),
     "llm weights": Reader(_model, _load, ("model/*",), allowed=_CONFINED, share=0.25),
-    "gguf": Reader(_gguf, _convert, ("tiny.gguf",)),
     "adapters": Reader(_adapters, _read_adapters, ("adapters/*",)),
     "text tokenizer": Reader(_tokenizer, _read_tokenizer, ("tokenizer/*",)),
     "score text": Reader(_sentences, _score, ("*.txt",)),

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from signbind_jax.data.clip import Clip
+from signbind_jax.data.clip import Clip, Frames, pose_frames
 from signbind_jax.data.dataset import DATASET_FILE, open_dataset
 from signbind_jax.data_pipelines.corpus import corpus_of_clips
 from signbind_jax.data_pipelines.writing.writer import write_dataset
@@ -21,8 +21,11 @@ POSE_ONLY = Clip(
     text_language="de",
     signed_language="gsg",
     signer="Ünal",
-    pose=np.linspace(-70, 70, 5 * 91 * 3).astype(np.float16).reshape(5, 91, 3),
-    pose_fps=29.97,
+    modalities={
+        "pose": pose_frames(
+            np.linspace(-70, 70, 5 * 91 * 3).astype(np.float16).reshape(5, 91, 3), 29.97
+        )
+    },
     gloss=("HAUS1A", "", "über|UND"),
     spelled=("ß",),
     homonym_pairs=("brother/battery",),
@@ -30,9 +33,7 @@ POSE_ONLY = Clip(
 LIPS_ONLY = Clip(
     id="lips",
     text="",
-    lips=b"\x00\xff\xfe no image \x00",
-    n_lip_frames=3,
-    lip_fps=25.0,
+    modalities={"lips": Frames(b"\x00\xff\xfe no image \x00", 25.0, 3)},
     phonemes=("B", "AH"),
     contrasts=("we visited Anna", ""),
     senses=("fs-anna",),
@@ -41,7 +42,11 @@ LIPS_ONLY = Clip(
 
 def pose_clip(i, split="train", frames=4):
     pose = np.full((frames, 91, 3), i, np.float16)
-    return Clip(id=f"{split}-{i}", text=str(i), pose=pose, pose_fps=25.0)
+    return with_pose(Clip(id=f"{split}-{i}", text=str(i)), pose)
+
+
+def with_pose(clip, pose, fps=25.0):
+    return dataclasses.replace(clip, modalities={"pose": pose_frames(pose, fps)})
 
 
 def write(out, splits, **options):
@@ -52,10 +57,21 @@ def write(out, splits, **options):
 def assert_same(a: Clip, b: Clip):
     for field in dataclasses.fields(Clip):
         x, y = getattr(a, field.name), getattr(b, field.name)
-        if field.name == "pose" and x is not None:
-            assert y.dtype == x.dtype and y.shape == x.shape and (y == x).all()
-        else:
+        if field.name != "modalities":
             assert y == x and type(y) is type(x), field.name
+    assert a.modalities.keys() == b.modalities.keys()
+    for name, x in a.modalities.items():
+        y = b.modalities[name]
+        assert y[1:] == x[1:] and type(y.data) is type(x.data)
+        assert (
+            np.array_equal(x.data, y.data) and np.asarray(x.data).dtype == np.asarray(y.data).dtype
+        )
+
+
+def without_data(clip: Clip) -> Clip:
+    """What the labels hold of a clip."""
+    modalities = {name: frames._replace(data=None) for name, frames in clip.modalities.items()}
+    return dataclasses.replace(clip, modalities=modalities)
 
 
 def test_every_field_comes_back_exactly_over_several_shards(tmp_path):
@@ -69,10 +85,10 @@ def test_every_field_comes_back_exactly_over_several_shards(tmp_path):
     assert len(info.description["splits"]["train"]["shards"]) == 3
     for wanted, found, labels in zip(clips, train, train.labels, strict=True):
         assert_same(wanted, found)
-        assert_same(dataclasses.replace(wanted, pose=None, lips=b""), labels)
+        assert_same(without_data(wanted), labels)
     assert train.ids == tuple(clip.id for clip in clips)
-    assert train.pose_lengths.tolist() == [5, 0, 1, 2, 3, 4, 5]
-    assert train.lip_lengths.tolist() == [0, 3, 0, 0, 0, 0, 0]
+    assert train.lengths("pose").tolist() == [5, 0, 1, 2, 3, 4, 5]
+    assert train.lengths("lips").tolist() == [0, 3, 0, 0, 0, 0, 0]
     assert_same(train[-1], clips[-1])
     assert info.verify() > 3
 
@@ -119,11 +135,13 @@ def test_no_dataset_and_another_layout_are_said_in_one_line(tmp_path):
     [
         ([pose_clip(0), pose_clip(0)], "'train-0'.*id.*occurs once"),
         ([Clip(id="x", text="a")], "'x'.*at least one"),
-        ([dataclasses.replace(pose_clip(0), pose=np.zeros((0, 91, 3), np.float16))], "frames"),
-        ([dataclasses.replace(pose_clip(0), pose=np.zeros((2, 90, 3), np.float16))], r"90, 3\)"),
-        ([dataclasses.replace(pose_clip(0), pose_fps=0.0)], "pose_fps"),
-        ([dataclasses.replace(POSE_ONLY, pose=np.full((2, 91, 3), np.nan, np.float16))], "finite"),
-        ([dataclasses.replace(LIPS_ONLY, n_lip_frames=0)], "lips"),
+        ([with_pose(POSE_ONLY, np.zeros((0, 91, 3), np.float16))], "frames"),
+        ([with_pose(POSE_ONLY, np.zeros((2, 90, 3), np.float16))], r"90, 3\)"),
+        ([with_pose(POSE_ONLY, np.zeros((2, 91, 3), np.float16), 0.0)], "pose_fps"),
+        ([with_pose(POSE_ONLY, np.full((2, 91, 3), np.nan, np.float16))], "finite"),
+        ([dataclasses.replace(LIPS_ONLY, modalities={"lips": Frames(b"x", 25.0, 0)})], "lips"),
+        ([dataclasses.replace(LIPS_ONLY, modalities={"lips": Frames(b"", 25.0, 3)})], "lips"),
+        ([dataclasses.replace(LIPS_ONLY, modalities={"lips": Frames(b"x", 0.0, 3)})], "lip_fps"),
         ([], "no clip to write"),
         ([dataclasses.replace(pose_clip(0), id="../x")], "train: id: '../x' leaves"),
         (
@@ -162,7 +180,8 @@ def test_only_a_dataset_is_overwritten_and_only_when_asked(tmp_path):
     with pytest.raises(SignBindError, match="--overwrite"):
         write(out, {"train": [pose_clip(1)]})
     with pytest.raises(SignBindError, match="pose_fps"):
-        write(out, {"train": [dataclasses.replace(pose_clip(7), pose_fps=0.0)]}, overwrite=True)
+        still = np.zeros((2, 91, 3), np.float16)
+        write(out, {"train": [with_pose(pose_clip(7), still, 0.0)]}, overwrite=True)
     assert open_dataset(out).split("train").ids == ("train-0",)
     write(out, {"train": [pose_clip(1)]}, overwrite=True)
     assert open_dataset(out).split("train").ids == ("train-1",)

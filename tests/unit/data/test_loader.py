@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from signbind_jax.data.batch_plan import BatchPlan, choose_buckets, evaluation_plan
-from signbind_jax.data.clip import Clip
+from signbind_jax.data.clip import Clip, pose_frames
 from signbind_jax.data.dataset import open_dataset
-from signbind_jax.data.lips import encode_mosaic
+from signbind_jax.data.lips import lip_frames
 from signbind_jax.data.loader import clip_batches
 from signbind_jax.data_pipelines.corpus import corpus_of_clips
 from signbind_jax.data_pipelines.writing.writer import write_dataset
@@ -23,14 +23,13 @@ def make_clip(i):
     """Clip 5 has no lips, clip 6 no pose."""
     chance = np.random.default_rng(i)
     n = 5 + 3 * i
-    clip = Clip(id=f"c{i}", text="x")
+    modalities = {}
     if i != 6:
         pose = chance.normal(size=(n, 91, 3)).astype(np.float16)
-        clip = dataclasses.replace(clip, pose=pose, pose_fps=25.0 + i)
+        modalities["pose"] = pose_frames(pose, 25.0 + i)
     if i != 5:
-        lips = encode_mosaic(np.full((n - 1, 8, 12), 10 * i, np.uint8))
-        clip = dataclasses.replace(clip, lips=lips, n_lip_frames=n - 1, lip_fps=30.0)
-    return clip
+        modalities["lips"] = lip_frames(np.full((n - 1, 8, 12), 10 * i, np.uint8), 30.0)
+    return Clip(id=f"c{i}", text="x", modalities=modalities)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +42,7 @@ def dataset(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def plan(dataset):
-    lengths = np.maximum(dataset.pose_lengths, dataset.lip_lengths)
+    lengths = np.maximum(dataset.lengths("pose"), dataset.lengths("lips"))
     return BatchPlan(lengths, choose_buckets(lengths, 3), 160, batch_multiple=2, seed=1)
 
 
@@ -69,14 +68,15 @@ def test_each_row_holds_its_own_clip_padded_with_zeros(dataset, plan, frontend):
         for row, (index,) in enumerate(batch.index_bg):
             assert index == step.ids[row, 0] and batch.valid_bg[row, 0] == (index >= 0)
             clip = make_clip(int(index)) if index >= 0 else Clip(id="", text="")
-            n = clip.n_lip_frames if lips else clip.n_pose_frames
-            fps = clip.lip_fps if lips else clip.pose_fps
+            modality = "lips" if lips else "pose"
+            n = clip.n_frames(modality)
+            fps = clip.modalities[modality].fps if n else 0
             assert (batch.length_bg[row, 0], batch.fps_bg[row, 0]) == (n, fps)
             frames = batch.frames_bt[row]
             if n and lips:
                 assert np.abs(frames[:n].astype(int) - 10 * index).max() <= 1
             elif n:
-                assert np.array_equal(frames[:n], clip.pose)
+                assert np.array_equal(frames[:n], clip.modalities["pose"].data)
             assert not frames[n:].any()
             target = TARGETS[index] if index >= 0 else []
             assert batch.target_length_bg[row, 0] == len(target)
@@ -117,7 +117,7 @@ def test_processes_share_the_rows_of_each_batch(dataset, plan):
 
 
 def test_evaluation_ends_after_every_clip(dataset):
-    plan = evaluation_plan(dataset.pose_lengths, (32, 80), 160)
+    plan = evaluation_plan(dataset.lengths("pose"), (32, 80), 160)
     batches = read(dataset, plan, "pose")
     ids = np.concatenate([batch.index_bg[:, 0] for batch in batches])
     assert sorted(ids[ids >= 0]) == [i for i in range(N) if i != 6]
@@ -139,10 +139,10 @@ def test_wrong_arguments_are_told_before_anything_is_read(dataset, plan):
 
 
 def test_crops_of_two_sizes_are_an_error_that_names_the_clip(tmp_path):
-    small = encode_mosaic(np.zeros((2, 4, 4), np.uint8))
-    clips = [make_clip(3), dataclasses.replace(make_clip(4), lips=small, n_lip_frames=2)]
+    small = {"lips": lip_frames(np.zeros((2, 4, 4), np.uint8), 30.0)}
+    clips = [make_clip(3), dataclasses.replace(make_clip(4), modalities=small)]
     write_dataset(tmp_path / "d", corpus_of_clips({"train": clips}, {}), progress=False)
     mixed = open_dataset(tmp_path / "d").split("train")
-    plan = evaluation_plan(mixed.lip_lengths, (16,), 32)
+    plan = evaluation_plan(mixed.lengths("lips"), (16,), 32)
     with pytest.raises(SignBindError, match="'c4'.*4x4 pixels, wanted 8x12"):
         list(clip_batches(mixed, plan, "lips", [[], []], 1))

@@ -8,8 +8,8 @@ import pytest
 
 from signbind_jax.config import DataConfig
 from signbind_jax.data.batch_plan import BatchPlan, choose_buckets
-from signbind_jax.data.clip import Clip
-from signbind_jax.data.lips import encode_mosaic
+from signbind_jax.data.clip import Clip, pose_frames
+from signbind_jax.data.lips import lip_frames
 from signbind_jax.data.loader import clip_batches
 from signbind_jax.data.mixture import open_data
 from signbind_jax.data.weighted_plan import WeightedPlan
@@ -20,17 +20,13 @@ from signbind_jax.errors import SignBindError
 
 def make_clips(n: int, value: float, frames: int = 6, side: int = 8, **labels) -> list[Clip]:
     pose = np.full((frames, 91, 3), value, np.float16)
-    lips = encode_mosaic(np.full((frames, side, side), int(value), np.uint8))
+    lips = lip_frames(np.full((frames, side, side), int(value), np.uint8), 25.0)
     return [
         Clip(
             id=f"c{i}",
             text="two words",
             text_language="en",
-            pose=pose,
-            pose_fps=25.0,
-            lips=lips,
-            n_lip_frames=frames,
-            lip_fps=25.0,
+            modalities={"pose": pose_frames(pose, 25.0), "lips": lips},
             **labels,
         )
         for i in range(n)
@@ -60,8 +56,8 @@ def test_a_mixture_holds_the_clips_of_all_and_says_whose_they_are(directories):
     train = mixture.split("train")
     assert len(train) == 16 and train.times is None
     assert train.ids[11:14] == ("big:c11", "small:c0", "small:c1")
-    assert train[12].id == "small:c0" and (train[12].pose == 2).all()
-    assert train.pose_lengths.tolist() == [6] * 12 + [9] * 4
+    assert train[12].id == "small:c0" and (train[12].modalities["pose"].data == 2).all()
+    assert train.lengths("pose").tolist() == [6] * 12 + [9] * 4
     assert mixture.split("test").ids == ("big:tc0", "big:tc1")
     assert train[-1].id == "small:c3" and len(list(train)) == 16
 
@@ -74,7 +70,7 @@ def test_what_one_corpus_labels_is_derived_in_another(directories):
 
 def test_batches_of_a_mixture_keep_clips_of_one_name_apart(directories):
     train = mixed(directories, "big", "small").split("train")
-    plan = BatchPlan(train.pose_lengths, (16,), 16 * 16)
+    plan = BatchPlan(train.lengths("pose"), (16,), 16 * 16)
     for frontend in ("pose", "lips"):
         (batch,) = clip_batches(train, plan, frontend, [()] * 16, 1, stop_step=1)
         for row, (index,) in enumerate(batch.index_bg):
@@ -84,7 +80,7 @@ def test_batches_of_a_mixture_keep_clips_of_one_name_apart(directories):
 
 def test_weights_decide_how_often_a_corpus_is_drawn(directories):
     train = mixed(directories, "big", "small", weights=(0.5, 3.0)).split("train")
-    lengths = train.pose_lengths
+    lengths = train.lengths("pose")
     plan = WeightedPlan(lengths, choose_buckets(lengths, 2, 1), 36, times=train.times, seed=3)
     assert plan.n_clips == 6 + 12
     drawn = collections.Counter()
@@ -100,7 +96,7 @@ def test_weights_decide_how_often_a_corpus_is_drawn(directories):
 def test_a_weighted_plan_is_a_function_of_its_seed_and_goes_on_from_any_step(directories):
     train = mixed(directories, "big", "small", weights=(1.0, 0.3)).split("train")
     make = lambda seed: WeightedPlan(  # noqa: E731
-        train.pose_lengths, (6, 9), 18, seed=seed, times=train.times
+        train.lengths("pose"), (6, 9), 18, seed=seed, times=train.times
     )
     once, other = make(1), make(2)
     n = 5 * once.steps_per_epoch
@@ -108,7 +104,7 @@ def test_a_weighted_plan_is_a_function_of_its_seed_and_goes_on_from_any_step(dir
     assert ids[n // 2 :] == [make(1).step(i).ids.ravel().tolist() for i in range(n // 2, n)]
     assert ids != [other.step(i).ids.tolist() for i in range(n)]
     assert once.digest != other.digest
-    plain = BatchPlan(train.pose_lengths, (6, 9), 18, seed=1)
+    plain = BatchPlan(train.lengths("pose"), (6, 9), 18, seed=1)
     assert once.digest != plain.digest
     # An epoch draws one of the four; five epochs draw no clip three times.
     counts = collections.Counter(i for row in ids for i in row if i >= 12)
@@ -122,7 +118,7 @@ def test_equal_weights_are_the_plain_plan(directories):
 
 def test_a_weight_of_zero_leaves_a_corpus_out(directories):
     train = mixed(directories, "big", "small", weights=(1.0, 0.0)).split("train")
-    plan = WeightedPlan(train.pose_lengths, (9,), 36, times=train.times)
+    plan = WeightedPlan(train.lengths("pose"), (9,), 36, times=train.times)
     ids = np.concatenate([plan.step(i).ids for i in range(plan.steps_per_epoch)])
     assert sorted(ids[ids >= 0]) == list(range(12))
 

@@ -14,9 +14,9 @@ from signbind_jax.config import DataConfig, load_config
 from signbind_jax.configs import lipreading, signing
 from signbind_jax.data.augment import AugmentConfig
 from signbind_jax.data.batch_plan import BatchPlan, choose_buckets
-from signbind_jax.data.clip import Clip
+from signbind_jax.data.clip import Clip, pose_frames
 from signbind_jax.data.dataset import open_dataset
-from signbind_jax.data.lips import encode_mosaic
+from signbind_jax.data.lips import lip_frames
 from signbind_jax.data.loader import clip_batches
 from signbind_jax.data.preprocess import prepare_lips, prepare_pose
 from signbind_jax.data.row_plan import ALIGNMENT, READING_ROW, reading_plan
@@ -131,11 +131,7 @@ def dataset(tmp_path_factory):
             Clip(
                 f"c{i}",
                 "x",
-                pose=pose,
-                pose_fps=25.0,
-                lips=encode_mosaic(crops),
-                n_lip_frames=int(n),
-                lip_fps=25.0,
+                modalities={"pose": pose_frames(pose, 25.0), "lips": lip_frames(crops, 25.0)},
             )
         )
     out = tmp_path_factory.mktemp("packing") / "d"
@@ -156,7 +152,7 @@ def test_the_loader_puts_every_clip_where_the_plan_says(dataset, modality):
             frames = batch.frames_bt[row, start : start + n]
             assert n == LENGTHS[i]
             if modality == "pose":
-                assert np.array_equal(frames, dataset[i].pose)
+                assert np.array_equal(frames, dataset[i].modalities["pose"].data)
             else:
                 assert np.abs(frames.astype(int) - 10 * i).max() <= 2  # JPEG
             n_tokens = int(batch.target_length_bg[row, place])

@@ -44,11 +44,22 @@ def posed(n: int, change):
 
     def plant(splits):
         for i, clip in enumerate(splits["train"][:n]):
-            pose_tkc = clip.pose.copy()
-            change(pose_tkc)
-            splits["train"][i] = dataclasses.replace(clip, pose=pose_tkc)
+            pose = clip.modalities["pose"]
+            change(pose_tkc := pose.data.copy())
+            modalities = {**clip.modalities, "pose": pose._replace(data=pose_tkc)}
+            splits["train"][i] = dataclasses.replace(clip, modalities=modalities)
 
     return plant
+
+
+def lips_with(**fields):
+    """A change to the mouth crops of a clip."""
+
+    def change(clip):
+        lips = clip.modalities["lips"]._replace(**fields)
+        return dataclasses.replace(clip, modalities={**clip.modalities, "lips": lips})
+
+    return change
 
 
 def replaced(make, n: int = 1):
@@ -90,11 +101,22 @@ def copied(split: str, field: str, into: str = "train"):
     return plant
 
 
+def recorded_again(split: str, modality: str, into: str = "train"):
+    """Plants the frames of the last training clip in the first clip of a split."""
+
+    def plant(splits):
+        clip, frames = splits[split][0], splits[into][-1].modalities[modality]
+        modalities = {**clip.modalities, modality: frames}
+        splits[split][0] = dataclasses.replace(clip, modalities=modalities)
+
+    return plant
+
+
 @pytest.mark.parametrize(
     ("plant", "found"),
     [
         (lambda splits: None, {}),
-        (changed(lip_fps=30.0), {"stream_durations": "error"}),
+        (replaced(lips_with(fps=30.0)), {"stream_durations": "error"}),
         (replaced(lambda c: pose_alone(c, moving_pose(99, 450), 150.0)), {"frame_rates": "error"}),
         (replaced(lambda c: pose_alone(c, moving_pose(99, 1550))), {"durations": "warning"}),
         (posed(1, without_hands), {"hands": "note"}),
@@ -125,9 +147,9 @@ def copied(split: str, field: str, into: str = "train"):
         (changed(text="The old Xyzzyx sees a cook."), {"unspoken_words": "note"}),
         (changed(spelled=("b2b",)), {"unspelled_letters": "note"}),
         (changed(3, spelled=("b2b",)), {"unspelled_letters": "warning"}),
-        (copied("test", "pose"), {"shared_recordings": "error"}),
-        (copied("validation", "lips", into="test"), {"shared_recordings": "error"}),
-        (copied("train", "pose"), {"repeated_recordings": "warning"}),
+        (recorded_again("test", "pose"), {"shared_recordings": "error"}),
+        (recorded_again("validation", "lips", into="test"), {"shared_recordings": "error"}),
+        (recorded_again("train", "pose"), {"repeated_recordings": "warning"}),
         (copied("test", "text"), {"shared_sentences": "note"}),
         (copied("test", "signer"), {"shared_signers": "note"}),
         (changed(gloss=("OLD", "COOK") * 10), {"ctc_signing": "error"}),
@@ -161,7 +183,7 @@ def test_half_of_the_crops_being_still_is_an_error(tmp_path):
 def test_twins_are_named_with_what_they_share(tmp_path):
     splits = clean_clips()
     copied("test", "text")(splits)
-    copied("test", "pose")(splits)
+    recorded_again("test", "pose")(splits)
     result = audited(write(tmp_path / "d", splits))
     assert result.names(finding(result, "shared_recordings")) == ["train-23 = test-0"]
     (sentence,) = result.names(finding(result, "shared_sentences"))
@@ -278,7 +300,7 @@ def test_damage_to_what_is_not_read_is_a_finding(tmp_path):
 
 def test_crops_that_are_no_picture_are_a_finding(tmp_path):
     splits = clean_clips()
-    changed(lips=b"no picture")(splits)
+    replaced(lips_with(data=b"no picture"))(splits)
     result = audited(write(tmp_path / "d", splits))
     assert told(result) == {"damaged_files": "error"}
     assert result.names(finding(result, "damaged_files")) == ["train-0"]
@@ -286,12 +308,14 @@ def test_crops_that_are_no_picture_are_a_finding(tmp_path):
 
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_a_dataset_may_lack_streams_and_splits(tmp_path, split):
-    clips = [pose_alone(clip, clip.pose) for clip in clean_clips({split: 6})[split]]
+    clips = [
+        pose_alone(clip, clip.modalities["pose"].data) for clip in clean_clips({split: 6})[split]
+    ]
     result = audited(write(tmp_path / "d", {split: clips}))
     assert told(result) == {"ctc_lipreading": "note"}
     assert "frontend=mouth_landmarks" in finding(result, "ctc_lipreading").found
     lips = [
-        dataclasses.replace(clip, pose=None, pose_fps=0.0, spelled=())
+        dataclasses.replace(clip, modalities={"lips": clip.modalities["lips"]}, spelled=())
         for clip in clean_clips({split: 6})[split]
     ]
     result = audited(write(tmp_path / "e", {split: lips}))

@@ -52,7 +52,9 @@ def faulty(tmp_path, monkeypatch):
     splits = clean_clips()
     train, test = splits["train"], splits["test"]
     train[0] = dataclasses.replace(train[0], text="…", id=EVIL)
-    test[0] = dataclasses.replace(test[0], pose=train[1].pose, text=f"{EVIL} sees a cook")
+    test[0] = dataclasses.replace(
+        test[0], modalities=train[1].modalities, text=f"{EVIL} sees a cook"
+    )
     return write(tmp_path / "d", splits, published={"test": 9}, left_out={EVIL: ["gone\n1"]})
 
 

@@ -26,7 +26,7 @@ def test_the_synthetic_corpus_in_the_sizes_asked_for(tmp_path):
     assert source["synthetic"] is True and source["seed"] == 3 and source["train"] == 5
     train = info.split("train")
     assert train.lip_size == (32, 32)
-    assert train.targets[0]["gloss"] and (train.pose_lengths > 0).all()
+    assert train.targets[0]["gloss"] and (train.lengths("pose") > 0).all()
 
 
 def test_recorded_sentences_become_a_dataset_and_the_report_stays_with_it(tmp_path, capsys):
@@ -39,7 +39,11 @@ def test_recorded_sentences_become_a_dataset_and_the_report_stays_with_it(tmp_pa
     assert "left out: empty text: 1" in capsys.readouterr().out
     assert len(info.description["report"]["left_out"]["empty text"]) == 1
     clip = next(iter(info.split(next(iter(info.splits)))))
-    assert clip.text and clip.pose.shape[1:] == (91, 3) and not clip.lips
+    assert (
+        clip.text
+        and clip.modalities["pose"].data.shape[1:] == (91, 3)
+        and "lips" not in clip.modalities
+    )
 
 
 @pytest.mark.parametrize(

@@ -72,8 +72,8 @@ def test_the_corpus_is_built_and_read_back(source, tmp_path):
     for clip in sum(clips.values(), []):
         assert clip.text_language == "en" and clip.signed_language == "ase"
         assert clip.gloss == clip.phonemes == clip.senses == clip.contrasts == ()
-        assert clip.pose_fps == 29.97 and clip.lips == b"" and clip.n_lip_frames == 0
-        np.testing.assert_allclose(clip.pose, wanted[clip.id], atol=2e-3)
+        assert clip.modalities["pose"].fps == 29.97 and "lips" not in clip.modalities
+        np.testing.assert_allclose(clip.modalities["pose"].data, wanted[clip.id], atol=2e-3)
     (train,), (validation,), (test,) = clips.values()
     assert train.id == "aslized/tim_riker_0322" and train.signer == "tim_riker"
     assert train.text == "john's a.s.l. @ at&t"

@@ -53,8 +53,8 @@ def test_the_corpus_is_built_and_read_back(source, tmp_path, protocol):
     for clip in sum(clips.values(), []):
         assert clip.text_language == "zh" and clip.signed_language == "csl"
         assert clip.spelled == clip.phonemes == clip.senses == ()
-        assert clip.pose_fps == 30 and clip.lips == b""
-        np.testing.assert_allclose(clip.pose, wanted[clip.id], atol=2e-3)
+        assert clip.modalities["pose"].fps == 30 and "lips" not in clip.modalities
+        np.testing.assert_allclose(clip.modalities["pose"].data, wanted[clip.id], atol=2e-3)
     (train,), (validation,), (test,) = clips.values()
     assert train.id == ONE and train.signer == "3"
     assert train.text == "你和小张什么时候认识的？"

@@ -89,8 +89,9 @@ def test_a_video_becomes_landmarks_and_crops_that_the_corpora_read(
     assert np.abs(fields["lips"] - still_hw).mean() < 4 and still_hw.std() > 15
 
     clip, repaired = read_extracted(tmp_path / "talk.npz", lip_size=32)
-    assert clip["pose"].shape == (40, keypoints.K, 3) and clip["pose_fps"] == clip["lip_fps"] == 25
-    assert decode_mosaic(clip["lips"], 40).shape == (40, 32, 32)
+    assert clip["pose"].data.shape == (40, keypoints.K, 3)
+    assert clip["pose"].fps == clip["lips"].fps == 25
+    assert decode_mosaic(clip["lips"].data, 40).shape == (40, 32, 32)
     assert repaired == {}
     assert "1 of 1 clips" in capsys.readouterr().out
 
@@ -112,7 +113,7 @@ def test_from_a_corpus_of_videos_to_a_dataset(environment, videos, tmp_path, cap
     info = open_dataset(data)
     assert info.splits == {"train": 2}
     by_id = {clip.id: clip for clip in info.split("train")}
-    assert by_id["a/1"].n_pose_frames == by_id["a/1"].n_lip_frames == 40
+    assert by_id["a/1"].n_frames("pose") == by_id["a/1"].n_frames("lips") == 40
     repaired = info.description["report"]["repaired"]
     assert repaired == {"mouth crops without a face, now the clip's mean": 15}
     assert "crops that are the clip's mean" in capsys.readouterr().out
@@ -199,7 +200,7 @@ def test_the_same_command_goes_on_and_forgets_failures_that_are_mended(
     assert extract(environment, *arguments) == 0
     assert "3 of 3 clips" in (printed := capsys.readouterr().out) and "1 before" in printed
     assert (out / "short.npz").stat().st_mtime_ns == done
-    assert read_extracted(out / "talk.npz", 32)[0]["pose"].shape[0] == 40
+    assert read_extracted(out / "talk.npz", 32)[0]["pose"].n == 40
     assert not (out / "failures.tsv").exists()
     # Nothing is left to do, so no environment is needed.
     assert extract(tmp_path / "none", *arguments) == 0

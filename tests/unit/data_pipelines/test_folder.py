@@ -55,12 +55,12 @@ def test_a_row_becomes_a_clip(source):
     (clip,) = clips["train"]
     assert clip.text == 'Anna said "hi".' and clip.signer == "kim"
     assert clip.gloss == ("ICH1*", "$GEST^") and clip.spelled == ("anna", "li")
-    assert clip.n_pose_frames == clip.n_lip_frames == 20
-    assert clip.pose_fps == clip.lip_fps == 25
-    crops = decode_mosaic(clip.lips, 20)
+    assert clip.n_frames("pose") == clip.n_frames("lips") == 20
+    assert clip.modalities["pose"].fps == clip.modalities["lips"].fps == 25
+    crops = decode_mosaic(clip.modalities["lips"].data, 20)
     assert crops.shape == (20, 32, 32) and abs(int(crops[19].mean()) - 19) <= 2
     (other,) = clips["dev"]
-    assert other.lips == b"" and other.lip_fps == 0 and other.gloss == ()
+    assert "lips" not in other.modalities and other.gloss == ()
     assert not report.left_out and not report.repaired
 
 
@@ -74,8 +74,9 @@ def test_labels_of_phonemes_and_senses_may_be_given(source):
 def test_crops_without_a_pose_run_at_25_frames_a_second(source):
     write_manifest(source, "c|train|Hi.|mouth", header="id split text lips")
     clips, _ = read(source, lip_size=48)
-    assert clips["train"][0].lip_fps == 25 and clips["train"][0].pose is None
-    assert decode_mosaic(clips["train"][0].lips, 20).shape == (20, 48, 48)
+    ((modality, lips),) = clips["train"][0].modalities.items()
+    assert modality == "lips" and lips.fps == 25
+    assert decode_mosaic(lips.data, 20).shape == (20, 48, 48)
 
 
 def test_a_clip_that_cannot_be_used_is_left_out_with_its_reason(source):
@@ -110,8 +111,9 @@ def test_crops_beside_the_landmarks_are_read_where_the_row_names_no_others(sourc
     np.savez(source / "a.npz", **fields, lips=np.full((20, 40, 40), 200, np.uint8))
     write_manifest(source, "beside|train|Hi.||||a.npz", "own|train|Hi.||||a.npz|mouth")
     beside, own = read(source)[0]["train"]
-    assert beside.n_lip_frames == own.n_lip_frames == 20 and beside.lip_fps == 25
-    assert decode_mosaic(beside.lips, 20).mean() > 190 > 50 > decode_mosaic(own.lips, 20).mean()
+    beside, own = beside.modalities["lips"], own.modalities["lips"]
+    assert beside.n == own.n == 20 and beside.fps == 25
+    assert decode_mosaic(beside.data, 20).mean() > 190 > 50 > decode_mosaic(own.data, 20).mean()
 
 
 def test_a_file_named_by_its_video_is_told(source, tmp_path):

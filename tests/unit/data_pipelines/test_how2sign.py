@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from signbind_jax.cli import main
-from signbind_jax.data.clip import Clip
+from signbind_jax.data.clip import Clip, pose_frames
 from signbind_jax.data.dataset import DatasetInfo, open_dataset
 from signbind_jax.data_pipelines import how2sign
 from signbind_jax.data_pipelines.readers.clip_file import Kind, read_clip_file
@@ -87,15 +87,14 @@ def the_pose(n_frames: int, confidence: float = 1.0, gone: tuple[int, ...] = ())
 
 def check(clip: Clip, text: str, signer: str, pose: np.ndarray, fps: float) -> None:
     """Every field of a clip, the pose within what float16 keeps."""
-    np.testing.assert_allclose(clip.pose.astype(float), pose, atol=2e-3)
+    np.testing.assert_allclose(clip.modalities["pose"].data.astype(float), pose, atol=2e-3)
     assert clip == Clip(
         id=clip.id,
         text=text,
         text_language="en",
         signed_language="ase",
         signer=signer,
-        pose=clip.pose,
-        pose_fps=fps,
+        modalities={"pose": pose_frames(clip.modalities["pose"].data, fps)},
     )
 
 
@@ -186,8 +185,10 @@ def test_pickles_of_uni_sign_become_clips(source, tmp_path, packed):
     info = build(tmp_path / "out", f"--source={source}", f"--poses={poses}", "--fps=25")
     assert info.splits == {"train": 4, "validation": 1}
     for clip in (*info.split("train"), *info.split("validation")):
-        np.testing.assert_allclose(clip.pose.astype(float), the_pose(24), atol=2e-3)
-        assert clip.pose_fps == 25 and clip.signed_language == "ase"
+        np.testing.assert_allclose(
+            clip.modalities["pose"].data.astype(float), the_pose(24), atol=2e-3
+        )
+        assert clip.modalities["pose"].fps == 25 and clip.signed_language == "ase"
     left_out = info.description["report"]["left_out"]
     assert left_out.pop("no rtmpose keypoints of this clip") == [GONE]
     ((reason, ids),) = left_out.items()
@@ -227,8 +228,9 @@ def test_extracted_poses_bring_their_mouth_crops(source, tmp_path):
     )
     clips, report = clips_of(how2sign.open_corpus(source, poses=poses, lip_size=16))
     (clip,) = clips["train"]
-    np.testing.assert_allclose(clip.pose.astype(float), the_pose(24), atol=2e-3)
-    assert clip.pose_fps == clip.lip_fps == 30 and clip.n_lip_frames == 24 and clip.lips
+    np.testing.assert_allclose(clip.modalities["pose"].data.astype(float), the_pose(24), atol=2e-3)
+    lips = clip.modalities["lips"]
+    assert clip.modalities["pose"].fps == lips.fps == 30 and lips.n == 24
     (ids,) = report.left_out.values()
     assert ids == [MERGED, LATE, TINY, GONE, PAIR, HOLES]
 

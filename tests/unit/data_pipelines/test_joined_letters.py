@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from signbind_jax import keypoints
-from signbind_jax.data.clip import Clip
+from signbind_jax.data.clip import Clip, pose_frames
 from signbind_jax.data_pipelines import joined_letters
 from signbind_jax.data_pipelines.joined_letters import held_part, join
 from signbind_jax.errors import SignBindError
@@ -21,7 +21,12 @@ def recording(letter: str, wrist_x, moves=()) -> Clip:
     x[7 : 7 + len(moves)] += np.asarray(moves)
     pose = np.zeros((len(y), keypoints.K, 3), np.float16)
     pose[:, keypoints.RIGHT_HAND_SLICE] = np.stack([x, y, np.ones_like(x)], -1)[:, None]
-    return Clip(id=f"rec_{letter}", text=letter, pose=pose, pose_fps=FPS, spelled=(letter,))
+    return letter_clip(letter, pose, FPS)
+
+
+def letter_clip(letter: str, pose, fps: float) -> Clip:
+    modalities = {"pose": pose_frames(pose, fps)}
+    return Clip(id=f"rec_{letter}", text=letter, modalities=modalities, spelled=(letter,))
 
 
 @pytest.fixture
@@ -41,25 +46,25 @@ def test_approach_and_retreat_are_cut_off_but_a_letter_that_moves_is_whole():
 
 def test_a_joined_word_holds_its_letters_in_order_without_jumps(letters):
     clip = join(letters, "bead", seed=1)
-    assert (clip.text, clip.spelled, clip.pose_fps) == ("bead", ("bead",), FPS)
-    x_t = clip.pose[:, RIGHT_WRIST, 0].astype(float)
+    assert (clip.text, clip.spelled, clip.modalities["pose"].fps) == ("bead", ("bead",), FPS)
+    x_t = clip.modalities["pose"].data[:, RIGHT_WRIST, 0].astype(float)
     # Each letter stands at its own place for two frames or more; the hand travels in between.
     stays = [round(a) for a, b in zip(x_t, x_t[1:], strict=False) if a == b and a == round(a)]
     order = [stays[0]] + [b for a, b in zip(stays, stays[1:], strict=False) if a != b]
     assert order == ["abcde".index(letter) for letter in "bead"]
     assert np.abs(np.diff(x_t)).max() < 1.5  # e and a are four apart: two frames between at least
     # What no recording shows stays missing, and nothing is drawn towards zero.
-    others = np.delete(clip.pose, np.r_[keypoints.RIGHT_HAND_SLICE], axis=1)
+    others = np.delete(clip.modalities["pose"].data, np.r_[keypoints.RIGHT_HAND_SLICE], axis=1)
     assert not others.any()
-    assert (clip.pose[:, keypoints.RIGHT_HAND_SLICE, 2] == 1).all()
+    assert (clip.modalities["pose"].data[:, keypoints.RIGHT_HAND_SLICE, 2] == 1).all()
 
 
 def test_a_hand_missing_in_one_letter_is_not_mixed_with_zeros(letters):
-    pose = letters["a"].pose.copy()
+    pose = letters["a"].modalities["pose"].data.copy()
     pose[:, keypoints.LEFT_HAND_SLICE] = (-2.0, 0.5, 1.0)
-    letters["a"] = Clip(id="a", text="a", pose=pose, pose_fps=FPS, spelled=("a",))
+    letters["a"] = letter_clip("a", pose, FPS)
     clip = join(letters, "cab", seed=0)
-    left_tkc = clip.pose[:, keypoints.LEFT_HAND_SLICE]
+    left_tkc = clip.modalities["pose"].data[:, keypoints.LEFT_HAND_SLICE]
     seen_tk = left_tkc[..., 2] > 0
     assert seen_tk.any() and not seen_tk.all()
     assert (left_tkc[seen_tk][:, 0] == -2).all()
@@ -76,7 +81,7 @@ def test_words_that_cannot_be_joined_are_refused(letters, word, said):
 
 def test_letters_at_two_frame_rates_are_refused(letters):
     fast = recording("e", 4)
-    letters["e"] = Clip(id="e", text="e", pose=fast.pose, pose_fps=50.0, spelled=("e",))
+    letters["e"] = letter_clip("e", fast.modalities["pose"].data, 50.0)
     with pytest.raises(SignBindError, match="pose_fps"):
         join(letters, "bed", seed=0)
 
@@ -86,9 +91,9 @@ def corpus(tmp_path):
     rows = ["id\tsplit\ttext\tpose\tspelled"]
     for i, letter in enumerate("abcdeghilmnorstu"):
         clip = recording(letter, i / 4)
-        points = np.zeros((len(clip.pose), 133, 3), np.float32)
+        points = np.zeros((len(clip.modalities["pose"].data), 133, 3), np.float32)
         points[:, 5:7] = ((1, 0, 1), (0, 0, 1))  # shoulders one width apart
-        points[:, 112:133] = clip.pose[:, keypoints.RIGHT_HAND_SLICE]
+        points[:, 112:133] = clip.modalities["pose"].data[:, keypoints.RIGHT_HAND_SLICE]
         np.savez(tmp_path / f"{letter}.npz", keypoints=points, fps=FPS)
         rows.append(f"rec_{letter}\ttrain\t{letter}\t{letter}.npz\t{letter}")
     rows.append("word\ttrain\ton\to.npz\ton")
@@ -113,7 +118,7 @@ def test_a_seed_gives_the_same_words_and_the_same_bits(corpus):
     once, again, other = (read(corpus, seed)[0] for seed in (3, 3, 4))
     assert [c.text for c in once["train"]] == [c.text for c in again["train"]]
     for a, b in zip(once["test"], again["test"], strict=True):
-        assert np.array_equal(a.pose, b.pose)
+        assert np.array_equal(a.modalities["pose"].data, b.modalities["pose"].data)
     assert [c.text for c in once["test"]] != [c.text for c in other["test"]]
 
 

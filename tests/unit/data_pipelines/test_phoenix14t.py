@@ -49,8 +49,8 @@ def test_the_corpus_is_built_and_read_back(source, tmp_path):
     for clip in sum(clips.values(), []):
         assert clip.text_language == "de" and clip.signed_language == "gsg"
         assert clip.spelled == clip.phonemes == clip.senses == ()
-        assert clip.pose_fps == 25 and clip.lips == b""
-        np.testing.assert_allclose(clip.pose, wanted[clip.id], atol=2e-3)
+        assert clip.modalities["pose"].fps == 25 and "lips" not in clip.modalities
+        np.testing.assert_allclose(clip.modalities["pose"].data, wanted[clip.id], atol=2e-3)
     (train,), (validation,), (test,) = clips.values()
     assert train.id == MONDAY and train.signer == "Signer04"
     assert train.text == "viele wolken und föhn"

@@ -208,9 +208,16 @@ def test_keypoints_in_hdf5_are_read_and_other_features_are_not(tmp_path, annotat
     (clip,), (held_out,) = clips["train"], clips["validation"]
     everywhere_tkc = np.concatenate([wanted_tkc[..., :2], np.ones_like(wanted_tkc[..., 2:])], -1)
     seen_tk1 = wanted_tkc[..., 2:] > 0  # flattened, there are no scores: all points count
-    np.testing.assert_allclose(clip.pose * seen_tk1, everywhere_tkc * seen_tk1, atol=5e-3)
-    np.testing.assert_allclose(held_out.pose * seen_tk1, everywhere_tkc * seen_tk1, atol=5e-3)
-    assert clip.pose_fps == held_out.pose_fps == 25 and clip.text == "First clip."
+    np.testing.assert_allclose(
+        clip.modalities["pose"].data * seen_tk1, everywhere_tkc * seen_tk1, atol=5e-3
+    )
+    np.testing.assert_allclose(
+        held_out.modalities["pose"].data * seen_tk1, everywhere_tkc * seen_tk1, atol=5e-3
+    )
+    assert (
+        clip.modalities["pose"].fps == held_out.modalities["pose"].fps == 25
+        and clip.text == "First clip."
+    )
     assert report.left_out[
         "features of 208 numbers a frame are no keypoints of a known scheme: extract poses and "
         "give --poses"

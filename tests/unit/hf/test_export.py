@@ -30,8 +30,9 @@ from signbind_jax.hf.tokenizer import SPECIAL_TOKENS, TextTokenizer, train_bpe
 from signbind_jax.hf.weights import open_checkpoint, read_params
 from signbind_jax.models.fusion import FusionConfig
 from signbind_jax.models.llm.decoder import Decoder
-from signbind_jax.models.llm.lora import LoRAConfig, add_lora, is_lora, lora_config, merge_lora
+from signbind_jax.models.llm.lora import LoRAConfig, add_lora, is_lora, lora_config
 from signbind_jax.models.signbind import SignBind
+from tests.unit.models.merged_lora import merge_lora
 from tests.unit.models.tiny_decoder import tiny_decoder
 
 FAMILIES = Path(__file__).parents[2] / "golden" / "families"

@@ -58,8 +58,12 @@ def test_mouth_crops_beside_the_landmarks_become_a_lip_stream(tmp_path):
     clips = ClipList(
         [read_clip_file(path, Kind.LANDMARKS, made.lip_size) for path in (with_crops, without)]
     )
-    assert clips.lip_lengths.tolist() == [30, 0] and clips[0].lip_fps == 20
-    assert decode_mosaic(clips[0].lips, 30).shape == (30, 16, 16)  # as the expert reads them
+    assert clips.lengths("lips").tolist() == [30, 0] and clips[0].modalities["lips"].fps == 20
+    assert decode_mosaic(clips[0].modalities["lips"].data, 30).shape == (
+        30,
+        16,
+        16,
+    )  # as the expert reads them
     lipreading = made.read(clips).experts["lipreading"]
     assert np.diff(lipreading.first)[0] > 0 and np.diff(lipreading.first)[1] == 0
     assert 0 < lipreading.end.max() <= 1.6  # seconds: 30 frames at 20 a second
@@ -71,7 +75,7 @@ def test_crops_stay_unread_where_no_expert_reads_them(tmp_path):
     assert made.lip_size is None
     path = write(tmp_path / "a.npz", lips=np.zeros(3))
     clip = read_clip_file(path, Kind.LANDMARKS, made.lip_size)
-    assert clip.lips == b"" and clip.n_pose_frames == 40
+    assert clip.modalities.keys() == {"pose"} and clip.n_frames("pose") == 40
 
 
 @pytest.mark.parametrize(
@@ -99,7 +103,7 @@ def test_one_bad_file_is_named_and_costs_no_other(tmp_path, fields, said):
 def test_a_file_that_another_process_cannot_read_is_left_out_here_too(tmp_path, monkeypatch):
     paths = [write(tmp_path / f"{name}.npz") for name in "ab"]
     there = {"1": "b.npz: torn"}
-    monkeypatch.setattr(hosts, "exchange", lambda what, here: [here, there])
+    monkeypatch.setattr(hosts, "all_gather", lambda what, here: [here, there])
     read = read_inputs(*paths)
     assert read.paths == paths[:1] and read.faults == ["b.npz: torn"]
 
@@ -132,9 +136,10 @@ class DigestingTranslator:
     def write(self, streams):
         return [
             hashlib.sha256(
-                repr((clip.pose_fps, clip.n_lip_frames, clip.lip_fps)).encode()
-                + clip.lips
-                + np.asarray(clip.pose).tobytes()
+                b"".join(
+                    repr((name, frames.fps, frames.n)).encode() + bytes(frames.data)
+                    for name, frames in clip.modalities.items()
+                )
             ).hexdigest()
             for clip in streams
         ]
@@ -302,12 +307,12 @@ def test_crops_alone_are_a_clip_with_lips_only(tmp_path):
     small = drawn_faces.write_video(tmp_path / "small.mp4", frames, fps=20)
     read = read_inputs(directory, small)
     assert not read.faults
-    assert [clip.n_lip_frames for clip in read.clips] == [10, 10]
-    assert [clip.lip_fps for clip in read.clips] == [25, 20]
-    assert all(clip.pose is None and clip.pose_fps == 0 for clip in read.clips)
+    assert [clip.n_frames("lips") for clip in read.clips] == [10, 10]
+    assert [clip.modalities["lips"].fps for clip in read.clips] == [25, 20]
+    assert all(clip.modalities.keys() == {"lips"} for clip in read.clips)
     large = write_crops(tmp_path / "large", size=(200, 160))
     assert "--crops for larger ones" in read_inputs(large).faults[0]
-    assert read_inputs("--crops", large).clips[0].n_lip_frames == 10
+    assert read_inputs("--crops", large).clips[0].n_frames("lips") == 10
     assert translator(signing="pose", lipreading="lips").without_input(ClipList(read.clips)) == {
         "signing": {0, 1}
     }
@@ -324,6 +329,6 @@ def test_json_names_the_clip_as_it_was_given(monkeypatch, tmp_path, capsys):
 def test_videos_on_several_processes_are_told_before_anything_is_extracted(tmp_path, monkeypatch):
     video = drawn_faces.write_video(tmp_path / "a.mp4", [drawn_faces.face()] * 2)
     monkeypatch.setattr("jax.process_count", lambda: 2)
-    monkeypatch.setattr(hosts, "from_first", lambda what, make: make())
+    monkeypatch.setattr(hosts, "broadcast", lambda what, make: make())
     with pytest.raises(SignBindError, match="a.mp4: found a video on 2 processes"):
         read_inputs(video)
