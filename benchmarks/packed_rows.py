@@ -23,6 +23,7 @@ from signbind_jax.data.clip import Clip, pose_frames
 from signbind_jax.data.training_plan import training_plan
 from signbind_jax.data_pipelines.corpus import corpus_of_clips
 from signbind_jax.data_pipelines.writing.writer import write_dataset
+from signbind_jax.sources import open_source
 from signbind_jax.stages import make_stage
 
 NAMES = {False: "8 buckets", True: "filled rows"}
@@ -50,11 +51,12 @@ def epoch(dataset: Path, rows: bool):
         "data.frames_per_batch": "4096",
         "data.validation": "",
     }
-    stage = make_stage(load_config("signing", given))
+    source = open_source(load_config("signing", given))
     if not rows:
-        stage.plan = training_plan(stage.plan.lengths, stage.config.data, 0)
+        source.plan = training_plan(source.plan.lengths, source.config.data, 0)
+    stage = make_stage(source.config, source.shapes)
     graphdef, params = nnx.split(stage.make_model(nnx.Rngs(params=0)))
-    batches = list(stage.batches(0, stage.plan.steps_per_epoch))
+    batches = list(source.batches(0, source.plan.steps_per_epoch))
 
     @jax.jit
     def gradients(params, batch, key):
@@ -65,7 +67,7 @@ def epoch(dataset: Path, rows: bool):
             result = gradients(params, batch, jax.random.key(i))
         jax.block_until_ready(result)
 
-    return run, stage.plan
+    return run, source.plan
 
 
 def main() -> None:

@@ -10,8 +10,9 @@ from signbind_jax import streams
 from signbind_jax.config import RunConfig, load_config
 from signbind_jax.data.augment import STILL
 from signbind_jax.distributed import sharding
+from signbind_jax.models.signbind import SignBindConfig
 from signbind_jax.models.token_noise import TokenNoiseConfig
-from signbind_jax.stages import stage_class
+from signbind_jax.stages import assumed_stage
 from signbind_jax.stages.stage import Stage
 
 NEVER = dict.fromkeys(streams.SHIPPED, 0.0)
@@ -101,14 +102,14 @@ def make_stage(case: Case, dtype: str, dropout: bool = True) -> Stage:
         parents=parents,
         data=data,
     )
-    return stage_class(config).from_sizes(config)
+    return assumed_stage(config)
 
 
 def make_batch(stage: Stage, case: Case):
     """A host batch: rows between three quarters and all of the longest, random content."""
     random = np.random.default_rng(0)
-    empty = stage.empty_batch(case.longest)
-    batch = jax.tree.map(lambda x: np.repeat(x, case.rows, axis=0), empty)
+    spec = stage.batch_spec(case.longest, case.rows)
+    batch = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), spec)
     fill = _fill_sentences if case.llm else _fill_clips
     return fill(batch, case, stage, random)
 
@@ -149,7 +150,7 @@ def _fill_clips(batch, case: Case, stage: Stage, random):
 
 def _fill_sentences(batch, case: Case, stage: Stage, random):
     n, m = case.rows, case.longest
-    fusion, decoder, _ = stage.model_config
+    fusion, decoder = stage.model_config.fusion, stage.model_config.decoder
     length_b = _lengths(random, n, m)
     mask_bm = np.arange(m) < length_b[:, None]
     stream_bm = np.sort(random.integers(0, len(fusion.n_ids), (n, m)), axis=1).astype(np.int32)
@@ -190,9 +191,9 @@ def named(tree) -> dict[str, np.ndarray]:
 
 def spec(stage: Stage, config: RunConfig) -> dict:
     """What the other side makes its model and optimiser from, ready for JSON."""
-    sections = (
-        stage.model_config if isinstance(stage.model_config, tuple) else (stage.model_config,)
-    )
+    model = stage.model_config
+    whole = isinstance(model, SignBindConfig)
+    sections = (model.fusion, model.decoder, model.lora) if whole else (model,)
     return {
         "stage": config.stage,
         "model": [dataclasses.asdict(s) for s in sections],

@@ -61,7 +61,7 @@ class DataConfig(Checked):
       frames_per_batch: padded frames (experts) or tokens (later stages) a batch.
       n_buckets: how many padded lengths the stages behind the experts compile.
       row_frames: frames of the rows that experts train on, which hold several clips end to end;
-        more where the longest clip needs it.
+        more where the longest clip needs it. 0: as many as waste least.
       batch_multiple: batch sizes are multiples of this (the data-parallel device count).
       threads: reader threads of the loader.
       max_impossible: the largest share of clips whose CTC target may be longer than the

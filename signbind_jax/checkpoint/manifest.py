@@ -74,6 +74,33 @@ def artefact_digest(manifest: Manifest) -> str:
     return sealed.digest(content)
 
 
+def check_parent(
+    manifest: Manifest, expected: Mapping[str, Any], where: str = "parent checkpoint"
+) -> None:
+    """Checks that a parent artefact is what a stage needs, before anything is compiled.
+
+    `expected` names fields of Manifest; nested dicts name the entries that matter, as in
+    `{"stage": "signing", "vocabularies": {"gloss": digest}}`. Entries not named may differ.
+
+    Raises:
+      SignBindError: names the first field that differs, what was found and what was wanted.
+    """
+    _check_fields(asdict(manifest), expected, where, "")
+
+
+def _check_fields(found: Any, expected: Mapping[str, Any], where: str, prefix: str) -> None:
+    for name, wanted in expected.items():
+        value = found.get(name) if isinstance(found, Mapping) else None
+        if isinstance(wanted, Mapping):
+            _check_fields(value, wanted, where, f"{prefix}{name}.")
+        elif sealed.canonical_json(value) != sealed.canonical_json(wanted):
+            raise SignBindError(
+                f"{where}: {prefix}{name}: found {_short(value)}, wanted "
+                f"{_short(wanted)}; hand this stage a parent that was trained "
+                "with it, or train that parent again"
+            )
+
+
 def check_same(manifest: Manifest, wanted: Mapping[str, Any], where: str, advice: str) -> None:
     """Compares a checkpoint's manifest with what a run directory or a run's start says it is.
 

@@ -28,6 +28,8 @@ from signbind_jax.errors import SignBindError
 ALIGNMENT = 4  # clips begin at multiples of this many frames: no encoder step holds two clips
 N_SLOTS = 96  # slot lengths; each clip is padded to the next, 1 to 2 % of the frames in all
 _ROW_MULTIPLE = 8
+_TRIED = np.arange(8, 17)  # eighths of the longest clip that a row may have
+_WORTH_LONGER = 0.99  # of the frames of an epoch; attention costs more in longer rows
 _SPARE = 1.01  # rows over the fewest that the frames need
 READING_FRAMES = 8192  # a batch of clips that are only read
 READING_ROW = 256  # its rows at least: every split of short clips then has one shape
@@ -47,7 +49,8 @@ class RowPlan:
         """
         Args:
           plan: says which clips an epoch draws; its buckets are the slots.
-          row_frames: length of a row; more where the longest clip needs it.
+          row_frames: length of a row; more where the longest clip needs it. 0: as long as the
+            longest clip, or up to twice that where less is wasted.
         """
         self.plan, self.lengths, self.seed = plan, plan.lengths, plan.seed
         slots, counts = np.asarray(plan.buckets), plan.clips_per_bucket()
@@ -56,11 +59,17 @@ class RowPlan:
                 f"batch plan: slots: found {plan.buckets}, wanted multiples of {ALIGNMENT}"
             )
         longest = int(slots[counts > 0][-1])
-        self.row_frames = -(-max(row_frames, longest) // _ROW_MULTIPLE) * _ROW_MULTIPLE
-        self._place_rg, self.starts = fill_rows(slots, counts, self.row_frames)
-        multiple = plan.batch_multiple
-        (n_rows,) = batch_sizes((self.row_frames,), plan.frames_per_batch, multiple)
-        self.batch_size = cap_batch_size(n_rows, len(self._place_rg), multiple)
+        wanted = [max(row_frames, longest)] if row_frames else longest * _TRIED // 8
+        multiple, least = plan.batch_multiple, np.inf
+        for frames in wanted:
+            frames = -(-int(frames) // _ROW_MULTIPLE) * _ROW_MULTIPLE
+            filled = fill_rows(slots, counts, frames)
+            (size,) = batch_sizes((frames,), plan.frames_per_batch, multiple)
+            size = cap_batch_size(size, len(filled[0]), multiple)
+            total = -(-len(filled[0]) // size) * size * frames
+            if total < _WORTH_LONGER * least:
+                least, self.row_frames, self.batch_size = total, frames, size
+                self._place_rg, self.starts = filled
         self._epochs = EpochCache()
 
     @property

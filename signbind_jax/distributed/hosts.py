@@ -126,6 +126,17 @@ def gather_bytes(what: str, data: bytes) -> list[bytes]:
     return [b"".join(part) for part in parts]
 
 
+def check_uninterrupted(what: str) -> None:
+    """Ends an evaluation that a signal to any process cut short; every process has to call it.
+
+    Raises:
+      Interrupted: on every process (`interrupts.until_asked`).
+    """
+    signals = interrupts.active()
+    if signals and any(all_gather(f"{what}, to its end", signals.cut_short)):
+        raise Interrupted(f"{what}: stopped by a signal; run the same command to go on")
+
+
 def join_rows(what: str, own: Mapping[int, Any]) -> dict[int, Any]:
     """What all processes made of their parts of a split; every process has to call it.
 
@@ -136,9 +147,7 @@ def join_rows(what: str, own: Mapping[int, Any]) -> dict[int, Any]:
       ValueError: two processes made the same clip.
       Interrupted: a signal cut the work of one of them short (`interrupts.until_asked`).
     """
-    signals = interrupts.active()
-    if signals and any(all_gather(f"{what}, to its end", signals.cut_short)):
-        raise Interrupted(f"{what}: stopped by a signal; run the same command to go on")
+    check_uninterrupted(what)
     if client() is None:
         return dict(own)
     parts = gather_bytes(what, json.dumps(list(own.items())).encode())

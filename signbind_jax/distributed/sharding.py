@@ -302,6 +302,12 @@ def put_batch(batch: Any, mesh: Mesh) -> Any:
     return jax.tree.unflatten(structure, placed)
 
 
+def abstract_batch(spec: Any, mesh: Mesh) -> Any:
+    """ShapeDtypeStructs of the batch of all processes, placed as `put_batch` places it."""
+    rows, whole = batch_sharding(mesh), replicated(mesh)
+    return with_shardings(spec, jax.tree.map(lambda x: rows if x.ndim else whole, spec))
+
+
 def _uneven(batch: Any, ways: int) -> SignBindError:
     for path, x in jax.tree_util.tree_flatten_with_path(batch)[0]:
         if np.ndim(x) and len(x) % ways:

@@ -10,8 +10,10 @@ from flax import nnx
 from signbind_jax.checkpoint import artefact
 from signbind_jax.errors import SignBindError
 from signbind_jax.hf.export import DTYPES, SHARD_BYTES, export_adapters, export_merged
+from signbind_jax.models.llm.config import DecoderConfig
 from signbind_jax.models.llm.decoder import Decoder
 from signbind_jax.models.llm.lora import is_lora
+from signbind_jax.models.signbind import SignBindConfig
 
 
 def decoder_of(run: artefact.Artefact) -> Decoder:
@@ -20,13 +22,13 @@ def decoder_of(run: artefact.Artefact) -> Decoder:
     Raises:
       SignBindError: the run's stage has none.
     """
-    if run.model["kind"] not in ("decoder", "signbind"):
+    if not isinstance(run.model_config, DecoderConfig | SignBindConfig):
         raise SignBindError(
             f"{run.workdir}: stage: found {run.stage}, wanted one with a language "
             "model: language_model, alignment or translation"
         )
     model = run.load_model()
-    return model if run.model["kind"] == "decoder" else model.decoder
+    return model if isinstance(model, Decoder) else model.decoder
 
 
 def source_of(run: artefact.Artefact) -> Path | None:

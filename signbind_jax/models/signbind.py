@@ -15,6 +15,16 @@ from signbind_jax.models.llm.config import DecoderConfig
 from signbind_jax.models.llm.decoder import Decoder
 from signbind_jax.models.llm.language_model import LanguageModel
 from signbind_jax.models.llm.lora import LoRAConfig, add_lora
+from signbind_jax.ranges import Checked
+
+
+@dataclass(frozen=True)
+class SignBindConfig(Checked):
+    """Sizes of the whole: of fusion, of the LLM, and of the LLM's adapters."""
+
+    fusion: FusionConfig
+    decoder: DecoderConfig
+    lora: LoRAConfig = LoRAConfig()
 
 
 class Projector(nnx.Module):
@@ -72,21 +82,15 @@ def text_capacity(n_tokens: int) -> int:
 class SignBind(nnx.Module):
     """Stream tokens in, a sentence out: fusion -> projector -> soft prefix -> LLM.
 
-    With `lora` the decoder's linear layers carry adapters.
+    With adapters of a rank above 0 the decoder's linear layers carry them.
     """
 
-    def __init__(
-        self,
-        fusion: FusionConfig,
-        decoder: DecoderConfig,
-        rngs: nnx.Rngs,
-        lora: LoRAConfig | None = None,
-    ):
-        self.fusion = Fusion(fusion, rngs)
-        self.projector = Projector(fusion.d_model, decoder.d_model, rngs)
-        self.decoder: LanguageModel = Decoder(decoder, rngs)
-        if lora is not None and lora.rank:
-            add_lora(self.decoder, **dataclasses.asdict(lora), rngs=rngs)
+    def __init__(self, config: SignBindConfig, rngs: nnx.Rngs):
+        self.fusion = Fusion(config.fusion, rngs)
+        self.projector = Projector(config.fusion.d_model, config.decoder.d_model, rngs)
+        self.decoder: LanguageModel = Decoder(config.decoder, rngs)
+        if config.lora.rank:
+            add_lora(self.decoder, **dataclasses.asdict(config.lora), rngs=rngs)
 
     def prefix(
         self, tokens: StreamTokens, prompt_ids_bp, prompt_mask_bp, parts: PromptParts, key=None

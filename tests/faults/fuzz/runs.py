@@ -95,18 +95,18 @@ def _config(tree: Path) -> None:
     (tree / "overrides.json").write_text(json.dumps(flat | {"data.directory": "DATASET"}))
 
 
-def _make_stage(spec: str, overrides: dict, tree: Path) -> None:
+def _open_source(spec: str, overrides: dict, tree: Path) -> None:
     from signbind_jax.config import load_config
-    from signbind_jax.stages import make_stage
+    from signbind_jax.sources import open_source
     from signbind_jax.train.optim import make_optimizer
 
     config = load_config(spec, {"data.directory": str(tree / "d")} | overrides)
     make_optimizer(config.optim, config.steps)
-    make_stage(config)
+    open_source(config)
 
 
 def _read_config(tree: Path, out: Path) -> None:
-    _make_stage(str(tree / "config.py"), {}, tree)
+    _open_source(str(tree / "config.py"), {}, tree)
 
 
 def _read_overrides(tree: Path, out: Path) -> None:
@@ -120,7 +120,7 @@ def _read_overrides(tree: Path, out: Path) -> None:
         }
     except (ValueError, AttributeError, RecursionError):
         return  # a command line is text
-    _make_stage("signing:size=tiny", given, tree)
+    _open_source("signing:size=tiny", given, tree)
 
 
 def _run(tree: Path) -> None:

@@ -13,18 +13,21 @@ from signbind_jax import ctc
 from signbind_jax.config import DataConfig, load_config
 from signbind_jax.configs import lipreading, signing
 from signbind_jax.data.augment import AugmentConfig
-from signbind_jax.data.batch_plan import BatchPlan, choose_buckets
+from signbind_jax.data.batch_plan import BatchPlan, choose_buckets, evaluation_plan
 from signbind_jax.data.clip import Clip, pose_frames
 from signbind_jax.data.dataset import open_dataset
 from signbind_jax.data.lips import lip_frames
 from signbind_jax.data.loader import clip_batches
 from signbind_jax.data.preprocess import prepare_lips, prepare_pose
 from signbind_jax.data.row_plan import ALIGNMENT, READING_ROW, reading_plan
+from signbind_jax.data.stream_cache import gather
 from signbind_jax.data.training_plan import training_plan
 from signbind_jax.data_pipelines.corpus import corpus_of_clips
 from signbind_jax.data_pipelines.writing.writer import write_dataset
 from signbind_jax.errors import SignBindError
+from signbind_jax.sources import open_source
 from signbind_jax.stages import make_stage
+from signbind_jax.stages.expert import read_batch
 
 KEY = jax.random.key(7)
 LENGTHS = np.array([13, 0, 40, 7, 22, 31, 5, 18, 64, 9, 27, 3])
@@ -294,7 +297,8 @@ def test_a_stage_has_the_same_loss_in_filled_rows(module, frontend, synthetic):
         "model.frontend": frontend,
         "model.subsample": "4" if name == "signing" else "2",
     }
-    stage = make_stage(load_config(f"{name}:size=tiny", overrides))
+    source = open_source(load_config(f"{name}:size=tiny", overrides))
+    stage = make_stage(source.config, source.shapes)
     stage.augment = AugmentConfig(**{f.name: 0 for f in dataclasses.fields(AugmentConfig)})
     graphdef, params = nnx.split(stage.make_model(nnx.Rngs(params=0)))
 
@@ -304,13 +308,37 @@ def test_a_stage_has_the_same_loss_in_filled_rows(module, frontend, synthetic):
         return jnp.stack([total, weight, metrics["infeasible"]])
 
     def epoch():
-        batches = stage.batches(0, stage.plan.steps_per_epoch)
+        batches = source.batches(0, source.plan.steps_per_epoch)
         return sum(np.asarray(loss(params, batch)) for batch in batches)
 
     in_filled_rows = epoch()
-    assert stage.plan.clips_per_row > 1
-    lengths = stage.plan.lengths
-    stage.plan = BatchPlan(lengths, choose_buckets(lengths, 1), 1024)
+    assert source.plan.clips_per_row > 1
+    lengths = source.plan.lengths
+    source.plan = BatchPlan(lengths, choose_buckets(lengths, 1), 1024)
     one_a_row = epoch()
     assert in_filled_rows[1] == one_a_row[1] > 0 and in_filled_rows[2] == one_a_row[2]
     np.testing.assert_allclose(in_filled_rows[0], one_a_row[0], rtol=2e-5)
+
+
+def test_streams_read_in_filled_rows_are_those_read_one_clip_a_row(synthetic):
+    overrides = {
+        "data.directory": str(synthetic),
+        "data.train": "validation",
+        "model.frontend": "mouth_landmarks",
+    }
+    stage = make_stage(load_config("lipreading:size=tiny", overrides))
+    graphdef, params = nnx.split(stage.make_model(nnx.Rngs(params=0)))
+    clips, lengths = stage.dataset.split("validation"), stage.plan.lengths
+
+    def read(plan):
+        batches = clip_batches(clips, plan, "mouth_landmarks", [()] * len(clips), 1)
+        read = ((b.index_bg, jax.device_get(read_batch(graphdef, params, b, 5))) for b in batches)
+        return gather(len(clips), stage.model_config.d_model, read)
+
+    alone = read(evaluation_plan(lengths, choose_buckets(lengths, 1), 1024))
+    in_rows = read(reading_plan(lengths))
+    assert np.diff(alone.first).max() == 5 and alone.overflow.any()
+    for name in ("first", "ids", "overflow"):
+        np.testing.assert_array_equal(getattr(in_rows, name), getattr(alone, name))
+    for name in ("hidden", "start", "end", "confidence"):
+        np.testing.assert_allclose(getattr(in_rows, name), getattr(alone, name), atol=2e-3)
