@@ -63,7 +63,7 @@ class Manifest:
 
 
 def artefact_digest(manifest: Manifest) -> str:
-    """SHA-256 of a manifest: what a child stage stores under `parents`.
+    """Computes the SHA-256 of a manifest: what a child stage stores under `parents`.
 
     It says which weights these are, whatever versions of packages made them.
     """
@@ -117,13 +117,13 @@ def check_parent(manifest: Manifest, wanted: Mapping[str, Any], where: str) -> N
 
 
 def manifest_to_text(manifest: Manifest) -> str:
-    """The content of `manifest.json`; it carries a digest of itself."""
+    """Writes the content of `manifest.json`; it carries a digest of itself."""
     content = {"format": FORMAT, "manifest": asdict(manifest)}
     return json.dumps(sealed.seal(content), indent=1) + "\n"
 
 
 def manifest_from_text(text: str | bytes, where: str) -> Manifest:
-    """The manifest that `manifest_to_text` wrote; `where` names the file in errors.
+    """Reads the manifest that `manifest_to_text` wrote; `where` names the file in errors.
 
     Raises:
       SignBindError: it was written by another version of the format.

@@ -2,8 +2,6 @@
 
 import json
 import logging
-import subprocess
-import sys
 from pathlib import Path
 
 import jax
@@ -22,7 +20,7 @@ from signbind_jax.checkpoint.checkpoint_dir import (
 from signbind_jax.checkpoint.manifest import check_parent, manifest_from_text
 from signbind_jax.distributed.sharding import make_mesh
 from signbind_jax.errors import SignBindError
-from tests.conftest import simulated
+from tests.conftest import facts_of
 from tests.unit.distributed import eight_device_program
 
 GLOSS = "a" * 64
@@ -110,16 +108,7 @@ def test_a_state_comes_back_bit_for_bit_with_its_manifest(two_steps):
 
 
 def test_another_mesh_and_another_number_of_devices_restore_the_same_values(tmp_path):
-    command = [sys.executable, eight_device_program.__file__, "checkpoint", tmp_path]
-    result = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        env=simulated(8),
-    )
-    assert result.returncode == 0, result.stderr
-    facts = json.loads(result.stdout.splitlines()[-1])
+    facts = facts_of("-m", eight_device_program.__name__, "checkpoint", tmp_path)
     assert facts["restored_same"]
     assert facts["n_devices"] == 4 and facts["table_shard"] == [16, 4]
 
