@@ -92,9 +92,9 @@ class ExpertEvaluator(Evaluator):
             return {stream.metric: counts.rate} | scores
 
         scores = hosts.broadcast("scoring", score)
-        logged = {name: float(scores[name]) for name in (stream.metric, "overflow")}
+        logged = {name: scores[name] for name in (stream.metric, "overflow")}
         ids = [clips.ids[i] for i in present]
-        return Evaluation(scores, logged, _outputs(ids, references, hypotheses))
+        return Evaluation(scores, _numbers(logged), _outputs(ids, references, hypotheses))
 
 
 class FusionEvaluator(Evaluator):
@@ -111,9 +111,9 @@ class FusionEvaluator(Evaluator):
         fused = read_fused(*self.weights(), sentences, self.senses)
         references = [list(labels["senses"]) for labels in clips.targets]
         rate = hosts.broadcast("scoring", lambda: error_counts(references, fused).rate)
-        logged = {"token_error_rate": rate}
+        scores = {"token_error_rate": rate}
         outputs = _outputs(clips.ids, references, fused)
-        return Evaluation(logged | {"n": len(clips)}, logged, outputs)
+        return Evaluation(scores | {"n": len(clips)}, _numbers(scores), outputs)
 
 
 class LanguageModelEvaluator(Evaluator):
@@ -216,6 +216,11 @@ def _outputs(ids: Sequence[str], references: Sequence, hypotheses: Sequence) -> 
         for side in (references, hypotheses)
     )
     return [ClipOutput(*row) for row in zip(ids, *texts, strict=True)]
+
+
+def _numbers(scores: Mapping[str, float | None]) -> dict[str, float]:
+    """Without those that nothing was there to be scored by, such as reference tokens."""
+    return {name: float(value) for name, value in scores.items() if value is not None}
 
 
 def _translation(clips: ClipDataset, hypotheses: Sequence[str]) -> Evaluation:
