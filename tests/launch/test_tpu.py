@@ -360,7 +360,7 @@ def test_uncommitted_changes_are_shipped_and_new_files_counted(cloud, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "with uncommitted changes; 2 tracked files, 0.0 MB; 1 untracked files" in done.stdout
     (packed,) = (cloud.folder / "worker1" / "signbind").glob("source-*.tar.gz")
-    assert f"{packed}[tpu]" in cloud.worker(1, "programs")
+    assert f"{packed}[tpu,corpora,llm]" in cloud.worker(1, "programs")
     listing = subprocess.run(
         ["tar", "-xzOf", packed, "signbind-jax/model.py"],
         text=True,

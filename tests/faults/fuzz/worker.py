@@ -27,7 +27,7 @@ from tests.faults.fuzz.readers import READERS
 
 # What takes long to import and what readers share.
 _IMPORTED = (
-    "tensorflow_datasets transformers av h5py sacrebleu",
+    "tensorflow_datasets av h5py sacrebleu",
     "data_pipelines.writing.writer data_pipelines.audit.survey data_pipelines.audit.page",
     "data_pipelines.build data_pipelines.bobsl data_pipelines.chicago_fswild",
     "data_pipelines.csl_daily data_pipelines.folder data_pipelines.how2sign",
