@@ -12,7 +12,7 @@ import pytest
 
 from tests.multiprocess.together import Ended, check_ended_well, signbind_commands, start, wait_for
 
-STEPS, SAVE_EVERY = 30, 10
+STEPS, SAVE_EVERY = 30, 10  # epochs have three steps: what goes on does so within one
 
 
 class Runs:
