@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from signbind_jax import keypoints
-from signbind_jax.data.dataset import index_file
+from signbind_jax.data.dataset_description import index_file
 from signbind_jax.data_pipelines.audit.clip_facts import Tally, facts_type
 from signbind_jax.data_pipelines.audit.finding import Limits, percent
 from signbind_jax.data_pipelines.audit.histograms import histograms
