@@ -22,11 +22,17 @@ from pathlib import Path
 
 from signbind_jax import files
 from signbind_jax.data.clip import check_id
-from signbind_jax.data.dataset import check_split_name
-from signbind_jax.data_pipelines.corpus import Corpus, ReadResult, Recording, UniqueIds
+from signbind_jax.data.dataset_description import check_split_name
+from signbind_jax.data_pipelines.corpus import (
+    Corpus,
+    ReadResult,
+    Recording,
+    UniqueIds,
+    forwarded,
+)
 from signbind_jax.data_pipelines.readers.clip_file import Kind, read_clip
 from signbind_jax.data_pipelines.readers.extracted import find
-from signbind_jax.data_pipelines.readers.layout import pixels
+from signbind_jax.data_pipelines.readers.options import add_directory, add_lip_size
 from signbind_jax.errors import SignBindError
 
 MANIFEST = "manifest.tsv"
@@ -88,31 +94,13 @@ def _recording(row: ManifestRow) -> Recording | None:
 
 def add_arguments(parser) -> None:
     """Options of `signbind data build folder`."""
-    parser.add_argument(
-        "--source",
-        type=Path,
-        metavar="DIR",
-        required=True,
-        help="the directory that holds manifest.tsv",
-    )
-    parser.add_argument(
-        "--lip_size",
-        type=pixels,
-        default=32,
-        metavar="PIXELS",
-        help="side of the mouth crops (default: 32)",
-    )
-    parser.add_argument(
-        "--poses",
-        type=Path,
-        metavar="DIR",
-        help="what signbind extract wrote, for rows with a video alone",
-    )
+    add_directory(parser, "source", "the directory that holds manifest.tsv", required=True)
+    add_lip_size(parser)
+    text = "what signbind extract wrote, for rows with a video alone"
+    add_directory(parser, "poses", text)
 
 
-def from_arguments(arguments) -> Corpus:
-    """The corpus that parsed arguments ask for."""
-    return open_corpus(arguments.source, arguments.lip_size, arguments.poses)
+from_arguments = forwarded(open_corpus)
 
 
 def read_row(row: ManifestRow, lip_size: int, poses: Path | None = None) -> ReadResult:

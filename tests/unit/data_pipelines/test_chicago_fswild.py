@@ -9,7 +9,7 @@ import pytest
 from signbind_jax.data.dataset import open_dataset
 from signbind_jax.data_pipelines import chicago_fswild
 from signbind_jax.data_pipelines.corpus import Recording
-from signbind_jax.data_pipelines.readers.layout import frames_a_second
+from signbind_jax.data_pipelines.readers.options import frames_a_second
 from signbind_jax.errors import SignBindError
 from tests.corpora import clips_of
 from tests.frame_corpora import (
