@@ -27,10 +27,11 @@ import numpy as np
 
 from signbind_jax import cli
 from signbind_jax.checkpoint import artefact
+from signbind_jax.checkpoint.model_record import model_record
 from signbind_jax.config import RunConfig, load_config
 from signbind_jax.errors import SignBindError
 from signbind_jax.report.run_files import read_log
-from signbind_jax.stages import make_stage
+from signbind_jax.sources import open_source
 from signbind_jax.train.loop import train
 from signbind_jax.train.summary import read_summary
 
@@ -89,13 +90,12 @@ class Chain:
             result = train(self.config(stage), workdir)
             parts["scores"] = _digest(result.scores, read_summary(workdir)["scores"])
             if stage == "fusion":
-                parts["streams"] = self._streams(make_stage(self.config(stage)))
+                parts["streams"] = self._streams(open_source(self.config(stage)))
         run = artefact.open_artefact(workdir)
         _, params = run.load_params()
         parts["arrays"] = _digest(*map(np.asarray, jax.tree.leaves(params)))
-        parts["what they mean"] = _digest(
-            run.stage, run.model, {n: v.tokens for n, v in run.vocabularies.items()}
-        )
+        tokens = {name: v.tokens for name, v in run.vocabularies.items()}
+        parts["what they mean"] = _digest(run.stage, model_record(run.model_config), tokens)
         if (self.copy / stage / artefact.TOKENIZER).exists():
             parts["tokenizer"] = run.tokenizer.digest
         if resume:
@@ -105,8 +105,9 @@ class Chain:
 
     def _streams(self, fusion) -> str:
         data = fusion.config.data
-        splits = (fusion.read(fusion.dataset.split(s)) for s in (data.train, data.validation))
-        return _digest(*(vars(e) for split in splits for e in split.streams.experts.values() if e))
+        splits = (fusion.dataset.split(s) for s in (data.train, data.validation))
+        read = (fusion.reader.read(clips) for clips in splits)
+        return _digest(*(vars(e) for split in read for e in split.experts.values() if e))
 
 
 @dataclass(frozen=True)

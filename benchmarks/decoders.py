@@ -13,11 +13,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from signbind_jax import streams
+from signbind_jax.checkpoint.artefact import open_artefact
 from signbind_jax.data.dataset import open_dataset
-from signbind_jax.evaluate.command import evaluate_translation
+from signbind_jax.evaluate.evaluators import open_evaluator
 from signbind_jax.processes.parallel_runs import run_all
 from signbind_jax.quickstart.command import SCORES
-from signbind_jax.use.translate import Translator
 
 # Name of the system -> its decoder as (argument of the configs, name), and whether text is there.
 SMOLLM2 = "smollm2-135m"
@@ -62,10 +62,9 @@ def score(system: str, quickstart: Path, workdir: Path) -> dict:
     path = workdir / system / "scores.json"
     if not path.exists():
         clips = open_dataset(quickstart / "data").split("test")
-        translator = Translator(workdir / system / "translation")
-        scores, sentences = evaluate_translation(translator, clips, ("all",))
-        record = {name: scores["all"].get(name) for name in SCORES}
-        record["sentences"] = sentences["all"]
+        found = open_evaluator(open_artefact(workdir / system / "translation")).run(clips)
+        record = {name: found.scores.get(name) for name in SCORES}
+        record["sentences"] = [output.hypothesis for output in found.outputs]
         path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return json.loads(path.read_text(encoding="utf-8"))
 

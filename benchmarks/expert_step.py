@@ -32,15 +32,16 @@ def measure(config: ExpertConfig, n_target: int, batch: int, frames: int, runs: 
     key = jax.random.key(0)
     inner = (config.lip_size,) * 2 if config.frontend == "lips" else (91, 3)
     x = jax.random.uniform(key, (batch, frames, *inner))
-    mask_bt = jnp.ones((batch, frames), bool)
-    target_bn = jax.random.randint(key, (batch, n_target), 1, config.n_tokens)
-    length_b = jnp.full(batch, n_target)
+    clip_bt = jnp.zeros((batch, frames), jnp.int32)
+    target_bgn = jax.random.randint(key, (batch, 1, n_target), 1, config.n_tokens)
+    length_bg = jnp.full((batch, 1), n_target)
 
     @jax.jit
     def step(state, key):
         def loss(state):
-            output = nnx.merge(graphdef, state)(x, mask_bt, key)
-            return ctc_loss(output.log_probs_bsv, output.mask_bs, target_bn, length_b)[0].mean()
+            output = nnx.merge(graphdef, state)(x, clip_bt, key)
+            loss_bg, _ = ctc_loss(output.log_probs_bsv, output.clip_bs, target_bgn, length_bg)
+            return loss_bg.mean()
 
         return jax.value_and_grad(loss)(state)
 

@@ -27,23 +27,31 @@ AUGMENT = AugmentConfig(
 
 
 @jax.jit
-def prepare(batch, key):
+def prepare(poses, lips, key):
     """Model input, and the mean absolute value of the crops."""
-    x_btkc, _ = prepare_pose(batch.pose_btkc, batch.pose_length_b, batch.index_b, key, AUGMENT)
-    x_bfhw, _ = prepare_lips(batch.lips_bfhw, batch.lip_length_b, batch.index_b, key, AUGMENT)
-    return x_btkc, x_bfhw, jnp.abs(x_bfhw).sum() / batch.lip_length_b.sum()
+    x_btkc, _ = prepare_pose(*_rows(poses), key, AUGMENT)
+    x_bfhw, _ = prepare_lips(*_rows(lips), key, AUGMENT)
+    return x_btkc, x_bfhw, jnp.abs(x_bfhw).sum() / lips.length_bg.sum()
+
+
+def _rows(batch):
+    return batch.frames_bt, batch.start_bg, batch.length_bg, batch.index_bg
 
 
 def main() -> None:
     dataset = open_dataset(sys.argv[1]).split("train")
     batches = np.load(sys.argv[2])
-    steps = [Step(int(n), len(ids), ids) for n, ids in zip(batches["buckets"], batches["rows"])]
+    steps = [Step.padded(int(n), ids) for n, ids in zip(batches["buckets"], batches["rows"])]
     targets = [()] * len(dataset)
 
     def epoch() -> float:
         key, total = jax.random.key(0), 0.0
-        for batch in clip_batches(dataset, EvaluationPlan(steps), "pose+lips", targets, 1):
-            total += prepare(batch, key)[2]
+        both = (
+            clip_batches(dataset, EvaluationPlan(steps), frontend, targets, 1)
+            for frontend in ("pose", "lips")
+        )
+        for poses, lips in zip(*both, strict=True):
+            total += prepare(poses, lips, key)[2]
         return float(total) / len(steps)
 
     serve({"epoch": epoch})

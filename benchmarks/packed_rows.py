@@ -23,9 +23,10 @@ from signbind_jax.data.clip import Clip, pose_frames
 from signbind_jax.data.training_plan import training_plan
 from signbind_jax.data_pipelines.corpus import corpus_of_clips
 from signbind_jax.data_pipelines.writing.writer import write_dataset
+from signbind_jax.sources import open_source
 from signbind_jax.stages import make_stage
 
-NAMES = {0: "8 buckets", 1: "filled rows"}  # by data.row_frames
+NAMES = {False: "8 buckets", True: "filled rows"}
 FRAMES = 65_536  # a batch of the plans that are only counted
 
 
@@ -42,22 +43,20 @@ def write_clips(out: Path, n: int) -> None:
     write_dataset(out, corpus_of_clips({"train": clips}, {"synthetic": True}), progress=False)
 
 
-def epoch(dataset: Path, row_frames: int):
+def epoch(dataset: Path, rows: bool):
     """A function that takes the gradients of an epoch, and its plan."""
-    stage = make_stage(
-        load_config(
-            "signing",
-            {
-                "data.directory": str(dataset),
-                "data.row_frames": str(row_frames),
-                "data.n_buckets": "8",
-                "data.frames_per_batch": "4096",
-                "data.validation": "",
-            },
-        )
-    )
+    given = {
+        "data.directory": str(dataset),
+        "data.n_buckets": "8",
+        "data.frames_per_batch": "4096",
+        "data.validation": "",
+    }
+    source = open_source(load_config("signing", given))
+    if not rows:
+        source.plan = training_plan(source.plan.lengths, source.config.data, 0)
+    stage = make_stage(source.config, source.shapes)
     graphdef, params = nnx.split(stage.make_model(nnx.Rngs(params=0)))
-    batches = list(stage.batches(0, stage.plan.steps_per_epoch))
+    batches = list(source.batches(0, source.plan.steps_per_epoch))
 
     @jax.jit
     def gradients(params, batch, key):
@@ -68,7 +67,7 @@ def epoch(dataset: Path, row_frames: int):
             result = gradients(params, batch, jax.random.key(i))
         jax.block_until_ready(result)
 
-    return run, stage.plan
+    return run, source.plan
 
 
 def main() -> None:
@@ -78,18 +77,18 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=400)
     parser.add_argument("--runs", type=int, default=3)
     arguments = parser.parse_args()
-    for row_frames in (0, 1):
-        data = DataConfig(frames_per_batch=FRAMES, n_buckets=8, row_frames=row_frames)
-        plan = training_plan(how2sign_lengths(), data, 0, packs=True)
+    for rows, name in NAMES.items():
+        data = DataConfig(frames_per_batch=FRAMES, n_buckets=8)
+        plan = training_plan(how2sign_lengths(), data, 0, rows=rows)
         print(
-            f"{NAMES[row_frames]}: {100 * plan.fill:.1f} % real frames in batches of {FRAMES:,}, "
+            f"{name}: {100 * plan.fill:.1f} % real frames in batches of {FRAMES:,}, "
             f"{len(plan.shapes)} shapes"
         )
     with tempfile.TemporaryDirectory() as folder:
         dataset = Path(folder, "dataset")
         write_clips(dataset, arguments.clips)
-        sides = {n: epoch(dataset, n) for n in (0, 1)}
-        seconds: dict[int, list[float]] = {n: [] for n in sides}
+        sides = {n: epoch(dataset, n) for n in NAMES}
+        seconds: dict[bool, list[float]] = {n: [] for n in sides}
         for _ in range(arguments.runs + 1):
             for n, (run, _) in sides.items():
                 start = time.perf_counter()

@@ -12,12 +12,12 @@ import statistics
 from pathlib import Path
 
 from signbind_jax import sealed, streams
+from signbind_jax.checkpoint.artefact import open_artefact
 from signbind_jax.data.dataset import open_dataset
-from signbind_jax.evaluate.command import TIME_SPLITS, evaluate_time_splits, evaluate_translation
+from signbind_jax.evaluate.evaluators import TIME_SPLITS, open_evaluator
 from signbind_jax.processes.parallel_runs import run_all, worthwhile
 from signbind_jax.quickstart.command import SCORES, print_table, read_results, training_command
 from signbind_jax.report import write_report
-from signbind_jax.use.translate import Translator
 
 COLUMNS = (
     "bleu4",
@@ -80,9 +80,9 @@ def train_ablations(first: Path, seed: int = 0) -> dict[str, dict]:
 
 
 def _score(translation: Path, data: Path) -> dict:
-    system, dataset = Translator(translation), open_dataset(data)
-    scores = evaluate_translation(system, dataset.split("test"), ("all",))[0]["all"]
-    in_time = evaluate_time_splits(system, dataset, ("all",))["all"]
+    evaluator, dataset = open_evaluator(open_artefact(translation)), open_dataset(data)
+    scores = evaluator.run(dataset.split("test")).scores
+    in_time = evaluator.time_splits(dataset, ("all",))["all"]
     return {name: scores[name] for name in SCORES} | in_time
 
 

@@ -259,19 +259,19 @@ def clean_lips(lips, length):
 
 
 def expert_inputs(batch: dict):
-    """What an expert reads of a batch."""
-    if "lips_bfhw" in batch:
-        return clean_lips(batch["lips_bfhw"], batch["lip_length_b"])
-    return clean_pose(batch["pose_btkc"], batch["pose_length_b"])
+    """What an expert reads of a batch of rows that hold one clip each."""
+    frames, length = batch["frames_bt"], batch["length_bg"][:, 0]
+    clean = clean_lips if frames.dtype == torch.uint8 else clean_pose
+    return clean(frames, length)
 
 
-def ctc_sum(log_probs, mask, batch: dict):
+def ctc_sum(log_probs, mask, target_bn, target_length_b):
     """Summed CTC loss."""
     return F.ctc_loss(
         log_probs.transpose(0, 1),
-        batch["target_bn"],
+        target_bn,
         mask.sum(1),
-        batch["target_length_b"],
+        target_length_b,
         reduction="sum",
         zero_infinity=True,
     )
@@ -283,11 +283,12 @@ class ExpertTask(nn.Module):
     def __init__(self, spec: dict, batch: dict):
         super().__init__()
         self.expert = Expert(spec["model"][0])
-        self.weight = batch["target_length_b"].clamp(min=1).sum()
+        self.weight = batch["target_length_bg"].clamp(min=1).sum()
 
     def forward(self, batch: dict):
         return self.expert(*expert_inputs(batch))
 
     def loss(self, batch: dict, forward):
         """Mean loss a target token."""
-        return ctc_sum(*forward(batch), batch) / self.weight
+        target_bn, length_b = batch["target_bgn"][:, 0], batch["target_length_bg"][:, 0]
+        return ctc_sum(*forward(batch), target_bn, length_b) / self.weight

@@ -60,7 +60,7 @@ class Training:
     def write(self, directory: Path) -> None:
         """What the other side starts from: sizes, parameters, batch."""
         record = spec(self.stage, self.stage.config)
-        parts = getattr(self.stage, "prompt_parts", None)
+        parts = getattr(self.stage.shapes, "prompt_parts", None)
         batch = named(self.host_batch)
         if parts is not None:
             batch |= {"head_ids_p": parts.head_ids_p, "pieces_vr": parts.pieces_vr}

@@ -10,8 +10,9 @@ from signbind_jax import streams
 from signbind_jax.config import RunConfig, load_config
 from signbind_jax.data.augment import STILL
 from signbind_jax.distributed import sharding
+from signbind_jax.models.signbind import SignBindConfig
 from signbind_jax.models.token_noise import TokenNoiseConfig
-from signbind_jax.stages import stage_class
+from signbind_jax.stages import assumed_stage
 from signbind_jax.stages.stage import Stage
 
 NEVER = dict.fromkeys(streams.SHIPPED, 0.0)
@@ -88,9 +89,10 @@ def make_stage(case: Case, dtype: str, dropout: bool = True) -> Stage:
         target=case.target,
         vocabulary=case.vocabulary,
         text=case.text,
+        clips_per_row=1,
     )
     parents = dataclasses.replace(config.parents, language_model=case.llm)
-    data = dataclasses.replace(config.data, row_frames=0, batch_multiple=1)
+    data = dataclasses.replace(config.data, batch_multiple=1)
     config = dataclasses.replace(
         config,
         model=model,
@@ -100,14 +102,14 @@ def make_stage(case: Case, dtype: str, dropout: bool = True) -> Stage:
         parents=parents,
         data=data,
     )
-    return stage_class(config).from_sizes(config)
+    return assumed_stage(config)
 
 
 def make_batch(stage: Stage, case: Case):
     """A host batch: rows between three quarters and all of the longest, random content."""
     random = np.random.default_rng(0)
-    empty = stage.empty_batch(case.longest)
-    batch = jax.tree.map(lambda x: np.repeat(x, case.rows, axis=0), empty)
+    spec = stage.batch_spec(case.longest, case.rows)
+    batch = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), spec)
     fill = _fill_sentences if case.llm else _fill_clips
     return fill(batch, case, stage, random)
 
@@ -127,30 +129,28 @@ def _fill_clips(batch, case: Case, stage: Stage, random):
     n = case.rows
     length_b = _lengths(random, n, case.longest)
     inside_bt = np.arange(case.longest) < length_b[:, None]
-    values = {}
-    if batch.lips_bfhw is not None:
-        lips = random.integers(0, 256, batch.lips_bfhw.shape, np.uint8)
-        values |= {"lips_bfhw": lips * inside_bt[..., None, None], "lip_length_b": length_b}
+    frames_bt = batch.frames_bt
+    if frames_bt.dtype == np.uint8:
+        frames_bt = random.integers(0, 256, frames_bt.shape, np.uint8)
     else:
-        pose = random.standard_normal(batch.pose_btkc.shape, np.float32)
-        pose[..., 2] = random.random(pose.shape[:-1]) > 0.05
-        pose = (pose * inside_bt[..., None, None]).astype(np.float16)
-        values |= {"pose_btkc": pose, "pose_length_b": length_b}
+        frames_bt = random.standard_normal(frames_bt.shape, np.float32)
+        frames_bt[..., 2] = random.random(frames_bt.shape[:-1]) > 0.05
+        frames_bt = frames_bt.astype(np.float16)
     target_length_b = _lengths(random, n, case.target)
-    target_bn = _ids(random, target_length_b, batch.target_bn.shape[1], case.vocabulary)
+    target_bn = _ids(random, target_length_b, batch.target_bgn.shape[-1], case.vocabulary)
     return dataclasses.replace(
         batch,
-        **values,
-        target_bn=target_bn,
-        target_length_b=target_length_b,
-        index_b=np.arange(n, dtype=np.int32),
-        valid_b=np.ones(n, bool),
+        frames_bt=frames_bt * inside_bt[..., None, None],
+        length_bg=length_b[:, None],
+        target_bgn=target_bn[:, None],
+        target_length_bg=target_length_b[:, None],
+        index_bg=np.arange(n, dtype=np.int32)[:, None],
     )
 
 
 def _fill_sentences(batch, case: Case, stage: Stage, random):
     n, m = case.rows, case.longest
-    fusion, decoder, _ = stage.model_config
+    fusion, decoder = stage.model_config.fusion, stage.model_config.decoder
     length_b = _lengths(random, n, m)
     mask_bm = np.arange(m) < length_b[:, None]
     stream_bm = np.sort(random.integers(0, len(fusion.n_ids), (n, m)), axis=1).astype(np.int32)
@@ -191,9 +191,9 @@ def named(tree) -> dict[str, np.ndarray]:
 
 def spec(stage: Stage, config: RunConfig) -> dict:
     """What the other side makes its model and optimiser from, ready for JSON."""
-    sections = (
-        stage.model_config if isinstance(stage.model_config, tuple) else (stage.model_config,)
-    )
+    model = stage.model_config
+    whole = isinstance(model, SignBindConfig)
+    sections = (model.fusion, model.decoder, model.lora) if whole else (model,)
     return {
         "stage": config.stage,
         "model": [dataclasses.asdict(s) for s in sections],

@@ -285,4 +285,5 @@ class TranslationTask(nn.Module):
     def loss(self, batch: dict, forward):
         """Mean loss a sentence token, fusion's CTC in it."""
         sentence, _, log_probs, frame_mask = forward(batch)
-        return (sentence + self.ctc_weight * ctc_sum(log_probs, frame_mask, batch)) / self.weight
+        ctc = ctc_sum(log_probs, frame_mask, batch["target_bn"], batch["target_length_b"])
+        return (sentence + self.ctc_weight * ctc) / self.weight

@@ -13,23 +13,11 @@ from signbind_jax.processes import child, interrupts
 
 # command -> (module of signbind_jax with add_arguments and run, what it does)
 COMMANDS = {
-    "quickstart": (
-        "signbind_jax.quickstart.command",
-        "all stages on the embedded corpus, with a report",
-    ),
+    "quickstart": ("quickstart.command", "all stages on the embedded corpus, with a report"),
     "data build": ("data_pipelines.build", "writes a dataset from a corpus on disk"),
-    "data clips": (
-        "signbind_jax.data_pipelines.clips",
-        "lists the recordings of a corpus for `extract`",
-    ),
-    "extract": (
-        "signbind_jax.data_pipelines.extraction.command",
-        "landmarks and mouth crops from videos",
-    ),
-    "data audit": (
-        "signbind_jax.data_pipelines.audit.command",
-        "what is wrong with a dataset, with counts",
-    ),
+    "data clips": ("data_pipelines.clips", "lists the recordings of a corpus for `extract`"),
+    "extract": ("data_pipelines.extraction.command", "landmarks and mouth crops from videos"),
+    "data audit": ("data_pipelines.audit.command", "what is wrong with a dataset, with counts"),
     "train": ("train.command", "trains one stage"),
     "preflight": ("preflight.command", "whether and how fast a config runs on a TPU"),
     "sweep": ("sweep.command", "trains a stage at every point of a grid"),
@@ -41,10 +29,7 @@ COMMANDS = {
     "launch tpu": ("launch.tpu", "a command on TPU VM pods, through queued resources"),
     "launch gke": ("launch.gke", "a command on TPUs of a GKE cluster, through xpk"),
     "launch slurm": ("launch.slurm", "a command on a SLURM cluster"),
-    "score": (
-        "signbind_jax.evaluate.score",
-        "every scoring convention of the field, from plain text",
-    ),
+    "score": ("evaluate.score", "every scoring convention of the field, from plain text"),
 }
 IMPORT = "--import="
 # Those that share their work among the processes of several hosts.
@@ -200,8 +185,7 @@ def _quiet() -> None:
             os.environ.setdefault(name, value)
     # XLA's CPU compiler spends a third of its time in LLVM passes that gain nothing here
     # (docs/develop/decisions.md); accelerators do not read this flag.
-    flag = "--xla_llvm_disable_expensive_passes=true"
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
+    os.environ["XLA_FLAGS"] = child.xla_flags("--xla_llvm_disable_expensive_passes=true")
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(cache) / "signbind_jax" / "xla"))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "1")

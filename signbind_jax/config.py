@@ -53,10 +53,9 @@ class DataConfig(Checked):
         empty: once.
       train, validation: names of its splits; `validation` may be empty (no evaluation).
       frames_per_batch: padded frames (experts) or tokens (later stages) a batch.
-      n_buckets: how many padded lengths are compiled.
-      row_frames: above 0 experts train on rows of this many frames, or more where the longest
-        clip needs it, that hold several clips end to end: for corpora of long-tailed lengths,
-        which buckets pad by a fifth. 0: one clip a row, in `n_buckets` padded lengths.
+      n_buckets: how many padded lengths the stages behind the experts compile.
+      row_frames: frames of the rows that experts train on, which hold several clips end to end;
+        more where the longest clip needs it. 0: as many as waste least.
       batch_multiple: batch sizes are multiples of this (the data-parallel device count).
       threads: reader threads of the loader.
       max_impossible: the largest share of clips whose CTC target may be longer than the
@@ -125,7 +124,7 @@ class AssumedConfig(Checked):
 
     Attributes:
       longest: frames (experts) or tokens (later stages) of the longest bucket.
-      clips_per_row: the most clips of a row, where `data.row_frames` fills rows.
+      clips_per_row: the most clips of an expert's row.
       target: tokens of the longest CTC target.
       vocabulary: symbols that an expert or a decoder from scratch tells apart.
       streams: stream -> size of its vocabulary, the blank included.

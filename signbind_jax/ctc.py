@@ -5,7 +5,7 @@ step is as if it were not there.
 """
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -20,31 +20,19 @@ def min_steps(target: Sequence[int]) -> int:
     return len(target) + sum(a == b for a, b in zip(target, target[1:], strict=False))
 
 
-def count_impossible(targets: Iterable[Sequence[int]], n_steps: Iterable[int]) -> int:
-    """How many targets need more steps than their sample has (or have no step at all)."""
-    return sum(s < max(min_steps(t), 1) for t, s in zip(targets, n_steps, strict=True))
-
-
-def ctc_loss(log_probs_bsv, mask_bs, target_bn, target_length_b):
+def ctc_loss(log_probs_bsv, clip_bs, target_bgn, target_length_bg):
     """Negative log likelihood of each target over all alignments (Graves et al., 2006).
 
-    log_probs_bsv: float32 log posteriors. target_bn: int ids, whatever beyond
-    `target_length_b`. Returns (loss_b, feasible_b) in nats a sample. A sample with fewer
-    steps than its target needs, or with no step at all, has loss 0, gradient 0 and
-    `feasible_b` False: count it and leave it out of the mean.
-    """
-    clip_bs = jnp.where(mask_bs, 0, -1)
-    loss_bg, feasible_bg = packed_ctc_loss(
-        log_probs_bsv, clip_bs, target_bn[:, None], target_length_b[:, None]
-    )
-    return loss_bg[:, 0], feasible_bg[:, 0]
+    Args:
+      log_probs_bsv: float32 log posteriors.
+      clip_bs: int, which clip of its row a step belongs to, -1 for none; a clip's steps follow
+        each other, but for steps of none.
+      target_bgn: int ids of each clip's target, whatever beyond `target_length_bg`.
 
-
-def packed_ctc_loss(log_probs_bsv, clip_bs, target_bgn, target_length_bg):
-    """`ctc_loss` of the clips g of each row, in as many steps as the rows have.
-
-    clip_bs: int, which clip of its row a step belongs to, -1 for none; a clip's steps follow
-    each other, but for steps of none. Returns (loss_bg, feasible_bg).
+    Returns:
+      (loss_bg, feasible_bg) in nats a clip. A clip with fewer steps than its target needs, or
+      with no step at all, has loss 0, gradient 0 and `feasible_bg` False: count it and leave it
+      out of the mean.
     """
     target_bgn = target_bgn.astype(jnp.int32)
     g, n = target_bgn.shape[1:]
@@ -177,128 +165,73 @@ def _lattice(emit_bsz, clip_bs, skip_bgz, starts_bgz):
     return jax.lax.scan(body, jnp.full((b, z), NEVER), steps)[1]
 
 
-def greedy_stream(log_probs_bsv, hidden_bsd, mask_bs, seconds_per_step_b, capacity: int):
-    """The best path as a TokenStream: repeats collapsed, blanks dropped.
+def greedy_stream(log_probs_bsv, hidden_bsd, clip_bs, seconds_per_step_bg, capacity: int):
+    """The best path as a TokenStream: repeats collapsed, blanks dropped, each clip on its own.
 
-    seconds_per_step_b (b,) turns steps into seconds. A token lasts as long as its steps; its
-    middle is the mean of its steps and of one step either side, weighted by its odds in
-    each, so that times are finer than a step. Tokens beyond `capacity` are counted in
-    `overflow_b`.
+    A token lasts as long as its steps; its middle is the mean of its steps and of one step either
+    side, weighted by its odds in each, so that times are finer than a step.
+
+    Args:
+      clip_bs: which clip of its row a step belongs to, -1 for none; in ascending order.
+      seconds_per_step_bg: turns steps of each clip into seconds.
+      capacity: the most tokens of one clip; those beyond it are counted in `overflow_bg`.
     """
+    g = jnp.shape(seconds_per_step_bg)[1]
+    clips_g = jnp.arange(g)
+    n = max(capacity, min(clip_bs.shape[1], g * capacity))
     id_bs = jnp.argmax(log_probs_bsv, axis=-1).astype(jnp.int32)
-    id_bs = jnp.where(mask_bs, id_bs, 0)
+    id_bs = jnp.where(clip_bs >= 0, id_bs, 0)
     posterior_bs = jnp.exp(log_probs_bsv.max(axis=-1))
-    begins_bs = (id_bs != 0) & (id_bs != jnp.pad(id_bs, ((0, 0), (1, 0)))[:, :-1])
+    same_bs = (id_bs == _delayed(id_bs, 0)) & (clip_bs == _delayed(clip_bs, -1))
+    begins_bs = (id_bs != 0) & ~same_bs
+    begins_bsg = begins_bs[..., None] & (clip_bs[..., None] == clips_g)
+    n_begun_bg = begins_bsg.sum(axis=1)
+    before_bg = jnp.cumsum(n_begun_bg, axis=1) - n_begun_bg  # tokens of the clips in front
+    rank_bs = jnp.cumsum(begins_bs, axis=1) - 1 - _of_clip(before_bg, clip_bs)
+    kept_bs = (id_bs != 0) & (rank_bs < capacity)
+    begins_bs &= kept_bs
     place_bs = jnp.cumsum(begins_bs, axis=1) - 1
     # One-hot sums rather than scatters: static, and matrix products on an accelerator.
-    at_bsn = (place_bs[..., None] == jnp.arange(capacity)) & (id_bs != 0)[..., None]
+    at_bsn = (place_bs[..., None] == jnp.arange(n)) & kept_bs[..., None]
     begins_bsn = at_bsn & begins_bs[..., None]
     n_steps_bn = at_bsn.sum(axis=1)
     ids_bn = jnp.where(begins_bsn, id_bs[..., None], 0).sum(axis=1)
-    middle_bn = _middle(log_probs_bsv, mask_bs, ids_bn, at_bsn)
+    clip_bn = jnp.where(begins_bsn, clip_bs[..., None] + 1, 0).sum(axis=1) - 1
+    first_bg = jnp.argmax(clip_bs[..., None] == clips_g, axis=1)
+    seconds_bn = _of_clip(jnp.asarray(seconds_per_step_bg, jnp.float32), clip_bn)
+    middle_bn = _middle(log_probs_bsv, clip_bs, ids_bn, clip_bn, at_bsn)
+    middle_bn = middle_bn - _of_clip(first_bg, clip_bn)
     weight_bsn = jnp.where(at_bsn, posterior_bs[..., None], 0.0)
     weight_bn = weight_bsn.sum(axis=1)
     mean_bsn = (weight_bsn / jnp.maximum(weight_bn, 1e-9)[:, None]).astype(hidden_bsd.dtype)
-    mask_bn = n_steps_bn > 0
-    seconds_b1 = jnp.asarray(seconds_per_step_b, jnp.float32)[:, None]
+    mask_bn = clip_bn >= 0
     return TokenStream(
         ids_bn=ids_bn,
         hidden_bnd=jnp.einsum("bsn,bsd->bnd", mean_bsn, hidden_bsd),
-        start_bn=jnp.maximum(middle_bn - n_steps_bn / 2, 0.0) * seconds_b1 * mask_bn,
-        end_bn=(middle_bn + n_steps_bn / 2) * seconds_b1 * mask_bn,
+        start_bn=jnp.maximum(middle_bn - n_steps_bn / 2, 0.0) * seconds_bn * mask_bn,
+        end_bn=(middle_bn + n_steps_bn / 2) * seconds_bn * mask_bn,
         confidence_bn=weight_bn / jnp.maximum(n_steps_bn, 1),
-        mask_bn=mask_bn,
-        overflow_b=jnp.maximum(begins_bs.sum(axis=1) - capacity, 0).astype(jnp.int32),
+        clip_bn=clip_bn,
+        overflow_bg=jnp.maximum(n_begun_bg - capacity, 0).astype(jnp.int32),
     )
 
 
-def _middle(log_probs_bsv, mask_bs, ids_bn, at_bsn):
-    """Where the middle of each token lies, in steps; the middle of step s is s + 0.5.
+def _delayed(x_bs, first):
+    return jnp.pad(x_bs, ((0, 0), (1, 0)), constant_values=first)[:, :-1]
+
+
+def _middle(log_probs_bsv, clip_bs, ids_bn, clip_bn, at_bsn):
+    """Where the middle of each token lies, in steps of its row; the middle of step s is s + 0.5.
 
     Posteriors are all but one in the two or three steps of a token; its odds still differ
     there. To the power of 0.3 they found the moments of synthetic letters best
     (docs/develop/decisions.md).
     """
     padded = jnp.pad(at_bsn, ((0, 0), (1, 1), (0, 0)))
-    near_bsn = (at_bsn | padded[:, 2:] | padded[:, :-2]) & mask_bs[..., None]
+    near_bsn = at_bsn | padded[:, 2:] | padded[:, :-2]
+    near_bsn &= clip_bs[..., None] == clip_bn[:, None]
     posterior_bsn = jnp.exp(jnp.take_along_axis(log_probs_bsv, ids_bn[:, None], axis=2))
     odds_bsn = posterior_bsn / jnp.maximum(1.0 - posterior_bsn, 1e-6)
     weight_bsn = jnp.where(near_bsn, odds_bsn**0.3, 0.0)
     total_bn = jnp.maximum(weight_bsn.sum(axis=1), 1e-9)
     return jnp.einsum("bsn,s->bn", weight_bsn, jnp.arange(at_bsn.shape[1]) + 0.5) / total_bn
-
-
-def prefix_beam(log_probs_bsv, mask_bs, beam_size: int, capacity: int, candidates_per_step: int):
-    """CTC prefix beam search (Hannun et al., 2014): the most probable token sequences.
-
-    Each step extends a prefix by the `candidates_per_step` best tokens of that step; equal
-    prefixes are merged. Returns ids_bkn (0 beyond the end), best first, and score_bk, the
-    log probability the search found for each; -inf where fewer than k prefixes exist.
-    Prefixes of `capacity` tokens are not extended.
-    """
-    n_candidates = min(candidates_per_step, log_probs_bsv.shape[-1] - 1)
-    step = jax.vmap(lambda beam, log_prob_v, on: _beam_step(beam, log_prob_v, on, n_candidates))
-
-    def body(beam, inputs):
-        return step(beam, *inputs), None
-
-    b = mask_bs.shape[0]
-    beam = (
-        jnp.zeros((b, beam_size, capacity), jnp.int32),
-        jnp.zeros((b, beam_size), jnp.int32),
-        jnp.full((b, beam_size), NEVER).at[:, 0].set(0.0),
-        jnp.full((b, beam_size), NEVER),
-    )
-    inputs = (jnp.swapaxes(log_probs_bsv, 0, 1).astype(jnp.float32), jnp.swapaxes(mask_bs, 0, 1))
-    (ids_bkn, _, blank_bk, token_bk), _ = jax.lax.scan(body, beam, inputs)
-    score_bk = jnp.logaddexp(blank_bk, token_bk)
-    order_bk = jnp.argsort(-score_bk, axis=1)
-    score_bk = jnp.take_along_axis(score_bk, order_bk, axis=1)
-    ids_bkn = jnp.take_along_axis(ids_bkn, order_bk[..., None], axis=1)
-    alive_bk = score_bk > 0.5 * NEVER
-    return jnp.where(alive_bk[..., None], ids_bkn, 0), jnp.where(alive_bk, score_bk, -jnp.inf)
-
-
-def _beam_step(beam, log_prob_v, on, n_candidates: int):
-    """One step for one sample. A beam is (ids_kn, length_k, and the log weight of its paths
-    that end in a blank and in a token)."""
-    ids_kn, length_k, blank_k, token_k = beam
-    k, capacity = ids_kn.shape
-    total_k = jnp.logaddexp(blank_k, token_k)
-    last_k = jnp.take_along_axis(ids_kn, jnp.maximum(length_k - 1, 0)[:, None], axis=1)[:, 0]
-    last_k = jnp.where(length_k > 0, last_k, 0)
-
-    # parent_pq: prefix p and one more token are the live prefix q.
-    same_pqn = (ids_kn[:, None] == ids_kn[None]) | (jnp.arange(capacity) >= length_k[:, None, None])
-    parent_pq = (
-        same_pqn.all(axis=-1)
-        & (length_k[None] == length_k[:, None] + 1)
-        & (total_k > 0.5 * NEVER)[None]
-    )
-    # A token after itself needs a blank between.
-    into_pq = jnp.where(last_k[:, None] == last_k[None], blank_k[:, None], total_k[:, None])
-    from_parent_q = jax.nn.logsumexp(jnp.where(parent_pq, into_pq, NEVER), axis=0)
-    stay_blank_k = total_k + log_prob_v[0]
-    stay_token_k = jnp.logaddexp(token_k, from_parent_q) + log_prob_v[last_k]
-    stay_token_k = jnp.where(length_k > 0, stay_token_k, NEVER)
-
-    candidate_log_prob_c, candidate_c = jax.lax.top_k(log_prob_v[1:], n_candidates)
-    candidate_c = candidate_c.astype(jnp.int32) + 1
-    grown_kc = jnp.where(last_k[:, None] == candidate_c, blank_k[:, None], total_k[:, None])
-    grown_kc = grown_kc + candidate_log_prob_c
-    merged_kc = (parent_pq[..., None] & (last_k[:, None] == candidate_c)).any(axis=1)
-    grown_kc = jnp.where(merged_kc | (length_k == capacity)[:, None], NEVER, grown_kc)
-
-    score = jnp.concatenate([jnp.logaddexp(stay_blank_k, stay_token_k), grown_kc.reshape(-1)])
-    best_k = jax.lax.top_k(jnp.maximum(score, NEVER), k)[1]
-    grows_k = best_k >= k
-    source_k = jnp.where(grows_k, (best_k - k) // n_candidates, best_k)
-    added_k = candidate_c[(best_k - k) % n_candidates]
-    grows_here_kn = grows_k[:, None] & (jnp.arange(capacity) == length_k[source_k][:, None])
-    new = (
-        jnp.where(grows_here_kn, added_k[:, None], ids_kn[source_k]),
-        length_k[source_k] + grows_k,
-        jnp.maximum(jnp.where(grows_k, NEVER, stay_blank_k[source_k]), NEVER),
-        jnp.maximum(jnp.where(grows_k, score[best_k], stay_token_k[source_k]), NEVER),
-    )
-    return jax.tree.map(lambda a, b: jnp.where(on, a, b), new, beam)

@@ -1,5 +1,7 @@
 """Shared by all tests: where the recordings are, and a small synthetic dataset."""
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
@@ -7,17 +9,23 @@ from pathlib import Path
 
 import pytest
 
+from signbind_jax import cli
+from signbind_jax.processes import child
+
 # Most tests compile more than they compute: what is compiled fast runs fast enough. Those that
 # train until something is learnt turn it off (tests/recorded/conftest.py).
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 # XLA's older emitters for the CPU compile three times as fast and run a quarter slower
-# (docs/develop/training_speed.md): a user gets the newer ones.
-os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_cpu_use_fusion_emitters=false"
-).strip()
+# (docs/develop/training_speed.md): a user gets the newer ones. The other flags are those that
+# commands and the processes they start set: the cache below tells programs of other flags apart.
+os.environ["XLA_FLAGS"] = child.xla_flags(
+    "--xla_cpu_use_fusion_emitters=false",
+    "--xla_llvm_disable_expensive_passes=true",
+    "--xla_cpu_multi_thread_eigen=false",
+)
 # Tests compile the same small programs again and again: keep them between processes.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".jax_cache"))
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -77,6 +85,7 @@ def synthetic(tmp_path_factory) -> Path:
         "--validation=8",
         "--test=8",
         "--time_split=8",
+        "--workers=1",
     )
     return out
 
@@ -94,13 +103,28 @@ def environment(tmp_path_factory) -> Path:
     return directory
 
 
-def simulated(n_devices: int, flags: str = "") -> dict[str, str]:
-    """The environment of a process with so many simulated devices and these flags of XLA."""
-    flags = f"{os.environ['XLA_FLAGS']} {flags} --xla_force_host_platform_device_count={n_devices}"
+def simulated(n_devices: int) -> dict[str, str]:
+    """The environment of a process with so many simulated devices."""
+    flags = child.xla_flags(f"--xla_force_host_platform_device_count={n_devices}")
     return os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
 
 
-def signbind(*arguments, check: bool = True, env: dict | None = None, timeout: int = 600):
+def signbind(*arguments, check: bool = True) -> subprocess.CompletedProcess:
+    """Runs a command in this process, which saves the start of one."""
+    command, out, err = [str(argument) for argument in arguments], io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = cli.main(command)
+        except SystemExit as bad_usage:
+            code = bad_usage.code
+    return _checked(
+        subprocess.CompletedProcess(command, code, out.getvalue(), err.getvalue()), check
+    )
+
+
+def signbind_process(
+    *arguments, check: bool = True, env: dict | None = None, timeout: int = 600
+) -> subprocess.CompletedProcess:
     """Runs the real command in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-m", "signbind_jax.cli", *map(str, arguments)],
@@ -110,6 +134,9 @@ def signbind(*arguments, check: bool = True, env: dict | None = None, timeout: i
         capture_output=True,
         timeout=timeout,
     )
-    if check:
-        assert done.returncode == 0, f"{arguments}\n{done.stdout}\n{done.stderr}"
+    return _checked(done, check)
+
+
+def _checked(done: subprocess.CompletedProcess, check: bool) -> subprocess.CompletedProcess:
+    assert not check or done.returncode == 0, f"{done.args}\n{done.stdout}\n{done.stderr}"
     return done

@@ -231,8 +231,8 @@ def stand_in(root: Path, counts: dict[str, int]) -> None:
         for i in range(count):
             clip = generate_clip(seed=0, split=split.replace("val", "validation"), index=i)
             name = f"synthetic0{number}_{i:02d}-{number + 1}-rgb_front"
-            rows.append((name, 10.0 * i, round(10.0 * i + len(clip.pose) / 24, 2), clip.text))
-            pose_tkc = clip.pose.astype(np.float64)
+            pose_tkc = clip.modalities["pose"].data.astype(np.float64)
+            rows.append((name, 10.0 * i, round(10.0 * i + len(pose_tkc) / 24, 2), clip.text))
             pose_tkc[..., :2] = pose_tkc[..., :2] * WIDTH + CENTRE
             pose_tkc = (pose_tkc * (pose_tkc[..., 2:] > 0)).round(3)
             people = [dict(zip(NAMES, points, strict=True)) for points in pose_tkc.tolist()]

@@ -12,6 +12,7 @@ from signbind_jax import cli
 from signbind_jax.checkpoint import artefact
 from signbind_jax.checkpoint.checkpoint_dir import CheckpointDir
 from signbind_jax.config import load_config
+from signbind_jax.sources import open_source
 from signbind_jax.stages import make_stage
 from tests import frame_corpora
 
@@ -36,7 +37,8 @@ def write_dataset(tree: Path) -> Path:
 def write_run(name: str, tree: Path, **overrides: str) -> Path:
     """A run of config `name` at tiny size on `tree/data`, in `tree/name`."""
     given = {"data.directory": str(tree / "data")} | overrides
-    stage = make_stage(load_config(f"{name}:size=tiny", given))
+    source = open_source(load_config(f"{name}:size=tiny", given))
+    stage = make_stage(source.config, source.shapes)
     _, params = nnx.split(nnx.eval_shape(lambda: stage.make_model(nnx.Rngs(0))))
     random = np.random.default_rng(SEED)
 
@@ -50,9 +52,9 @@ def write_run(name: str, tree: Path, **overrides: str) -> Path:
         params = jax.tree.map_with_path(fill, params)
         if name == "language_model":
             table_vd = params["embedding"]["table"]
-            table_vd[...] = table_vd[...].at[stage.tokenizer.eos_id].mul(LIKELY_END)
-        manifest = artefact.make_manifest(stage)
-        artefact.write(workdir, stage, manifest)
+            table_vd[...] = table_vd[...].at[source.tokenizer.eos_id].mul(LIKELY_END)
+        manifest = artefact.make_manifest(source, stage.model_config)
+        artefact.write(workdir, source, stage.model_config, manifest)
         checkpoints.save(1, {"params": params}, manifest, wait=True)
     return workdir
 

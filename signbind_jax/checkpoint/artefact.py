@@ -1,7 +1,6 @@
 """A trained stage on disk: `artefact.json` beside its checkpoints, and how others open it."""
 
 import argparse
-import dataclasses
 import hashlib
 import logging
 import os
@@ -15,6 +14,16 @@ from flax import nnx
 from signbind_jax import files, keypoints, sealed, streams, versions
 from signbind_jax.checkpoint.checkpoint_dir import CheckpointDir, Manifest, artefact_digest
 from signbind_jax.checkpoint.manifest import check_same
+from signbind_jax.checkpoint.model_record import (
+    ModelConfig,
+    SignBindConfig,
+    check_model,
+    check_rows,
+    dimensions,
+    make_model,
+    model_record,
+    read_model_config,
+)
 from signbind_jax.config import RunConfig, from_mapping
 from signbind_jax.data.vocabulary import Vocabulary
 from signbind_jax.distributed import hosts, sharding
@@ -22,12 +31,6 @@ from signbind_jax.errors import SignBindError
 from signbind_jax.files import shorten
 from signbind_jax.hf.pretrained import open_pretrained
 from signbind_jax.hf.tokenizer import TOKENIZER_BYTES, TextTokenizer
-from signbind_jax.models.expert import Expert, ExpertConfig
-from signbind_jax.models.fusion import Fusion, FusionConfig
-from signbind_jax.models.llm.config import DecoderConfig
-from signbind_jax.models.llm.decoder import Decoder
-from signbind_jax.models.llm.lora import LoRAConfig
-from signbind_jax.models.signbind import SignBind
 from signbind_jax.train.summary import summary_or_none
 
 logger = logging.getLogger(__name__)
@@ -39,38 +42,6 @@ NEWEST, BEST = "newest", "best"
 _UNSEALED = frozenset({"stage", "config", "model", "vocabularies", "parents"})
 
 
-def model_record(model_config) -> dict:
-    """JSON form of a model's config or, for SignBind, of its three configs."""
-    if isinstance(model_config, tuple):
-        parts = zip(("fusion", "decoder", "lora"), model_config, strict=True)
-        return {"kind": "signbind"} | {name: dataclasses.asdict(part) for name, part in parts}
-    kind = {ExpertConfig: "expert", FusionConfig: "fusion", DecoderConfig: "decoder"}
-    return {"kind": kind[type(model_config)], "config": dataclasses.asdict(model_config)}
-
-
-def make_model(record: dict, rngs: nnx.Rngs) -> nnx.Module:
-    """The module that `model_record` describes, freshly initialised.
-
-    Raises:
-      SignBindError: the record is not what `model_record` writes.
-    """
-
-    def part(name: str, config_class: type):
-        where = f"{FILE}: model"
-        values = files.field(record, name, dict, where)
-        return from_mapping(config_class, values, f"{where}.{name}")
-
-    kind = record.get("kind")
-    if kind == "expert":
-        return Expert(part("config", ExpertConfig), rngs)
-    if kind == "fusion":
-        return Fusion(part("config", FusionConfig), rngs)
-    if kind == "decoder":
-        return Decoder(part("config", DecoderConfig), rngs)
-    decoder = part("decoder", DecoderConfig)
-    return SignBind(part("fusion", FusionConfig), decoder, rngs, part("lora", LoRAConfig))
-
-
 @dataclass(frozen=True)
 class Artefact:
     """A finished (or running) stage as its run directory holds it.
@@ -79,7 +50,7 @@ class Artefact:
       workdir: the run directory.
       stage: the stage's name.
       config: what it was trained with.
-      model: see `model_record`.
+      model_config: what its model is made from.
       vocabularies: name -> Vocabulary.
       parents: name -> run directory of each parent.
       manifest: of the checkpoint that was opened, by default the newest complete one.
@@ -89,7 +60,7 @@ class Artefact:
     workdir: Path
     stage: str
     config: RunConfig
-    model: dict
+    model_config: ModelConfig
     vocabularies: dict[str, Vocabulary]
     parents: dict[str, Path]
     manifest: Manifest
@@ -102,8 +73,16 @@ class Artefact:
 
     @cached_property
     def tokenizer(self) -> TextTokenizer:
-        """The text tokenizer of a stage that has one."""
-        return TextTokenizer.load(self.workdir / TOKENIZER)
+        """The text tokenizer of a stage that has one.
+
+        Raises:
+          SignBindError: it is damaged or has more tokens than the decoder.
+        """
+        tokenizer = TextTokenizer.load(self.workdir / TOKENIZER)
+        config = self.model_config
+        decoder = config.decoder if isinstance(config, SignBindConfig) else config
+        check_rows(self.workdir, decoder, tokenizer.vocab_size)
+        return tokenizer
 
     def load_model(self, mesh=None) -> nnx.Module:
         """The module with its trained weights, sharded over `mesh` (default: whole on every
@@ -118,7 +97,7 @@ class Artefact:
           model's directory; without them the state has no such parameters.
         """
         mesh = mesh or sharding.own_mesh()
-        abstract = nnx.eval_shape(lambda: make_model(self.model, nnx.Rngs(0)))
+        abstract = nnx.eval_shape(lambda: make_model(self.model_config, nnx.Rngs(0)))
         graphdef, params = nnx.split(abstract)
         shardings = sharding.state_shardings(params, mesh)
         stored, elsewhere = nnx.split_state(
@@ -194,7 +173,9 @@ def open_artefact(workdir: Path | str, step: int | str = NEWEST) -> Artefact:
     vocabularies = {v.name: v for v in listed}
     of_old = {"stage": stage, "vocabularies": {n: v.digest for n, v in vocabularies.items()}}
     identity = files.field({"identity": of_old} | record, "identity", dict, where)
-    _check_identity(workdir, identity, manifest, reads_poses=model.get("kind") != "decoder")
+    _check_identity(workdir, identity, manifest)
+    model_config = read_model_config(model, f"{where}: model")
+    check_model(workdir, model_config, manifest, vocabularies)
     parents = files.field(record, "parents", dict, where)
     parents = {name: files.field(parents, name, str, f"{where}: parents") for name in parents}
     _check_known(where, (stage, *parents))
@@ -202,7 +183,7 @@ def open_artefact(workdir: Path | str, step: int | str = NEWEST) -> Artefact:
         workdir=workdir,
         stage=stage,
         config=_config_of(record, where),
-        model=model,
+        model_config=model_config,
         vocabularies=vocabularies,
         parents={name: Path(os.path.normpath(workdir / path)) for name, path in parents.items()},
         manifest=manifest,
@@ -241,17 +222,14 @@ def _chosen(workdir: Path, step: int | str) -> tuple[int, Manifest]:
             best = checkpoints.best()
             if best is None:
                 raise SignBindError(
-                    f"{checkpoints.directory}: found no best step, wanted that of "
-                    "a run with --config.keep_best=True; other steps: "
-                    f"{checkpoints.steps() or 'none'}"
+                    f"{checkpoints.directory}: found no best step, wanted that of a run with "
+                    f"--config.keep_best=True; other steps: {checkpoints.steps() or 'none'}"
                 )
             step = best.step
         return step, checkpoints.read_manifest(step)
 
 
-def _check_identity(
-    workdir: Path, identity: dict, manifest: Manifest, *, reads_poses: bool
-) -> None:
+def _check_identity(workdir: Path, identity: dict, manifest: Manifest) -> None:
     """Compares `artefact.json`, the files beside it and the newest checkpoint."""
     check_same(
         manifest,
@@ -263,17 +241,9 @@ def _check_identity(
         found = _digest_of(files.read_bytes(workdir / name, TOKENIZER_BYTES))
         if found != wanted:
             raise SignBindError(
-                f"{workdir / name}: digest: found {found[:16]}, wanted "
-                f"{wanted[:16]}; the file was changed: put a good copy there, or "
-                "start its `signbind train` once more"
+                f"{workdir / name}: digest: found {found[:16]}, wanted {wanted[:16]}; the file was "
+                "changed: put a good copy there, or start its `signbind train` once more"
             )
-    layout = manifest.keypoint_layout
-    if reads_poses and layout and layout != keypoints.LAYOUT_VERSION:
-        raise SignBindError(
-            f"{workdir}: keypoint_layout: found {layout}, wanted "
-            f"{keypoints.LAYOUT_VERSION}, the only one this version reads; train "
-            "it again"
-        )
 
 
 def tokenizer_files(tokenizer: TextTokenizer) -> dict[str, str]:
@@ -281,35 +251,36 @@ def tokenizer_files(tokenizer: TextTokenizer) -> dict[str, str]:
     return {f"{TOKENIZER}/{name}": text for name, text in tokenizer.to_files().items()}
 
 
-def make_manifest(stage) -> Manifest:
-    """What the checkpoints of a stage say about it, without arrays."""
+def make_manifest(source, model_config: ModelConfig) -> Manifest:
+    """What the checkpoints of a run say about it, without arrays; source: its `BatchSource`."""
+    config = source.config
     return Manifest(
-        stage=stage.name,
-        config_digest=stage.config.digest,
-        vocabularies={name: v.digest for name, v in stage.vocabularies.items()},
-        dimensions=stage.dimensions(),
+        stage=config.stage,
+        config_digest=config.digest,
+        vocabularies={name: v.digest for name, v in source.vocabularies.items()},
+        dimensions=dimensions(model_config),
         keypoint_layout=keypoints.LAYOUT_VERSION,
-        parents=dict(stage.parents),
-        files={name: _digest_of(text.encode()) for name, text in stage.side_files().items()},
+        parents=dict(source.parents),
+        files={name: _digest_of(text.encode()) for name, text in source.side_files().items()},
         versions=versions.joined({}, versions.installed()),
     )
 
 
-def write(workdir: Path, stage, manifest: Manifest) -> None:
-    """Writes `artefact.json` and the stage's own files, on process 0."""
+def write(workdir: Path, source, model_config: ModelConfig, manifest: Manifest) -> None:
+    """Writes `artefact.json` and the run's side files, on process 0."""
     if not hosts.is_primary():
         return
-    for name, text in stage.side_files().items():
+    for name, text in source.side_files().items():
         (workdir / name).parent.mkdir(parents=True, exist_ok=True)
         files.write(workdir / name, text)
-    parents = stage.parent_directories().items()
+    parents = source.parent_directories().items()
     sealed.write(
         workdir / FILE,
         {
-            "stage": stage.name,
-            "config": stage.config.to_json(),
-            "model": model_record(stage.model_config),
-            "vocabularies": [v.to_json() for v in stage.vocabularies.values()],
+            "stage": source.config.stage,
+            "config": source.config.to_json(),
+            "model": model_record(model_config),
+            "vocabularies": [v.to_json() for v in source.vocabularies.values()],
             "parents": {name: os.path.relpath(path, workdir) for name, path in parents if path},
             "identity": manifest.identity,
         },
@@ -337,9 +308,8 @@ def check_resumable(workdir: Path, config: RunConfig) -> str:
     keys = sorted({*old, *new}, key=lambda key: (key != "stage", key))
     key = next(k for k in keys if old.get(k) != new.get(k))
     raise SignBindError(
-        f"{workdir / FILE}: {key}: found {old.get(key)!r}, wanted "
-        f"{new.get(key)!r}; another run lives here: give another --workdir "
-        "or remove it"
+        f"{workdir / FILE}: {key}: found {old.get(key)!r}, wanted {new.get(key)!r}; another run "
+        "lives here: give another --workdir or remove it"
     )
 
 
@@ -349,8 +319,7 @@ def _check_known(where: str, names: Iterable[str]) -> None:
         if name not in streams.stages():
             raise SignBindError(
                 f"{where}: stream: found {shorten(name)}, wanted one of "
-                f"{', '.join(streams.names())}; --import=FILE.py registers "
-                "another"
+                f"{', '.join(streams.names())}; --import=FILE.py registers another"
             )
 
 

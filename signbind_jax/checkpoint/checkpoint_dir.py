@@ -10,7 +10,6 @@ and beside the steps `best.json` may name the one that scored best, which stays.
 
 import contextlib
 import logging
-import re
 import socket
 import threading
 from collections.abc import Mapping
@@ -21,7 +20,6 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from etils import epath
 
 from signbind_jax import files
 from signbind_jax.checkpoint import array_digest
@@ -42,27 +40,22 @@ from signbind_jax.checkpoint.manifest import (
     DamagedCheckpoint,
     Manifest,
     artefact_digest,
-    check_parent,
     manifest_from_text,
     manifest_to_text,
 )
+from signbind_jax.checkpoint.step_dirs import PENDING, StepDirs
 from signbind_jax.distributed import hosts
 from signbind_jax.errors import SignBindError
 from signbind_jax.train import best_step
 from signbind_jax.train.best_step import Best
-
-__all__ = ["CheckpointDir", "DamagedCheckpoint", "Manifest", "artefact_digest", "check_parent"]
 
 logger = logging.getLogger(__name__)
 # What goes wrong inside Orbax reaches the caller as an exception; its own log would print the
 # same as a traceback.
 logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
 
-_PENDING = "manifest.json.partial"  # of a step that is not complete yet, or no longer
-_STEP_NAME = re.compile(r"step_(\d{8,})")
 
-
-class CheckpointDir:
+class CheckpointDir(StepDirs):
     """The checkpoints of one run: saved in the background, verified when they are read.
 
     Args:
@@ -71,51 +64,16 @@ class CheckpointDir:
     """
 
     def __init__(self, directory: str, keep: int = 3):
-        if keep < 1:
-            raise SignBindError(f"checkpoints {directory}: keep: found {keep}, wanted at least 1")
-        self.directory = epath.Path(directory).resolve()
-        self.keep = keep
+        super().__init__(directory, keep)
         self._thread: threading.Thread | None = None
         self._failure: Exception | None = None
-
-    def steps(self) -> list[int]:
-        """The complete steps, in order."""
-        return [s for s in self._step_dirs() if (self._step_dir(s) / "manifest.json").exists()]
-
-    def without_manifest(self) -> list[int]:
-        """The steps whose arrays are whole and whose manifest went missing, in order.
-
-        A save that was killed is none of them: until the manifest is in place, and again while a
-        step is removed, the one that `save` makes first lies beside the arrays.
-        """
-        return [
-            step
-            for step in self._step_dirs()
-            if (self._step_dir(step) / "state").exists()
-            # In this order: at this very moment the one may become the other.
-            and not (self._step_dir(step) / _PENDING).exists()
-            and not (self._step_dir(step) / "manifest.json").exists()
-        ]
-
-    def latest(self) -> int | None:
-        """The newest complete step; None where there is none."""
-        return max(self.steps(), default=None)
-
-    def best(self) -> Best | None:
-        """The complete step that was marked as the best one; None where there is none.
-
-        Raises:
-          SignBindError: best.json is not as it was written.
-        """
-        best = best_step.read_best(self._best_file)
-        return best if best and best.step in self.steps() else None
 
     def mark_best(self, best: Best) -> None:
         """From here on this saved step stays, and what was the best before may go."""
         self.wait()
         if hosts.is_primary():
-            best_step.write_best(self._best_file, best)
-            self._remove_old()
+            best_step.write_best(self.best_file, best)
+            self.remove_old()
 
     def save(
         self,
@@ -151,10 +109,10 @@ class CheckpointDir:
         already_there = self._holds(step, manifest)
         with self._together(step, "main"):
             if hosts.is_primary():
-                self._remove_unusable(step, keep_step=already_there)
+                self.remove_unusable(step, keep_step=already_there)
                 if not already_there:
-                    self._partial(step).mkdir(parents=True)
-                    (self._step_dir(step) / _PENDING).write_text(text)
+                    self.partial(step).mkdir(parents=True)
+                    (self.step_dir(step) / PENDING).write_text(text)
         if already_there:
             if best:
                 self.mark_best(best)
@@ -164,7 +122,7 @@ class CheckpointDir:
         writer, writing = ocp.PyTreeCheckpointHandler(), None
         with self._together(step, "main"):
             writing = result_of(
-                writer.async_save(self._partial(step), args=ocp.args.PyTreeSave(nest(flat)))
+                writer.async_save(self.partial(step), args=ocp.args.PyTreeSave(nest(flat)))
             )
         self._thread = threading.Thread(
             target=self._finish, args=(step, writer, writing, text, best)
@@ -204,7 +162,7 @@ class CheckpointDir:
           SignBindError: there is no such step. DamagedCheckpoint: its manifest is not as written,
             or that of another step.
         """
-        path = self._step_dir(step) / "manifest.json"
+        path = self.step_dir(step) / "manifest.json"
         if not path.exists():
             raise SignBindError(f"{path}: not found; complete steps: {self.steps() or 'none'}")
         manifest = manifest_from_text(files.read_bytes(path), str(path))
@@ -228,7 +186,7 @@ class CheckpointDir:
         """
         manifest = self.read_manifest(step)
         flat = flatten(target)
-        where = str(self._step_dir(step))
+        where = str(self.step_dir(step))
         check_arrays(manifest.arrays, flat, where)
         targets = {path: restore_target(leaf) for path, leaf in flat.items()}
         arrays = self._read(step, targets, verify and manifest.arrays)
@@ -245,7 +203,7 @@ class CheckpointDir:
         """
         steps, first = self.steps(), None
         for step in self.without_manifest():
-            logger.warning("%s: passed over: its manifest.json is missing", self._step_dir(step))
+            logger.warning("%s: passed over: its manifest.json is missing", self.step_dir(step))
         for step in reversed(steps):
             try:
                 tree = self.restore(step, target, verify=verify)
@@ -259,9 +217,8 @@ class CheckpointDir:
         if first is None:
             raise SignBindError(f"{self.directory}: found no complete checkpoint")
         raise SignBindError(
-            f"{self.directory}: none of the {len(steps)} checkpoints is whole; "
-            f"the newest: {first}; put a good copy there, or start in another "
-            "directory"
+            f"{self.directory}: none of the {len(steps)} checkpoints is whole; the newest: "
+            f"{first}; put a good copy there, or start in another directory"
         )
 
     def verify(self, step: int) -> Manifest:
@@ -275,7 +232,7 @@ class CheckpointDir:
         return manifest
 
     def _read(self, step: int, targets: Mapping[str, Any], digests: Mapping[str, str] | None):
-        where, failure, arrays = self._step_dir(step), None, {}
+        where, failure, arrays = self.step_dir(step), None, {}
         arguments = {path: restore_args(target) for path, target in targets.items()}
         item = {path: target if target is not None else 0 for path, target in targets.items()}
         request = ocp.args.PyTreeRestore(
@@ -286,14 +243,14 @@ class CheckpointDir:
                 if not file.is_dir():
                     files.check_regular(file)  # Orbax would wait for a pipe
             # Not through a Checkpointer: it waits for all hosts after a read that went well, and
-            # a host whose read failed never comes. `_any_host` is where they meet in any case.
+            # a host whose read failed never comes. `all_gather` is where they meet in any case.
             with quiet_strays(), contextlib.closing(ocp.PyTreeCheckpointHandler()) as reader:
                 arrays = flatten(reader.restore(where / "state", args=request))
         except (MemoryError, jax.errors.JaxRuntimeError):
             raise  # too little memory is no damage
         except Exception as error:
             failure = f"{where}: cannot be read ({_one_line(error)})"
-        if _any_host(failure is not None):
+        if any(hosts.all_gather("reading a checkpoint", failure is not None)):
             raise DamagedCheckpoint(failure or f"{where}: cannot be read on another host")
         if digests:
             check_digests(digests, arrays, str(where))
@@ -308,13 +265,13 @@ class CheckpointDir:
                 finish_all(writing)
             with self._together(step, "saving"):
                 if hosts.is_primary():
-                    writer.finalize(self._partial(step))
-                    self._partial(step).rename(self._step_dir(step) / "state")
-                    files.write(self._step_dir(step) / "manifest.json", manifest_text)
-                    (self._step_dir(step) / _PENDING).unlink()
+                    writer.finalize(self.partial(step))
+                    self.partial(step).rename(self.step_dir(step) / "state")
+                    files.write(self.step_dir(step) / "manifest.json", manifest_text)
+                    (self.step_dir(step) / PENDING).unlink()
                     if best:  # before the one that was the best is removed
-                        best_step.write_best(self._best_file, best)
-                    self._remove_old()
+                        best_step.write_best(self.best_file, best)
+                    self.remove_old()
         except Exception as error:
             self._failure = error
         finally:
@@ -340,12 +297,12 @@ class CheckpointDir:
             return
         if hosts.is_primary():
             with contextlib.suppress(OSError):
-                self._remove(step)  # gives its disk space back
+                self.remove(step)  # gives its disk space back
         newest = self.latest()
         kept = "there is no earlier one" if newest is None else f"step {newest} is still good"
         where = f" on process {i} of {len(told)}, {told[i][0]}" if len(told) > 1 else ""
         raise SignBindError(
-            f"{self._step_dir(step)}: checkpoint not saved{where} ({told[i][1]}); {kept}; "
+            f"{self.step_dir(step)}: checkpoint not saved{where} ({told[i][1]}); {kept}; "
             "free disk space or choose another directory"
         ) from failure
 
@@ -357,67 +314,6 @@ class CheckpointDir:
             return artefact_digest(self.verify(step)) == artefact_digest(manifest)
         except SignBindError:
             return False
-
-    def _remove_unusable(self, step: int, *, keep_step: bool) -> None:
-        """Takes away what no run can use once `step` is saved again."""
-        complete, lost = self.steps(), self.without_manifest()
-        best = self._best_or_none()
-        if best and (best.step > step or best.step == step and not keep_step):
-            self._best_file.unlink()
-        for other in self._step_dirs():
-            if other < step and other in complete or other == step and keep_step:
-                continue
-            if other in lost:
-                logger.warning("%s: removed: its manifest.json is missing", self._step_dir(other))
-            if other in complete:
-                logger.warning(
-                    "%s: removed, the run goes on from before it at step %d",
-                    self._step_dir(other),
-                    step,
-                )
-            self._remove(other)
-
-    def _remove_old(self) -> None:
-        best = self._best_or_none()
-        for step in self.steps()[: -self.keep]:
-            if best is None or step != best.step:
-                self._remove(step)
-
-    def _remove(self, step: int) -> None:
-        path = self._step_dir(step)
-        # The manifest goes first: a half-removed step must not count as complete. It is renamed,
-        # so that nobody takes the step for one whose manifest went missing.
-        if (path / "manifest.json").exists():
-            (path / "manifest.json").replace(path / _PENDING)
-        (path / "state").rmtree(missing_ok=True)
-        path.rmtree(missing_ok=True)
-
-    @property
-    def _best_file(self) -> Path:
-        return Path(self.directory) / best_step.FILE
-
-    def _best_or_none(self) -> Best | None:
-        try:
-            return self.best()
-        except SignBindError as error:
-            logger.warning("%s: no step is kept for it", error)
-            return None
-
-    def _step_dir(self, step: int) -> epath.Path:
-        return self.directory / f"step_{step:08d}"
-
-    def _partial(self, step: int) -> epath.Path:
-        return self._step_dir(step) / "state.partial"
-
-    def _step_dirs(self) -> list[int]:
-        if not self.directory.exists():
-            return []
-        names = (_STEP_NAME.fullmatch(p.name) for p in self.directory.iterdir())
-        return sorted(int(match[1]) for match in names if match)
-
-
-def _any_host(flag: bool) -> bool:
-    return any(hosts.all_gather("reading a checkpoint", flag))
 
 
 def _one_line(error: BaseException) -> str:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from signbind_jax import keypoints
-from signbind_jax.data.packed_plan import ALIGNMENT
+from signbind_jax.data.row_plan import ALIGNMENT
 from signbind_jax.ranges import Checked, Range, Rate, Share, Strength, Whole
 
 # Places of the numbers drawn for a row, fixed so that switching one thing off leaves the others.
@@ -74,23 +74,18 @@ STILL = AugmentConfig(
 )
 
 
-def draw(key, index_b, config: AugmentConfig):
-    """For each clip, from its index: a uint32 seed, and uniform numbers in 0..1."""
-    n = 1 + _HIDDEN + 2 * config.time_masks
-    keys_b = jax.vmap(jax.random.fold_in, (None, 0))(key, index_b)
-    bits_bn = jax.vmap(lambda key: jax.random.bits(key, (n,), jnp.uint32))(keys_b)
-    # Without the barrier XLA draws the numbers again for every keypoint that uses one.
-    bits_bn = jax.lax.optimization_barrier(bits_bn)
-    return bits_bn[:, 0], (bits_bn[:, 1:] >> 8).astype(jnp.float32) * 2.0**-24
-
-
-def draw_packed(key, index_bg, config: AugmentConfig):
-    """`draw` for the clips of rows; zeros without a key."""
+def draw(key, index_bg, config: AugmentConfig):
+    """For each clip of rows, from its index: a uint32 seed, and uniform numbers in 0..1; zeros
+    without a key."""
     b, g = index_bg.shape
+    n = 1 + _HIDDEN + 2 * config.time_masks
     if key is None:
-        return jnp.zeros((b, g), jnp.uint32), jnp.zeros((b, g, _HIDDEN + 2 * config.time_masks))
-    seed, u = draw(key, index_bg.reshape(-1), config)
-    return seed.reshape(b, g), u.reshape(b, g, -1)
+        return jnp.zeros((b, g), jnp.uint32), jnp.zeros((b, g, n - 1))
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, index_bg.reshape(-1))
+    bits = jax.vmap(lambda key: jax.random.bits(key, (n,), jnp.uint32))(keys)
+    # Without the barrier XLA draws the numbers again for every keypoint that uses one.
+    bits_bgn = jax.lax.optimization_barrier(bits).reshape(b, g, n)
+    return bits_bgn[..., 0], (bits_bgn[..., 1:] >> 8).astype(jnp.float32) * 2.0**-24
 
 
 class Frames(NamedTuple):
@@ -100,16 +95,16 @@ class Frames(NamedTuple):
       low, high: (t,) stored frames before and after each new one.
       share: (t,) of the latter.
       place: (t,) of each new frame in its clip.
-      inside: bool (t,), False behind the clips' ends.
-      length: new frames of the clip: one number, or of each frame's own clip (t,).
-      seed, u: what `draw` gave that clip: one number and (n,), or (t,) and (n, t).
+      clip: int32 (t,) which clip of the row each new frame belongs to, -1 for none.
+      length: (t,) new frames of that clip.
+      seed, u: what `draw` gave that clip, (t,) and (n, t).
     """
 
     low: jax.Array
     high: jax.Array
     share: jax.Array
     place: jax.Array
-    inside: jax.Array
+    clip: jax.Array
     length: jax.Array
     seed: jax.Array
     u: jax.Array
@@ -121,7 +116,7 @@ def _new_length(n_frames: int, length, u, speed: float):
     return jnp.clip(new, jnp.minimum(length, 1), n_frames)
 
 
-def _resampled(place_t, length, new):
+def _between_frames(place_t, length, new):
     """Stored places before and after new places of a clip, and the share of the latter."""
     last, steps = jnp.maximum(length - 1, 0), jnp.maximum(new - 1, 1)
     # Whole numbers: XLA divides floats by way of the reciprocal, and a position that should be
@@ -131,24 +126,15 @@ def _resampled(place_t, length, new):
     return low_t, jnp.minimum(low_t + 1, last), (scaled_t - low_t * steps) / steps
 
 
-def one_clip(n_frames: int, length, seed, u_n, speed: float) -> Frames:
-    """A row with one clip; one that outgrows the bucket is slowed less."""
-    new = _new_length(n_frames, length, u_n[_SPEED], speed)
-    place_t = jnp.arange(n_frames)
-    return Frames(*_resampled(place_t, length, new), place_t, place_t < new, new, seed, u_n)
-
-
-def several_clips(n_frames: int, start_g, length_g, seed_g, u_gn, speed: float):
-    """A row with several clips; where they outgrow it together, all are shortened alike.
-
-    Returns:
-      The `Frames`, and which clip each new frame belongs to, -1 for none.
-    """
+def resampled(n_frames: int, start_g, length_g, seed_g, u_gn, speed: float) -> Frames:
+    """The frames of a row's clips at their new speeds; where they outgrow the row together, all
+    are shortened alike."""
     present_g = length_g > 0
     new_g = _new_length(n_frames, length_g, u_gn[:, _SPEED], speed)
-    total = _aligned(new_g).sum()
+    slot_g = _aligned(new_g)
+    end = (jnp.cumsum(slot_g) - slot_g + new_g).max()
     room = n_frames - ALIGNMENT * present_g.sum()  # rounding up takes at most so much
-    shrink = jnp.where(total > n_frames, room / jnp.maximum(new_g.sum(), 1), 1.0)
+    shrink = jnp.where(end > n_frames, room / jnp.maximum(new_g.sum(), 1), 1.0)
     new_g = jnp.maximum(jnp.floor(new_g * shrink).astype(jnp.int32), present_g)
     slot_g = _aligned(new_g)
     new_start_g = jnp.cumsum(slot_g) - slot_g
@@ -156,19 +142,17 @@ def several_clips(n_frames: int, start_g, length_g, seed_g, u_gn, speed: float):
     clip_t = jnp.maximum(((t[:, None] >= new_start_g) & present_g).sum(axis=1) - 1, 0)
     place_t = t - new_start_g[clip_t]
     length_t, new_t, start_t = length_g[clip_t], new_g[clip_t], start_g[clip_t]
-    inside_t = place_t < new_t
-    low_t, high_t, share_t = _resampled(place_t, length_t, new_t)
-    frames = Frames(
+    low_t, high_t, share_t = _between_frames(place_t, length_t, new_t)
+    return Frames(
         low_t + start_t,
         high_t + start_t,
         share_t,
         place_t,
-        inside_t,
+        jnp.where(place_t < new_t, clip_t, -1),
         new_t,
         seed_g[clip_t],
         u_gn[clip_t].T,
     )
-    return frames, jnp.where(inside_t, clip_t, -1)
 
 
 def _aligned(n_frames):
@@ -180,14 +164,14 @@ def augment_pose(x_tkc, frames: Frames, config: AugmentConfig):
     x_tkc = _between_poses(x_tkc[frames.low], x_tkc[frames.high], frames.share[:, None, None])
     if config.mirror:
         swapped_tkc = x_tkc[:, jnp.array(keypoints.MIRROR)] * jnp.array([-1.0, 1.0, 1.0])
-        swaps = (frames.u[_MIRROR] < config.mirror)[..., None, None]
+        swaps = (frames.u[_MIRROR] < config.mirror)[:, None, None]
         x_tkc = jnp.where(swaps, swapped_tkc, x_tkc)
     xy_tkc = _sheared(x_tkc[..., :2], frames.u[_SHAPE], config)
     if config.keypoint_noise:
         xy_tkc = xy_tkc + config.keypoint_noise * _noise(frames, x_tkc.shape[1])
     shown_tk = x_tkc[..., 2] > 0
     shown_tk &= _hands_shown(frames, config)
-    shown_tk &= (frames.inside & ~hidden(frames, config))[:, None]
+    shown_tk &= ((frames.clip >= 0) & ~hidden(frames, config))[:, None]
     x_tkc = jnp.concatenate([xy_tkc, x_tkc[..., 2:]], axis=-1)
     return jnp.where(shown_tk[..., None], x_tkc, 0.0)
 
@@ -208,13 +192,10 @@ def _moved(lips_fhw, frames: Frames, config: AugmentConfig):
     if shift:
         dy, dx = jnp.floor(frames.u[_SHIFT] * (2 * shift + 1)).astype(jnp.int32)
         padded_fhw = jnp.pad(lips_fhw, ((0, 0), (shift, shift), (shift, shift)), mode="edge")
-        if dy.ndim:
-            cut = functools.partial(jax.lax.dynamic_slice, slice_sizes=lips_fhw.shape[1:])
-            lips_fhw = jax.vmap(lambda x_hw, y, x: cut(x_hw, (y, x)))(padded_fhw, dy, dx)
-        else:
-            lips_fhw = jax.lax.dynamic_slice(padded_fhw, (0, dy, dx), lips_fhw.shape)
+        cut = functools.partial(jax.lax.dynamic_slice, slice_sizes=lips_fhw.shape[1:])
+        lips_fhw = jax.vmap(lambda x_hw, y, x: cut(x_hw, (y, x)))(padded_fhw, dy, dx)
     if config.mirror:
-        swaps = (frames.u[_MIRROR] < config.mirror)[..., None, None]
+        swaps = (frames.u[_MIRROR] < config.mirror)[:, None, None]
         lips_fhw = jnp.where(swaps, lips_fhw[:, :, ::-1], lips_fhw)
     return lips_fhw
 
@@ -230,9 +211,9 @@ def _between_poses(low_tkc, high_tkc, share_t11):
     return jnp.where(seen, low_tkc + share * (high_tkc - low_tkc), 0.0)
 
 
-def _sheared(xy_tkc, u_n, config: AugmentConfig):
-    """Rotates, scales, shears and moves a clip as a whole; u_n (6,), or (6, t) a frame."""
-    angle, wide, high, shear, dx, dy = (2.0 * u_n - 1.0)[..., None]
+def _sheared(xy_tkc, u_nt, config: AugmentConfig):
+    """Rotates, scales, shears and moves each clip as a whole; u_nt (6, t)."""
+    angle, wide, high, shear, dx, dy = (2.0 * u_nt - 1.0)[..., None]
     angle = angle * jnp.deg2rad(config.rotation)
     cos, sin = jnp.cos(angle), jnp.sin(angle)
     x_tk, y_tk = xy_tkc[..., 0], xy_tkc[..., 1]
@@ -244,14 +225,14 @@ def _sheared(xy_tkc, u_n, config: AugmentConfig):
 
 
 def _noise(frames: Frames, k: int):
-    """Uniform noise of mean 0 and standard deviation 1, (t, k, 2), from a uint32 seed.
+    """Uniform noise of mean 0 and standard deviation 1, (t, k, 2), from each clip's uint32 seed.
 
     An integer hash (Wellons' lowbias32, 2018) of the place in the clip: as good as
     jax.random here, at a fraction of its time to compile and run on a CPU, and the same
     whatever the length of the bucket.
     """
     place_tk = frames.place[:, None].astype(jnp.uint32) * k + jnp.arange(k, dtype=jnp.uint32)
-    x_tk = frames.seed[..., None] + place_tk * jnp.uint32(0x9E3779B9)
+    x_tk = frames.seed[:, None] + place_tk * jnp.uint32(0x9E3779B9)
     for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
         x_tk = (x_tk ^ (x_tk >> shift)) * jnp.uint32(factor)
     x_tk ^= x_tk >> 16

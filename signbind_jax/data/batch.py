@@ -1,4 +1,4 @@
-"""ClipBatch: the clips of one step as arrays of static shape."""
+"""RowBatch: the clips of one step as arrays of static shape."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,115 +12,109 @@ from signbind_jax.data.clip import Clip
 from signbind_jax.data.lips import decode_mosaic
 from signbind_jax.errors import SignBindError
 
-# What each frontend reads of a clip; "pose+lips" is for models that read both at once.
-MODALITIES = {
-    "pose": ("pose",),
-    "mouth_landmarks": ("pose",),
-    "lips": ("lips",),
-    "pose+lips": ("pose", "lips"),
-}
+# What each frontend reads of a clip.
+MODALITIES = {"pose": "pose", "mouth_landmarks": "pose", "lips": "lips"}
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class ClipBatch:
-    """Padded clips, in the small types they have on disk: the device makes floats of them.
+class RowBatch:
+    """Rows of one or several clips end to end, in the small types they have on disk: the device
+    makes floats of them.
 
-    Rows without a clip have index -1, `valid_b` False and lengths of 0; so has a modality
-    that the clip lacks or that was not asked for (whose array is then None).
+    Places without a clip stand behind a row's clips: index -1 and lengths of 0.
 
     Attributes:
-      pose_btkc: f16 (b, t, k, 3) canonical keypoints, zeros behind the length.
-      pose_length_b, lip_length_b: int32 frames.
-      pose_fps_b, lip_fps_b: float32 frames a second; 0 where the modality is absent.
-      lips_bfhw: uint8 (b, f, h, w) grey mouth crops, zeros behind the length.
-      target_bn: int32 token ids, 0 behind the length.
-      target_length_b: int32 tokens.
-      index_b: int32 place of the clip in its split.
-      valid_b: bool, False in empty rows.
+      frames_bt: f16 (b, t, k, 3) canonical keypoints or uint8 (b, f, h, w) grey mouth crops,
+        zeros where no clip is.
+      start_bg, length_bg: int32 first frame and frames of each clip.
+      fps_bg: float32 frames a second; 0 where there is no clip.
+      target_bgn: int32 token ids, 0 behind the length.
+      target_length_bg: int32 tokens.
+      index_bg: int32 place of the clip in its split.
     """
 
-    pose_btkc: jax.Array | np.ndarray | None
-    pose_length_b: jax.Array | np.ndarray
-    pose_fps_b: jax.Array | np.ndarray
-    lips_bfhw: jax.Array | np.ndarray | None
-    lip_length_b: jax.Array | np.ndarray
-    lip_fps_b: jax.Array | np.ndarray
-    target_bn: jax.Array | np.ndarray
-    target_length_b: jax.Array | np.ndarray
-    index_b: jax.Array | np.ndarray
-    valid_b: jax.Array | np.ndarray
+    frames_bt: jax.Array | np.ndarray
+    start_bg: jax.Array | np.ndarray
+    length_bg: jax.Array | np.ndarray
+    fps_bg: jax.Array | np.ndarray
+    target_bgn: jax.Array | np.ndarray
+    target_length_bg: jax.Array | np.ndarray
+    index_bg: jax.Array | np.ndarray
+
+    @property
+    def valid_bg(self):
+        """bool, False where there is no clip."""
+        return self.index_bg >= 0
 
 
 def collate(
     clips: Sequence[Clip],
     step: Step,
-    modality: str,
+    frontend: str,
     targets: Sequence[Sequence[int]],
     target_capacity: int,
     *,
     lip_size: tuple[int, int] | None = None,
     decode: Callable[[Clip], np.ndarray] | None = None,
-) -> ClipBatch:
-    """Pads the clips of one step to its bucket; decodes only what `modality` asks for.
+) -> RowBatch:
+    """Puts the clips of one step where it says; decodes only what the frontend reads.
 
     Args:
-      clips: one for each row of `step.ids` that is not empty, in order.
+      clips: one for each index of `step.ids` that is not -1, in order.
       targets: token ids, one sequence for each of `clips`.
-      target_capacity: n of `target_bn`.
-      lip_size: height and width of the crops in pixels; taken from the first clip if not given.
+      target_capacity: n of `target_bgn`.
+      lip_size: height and width of the crops in pixels.
       decode: gives the crops of a clip in place of `decode_lips`, such as from a cache.
 
     Raises:
-      SignBindError: an unknown modality, or a clip that does not fit, by id.
+      SignBindError: an unknown frontend, no crops anywhere, or a clip that does not fit, by id.
     """
-    parts = modality_parts(modality)
-    rows = np.flatnonzero(step.ids != EMPTY_ROW)
-    b, t = step.batch_size, step.bucket_length
-    target_bn, target_length_b = np.zeros((b, target_capacity), np.int32), np.zeros(b, np.int32)
-    for row, clip, target in zip(rows, clips, targets, strict=True):
+    modality = modality_of(frontend)
+    lips = modality == "lips"
+    if lips and lip_size is None:
+        raise SignBindError("lips: found no clip with mouth crops, wanted at least one")
+    rows, places = np.nonzero(step.ids != EMPTY_ROW)
+    shape_bg = step.ids.shape
+    length_bg, fps_bg = np.zeros(shape_bg, np.int32), np.zeros(shape_bg, np.float32)
+    target_bgn = np.zeros((*shape_bg, target_capacity), np.int32)
+    target_length_bg = np.zeros(shape_bg, np.int32)
+    frame, dtype = (lip_size, np.uint8) if lips else ((keypoints.K, 3), np.float16)
+    frames_bt = np.zeros((step.batch_size, step.bucket_length, *frame), dtype)
+    for row, place, clip, target in zip(rows, places, clips, targets, strict=True):
+        start, n = int(step.starts[row, place]), clip.n_frames(modality)
+        check_fits(clip, "lip frames" if lips else "pose frames", n, step.bucket_length - start)
         check_fits(clip, "target tokens", len(target), target_capacity)
-        target_bn[row, : len(target)] = target
-        target_length_b[row] = len(target)
-    pose_btkc = np.zeros((b, t, keypoints.K, 3), np.float16) if "pose" in parts else None
-    pose_length_b, pose_fps_b = np.zeros(b, np.int32), np.zeros(b, np.float32)
-    if pose_btkc is not None:
-        for row, clip in zip(rows, clips, strict=True):
-            check_fits(clip, "pose frames", n := clip.n_frames("pose"), t)
-            if n:
-                pose = clip.modalities["pose"]
-                pose_btkc[row, :n] = pose.data
-                pose_length_b[row], pose_fps_b[row] = n, pose.fps
-    lips_bfhw, lip_length_b, lip_fps_b = None, np.zeros(b, np.int32), np.zeros(b, np.float32)
-    if "lips" in parts:
-        lips_bfhw = _lips(clips, rows, b, t, lip_size, decode or decode_lips)
-        for row, clip in zip(rows, clips, strict=True):
-            if lips := clip.modalities.get("lips"):
-                lip_length_b[row], lip_fps_b[row] = lips.n, lips.fps
-    return ClipBatch(
-        pose_btkc,
-        pose_length_b,
-        pose_fps_b,
-        lips_bfhw,
-        lip_length_b,
-        lip_fps_b,
-        target_bn,
-        target_length_b,
+        if n:
+            frames = (decode or decode_lips)(clip) if lips else clip.modalities["pose"].data
+            if lips:
+                check_lip_size(clip, frames.shape[1:], lip_size)
+            frames_bt[row, start : start + n] = frames
+            fps_bg[row, place] = clip.modalities[modality].fps
+        length_bg[row, place] = n
+        target_bgn[row, place, : len(target)] = target
+        target_length_bg[row, place] = len(target)
+    return RowBatch(
+        frames_bt,
+        step.starts,
+        length_bg,
+        fps_bg,
+        target_bgn,
+        target_length_bg,
         step.ids.astype(np.int32),
-        step.ids != EMPTY_ROW,
     )
 
 
-def modality_parts(modality: str) -> tuple[str, ...]:
-    """The parts of a clip ("pose", "lips") that a modality reads."""
-    if modality not in MODALITIES:
-        raise SignBindError(f"modality: found {modality!r}, wanted one of {', '.join(MODALITIES)}")
-    return MODALITIES[modality]
+def modality_of(frontend: str) -> str:
+    """The modality of a clip that a frontend reads: "pose" or "lips"."""
+    if frontend not in MODALITIES:
+        raise SignBindError(f"modality: found {frontend!r}, wanted one of {', '.join(MODALITIES)}")
+    return MODALITIES[frontend]
 
 
-def reads_lips(modality: str) -> bool:
-    """Whether a modality or the frontend of its name reads mouth crops."""
-    return "lips" in modality_parts(modality)
+def reads_lips(frontend: str) -> bool:
+    """Whether a frontend reads mouth crops."""
+    return modality_of(frontend) == "lips"
 
 
 def decode_lips(clip: Clip) -> np.ndarray:
@@ -130,22 +124,6 @@ def decode_lips(clip: Clip) -> np.ndarray:
         return decode_mosaic(lips.data, lips.n)
     except SignBindError as error:
         raise SignBindError(f"clip {clip.id!r}: {error}") from error
-
-
-def _lips(clips, rows, b: int, t: int, lip_size, decode) -> np.ndarray:
-    lips_bfhw = None if lip_size is None else np.zeros((b, t, *lip_size), np.uint8)
-    for row, clip in zip(rows, clips, strict=True):
-        check_fits(clip, "lip frames", n := clip.n_frames("lips"), t)
-        if not n:
-            continue
-        frames_fhw = decode(clip)
-        if lips_bfhw is None:
-            lips_bfhw = np.zeros((b, t, *frames_fhw.shape[1:]), np.uint8)
-        check_lip_size(clip, frames_fhw.shape[1:], lips_bfhw.shape[2:])
-        lips_bfhw[row, : len(frames_fhw)] = frames_fhw
-    if lips_bfhw is None:
-        raise SignBindError("lips: found no clip with mouth crops in a batch, wanted at least one")
-    return lips_bfhw
 
 
 def check_lip_size(clip: Clip, found: tuple[int, int], wanted: tuple[int, int]) -> None:

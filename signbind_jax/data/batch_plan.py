@@ -21,17 +21,28 @@ _CACHED_EPOCHS = 2  # reading ahead crosses from one epoch into the next
 
 @dataclass(frozen=True)
 class Step:
-    """The clips of one batch.
+    """The clips of one batch, in rows that hold one or several end to end.
 
     Attributes:
-      bucket_length: frames every row is padded to.
-      batch_size: rows, empty ones included.
-      ids: int32 (batch_size,) indices of clips, -1 in empty rows.
+      bucket_length: frames of a row.
+      ids: int32 (batch_size, g) indices of clips, -1 behind a row's last.
+      starts: int32 (batch_size, g) frame at which each begins.
     """
 
     bucket_length: int
-    batch_size: int
     ids: np.ndarray
+    starts: np.ndarray
+
+    @classmethod
+    def padded(cls, bucket_length: int, ids_b: np.ndarray) -> "Step":
+        """Rows that hold one clip each, or none where its index is -1."""
+        ids = np.asarray(ids_b, np.int32)[:, None]
+        return cls(bucket_length, ids, np.zeros_like(ids))
+
+    @property
+    def batch_size(self) -> int:
+        """Rows, empty ones included."""
+        return len(self.ids)
 
     def for_process(self, process_index: int, process_count: int) -> "Step":
         """The equal part of the rows that falls to one of several processes.
@@ -40,7 +51,7 @@ class Step:
           SignBindError: rows that do not divide among the processes.
         """
         rows = own_rows(self.batch_size, process_index, process_count)
-        return Step(self.bucket_length, rows.stop - rows.start, self.ids[rows])
+        return Step(self.bucket_length, self.ids[rows], self.starts[rows])
 
 
 def own_rows(batch_size: int, process_index: int, process_count: int) -> slice:
@@ -70,7 +81,7 @@ def choose_buckets(
     Returns:
       Ascending multiples of `multiple`; the last holds the longest clip.
     """
-    lengths = _checked_lengths(lengths)
+    lengths = checked_lengths(lengths)
     lengths = lengths[lengths > 0]
     if n_buckets < 1 or multiple < 1:
         raise SignBindError(
@@ -153,7 +164,7 @@ class BatchPlan:
         batch_multiple: int = 1,
         seed: int = 0,
     ):
-        self.lengths = _checked_lengths(lengths)
+        self.lengths = checked_lengths(lengths)
         self.buckets = tuple(int(b) for b in buckets)
         sizes = batch_sizes(self.buckets, frames_per_batch, batch_multiple)
         self.frames_per_batch, self.batch_multiple = int(frames_per_batch), int(batch_multiple)
@@ -285,7 +296,7 @@ def evaluation_plan(
     batch_multiple: int = 1,
 ) -> EvaluationPlan:
     """The plan that visits every clip of nonzero length once, in order of length."""
-    lengths = _checked_lengths(lengths)
+    lengths = checked_lengths(lengths)
     buckets = tuple(int(b) for b in buckets)
     sizes = batch_sizes(buckets, frames_per_batch, batch_multiple)
     bucket_of_clip = _bucket_of(lengths, buckets)
@@ -303,7 +314,7 @@ def _step(clips: np.ndarray, bucket_length: int, batch_size: int) -> Step:
     ids = np.full(batch_size, EMPTY_ROW, np.int32)
     taken = clips[:batch_size]
     ids[: len(taken)] = taken
-    return Step(bucket_length, batch_size, ids)
+    return Step.padded(bucket_length, ids)
 
 
 def hash64(x: np.ndarray, seed: int, stream: int) -> np.ndarray:
@@ -325,7 +336,12 @@ def hash64(x: np.ndarray, seed: int, stream: int) -> np.ndarray:
     return mix(start + golden * (x.astype(np.uint64) + np.uint64(1)))
 
 
-def _checked_lengths(lengths) -> np.ndarray:
+def checked_lengths(lengths) -> np.ndarray:
+    """Lengths of clips as int64.
+
+    Raises:
+      SignBindError: none above 0, or one below.
+    """
     lengths = np.asarray(lengths, dtype=np.int64)
     if lengths.ndim != 1 or not (lengths > 0).any() or (lengths < 0).any():
         raise SignBindError(

@@ -7,12 +7,11 @@ import grain
 import numpy as np
 
 from signbind_jax import keypoints
-from signbind_jax.data.batch import ClipBatch, collate, decode_lips, modality_parts
+from signbind_jax.data.batch import RowBatch, collate, decode_lips, modality_of
 from signbind_jax.data.batch_plan import EMPTY_ROW, BatchPlan, EvaluationPlan
 from signbind_jax.data.clip import Clip
 from signbind_jax.data.dataset import ClipDataset
-from signbind_jax.data.packed_batch import PackedBatch, collate_packed
-from signbind_jax.data.packed_plan import PackedPlan, PackedStep
+from signbind_jax.data.row_plan import RowPlan
 from signbind_jax.errors import SignBindError
 
 _ENDLESS = 2**40  # steps; Grain wants a length
@@ -21,8 +20,8 @@ _POSE_FRAME_BYTES = keypoints.K * 3 * 2
 
 def clip_batches(
     dataset: ClipDataset,
-    plan: BatchPlan | PackedPlan | EvaluationPlan,
-    modality: str,
+    plan: BatchPlan | RowPlan | EvaluationPlan,
+    frontend: str,
     targets: Sequence[Sequence[int]],
     target_capacity: int,
     *,
@@ -32,7 +31,7 @@ def clip_batches(
     process_index: int = 0,
     process_count: int = 1,
     cache_bytes: int = 2**30,
-) -> Iterator[ClipBatch] | Iterator[PackedBatch]:
+) -> Iterator[RowBatch]:
     """Host batches of the plan's steps start_step .. stop_step - 1, read ahead by threads.
 
     The stream is the same for any number of threads and resumes from `start_step` alone.
@@ -49,7 +48,7 @@ def clip_batches(
       SignBindError: batches that do not divide among the processes; a clip that cannot be
         read or does not fit.
     """
-    modality_parts(modality)
+    modality_of(frontend)
     if len(targets) != len(dataset):
         raise SignBindError(
             f"loader: targets: found {len(targets)}, wanted one for each of the "
@@ -61,7 +60,7 @@ def clip_batches(
         return iter(())
     plan.step(start_step).for_process(process_index, process_count)  # raises here, not in a thread
     source = _Batches(
-        dataset, plan, modality, targets, target_capacity, stop_step, process_index, process_count
+        dataset, plan, frontend, targets, target_capacity, stop_step, process_index, process_count
     )
     if plan.n_steps is None and source.decoded_bytes() <= cache_bytes:
         source.cache = {}
@@ -76,29 +75,27 @@ class _Batches:
         self,
         dataset,
         plan,
-        modality,
+        frontend,
         targets,
         target_capacity,
         stop_step,
         process_index,
         process_count,
     ):
-        self.dataset, self.plan, self.modality = dataset, plan, modality
+        self.dataset, self.plan, self.frontend = dataset, plan, frontend
         self.targets, self.target_capacity, self.stop_step = targets, target_capacity, stop_step
         self.process_index, self.process_count = process_index, process_count
-        self.parts = modality_parts(modality)
-        self.lip_size = dataset.lip_size if "lips" in self.parts else None
+        self.modality = modality_of(frontend)
+        self.lip_size = dataset.lip_size if self.modality == "lips" else None
         self.cache: dict[int, tuple[Clip, np.ndarray | None]] | None = None
 
     def decoded_bytes(self) -> int:
         """Memory that the arrays of the whole split would take."""
-        n_bytes = 0
-        if "pose" in self.parts:
-            n_bytes += int(self.dataset.lengths("pose").sum()) * _POSE_FRAME_BYTES
-        if self.lip_size is not None:
-            n_frames = int(self.dataset.lengths("lips").sum())
-            n_bytes += n_frames * self.lip_size[0] * self.lip_size[1]
-        return n_bytes
+        n_frames = int(self.dataset.lengths(self.modality).sum())
+        if self.modality == "pose":
+            return n_frames * _POSE_FRAME_BYTES
+        height, width = self.lip_size or (0, 0)
+        return n_frames * height * width
 
     def __len__(self) -> int:
         return self.stop_step
@@ -106,16 +103,15 @@ class _Batches:
     def __repr__(self) -> str:
         return f"batches of split {self.dataset.name}"
 
-    def __getitem__(self, i: int) -> ClipBatch | PackedBatch:
+    def __getitem__(self, i: int) -> RowBatch:
         step = self.plan.step(i).for_process(self.process_index, self.process_count)
         ids = step.ids[step.ids != EMPTY_ROW].tolist()
         decoded = [self._decoded(clip) for clip in ids]
         lips = {clip.id: frames_fhw for clip, frames_fhw in decoded}
-        collated = collate_packed if isinstance(step, PackedStep) else collate
-        return collated(
+        return collate(
             [clip for clip, _ in decoded],
             step,
-            self.modality,
+            self.frontend,
             [self.targets[i] for i in ids],
             self.target_capacity,
             lip_size=self.lip_size,
@@ -123,11 +119,11 @@ class _Batches:
         )
 
     def _decoded(self, i: int) -> tuple[Clip, np.ndarray | None]:
-        """Clip i and its mouth crops, without what the modality does not read."""
+        """Clip i and its mouth crops, without what the frontend does not read."""
         if self.cache is not None and i in self.cache:
             return self.cache[i]
         clip, frames_fhw = self.dataset[i], None
-        kept = {name: frames for name, frames in clip.modalities.items() if name in self.parts}
+        kept = {n: frames for n, frames in clip.modalities.items() if n == self.modality}
         if "lips" in kept:
             frames_fhw = decode_lips(clip)
             kept["lips"] = kept["lips"]._replace(data=None)

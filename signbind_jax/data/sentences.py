@@ -1,13 +1,13 @@
 """Sentences: decoded streams, fusion targets, prompts and texts of a split, batch by batch."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from signbind_jax import progress
-from signbind_jax.data.batch_plan import Step, evaluation_plan, standard_buckets
+from signbind_jax.data.batch_plan import EMPTY_ROW, Step, evaluation_plan, standard_buckets
 from signbind_jax.data.sentence_batch import SentenceBatch, pad_left, pad_right
 from signbind_jax.data.stream_cache import SplitStreams
 from signbind_jax.distributed import hosts
@@ -44,7 +44,7 @@ class Sentences:
     def batch(self, step: Step, capacities: tuple[int, int, int]) -> SentenceBatch:
         """The rows of a step; see `capacities`."""
         n, p, text = capacities
-        rows = step.ids.tolist()
+        rows = step.ids[:, 0].tolist()
 
         def of(sequences):
             return [sequences[i] if i >= 0 else () for i in rows]
@@ -84,6 +84,12 @@ class Sentences:
             sizes[bucket] = tuple(int(-(-size // multiple) * multiple) for size in best)
             before = bucket
         return sizes
+
+
+def empty_row(streams: SplitStreams | None, length: int, capacities: Mapping) -> SentenceBatch:
+    """A host batch of one row without a clip, with the room that `capacities` has for `length`."""
+    step = Step.padded(length, np.array([EMPTY_ROW]))
+    return Sentences(np.zeros(0, int), streams, [], [], []).batch(step, capacities[length])
 
 
 def reading_batches(sentences: Sentences, frames_per_batch: int) -> Iterator[SentenceBatch]:

@@ -168,25 +168,27 @@ def no_tokens(d: int) -> ExpertTokens:
 
 
 def gather(n_clips: int, d: int, batches) -> ExpertTokens:
-    """ExpertTokens from (index_b, TokenStream on the host) pairs in any order of clips.
+    """ExpertTokens from (index_bg, TokenStream on the host) pairs in any order of clips.
 
     Of several processes every one has to call it, with the batches it has read.
     """
     empty = (np.zeros(0, np.int32), np.zeros((0, d), np.float16), *[np.zeros(0, np.float32)] * 3)
     rows, columns = [], [[column] for column in empty]
-    for index_b, stream in batches:
-        for row in np.flatnonzero(index_b >= 0):
-            kept = stream.mask_bn[row]
-            rows.append((index_b[row], kept.sum(), stream.overflow_b[row]))
-            read = (
-                stream.ids_bn,
-                stream.hidden_bnd,
-                stream.start_bn,
-                stream.end_bn,
-                stream.confidence_bn,
-            )
-            for column, x in zip(columns, read, strict=True):
-                column.append(x[row][kept].astype(column[0].dtype))
+    for index_bg, stream in batches:
+        mask_bn = stream.mask_bn
+        for row, place in zip(*np.nonzero(index_bg >= 0), strict=True):
+            n_tokens = (stream.clip_bn[row] == place).sum()
+            rows.append((index_bg[row, place], n_tokens, stream.overflow_bg[row, place]))
+        read = (
+            stream.ids_bn,
+            stream.hidden_bnd,
+            stream.start_bn,
+            stream.end_bn,
+            stream.confidence_bn,
+        )
+        # Row by row, and within a row clip by clip: in the order of `rows`.
+        for column, x in zip(columns, read, strict=True):
+            column.append(x[mask_bn].astype(column[0].dtype))
     own = [np.array(rows, np.int64).reshape(-1, 3), *map(np.concatenate, columns)]
     parts = [own]
     if hosts.client() is not None:

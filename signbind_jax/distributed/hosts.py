@@ -88,9 +88,8 @@ def _who_is_missing(service, place: str, n: int, what: str, error: Exception) ->
     ]
     more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
     return (
-        f"{what}: found no {'; no '.join(told)}{more}, wanted every process within "
-        f"{timeout_s:g} s; see the log of that process, or give a longer "
-        "--host_timeout"
+        f"{what}: found no {'; no '.join(told)}{more}, wanted every process within {timeout_s:g} "
+        "s; see the log of that process, or give a longer --host_timeout"
     )
 
 
@@ -127,6 +126,17 @@ def gather_bytes(what: str, data: bytes) -> list[bytes]:
     return [b"".join(part) for part in parts]
 
 
+def check_uninterrupted(what: str) -> None:
+    """Ends an evaluation that a signal to any process cut short; every process has to call it.
+
+    Raises:
+      Interrupted: on every process (`interrupts.until_asked`).
+    """
+    signals = interrupts.active()
+    if signals and any(all_gather(f"{what}, to its end", signals.cut_short)):
+        raise Interrupted(f"{what}: stopped by a signal; run the same command to go on")
+
+
 def join_rows(what: str, own: Mapping[int, Any]) -> dict[int, Any]:
     """What all processes made of their parts of a split; every process has to call it.
 
@@ -137,9 +147,7 @@ def join_rows(what: str, own: Mapping[int, Any]) -> dict[int, Any]:
       ValueError: two processes made the same clip.
       Interrupted: a signal cut the work of one of them short (`interrupts.until_asked`).
     """
-    signals = interrupts.active()
-    if signals and any(all_gather(f"{what}, to its end", signals.cut_short)):
-        raise Interrupted(f"{what}: stopped by a signal; run the same command to go on")
+    check_uninterrupted(what)
     if client() is None:
         return dict(own)
     parts = gather_bytes(what, json.dumps(list(own.items())).encode())
@@ -182,10 +190,9 @@ def check_agreement(digests: Mapping[str, str]) -> None:
         other = [i for i, there in enumerate(found) if there[what] != found[0][what]]
         if other:
             raise SignBindError(
-                f"{what}: found {found[other[0]][what][:12]} on process "
-                f"{other[0]} and {found[0][what][:12]} on process 0, wanted the "
-                "same on all: give every host the same config and a whole copy of "
-                "the same datasets"
+                f"{what}: found {found[other[0]][what][:12]} on process {other[0]} and "
+                f"{found[0][what][:12]} on process 0, wanted the same on all: give every host the "
+                "same config and a whole copy of the same datasets"
             )
 
 
@@ -223,8 +230,7 @@ def check_shared(directory: Path, field: str) -> None:
         mark.unlink()
     if blind:
         raise SignBindError(
-            f"{field}: {directory}: found another directory on "
-            f"{', '.join(blind[:_NAMED])}, wanted one that all hosts share: "
-            "checkpoints are written by all together; give a path on network "
-            "storage"
+            f"{field}: {directory}: found another directory on {', '.join(blind[:_NAMED])}, wanted "
+            "one that all hosts share: checkpoints are written by all together; give a path on "
+            "network storage"
         )

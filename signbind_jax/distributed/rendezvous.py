@@ -52,9 +52,8 @@ def missing(late: Iterable[int], n: int | str, timeout_s: float) -> str:
     late = sorted(late)
     named = ", ".join(map(str, late[:_NAMED])) + (" and more" if len(late) > _NAMED else "")
     return (
-        f"--num_processes: found no process {named} of {n} within {timeout_s:g} s, wanted "
-        "all: start the same command there with its own --process_id, or give a longer "
-        "--host_timeout"
+        f"--num_processes: found no process {named} of {n} within {timeout_s:g} s, wanted all: "
+        "start the same command there with its own --process_id, or give a longer --host_timeout"
     )
 
 

@@ -89,9 +89,8 @@ def partition_spec(
     shape = tuple(shape)
     if dims is None or len(dims) != len(shape) or any(d not in RULES for d in dims):
         raise SignBindError(
-            f"parameter {path} of shape {shape}: dims: found {dims}, wanted one "
-            "name a dimension out of signbind_jax.models.layers.DIMENSIONS; "
-            "create it with layers.param"
+            f"parameter {path} of shape {shape}: dims: found {dims}, wanted one name a dimension "
+            "out of signbind_jax.models.layers.DIMENSIONS; create it with layers.param"
         )
     axes = tuple(_axis(d, size, mesh) for d, size in zip(dims, shape, strict=True))
     claimed: dict[str, str] = {}
@@ -100,16 +99,14 @@ def partition_spec(
             continue
         if axis in claimed:
             raise SignBindError(
-                f"parameter {path} of shape {shape}: dimensions {claimed[axis]} "
-                f"and {dim} both claim mesh axis {axis}; "
-                "rename one dimension"
+                f"parameter {path} of shape {shape}: dimensions {claimed[axis]} and {dim} both "
+                f"claim mesh axis {axis}; rename one dimension"
             )
         claimed[axis] = dim
         if size % mesh.shape[axis]:
             raise SignBindError(
-                f"parameter {path} of shape {shape}: dimension {dim} of size "
-                f"{size} does not divide by mesh axis {axis} of size "
-                f"{mesh.shape[axis]}"
+                f"parameter {path} of shape {shape}: dimension {dim} of size {size} does not "
+                f"divide by mesh axis {axis} of size {mesh.shape[axis]}"
             )
     # An axis of size 1 splits nothing; leaving it out keeps compiled programs equal.
     return PartitionSpec(*(a if a and mesh.shape[a] > 1 else None for a in axes))
@@ -305,6 +302,12 @@ def put_batch(batch: Any, mesh: Mesh) -> Any:
     return jax.tree.unflatten(structure, placed)
 
 
+def abstract_batch(spec: Any, mesh: Mesh) -> Any:
+    """ShapeDtypeStructs of the batch of all processes, placed as `put_batch` places it."""
+    rows, whole = batch_sharding(mesh), replicated(mesh)
+    return with_shardings(spec, jax.tree.map(lambda x: rows if x.ndim else whole, spec))
+
+
 def _uneven(batch: Any, ways: int) -> SignBindError:
     for path, x in jax.tree_util.tree_flatten_with_path(batch)[0]:
         if np.ndim(x) and len(x) % ways:
@@ -344,9 +347,8 @@ def check_rows_divide(rows: int, multiple: int, mesh: Mesh) -> None:
     ways = math.prod(mesh.shape[a] for a in BATCH_AXES)
     if rows % ways:
         raise SignBindError(
-            f"config.data.batch_multiple: found {multiple}, which gives {rows} "
-            f"rows a batch, wanted a multiple of {ways} = data x fsdp of the "
-            "mesh"
+            f"config.data.batch_multiple: found {multiple}, which gives {rows} rows a batch, "
+            f"wanted a multiple of {ways} = data x fsdp of the mesh"
         )
 
 

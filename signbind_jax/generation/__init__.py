@@ -29,19 +29,20 @@ def generate(
     key=None,
     unstacked: bool | None = None,
 ):
-    """A continuation of each prefix, as one compiled call.
+    """Continues each prefix, as one compiled call: (ids_bl int32, score_b float32).
 
-    Where no token is drawn it is the best one that the search finds. Beam search follows
-    `transformers`: of the 2 x beam_size best continuations only the first beam_size may finish,
-    and a row is closed for good once its best running beam is not expected to score more than
-    its worst finished one.
+    The id that ends a sentence is part of ids and of the score, which is the model's own also
+    where the tokens are drawn from a warped distribution. Where none is drawn they are the best
+    that the search finds. Beam search follows `transformers`: of the 2 x beam_size best
+    continuations only the first beam_size may finish, and a row is closed for good once its best
+    running beam is not expected to score more than its worst finished one.
 
     Args:
       model: a language model, as an NNX module.
       prefix_bpd: embeddings, in any order of soft prefix, prompt and beginning-of-sentence.
-      prefix_mask_bp: bool, True at real places, which may stand anywhere. A row without any
-        is a filler of the batch: it gives padding and score 0, and delays nobody.
-      config: how the continuation is chosen; n is its max_new_tokens.
+      prefix_mask_bp: bool, False at padding, which may stand anywhere. A row of nothing else is
+        a filler of the batch: it gives padding and score 0, and delays nobody.
+      config: how the continuation is chosen; l is its max_new_tokens.
       eos_id: one id that ends a sentence, or several.
       pad_id: what follows it.
       key: for sampling, one random key a row, (b,): the row's sample depends on nothing else in
@@ -50,26 +51,21 @@ def generate(
       unstacked: whether the model's layers are unstacked for the loop; None: as is best on
         JAX's own devices, which are not those of a program compiled for other machines.
 
-    Returns:
-      (ids_bn int32, score_b float32). The ending id is part of ids and of the score, which is
-      the model's own also where the tokens are drawn from a warped distribution.
-
     Raises:
       SignBindError: more beams than the vocabulary can keep apart, a key where nothing is
         drawn, or keys of another number than rows.
     """
     eos = jnp.atleast_1d(jnp.asarray(eos_id, jnp.int32))
-    vocabulary = model.config.vocab_size
-    if config.beam_size > 1 and vocabulary < 1 + eos.size:
+    if config.beam_size > 1 and model.config.vocab_size < 1 + eos.size:
         raise SignBindError(
-            f"generation.beam_size: found {config.beam_size} beams over {vocabulary} tokens, "
-            f"wanted more tokens than eos_id has ({eos.size})"
+            f"generation.beam_size: found {config.beam_size} beams over "
+            f"{model.config.vocab_size} tokens, wanted more tokens than eos_id has ({eos.size})"
         )
+    if key is not None and not config.do_sample:
+        raise SignBindError("generation.key: found one, wanted none without do_sample=True")
     key_b = None
     if config.do_sample:
         key_b = row_keys(jax.random.key(config.seed) if key is None else key, len(prefix_mask_bp))
-    elif key is not None:
-        raise SignBindError("generation.key: found one, wanted none without do_sample=True")
     graphdef, state = nnx.split(model)
     return _generate(
         graphdef,
@@ -87,7 +83,7 @@ def generate(
 
 
 def unstacked_is_faster() -> bool:
-    """Whether a loop on JAX's own devices unstacks the model's layers.
+    """Says whether a loop on JAX's own devices unstacks the model's layers.
 
     On the CPU it does, which costs a copy of the weights: XLA would otherwise copy all of them
     at every step. On accelerators, where memory is scarce and a scan reads a layer where it

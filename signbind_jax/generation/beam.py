@@ -1,13 +1,13 @@
 """Beam search over a cache that all beams of a row share."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 
 from signbind_jax.generation.config import GenerationConfig
-from signbind_jax.generation.endings import is_eos
+from signbind_jax.generation.search import is_eos, prefix_slots, search
 from signbind_jax.models.llm.language_model import LanguageModel
 
 # What a hypothesis that must not win scores; finite, as in transformers, so that dividing
@@ -18,23 +18,21 @@ IMPOSSIBLE = -1e9
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Beams:
-    """Running and finished hypotheses of each row, k of each.
+    """Running and finished hypotheses of each row, j of each; see `search`.
 
     Attributes:
-      ids_bkn, log_p_bk: the running ones and their summed log-probabilities.
-      token_bk: their newest tokens.
-      see_bks: the cache slots that hold their prefix and their own past. Keys and values
-        stay where they were written; only this table follows the beams as they are re-ordered.
-      done_ids_bkn, done_score_bk: the best finished ones, best first.
+      ids_bjl, log_p_bj: the running ones and their summed log-probabilities.
+      token_bj, mask_bju: their newest tokens and the cache slots they see.
+      done_ids_bjl, done_score_bj: the best finished ones, best first.
       open_b: False once no running beam is expected to improve on them.
     """
 
-    ids_bkn: jax.Array
-    log_p_bk: jax.Array
-    token_bk: jax.Array
-    see_bks: jax.Array
-    done_ids_bkn: jax.Array
-    done_score_bk: jax.Array
+    ids_bjl: jax.Array
+    log_p_bj: jax.Array
+    token_bj: jax.Array
+    mask_bju: jax.Array
+    done_ids_bjl: jax.Array
+    done_score_bj: jax.Array
     open_b: jax.Array
 
 
@@ -48,87 +46,67 @@ def beam_search(
     *,
     config: GenerationConfig,
 ):
-    """The best finished hypothesis of each row: (ids_bn, score_b)."""
-    (b, p), n, k = mask_bp.shape, config.max_new_tokens, config.beam_size
-    capacity = p + k * (n - 1)
-    logits_bv, cache = model.prefill(prefix_bpd, mask_bp, capacity)
-    n_real_b = mask_bp.sum(axis=1, dtype=jnp.int32)
-    see_bs = jnp.pad(mask_bp, ((0, 0), (0, capacity - p)))
-    beams = Beams(
-        ids_bkn=jnp.full((b, k, n), pad_id),
+    """Finds the best finished hypothesis of each row: (ids_bl, score_b)."""
+    b, n, j = len(mask_bp), config.max_new_tokens, config.beam_size
+    start = Beams(
+        ids_bjl=jnp.full((b, j, n), pad_id),
         # The beams are equal at the start: all but one must not be chosen from.
-        log_p_bk=jnp.tile(jnp.where(jnp.arange(k) == 0, 0.0, IMPOSSIBLE), (b, 1)),
-        token_bk=jnp.zeros((b, k), jnp.int32),
-        see_bks=jnp.tile(see_bs[:, None], (1, k, 1)),
-        done_ids_bkn=jnp.full((b, k, n), pad_id),
-        done_score_bk=jnp.full((b, k), IMPOSSIBLE),
-        open_b=n_real_b > 0,
+        log_p_bj=jnp.tile(jnp.where(jnp.arange(j) == 0, 0.0, IMPOSSIBLE), (b, 1)),
+        token_bj=jnp.zeros((b, j), jnp.int32),
+        mask_bju=prefix_slots(mask_bp, j, n),
+        done_ids_bjl=jnp.full((b, j, n), pad_id),
+        done_score_bj=jnp.full((b, j), IMPOSSIBLE),
+        open_b=mask_bp.any(axis=1),
     )
     advance = partial(
         _advance, eos=eos, length_penalty=length_penalty, early_stopping=config.early_stopping
     )
-
-    def unfinished(carry):
-        t, beams, _ = carry
-        return (t < n) & beams.open_b.any()
-
-    def body(carry):
-        t, beams, cache = carry
-        own_kk = jnp.eye(k, dtype=bool)[None].repeat(b, axis=0)
-        see_bks = jax.lax.dynamic_update_slice(beams.see_bks, own_kk, (0, 0, p + (t - 1) * k))
-        position_bk = jnp.tile((n_real_b + t - 1)[:, None], (1, k))
-        logits_bkv, cache = model.step(model.embed(beams.token_bk), cache, position_bk, see_bks)
-        return t + 1, advance(replace(beams, see_bks=see_bks), t, logits_bkv), cache
-
-    logits_bkv = jnp.broadcast_to(logits_bv[:, None], (b, k, logits_bv.shape[-1]))
-    first = (jnp.int32(1), advance(beams, 0, logits_bkv), cache)
-    _, beams, _ = jax.lax.while_loop(unfinished, body, first)
-    score_b = jnp.where(n_real_b > 0, beams.done_score_bk[:, 0], 0.0)
-    return beams.done_ids_bkn[:, 0], score_b
+    beams = search(model, prefix_bpd, mask_bp, start, advance, n)
+    return beams.done_ids_bjl[:, 0], jnp.where(start.open_b, beams.done_score_bj[:, 0], 0.0)
 
 
-def _advance(beams: Beams, t, logits_bkv, *, eos, length_penalty, early_stopping) -> Beams:
+def _advance(beams: Beams, t, logits_bjv, *, eos, length_penalty, early_stopping) -> Beams:
     """Chooses token t of every row: which beams run on and which are finished."""
-    b, k, v = logits_bkv.shape
-    n = beams.ids_bkn.shape[-1]
-    # Enough candidates c that k of them run on even if every beam could end in every way.
-    n_candidates = max(2, 1 + eos.size) * k
-    # They are among each beam's own best: only these need log-probabilities.
+    b, j, v = logits_bjv.shape
+    n = beams.ids_bjl.shape[-1]
+    # Enough candidates a that j of them run on even if every beam could end in every way.
+    n_candidates = max(2, 1 + eos.size) * j
+    # They are among each beam's own o best tokens: only these need log-probabilities.
     own = min(n_candidates, v)
-    logits_bko, token_bko = jax.lax.top_k(logits_bkv, own)
-    log_p_bko = logits_bko - jax.nn.logsumexp(logits_bkv, axis=-1, keepdims=True)
-    log_p_bko = log_p_bko + beams.log_p_bk[..., None]
-    log_p_bc, flat_bc = jax.lax.top_k(log_p_bko.reshape(b, k * own), n_candidates)
-    parent_bc = flat_bc // own
-    token_bc = jnp.take_along_axis(token_bko.reshape(b, k * own), flat_bc, axis=1)
-    ids_bcn = jnp.take_along_axis(beams.ids_bkn, parent_bc[..., None], axis=1)
-    ids_bcn = jax.lax.dynamic_update_slice(ids_bcn, token_bc[..., None], (0, 0, t))
-    ended_bc = is_eos(token_bc, eos) | (t + 1 == n)
+    logits_bjo, token_bjo = jax.lax.top_k(logits_bjv, own)
+    log_p_bjo = logits_bjo - jax.nn.logsumexp(logits_bjv, axis=-1, keepdims=True)
+    log_p_bjo = log_p_bjo + beams.log_p_bj[..., None]
+    log_p_ba, flat_ba = jax.lax.top_k(log_p_bjo.reshape(b, j * own), n_candidates)
+    parent_ba = flat_ba // own
+    token_ba = jnp.take_along_axis(token_bjo.reshape(b, j * own), flat_ba, axis=1)
+    ids_bal = jnp.take_along_axis(beams.ids_bjl, parent_ba[..., None], axis=1)
+    ids_bal = jax.lax.dynamic_update_slice(ids_bal, token_ba[..., None], (0, 0, t))
+    ended_ba = is_eos(token_ba, eos) | (t + 1 == n)
 
-    may_finish_bc = ended_bc & (jnp.arange(n_candidates) < k) & beams.open_b[:, None]
-    score_bc = jnp.where(may_finish_bc, log_p_bc / (t + 1.0) ** length_penalty, IMPOSSIBLE)
-    done_score_bk, best_bk = jax.lax.top_k(
-        jnp.concatenate([beams.done_score_bk, score_bc], axis=1), k
+    may_finish_ba = ended_ba & (jnp.arange(n_candidates) < j) & beams.open_b[:, None]
+    score_ba = jnp.where(may_finish_ba, log_p_ba / (t + 1.0) ** length_penalty, IMPOSSIBLE)
+    done_score_bj, best_bj = jax.lax.top_k(
+        jnp.concatenate([beams.done_score_bj, score_ba], axis=1), j
     )
-    done_ids_bkn = jnp.take_along_axis(
-        jnp.concatenate([beams.done_ids_bkn, ids_bcn], axis=1), best_bk[..., None], axis=1
+    done_ids_bjl = jnp.take_along_axis(
+        jnp.concatenate([beams.done_ids_bjl, ids_bal], axis=1), best_bj[..., None], axis=1
     )
 
-    log_p_bk, keep_bk = jax.lax.top_k(log_p_bc + jnp.where(ended_bc, IMPOSSIBLE, 0.0), k)
-    parent_bk = jnp.take_along_axis(parent_bc, keep_bk, axis=1)
+    log_p_bj, keep_bj = jax.lax.top_k(log_p_ba + jnp.where(ended_ba, IMPOSSIBLE, 0.0), j)
+    parent_bj = jnp.take_along_axis(parent_ba, keep_bj, axis=1)
     length = t + 1.0
     if early_stopping == "never":
         # The sum only falls, so that over the greatest length it is the best that can come.
         length = jnp.where(length_penalty > 0, n, length)
-    open_b = beams.open_b & (log_p_bk[:, 0] / length**length_penalty > done_score_bk[:, -1])
+    open_b = beams.open_b & (log_p_bj[:, 0] / length**length_penalty > done_score_bj[:, -1])
     if early_stopping is True:
-        open_b &= ~(done_score_bk > IMPOSSIBLE).all(axis=1)
+        open_b &= ~(done_score_bj > IMPOSSIBLE).all(axis=1)
     return Beams(
-        ids_bkn=jnp.take_along_axis(ids_bcn, keep_bk[..., None], axis=1),
-        log_p_bk=log_p_bk,
-        token_bk=jnp.take_along_axis(token_bc, keep_bk, axis=1),
-        see_bks=jnp.take_along_axis(beams.see_bks, parent_bk[..., None], axis=1),
-        done_ids_bkn=done_ids_bkn,
-        done_score_bk=done_score_bk,
+        ids_bjl=jnp.take_along_axis(ids_bal, keep_bj[..., None], axis=1),
+        log_p_bj=log_p_bj,
+        token_bj=jnp.take_along_axis(token_ba, keep_bj, axis=1),
+        mask_bju=jnp.take_along_axis(beams.mask_bju, parent_bj[..., None], axis=1),
+        done_ids_bjl=done_ids_bjl,
+        done_score_bj=done_score_bj,
         open_b=open_b,
     )

@@ -9,7 +9,7 @@ from signbind_jax.models import random_bits
 
 
 def warp(logits_bv, config: GenerationConfig):
-    """The logits of what may be drawn, -inf for all else; in the order of `transformers`.
+    """Puts -inf for what may not be drawn, in the order of `transformers`.
 
     Where several tokens are as probable as the last one that stays, all of them stay.
     """
@@ -18,17 +18,17 @@ def warp(logits_bv, config: GenerationConfig):
     k = min(config.top_k or n, n)
     if k == n and config.top_p == 1.0:
         return logits_bv
-    best_bk = jax.lax.top_k(logits_bv, k)[0]
+    best_ba = jax.lax.top_k(logits_bv, k)[0]
     if config.top_p < 1.0:
-        p_bk = jax.nn.softmax(best_bk)
+        p_ba = jax.nn.softmax(best_ba)
         # A token stays if those before it have not reached top_p yet.
-        stays_bk = (jnp.cumsum(p_bk, axis=-1) - p_bk < config.top_p).at[:, 0].set(True)
-        best_bk = jnp.where(stays_bk, best_bk, jnp.inf)
-    return jnp.where(logits_bv >= best_bk.min(axis=-1, keepdims=True), logits_bv, -jnp.inf)
+        stays_ba = (jnp.cumsum(p_ba, axis=-1) - p_ba < config.top_p).at[:, 0].set(True)
+        best_ba = jnp.where(stays_ba, best_ba, jnp.inf)
+    return jnp.where(logits_bv >= best_ba.min(axis=-1, keepdims=True), logits_bv, -jnp.inf)
 
 
 def draw(key_b, t, logits_bv):
-    """int32 token_b, drawn with the probabilities softmax(logits_bv).
+    """Draws int32 token_b with the probabilities softmax(logits_bv).
 
     The draw depends on the row's own key and on t alone (Gumbel-max; the noise is the integer
     hash that dropout uses, for the same reasons).
@@ -41,7 +41,7 @@ def draw(key_b, t, logits_bv):
 
 
 def row_keys(key, b: int):
-    """One key a row: those given, or one folded from a single key for each.
+    """Gives one key a row: those given, or one folded from a single key for each.
 
     Raises:
       SignBindError: neither one key nor b.

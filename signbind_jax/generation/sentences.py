@@ -15,7 +15,7 @@ from signbind_jax.generation.config import GenerationConfig
 from signbind_jax.hf.tokenizer import TextTokenizer
 from signbind_jax.processes import interrupts
 
-PREFIX_PLACES = 2048  # stream or prompt tokens a batch
+PREFIX_POSITIONS = 2048  # stream or prompt tokens a batch
 
 
 def generate_sentences(
@@ -27,19 +27,19 @@ def generate_sentences(
     prefix: Callable,
     config: GenerationConfig,
 ) -> list[str]:
-    """The sentence a model writes for each clip, all of them on every process.
+    """Writes the sentence of each clip, all of them on every process.
 
     Args:
       given: arrays passed on to `prefix`.
       prefix: (module, batch, *given) -> its language model, prefix_bpd, mask_bp, and how many
-        tokens of each row found no place in it. A function of a module, not a closure: what is
+        tokens of each row did not fit into it. A function of a module, not a closure: what is
         compiled is kept by it.
       config: how the sentences are chosen. One that is drawn hangs on the seed and on the
         clip's index alone, whatever batch or process it falls into.
     """
     key = jax.random.key(config.seed) if config.do_sample else None
     own, lost = {}, 0
-    for batch in interrupts.until_asked(reading_batches(sentences, PREFIX_PLACES)):
+    for batch in interrupts.until_asked(reading_batches(sentences, PREFIX_POSITIONS)):
         ids_bl, lost_b = jax.device_get(
             _write(
                 graphdef,
@@ -61,14 +61,14 @@ def generate_sentences(
     written = hosts.join_rows("writing sentences", own)
     lost = sum(hosts.all_gather("counting lost tokens", lost))
     if lost and hosts.is_primary():
-        print(f"{lost} tokens of the fused text found no place in the prompt", file=sys.stderr)
+        print(f"{lost} tokens of the fused text did not fit into the prompt", file=sys.stderr)
     return [written.get(i, "") for i in range(len(sentences))]
 
 
 def lower_writing(
     graphdef, params, batch, *given, prefix: Callable, config: GenerationConfig
 ) -> jax.stages.Lowered:
-    """The program `generate_sentences` runs for a batch, lowered as accelerators run it.
+    """Lowers the program `generate_sentences` runs for a batch, as accelerators run it.
 
     Arguments as there, arrays or ShapeDtypeStructs; which ids end and pad a sentence makes no
     difference to what it costs.

@@ -1,22 +1,19 @@
 """Runs what a stranger wrote in a process of its own, under limits of memory and time."""
 
 import json
-import os
 import signal
 import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 from signbind_jax import files
 from signbind_jax.errors import SignBindError
+from signbind_jax.processes import child
 
-_TASKS = Path(__file__).with_name("confined_tasks.py")
 _WAIT = 60  # seconds by the clock: only a machine under load comes near
 
 
 def run(task: str, *, memory: int, seconds: int, **given: Any) -> Any:
-    """What a function of `confined_tasks` gives.
+    """Calls a function of `confined_tasks`.
 
     Args:
       memory: bytes of address space.
@@ -26,11 +23,10 @@ def run(task: str, *, memory: int, seconds: int, **given: Any) -> Any:
     Raises:
       SignBindError: the function failed or passed a limit; says what was found and wanted.
     """
-    # -P: nothing is imported from the working directory.
-    command = [sys.executable, "-P", str(_TASKS)]
+    command, environment = child.python("signbind_jax.hf.confined_tasks")
     order = {"task": task, "memory": memory, "seconds": seconds, **given}
     # Threads would each claim address space of their own.
-    environment = os.environ | {"TOKENIZERS_PARALLELISM": "false"}
+    environment["TOKENIZERS_PARALLELISM"] = "false"
     within = f"within {seconds} s and {memory / 1e6:,.0f} MB"
     try:
         done = subprocess.run(

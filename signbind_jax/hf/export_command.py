@@ -10,8 +10,10 @@ from flax import nnx
 from signbind_jax.checkpoint import artefact
 from signbind_jax.errors import SignBindError
 from signbind_jax.hf.export import DTYPES, SHARD_BYTES, export_adapters, export_merged
+from signbind_jax.models.llm.config import DecoderConfig
 from signbind_jax.models.llm.decoder import Decoder
 from signbind_jax.models.llm.lora import is_lora
+from signbind_jax.models.signbind import SignBindConfig
 
 
 def decoder_of(run: artefact.Artefact) -> Decoder:
@@ -20,13 +22,13 @@ def decoder_of(run: artefact.Artefact) -> Decoder:
     Raises:
       SignBindError: the run's stage has none.
     """
-    if run.model["kind"] not in ("decoder", "signbind"):
+    if not isinstance(run.model_config, DecoderConfig | SignBindConfig):
         raise SignBindError(
             f"{run.workdir}: stage: found {run.stage}, wanted one with a language "
             "model: language_model, alignment or translation"
         )
     model = run.load_model()
-    return model if run.model["kind"] == "decoder" else model.decoder
+    return model if isinstance(model, Decoder) else model.decoder
 
 
 def source_of(run: artefact.Artefact) -> Path | None:
@@ -43,9 +45,8 @@ def source_of(run: artefact.Artefact) -> Path | None:
     if (parent / artefact.FILE).exists():
         return source_of(artefact.open_artefact(parent))
     raise SignBindError(
-        f"{run.workdir}: parents.language_model: found no config.json and no "
-        f"{artefact.FILE} in {parent}, wanted the model it was trained from; "
-        "name its directory with --source"
+        f"{run.workdir}: parents.language_model: found no config.json and no {artefact.FILE} in "
+        f"{parent}, wanted the model it was trained from; name its directory with --source"
     )
 
 
@@ -105,9 +106,8 @@ def run(arguments: argparse.Namespace) -> int:
         base_model = arguments.base_model or (source and source.absolute())
         if base_model is None:
             raise SignBindError(
-                f"{trained.workdir}: base_model: found nothing, wanted "
-                "--base_model: this decoder was not imported; export the "
-                "language_model stage first and name it"
+                f"{trained.workdir}: base_model: found nothing, wanted --base_model: this decoder "
+                "was not imported; export the language_model stage first and name it"
             )
         decoder = decoder_of(trained)
         export_adapters(decoder, arguments.out, base_model=str(base_model))

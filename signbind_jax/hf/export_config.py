@@ -71,9 +71,8 @@ def llama_config(config: DecoderConfig, dtype: str, token_ids: dict[str, int]) -
     if difference:
         field, llama, found = difference
         raise SignBindError(
-            f"decoder: {field}: found {found!r}, wanted {llama!r}: without the "
-            "config.json it came from, only a plain Llama can be "
-            "exported"
+            f"decoder: {field}: found {found!r}, wanted {llama!r}: without the config.json it came "
+            "from, only a plain Llama can be exported"
         )
     return record
 

@@ -1,6 +1,5 @@
 """Pretrained: a language model in a Hugging Face directory, as a stage's decoder."""
 
-import dataclasses
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,9 +33,9 @@ class Pretrained:
     instruction: str = ""
 
     @property
-    def model(self) -> dict:
-        """The record of the decoder, see `artefact.model_record`."""
-        return {"kind": "decoder", "config": dataclasses.asdict(self.config)}
+    def model_config(self) -> DecoderConfig:
+        """The decoder's shape."""
+        return self.config
 
     @cached_property
     def digest(self) -> str:

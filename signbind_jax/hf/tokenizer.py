@@ -105,20 +105,6 @@ class TextTokenizer:
         known = [int(i) for i in ids if 0 <= int(i) < self.vocab_size]
         return self._tokenizer.decode(known, skip_special_tokens=True)
 
-    def letter_id(self, char: str) -> int:
-        """The id that a spelled `char` becomes.
-
-        Raises:
-          SignBindError: `char` is not one character of one token.
-        """
-        ids = self._char_ids(char) if len(char) == 1 else []
-        if len(ids) != 1:
-            raise SignBindError(
-                f"tokenizer: letter: found {char!r}, wanted one character "
-                "that is one token, such as an ASCII letter"
-            )
-        return ids[0]
-
     def to_files(self) -> dict[str, str]:
         """Name -> text: `tokenizer.json` (the Hugging Face format) and our settings."""
         settings = {"special_tokens": self.special_tokens, "frame": [self.head, self.tail]}

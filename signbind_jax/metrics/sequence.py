@@ -66,9 +66,9 @@ def error_counts(
         raise ValueError(f"{len(references)} references, {len(hypotheses)} hypotheses")
     total = ErrorCounts(0, 0, 0, 0)
     for pairs in _batches(_as_numbers(references, hypotheses)):
-        moves_prh, _ = _align(pairs, _costs(costs))
-        for moves_rh, (reference, hypothesis) in zip(moves_prh, pairs, strict=True):
-            total += _errors(moves_rh, reference, hypothesis)
+        moves_bqu, _ = _align(pairs, _costs(costs))
+        for moves_qu, (reference, hypothesis) in zip(moves_bqu, pairs, strict=True):
+            total += _errors(moves_qu, reference, hypothesis)
     return total
 
 
@@ -99,14 +99,14 @@ def _as_numbers(
 def _batches(pairs: list[_Pair]) -> Iterator[list[_Pair]]:
     """The pairs, those of like lengths together: a row of all their tables is one operation."""
     batch: list[_Pair] = []
-    r = h = 0
+    q = u = 0
     for pair in sorted(pairs, key=lambda pair: tuple(map(len, pair))):
-        wide_r, wide_h = max(r, len(pair[0])), max(h, len(pair[1]))
-        if batch and (len(batch) + 1) * (wide_r + 1) * (wide_h + 1) > _BATCH_CELLS:
+        wide_q, wide_u = max(q, len(pair[0])), max(u, len(pair[1]))
+        if batch and (len(batch) + 1) * (wide_q + 1) * (wide_u + 1) > _BATCH_CELLS:
             yield batch
-            batch, wide_r, wide_h = [], *map(len, pair)
+            batch, wide_q, wide_u = [], *map(len, pair)
         batch.append(pair)
-        r, h = wide_r, wide_h
+        q, u = wide_q, wide_u
     if batch:
         yield batch
 
@@ -116,28 +116,28 @@ def _align(pairs: list[_Pair], costs: tuple[int, int, int]) -> tuple[np.ndarray,
     reference and hypothesis of the batch costs.
 
     Returns:
-      uint8 (pairs, r + 1, h + 1) of `_MATCH` (or substitution), `_INSERT` and `_DELETE`; and int32
-      (pairs,) costs, which hold for pairs of the full lengths r and h.
+      uint8 (b, q + 1, u + 1) of `_MATCH` (or substitution), `_INSERT` and `_DELETE`; and int32
+      (b,) costs, which hold for pairs of the full lengths q and u.
     """
     deletion, insertion, substitution = costs
-    reference_pr, hypothesis_ph = (_padded(side) for side in zip(*pairs, strict=True))
-    n_r, n_h = reference_pr.shape[1], hypothesis_ph.shape[1]
+    reference_bq, hypothesis_bu = (_padded(side) for side in zip(*pairs, strict=True))
+    n_q, n_u = reference_bq.shape[1], hypothesis_bu.shape[1]
     # Insertions run along a row, so a row is min-accumulated with that slope taken out.
-    slope_h = insertion * np.arange(n_h + 1, dtype=np.int32)
-    moves_prh = np.full((len(pairs), n_r + 1, n_h + 1), _INSERT, np.uint8)
-    row_ph = np.repeat(slope_h[None], len(pairs), 0)
-    for i in range(n_r):
-        differs_ph = hypothesis_ph != reference_pr[:, i, None]
-        matched_ph = row_ph[:, :-1] + differs_ph * np.int32(substitution)
-        best_ph = row_ph + deletion
-        best_ph[:, 1:] = np.minimum(best_ph[:, 1:], matched_ph)
-        row_ph = np.minimum.accumulate(best_ph - slope_h, axis=1) + slope_h
-        moves_ph = moves_prh[:, i + 1]
-        moves_ph[:, 0] = _DELETE
-        inserted_ph = row_ph[:, 1:] == row_ph[:, :-1] + insertion
-        moved_ph = np.subtract(_DELETE, inserted_ph, dtype=np.uint8, casting="unsafe")
-        moves_ph[:, 1:] = moved_ph * (row_ph[:, 1:] != matched_ph)
-    return moves_prh, row_ph[:, -1]
+    slope_u = insertion * np.arange(n_u + 1, dtype=np.int32)
+    moves_bqu = np.full((len(pairs), n_q + 1, n_u + 1), _INSERT, np.uint8)
+    row_bu = np.repeat(slope_u[None], len(pairs), 0)
+    for i in range(n_q):
+        differs_bu = hypothesis_bu != reference_bq[:, i, None]
+        matched_bu = row_bu[:, :-1] + differs_bu * np.int32(substitution)
+        best_bu = row_bu + deletion
+        best_bu[:, 1:] = np.minimum(best_bu[:, 1:], matched_bu)
+        row_bu = np.minimum.accumulate(best_bu - slope_u, axis=1) + slope_u
+        moves_bu = moves_bqu[:, i + 1]
+        moves_bu[:, 0] = _DELETE
+        inserted_bu = row_bu[:, 1:] == row_bu[:, :-1] + insertion
+        moved_bu = np.subtract(_DELETE, inserted_bu, dtype=np.uint8, casting="unsafe")
+        moves_bu[:, 1:] = moved_bu * (row_bu[:, 1:] != matched_bu)
+    return moves_bqu, row_bu[:, -1]
 
 
 def _padded(sequences: Sequence[np.ndarray]) -> np.ndarray:
@@ -148,17 +148,17 @@ def _padded(sequences: Sequence[np.ndarray]) -> np.ndarray:
     return rows
 
 
-def _errors(moves_rh: np.ndarray, reference: np.ndarray, hypothesis: np.ndarray) -> ErrorCounts:
+def _errors(moves_qu: np.ndarray, reference: np.ndarray, hypothesis: np.ndarray) -> ErrorCounts:
     """Counts the errors on the way back through the table of a pair."""
-    r, h = len(reference), len(hypothesis)
+    q, u = len(reference), len(hypothesis)
     s = d = i = 0
-    while r or h:
-        move = moves_rh[r, h]
+    while q or u:
+        move = moves_qu[q, u]
         if move == _MATCH:
-            r, h = r - 1, h - 1
-            s += int(reference[r] != hypothesis[h])
+            q, u = q - 1, u - 1
+            s += int(reference[q] != hypothesis[u])
         elif move == _INSERT:
-            i, h = i + 1, h - 1
+            i, u = i + 1, u - 1
         else:
-            d, r = d + 1, r - 1
+            d, q = d + 1, q - 1
     return ErrorCounts(s, d, i, len(reference))

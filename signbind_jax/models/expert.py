@@ -57,11 +57,10 @@ def register_frontend(name: str, frontend: Callable, modality: str = "pose") -> 
     """
     if name in _SHIPPED_FRONTENDS or modality not in ("pose", "lips"):
         raise SignBindError(
-            f"frontend: found {shorten(name)} of {shorten(modality)}, wanted pose "
-            "or lips, and another name than the shipped "
-            f"{', '.join(_SHIPPED_FRONTENDS)}"
+            f"frontend: found {shorten(name)} of {shorten(modality)}, wanted pose or lips, and "
+            f"another name than the shipped {', '.join(_SHIPPED_FRONTENDS)}"
         )
-    FRONTENDS[name], MODALITIES[name] = frontend, (modality,)
+    FRONTENDS[name], MODALITIES[name] = frontend, modality
 
 
 Channels = Annotated[tuple[Size, ...], Matching(lambda c: 2 <= len(c) <= 20, "2 to 20 long")]
@@ -110,7 +109,7 @@ class ExpertConfig(Checked):
             yield "lip_size", f"a multiple of {cell}, which channels {self.channels} ask for"
 
     def n_steps(self, n_frames):
-        """Output steps of a clip of `n_frames` frames; a number or an array."""
+        """Counts the output steps of a clip of `n_frames` frames; a number or an array."""
         return temporal_encoder.n_steps(n_frames, self.subsample)
 
 
@@ -122,12 +121,12 @@ class ExpertOutput:
     Attributes:
       log_probs_bsv: float32 log posteriors, the blank at 0.
       hidden_bsd: the states under the CTC head, 0 at padding.
-      mask_bs: bool, True at real steps.
+      clip_bs: int32 which clip of its row a step belongs to, -1 at padding.
     """
 
     log_probs_bsv: jax.Array
     hidden_bsd: jax.Array
-    mask_bs: jax.Array
+    clip_bs: jax.Array
 
 
 class Expert(nnx.Module):
@@ -141,26 +140,26 @@ class Expert(nnx.Module):
             (config.d_model,), (config.n_tokens,), ("model",), ("ctc_vocab",), bias=True, rngs=rngs
         )
 
-    def __call__(self, x, mask_bt, key=None, clip_bt=None) -> ExpertOutput:
+    def __call__(self, x, clip_bt, key=None) -> ExpertOutput:
         """Reads a batch; `key` switches dropout on.
 
         x is (b, t, 91, 3) keypoints in shoulder widths for "pose" and "mouth_landmarks"
         (for the latter also the mouth alone, (b, t, 20, 3)), (b, f, size, size) crops for
-        "lips". Frames where `mask_bt` is False have no influence on the other steps. Where a
-        row holds several clips, `clip_bt` says which of them a frame belongs to (-1: none), and
-        every clip is read as if it were alone; each begins at a multiple of `subsample`.
+        "lips". `clip_bt` says which clip of its row a frame belongs to (-1: none); each begins at
+        a multiple of `subsample`. Every clip is read as if it were alone, and frames of none have
+        no influence.
         """
         keys = (None, None) if key is None else jax.random.split(key)
-        x = jnp.where(mask_bt[(..., *(None,) * (x.ndim - 2))], x, 0)
+        x = jnp.where((clip_bt >= 0)[(..., *(None,) * (x.ndim - 2))], x, 0)
         x_btd = self.frontend(x, keys[0], clip_bt)
-        hidden_bsd, mask_bs = self.encoder(x_btd, mask_bt, keys[1], clip_bt)
+        hidden_bsd, clip_bs = self.encoder(x_btd, clip_bt, keys[1])
         logits_bsv = self.head(hidden_bsd).astype(jnp.float32)
         return ExpertOutput(
             log_probs_bsv=jax.nn.log_softmax(logits_bsv),
-            hidden_bsd=hidden_bsd * mask_bs[..., None],
-            mask_bs=mask_bs,
+            hidden_bsd=hidden_bsd * (clip_bs >= 0)[..., None],
+            clip_bs=clip_bs,
         )
 
     def seconds_per_step(self, fps):
-        """Duration of one output step, in seconds."""
+        """Gives the duration of one output step, in seconds."""
         return self.config.subsample / fps

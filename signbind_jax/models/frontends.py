@@ -16,12 +16,12 @@ PARTS = {
     "right_hand": keypoints.RIGHT_HAND_SLICE,
 }
 N_MOUTH = PARTS["mouth"].stop - PARTS["mouth"].start
-# Points move some hundredths of a shoulder width a frame: this brings motion to the size of place.
+# Points move some hundredths of a shoulder width a frame: motion becomes as large as positions.
 MOTION_SCALE = 10.0
 
 
 def differences(x_btkc, clip_bt=None):
-    """Motion: frame differences of x and y, 0 where a point is missing now or one frame ago.
+    """Takes frame differences of x and y, 0 where a point is missing now or one frame ago.
 
     x_btkc (b, t, k, 3) -> (b, t, k, 2), in tenths of the units of x a frame.
     """
@@ -31,7 +31,7 @@ def differences(x_btkc, clip_bt=None):
 
 
 def centred(x_btkc, centre_bt1c, seen_bt1):
-    """x and y about `centre`, divided by their root-mean-square distance from it.
+    """Puts x and y about `centre`, divided by their root-mean-square distance from it.
 
     Missing points, and frames in which `seen_bt1` is False (b, t, 1), give 0. The result
     does not depend on where or how large the part is: (b, t, k, 3) -> (b, t, k, 2).
@@ -44,12 +44,12 @@ def centred(x_btkc, centre_bt1c, seen_bt1):
 
 
 def wrist_centred(hand_btkc):
-    """Hand shape: x and y about the wrist (point 0) in units of the hand's own size."""
+    """Gives a hand's shape: x and y about the wrist (point 0) in units of the hand's own size."""
     return centred(hand_btkc, hand_btkc[:, :, :1, :2], hand_btkc[:, :, :1, 2] > 0)
 
 
 def mean_centred(x_btkc):
-    """Shape of a part: x and y about the mean of its visible points, in its own size."""
+    """Gives a part's shape: x and y about the mean of its visible points, in its own size."""
     seen_btk1 = x_btkc[..., 2:] > 0
     n_bt11 = seen_btk1.sum(axis=2, keepdims=True)
     mean_bt1c = (x_btkc[..., :2] * seen_btk1).sum(axis=2, keepdims=True) / jnp.maximum(n_bt11, 1)
@@ -85,10 +85,10 @@ class PoseFrontend(nnx.Module):
         )
         self.norm = RMSNorm(d, rngs=rngs)
 
-    def hands(self, hand_nbtkc, clip_bt=None):
-        """(sides, b, t, 21, 3) of the mirrored left and the right hand -> (sides, b, t, e)."""
-        n, b = hand_nbtkc.shape[:2]
-        hand_btkc = hand_nbtkc.reshape(n * b, *hand_nbtkc.shape[2:])
+    def hands(self, hand_ibtkc, clip_bt=None):
+        """Embeds mirrored left and right hands, (sides, b, t, 21, 3): (sides, b, t, d_part)."""
+        n, b = hand_ibtkc.shape[:2]
+        hand_btkc = hand_ibtkc.reshape(n * b, *hand_ibtkc.shape[2:])
         clip_bt = None if clip_bt is None else jnp.tile(clip_bt, (n, 1))
         motion_btkc = differences(hand_btkc, clip_bt)
         x = _flat(hand_btkc, motion_btkc, wrist_centred(hand_btkc)).astype(self.dtype)
@@ -96,24 +96,24 @@ class PoseFrontend(nnx.Module):
         return self.hand_shape(x_btd).reshape(n, b, *x_btd.shape[1:])
 
     def __call__(self, x_btkc, key=None, clip_bt=None):
-        """x_btkc (b, t, 91, 3) in shoulder widths, missing = 0 -> (b, t, d_model)."""
+        """Reads x_btkc (b, t, 91, 3) in shoulder widths, missing = 0 -> (b, t, d_model)."""
         embedded = {}
         sides = [part for part in self.parts if part.endswith("_hand")]
         if sides:
             hands = {side: x_btkc[:, :, PARTS[side]] for side in sides}
             if "left_hand" in hands:
                 hands["left_hand"] *= jnp.array([-1.0, 1.0, 1.0], x_btkc.dtype)
-            side_2e = self.side[...].astype(self.dtype)
-            embedded_nbte = self.hands(jnp.stack(list(hands.values())), clip_bt)
-            for side, x_bte in zip(sides, embedded_nbte, strict=True):
-                embedded[side] = x_bte + side_2e[int(side == "right_hand")]
+            side_2d = self.side[...].astype(self.dtype)
+            embedded_ibtd = self.hands(jnp.stack(list(hands.values())), clip_bt)
+            for side, x_btd in zip(sides, embedded_ibtd, strict=True):
+                embedded[side] = x_btd + side_2d[int(side == "right_hand")]
         for part in self.parts:
             if part not in embedded:
                 part_btkc = x_btkc[:, :, PARTS[part]]
                 x = _flat(part_btkc, differences(part_btkc, clip_bt)).astype(self.dtype)
                 embedded[part] = self.embed[part](x)
-        x_bte = jnp.concatenate([embedded[part] for part in self.parts], axis=-1)
-        return self.norm(self.fuse(dropout(jax.nn.silu(x_bte), self.rate, key)))
+        x_btd = jnp.concatenate([embedded[part] for part in self.parts], axis=-1)
+        return self.norm(self.fuse(dropout(jax.nn.silu(x_btd), self.rate, key)))
 
 
 class MouthLandmarkFrontend(nnx.Module):
@@ -132,7 +132,7 @@ class MouthLandmarkFrontend(nnx.Module):
         self.norm = RMSNorm(d, rngs=rngs)
 
     def __call__(self, x_btkc, key=None, clip_bt=None):
-        """x_btkc (b, t, 91, 3), or the mouth alone (b, t, 20, 3) -> (b, t, d_model)."""
+        """Reads x_btkc (b, t, 91, 3), or the mouth alone (b, t, 20, 3) -> (b, t, d_model)."""
         mouth_btkc = x_btkc[:, :, PARTS["mouth"]] if x_btkc.shape[2] != N_MOUTH else x_btkc
         confidence_btk1 = mouth_btkc[..., 2:]
         shape_btkc = mean_centred(mouth_btkc)
@@ -146,26 +146,26 @@ class MouthLandmarkFrontend(nnx.Module):
 
 
 def lip_cell(patch: int, channels: tuple[int, ...]) -> int:
-    """Pixels a side that end in one cell of the last stage."""
+    """Counts the pixels a side that end in one cell of the last stage."""
     return patch * 2 ** (len(channels) - 1)
 
 
-def _patches(x_nhwc, size: int):
-    """Space to depth: (n, h, w, c) -> (n, h/size, w/size, size*size*c)."""
-    n, h, w, c = x_nhwc.shape
-    x = x_nhwc.reshape(n, h // size, size, w // size, size, c)
+def _patches(x_ihwc, size: int):
+    """Moves space to depth: (n, h, w, c) -> (n, h/size, w/size, size*size*c)."""
+    n, h, w, c = x_ihwc.shape
+    x = x_ihwc.reshape(n, h // size, size, w // size, size, c)
     return x.transpose(0, 1, 3, 2, 4, 5).reshape(n, h // size, w // size, size * size * c)
 
 
-def depthwise_3x3(x_nhwc, kernel_kc):
-    """3x3 depthwise convolution as nine shifted products; zeros beyond the edge.
+def depthwise_3x3(x_ihwc, kernel_9c):
+    """Convolves channel by channel, 3x3, as nine shifted products; zeros beyond the edge.
 
-    kernel_kc (9, c), row by row.
+    kernel_9c (9, c), row by row.
     """
-    h, w = x_nhwc.shape[1:3]
-    padded = jnp.pad(x_nhwc, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    h, w = x_ihwc.shape[1:3]
+    padded = jnp.pad(x_ihwc, ((0, 0), (1, 1), (1, 1), (0, 0)))
     shifts = [(i, j) for i in range(3) for j in range(3)]
-    return sum(padded[:, i : i + h, j : j + w] * kernel_kc[n] for n, (i, j) in enumerate(shifts))
+    return sum(padded[:, i : i + h, j : j + w] * kernel_9c[n] for n, (i, j) in enumerate(shifts))
 
 
 class ResidualBlock(nnx.Module):
@@ -182,9 +182,9 @@ class ResidualBlock(nnx.Module):
             (2 * c,), (c,), ("mlp",), ("channels",), rngs=rngs, init=jax.nn.initializers.zeros
         )
 
-    def __call__(self, x_nhwc):
-        y = depthwise_3x3(x_nhwc, self.depthwise[...].astype(x_nhwc.dtype))
-        return x_nhwc + self.outer(jax.nn.silu(self.inner(self.norm(y))))
+    def __call__(self, x_ihwc):
+        y = depthwise_3x3(x_ihwc, self.depthwise[...].astype(x_ihwc.dtype))
+        return x_ihwc + self.outer(jax.nn.silu(self.inner(self.norm(y))))
 
 
 class LipFrontend(nnx.Module):
@@ -225,14 +225,14 @@ class LipFrontend(nnx.Module):
         self.norm = RMSNorm(config.d_model, rngs=rngs)
 
     def __call__(self, x_bfhw, key=None, clip_bf=None):
-        """x_bfhw (b, f, size, size), zero mean and about unit variance -> (b, f, d_model)."""
+        """Reads x_bfhw (b, f, size, size), zero mean and about unit variance -> (b, f, d_model)."""
         b, f, h, w = x_bfhw.shape
         patch = _patches(x_bfhw.astype(self.dtype).reshape(b * f, h, w, 1), self.patch)
         patch = patch.reshape(b, f, *patch.shape[1:])
         before, after = time_shift(patch, 1, clip_bf), time_shift(patch, -1, clip_bf)
         x = jax.nn.silu(self.stem(jnp.concatenate([before, patch, after], axis=-1)))
-        x_nhwc = x.reshape(b * f, *x.shape[2:])
+        x_ihwc = x.reshape(b * f, *x.shape[2:])
         for down, block in zip(self.down, self.blocks, strict=True):
-            x_nhwc = block(down(_patches(x_nhwc, 2)))
-        x_bfe = jax.nn.silu(x_nhwc).reshape(b, f, -1)
-        return self.norm(self.out(dropout(x_bfe, self.rate, key)))
+            x_ihwc = block(down(_patches(x_ihwc, 2)))
+        x_bfd = jax.nn.silu(x_ihwc).reshape(b, f, -1)
+        return self.norm(self.out(dropout(x_bfd, self.rate, key)))

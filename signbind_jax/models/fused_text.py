@@ -15,7 +15,7 @@ NONE = -1
 
 
 def piece_table(senses: Vocabulary, encode) -> np.ndarray:
-    """The LLM's tokens for each fused token: int32 (v, r), `NONE` beyond its last.
+    """Lists the LLM's tokens for each fused token: int32 (v, r), `NONE` beyond its last.
 
     Joined they are the text of the fused tokens, a space before every word.
 
@@ -38,20 +38,20 @@ def piece_table(senses: Vocabulary, encode) -> np.ndarray:
 
 
 def fused_text(ids_bn, mask_bn, pieces_vr, capacity: int):
-    """Fused tokens as tokens of the LLM.
+    """Writes fused tokens as tokens of the LLM.
 
     Returns:
-      ids_bp and mask_bp (bool), p = capacity, real places first, and lost_b, how many
+      ids_bp and mask_bp (bool), p = capacity, padding last, and lost_b, how many
       tokens did not fit.
     """
     b = ids_bn.shape[0]
     ids_bp = jnp.asarray(pieces_vr)[ids_bn].reshape(b, -1)
-    real_bp = (ids_bp != NONE) & jnp.repeat(mask_bn, pieces_vr.shape[1], axis=1)
-    n_b = real_bp.sum(axis=1)
+    there_bp = (ids_bp != NONE) & jnp.repeat(mask_bn, pieces_vr.shape[1], axis=1)
+    n_b = there_bp.sum(axis=1)
     if ids_bp.shape[1] < capacity:
         pad = ((0, 0), (0, capacity - ids_bp.shape[1]))
-        ids_bp, real_bp = jnp.pad(ids_bp, pad), jnp.pad(real_bp, pad)
-    order_bp = jnp.argsort(~real_bp, axis=1, stable=True)[:, :capacity]
+        ids_bp, there_bp = jnp.pad(ids_bp, pad), jnp.pad(there_bp, pad)
+    order_bp = jnp.argsort(~there_bp, axis=1, stable=True)[:, :capacity]
     ids_bp = jnp.take_along_axis(ids_bp, order_bp, axis=1)
     mask_bp = jnp.arange(capacity) < n_b[:, None]
     return jnp.where(mask_bp, ids_bp, 0), mask_bp, jnp.maximum(n_b - capacity, 0)

@@ -1,4 +1,4 @@
-"""The fusion transformer: tokens of all streams in one sequence, placed in seconds."""
+"""The fusion transformer: tokens of all streams in one sequence, positions in seconds."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -10,7 +10,6 @@ from flax import nnx
 
 from signbind_jax import ctc
 from signbind_jax.models import layers
-from signbind_jax.models.token_stream import TokenStream
 from signbind_jax.ranges import (
     LARGEST,
     Checked,
@@ -23,8 +22,8 @@ from signbind_jax.ranges import (
     Size,
 )
 
-SHORTEST_GAP_S = 0.04  # gaps are measured in usual gaps of at least this
-N_BASIS = 17  # on the scale of gaps in usual gaps
+SHORTEST_GAP_S = 0.04  # gaps are measured in median gaps of at least this
+N_BASIS = 17  # on the scale of gaps in median gaps
 
 
 @dataclass(frozen=True)
@@ -89,28 +88,8 @@ class StreamTokens:
         return (self.start_bm + self.end_bm) / 2
 
 
-def join_streams(streams: list[TokenStream]) -> StreamTokens:
-    """The streams end to end, in the order given; hidden sizes are zero-padded alike."""
-    d = max(s.hidden_bnd.shape[-1] for s in streams)
-
-    def wide(x):
-        return jnp.pad(x, ((0, 0), (0, 0), (0, d - x.shape[-1])))
-
-    return StreamTokens(
-        ids_bm=jnp.concatenate([s.ids_bn for s in streams], axis=1),
-        stream_bm=jnp.concatenate(
-            [jnp.full_like(s.ids_bn, i) for i, s in enumerate(streams)], axis=1
-        ),
-        hidden_bmd=jnp.concatenate([wide(s.hidden_bnd) for s in streams], axis=1),
-        start_bm=jnp.concatenate([s.start_bn for s in streams], axis=1),
-        end_bm=jnp.concatenate([s.end_bn for s in streams], axis=1),
-        confidence_bm=jnp.concatenate([s.confidence_bn for s in streams], axis=1),
-        mask_bm=jnp.concatenate([s.mask_bn for s in streams], axis=1),
-    )
-
-
 def sort_tokens(tokens: StreamTokens, by_time: bool) -> StreamTokens:
-    """Tokens in order of start time, or stream after stream; absent ones go last."""
+    """Puts tokens in order of start time, or stream after stream; absent ones go last."""
     if by_time:
         order_key = tokens.start_bm
     else:
@@ -125,7 +104,7 @@ def sort_tokens(tokens: StreamTokens, by_time: bool) -> StreamTokens:
 
 
 def intervals(tokens: StreamTokens, n_streams: int):
-    """Time between neighbours of the same stream, middle to middle.
+    """Measures the time between neighbours of the same stream, middle to middle.
 
     `tokens` are in order of time.
 
@@ -156,9 +135,9 @@ def intervals(tokens: StreamTokens, n_streams: int):
 
 
 def _radial_basis(ratio_bm):
-    """How near a gap, in usual gaps, is to each of 0.5, 0.625, ... 2.5, from 0 to 1.
+    """Says how near a gap, in median gaps, is to each of 0.5, 0.625, ... 2.5, from 0 to 1.
 
-    A gap half as long again as usual parts two names: as one number among the features of a
+    A gap half as long again as the median parts two names: as one number among the features of a
     token it is hardly heard.
     """
     step = 0.125
@@ -166,7 +145,7 @@ def _radial_basis(ratio_bm):
 
 
 def _geometric_decay(key, shape, dtype):
-    """Log rates of 0.125, 0.5, 2, 8, ... a second, one a head."""
+    """Gives log rates of 0.125, 0.5, 2, 8, ... a second, one a head."""
     del key
     return jnp.log(0.125 * 4.0 ** jnp.arange(shape[0], dtype=dtype))
 
@@ -200,12 +179,12 @@ class FusionLayer(nnx.Module):
         y = self.norm_attention(x_bmd)
         q = layers.apply_rotation(self.q(y), cos_bme, sin_bme)
         k = layers.apply_rotation(self.k(y), cos_bme, sin_bme)
-        mask_bms = mask_bm[:, None, :] & mask_bm[:, :, None]
+        mask_bmm = mask_bm[:, None, :] & mask_bm[:, :, None]
         bias_bhmm = None
         if distance_bmm is not None:
             decay_h11 = jnp.exp(self.log_decay[...])[:, None, None]
             bias_bhmm = -decay_h11 * distance_bmm[:, None]
-        y = self.out(layers.attend(q, k, self.v(y), mask_bms, bias_bhmm))
+        y = self.out(layers.attend(q, k, self.v(y), mask_bmm, bias_bhmm))
         x_bmd = x_bmd + layers.dropout(y, self.dropout, key_attention)
         y = self.norm_mlp(x_bmd)
         y = self.down(jax.nn.silu(self.gate(y)) * self.up(y))
@@ -312,24 +291,20 @@ class Fusion(nnx.Module):
 
 
 def frame_mask(mask_bm, log_probs_bsv):
-    """Which CTC frames are real, mask_bs, given which fused tokens are."""
+    """Gives the mask_bs of CTC frames from that of fused tokens."""
     return jnp.repeat(mask_bm, log_probs_bsv.shape[1] // mask_bm.shape[1], axis=1)
 
 
 def read_ctc(log_probs_bsv, mask_bm, capacity: int):
-    """What fusion says, by greedy CTC: ids_bn and mask_bn of n = `capacity` tokens at most."""
+    """Reads what fusion says, by greedy CTC: ids_bn and mask_bn of at most `capacity` tokens."""
     no_hidden_bsd = jnp.zeros((*log_probs_bsv.shape[:2], 1))
-    stream = ctc.greedy_stream(
-        log_probs_bsv,
-        no_hidden_bsd,
-        frame_mask(mask_bm, log_probs_bsv),
-        jnp.ones(mask_bm.shape[0]),
-        capacity,
-    )
+    clip_bs = jnp.where(frame_mask(mask_bm, log_probs_bsv), 0, -1)
+    no_times_b1 = jnp.ones((len(mask_bm), 1))
+    stream = ctc.greedy_stream(log_probs_bsv, no_hidden_bsd, clip_bs, no_times_b1, capacity)
     return stream.ids_bn, stream.mask_bn
 
 
-def keep_streams(tokens: StreamTokens, keep_bs) -> StreamTokens:
-    """Masks the tokens of the streams for which `keep_bs` (b, streams) bool is False."""
-    kept_bm = jnp.take_along_axis(keep_bs, tokens.stream_bm, axis=1)
+def keep_streams(tokens: StreamTokens, keep_by) -> StreamTokens:
+    """Masks the tokens of the streams for which `keep_by` is False, a bool for each stream y."""
+    kept_bm = jnp.take_along_axis(keep_by, tokens.stream_bm, axis=1)
     return dataclasses.replace(tokens, mask_bm=tokens.mask_bm & kept_bm)

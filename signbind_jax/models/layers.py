@@ -35,7 +35,7 @@ DIMENSIONS = (
 
 
 def param(rngs: nnx.Rngs, init: Callable, shape: Sequence[int], dims: Sequence[str]) -> nnx.Param:
-    """A float32 parameter whose dimensions carry logical names (`param.dims`)."""
+    """Makes a float32 parameter whose dimensions carry logical names (`param.dims`)."""
     unknown = [d for d in dims if d not in DIMENSIONS]
     if len(shape) != len(dims) or unknown:
         raise ValueError(f"parameter of shape {tuple(shape)} with dimension names {dims}")
@@ -43,12 +43,12 @@ def param(rngs: nnx.Rngs, init: Callable, shape: Sequence[int], dims: Sequence[s
 
 
 def fan_in_init(fan_in: int) -> Callable:
-    """Truncated normal with variance 1/fan_in."""
+    """Makes an initialiser: truncated normal with variance 1/fan_in."""
     return normal_init(1.0 / math.sqrt(max(fan_in, 1)))
 
 
 def normal_init(stddev: float) -> Callable:
-    """Truncated normal of the given standard deviation."""
+    """Makes an initialiser: truncated normal of the given standard deviation."""
 
     def init(key, shape, dtype):
         return (stddev * random_bits.truncated_normal(key, shape)).astype(dtype)
@@ -64,34 +64,29 @@ class LoRA(nnx.Module):
     """
 
     def __init__(
-        self,
-        in_shape,
-        out_shape,
-        in_dims,
-        out_dims,
-        *,
-        rank: int,
-        alpha: float,
-        rngs: nnx.Rngs,
-        dropout: float = 0.0,
+        self, linear: "Linear", *, rank: int, alpha: float, rngs: nnx.Rngs, dropout: float = 0.0
     ):
-        """`dropout`: rate on the adapter's input, where a call brings a key."""
-        self.a = param(
-            rngs, fan_in_init(math.prod(in_shape)), (*in_shape, rank), (*in_dims, "rank")
-        )
-        self.b = param(rngs, jax.nn.initializers.zeros, (rank, *out_shape), ("rank", *out_dims))
+        """Makes an adapter that fits `linear`, which is not kept.
+
+        dropout: rate on the adapter's input, where a call brings a key.
+        """
+        in_shape, out_shape = linear.in_shape, linear.out_shape
+        init = fan_in_init(math.prod(in_shape))
+        self.a = param(rngs, init, (*in_shape, rank), (*linear.in_dims, "rank"))
+        zeros = jax.nn.initializers.zeros
+        self.b = param(rngs, zeros, (rank, *out_shape), ("rank", *linear.out_dims))
         self.rank, self.alpha, self.dropout = rank, alpha, dropout
         self.scale = alpha / rank
         self.n_in = len(in_shape)
 
     def __call__(self, x, key=None):
-        """The update in float32; `key` switches dropout on."""
+        """Gives the update in float32; `key` switches dropout on."""
         x = dropout(x.astype(jnp.float32), self.dropout, key)
         a, b = self.a[...].astype(jnp.float32), self.b[...].astype(jnp.float32)
         return _low_rank(self.n_in, self.scale, x, a, b)
 
     def merged(self):
-        """The dense update in float32, shaped like the kernel."""
+        """Gives the dense update in float32, shaped like the kernel."""
         a, b = self.a[...].astype(jnp.float32), self.b[...].astype(jnp.float32)
         # An accelerator would multiply in bfloat16 unless told otherwise.
         return jnp.tensordot(a, b, axes=1, precision=jax.lax.Precision.HIGHEST) * self.scale
@@ -99,7 +94,7 @@ class LoRA(nnx.Module):
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _low_rank(n_in: int, scale: float, x, a, b):
-    """scale * x A B, contracting the last `n_in` dimensions of x.
+    """Computes scale * x A B, contracting the last `n_in` dimensions of x.
 
     Both gradients are formed with the few numbers a token on the left and row by row. XLA's own
     choice on a CPU turns the large operand instead and takes up to six times as long (2.0 against
@@ -133,7 +128,7 @@ _low_rank.defvjp(_low_rank_forward, _low_rank_backward)
 class Linear(nnx.Module):
     """y = x W (+ bias), contracting the last `len(in_shape)` dimensions of x.
 
-    `Linear((d,), (h, e), ("model",), ("heads", "head_size"))` maps x_btd to y_bthe. A kernel
+    `Linear((d,), (h, e), ("model",), ("heads", "head_size"))` maps x_bqd to y_bqhe. A kernel
     may be stored in another dtype than x; y has that of x.
     """
 
@@ -162,21 +157,8 @@ class Linear(nnx.Module):
         )
         self.lora = nnx.data(None)  # data, so that an adapter may take its place
 
-    def add_lora(self, *, rank: int, alpha: float, rngs: nnx.Rngs, dropout: float = 0.0) -> None:
-        """Attaches a fresh adapter; the layer's output is unchanged until it is trained."""
-        self.lora = LoRA(
-            self.in_shape,
-            self.out_shape,
-            self.in_dims,
-            self.out_dims,
-            rank=rank,
-            alpha=alpha,
-            rngs=rngs,
-            dropout=dropout,
-        )
-
     def __call__(self, x, key=None):
-        """`key`: of the adapter's dropout; None switches it off."""
+        """Computes y; key: of the adapter's dropout, None switches it off."""
         y = jnp.tensordot(x, self.kernel[...].astype(x.dtype), axes=len(self.in_shape))
         if self.bias is not None:
             y = y + self.bias[...].astype(x.dtype)
@@ -187,7 +169,7 @@ class Linear(nnx.Module):
         return checkpoint_name(y, OF_LINEAR)
 
     def merged_kernel(self, dtype=None):
-        """The kernel with its adapter's update, in `dtype` (default: the kernel's own).
+        """Gives the kernel with its adapter's update, in `dtype` (default: the kernel's own).
 
         The sum is formed in float32 and rounded once: of a bfloat16 kernel it is the nearest
         bfloat16 to the exact sum, from which it differs by up to 2**-8 of each weight.
@@ -233,40 +215,37 @@ class Embed(nnx.Module):
         return jnp.take(self.table[...], ids, axis=0)
 
 
-def rotate(x_bthe, position_bt, *, base: float = 10_000.0):
-    """Rotary position embedding (Su et al., 2021), half-split layout.
-
-    `position_bt` may be fractional: indices, or seconds times a rate.
-    """
-    e = x_bthe.shape[-1]
-    frequency_e = base ** (-jnp.arange(0, e // 2, dtype=jnp.float32) * 2.0 / e)
-    angle_bte = position_bt[..., None].astype(jnp.float32) * frequency_e
-    return apply_rotation(x_bthe, jnp.cos(angle_bte), jnp.sin(angle_bte))
+def rotate(x_bqhe, position_bq):
+    """Applies rotary position embedding (Su et al., 2021), half-split layout, base 10,000."""
+    e = x_bqhe.shape[-1]
+    frequency_e = 10_000.0 ** (-jnp.arange(0, e // 2, dtype=jnp.float32) * 2.0 / e)
+    angle_bqe = position_bq[..., None].astype(jnp.float32) * frequency_e
+    return apply_rotation(x_bqhe, jnp.cos(angle_bqe), jnp.sin(angle_bqe))
 
 
-def apply_rotation(x_bthe, cos_bte, sin_bte):
+def apply_rotation(x_bqhe, cos_bqe, sin_bqe):
     """Rotates the two halves of the last dimension by the given angles."""
-    x1, x2 = jnp.split(x_bthe.astype(jnp.float32), 2, axis=-1)
-    cos, sin = cos_bte[:, :, None, :], sin_bte[:, :, None, :]
+    x1, x2 = jnp.split(x_bqhe.astype(jnp.float32), 2, axis=-1)
+    cos, sin = cos_bqe[:, :, None, :], sin_bqe[:, :, None, :]
     rotated = jnp.concatenate([x1 * cos - x2 * sin, x2 * cos + x1 * sin], axis=-1)
-    return rotated.astype(x_bthe.dtype)
+    return rotated.astype(x_bqhe.dtype)
 
 
-def attend(q_bthe, k_bshe, v_bshe, mask_bts, bias_bhts=None):
-    """Softmax attention in float32; rows with nothing to attend to give zeros."""
-    score = jnp.einsum("bthe,bshe->bhts", q_bthe, k_bshe).astype(jnp.float32)
-    score = score / math.sqrt(q_bthe.shape[-1])
-    if bias_bhts is not None:
-        score = score + bias_bhts
-    mask = mask_bts[:, None]
+def attend(q_bqhe, k_buhe, v_buhe, mask_bqu, bias_bhqu=None):
+    """Attends with a softmax in float32; rows with nothing to attend to give zeros."""
+    score = jnp.einsum("bqhe,buhe->bhqu", q_bqhe, k_buhe).astype(jnp.float32)
+    score = score / math.sqrt(q_bqhe.shape[-1])
+    if bias_bhqu is not None:
+        score = score + bias_bhqu
+    mask = mask_bqu[:, None]
     score = jnp.where(mask, score, -1e30)
     weight = jax.nn.softmax(score, axis=-1) * mask
-    return jnp.einsum("bhts,bshe->bthe", weight.astype(v_bshe.dtype), v_bshe)
+    return jnp.einsum("bhqu,buhe->bqhe", weight.astype(v_buhe.dtype), v_buhe)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def gated(activation: Callable, gate, up):
-    """activation(gate) * up (gated linear unit: Shazeer, 2020).
+    """Computes activation(gate) * up (gated linear unit: Shazeer, 2020).
 
     The backward pass computes both gradients once and keeps them. Left to itself a compiler
     computes them again in each product that reads them, from three arrays each time, which is
@@ -292,7 +271,7 @@ gated.defvjp(_gated_forward, _gated_backward)
 
 
 def dropout(x, rate: float, key):
-    """Inverted dropout; the identity where `key` is None or the rate is 0."""
+    """Drops and rescales; the identity where `key` is None or the rate is 0."""
     if key is None or rate == 0.0:
         return x
     keep = random_bits.bernoulli(key, 1.0 - rate, x.shape)
@@ -300,7 +279,7 @@ def dropout(x, rate: float, key):
 
 
 def over_rows(x):
-    """x with its rows spread over `ROW_AXES`, on the mesh that surrounds the trace, if any.
+    """Spreads the rows of x over `ROW_AXES` of the mesh that surrounds the trace, if any.
 
     Left to itself the partitioner takes activations apart along the dimension in which weights
     are stored apart (`fsdp`): every device then computes with all rows and sums up after every
@@ -311,7 +290,7 @@ def over_rows(x):
 
 
 def stack(make_layer: Callable[[nnx.Rngs], nnx.Module], n: int, rngs: nnx.Rngs) -> nnx.Module:
-    """n layers in one module whose parameters have a leading `layers` dimension."""
+    """Makes n layers in one module whose parameters have a leading `layers` dimension."""
     graphdefs = []
 
     @jax.vmap

@@ -1,8 +1,8 @@
-"""Random numbers from an integer hash of place and key: cheap to compile, to run and to shard.
+"""Random numbers from an integer hash of index and key: cheap to compile, to run and to shard.
 
 `jax.random`'s Threefry costs XLA's CPU compiler about 0.4 s a shape, which for a model's
 initialisation and dropout adds up to more than small models take to train an epoch. Initial
-weights and dropout masks need no cryptographic generator. Every number depends on its place
+weights and dropout masks need no cryptographic generator. Every number depends on its index
 in the array and on the key alone, so it is the same on any mesh.
 """
 
@@ -15,10 +15,10 @@ import jax.numpy as jnp
 def bits(key, shape):
     """uint32 of the given shape: Wellons' lowbias32 (2018), seeded before and between rounds."""
     seed = jax.random.key_data(key).astype(jnp.uint32)
-    place = jnp.zeros(shape, jnp.uint32)
+    index = jnp.zeros(shape, jnp.uint32)
     for axis, size in enumerate(shape):
-        place = place * jnp.uint32(size) + jax.lax.broadcasted_iota(jnp.uint32, shape, axis)
-    x = place * jnp.uint32(0x9E3779B9) + seed[0]
+        index = index * jnp.uint32(size) + jax.lax.broadcasted_iota(jnp.uint32, shape, axis)
+    x = index * jnp.uint32(0x9E3779B9) + seed[0]
     x = _mix(x) ^ seed[1]
     return _mix(x + jnp.uint32(0x85EBCA6B))
 

@@ -15,6 +15,16 @@ from signbind_jax.models.llm.config import DecoderConfig
 from signbind_jax.models.llm.decoder import Decoder
 from signbind_jax.models.llm.language_model import LanguageModel
 from signbind_jax.models.llm.lora import LoRAConfig, add_lora
+from signbind_jax.ranges import Checked
+
+
+@dataclass(frozen=True)
+class SignBindConfig(Checked):
+    """Sizes of the whole: of fusion, of the LLM, and of the LLM's adapters."""
+
+    fusion: FusionConfig
+    decoder: DecoderConfig
+    lora: LoRAConfig = LoRAConfig()
 
 
 class Projector(nnx.Module):
@@ -48,9 +58,9 @@ class Prefix:
     """The LLM's input in front of the sentence.
 
     Attributes:
-      x_bpd, mask_bp: embeddings; the last place is real.
+      x_bpd, mask_bp: embeddings; the last is no padding.
       fused_mask_bm, log_probs_bsv: fusion's, for its CTC loss.
-      lost_b: tokens of the fused text that found no place.
+      lost_b: tokens of the fused text beyond its capacity.
     """
 
     x_bpd: jax.Array
@@ -61,7 +71,7 @@ class Prefix:
 
 
 def text_capacity(n_tokens: int) -> int:
-    """Places for the fused text of a batch of `n_tokens` stream tokens a row.
+    """Gives the capacity for the fused text of a batch of `n_tokens` stream tokens a row.
 
     A sign is one token and its lemma one or two of the LLM's, a letter is one of each, and
     phonemes have no text.
@@ -72,26 +82,20 @@ def text_capacity(n_tokens: int) -> int:
 class SignBind(nnx.Module):
     """Stream tokens in, a sentence out: fusion -> projector -> soft prefix -> LLM.
 
-    With `lora` the decoder's linear layers carry adapters.
+    With adapters of a rank above 0 the decoder's linear layers carry them.
     """
 
-    def __init__(
-        self,
-        fusion: FusionConfig,
-        decoder: DecoderConfig,
-        rngs: nnx.Rngs,
-        lora: LoRAConfig | None = None,
-    ):
-        self.fusion = Fusion(fusion, rngs)
-        self.projector = Projector(fusion.d_model, decoder.d_model, rngs)
-        self.decoder: LanguageModel = Decoder(decoder, rngs)
-        if lora is not None and lora.rank:
-            add_lora(self.decoder, **dataclasses.asdict(lora), rngs=rngs)
+    def __init__(self, config: SignBindConfig, rngs: nnx.Rngs):
+        self.fusion = Fusion(config.fusion, rngs)
+        self.projector = Projector(config.fusion.d_model, config.decoder.d_model, rngs)
+        self.decoder: LanguageModel = Decoder(config.decoder, rngs)
+        if config.lora.rank:
+            add_lora(self.decoder, **dataclasses.asdict(config.lora), rngs=rngs)
 
     def prefix(
         self, tokens: StreamTokens, prompt_ids_bp, prompt_mask_bp, parts: PromptParts, key=None
     ) -> Prefix:
-        """What the sentence is written from: the prompt's head, m fused tokens as embeddings,
+        """Makes what the sentence is written from: the prompt's head, m fused tokens as embeddings,
         what fusion read as text where `parts` asks for it, and the rest of the prompt."""
         fused_bmd, mask_bm, log_probs_bsv = self.fusion(tokens, key)
         b = mask_bm.shape[0]

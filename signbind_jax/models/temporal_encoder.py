@@ -21,7 +21,7 @@ zeros = jax.nn.initializers.zeros
 
 
 def n_steps(n_frames, subsample: int):
-    """Encoder steps of a clip of `n_frames` (number or array): ceil(frames / subsample)."""
+    """Counts the steps of a clip of `n_frames` (number or array): ceil(frames / subsample)."""
     return -(-n_frames // subsample)
 
 
@@ -32,24 +32,21 @@ class ConvSubsample(nnx.Module):
         self.linear = Linear((3 * d,), (d,), ("input",), ("model",), bias=True, rngs=rngs)
         self.norm = RMSNorm(d, rngs=rngs)
 
-    def __call__(self, x_btd, mask_bt, clip_bt=None):
+    def __call__(self, x_btd, clip_bt):
         b, t, d = x_btd.shape
-        x_btd = jnp.pad(x_btd * mask_bt[..., None], ((0, 0), (0, t % 2), (0, 0)))
-        mask_bs = jnp.pad(mask_bt, ((0, 0), (0, t % 2))).reshape(b, -1, 2).any(axis=-1)
+        x_btd = jnp.pad(x_btd * (clip_bt >= 0)[..., None], ((0, 0), (0, t % 2), (0, 0)))
+        clip_bt = jnp.pad(clip_bt, ((0, 0), (0, t % 2)), constant_values=-1)
+        clip_bs = clip_bt.reshape(b, -1, 2).max(axis=-1)
         x_bsd = x_btd.reshape(b, -1, 2 * d)
-        clip_bs = None
-        if clip_bt is not None:
-            clip_bt = jnp.pad(clip_bt, ((0, 0), (0, t % 2)), constant_values=-1)
-            clip_bs = clip_bt.reshape(b, -1, 2).max(axis=-1)
         before_bsd = time_shift(x_bsd[..., d:], 1, clip_bs)
         x_bsd = self.linear(jnp.concatenate([before_bsd, x_bsd], axis=-1))
-        return self.norm(jax.nn.silu(x_bsd)), mask_bs, clip_bs
+        return self.norm(jax.nn.silu(x_bsd)), clip_bs
 
 
-def depthwise(x_bsd, kernel_kd, clip_bs=None):
-    """Depthwise convolution over time, centred, zeros beyond the ends of a clip."""
-    n = kernel_kd.shape[0]
-    return sum(time_shift(x_bsd, n // 2 - k, clip_bs) * kernel_kd[k] for k in range(n))
+def depthwise(x_bsd, kernel_wd, clip_bs):
+    """Convolves over time channel by channel, centred, zeros beyond the ends of a clip."""
+    n = kernel_wd.shape[0]
+    return sum(time_shift(x_bsd, n // 2 - i, clip_bs) * kernel_wd[i] for i in range(n))
 
 
 class FeedForward(nnx.Module):
@@ -75,14 +72,12 @@ class SelfAttention(nnx.Module):
         )
         self.out = Linear((n_heads, e), (d,), ("heads", "head_size"), ("model",), rngs=rngs)
 
-    def __call__(self, x_bsd, mask_bs, clip_bs=None):
+    def __call__(self, x_bsd, clip_bs):
         q_bshe, k_bshe, v_bshe = jnp.moveaxis(self.qkv(self.norm(x_bsd)), 2, 0)
         position_bs = jnp.arange(x_bsd.shape[1])[None]
-        mask_bss = mask_bs[:, None, :] & mask_bs[:, :, None]
-        if clip_bs is not None:
-            mask_bss &= clip_bs[:, None, :] == clip_bs[:, :, None]
+        mask_bqu = (clip_bs[:, None, :] == clip_bs[:, :, None]) & (clip_bs >= 0)[:, None, :]
         q_bshe, k_bshe = rotate(q_bshe, position_bs), rotate(k_bshe, position_bs)
-        return self.out(attend(q_bshe, k_bshe, v_bshe, mask_bss))
+        return self.out(attend(q_bshe, k_bshe, v_bshe, mask_bqu))
 
 
 class GatedConvolution(nnx.Module):
@@ -95,9 +90,9 @@ class GatedConvolution(nnx.Module):
         self.inner_norm = RMSNorm(d, rngs=rngs, dim="mlp")
         self.out = Linear((d,), (d,), ("mlp",), ("model",), rngs=rngs)
 
-    def __call__(self, x_bsd, mask_bs, clip_bs=None):
+    def __call__(self, x_bsd, clip_bs):
         gated = self.gate(self.norm(x_bsd))
-        x_bsd = gated[:, :, 0] * jax.nn.sigmoid(gated[:, :, 1]) * mask_bs[..., None]
+        x_bsd = gated[:, :, 0] * jax.nn.sigmoid(gated[:, :, 1]) * (clip_bs >= 0)[..., None]
         x_bsd = depthwise(x_bsd, self.depthwise[...].astype(x_bsd.dtype), clip_bs)
         return self.out(jax.nn.silu(self.inner_norm(x_bsd)))
 
@@ -118,11 +113,11 @@ class ConformerBlock(nnx.Module):
         self.norm = RMSNorm(d, rngs=rngs)
         self.rate = config.dropout
 
-    def __call__(self, x_bsd, mask_bs, key=None, clip_bs=None):
+    def __call__(self, x_bsd, clip_bs, key=None):
         keys = (None,) * 4 if key is None else jax.random.split(key, 4)
         x_bsd = x_bsd + 0.5 * dropout(self.feed_in(x_bsd), self.rate, keys[0])
-        x_bsd = x_bsd + dropout(self.attention(x_bsd, mask_bs, clip_bs), self.rate, keys[1])
-        x_bsd = x_bsd + dropout(self.convolution(x_bsd, mask_bs, clip_bs), self.rate, keys[2])
+        x_bsd = x_bsd + dropout(self.attention(x_bsd, clip_bs), self.rate, keys[1])
+        x_bsd = x_bsd + dropout(self.convolution(x_bsd, clip_bs), self.rate, keys[2])
         x_bsd = x_bsd + 0.5 * dropout(self.feed_out(x_bsd), self.rate, keys[3])
         return self.norm(x_bsd)
 
@@ -137,20 +132,20 @@ class TemporalEncoder(nnx.Module):
         self.blocks = stack(lambda r: ConformerBlock(config, r), config.n_layers, rngs)
         self.n_layers, self.remat = config.n_layers, config.remat
 
-    def __call__(self, x_btd, mask_bt, key=None, clip_bt=None):
-        """x_btd, mask_bt -> (x_bsd, mask_bs) with s = n_steps(t, subsample).
+    def __call__(self, x_btd, clip_bt, key=None):
+        """Encodes x_btd, clip_bt: (x_bsd, clip_bs) with s = n_steps(t, subsample).
 
-        Where `clip_bt` says which clip of its row a frame belongs to, clips do not see each
+        `clip_bt` says which clip of its row a frame belongs to (-1: none). Clips do not see each
         other; each has to begin at a multiple of `subsample`.
         """
         for halving in self.halvings:
-            x_btd, mask_bt, clip_bt = halving(x_btd, mask_bt, clip_bt)
+            x_btd, clip_bt = halving(x_btd, clip_bt)
         keys = None if key is None else jax.random.split(key, self.n_layers)
         x_bsd = scan_layers(
             self.blocks,
             x_btd,
-            lambda block, x, k: block(x, mask_bt, k, clip_bt),
+            lambda block, x, k: block(x, clip_bt, k),
             keys=keys,
             remat=self.remat,
         )
-        return x_bsd, mask_bt
+        return x_bsd, clip_bt

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 
 
 def time_shift(x_bt, n: int, clip_bt=None):
-    """x delayed by n frames or steps (time is axis 1); n below 0 looks ahead.
+    """Delays x by n frames or steps (time is axis 1); n below 0 looks ahead.
 
     Zeros come in from beyond the row's ends and, where `clip_bt` says which clip of its row a
     frame belongs to, from other clips.

@@ -43,7 +43,7 @@ class TokenNoiseConfig(Checked):
     drop_stream: Shares = field(default_factory=dict)
 
     def shares(self, kind: str, names: Sequence[str]):
-        """`drop`, `substitute` or `drop_stream` of streams in order, (streams,)."""
+        """Gives `drop`, `substitute` or `drop_stream` of streams in order, (y,)."""
         given = getattr(self, kind)
         return jnp.array([given.get(name, getattr(streams.get(name), kind)) for name in names])
 
@@ -51,13 +51,13 @@ class TokenNoiseConfig(Checked):
 def add_noise(
     tokens: StreamTokens, index_b, key, config: TokenNoiseConfig, names: Sequence[str]
 ) -> StreamTokens:
-    """Noisy copies of the streams `names`; a row's noise is drawn from its own clip `index_b`.
+    """Adds noise to the streams `names`; a row's noise is drawn from its own clip `index_b`.
 
-    Substitution takes the token of a neighbouring row at the same place where that token is
+    Substitution takes the token of a neighbouring row at the same position where that token is
     of the same stream, so ids keep the corpus's frequencies.
     """
     n_streams = len(names)
-    substitute_s, drop_s, drop_stream_s = (
+    substitute_y, drop_y, drop_stream_y = (
         config.shares(kind, names) for kind in ("substitute", "drop", "drop_stream")
     )
     other = jax.tree.map(lambda x: jnp.roll(x, 1, axis=0), tokens)
@@ -65,18 +65,18 @@ def add_noise(
     def one_row(own: StreamTokens, other: StreamTokens, index):
         keys = jax.random.split(jax.random.fold_in(key, index), 7)
         m = own.ids_bm.shape[0]
-        swap = jax.random.uniform(keys[0], (m,)) < substitute_s[own.stream_bm]
+        swap = jax.random.uniform(keys[0], (m,)) < substitute_y[own.stream_bm]
         swap &= own.mask_bm & other.mask_bm & (own.stream_bm == other.stream_bm)
         ids = jnp.where(swap, other.ids_bm, own.ids_bm)
         hidden = jnp.where(swap[:, None], other.hidden_bmd, own.hidden_bmd)
-        lost = jax.random.uniform(keys[1], (m,)) < drop_s[own.stream_bm]
+        lost = jax.random.uniform(keys[1], (m,)) < drop_y[own.stream_bm]
         kept = own.mask_bm & ~lost
         shift_s = config.shift_s * jax.random.uniform(keys[2], (n_streams,), minval=-1, maxval=1)
         moved = config.jitter_s * jax.random.normal(keys[3], (m,)) + shift_s[own.stream_bm]
         tempo = 1.0 + config.stretch * jax.random.uniform(keys[5], (), minval=-1, maxval=1)
         bare = jax.random.uniform(keys[6], (m,)) < config.drop_hidden
         hidden = jnp.where(bare[:, None], 0, hidden)
-        absent = jax.random.uniform(keys[4], (n_streams,)) < drop_stream_s
+        absent = jax.random.uniform(keys[4], (n_streams,)) < drop_stream_y
         absent &= ~jnp.all(absent)
         noisy = dataclasses.replace(
             own,
@@ -88,5 +88,5 @@ def add_noise(
         )
         return noisy, ~absent
 
-    noisy, keep_bs = jax.vmap(one_row)(tokens, other, index_b)
-    return keep_streams(noisy, keep_bs)
+    noisy, keep_by = jax.vmap(one_row)(tokens, other, index_b)
+    return keep_streams(noisy, keep_by)

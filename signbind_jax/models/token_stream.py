@@ -8,16 +8,16 @@ import jax
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class TokenStream:
-    """Decoded tokens of one modality for a batch of clips, capacity n.
+    """Decoded tokens of one modality for a batch of rows, at most n a row.
 
     Attributes:
-      ids_bn: int32 token ids, 0 (blank) in unused places.
+      ids_bn: int32 token ids, 0 (blank) where there is no token.
       hidden_bnd: float posterior-weighted mean of the expert's hidden states over the
-        steps of each token; 0 in unused places.
+        steps of each token; 0 where there is no token.
       start_bn, end_bn: float32 seconds from the start of the clip.
       confidence_bn: float32 mean posterior of the token over its steps, 0..1.
-      mask_bn: bool, True where a token is present. An absent stream is all False.
-      overflow_b: int32 how many tokens did not fit the capacity and are lost.
+      clip_bn: int32 which clip of its row a token is from, in ascending order; -1 in unused places.
+      overflow_bg: int32 how many tokens of each clip did not fit the capacity and are lost.
     """
 
     ids_bn: jax.Array
@@ -25,5 +25,10 @@ class TokenStream:
     start_bn: jax.Array
     end_bn: jax.Array
     confidence_bn: jax.Array
-    mask_bn: jax.Array
-    overflow_b: jax.Array
+    clip_bn: jax.Array
+    overflow_bg: jax.Array
+
+    @property
+    def mask_bn(self) -> jax.Array:
+        """bool, True where a token is present. An absent stream is all False."""
+        return self.clip_bn >= 0

@@ -4,39 +4,19 @@ The text is what XLA writes with `--xla_dump_to` ("after_optimizations"). Only w
 need is understood; an instruction that cannot be taken apart is an error, never skipped.
 """
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from signbind_jax.errors import SignBindError
 
-BITS = {
-    "pred": 8,
-    "s2": 2,
-    "u2": 2,
-    "s4": 4,
-    "u4": 4,
-    "s8": 8,
-    "u8": 8,
-    "s16": 16,
-    "u16": 16,
-    "s32": 32,
-    "u32": 32,
-    "s64": 64,
-    "u64": 64,
-    "f16": 16,
-    "bf16": 16,
-    "f32": 32,
-    "f64": 64,
-    "c64": 64,
-    "c128": 128,
-    "f8e4m3fn": 8,
-    "f8e5m2": 8,
-    "f8e4m3": 8,
-    "token": 0,
-    "opaque": 0,
-}
-
+# Bits of an element where its type's name does not say them.
+_BITS = {"pred": 8, "token": 0, "opaque": 0}
+_NUMBER = re.compile(r"(?:s|u|f|bf|c)(\d+)(?:e\d+m\d+\w*)?")  # s32, bf16, f8e4m3fn
+# Attributes that name computations.
+_CALLING = ("calls", "to_apply", "called_computations", "branch_computations")
+_CALLING += ("true_computation", "false_computation")
 _ARRAY = re.compile(r"([a-z]\w*)\[([\d,<=]*)\](\{[^}]*\})?")
 _HEAD = re.compile(r"^\s*(ROOT )?%?([\w.\-]+) = ")
 _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) (?:\(.*\) -> .* )?\{$")
@@ -60,15 +40,12 @@ class Array:
     @property
     def size(self) -> int:
         """Elements."""
-        size = 1
-        for dim in self.dims:
-            size *= dim
-        return size
+        return math.prod(self.dims)
 
     @property
     def n_bytes(self) -> float:
         """Bytes without the padding of tiles."""
-        return self.size * BITS[self.dtype] / 8
+        return self.size * _bits(self.dtype) / 8
 
 
 @dataclass(frozen=True)
@@ -111,17 +88,8 @@ class Instruction:
 
     def called(self) -> tuple[str, ...]:
         """Computations of a fusion, call, asynchronous start, reduction or branch."""
-        names = []
-        for kind in (
-            "calls",
-            "to_apply",
-            "called_computations",
-            "branch_computations",
-            "true_computation",
-            "false_computation",
-        ):
-            names += re.findall(r"[\w.\-]+", self.attribute(kind).replace("%", ""))
-        return tuple(names)
+        texts = [self.attribute(kind).replace("%", "") for kind in _CALLING]
+        return tuple(name for text in texts for name in re.findall(r"[\w.\-]+", text))
 
 
 @dataclass
@@ -173,10 +141,7 @@ def parse(text: str) -> Module:
     header = next((line for line in lines if line.startswith("HloModule ")), "")
     if not header:
         raise SignBindError("HLO: found no HloModule line, wanted a dump of XLA's optimised HLO")
-    n_devices = 1
-    for kind in ("num_partitions", "replica_count"):
-        found = re.search(rf"{kind}=(\d+)", header)
-        n_devices *= int(found.group(1)) if found else 1
+    n_devices = math.prod(map(int, re.findall(r"(?:num_partitions|replica_count)=(\d+)", header)))
     computations, entry, current = {}, "", None
     for line in lines:
         if current is None:
@@ -201,9 +166,15 @@ def arrays(text: str) -> tuple[Array, ...]:
     return tuple(_array(*found) for found in _ARRAY.findall(text))
 
 
+def _bits(dtype: str) -> int:
+    found = _NUMBER.fullmatch(dtype)
+    if not found and dtype not in _BITS:
+        raise SignBindError(f"HLO: element type: found {dtype!r}, wanted one such as f32 or pred")
+    return int(found[1]) if found else _BITS[dtype]
+
+
 def _array(dtype: str, dims: str, layout: str) -> Array:
-    if dtype not in BITS:
-        raise SignBindError(f"HLO: element type: found {dtype!r}, wanted one of {', '.join(BITS)}")
+    _bits(dtype)  # which refuses what it does not know
     space = re.search(r"S\((\d+)\)", layout)
     sizes = tuple(int(d.removeprefix("<=")) for d in dims.split(",") if d)
     return Array(dtype, sizes, int(space.group(1)) if space else 0)

@@ -1,7 +1,6 @@
 """The programs of a config: from a stage's own functions, on the shapes of a batch."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 from flax import nnx
@@ -9,8 +8,8 @@ from flax import nnx
 from signbind_jax.config import RunConfig
 from signbind_jax.data.batch_plan import batch_sizes
 from signbind_jax.distributed import sharding
-from signbind_jax.generation.sentences import PREFIX_PLACES
-from signbind_jax.stages import stage_class
+from signbind_jax.generation.sentences import PREFIX_POSITIONS
+from signbind_jax.stages import assumed_stage
 from signbind_jax.train import xla_options
 from signbind_jax.train.train_step import TrainStep
 
@@ -28,27 +27,16 @@ class Programs:
     """
 
     def __init__(self, config: RunConfig, mesh: jax.sharding.Mesh):
-        stage = stage_class(config).from_sizes(config)
         self.config, self.mesh = config, mesh
-        self.step = TrainStep(stage, mesh)
+        self.step = TrainStep(assumed_stage(config), mesh)
         self.state, self.frozen = self.step.abstract_state()
         data, length = config.data, config.assumed.longest
         (rows,) = batch_sizes((length,), data.frames_per_batch, data.batch_multiple)
         sharding.check_rows_divide(rows, data.batch_multiple, mesh)
         ways = mesh.shape["data"] * mesh.shape["fsdp"]
-        self.batch = self._batch(length, rows)
-        self.written = self._batch(length, -(-max(PREFIX_PLACES // length, 1) // ways) * ways)
-
-    def _batch(self, length: int, rows: int) -> Any:
-        """The stage's batch of so many rows, sharded as `sharding.put_batch` shards it."""
-        over_rows, whole = sharding.batch_sharding(self.mesh), sharding.replicated(self.mesh)
-
-        def widen(x):
-            if not x.ndim:
-                return jax.ShapeDtypeStruct((), x.dtype, sharding=whole)
-            return jax.ShapeDtypeStruct((rows, *x.shape[1:]), x.dtype, sharding=over_rows)
-
-        return jax.tree.map(widen, self.step.stage.empty_batch(length))
+        self.batch = self.step.batch_spec(length, rows)
+        written = -(-max(PREFIX_POSITIONS // length, 1) // ways) * ways
+        self.written = self.step.batch_spec(length, written)
 
     def all(self) -> dict[str, Callable[[], jax.stages.Compiled]]:
         """What compiles each program, by name."""

@@ -40,16 +40,14 @@ class Constants:
     )
     link_share: float = _constant(
         0.82,
-        "of the link bandwidth that collectives reach; "
-        f"{_BOOK}/sharding: an all-gather over 4 chips of v5e: 560 us predicted, 680 "
-        "measured (up to 95 % on longer rings)",
+        f"of the link bandwidth that collectives reach; {_BOOK}/sharding: an all-gather over 4 "
+        "chips of v5e: 560 us predicted, 680 measured (up to 95 % on longer rings)",
     )
     hop_seconds: float = _constant(1e-6, f"of one hop between chips ({_BOOK}/sharding)")
     hidden_share: float = _constant(
         0.8,
-        "of asynchronous collectives, and of asynchronous copies, "
-        "that hides behind other work; a judgement: the first ones of a loop have nothing to hide "
-        "behind",
+        "of asynchronous collectives, and of asynchronous copies, that hides behind other work; a "
+        "judgement: the first ones of a loop have nothing to hide behind",
     )
 
 

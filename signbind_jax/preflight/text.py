@@ -87,8 +87,7 @@ def _memory(found: Outcome) -> Iterator[str]:
         yield (
             f"  {name:15s} {p['peak'] / GIB:.2f} GiB/chip in all: {p['arguments'] / GIB:.2f} "
             f"given, {p['results'] / GIB:.2f} made ({p['reused'] / GIB:.2f} in place), "
-            f"{p['temporaries'] / GIB:.2f} for a while, "
-            f"{p['code'] / GIB:.2f} program"
+            f"{p['temporaries'] / GIB:.2f} for a while, {p['code'] / GIB:.2f} program"
         )
     yield (
         f"  largest         {found.peak / GIB:.2f} of {found.limit / GIB:.2f} GiB/chip, "

@@ -1,5 +1,6 @@
 """TPU slices that exist, and what a chip of each generation can do."""
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -18,24 +19,20 @@ class Generation:
       peak_flops: bfloat16 operations a second.
       hbm_bytes_s: bytes a second to and from HBM.
       link_bytes_s: bytes a second of one interconnect link in one direction.
-      links: links of a chip, two a torus axis.
       hbm_limit: bytes a program may take, by the compiler's own error message.
       matrix_unit: rows and columns of the matrix unit.
       wrap: an axis of a slice is a ring where its size is a multiple of this.
       slices: the shapes that can be had.
-      source: where the figures are from.
     """
 
     name: str
     peak_flops: float
     hbm_bytes_s: float
     link_bytes_s: float
-    links: int
     hbm_limit: float
     matrix_unit: int
     wrap: int
     slices: tuple[str, ...]
-    source: str
 
 
 _FLAT = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
@@ -51,32 +48,16 @@ _SOLID = (
     "8x8x16",
     "8x16x16",
 )
-_DOCS = "cloud.google.com/tpu/docs/{}; links: jax-ml.github.io/scaling-book/tpus"
-
+# Figures: cloud.google.com/tpu/docs/v5e and so on; of links: jax-ml.github.io/scaling-book/tpus.
 GENERATIONS = {
     g.name: g
     for g in (
+        Generation("v4", 275e12, 1.2e12, 4.5e10, 30.75 * GIB, 128, 4, _SOLID),
+        Generation("v5e", 197e12, 8.19e11, 4.5e10, 15.75 * GIB, 128, 16, _FLAT),
         Generation(
-            "v4", 275e12, 1.2e12, 4.5e10, 6, 30.75 * GIB, 128, 4, _SOLID, _DOCS.format("v4")
+            "v5p", 459e12, 2.765e12, 9e10, 95.73 * GIB, 128, 4, (*_SOLID, "16x16x16", "16x16x24")
         ),
-        Generation(
-            "v5e", 197e12, 8.19e11, 4.5e10, 4, 15.75 * GIB, 128, 16, _FLAT, _DOCS.format("v5e")
-        ),
-        Generation(
-            "v5p",
-            459e12,
-            2.765e12,
-            9e10,
-            6,
-            95.73 * GIB,
-            128,
-            4,
-            (*_SOLID, "16x16x16", "16x16x24"),
-            _DOCS.format("v5p"),
-        ),
-        Generation(
-            "v6e", 918e12, 1.638e12, 9e10, 4, 31.24 * GIB, 256, 16, _FLAT, _DOCS.format("v6e")
-        ),
+        Generation("v6e", 918e12, 1.638e12, 9e10, 31.24 * GIB, 256, 16, _FLAT),
     )
 }
 
@@ -98,10 +79,7 @@ class Topology:
     @property
     def n_devices(self) -> int:
         """Chips, each of which is one device."""
-        n = 1
-        for size in self.shape:
-            n *= size
-        return n
+        return math.prod(self.shape)
 
 
 def find(name: str) -> Topology:

@@ -22,6 +22,11 @@ def imports(more: Iterable[str] = ()) -> list[str]:
     return paths
 
 
+def xla_flags(*flags: str) -> str:
+    """XLA_FLAGS with `flags`, each once: JAX's cache on disk tells programs apart by the text."""
+    return " ".join(dict.fromkeys([*os.environ.get("XLA_FLAGS", "").split(), *flags]))
+
+
 def python(module: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
     """The command and the environment of `python -m module arguments`."""
     path = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]

@@ -8,7 +8,7 @@ import concurrent.futures
 import os
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -35,11 +35,20 @@ def worthwhile() -> bool:
     return jax.default_backend() == "cpu" and len(usable_cores()) > 1
 
 
-def run_all(commands: Mapping[str, Sequence[str]], log_dir: Path) -> None:
+def run_all(
+    commands: Mapping[str, Sequence[str]],
+    log_dir: Path,
+    after: Mapping[str, Sequence[str]] | None = None,
+    finished: Callable[[str], bool] = lambda name: True,
+) -> None:
     """Runs `signbind` commands, as many at a time as there are cores, in the order given.
 
     What a run prints goes to `log_dir/<name>.log`; its lines about a stage go to the terminal
     too, after the run's name where that is not the stage's.
+
+    Args:
+      after: run -> those before it in the order that it has to wait for. It does not start where
+        one of them failed or was not `finished`.
 
     Raises:
       SignBindError: a run failed; its last line says why. Runs under way are finished.
@@ -49,19 +58,28 @@ def run_all(commands: Mapping[str, Sequence[str]], log_dir: Path) -> None:
     shares = [cores[i::n] for i in range(n)]
     lock = threading.Lock()
     log_dir.mkdir(parents=True, exist_ok=True)
+    done: dict[str, concurrent.futures.Future] = {}
 
-    def run(name: str) -> tuple[str, int, str]:
+    def ended_well(name: str) -> bool:
+        code, _ = done[name].result()
+        return code == 0 and finished(name)
+
+    def run(name: str) -> tuple[int | None, str]:
+        if not all([ended_well(before) for before in (after or {}).get(name, ())]):
+            return None, "not started"
         with lock:
             share = shares.pop()
         try:
-            return name, *_run_one(name, commands[name], share, log_dir)
+            return _run_one(name, commands[name], share, log_dir)
         finally:
             with lock:
                 shares.append(share)
 
     with concurrent.futures.ThreadPoolExecutor(n) as pool:
-        done = list(pool.map(run, commands))
-    for name, code, last in done:
+        for name in commands:
+            done[name] = pool.submit(run, name)
+    for name, run_of_it in done.items():
+        code, last = run_of_it.result()
         if code:
             raise SignBindError(
                 f"{name}: {last.removeprefix('signbind: error: ')} "
@@ -78,12 +96,11 @@ def start(
       module: what is run; by default the command itself.
       **streams: of `subprocess.Popen`, such as stdout.
     """
-    flags = os.environ.get("XLA_FLAGS", "")
-    if len(share) == 1:
-        flags += " --xla_cpu_multi_thread_eigen=false"
+    flags = ["--xla_cpu_multi_thread_eigen=false"] if len(share) == 1 else []
     command, environment = child.python(module, *arguments)
-    environment = {"GLIBC_TUNABLES": HUGE_PAGES, **environment, "XLA_FLAGS": flags.strip()}
-    process = subprocess.Popen(command, env=environment | {"PYTHONUNBUFFERED": "1"}, **streams)
+    own = {"XLA_FLAGS": child.xla_flags(*flags), "PYTHONUNBUFFERED": "1"}
+    environment = {"GLIBC_TUNABLES": HUGE_PAGES, **environment, **own}
+    process = subprocess.Popen(command, env=environment, **streams)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(process.pid, share)
     return process

@@ -7,28 +7,22 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from signbind_jax import sealed, streams, versions
-from signbind_jax.checkpoint import artefact
+from signbind_jax.checkpoint.artefact import open_artefact
 from signbind_jax.data.dataset import open_dataset
 from signbind_jax.errors import SignBindError
-from signbind_jax.evaluate.command import (
-    TIME_SPLITS,
-    evaluate_expert,
-    evaluate_fusion,
-    evaluate_language_model,
-    evaluate_time_splits,
-    evaluate_translation,
-)
+from signbind_jax.evaluate.evaluators import TIME_SPLITS, open_evaluator
 from signbind_jax.processes.parallel_runs import MemoryMeter, run_all, usable_cores, worthwhile
 from signbind_jax.quickstart.examples import write_examples
 from signbind_jax.ranges import Seed, Whole, argument
 from signbind_jax.report import write_report
 from signbind_jax.train.summary import SUMMARY, read_summary
-from signbind_jax.use.translate import Translator
 
 logger = logging.getLogger(__name__)
 
-# The longest of the independent ones comes first, so that no core waits at the end.
 STAGES = ("language_model", *streams.SHIPPED, "fusion", "alignment", "translation")
+# What keeps a core each busy, in the order of starting: fusion, which the experts come before,
+# and the decoder run together.
+_SIDE_BY_SIDE = (*streams.SHIPPED, "language_model", "fusion")
 _SCORING_PACKAGES = ("tensorflow-datasets", "sacrebleu")
 # What results.json held when it carried no digest.
 _RESULTS = frozenset(
@@ -71,8 +65,8 @@ def train_stages(
 ) -> dict[str, dict]:
     """Trains all stages, each finding its parents beside it; steps and seconds by stage.
 
-    Stages without parents are independent: on a CPU they run side by side. `options` are
-    further arguments of each `signbind train`.
+    On a CPU, stages that do not need each other run side by side. `options` are further
+    arguments of each `signbind train`.
 
     Raises:
       SignBindError: a stage failed or was stopped by a signal; the same command goes on.
@@ -80,9 +74,14 @@ def train_stages(
     argument = "size=tiny" if smoke else ""
     commands = {s: [*training_command(s, workdir, data, seed, argument), *options] for s in STAGES}
     if worthwhile():
-        free = {stage: commands.pop(stage) for stage in STAGES if not needs(stage)}
-        run_all(free, workdir / "logs")
-        _check_finished(workdir, free)
+        together = {stage: commands.pop(stage) for stage in _SIDE_BY_SIDE}
+        after = {stage: needs(stage) for stage in together}
+
+        def finished(stage: str) -> bool:
+            return read_summary(workdir / stage)["finished"]
+
+        run_all(together, workdir / "logs", after, finished)
+        _check_finished(workdir, together)
     for stage, command in commands.items():
         run_all({stage: command}, workdir / "logs")
         _check_finished(workdir, [stage])
@@ -134,31 +133,26 @@ def score(workdir: Path, data: Path, split: str = "test") -> tuple[dict, dict, d
     """Scores on a split: (by stage, by translation variant, sentences by variant)."""
     dataset = open_dataset(data)
     clips = dataset.split(split)
-    stages = {}
     print(f"scoring {len(clips)} test clips and {len(TIME_SPLITS)} time splits", flush=True)
-    for name in streams.SHIPPED:
-        expert = artefact.open_artefact(workdir / name)
-        stages[name] = evaluate_expert(expert, clips, workdir / "streams")
-    system = Translator(workdir / "translation")
-    stages["fusion"] = evaluate_fusion(
-        artefact.open_artefact(workdir / "fusion"), clips, system.cache
-    )
-    scored, sentences = evaluate_translation(system, clips)
-    translation = {v: {name: scored[v].get(name) for name in SCORES} for v in scored}
-    language_model = artefact.open_artefact(workdir / "language_model")
-    oracle, sentences["oracle_text"] = evaluate_language_model(language_model, clips)
-    translation["oracle_text"] = {name: oracle.get(name) for name in SCORES}
-    stages["language_model"] = {"oracle_text_bleu4": oracle["bleu4"]}
-    aligned = Translator(workdir / "alignment")
-    stages["alignment"] = {
-        "bleu4": evaluate_translation(aligned, clips, ("all",))[0]["all"]["bleu4"]
+    evaluators = {name: open_evaluator(open_artefact(workdir / name)) for name in STAGES}
+    judged = (*streams.SHIPPED, "fusion", "language_model", "alignment")
+    found = {name: evaluators[name].run(clips) for name in judged}
+    stages = {name: found[name].scores for name in (*streams.SHIPPED, "fusion")}
+    variants = evaluators["translation"].variants(clips)
+    variants["oracle_text"] = found["language_model"]
+    translation = {
+        variant: {name: row.scores.get(name) for name in SCORES}
+        for variant, row in variants.items()
     }
+    sentences = {v: [output.hypothesis for output in row.outputs] for v, row in variants.items()}
+    stages["language_model"] = {"oracle_text_bleu4": translation["oracle_text"]["bleu4"]}
+    stages["alignment"] = {"bleu4": found["alignment"].scores["bleu4"]}
     stages["translation"] = {"bleu4": translation["all"]["bleu4"]}
-    for variant, row in evaluate_time_splits(system, dataset).items():
+    for variant, row in evaluators["translation"].time_splits(dataset).items():
         translation[variant] |= row
     for name in TIME_SPLITS:
         if name in dataset.splits:
-            scores, _ = evaluate_language_model(language_model, dataset.split(name))
+            scores = evaluators["language_model"].run(dataset.split(name)).scores
             translation["oracle_text"][name] = scores["contrast_accuracy"]
     return stages, translation, sentences
 

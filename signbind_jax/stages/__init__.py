@@ -1,20 +1,27 @@
 """The stages by name; one small file each."""
 
+from typing import Any
+
 from signbind_jax.config import RunConfig
 from signbind_jax.stages.stage import Stage
 
 
-def make_stage(config: RunConfig) -> Stage:
-    """The stage that `config.stage` names, with its data and parents opened and checked.
+def make_stage(config: RunConfig, shapes: Any) -> Stage:
+    """The stage that `config.stage` names, of the shapes that its `BatchSource` found.
 
     Raises:
-      SignBindError: whatever is wrong with the config, data and parents.
+      SignBindError: a value in `config` that does not go with the shapes.
     """
-    return stage_class(config)(config)
+    return _stage_class(config)(config, shapes)
 
 
-def stage_class(config: RunConfig) -> type[Stage]:
-    """The class of the stage that `config.stage` names."""
+def assumed_stage(config: RunConfig) -> Stage:
+    """The same without data and parents, of the shapes that `config.assumed` states."""
+    kind = _stage_class(config)
+    return kind(config, kind.Shapes.assumed(config))
+
+
+def _stage_class(config: RunConfig) -> type[Stage]:
     # Imported late: a stage pulls in what only it needs. All others are experts.
     if config.stage == "language_model":
         from signbind_jax.stages.language_model import LanguageModelStage as kind

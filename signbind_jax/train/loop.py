@@ -25,7 +25,6 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -45,14 +44,16 @@ from signbind_jax.config import RunConfig
 from signbind_jax.distributed import hosts, sharding
 from signbind_jax.errors import Interrupted, SignBindError
 from signbind_jax.processes import interrupts
+from signbind_jax.sources import open_source
+from signbind_jax.sources.source import BatchSource
 from signbind_jax.stages import make_stage
 from signbind_jax.stages.sections import check_sections
-from signbind_jax.stages.stage import Evaluation, Stage
+from signbind_jax.stages.stage import Stage
 from signbind_jax.train.best_step import Best
 from signbind_jax.train.metric_log import open_log
 from signbind_jax.train.profile_trace import ProfileTrace
-from signbind_jax.train.step_programs import StepPrograms
-from signbind_jax.train.summary import SUMMARY, summary_or_none, write_summary
+from signbind_jax.train.resume import best_until, check_not_lost, newest_step, summary_of
+from signbind_jax.train.summary import write_summary
 from signbind_jax.train.train_metrics import (
     Throughput,
     TrainLog,
@@ -62,8 +63,6 @@ from signbind_jax.train.train_metrics import (
 )
 from signbind_jax.train.train_step import TrainStep
 from signbind_jax.train.wandb_log import import_wandb
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -125,21 +124,22 @@ def _alone(workdir: Path) -> Iterator[None]:
 def _train(
     config: RunConfig, workdir: Path, announce: Callable, anew: str, other_versions: bool
 ) -> TrainResult:
-    stage = make_stage(config)
-    _check_validation(stage)
-    _check_slices(stage)
-    hosts.check_agreement({"datasets": stage.dataset.digest, "batch plan": stage.plan.digest})
+    source = open_source(config)
+    stage = make_stage(config, source.shapes)
+    _check_validation(source)
+    _check_slices(source)
+    hosts.check_agreement({"datasets": source.dataset.digest, "batch plan": source.plan.digest})
     mesh = sharding.make_mesh(config.mesh.data, config.mesh.fsdp, config.mesh.tensor)
     sharding.check_rows_by_process(mesh)
-    for _, rows in stage.plan.shapes:
+    for _, rows in source.plan.shapes:
         sharding.check_rows_divide(rows, config.data.batch_multiple, mesh)
-    for note in filter(None, (anew, *stage.notes)):
+    for note in filter(None, (anew, *source.notes)):
         announce(f"{stage.name}: {note}")
-    run = _Run(stage, mesh, artefact.make_manifest(stage))
+    run = _Run(stage, source, mesh)
     checkpoints = CheckpointDir(workdir / "checkpoints", keep=config.keep_checkpoints)
-    _check_not_lost(workdir, checkpoints)
+    check_not_lost(workdir, checkpoints)
     state, frozen = run.start(checkpoints, announce, other_versions)
-    artefact.write(workdir, stage, run.manifest)
+    artefact.write(workdir, source, stage.model_config, run.manifest)
     log = open_log(workdir, int(state["step"]), config)
     trace = ProfileTrace(config.profile, workdir)
     try:
@@ -154,16 +154,19 @@ def _train(
 class _Run(TrainStep):
     """The compiled step of one stage on one mesh, and the loop around it."""
 
-    def __init__(self, stage: Stage, mesh, manifest: Manifest):
+    def __init__(self, stage: Stage, source: BatchSource, mesh):
         super().__init__(stage, mesh)
-        self.manifest = manifest  # of the checkpoints it saves
+        self.source = source
+        # of the checkpoints it saves
+        self.manifest = artefact.make_manifest(source, stage.model_config)
         self.best: Best | None = None
 
     def start(self, checkpoints: CheckpointDir, announce: Callable, other_versions: bool):
         """The state to go on from, by the start order: (trained state, frozen parameters)."""
         stage = self.stage
+        given = self.source.initial_params(stage, self.mesh)
         self.graphdef, params = sharding.init_sharded(
-            stage.make_model, self.mesh, self.config.seed, stage.adopted(self.mesh)
+            stage.make_model, self.mesh, self.config.seed, given
         )
         trained, frozen = self.split(params)
         n = sum(x.size for x in jax.tree.leaves(trained))
@@ -176,7 +179,7 @@ class _Run(TrainStep):
             "opt_state": sharding.init_optimizer(self.tx, trained, self.mesh),
             "step": jax.device_put(jnp.int32(0), sharding.replicated(self.mesh)),
         }
-        if _newest(checkpoints) is not None:
+        if newest_step(checkpoints) is not None:
             target = jax.tree.map(_abstract, self.stored(state, frozen))
             step, restored, saved = checkpoints.restore_latest(target)
             self._check_resumed(checkpoints.directory, step, saved, other_versions)
@@ -205,33 +208,22 @@ class _Run(TrainStep):
         kept, _ = nnx.split_state(frozen, lambda path, _: self.stage.stores(path), ...)
         return {**state, "params": nnx.merge_state(state["params"], kept)}
 
-    def compile(self, programs: StepPrograms, state, first_step: int) -> None:
-        """Compiles the step for every batch shape, on the first batch of each."""
-        wanted, examples = set(self.stage.plan.shapes), {}
-        for i in range(first_step, first_step + self.stage.plan.steps_per_epoch):
-            step = self.stage.plan.step(i)
-            shape = (step.bucket_length, step.batch_size)
-            if shape in wanted and shape not in examples:
-                examples[shape] = sharding.put_batch(self.stage.batch(i), self.mesh)
-            if len(examples) == len(wanted):
-                break
-        programs.compile(state, examples)
-
     def loop(self, state, frozen, checkpoints, log, workdir, signals, trace) -> TrainResult:
         """Runs to `config.steps` or to a signal."""
-        config, stage, manifest = self.config, self.stage, self.manifest
+        config, stage, source, manifest = self.config, self.stage, self.source, self.manifest
         step = int(state["step"])
-        self.best = _best_until(step, checkpoints)
+        self.best = best_until(step, checkpoints)
         scores: dict[str, float] = {}
         programs = self.programs(state, frozen)
         flat = programs.flatten(state)
         del state  # its arrays are given away by the first step
         with _progress(stage.name, step, config.steps) as bar:
             if step < config.steps:
-                self.compile(programs, flat, step)
+                batches = {shape: self.batch_spec(*shape) for shape in source.plan.shapes}
+                programs.compile(flat, batches)
             hosts.barrier(f"step {step} of {stage.name}, compiled")
-            batches, feed = stage.batches(step, config.steps), _Feed()
-            rates = Throughput(stage.plan, stage.unit, programs.flops, peak_of(self.mesh))
+            batches, feed = source.batches(step, config.steps), _Feed()
+            rates = Throughput(source.plan, stage.unit, programs.flops, peak_of(self.mesh))
             logged = TrainLog(log, bar, stage, programs, rates)
             stopping = signals.stops()
             if not stopping and self._evaluates(step):
@@ -241,7 +233,7 @@ class _Run(TrainStep):
                     checkpoints.mark_best(best)
             while step < config.steps and not stopping:
                 trace.begin(step + 1, flat)
-                plan_step = stage.plan.step(step)
+                plan_step = source.plan.step(step)
                 batch = sharding.put_batch(feed.next(batches), self.mesh)
                 shape = (plan_step.bucket_length, plan_step.batch_size)
                 step += 1
@@ -263,10 +255,10 @@ class _Run(TrainStep):
             logged.flush()
             trace.close()
         finished, state = step >= config.steps, programs.unflatten(flat)
-        if finished and (summary := _summary_of(workdir, checkpoints, step, config.digest)):
+        if finished and (summary := summary_of(workdir, checkpoints, step, config.digest)):
             return TrainResult(step, summary["seconds"], summary["scores"], logged.losses, True)
         if finished:
-            if _newest(checkpoints) != step:
+            if newest_step(checkpoints) != step:
                 checkpoints.save(step, self.stored(state, frozen), manifest)
             scores, stopping = self._score(step, state, frozen, log)
             finished = not stopping
@@ -279,30 +271,24 @@ class _Run(TrainStep):
         hosts.barrier(f"the end of {stage.name}")
         return result
 
-    def evaluate(self, state, frozen) -> Evaluation:
-        """Scores and samples of the validation split; empty where the config names none.
-
-        Raises:
-          Interrupted: on every process, where a signal came to one.
-        """
+    def _score(self, step, state, frozen, log) -> tuple[dict[str, float], bool]:
+        """Scores of the validation split, which are logged, if the config names one, and whether
+        a signal to any process came before they were there."""
         split = self.config.data.validation
         if not split:
-            return Evaluation({}, [])
+            log.write(step, "end", {})
+            return {}, False
         params = sharding.own_copy(nnx.merge_state(state["params"], frozen))
-        return self.stage.evaluate(self.graphdef, params, split)
-
-    def _score(self, step, state, frozen, log) -> tuple[dict[str, float], bool]:
-        """Scores, which are logged, and whether a signal came before they were there."""
+        evaluator = self.source.evaluator(lambda: (self.graphdef, params))
         try:
-            scores, samples = self.evaluate(state, frozen)
+            found = evaluator.run(self.source.dataset.split(split))
         except Interrupted:
             return {}, True
-        split = self.config.data.validation or "end"
-        log.write(step, split, scores)
-        log.write_samples(step, split, samples)
+        log.write(step, split, found.logged)
+        log.write_samples(step, split, found.samples)
         if hosts.is_primary():
-            show_evaluation(self.stage, step, scores, samples)
-        return scores, False
+            show_evaluation(self.stage, step, found)
+        return found.logged, False
 
     def _evaluates(self, step: int) -> bool:
         """Whether a step before the last is evaluated."""
@@ -328,20 +314,20 @@ class _Run(TrainStep):
         return new
 
 
-def _check_validation(stage: Stage) -> None:
+def _check_validation(source: BatchSource) -> None:
     """A split that is not there would else show only after the last step."""
-    known, split = stage.dataset.splits, stage.config.data.validation
+    known, split = source.dataset.splits, source.config.data.validation
     if split and split not in known:
         raise SignBindError(
             f"config.data.validation: found {split!r}, wanted one of "
-            f"{', '.join(known)} of {stage.config.data.directory}, or nothing "
+            f"{', '.join(known)} of {source.config.data.directory}, or nothing "
             "for no scores (--config.data.validation=)"
         )
 
 
-def _check_slices(stage: Stage) -> None:
-    n = stage.config.optim.accumulate
-    rows = [rows for _, rows in stage.plan.shapes if n < 1 or rows % n]
+def _check_slices(source: BatchSource) -> None:
+    n = source.config.optim.accumulate
+    rows = [rows for _, rows in source.plan.shapes if n < 1 or rows % n]
     if rows:
         raise SignBindError(
             f"config.optim.accumulate: found {n} and batches of {rows[0]} rows, "
@@ -361,73 +347,6 @@ def _schedule_digest(config: RunConfig) -> str:
         dataclasses.astuple(config.mesh),
     ]
     return hashlib.sha256(json.dumps(turns).encode()).hexdigest()
-
-
-def _newest(checkpoints: CheckpointDir) -> int | None:
-    """The newest complete step, which all processes have to see alike."""
-    steps = hosts.all_gather("looking for checkpoints", checkpoints.latest())
-    other = next((i for i, step in enumerate(steps) if step != steps[0]), None)
-    if other is not None:
-        raise SignBindError(
-            f"{checkpoints.directory}: newest checkpoint: found {steps[other]} on "
-            f"process {other} and {steps[0]} on process 0, wanted the same; "
-            "network storage may lag: start again"
-        )
-    return steps[0]
-
-
-def _best_until(step: int, checkpoints: CheckpointDir) -> Best | None:
-    """The best step so far, unless it is later than the one a run goes on from."""
-
-    def read():
-        try:
-            return checkpoints.best()
-        except SignBindError as error:
-            logger.warning("%s: the next evaluation's step takes its place", error)
-            return None
-
-    found = hosts.broadcast("looking for the best step", read)
-    return Best(*found) if found and found[0] <= step else None
-
-
-def _summary_of(
-    workdir: Path, checkpoints: CheckpointDir, step: int, config_digest: str
-) -> dict | None:
-    """The summary of a run that was finished before."""
-    if _newest(checkpoints) != step:
-        return None
-    own = None
-    if hosts.is_primary():
-        own = summary_or_none(workdir, "it is made again", config_digest)
-    summary = hosts.all_gather("reading the summary", own)[0]
-    # One that is not finished is of a stop before the last checkpoint, which has no scores yet.
-    return summary if summary and summary["finished"] else None
-
-
-def _check_not_lost(workdir: Path, checkpoints: CheckpointDir) -> None:
-    """Refuses to begin again where checkpoints were: at its first save a run takes away what is
-    of no use to it.
-
-    Raises:
-      SignBindError: on every process, what is there of which checkpoints.
-    """
-    if _newest(checkpoints) is not None:
-        return
-    lost = hosts.all_gather("looking for lost checkpoints", checkpoints.without_manifest())[0]
-    if lost:
-        raise SignBindError(
-            f"{checkpoints.directory}: found the arrays of step {lost[-1]} and no manifest.json in "
-            "any step: put those files back to go on, or move the directory away to begin at step 0"
-        )
-    summary = hosts.broadcast(
-        "looking for an earlier end", lambda: summary_or_none(workdir, "not looked at")
-    )
-    if summary and summary["step"]:
-        raise SignBindError(
-            f"{checkpoints.directory}: found no checkpoint, though {workdir / SUMMARY} tells of "
-            f"step {summary['step']}: put the checkpoints back to go on, or remove that file to "
-            "begin at step 0"
-        )
 
 
 def _say_nothing(_: str) -> None:

@@ -10,7 +10,7 @@ from tensorboardX import SummaryWriter
 from signbind_jax import files
 from signbind_jax.config import RunConfig
 from signbind_jax.distributed import hosts
-from signbind_jax.stages.stage import Sample
+from signbind_jax.evaluate.evaluation import ClipOutput
 from signbind_jax.train.metric_lines import line_of, record_of
 from signbind_jax.train.wandb_log import WandbLog
 
@@ -107,7 +107,7 @@ class MetricLog:
         if self._also and values:
             self._also.write(step, kind, values)
 
-    def write_samples(self, step: int, split: str, samples: Sequence[Sample]) -> None:
+    def write_samples(self, step: int, split: str, samples: Sequence[ClipOutput]) -> None:
         """What an evaluation shows, a line a clip."""
         if not samples:
             return
@@ -143,7 +143,7 @@ class SilentLog:
     def write(self, step: int, kind: str, values: dict[str, float]) -> None:
         """Nothing: process 0 writes the same."""
 
-    def write_samples(self, step: int, split: str, samples: Sequence[Sample]) -> None:
+    def write_samples(self, step: int, split: str, samples: Sequence[ClipOutput]) -> None:
         """Nothing, too."""
 
     def close(self) -> None:

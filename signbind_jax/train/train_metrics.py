@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import jax
 import numpy as np
@@ -12,8 +12,9 @@ from signbind_jax.config import RunConfig
 from signbind_jax.data.batch_plan import BatchPlan, Step
 from signbind_jax.distributed import hosts
 from signbind_jax.errors import SignBindError
+from signbind_jax.evaluate.evaluation import Evaluation
 from signbind_jax.preflight.peaks import peak_flops
-from signbind_jax.stages.stage import Sample, Stage
+from signbind_jax.stages.stage import Stage
 from signbind_jax.train.metric_log import MetricLog, SilentLog
 from signbind_jax.train.step_programs import StepMetrics, StepPrograms
 
@@ -145,16 +146,14 @@ class TrainLog:
             )
 
 
-def show_evaluation(
-    stage: Stage, step: int, scores: Mapping[str, float], samples: Sequence[Sample]
-) -> None:
+def show_evaluation(stage: Stage, step: int, found: Evaluation) -> None:
     """Prints the main metric and the samples of an evaluation, above a progress bar."""
-    if stage.main_metric in scores:
+    if stage.main_metric in found.logged:
         tqdm.write(
             f"{stage.name}: step {step}, {stage.config.data.validation}: "
-            f"{stage.main_metric} {scores[stage.main_metric]:.2f}"
+            f"{stage.main_metric} {found.logged[stage.main_metric]:.2f}"
         )
-    for sample in samples:
+    for sample in found.samples:
         tqdm.write(
             f"  {sample.clip}\n    reference   {sample.reference}\n"
             f"    hypothesis  {sample.hypothesis}"

@@ -75,6 +75,10 @@ class TrainStep:
             self.gradients, self.update, self.measure, state, frozen, xla_options.options(self.mesh)
         )
 
+    def batch_spec(self, length: int, rows: int):
+        """The global batch of a shape of the batch plan, as `sharding.put_batch` places it."""
+        return sharding.abstract_batch(self.stage.batch_spec(length, rows), self.mesh)
+
     def abstract_state(self) -> tuple[dict, nnx.State]:
         """What a run of the stage holds, as shapes: (trained state, frozen parameters).
 

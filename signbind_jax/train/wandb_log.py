@@ -10,7 +10,7 @@ from types import ModuleType
 from signbind_jax import files, sealed
 from signbind_jax.config import RunConfig
 from signbind_jax.errors import SignBindError
-from signbind_jax.stages.stage import Sample
+from signbind_jax.evaluate.evaluation import ClipOutput
 
 logger = logging.getLogger(__name__)
 
@@ -51,10 +51,10 @@ class WandbLog:
         """One record, under names as in TensorBoard."""
         self._run.log({"step": step} | {f"{kind}/{name}": float(x) for name, x in values.items()})
 
-    def write_samples(self, step: int, split: str, samples: Sequence[Sample]) -> None:
+    def write_samples(self, step: int, split: str, samples: Sequence[ClipOutput]) -> None:
         """A table of what an evaluation shows."""
         rows = [list(sample) for sample in samples]
-        table = self._table(columns=list(Sample._fields), data=rows)
+        table = self._table(columns=list(ClipOutput._fields), data=rows)
         self._run.log({"step": step, f"{split}/samples": table})
 
     def close(self) -> None:

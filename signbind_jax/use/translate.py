@@ -5,59 +5,40 @@ import dataclasses
 import functools
 import json
 import sys
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
-import numpy as np
 
 from signbind_jax.checkpoint import artefact
-from signbind_jax.data.batch import reads_lips
+from signbind_jax.checkpoint.model_record import SENSES
 from signbind_jax.data.clip_list import ClipList
-from signbind_jax.data.dataset import ClipDataset
-from signbind_jax.data.sentences import Sentences
-from signbind_jax.data.stream_cache import SplitStreams
 from signbind_jax.distributed import hosts
 from signbind_jax.errors import SignBindError, printable
 from signbind_jax.generation import config as generation_config
 from signbind_jax.generation.config import read_options
-from signbind_jax.stages.expert import modality_lengths
-from signbind_jax.stages.fusion import read_fused
-from signbind_jax.stages.read_streams import ExpertReader, open_experts_of, read_split
-from signbind_jax.stages.translation import (
-    TranslationOptions,
-    make_prompt_parts,
-    write_translations,
-)
+from signbind_jax.models.signbind import SignBindConfig
+from signbind_jax.stages.read_streams import StreamReader, Token, open_experts_of
+from signbind_jax.stages.system import System
+from signbind_jax.stages.translation import TranslationOptions, make_prompt_parts
+
+__all__ = ["Token", "Translator"]
 
 if TYPE_CHECKING:
     from signbind_jax.data_pipelines.clip_inputs import ClipInputs
 
 
-@dataclass(frozen=True)
-class Token:
-    """One decoded token: its text, start and end in seconds, confidence 0..1."""
-
-    token: str
-    start: float
-    end: float
-    confidence: float
-
-
-class Translator:
+class Translator(System):
     """Opens an alignment or translation run and the experts it stands on.
 
-    step: which checkpoint of the run, see `artefact.open_artefact`.
+    Args:
+      settings: fields of GenerationConfig by name, in place of what the run's config says.
+      step: which checkpoint of the run, see `artefact.open_artefact`.
 
     Raises:
       SignBindError: another kind of run; a parent that is missing or was retrained since;
         settings out of range or that do not go together.
-
-    Attributes:
-      generation: how it writes sentences: as the run's config says, but for `settings`, which
-        are fields of GenerationConfig by name.
     """
 
     def __init__(
@@ -67,100 +48,21 @@ class Translator:
         *,
         step: int | str = artefact.NEWEST,
     ):
-        self.artefact = artefact.open_artefact(checkpoint, step)
-        if self.artefact.model["kind"] != "signbind":
+        run = artefact.open_artefact(checkpoint, step)
+        if not isinstance(run.model_config, SignBindConfig):
             raise SignBindError(
-                f"{checkpoint}: stage: found {self.artefact.stage}, wanted alignment or translation"
+                f"{checkpoint}: stage: found {run.stage}, wanted alignment or translation"
             )
-        self.options = read_options(TranslationOptions, self.artefact.config.options)
-        self.generation = generation_config.overridden(self.options.generation, settings or {})
-        self.prompt_parts = make_prompt_parts(
-            self.artefact.vocabularies["senses"], self.artefact.tokenizer, self.options.fused_text
+        options = read_options(TranslationOptions, run.config.options)
+        senses = run.vocabularies[SENSES]
+        super().__init__(
+            reader=StreamReader(run.config, open_experts_of(run)),
+            weights=functools.cache(run.load_params),
+            senses=senses,
+            tokenizer=run.tokenizer,
+            prompt_parts=make_prompt_parts(senses, run.tokenizer, options.fused_text),
+            generation=generation_config.overridden(options.generation, settings or {}),
         )
-        self.experts = open_experts_of(self.artefact)
-        self.streams = self.artefact.config.streams
-
-    @functools.cached_property
-    def _loaded(self):
-        return self.artefact.load_params()
-
-    @functools.cached_property
-    def _readers(self) -> dict[str, ExpertReader]:
-        return {name: ExpertReader(expert) for name, expert in self.experts.items()}
-
-    @property
-    def cache(self) -> Path:
-        """Where the streams of whole splits are kept."""
-        configured = self.artefact.config.data.stream_cache
-        return Path(configured or next(iter(self.experts.values())).workdir.parent / "streams")
-
-    def read(self, clips: ClipDataset | ClipList) -> SplitStreams:
-        """The streams of a split (cached on disk) or of loose clips."""
-        if isinstance(clips, ClipDataset):
-            return read_split(self._readers, clips, self.cache, self.streams)
-        read = {
-            name: reader.read(clips, modality_lengths(clips, reader.frontend))
-            for name, reader in self._readers.items()
-        }
-        return SplitStreams({name: read.get(name) for name in self.streams})
-
-    @property
-    def lip_size(self) -> int | None:
-        """Side in pixels of the mouth crops that an expert reads; None where none reads them."""
-        configs = [expert.model["config"] for expert in self.experts.values()]
-        sizes = (c["lip_size"] for c in configs if reads_lips(c["frontend"]))
-        return next(sizes, None)
-
-    def without_input(self, clips: ClipDataset | ClipList) -> dict[str, frozenset[int]]:
-        """Stream -> the clips that lack what its expert reads; without streams that none lacks."""
-        lengths = {
-            name: modality_lengths(clips, reader.frontend) for name, reader in self._readers.items()
-        }
-        return {
-            name: frozenset(np.flatnonzero(n == 0).tolist())
-            for name, n in lengths.items()
-            if 0 in n
-        }
-
-    def sentences(self, streams: SplitStreams) -> Sentences:
-        """Streams with their prompts, ready to be written from."""
-        return Sentences.unlabelled(streams, self.artefact.tokenizer.tail)
-
-    def write(self, streams: SplitStreams, keep: Collection[str] | None = None) -> list[str]:
-        """The sentence of each clip with the streams named in `keep` present; None: all."""
-        graphdef, params = self._loaded
-        return write_translations(
-            graphdef,
-            params,
-            self.sentences(streams),
-            self.artefact.tokenizer,
-            self.prompt_parts,
-            self.streams if keep is None else keep,
-            self.generation,
-        )
-
-    def fused(self, streams: SplitStreams) -> list[list[str]]:
-        """What fusion made of the streams: sense lemmas and letters, clip by clip."""
-        graphdef, params = self._loaded
-        senses = self.artefact.vocabularies["senses"]
-        return read_fused(graphdef, params, self.sentences(streams), senses)
-
-    def tokens(self, streams: SplitStreams, clip: int) -> dict[str, list[Token]]:
-        """The streams of one clip as readable tokens, by stream name."""
-        out = {}
-        for name, expert in streams.experts.items():
-            if expert is None:
-                continue
-            vocabulary = next(iter(self.experts[name].vocabularies.values()))
-            own = expert.of(clip)
-            columns = (expert.ids[own], expert.start[own], expert.end[own], expert.confidence[own])
-            out[name] = [
-                Token(
-                    vocabulary.tokens[i], round(float(s), 3), round(float(e), 3), round(float(c), 3)
-                )
-                for i, s, e, c in zip(*columns)
-            ]
-        return out
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -196,12 +98,12 @@ def run(arguments: argparse.Namespace) -> int:
     settings = generation_config.given(arguments)
     translator = Translator(arguments.checkpoint, settings, step=arguments.step)
     try:
-        read = read_inputs(arguments, translator.lip_size)
+        read = read_inputs(arguments, translator.reader.lip_size)
     except Interrupted as signal:
         print(f"signbind: interrupted ({signal})", file=sys.stderr)
         return 128 + signal.number
     clips = ClipList(read.clips)
-    without = translator.without_input(clips) if read.clips else {}
+    without = translator.reader.without_input(clips) if read.clips else {}
     told = [*read.notes, *(f"error: {fault}" for fault in read.faults)]
     for stream, missing in without.items():
         names = some_of([read.names[i] for i in sorted(missing)])

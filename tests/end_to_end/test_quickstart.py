@@ -3,13 +3,14 @@
 import json
 import shutil
 
+import jax
 import numpy as np
 import pytest
 from flax import nnx
 
 from signbind_jax.checkpoint.artefact import open_artefact
 from signbind_jax.hf.pretrained import open_pretrained
-from tests.conftest import signbind
+from tests.conftest import signbind, signbind_process
 from tests.unit.hf.tiny_pretrained import write_pretrained
 
 VARIANTS = {"signing", "signing+fingerspelling", "signing+lips", "all", "oracle_text"}
@@ -29,8 +30,9 @@ COLUMNS = {
 def quickstart(tmp_path_factory):
     """A finished smoke run: its directory and what it printed."""
     run = tmp_path_factory.mktemp("quickstart") / "run"
-    done = signbind("quickstart", "--smoke", f"--workdir={run}", timeout=900)
-    return run, done.stdout
+    done = signbind_process("quickstart", "--smoke", f"--workdir={run}", timeout=900)
+    yield run, done.stdout
+    jax.clear_caches()
 
 
 def test_quickstart_trains_scores_and_reports(quickstart):
@@ -50,7 +52,7 @@ def test_quickstart_trains_scores_and_reports(quickstart):
 def test_finished_run_keeps_its_figures(quickstart):
     run, _ = quickstart
     before = (run / "results.json").read_text()
-    done = signbind("quickstart", "--smoke", f"--workdir={run}", timeout=300)
+    done = signbind("quickstart", "--smoke", f"--workdir={run}")
     assert "homonym_accuracy" in done.stdout and str(run / "report.html") in done.stdout
     assert (run / "results.json").read_text() == before
 
@@ -131,6 +133,7 @@ def other_signing(tmp_path_factory):
         "--validation=1",
         "--test=1",
         "--time_split=1",
+        "--workers=1",
     )
     signbind(
         "train",
@@ -191,7 +194,9 @@ def test_impossible_targets_stop_the_start(tmp_path):
     (corpus / "manifest.tsv").write_text(
         f"id\tsplit\ttext\tpose\tgloss\na\ttrain\tToo much for 8 frames.\ta.npz\t{glosses}\n"
     )
-    signbind("data", "build", "folder", f"--source={corpus}", f"--out={tmp_path / 'data'}")
+    signbind(
+        "data", "build", "folder", f"--source={corpus}", f"--out={tmp_path / 'data'}", "--workers=1"
+    )
     error = refused(
         "train",
         "--config=signing:size=tiny",

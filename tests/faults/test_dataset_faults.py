@@ -19,7 +19,7 @@ from signbind_jax.data_pipelines.corpus import corpus_of_clips
 from signbind_jax.data_pipelines.writing import shard
 from signbind_jax.data_pipelines.writing.writer import write_dataset
 from signbind_jax.errors import SignBindError
-from signbind_jax.stages import make_stage
+from signbind_jax.sources import open_source
 
 
 def clips(n=8):
@@ -121,7 +121,7 @@ def test_a_class_that_features_json_names_is_not_imported(dataset, hostile_modul
     forge(dataset, lambda description: None)
     main(["data", "audit", str(dataset), "--workers=1"])
     settings = {"data.directory": str(dataset), "data.validation": ""}
-    stage = make_stage(load_config("language_model:size=tiny", settings))  # as train and sweep do
+    stage = open_source(load_config("language_model:size=tiny", settings))  # as train and sweep do
     assert len(list(stage.dataset.split("train"))) == 8  # as evaluate and translate do
     assert not hostile_module.exists()
 

@@ -17,7 +17,7 @@ from signbind_jax.data.dataset import open_dataset
 from signbind_jax.errors import SignBindError
 from signbind_jax.models.expert import FRONTENDS, register_frontend
 from signbind_jax.processes import child
-from signbind_jax.stages import stage_class
+from signbind_jax.stages import assumed_stage
 from signbind_jax.train.best_step import Best
 from tests.conftest import ROOT, simulated
 
@@ -133,8 +133,8 @@ def test_it_is_judged_by_its_own_metric_on_its_own_labels(runs):
 
 def test_fusion_reads_it_beside_the_others_and_translations_are_compared_without_it(runs):
     fusion = artefact.open_artefact(runs / "fusion")
-    n_ids = fusion.model["config"]["n_ids"]
-    assert len(n_ids) == 4 and n_ids[1:3] == [1, 1]  # no expert of spelling or lips here
+    n_ids = fusion.model_config.n_ids
+    assert len(n_ids) == 4 and n_ids[1:3] == (1, 1)  # no expert of spelling or lips here
     assert n_ids[3] == len(fusion.vocabularies["handshapes"])
     assert scores(runs, "fusion")["token_error_rate"] > 0
     assert list(scores(runs, "translation")) == VARIANTS
@@ -177,9 +177,9 @@ def test_an_audit_checks_its_targets(runs):
 
 def test_preflight_counts_it_among_the_streams(runs):
     alone = load_config(f"{HANDS}:size=tiny", {})
-    assert stage_class(alone).from_sizes(alone).model_config.frontend == "hands"
+    assert assumed_stage(alone).model_config.frontend == "hands"
     fusion = load_config("fusion:size=tiny", {"parents.hands": "x", "assumed.streams.hands": "27"})
-    assert stage_class(fusion).from_sizes(fusion).model_config.n_ids == (1024, 32, 48, 27)
+    assert assumed_stage(fusion).model_config.n_ids == (1024, 32, 48, 27)
     assert load_config("fusion:size=tiny", {}).streams == streams.SHIPPED  # none is named there
 
 

@@ -12,14 +12,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import signbind_jax.train.loop
+import signbind_jax.train.step_programs
 from signbind_jax import cli
 
 # What is called at each place.
 PLACES = {
-    "compile": (signbind_jax.train.loop._Run, "compile"),
+    "compile": (signbind_jax.train.step_programs.StepPrograms, "compile"),
     "step": (signbind_jax.train.loop._Feed, "next"),
     "save": (signbind_jax.train.loop.CheckpointDir, "save"),
-    "evaluation": (signbind_jax.train.loop._Run, "evaluate"),
+    "evaluation": (signbind_jax.train.loop._Run, "_score"),
 }
 
 

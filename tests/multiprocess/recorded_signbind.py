@@ -18,7 +18,8 @@ class RecordedFeed(signbind_jax.train.loop._Feed):
     def next(self, batches):
         batch = super().next(batches)
         with open(os.environ["DRAWN"], "a") as file:
-            file.write(json.dumps([int(i) for i in batch.index_b]) + "\n")
+            index = batch.index_bg if hasattr(batch, "index_bg") else batch.index_b
+            file.write(json.dumps(index.ravel().tolist()) + "\n")
         time.sleep(float(os.environ.get("PACE_S", "0")))
         return batch
 

@@ -33,6 +33,7 @@ def data(tmp_path_factory):
         "--validation=7",
         "--test=7",
         "--time_split=0",
+        "--workers=1",
     )
     return out  # seven clips divide among no number of processes
 

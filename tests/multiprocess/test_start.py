@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.conftest import signbind
+from tests.conftest import signbind, signbind_process
 from tests.multiprocess.together import free_port, run_together, signbind_commands
 
 COMMAND = ("evaluate", "--checkpoint=nowhere", "--data=nowhere")
@@ -28,7 +28,7 @@ def test_an_unreachable_coordinator_is_told_in_time():
         "SIGNBIND_NUM_PROCESSES": "2",
         "SIGNBIND_PROCESS_ID": "1",
     }
-    done = signbind(*COMMAND, "--host_timeout=1", check=False, env=place, timeout=60)
+    done = signbind_process(*COMMAND, "--host_timeout=1", check=False, env=place, timeout=60)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert place["SIGNBIND_COORDINATOR"] in line and "process 1 of 2 found nobody" in line

@@ -10,9 +10,6 @@ from dataclasses import dataclass
 
 from tests.conftest import ROOT, simulated
 
-# Several processes, or the devices that one simulates, share few cores.
-FLAGS = "--xla_cpu_multi_thread_eigen=false"
-
 # XLA gives the devices it simulates as many threads as there are devices. Where two collectives
 # run at once on a busy machine, each can wait for a thread that the other one holds.
 THREADS = {"NPROC": "32"}
@@ -42,7 +39,7 @@ def start(arguments: Sequence, n_devices: int = 1, env: dict | None = None) -> s
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=simulated(n_devices, FLAGS) | THREADS | (env or {}),
+        env=simulated(n_devices) | THREADS | (env or {}),
     )
 
 

@@ -1,22 +1,16 @@
-"""The real commands without the start-up of a process each: these tests run a dozen."""
-
-import contextlib
-import io
+"""The commands of these tests: a dozen, whose programs are large."""
 
 import jax
 
-from signbind_jax import cli
+from tests.conftest import signbind
 
 
 def command(*arguments) -> str:
-    """Runs a command of the command line in this process; what it printed.
+    """Runs a command in this process; what it printed.
 
     Raises:
       AssertionError: the command failed.
     """
-    printed, errors = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(errors):
-        code = cli.main([str(argument) for argument in arguments])
-    assert code == 0, f"{arguments}\n{printed.getvalue()}\n{errors.getvalue()}"
+    printed = signbind(*arguments).stdout
     jax.clear_caches()
-    return printed.getvalue()
+    return printed

@@ -10,7 +10,6 @@ import json
 import pytest
 
 from signbind_jax.metrics.text import bleu
-from tests.conftest import signbind
 from tests.recorded.in_process import command
 
 EXPERTS = ("signing", "lipreading")  # nothing is spelled in these sentences: no third expert
@@ -70,8 +69,8 @@ def test_the_row_without_text_is_reported_and_left_out(data):
 
 def test_pose_files_give_back_the_sentences_that_were_learnt(recorded, rows, runs):
     files = [recorded / "dgs" / row["pose"] for row in rows]
-    done = signbind("translate", f"--checkpoint={runs / 'translation'}", "--json", *files)
-    records = [json.loads(line) for line in done.stdout.splitlines()]
+    printed = command("translate", f"--checkpoint={runs / 'translation'}", "--json", *files)
+    records = [json.loads(line) for line in printed.splitlines()]
     assert [record["clip"] for record in records] == [str(file) for file in files]
     sentences = [record["sentence"] for record in records]
     score = bleu([row["text"] for row in rows], sentences)[-1]

@@ -33,7 +33,6 @@ def scores(recorded, tmp_path_factory):
         f"--workdir={run}",
         f"--config.data.directory={data}",
         "--config.data.validation=letters",
-        "--config.data.n_buckets=2",
         "--config.steps=300",
     )
     scores = {}

@@ -15,7 +15,7 @@ from signbind_jax.config import RunConfig, load_config
 from signbind_jax.distributed import sharding
 from signbind_jax.errors import SignBindError
 from signbind_jax.ranges import Checked, FieldError, OneOf, Range, fit, hints_of, parts_of
-from signbind_jax.stages import make_stage
+from signbind_jax.sources import open_source
 from signbind_jax.stages.sections import check_sections
 
 DEEP = "(" * 100_000
@@ -351,7 +351,7 @@ def test_a_run_that_saved_nothing_does_not_block_the_corrected_command(tmp_path)
 def test_crops_of_another_size_than_the_models_are_told_before_training(synthetic):
     overrides = {"data.directory": str(synthetic), "model.lip_size": "64"}
     with pytest.raises(SignBindError, match="config.model.lip_size: found 64, wanted .*, 32x32"):
-        make_stage(load_config("lipreading:size=tiny", overrides))
+        open_source(load_config("lipreading:size=tiny", overrides))
 
 
 def test_rows_that_do_not_divide_over_the_mesh_are_told():

@@ -1,5 +1,6 @@
 """CTC against enumeration of every path, its impossible samples, and its decoders."""
 
+import functools
 import itertools
 import math
 
@@ -10,11 +11,24 @@ import optax
 import pytest
 
 from signbind_jax import ctc
-from signbind_jax.ctc import count_impossible, min_steps
+from signbind_jax.ctc import min_steps
 
-ctc_loss = jax.jit(ctc.ctc_loss)
-greedy_stream = jax.jit(ctc.greedy_stream, static_argnums=4)
-prefix_beam = jax.jit(ctc.prefix_beam, static_argnums=(2, 3, 4))
+
+@jax.jit
+def ctc_loss(log_probs_bsv, mask_bs, target_bn, target_length_b):
+    """Of rows that hold one clip each."""
+    clip_bs = jnp.where(mask_bs, 0, -1)
+    loss_bg, feasible_bg = ctc.ctc_loss(
+        log_probs_bsv, clip_bs, target_bn[:, None], target_length_b[:, None]
+    )
+    return loss_bg[:, 0], feasible_bg[:, 0]
+
+
+@functools.partial(jax.jit, static_argnums=4)
+def greedy_stream(log_probs_bsv, hidden_bsd, mask_bs, seconds_b, capacity: int):
+    """Of rows that hold one clip each."""
+    clip_bs = jnp.where(mask_bs, 0, -1)
+    return ctc.greedy_stream(log_probs_bsv, hidden_bsd, clip_bs, seconds_b[:, None], capacity)
 
 
 def log_softmax(logits):
@@ -116,7 +130,6 @@ def test_impossible_samples_give_no_loss_no_gradient_and_harm_nobody():
     assert np.abs(gradient[3, :3]).max() > 0 and not gradient[3, 3:].any()
     alone, _ = ctc_loss(log_softmax(logits[3:]), mask[3:], target_bn[3:], length_b[3:])
     np.testing.assert_allclose(loss_b[3], alone[0], rtol=1e-6)
-    assert count_impossible(targets, steps) == 3
 
 
 def test_counting_on_the_host_agrees_with_the_loss():
@@ -126,7 +139,6 @@ def test_counting_on_the_host_agrees_with_the_loss():
     for s in range(1, 6):
         mask = np.broadcast_to(np.arange(5) < s, (len(targets), 5))
         feasible_b = np.asarray(ctc_loss(log_probs, mask, target_bn, length_b)[1])
-        assert count_impossible(targets, [s] * len(targets)) == int((~feasible_b).sum())
         assert [min_steps(t) <= s for t in targets] == feasible_b.tolist()
 
 
@@ -170,7 +182,33 @@ def test_greedy_stream_places_tokens_in_time():
     np.testing.assert_allclose(
         stream.hidden_bnd[:, :, 0], [[weighted, 4, 6, 0], [2, 0, 0, 0]], atol=1e-5
     )
-    assert stream.overflow_b.tolist() == [0, 0]
+    assert stream.overflow_bg.tolist() == [[0], [0]]
+
+
+def test_clips_of_a_row_are_read_as_if_each_were_alone():
+    random = np.random.default_rng(4)
+    lengths, starts, seconds = [9, 5, 12], [0, 10, 16], [0.1, 0.04, 0.2]
+    log_probs, hidden = random_log_probs(6, 1, 30, 4), random.normal(size=(1, 30, 3))
+    log_probs[0, 8] = log_probs[0, 10] = posteriors([2], 4)  # across clips a repeat is none
+    clip = np.full((1, 30), -1)
+    for g, (n, start) in enumerate(zip(lengths, starts, strict=True)):
+        clip[0, start : start + n] = g
+    read = jax.jit(ctc.greedy_stream, static_argnums=4)
+    row = read(log_probs, hidden, clip, np.array([seconds]), 3)
+    overflow = 0
+    for g, (n, start) in enumerate(zip(lengths, starts, strict=True)):
+        part = slice(start, start + n)
+        alone = greedy_stream(
+            log_probs[:, part], hidden[:, part], np.ones((1, n), bool), np.array([seconds[g]]), 3
+        )
+        own, kept = np.asarray(row.clip_bn[0]) == g, np.asarray(alone.mask_bn[0])
+        assert kept.any()
+        for name in ("ids_bn", "hidden_bnd", "start_bn", "end_bn", "confidence_bn"):
+            x, y = (np.asarray(getattr(stream, name))[0] for stream in (row, alone))
+            np.testing.assert_allclose(x[own], y[kept], atol=1e-6)
+        assert row.overflow_bg[0, g] == alone.overflow_bg[0, 0]
+        overflow += int(alone.overflow_bg[0, 0])
+    assert overflow
 
 
 def test_greedy_stream_times_are_finer_than_a_step():
@@ -191,52 +229,13 @@ def test_greedy_stream_counts_what_does_not_fit():
     stream = greedy_stream(log_probs, np.ones((1, 6, 2)), np.ones((1, 6), bool), np.ones(1), 3)
     assert stream.ids_bn.tolist() == [[1, 2, 1]]
     np.testing.assert_allclose(stream.end_bn, [[1.0, 2.0, 3.0]], atol=1e-4)
-    assert stream.overflow_b.tolist() == [2]
+    assert stream.overflow_bg.tolist() == [[2]]
 
 
 def test_greedy_stream_of_an_absent_clip_is_empty():
     stream = greedy_stream(
         random_log_probs(6, 2, 5, 3), np.ones((2, 5, 2)), np.zeros((2, 5), bool), np.ones(2), 3
     )
-    assert not any(np.asarray(leaf).any() for leaf in jax.tree.leaves(stream))
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_wide_prefix_beam_finds_the_exact_probabilities(seed):
-    """With room for every sequence, the beam must equal the enumeration, masks included."""
-    log_probs = random_log_probs(seed, 1, 5, 3)
-    mask = np.array([[True, True, seed % 2 == 0, True, True]])
-    exact = probability_of_every_sequence(log_probs[0][mask[0]])
-    ids_bkn, score_bk = prefix_beam(log_probs, mask, 80, 5, 2)
-    found = {
-        tuple(i for i in ids if i): math.exp(score)
-        for ids, score in zip(ids_bkn[0].tolist(), score_bk[0].tolist(), strict=True)
-        if score > -math.inf
-    }
-    assert found.keys() == exact.keys()
-    for sequence, p in exact.items():
-        assert found[sequence] == pytest.approx(p, rel=1e-4), sequence
-    ranked = [s for s in score_bk[0].tolist() if s > -math.inf]
-    assert ranked == sorted(ranked, reverse=True)
-
-
-def test_narrow_prefix_beam_beats_the_best_path():
-    # Blank wins every step, yet "1" in either step is likelier than silence (Graves 2006).
-    log_probs = np.log([[[0.6, 0.4], [0.6, 0.4]]])
-    ids_bkn, score_bk = prefix_beam(log_probs, np.ones((1, 2), bool), 2, 3, 1)
-    assert ids_bkn[0, 0].tolist() == [1, 0, 0]
-    assert float(score_bk[0, 0]) == pytest.approx(math.log(0.64), rel=1e-5)
-    stream = greedy_stream(log_probs, np.ones((1, 2, 1)), np.ones((1, 2), bool), np.ones(1), 3)
-    assert not stream.mask_bn.any()
-
-
-def test_prefix_beam_never_lists_a_sequence_twice_nor_outgrows_its_capacity():
-    log_probs = random_log_probs(9, 3, 12, 5)
-    mask = np.arange(12) < np.array([12, 6, 0])[:, None]
-    ids_bkn, score_bk = prefix_beam(log_probs, mask, 6, 4, 3)
-    for ids, score in zip(ids_bkn[:2].tolist(), score_bk[:2].tolist(), strict=True):
-        assert len({tuple(i) for i in ids}) == 6
-        assert all(s > -math.inf for s in score)
-        assert all(not any(row[row.index(0) :]) for row in ids if 0 in row)
-    assert score_bk[2].tolist() == [0.0] + [-math.inf] * 5
-    assert not np.asarray(ids_bkn[2]).any()
+    assert (stream.clip_bn == -1).all() and not stream.mask_bn.any()
+    rest = {name: x for name, x in vars(stream).items() if name != "clip_bn"}
+    assert not any(np.asarray(x).any() for x in rest.values())

@@ -85,7 +85,7 @@ def known_options(words: list[str]) -> set[str]:
 @pages
 def test_commands_and_options_are_known(page):
     text = page.read_text().replace("\\\n", " ")
-    commands = re.findall(r"^(?:\$ )?signbind (.*)$|`signbind ([^`]*)`", text, re.MULTILINE)
+    commands = re.findall(r"^ *(?:\$ )?signbind (.*)$|`signbind ([^`]*)`", text, re.MULTILINE)
     unknown = set()
     for command in (line or inline for line, inline in commands):
         for part in re.split(r" -- +(?:signbind )?", command):

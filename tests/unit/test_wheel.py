@@ -16,10 +16,12 @@ BUILD = "import sys; from setuptools import build_meta; build_meta.build_wheel(s
 # Opens what code opens beside itself, each by the way the code takes.
 OPENS = """
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 import signbind_jax.launch.slurm, signbind_jax.launch.tpu
 from signbind_jax.data_pipelines.extraction import environment
 from signbind_jax.config import config_module
+from signbind_jax.cli import COMMANDS
 from signbind_jax.hf import published
 from signbind_jax.report.document import document
 
@@ -29,6 +31,7 @@ assert len(document("title", [], []).find(".//style").text) > 100
 assert environment.REQUIREMENTS.read_text() and (environment.WORKER / "__main__.py").is_file()
 assert signbind_jax.launch.slurm.SCRIPT.read_text()
 assert signbind_jax.launch.tpu.WORKER.read_text()
+assert all(find_spec(f"signbind_jax.{module}") for module, _ in COMMANDS.values())
 assert config_module("signing") and config_module("sweeps/signing_learning_rate")
 """
 

@@ -37,9 +37,9 @@ class DecoderConfig(Checked):
       rope_llama3: (factor, low, high, original length) of Llama 3's scaling, or empty:
         wavelengths above original / low are stretched by the factor, those below
         original / high stay, and those between are blended.
-      local_layers: for each layer whether it sees only `sliding_window` places back, its own
+      local_layers: for each layer whether it sees only `sliding_window` positions back, its own
         included; empty: none does.
-      sliding_window: places a local layer sees.
+      sliding_window: positions a local layer sees.
       local_rope_base: rotary base of local layers where it is another (Gemma 3); 0: the same,
         scaling included.
       unrotated_layers: for each layer whether it has no rotary positions (SmolLM3); empty:
@@ -107,11 +107,11 @@ class DecoderConfig(Checked):
 
     @property
     def kind_of_layer(self) -> tuple[tuple[bool, bool], ...]:
-        """(local, unrotated) of each layer."""
+        """Says (local, unrotated) of each layer."""
         plain = (False,) * self.n_layers
         return tuple(zip(self.local_layers or plain, self.unrotated_layers or plain, strict=True))
 
     @property
     def layer_kinds(self) -> tuple[tuple[bool, bool], ...]:
-        """The kinds of layer there are, each once."""
+        """Lists the kinds of layer there are, each once."""
         return tuple(dict.fromkeys(self.kind_of_layer))

@@ -31,15 +31,14 @@ class LanguageModel(Protocol):
     config: Sizes
 
     def embed(self, ids_bl):
-        """Embeddings x_bld of token ids."""
+        """Embeds token ids: x_bld."""
 
     def loss(self, prefix_bpd, prefix_mask_bp, text_ids_bl, text_mask_bl, key=None) -> tuple:
-        """Next-token cross-entropy of a text behind a prefix.
+        """Gives the next-token cross-entropy of a text behind a prefix.
 
         Args:
-          prefix_bpd: embeddings, the last of them at a real place: its output predicts the
-            first text token.
-          prefix_mask_bp, text_mask_bl: bool, True at real places.
+          prefix_bpd: embeddings; the last is no padding: its output predicts the first text token.
+          prefix_mask_bp, text_mask_bl: bool, False at padding.
           text_ids_bl: ids that end in the end-of-sentence token.
           key: dropout key; None switches dropout off.
 
@@ -48,24 +47,26 @@ class LanguageModel(Protocol):
         """
 
     def prefill(self, x_bpd, mask_bp, capacity: int) -> tuple[Any, Any]:
-        """Reads a prefix: (float32 logits_bv after its last real place, a cache).
+        """Reads a prefix: (float32 logits_bv after its last token, a cache).
 
-        capacity: slots of the cache, at least p; slot i < p holds prefix place i.
+        Args:
+          x_bpd, mask_bp: embeddings, and a bool that is False at padding.
+          capacity: slots u of the cache, at least p; the first p hold the prefix, padding too.
         """
 
-    def step(self, x_bqd, cache, position_bq, mask_bqs) -> tuple[Any, Any]:
+    def step(self, x_bqd, cache, position_bq, mask_bqu) -> tuple[Any, Any]:
         """Reads q more tokens a row into the next q slots: (float32 logits_bqv, the cache).
 
         Args:
           x_bqd: embeddings, which may follow one another or be rival continuations (beams).
           cache: from `prefill` or `step`.
-          position_bq: how many real places of its sentence stand before each token.
-          mask_bqs: bool over all slots, its own included: what each token may see.
+          position_bq: how many tokens of its sentence, prefix included, are before each.
+          mask_bqu: bool over all slots, its own included: which of them each token may see.
         """
 
     def unstacked(self) -> "LanguageModel":
-        """The same model as a loop runs it fastest where a scan over stacked layers copies
+        """Gives the same model as a loop runs it fastest where a scan over stacked layers copies
         their weights at every step (XLA on the CPU); itself where it has no such form."""
 
     def linears(self) -> Mapping[str, Linear]:
-        """The linear layers that may carry adapters, stacked over layers, by `lora.TARGETS`."""
+        """Lists the linear layers that may carry adapters, stacked, by `lora.TARGETS`."""

@@ -1,10 +1,10 @@
-"""LoRA on a language model: which adapters, attach, select for training, merge."""
+"""LoRA on a language model: which adapters, attach, select for training."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
-import jax
 from flax import nnx
 
 from signbind_jax.models import layers
@@ -72,25 +72,13 @@ def add_lora(
     linears = model.linears()
     for target in config.targets:
         if linears[target].lora is not None:
-            wanted = "a layer without an adapter (merge_lora first)"
-            raise field_error("lora", "targets", target, wanted)
+            raise field_error("lora", "targets", target, "a layer without an adapter")
 
     for target in config.targets:
-        linear = linears[target]
-
-        def adapter(r, linear=linear):
-            return layers.LoRA(
-                linear.in_shape,
-                linear.out_shape,
-                linear.in_dims,
-                linear.out_dims,
-                rank=rank,
-                alpha=alpha,
-                rngs=r,
-                dropout=dropout,
-            )
-
-        linear.lora = layers.stack(adapter, model.config.n_layers, rngs)
+        adapter = partial(layers.LoRA, linears[target], rank=rank, alpha=alpha, dropout=dropout)
+        linears[target].lora = layers.stack(
+            lambda rngs, make=adapter: make(rngs=rngs), model.config.n_layers, rngs
+        )
 
 
 def lora_config(model: LanguageModel) -> LoRAConfig:
@@ -105,27 +93,3 @@ def lora_config(model: LanguageModel) -> LoRAConfig:
     if len(kinds) > 1:
         raise field_error("lora", "rank, alpha, dropout", sorted(kinds), "the same in every layer")
     return LoRAConfig(*kinds.pop(), tuple(found)) if kinds else LoRAConfig()
-
-
-def merge_lora(model: LanguageModel) -> LanguageModel:
-    """A model without adapters that computes the same, to the rounding of its kernels.
-
-    The sum is formed in float32 and rounded once to the kernel's dtype (see
-    `layers.Linear.merged_kernel`): float32 kernels stay exact to float32 rounding. The
-    model given is left as it is.
-    """
-    graphdef, state = nnx.split(model)
-    # The map makes new variables around the same arrays: nothing is copied.
-    merged = nnx.merge(graphdef, jax.tree.map(lambda x: x, state))
-    for linear in merged.linears().values():
-        if linear.lora is None:
-            continue
-        graphdef, state = nnx.split(linear)
-
-        def one(layer, graphdef=graphdef):
-            return nnx.merge(graphdef, layer).merged_kernel()
-
-        # Layer by layer, so that no float32 copy of the whole stack exists.
-        linear.kernel[...] = jax.lax.map(one, state)
-        linear.lora = nnx.data(None)
-    return merged

@@ -95,18 +95,18 @@ def _config(tree: Path) -> None:
     (tree / "overrides.json").write_text(json.dumps(flat | {"data.directory": "DATASET"}))
 
 
-def _make_stage(spec: str, overrides: dict, tree: Path) -> None:
+def _open_source(spec: str, overrides: dict, tree: Path) -> None:
     from signbind_jax.config import load_config
-    from signbind_jax.stages import make_stage
+    from signbind_jax.sources import open_source
     from signbind_jax.train.optim import make_optimizer
 
     config = load_config(spec, {"data.directory": str(tree / "d")} | overrides)
     make_optimizer(config.optim, config.steps)
-    make_stage(config)
+    open_source(config)
 
 
 def _read_config(tree: Path, out: Path) -> None:
-    _make_stage(str(tree / "config.py"), {}, tree)
+    _open_source(str(tree / "config.py"), {}, tree)
 
 
 def _read_overrides(tree: Path, out: Path) -> None:
@@ -120,7 +120,7 @@ def _read_overrides(tree: Path, out: Path) -> None:
         }
     except (ValueError, AttributeError, RecursionError):
         return  # a command line is text
-    _make_stage("signing:size=tiny", given, tree)
+    _open_source("signing:size=tiny", given, tree)
 
 
 def _run(tree: Path) -> None:
@@ -231,20 +231,6 @@ def _load(tree: Path, out: Path) -> None:
     model = open_pretrained(tree / "model", "What is said?")
     model.load_params()
     assert model.digest and model.tokenizer
-
-
-def _gguf(tree: Path) -> None:
-    from tests.unit.hf import tiny_gguf
-
-    tiny_gguf.write_gguf(tree / "tiny.gguf")
-
-
-def _convert(tree: Path, out: Path) -> None:
-    from signbind_jax.hf import gguf_llama
-
-    scratch = tree.parent / "tmp" / "model"  # which the caller of `convert` removes
-    scratch.mkdir()
-    gguf_llama.convert(tree / "tiny.gguf", scratch)
 
 
 def _adapters(tree: Path) -> None:
@@ -380,7 +366,6 @@ RUNS = {
     "tokenizer.json": Reader(_model, _inspect, ("model/tokenizer*",), allowed=_CONFINED),
     "safetensors": Reader(_model, _inspect, ("model/*.safetensors*",), allowed=_CONFINED),
     "llm weights": Reader(_model, _load, ("model/*",), allowed=_CONFINED, share=0.25),
-    "gguf": Reader(_gguf, _convert, ("tiny.gguf",)),
     "adapters": Reader(_adapters, _read_adapters, ("adapters/*",)),
     "text tokenizer": Reader(_tokenizer, _read_tokenizer, ("tokenizer/*",)),
     "score text": Reader(_sentences, _score, ("*.txt",)),

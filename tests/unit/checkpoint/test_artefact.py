@@ -13,10 +13,12 @@ from signbind_jax import sealed
 from signbind_jax.checkpoint import artefact
 from signbind_jax.checkpoint.checkpoint_dir import CheckpointDir
 from signbind_jax.checkpoint.manifest import artefact_digest
+from signbind_jax.checkpoint.model_record import model_record
 from signbind_jax.config import DataConfig, RunConfig
 from signbind_jax.data.vocabulary import Vocabulary
 from signbind_jax.errors import SignBindError
 from signbind_jax.hf.tokenizer import train_bpe
+from signbind_jax.models.expert import ExpertConfig
 from signbind_jax.train.summary import write_summary
 from tests.unit.models.tiny_decoder import tiny_decoder
 
@@ -25,20 +27,17 @@ TEXTS = ["we meet anna at the river", "they meet at the station"]
 
 def write_run(workdir: Path, seed: int = 0, texts=TEXTS, step: int = 1) -> Path:
     """A run of a tiny decoder, as training leaves it."""
-    decoder, tokenizer = tiny_decoder(), train_bpe(texts, 300)
-    stage = SimpleNamespace(
-        name="language_model",
+    decoder, tokenizer = tiny_decoder(vocab_size=320), train_bpe(texts, 300)
+    source = SimpleNamespace(
         config=RunConfig("language_model", seed),
-        model_config=decoder.config,
         vocabularies={"letters": Vocabulary.letters()},
         parents={},
-        dimensions=lambda: {"d_model": decoder.config.d_model},
         parent_directories=dict,
         side_files=lambda: artefact.tokenizer_files(tokenizer),
     )
     workdir.mkdir(exist_ok=True)
-    manifest = artefact.make_manifest(stage)
-    artefact.write(workdir, stage, manifest)
+    manifest = artefact.make_manifest(source, decoder.config)
+    artefact.write(workdir, source, decoder.config, manifest)
     with CheckpointDir(workdir / "checkpoints") as checkpoints:
         checkpoints.save(step, {"params": nnx.state(decoder)}, manifest, wait=True)
     return workdir
@@ -67,7 +66,7 @@ def content(run: Path) -> str:
     parts = (
         found.stage,
         found.config,
-        found.model,
+        found.model_config,
         found.vocabularies,
         found.parents,
         found.manifest,
@@ -130,7 +129,7 @@ def test_another_keypoint_layout_is_refused_for_what_reads_poses(run, monkeypatc
     monkeypatch.setattr(artefact.keypoints, "LAYOUT_VERSION", "another")
     artefact.open_artefact(run)  # a language model reads none
     record = sealed.read(run / "artefact.json")
-    sealed.write(run / "artefact.json", record | {"model": {"kind": "expert", "config": {}}})
+    sealed.write(run / "artefact.json", record | {"model": model_record(ExpertConfig("pose", 2))})
     assert "keypoint_layout: found" in refusal(run)
 
 

@@ -18,7 +18,6 @@ from signbind_jax.checkpoint.checkpoint_dir import (
     DamagedCheckpoint,
     Manifest,
     artefact_digest,
-    check_parent,
 )
 from signbind_jax.checkpoint.manifest import manifest_from_text
 from signbind_jax.distributed.sharding import make_mesh
@@ -260,16 +259,6 @@ def test_the_artefact_digest_is_the_same_for_the_same_weights_only(tmp_path):
             checkpoints.save(1, {"params": make_state(seed)["params"]}, MANIFEST, wait=True)
             digests.append(artefact_digest(checkpoints.read_manifest(1)))
     assert digests[0] == digests[1] != digests[2]
-
-
-def test_a_wrong_parent_is_refused_by_field():
-    check_parent(MANIFEST, {"stage": "signing", "vocabularies": {"gloss": GLOSS}})
-    with pytest.raises(SignBindError, match="experts/x: stage: found signing, wanted lipreading"):
-        check_parent(MANIFEST, {"stage": "lipreading"}, "experts/x")
-    with pytest.raises(SignBindError, match=r"vocabularies.gloss: found a+\.\.\., wanted b+"):
-        check_parent(MANIFEST, {"vocabularies": {"gloss": "b" * 64}})
-    with pytest.raises(SignBindError, match="vocabularies.letters: found nothing, wanted b"):
-        check_parent(MANIFEST, {"vocabularies": {"letters": "b"}})
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, jnp.bfloat16, np.int8, np.int64])

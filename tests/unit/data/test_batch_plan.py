@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from signbind_jax.data.batch_plan import BatchPlan, choose_buckets, evaluation_plan
-from signbind_jax.data.packed_plan import PackedPlan
+from signbind_jax.data.row_plan import RowPlan
 from signbind_jax.data.weighted_plan import WeightedPlan
 from signbind_jax.errors import SignBindError
 
@@ -17,7 +17,7 @@ def some_lengths(n=997, seed=0):
 
 
 def drawn(plan, first, n):
-    return np.concatenate([plan.step(i).ids for i in range(first, first + n)])
+    return np.concatenate([plan.step(i).ids[:, 0] for i in range(first, first + n)])
 
 
 @pytest.mark.parametrize("n_clips", [1, 5, 997])
@@ -55,8 +55,8 @@ def test_batches_hold_about_the_same_number_of_frames():
 def test_a_corpus_smaller_than_a_batch_leaves_no_rows_that_it_cannot_fill(make):
     plan = make([20, 30, 40, 0], (40,), 4096, batch_multiple=2)
     assert plan.shapes == ((40, 4),) and plan.steps_per_epoch == 1
-    assert sorted(plan.step(0).ids) == [-1, 0, 1, 2]
-    rows = PackedPlan(make([20, 30, 40, 0], (20, 32, 40), 4096, batch_multiple=2), 48)
+    assert sorted(plan.step(0).ids[:, 0]) == [-1, 0, 1, 2]
+    rows = RowPlan(make([20, 30, 40, 0], (20, 32, 40), 4096, batch_multiple=2), 48)
     assert rows.shapes == ((48, 4),) and rows.steps_per_epoch == 1
 
 
@@ -133,7 +133,7 @@ def test_evaluation_visits_every_clip_once_longest_first():
     lengths[7] = 0
     plan = evaluation_plan(lengths, choose_buckets(lengths), 1024, batch_multiple=2)
     steps = [plan.step(i) for i in range(plan.n_steps)]
-    ids = np.concatenate([s.ids for s in steps])
+    ids = np.concatenate([s.ids[:, 0] for s in steps])
     assert sorted(ids[ids >= 0]) == [i for i in range(101) if i != 7]
     assert (np.diff(lengths[ids[ids >= 0]]) <= 0).all()
     assert all((lengths[s.ids[s.ids >= 0]] <= s.bucket_length).all() for s in steps)

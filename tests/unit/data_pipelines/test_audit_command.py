@@ -10,7 +10,7 @@ from signbind_jax.cli import main
 from signbind_jax.config import load_config
 from signbind_jax.data.dataset_description import index_file
 from signbind_jax.data_pipelines.writing import writer
-from signbind_jax.stages import make_stage
+from signbind_jax.sources import open_source
 from tests.audit_datasets import FRAMES, audited, clean_clips, finding, write
 from tests.unit.report.report_run import Page
 
@@ -148,7 +148,7 @@ def test_impossible_clips_are_counted_as_training_counts_them(tmp_path, capsys, 
     result = audited(few, configs=[config])
     assert finding(result, f"ctc_{config}").level == "note"
     assert result.names(finding(result, f"ctc_{config}")) == ["train-7"]
-    stage = make_stage(load_config(config, {"data.directory": str(few)}))
+    stage = open_source(load_config(config, {"data.directory": str(few)}))
     assert "1 clips left out: target longer than CTC output" in stage.notes
     assert result.feasible[0].impossible == 1
 

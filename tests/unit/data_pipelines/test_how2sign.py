@@ -10,6 +10,7 @@ from signbind_jax.cli import main
 from signbind_jax.data.clip import Clip, pose_frames
 from signbind_jax.data.dataset import DatasetInfo, open_dataset
 from signbind_jax.data_pipelines import how2sign
+from signbind_jax.data_pipelines.readers.clip_file import Kind, read_clip_file
 from signbind_jax.errors import SignBindError
 from tests import how2sign_files as files
 from tests.corpora import clips_of
@@ -349,3 +350,14 @@ def test_bad_usage_is_refused(tmp_path, options, capsys):
     with pytest.raises(SystemExit):
         main(["data", "build", "how2sign", f"--out={tmp_path / 'o'}", "--source=x", *options])
     assert options[0][2:5] in capsys.readouterr().err
+
+
+def test_stand_in_of_the_worked_example(tmp_path):
+    """docs/use/train_on_how2sign.md: the test sentences are the same, built and as files."""
+    files.stand_in(tmp_path, {"train": 1, "val": 1, "test": 2})
+    poses = f"--poses={tmp_path / 'keypoints'}"
+    info = build(tmp_path / "data", f"--source={tmp_path / 'how2sign'}", poses)
+    assert info.splits == {"train": 1, "validation": 1, "test": 2}
+    for clip in info.split("test"):
+        path = tmp_path / "new" / f"{clip.id}.npz"
+        assert np.array_equal(read_clip_file(path, Kind.LANDMARKS, None).pose, clip.pose)

@@ -81,7 +81,7 @@ def test_a_draw_from_one_token_is_greedy(said, option):
 
 def test_a_seed_repeats_the_sentences_whatever_batch_they_fall_into(tree, said, monkeypatch):
     drawn = said("--temperature=5", "--seed=1")
-    monkeypatch.setattr(sentences, "PREFIX_PLACES", 4)  # a clip a batch
+    monkeypatch.setattr(sentences, "PREFIX_POSITIONS", 4)  # a clip a batch
     said.cache_clear()
     assert said("--temperature=5", "--seed=1") == drawn
 

@@ -18,7 +18,7 @@ from flax import nnx
 from safetensors.numpy import load_file, save_file
 
 from signbind_jax import cli
-from signbind_jax.checkpoint import artefact
+from signbind_jax.checkpoint import artefact, model_record
 from signbind_jax.checkpoint.checkpoint_dir import CheckpointDir, Manifest
 from signbind_jax.config import RunConfig
 from signbind_jax.distributed import sharding
@@ -28,10 +28,12 @@ from signbind_jax.hf.export import export_adapters, export_merged, new_directory
 from signbind_jax.hf.families import read_config
 from signbind_jax.hf.tokenizer import SPECIAL_TOKENS, TextTokenizer, train_bpe
 from signbind_jax.hf.weights import open_checkpoint, read_params
+from signbind_jax.models.expert import ExpertConfig
 from signbind_jax.models.fusion import FusionConfig
 from signbind_jax.models.llm.decoder import Decoder
-from signbind_jax.models.llm.lora import LoRAConfig, add_lora, is_lora, lora_config, merge_lora
-from signbind_jax.models.signbind import SignBind
+from signbind_jax.models.llm.lora import LoRAConfig, add_lora, is_lora, lora_config
+from signbind_jax.models.signbind import SignBind, SignBindConfig
+from tests.unit.models.merged_lora import merge_lora
 from tests.unit.models.tiny_decoder import tiny_decoder
 
 FAMILIES = Path(__file__).parents[2] / "golden" / "families"
@@ -347,7 +349,7 @@ def write_run(workdir: Path, model, model_config, parents=None, stage: str = "")
         "stage": stage,
         "config": RunConfig(stage=stage).to_json(),
         "vocabularies": [],
-        "model": artefact.model_record(model_config),
+        "model": model_record.model_record(model_config),
         "parents": parents or {},
     }
     workdir.mkdir()
@@ -358,12 +360,13 @@ def write_run(workdir: Path, model, model_config, parents=None, stage: str = "")
 
 
 def tuned_system(source: Path):
-    """SignBind around an imported decoder with trained adapters, and its configs."""
-    configs = FusionConfig((5, 5, 5), 8, 6, d_model=16, n_layers=1), read_config(source), LORA
-    model = nnx.eval_shape(lambda: SignBind(configs[0], configs[1], nnx.Rngs(0), configs[2]))
+    """SignBind around an imported decoder with trained adapters, and its config."""
+    fusion = FusionConfig((5, 5, 5), 8, 6, d_model=16, n_layers=1)
+    config = SignBindConfig(fusion, read_config(source), LORA)
+    model = nnx.eval_shape(lambda: SignBind(config, nnx.Rngs(0)))
     nnx.update(model, filled(nnx.state(model), seed=3))
     model.decoder = with_adapters(imported(source))
-    return model, configs
+    return model, config
 
 
 def export(*arguments) -> int:
@@ -374,14 +377,14 @@ def export(*arguments) -> int:
 
 def test_the_command_exports_a_translation_run(tmp_path, capsys):
     source = FAMILIES / "llama3"
-    model, configs = tuned_system(source)
+    model, config = tuned_system(source)
     parent = os.path.relpath(source, tmp_path / "run")
-    run = write_run(tmp_path / "run", model, configs, {"language_model": parent})
+    run = write_run(tmp_path / "run", model, config, {"language_model": parent})
     assert export(f"--checkpoint={run}", f"--out={tmp_path / 'merged'}") == 0
     wanted = nnx.state(merge_lora(model.decoder))
     same(nnx.state(imported(tmp_path / "merged")), wanted, atol=1e-6)
     assert export(f"--checkpoint={run}", f"--out={tmp_path / 'lora'}", "--adapters") == 0
-    lora, state = adapters.read_adapters(configs[1], tmp_path / "lora", sharding.make_mesh())
+    lora, state = adapters.read_adapters(config.decoder, tmp_path / "lora", sharding.make_mesh())
     assert lora == LORA
     same(state, nnx.state(model.decoder, is_lora))
     record = json.loads((tmp_path / "lora" / adapters.CONFIG).read_text())
@@ -414,7 +417,7 @@ def test_the_command_refuses_what_it_cannot_export(tmp_path):
         export(f"--checkpoint={run}", f"--out={tmp_path / 'out'}")
     run = write_run(tmp_path / "expert", decoder, decoder.config, stage="signing")
     record = json.loads((run / artefact.FILE).read_text())
-    record["model"] = {"kind": "expert", "config": {}}
+    record["model"] = model_record.model_record(ExpertConfig("pose", 2))
     (run / artefact.FILE).write_text(json.dumps(record))
     with pytest.raises(SignBindError, match="stage: found signing, wanted one with a language"):
         export(f"--checkpoint={run}", f"--out={tmp_path / 'out'}")

@@ -59,11 +59,13 @@ def test_padding_anywhere_changes_nothing(decoder, x_bld, mask):
     np.testing.assert_allclose(padded_blv[:, place_r], plain_blv[:, :n], atol=1e-5)
 
 
-def test_only_differences_of_positions_count(decoder, x_bld):
+def test_only_differences_of_positions_count(decoder, x_bld, monkeypatch):
+    def at(position_bl):
+        monkeypatch.setattr("signbind_jax.models.llm.decoder.positions", lambda _: position_bl)
+        return nnx.jit(lambda decoder: decoder(x_bld, ALL))(decoder)
+
     position_bl = jnp.tile(jnp.arange(7), (2, 1))
-    plain_blv, shifted_blv, stretched_blv = (
-        forward(decoder, x_bld, ALL, p) for p in (position_bl, position_bl + 9, position_bl * 3)
-    )
+    plain_blv, shifted_blv, stretched_blv = map(at, (position_bl, position_bl + 9, position_bl * 3))
     np.testing.assert_allclose(shifted_blv, plain_blv, atol=1e-4)
     assert jnp.abs(stretched_blv - plain_blv).max() > 1e-3
 
@@ -71,7 +73,7 @@ def test_only_differences_of_positions_count(decoder, x_bld):
 @pytest.mark.parametrize("mask", ["1111", "0011", "1100"])
 def test_cached_steps_equal_the_full_forward_pass(decoder, x_bld, mask):
     mask_bp = mask_of(mask, "1111")
-    see_prefix_bs = jnp.pad(mask_bp, ((0, 0), (0, 4)))
+    see_prefix_bu = jnp.pad(mask_bp, ((0, 0), (0, 4)))
     n_real_b = mask_bp.sum(axis=1)
     mask_bl = jnp.pad(mask_bp, ((0, 0), (0, 3)), constant_values=True)
     full_blv = forward(decoder, x_bld, mask_bl)
@@ -80,35 +82,35 @@ def test_cached_steps_equal_the_full_forward_pass(decoder, x_bld, mask):
     last_b = np.array([mask.rindex("1"), 3])
     np.testing.assert_allclose(logits_bv, full_blv[np.arange(2), last_b], atol=1e-5)
     for t in range(4, 7):
-        see_bs = see_prefix_bs | ((jnp.arange(8) >= 4) & (jnp.arange(8) <= t))
+        see_bu = see_prefix_bu | ((jnp.arange(8) >= 4) & (jnp.arange(8) <= t))
         position_b1 = (n_real_b + t - 4)[:, None]
         x_b1d = x_bld[:, t : t + 1]
-        logits_b1v, cache = step(decoder, x_b1d, cache, position_b1, see_bs[:, None])
+        logits_b1v, cache = step(decoder, x_b1d, cache, position_b1, see_bu[:, None])
         np.testing.assert_allclose(logits_b1v[:, 0], full_blv[:, t], atol=1e-5)
 
 
 def test_unstacked_layers_step_as_the_stack_does(x_bld):
     mixed = tiny_decoder(n_layers=3, local_layers=(True, False, True), sliding_window=2)
     _, cache = prefill(mixed, x_bld[:, :4], ALL[:, :4])
-    mask_bqs = jnp.tile(mask_of("11111000", "11110100"), (2, 1, 1))
-    given = (x_bld[:, 4:6], jnp.full((2, 2), 4), mask_bqs)
+    mask_bqu = jnp.tile(mask_of("11111000", "11110100"), (2, 1, 1))
+    given = (x_bld[:, 4:6], jnp.full((2, 2), 4), mask_bqu)
 
     @nnx.jit
-    def step_unstacked(decoder, x_bqd, position_bq, mask_bqs, cache):
-        return decoder.unstacked().step(x_bqd, cache.unstacked(), position_bq, mask_bqs)
+    def step_unstacked(decoder, x_bqd, position_bq, mask_bqu, cache):
+        return decoder.unstacked().step(x_bqd, cache.unstacked(), position_bq, mask_bqu)
 
     logits_bqv, scanned = step(mixed, given[0], cache, *given[1:])
     logits_unstacked_bqv, unstacked = step_unstacked(mixed, *given, cache)
     np.testing.assert_allclose(logits_unstacked_bqv, logits_bqv, atol=1e-5)
-    np.testing.assert_allclose(jnp.stack(unstacked.k_lbhse), scanned.k_lbhse, atol=1e-5)
-    np.testing.assert_allclose(jnp.stack(unstacked.v_lbhse), scanned.v_lbhse, atol=1e-5)
+    np.testing.assert_allclose(jnp.stack(unstacked.k_ibhue), scanned.k_ibhue, atol=1e-5)
+    np.testing.assert_allclose(jnp.stack(unstacked.v_ibhue), scanned.v_ibhue, atol=1e-5)
     assert unstacked.length == scanned.length == 6
 
 
 def test_rivals_in_one_step_do_not_see_each_other(decoder, x_bld):
     _, cache = prefill(decoder, x_bld[:, :4], ALL[:, :4])
-    mask_bqs = jnp.tile(mask_of("11111000", "11110100"), (2, 1, 1))
-    together_bqv = step(decoder, x_bld[:, 4:6], cache, jnp.full((2, 2), 4), mask_bqs)[0]
+    mask_bqu = jnp.tile(mask_of("11111000", "11110100"), (2, 1, 1))
+    together_bqv = step(decoder, x_bld[:, 4:6], cache, jnp.full((2, 2), 4), mask_bqu)[0]
     for i in range(2):
         mine_bld = x_bld.at[:, 4].set(x_bld[:, 4 + i])
         np.testing.assert_allclose(

@@ -54,7 +54,12 @@ def clips(frontend: str, b: int, t: int, seed: int = 0):
 
 @functools.partial(jax.jit, static_argnums=0)
 def run(graphdef, state, x, mask_bt, key=None):
-    return nnx.merge(graphdef, state)(x, mask_bt, key)
+    return nnx.merge(graphdef, state)(x, one_clip(mask_bt), key)
+
+
+def one_clip(mask_bt):
+    """Rows that hold one clip each."""
+    return jnp.where(mask_bt, 0, -1)
 
 
 def read(expert: Expert, x, mask_bt, key=None):
@@ -70,10 +75,10 @@ def test_neither_padding_nor_the_rest_of_the_batch_reaches_a_clip(frontend):
     batch = read(expert, x, mask)
     assert np.isfinite(batch.log_probs_bsv).all()
     alone = read(expert, x[:1, :13], np.ones((1, 13), bool))
-    assert batch.mask_bs.sum(axis=1).tolist() == [4, 6, 2]
+    assert (batch.clip_bs == 0).sum(axis=1).tolist() == [4, 6, 2]
     np.testing.assert_allclose(batch.log_probs_bsv[0, :4], alone.log_probs_bsv[0], atol=2e-5)
     np.testing.assert_allclose(batch.hidden_bsd[0, :4], alone.hidden_bsd[0], atol=2e-4)
-    assert not np.asarray(batch.hidden_bsd)[~np.asarray(batch.mask_bs)].any()
+    assert not np.asarray(batch.hidden_bsd)[np.asarray(batch.clip_bs) < 0].any()
 
 
 def test_every_subsampling_gives_the_promised_steps_and_seconds():
@@ -82,8 +87,8 @@ def test_every_subsampling_gives_the_promised_steps_and_seconds():
         mask = np.arange(11) < np.array([[11], [4], [0]])
         output = read(expert, clips("mouth_landmarks", 3, 11), mask)
         steps = expert.config.n_steps(np.array([11, 4, 0]))
-        assert output.mask_bs.sum(axis=1).tolist() == steps.tolist()
-        assert output.mask_bs.shape == output.log_probs_bsv.shape[:2] == (3, steps[0])
+        assert (output.clip_bs == 0).sum(axis=1).tolist() == steps.tolist()
+        assert output.clip_bs.shape == output.log_probs_bsv.shape[:2] == (3, steps[0])
         assert output.hidden_bsd.shape[:2] == (3, steps[0])
         np.testing.assert_allclose(np.exp(output.log_probs_bsv).sum(-1), 1.0, rtol=1e-5)
         assert expert.seconds_per_step(25.0) == pytest.approx(subsample / 25)
@@ -147,8 +152,10 @@ def test_gradients_are_finite_and_reach_every_parameter(frontend):
     def loss(state, remat):
         model = nnx.merge(graphdef, state)
         model.encoder.remat = remat
-        output = model(x, mask, jax.random.key(1))
-        return ctc_loss(output.log_probs_bsv, output.mask_bs, target, length)[0].sum()
+        output = model(x, one_clip(mask), jax.random.key(1))
+        return ctc_loss(output.log_probs_bsv, output.clip_bs, target[:, None], length[:, None])[
+            0
+        ].sum()
 
     step = jax.jit(jax.value_and_grad(loss), static_argnums=1)
     value, gradient = step(state, False)
@@ -224,8 +231,10 @@ def test_an_expert_learns_to_spell_hand_shapes_it_is_shown():
     @jax.jit
     def train(state, moments):
         def loss(state):
-            output = nnx.merge(graphdef, state)(x, mask)
-            return ctc_loss(output.log_probs_bsv, output.mask_bs, target, length)[0].mean()
+            output = nnx.merge(graphdef, state)(x, one_clip(mask))
+            return ctc_loss(output.log_probs_bsv, output.clip_bs, target[:, None], length[:, None])[
+                0
+            ].mean()
 
         def step(carry, _):
             state, moments = carry
@@ -237,6 +246,6 @@ def test_an_expert_learns_to_spell_hand_shapes_it_is_shown():
     state = train(state, optimiser.init(state))
     output = run(graphdef, state, x, mask)
     stream = greedy_stream(
-        output.log_probs_bsv, output.hidden_bsd, output.mask_bs, np.full(4, 2 / 25), 6
+        output.log_probs_bsv, output.hidden_bsd, output.clip_bs, np.full((4, 1), 2 / 25), 6
     )
     assert [[i for i in ids if i] for ids in stream.ids_bn.tolist()] == spelled

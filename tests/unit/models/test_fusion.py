@@ -14,11 +14,9 @@ from signbind_jax.models.fusion import (
     FusionConfig,
     StreamTokens,
     intervals,
-    join_streams,
     keep_streams,
 )
 from signbind_jax.models.token_noise import TokenNoiseConfig, add_noise
-from signbind_jax.models.token_stream import TokenStream
 from signbind_jax.streams import SHIPPED
 
 NEVER = dict.fromkeys(SHIPPED, 0.0)
@@ -126,24 +124,6 @@ def test_usual_gap_is_the_median_of_the_stream():
         mask_bm=jnp.ones((1, 6), bool),
     )
     np.testing.assert_allclose(intervals(x, 1)[2][0], 0.2, atol=1e-6)
-
-
-def test_streams_of_different_hidden_sizes_join():
-    def stream(n, d):
-        return TokenStream(
-            jnp.ones((1, n), jnp.int32),
-            jnp.ones((1, n, d)),
-            jnp.zeros((1, n)),
-            jnp.ones((1, n)),
-            jnp.ones((1, n)),
-            jnp.ones((1, n), bool),
-            jnp.zeros(1, jnp.int32),
-        )
-
-    joined = join_streams([stream(2, 4), stream(3, 6)])
-    assert joined.hidden_bmd.shape == (1, 5, 6)
-    assert joined.stream_bm.tolist() == [[0, 0, 1, 1, 1]]
-    assert float(joined.hidden_bmd[0, 0, 4:].sum()) == 0
 
 
 def test_noise_never_takes_every_stream_and_drops_about_what_it_says():

@@ -7,8 +7,9 @@ import pytest
 from flax import nnx
 
 from signbind_jax.errors import SignBindError
-from signbind_jax.models.layers import Linear
-from signbind_jax.models.llm.lora import TARGETS, add_lora, is_lora, merge_lora
+from signbind_jax.models.layers import Linear, LoRA
+from signbind_jax.models.llm.lora import TARGETS, add_lora, is_lora
+from tests.unit.models.merged_lora import merge_lora
 from tests.unit.models.tiny_decoder import CONFIG, tiny_decoder
 
 X_BLD = jax.random.normal(jax.random.key(1), (2, 5, 16))
@@ -77,7 +78,7 @@ def test_gradients_are_those_of_the_dense_update(in_shape, out_shape):
     linear = Linear(
         in_shape, out_shape, names[len(in_shape)], names[len(out_shape)], rngs=nnx.Rngs(0)
     )
-    linear.add_lora(rank=2, alpha=6.0, rngs=nnx.Rngs(1))
+    linear.lora = LoRA(linear, rank=2, alpha=6.0, rngs=nnx.Rngs(1))
     linear.lora.b[...] = jax.random.normal(jax.random.key(2), (2, *out_shape))
     graphdef, lora, kernel = nnx.split(linear, is_lora, ...)
     x = jax.random.normal(jax.random.key(3), (2, 5, *in_shape))
@@ -113,7 +114,7 @@ def test_dropout_is_on_the_adapters_input_and_only_with_a_key():
     linear = Linear((64,), (3,), ("model",), ("mlp",), rngs=nnx.Rngs(0))
     x = jnp.ones((400, 64))
     frozen = linear(x)
-    linear.add_lora(rank=2, alpha=2.0, dropout=0.25, rngs=nnx.Rngs(1))
+    linear.lora = LoRA(linear, rank=2, alpha=2.0, dropout=0.25, rngs=nnx.Rngs(1))
     np.testing.assert_array_equal(linear(x, jax.random.key(3)), frozen)  # B is still zero
     # A sums its input and B passes that on: the update counts what was kept.
     linear.lora.a[...] = jnp.ones((64, 2))
@@ -140,7 +141,7 @@ def test_every_target_of_every_layer_drops_what_is_its_own():
 
 def test_adapters_on_bfloat16_weights_compute_in_float32():
     linear = Linear((32,), (5,), ("model",), ("mlp",), rngs=nnx.Rngs(0))
-    linear.add_lora(rank=2, alpha=2.0, rngs=nnx.Rngs(1))
+    linear.lora = LoRA(linear, rank=2, alpha=2.0, rngs=nnx.Rngs(1))
     linear.lora.b[...] += 1.0
     linear.kernel = nnx.Param(linear.kernel[...].astype(jnp.bfloat16), dims=linear.kernel.dims)
     x = jax.random.normal(jax.random.key(0), (7, 32)).astype(jnp.bfloat16)
@@ -178,7 +179,7 @@ def test_merging_into_bfloat16_rounds_the_sum_once():
 def test_an_adapter_on_a_single_linear_layer_works():
     linear = Linear((4,), (3,), ("model",), ("mlp",), rngs=nnx.Rngs(0))
     before = linear(jnp.ones((2, 4)))
-    linear.add_lora(rank=2, alpha=2.0, rngs=nnx.Rngs(1))
+    linear.lora = LoRA(linear, rank=2, alpha=2.0, rngs=nnx.Rngs(1))
     np.testing.assert_array_equal(linear(jnp.ones((2, 4))), before)
     linear.lora.b[...] += 1.0
     assert jnp.abs(linear(jnp.ones((2, 4))) - before).max() > 1e-3

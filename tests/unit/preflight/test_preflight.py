@@ -142,7 +142,6 @@ def test_a_program_that_is_too_large_for_a_tpu_is_told_with_advice():
         "--topology=v5e:1x1",
         "--config.data.frames_per_batch=163840",
         check=False,
-        timeout=300,
     )
     assert done.returncode == 1
     assert "DOES NOT FIT: gradients: found" in done.stdout and "15.75G of a chip" in done.stdout

@@ -8,8 +8,8 @@ from signbind_jax import cli
 from signbind_jax.checkpoint import artefact
 from signbind_jax.config import load_config
 from signbind_jax.errors import SignBindError
-from signbind_jax.stages.language_model import LanguageModelStage
-from signbind_jax.stages.stage import Evaluation
+from signbind_jax.evaluate.evaluation import Evaluation
+from signbind_jax.evaluate.evaluators import LanguageModelEvaluator
 from signbind_jax.train.best_step import FILE
 from signbind_jax.train.loop import train
 
@@ -26,9 +26,10 @@ def scored(synthetic, tmp_path, monkeypatch):
             value = next(values)
             if value is None:
                 raise InterruptedError
-            return Evaluation({"bleu4": float(value)}, [])
+            scores = {"bleu4": float(value)}
+            return Evaluation(scores, scores, [])
 
-        monkeypatch.setattr(LanguageModelStage, "evaluate", evaluate)
+        monkeypatch.setattr(LanguageModelEvaluator, "run", evaluate)
         overrides = {
             "data.directory": str(synthetic),
             "steps": str(steps),
@@ -102,9 +103,7 @@ def test_a_damaged_mark_is_refused_when_opened_and_written_anew_by_training(scor
 
 def test_evaluate_takes_the_step_it_is_asked_for(scored, synthetic, capsys, monkeypatch):
     run = scored([30, 10, 20])
-    monkeypatch.setattr(
-        "signbind_jax.evaluate.command.evaluate_language_model", lambda *_: ({}, [])
-    )
+    monkeypatch.setattr(LanguageModelEvaluator, "run", lambda *_: Evaluation({}, {}, []))
     command = ["evaluate", f"--checkpoint={run}", f"--data={synthetic}", "--split=validation"]
     for step, wanted in (("best", 2), ("newest", 6), ("2", 2)):
         assert cli.main([*command, f"--step={step}"]) == 0

@@ -5,7 +5,7 @@ import pytest
 
 from signbind_jax.config import load_config
 from signbind_jax.errors import SignBindError
-from signbind_jax.stages.language_model import LanguageModelStage
+from signbind_jax.evaluate.evaluators import LanguageModelEvaluator
 from signbind_jax.train.loop import train
 from tests.unit.train.test_train_metrics import tiny
 
@@ -46,7 +46,7 @@ def test_a_run_that_is_interrupted_ends_its_trace(synthetic, tmp_path, traced, m
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(LanguageModelStage, "evaluate", interrupted)
+    monkeypatch.setattr(LanguageModelEvaluator, "run", interrupted)
     overrides = {"profile": "2:9", "evaluate_every": "3", "data.validation": "validation"}
     with pytest.raises(KeyboardInterrupt):
         train(tiny(synthetic, **overrides), tmp_path, announce=str)

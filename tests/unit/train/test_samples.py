@@ -2,7 +2,7 @@
 
 import json
 
-from signbind_jax.stages.stage import Sample, samples_of
+from signbind_jax.evaluate.evaluation import ClipOutput, Evaluation
 from signbind_jax.train.loop import train
 from signbind_jax.train.metric_lines import record_of
 from signbind_jax.train.metric_log import MetricLog
@@ -27,22 +27,22 @@ def test_each_evaluation_prints_and_writes_the_same_few_clips(synthetic, tmp_pat
 
 def test_samples_are_spread_over_a_split_of_any_size():
     def chosen(n):
-        ids = [str(i) for i in range(n)]
-        return [sample.clip for sample in samples_of(ids, ids, ids)]
+        outputs = [ClipOutput(str(i), "", "") for i in range(n)]
+        return [sample.clip for sample in Evaluation({}, {}, outputs).samples]
 
     assert chosen(0) == [] and chosen(2) == ["0", "1"]
     assert chosen(100) == ["0", "25", "50", "75"]
 
 
 def test_a_sample_stands_on_one_line():
-    (sample,) = samples_of(["a"], ["one\ntwo"], [" three "])
-    assert sample == Sample("a", "one two", "three")
+    (sample,) = Evaluation({}, {}, [ClipOutput("a", "one\ntwo", " three ")]).samples
+    assert sample == ("a", "one two", "three")
 
 
 def test_samples_past_the_step_a_run_goes_on_from_are_cut_off(tmp_path):
     log = MetricLog(tmp_path, run="a")
     for step in (2, 4):
-        log.write_samples(step, "validation", [Sample("clip", "a", "b")])
+        log.write_samples(step, "validation", [ClipOutput("clip", "a", "b")])
     log.close()
     MetricLog(tmp_path, 2, "a").close()
     (line,) = (tmp_path / "samples.jsonl").read_text().splitlines()

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from signbind_jax.errors import SignBindError
-from signbind_jax.stages.stage import Sample
+from signbind_jax.evaluate.evaluation import ClipOutput
 from signbind_jax.train.loop import train
 from signbind_jax.train.metric_log import open_log
 from signbind_jax.train.wandb_log import FILE
@@ -79,7 +79,7 @@ def test_a_resumed_run_goes_on_with_the_same_one(synthetic, tmp_path, calls):
     config = tiny(synthetic, wandb="signs")
     for start in (0, 4):
         log = open_log(tmp_path, start, config)
-        log.write_samples(start, "validation", [Sample("clip", "a", "b")])
+        log.write_samples(start, "validation", [ClipOutput("clip", "a", "b")])
         log.close()
     first, second = calls("init")
     assert first["id"] == second["id"] and second["resume"] == "allow"

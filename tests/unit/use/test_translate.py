@@ -1,9 +1,11 @@
 """Recordings that are translated: what they hold reaches the experts, and what lacks is told."""
 
 import argparse
+import functools
 import hashlib
 import json
 import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,19 +13,20 @@ import pytest
 from flax import nnx
 from PIL import Image
 
-from signbind_jax import cli
+from signbind_jax import cli, streams
+from signbind_jax.config import load_config
 from signbind_jax.data.clip_list import ClipList
 from signbind_jax.data.lips import decode_mosaic
+from signbind_jax.data.vocabulary import BLANK, Vocabulary
 from signbind_jax.data_pipelines import clip_inputs
 from signbind_jax.data_pipelines.readers.clip_file import Kind, read_clip_file
 from signbind_jax.distributed import hosts
 from signbind_jax.errors import SignBindError
 from signbind_jax.generation.config import GenerationConfig
-from signbind_jax.streams import SHIPPED
+from signbind_jax.stages.read_streams import StreamReader
 from signbind_jax.use import translate as translate_module
-from signbind_jax.use.translate import Translator
 from tests import drawn_faces
-from tests.unit.models.test_expert import TINY, make
+from tests.unit.models.test_expert import make
 
 
 def write(path, **more):
@@ -37,24 +40,27 @@ def crops(n_frames: int = 30, size: int = 24) -> np.ndarray:
     return np.stack([(4 * rows + 3 * i) % 256 for i in range(n_frames)]).astype(np.uint8)
 
 
-def translator(**frontends) -> Translator:
-    """Of random experts, stream -> frontend; without fusion and language model."""
-    made = Translator.__new__(Translator)
-    made.experts, made.streams = {}, SHIPPED
+def reader(**frontends) -> StreamReader:
+    """Of random experts, stream -> frontend."""
+    experts = {}
     for stream, frontend in frontends.items():
-        graphdef, params = nnx.split(make(frontend))
-        made.experts[stream] = SimpleNamespace(
+        expert = make(frontend)
+        name = streams.get(stream).vocabulary
+        experts[stream] = SimpleNamespace(
             stage=stream,
-            model={"config": {"frontend": frontend, **TINY}},
-            load_params=lambda graphdef=graphdef, params=params: (graphdef, params),
+            model_config=expert.config,
+            vocabularies={name: Vocabulary(name, (BLANK, *"abcdefgh"))},
+            digest="",
+            workdir=Path(stream),
+            load_params=functools.partial(nnx.split, expert),
         )
-    return made
+    return StreamReader(load_config("fusion"), experts)
 
 
 def test_mouth_crops_beside_the_landmarks_become_a_lip_stream(tmp_path):
     with_crops = write(tmp_path / "crops.npz", lips=crops(), lip_fps=20.0)
     without = write(tmp_path / "pose.npz")
-    made = translator(lipreading="lips")
+    made = reader(lipreading="lips")
     clips = ClipList(
         [read_clip_file(path, Kind.LANDMARKS, made.lip_size) for path in (with_crops, without)]
     )
@@ -71,7 +77,7 @@ def test_mouth_crops_beside_the_landmarks_become_a_lip_stream(tmp_path):
 
 
 def test_crops_stay_unread_where_no_expert_reads_them(tmp_path):
-    made = translator(signing="pose", lipreading="mouth_landmarks")
+    made = reader(signing="pose", lipreading="mouth_landmarks")
     assert made.lip_size is None
     path = write(tmp_path / "a.npz", lips=np.zeros(3))
     clip = read_clip_file(path, Kind.LANDMARKS, made.lip_size)
@@ -124,8 +130,12 @@ def write_crops(directory, n_frames: int = 10, size=(32, 32)):
 class DigestingTranslator:
     """Writes a digest of all that a clip holds in place of a sentence."""
 
-    lip_size = 32
     generation = GenerationConfig()
+    reader = SimpleNamespace(
+        lip_size=32,
+        experts={"lipreading": SimpleNamespace(lengths=lambda clips: clips.lengths("lips"))},
+    )
+    reader.without_input = functools.partial(StreamReader.without_input, reader)
 
     def __init__(self, *_, **__):
         pass
@@ -149,9 +159,6 @@ class DigestingTranslator:
 
     def tokens(self, streams, clip):
         return {}
-
-    without_input = Translator.without_input
-    _readers = {"lipreading": SimpleNamespace(frontend="lips")}
 
 
 @pytest.fixture
@@ -313,7 +320,7 @@ def test_crops_alone_are_a_clip_with_lips_only(tmp_path):
     large = write_crops(tmp_path / "large", size=(200, 160))
     assert "--crops for larger ones" in read_inputs(large).faults[0]
     assert read_inputs("--crops", large).clips[0].n_frames("lips") == 10
-    assert translator(signing="pose", lipreading="lips").without_input(ClipList(read.clips)) == {
+    assert reader(signing="pose", lipreading="lips").without_input(ClipList(read.clips)) == {
         "signing": {0, 1}
     }
 

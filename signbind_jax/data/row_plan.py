@@ -1,4 +1,4 @@
-"""A batch plan whose rows hold several clips each, for corpora of long-tailed lengths.
+"""Batch plans whose rows hold several clips each.
 
 However well their lengths are chosen, eight buckets pad away a fifth of the frames of such a
 corpus (docs/develop/decisions.md). Rows filled with clips end to end need one compiled shape and
@@ -7,7 +7,6 @@ next to no padding.
 
 import hashlib
 import heapq
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -16,47 +15,27 @@ from signbind_jax.data.batch_plan import (
     EMPTY_ROW,
     BatchPlan,
     EpochCache,
+    EvaluationPlan,
+    Step,
+    batch_sizes,
     cap_batch_size,
+    checked_lengths,
     hash64,
-    own_rows,
+    standard_buckets,
 )
 from signbind_jax.errors import SignBindError
 
 ALIGNMENT = 4  # clips begin at multiples of this many frames: no encoder step holds two clips
 N_SLOTS = 96  # slot lengths; each clip is padded to the next, 1 to 2 % of the frames in all
 _ROW_MULTIPLE = 8
+_TRIED = np.arange(8, 17)  # eighths of the longest clip that a row may have
+_WORTH_LONGER = 0.99  # of the frames of an epoch; attention costs more in longer rows
 _SPARE = 1.01  # rows over the fewest that the frames need
+READING_FRAMES = 8192  # a batch of clips that are only read
+READING_ROW = 256  # its rows at least: every split of short clips then has one shape
 
 
-@dataclass(frozen=True)
-class PackedStep:
-    """The clips of one batch of rows with several clips each.
-
-    Attributes:
-      bucket_length: frames of a row.
-      batch_size: rows.
-      ids: int32 (batch_size, g) indices of clips, -1 behind a row's last.
-      starts: int32 (batch_size, g) frame at which each begins, a multiple of `ALIGNMENT`.
-    """
-
-    bucket_length: int
-    batch_size: int
-    ids: np.ndarray
-    starts: np.ndarray
-
-    def for_process(self, process_index: int, process_count: int) -> "PackedStep":
-        """The equal part of the rows that falls to one of several processes.
-
-        Raises:
-          SignBindError: rows that do not divide among the processes.
-        """
-        rows = own_rows(self.batch_size, process_index, process_count)
-        return PackedStep(
-            self.bucket_length, rows.stop - rows.start, self.ids[rows], self.starts[rows]
-        )
-
-
-class PackedPlan:
+class RowPlan:
     """Endless shuffled epochs of batches of filled rows.
 
     Which slots share a row is decided once, by length alone; every epoch puts other clips into
@@ -70,7 +49,8 @@ class PackedPlan:
         """
         Args:
           plan: says which clips an epoch draws; its buckets are the slots.
-          row_frames: length of a row; more where the longest clip needs it.
+          row_frames: length of a row; more where the longest clip needs it. 0: as long as the
+            longest clip, or up to twice that where less is wasted.
         """
         self.plan, self.lengths, self.seed = plan, plan.lengths, plan.seed
         slots, counts = np.asarray(plan.buckets), plan.clips_per_bucket()
@@ -79,11 +59,17 @@ class PackedPlan:
                 f"batch plan: slots: found {plan.buckets}, wanted multiples of {ALIGNMENT}"
             )
         longest = int(slots[counts > 0][-1])
-        self.row_frames = -(-max(row_frames, longest) // _ROW_MULTIPLE) * _ROW_MULTIPLE
-        self._place_rg, self.starts = fill_rows(slots, counts, self.row_frames)
-        multiple = plan.batch_multiple
-        n_rows = max(plan.frames_per_batch // self.row_frames // multiple, 1) * multiple
-        self.batch_size = cap_batch_size(n_rows, len(self._place_rg), multiple)
+        wanted = [max(row_frames, longest)] if row_frames else longest * _TRIED // 8
+        multiple, least = plan.batch_multiple, np.inf
+        for frames in wanted:
+            frames = -(-int(frames) // _ROW_MULTIPLE) * _ROW_MULTIPLE
+            filled = fill_rows(slots, counts, frames)
+            (size,) = batch_sizes((frames,), plan.frames_per_batch, multiple)
+            size = cap_batch_size(size, len(filled[0]), multiple)
+            total = -(-len(filled[0]) // size) * size * frames
+            if total < _WORTH_LONGER * least:
+                least, self.row_frames, self.batch_size = total, frames, size
+                self._place_rg, self.starts = filled
         self._epochs = EpochCache()
 
     @property
@@ -117,7 +103,7 @@ class PackedPlan:
         """SHA-256 of all that decides the plan; hosts that differ here must not train."""
         return hashlib.sha256(f"packed {self.plan.digest} {self.row_frames}".encode()).hexdigest()
 
-    def step(self, i: int) -> PackedStep:
+    def step(self, i: int) -> Step:
         """The clips of global step i >= 0, counted over endless epochs."""
         if i < 0:
             raise IndexError(f"step {i} of a batch plan")
@@ -129,13 +115,51 @@ class PackedPlan:
         starts = np.zeros_like(ids)
         ids[: len(rows)] = np.where(place_rg >= 0, clips[place_rg], EMPTY_ROW)
         starts[: len(rows)] = self.starts[rows]
-        return PackedStep(self.row_frames, self.batch_size, ids, starts)
+        return Step(self.row_frames, ids, starts)
 
     def _epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """Clips slot after slot, shuffled within each length, and the order of the rows."""
         rows = np.arange(len(self._place_rg))
         order = np.argsort(hash64(rows, self.seed, 2 * epoch + 1), kind="stable")
         return self.plan.shuffled(epoch), order
+
+
+def reading_plan(
+    lengths, row_frames: int = 0, frames_per_batch: int = READING_FRAMES, batch_multiple: int = 1
+) -> EvaluationPlan:
+    """The plan that visits every clip of nonzero length once, in filled rows of one shape.
+
+    Sizes go in coarse steps, so that splits of different lengths share their program.
+
+    Args:
+      lengths: frames of each clip; 0 is not read.
+      row_frames: least length of a row.
+    """
+    lengths = checked_lengths(lengths)
+    padded = -(-lengths // ALIGNMENT) * ALIGNMENT
+    clips = np.argsort(padded, kind="stable")[(lengths == 0).sum() :]
+    row_frames = standard_buckets(max(row_frames, READING_ROW, int(lengths.max())))[-1]
+    place_rg, start_rg = fill_rows(*np.unique(padded[clips], return_counts=True), row_frames)
+    n_rows, g = place_rg.shape
+    ids = np.full((n_rows, _next_power_of_two(g)), EMPTY_ROW, np.int32)
+    starts = np.zeros_like(ids)
+    ids[:, :g] = np.where(place_rg >= 0, clips[place_rg], EMPTY_ROW)
+    starts[:, :g] = start_rg
+    (size,) = batch_sizes((row_frames,), frames_per_batch, batch_multiple)
+    size = cap_batch_size(size, _next_power_of_two(n_rows), batch_multiple)
+    n_empty = -n_rows % size
+    ids = np.pad(ids, ((0, n_empty), (0, 0)), constant_values=EMPTY_ROW)
+    starts = np.pad(starts, ((0, n_empty), (0, 0)))
+    return EvaluationPlan(
+        [
+            Step(row_frames, ids[i : i + size], starts[i : i + size])
+            for i in range(0, len(ids), size)
+        ]
+    )
+
+
+def _next_power_of_two(n: int) -> int:
+    return 1 << (n - 1).bit_length()
 
 
 def fill_rows(slots: np.ndarray, counts: np.ndarray, row_frames: int):

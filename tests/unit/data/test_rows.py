@@ -13,22 +13,21 @@ from signbind_jax import ctc
 from signbind_jax.config import DataConfig, load_config
 from signbind_jax.configs import lipreading, signing
 from signbind_jax.data.augment import AugmentConfig
+from signbind_jax.data.batch_plan import BatchPlan, choose_buckets, evaluation_plan
 from signbind_jax.data.clip import Clip, pose_frames
 from signbind_jax.data.dataset import open_dataset
 from signbind_jax.data.lips import lip_frames
 from signbind_jax.data.loader import clip_batches
-from signbind_jax.data.packed_plan import ALIGNMENT
-from signbind_jax.data.preprocess import (
-    prepare_lips,
-    prepare_packed_lips,
-    prepare_packed_pose,
-    prepare_pose,
-)
+from signbind_jax.data.preprocess import prepare_lips, prepare_pose
+from signbind_jax.data.row_plan import ALIGNMENT, READING_ROW, reading_plan
+from signbind_jax.data.stream_cache import gather
 from signbind_jax.data.training_plan import training_plan
 from signbind_jax.data_pipelines.corpus import corpus_of_clips
 from signbind_jax.data_pipelines.writing.writer import write_dataset
 from signbind_jax.errors import SignBindError
+from signbind_jax.sources import open_source
 from signbind_jax.stages import make_stage
+from signbind_jax.stages.expert import read_batch
 
 KEY = jax.random.key(7)
 LENGTHS = np.array([13, 0, 40, 7, 22, 31, 5, 18, 64, 9, 27, 3])
@@ -39,9 +38,9 @@ def long_tailed(n: int = 3000) -> np.ndarray:
     return np.ceil(np.clip(seconds, 0.3, 60) * 24).astype(int)
 
 
-def packed_plan(lengths, frames=512, row_frames=1, times=None, **values):
+def row_plan(lengths, frames=512, row_frames=1, times=None, **values):
     data = DataConfig(frames_per_batch=frames, row_frames=row_frames, **values)
-    return training_plan(lengths, data, seed=3, times=times, packs=True)
+    return training_plan(lengths, data, seed=3, times=times, rows=True)
 
 
 def epoch_of(plan, epoch=0):
@@ -55,7 +54,7 @@ def drawn(steps) -> list[int]:
 
 
 def test_an_epoch_holds_every_clip_once_and_none_over_another():
-    plan = packed_plan(LENGTHS)
+    plan = row_plan(LENGTHS)
     for epoch in (0, 1):
         steps = epoch_of(plan, epoch)
         assert drawn(steps) == np.flatnonzero(LENGTHS).tolist()
@@ -71,28 +70,44 @@ def test_an_epoch_holds_every_clip_once_and_none_over_another():
 
 def test_epochs_differ_and_a_plan_made_again_is_the_same():
     lengths = long_tailed(300)
-    plan, again = packed_plan(lengths, 4096), packed_plan(lengths, 4096)
+    plan, again = row_plan(lengths, 4096), row_plan(lengths, 4096)
     assert plan.digest == again.digest
-    assert plan.digest != packed_plan(lengths, 4096, row_frames=2048).digest
+    assert plan.digest != row_plan(lengths, 4096, row_frames=2048).digest
     first, second = (np.stack([s.ids for s in epoch_of(plan, e)]) for e in (0, 1))
     assert not np.array_equal(first, second)
     assert np.array_equal(again.step(plan.steps_per_epoch).ids, second[0])
 
 
 def test_long_tailed_lengths_leave_little_padding():
-    plan = packed_plan(long_tailed(), 32_768)
+    plan = row_plan(long_tailed(), 32_768)
     assert plan.fill > 0.93
     buckets = training_plan(long_tailed(), DataConfig(frames_per_batch=32_768, n_buckets=8), 3)
+    assert len(plan.shapes) == 1 and len(buckets.shapes) == 8
     assert buckets.fill < 0.85
     real = sum((long_tailed()[s.ids] * (s.ids >= 0)).sum() for s in epoch_of(plan))
     n_frames = plan.steps_per_epoch * plan.batch_size * plan.row_frames
     assert plan.fill == pytest.approx(real / n_frames)
 
 
+def test_reading_visits_every_clip_once_in_one_shape():
+    for lengths in (LENGTHS, long_tailed(300)):
+        plan = reading_plan(lengths, 64, 2048, batch_multiple=2)
+        steps = [plan.step(i) for i in range(plan.n_steps)]
+        assert drawn(steps) == np.flatnonzero(lengths).tolist()
+        ((row_frames, rows),) = plan.shapes
+        assert row_frames >= max(64, lengths.max()) and rows % 2 == 0
+        assert len({step.ids.shape for step in steps}) == 1
+        for step in steps:
+            ends = (step.starts + lengths[step.ids]) * (step.ids >= 0)
+            assert ends.max() <= row_frames
+    one = reading_plan([30])
+    assert one.shapes == ((READING_ROW, 1),)  # a clip alone takes no batch of empty rows
+
+
 def test_weights_hold_in_filled_rows_too():
     lengths = np.tile([20, 33, 47, 60], 30)
     times = np.repeat([1.0, 0.5, 0.0], 40)
-    plan = packed_plan(lengths, times=times)
+    plan = row_plan(lengths, times=times)
     ids = np.array(drawn(epoch_of(plan, 0) + epoch_of(plan, 1)))
     counts = np.bincount(ids, minlength=120)
     assert counts[:40].tolist() == [2] * 40 and counts[40:80].tolist() == [1] * 40
@@ -100,7 +115,7 @@ def test_weights_hold_in_filled_rows_too():
 
 
 def test_processes_share_the_rows_and_rows_that_do_not_divide_are_refused():
-    step = packed_plan(LENGTHS, batch_multiple=2).step(0)
+    step = row_plan(LENGTHS, batch_multiple=2).step(0)
     parts = [step.for_process(i, 2) for i in range(2)]
     assert np.array_equal(np.concatenate([p.ids for p in parts]), step.ids)
     assert np.array_equal(np.concatenate([p.starts for p in parts]), step.starts)
@@ -130,7 +145,7 @@ def dataset(tmp_path_factory):
 @pytest.mark.parametrize("modality", ["pose", "lips"])
 def test_the_loader_puts_every_clip_where_the_plan_says(dataset, modality):
     targets = [[i] * (i % 3) for i in range(len(LENGTHS))]
-    plan = packed_plan(LENGTHS, 256)
+    plan = row_plan(LENGTHS, 256)
     read = 0
     for batch in clip_batches(dataset, plan, modality, targets, 2, stop_step=plan.steps_per_epoch):
         covered = np.zeros(batch.frames_bt.shape[:2], bool)
@@ -175,8 +190,7 @@ def some_clips(kind: str):
     return poses
 
 
-ALONE = {"pose": prepare_pose, "lips": prepare_lips}
-PACKED = {"pose": prepare_packed_pose, "lips": prepare_packed_lips}
+PREPARE = {"pose": prepare_pose, "lips": prepare_lips}
 
 
 @pytest.mark.parametrize("kind", ["pose", "lips"])
@@ -185,12 +199,10 @@ def test_a_clip_is_prepared_in_a_row_as_it_is_alone(kind, key):
     config = AugmentConfig(mirror=0.5, hand_drop=0.5, speed=0.3)
     row, start, padded, lengths = one_row(some_clips(kind), 96)  # room for slower clips
     index = np.array([4, 11, 2], np.int32)
-    alone, mask = jax.jit(functools.partial(ALONE[kind], config=config))(
-        padded, lengths, index, key
-    )
-    x, clip = jax.jit(functools.partial(PACKED[kind], config=config))(
-        row, start, lengths[None], index[None], key
-    )
+    prepare = jax.jit(functools.partial(PREPARE[kind], config=config))
+    alone, own = prepare(padded, 0 * lengths[:, None], lengths[:, None], index[:, None], key)
+    mask = np.asarray(own) == 0
+    x, clip = prepare(row, start, lengths[None], index[None], key)
     clip = np.asarray(clip[0])
     for i in range(len(lengths)):
         places = np.flatnonzero(clip == i)
@@ -216,7 +228,7 @@ def test_slower_clips_that_outgrow_a_full_row_keep_all_their_frames():
         keypoint_noise=0,
         hand_drop=0,
     )
-    prepare = jax.jit(functools.partial(prepare_packed_pose, config=config))
+    prepare = jax.jit(functools.partial(prepare_pose, config=config))
     slowest = 0
     for seed in range(20):
         index = np.arange(3, dtype=np.int32)[None]
@@ -241,7 +253,7 @@ def test_ctc_of_a_row_is_that_of_its_clips():
     lengths = np.array([[3, 1, 3], [2, 0, 0]])
 
     def packed(logits):
-        loss, feasible = ctc.packed_ctc_loss(jax.nn.log_softmax(logits), clip, targets, lengths)
+        loss, feasible = ctc.ctc_loss(jax.nn.log_softmax(logits), clip, targets, lengths)
         return loss.sum(), (loss, feasible)
 
     def alone(logits):
@@ -249,11 +261,11 @@ def test_ctc_of_a_row_is_that_of_its_clips():
         for row, place in ((0, 0), (0, 1), (0, 2), (1, 0)):
             one = ctc.ctc_loss(
                 jax.nn.log_softmax(logits[row : row + 1]),
-                clip[row : row + 1] == place,
-                targets[row : row + 1, place],
-                lengths[row : row + 1, place],
+                np.where(clip[row : row + 1] == place, 0, -1),
+                targets[row : row + 1, place, None],
+                lengths[row : row + 1, place, None],
             )
-            loss[row, place] = one[0][0], one[1][0]
+            loss[row, place] = one[0][0, 0], one[1][0, 0]
         return sum(value for value, _ in loss.values()), loss
 
     gradient, (loss, feasible) = jax.jit(jax.grad(packed, has_aux=True))(logits)
@@ -277,31 +289,56 @@ def test_ctc_of_a_row_is_that_of_its_clips():
 def test_a_stage_has_the_same_loss_in_filled_rows(module, frontend, synthetic):
     """Summed over an epoch of every clip, without what is drawn a batch."""
     name = module.__name__.rpartition(".")[2]
-    sums = []
-    for row_frames in (0, 256):
-        overrides = {
-            "data.directory": str(synthetic),
-            "data.train": "validation",
-            "data.row_frames": str(row_frames),
-            "data.n_buckets": "1",
-            "model.dropout": "0.0",
-            "model.frontend": frontend,
-            "model.subsample": "4" if name == "signing" else "2",
-        }
-        stage = make_stage(load_config(f"{name}:size=tiny", overrides))
-        stage.augment = AugmentConfig(**{f.name: 0 for f in dataclasses.fields(AugmentConfig)})
-        graphdef, params = nnx.split(stage.make_model(nnx.Rngs(params=0)))
+    overrides = {
+        "data.directory": str(synthetic),
+        "data.train": "validation",
+        "data.row_frames": "256",
+        "model.dropout": "0.0",
+        "model.frontend": frontend,
+        "model.subsample": "4" if name == "signing" else "2",
+    }
+    source = open_source(load_config(f"{name}:size=tiny", overrides))
+    stage = make_stage(source.config, source.shapes)
+    stage.augment = AugmentConfig(**{f.name: 0 for f in dataclasses.fields(AugmentConfig)})
+    graphdef, params = nnx.split(stage.make_model(nnx.Rngs(params=0)))
 
-        @jax.jit
-        def loss(params, batch, stage=stage, graphdef=graphdef):
-            total, weight, metrics = stage.loss(nnx.merge(graphdef, params), batch, KEY)
-            return jnp.stack([total, weight, metrics["infeasible"]])
+    @jax.jit
+    def loss(params, batch):
+        total, weight, metrics = stage.loss(nnx.merge(graphdef, params), batch, KEY)
+        return jnp.stack([total, weight, metrics["infeasible"]])
 
-        sums.append(
-            sum(
-                np.asarray(loss(params, batch))
-                for batch in stage.batches(0, stage.plan.steps_per_epoch)
-            )
-        )
-    assert sums[0][1] == sums[1][1] > 0 and sums[0][2] == sums[1][2]
-    np.testing.assert_allclose(sums[0][0], sums[1][0], rtol=2e-5)
+    def epoch():
+        batches = source.batches(0, source.plan.steps_per_epoch)
+        return sum(np.asarray(loss(params, batch)) for batch in batches)
+
+    in_filled_rows = epoch()
+    assert source.plan.clips_per_row > 1
+    lengths = source.plan.lengths
+    source.plan = BatchPlan(lengths, choose_buckets(lengths, 1), 1024)
+    one_a_row = epoch()
+    assert in_filled_rows[1] == one_a_row[1] > 0 and in_filled_rows[2] == one_a_row[2]
+    np.testing.assert_allclose(in_filled_rows[0], one_a_row[0], rtol=2e-5)
+
+
+def test_streams_read_in_filled_rows_are_those_read_one_clip_a_row(synthetic):
+    overrides = {
+        "data.directory": str(synthetic),
+        "data.train": "validation",
+        "model.frontend": "mouth_landmarks",
+    }
+    stage = make_stage(load_config("lipreading:size=tiny", overrides))
+    graphdef, params = nnx.split(stage.make_model(nnx.Rngs(params=0)))
+    clips, lengths = stage.dataset.split("validation"), stage.plan.lengths
+
+    def read(plan):
+        batches = clip_batches(clips, plan, "mouth_landmarks", [()] * len(clips), 1)
+        read = ((b.index_bg, jax.device_get(read_batch(graphdef, params, b, 5))) for b in batches)
+        return gather(len(clips), stage.model_config.d_model, read)
+
+    alone = read(evaluation_plan(lengths, choose_buckets(lengths, 1), 1024))
+    in_rows = read(reading_plan(lengths))
+    assert np.diff(alone.first).max() == 5 and alone.overflow.any()
+    for name in ("first", "ids", "overflow"):
+        np.testing.assert_array_equal(getattr(in_rows, name), getattr(alone, name))
+    for name in ("hidden", "start", "end", "confidence"):
+        np.testing.assert_allclose(getattr(in_rows, name), getattr(alone, name), atol=2e-3)

@@ -1,0 +1,235 @@
+"""Evaluators: the only way anything is scored, in the training loop and of finished runs."""
+
+import functools
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from signbind_jax import streams
+from signbind_jax.checkpoint.artefact import Artefact
+from signbind_jax.data.clip import Clip
+from signbind_jax.data.dataset import ClipDataset, DatasetInfo
+from signbind_jax.data.sentences import Sentences
+from signbind_jax.data.stream_cache import SplitStreams
+from signbind_jax.data.vocabulary import Vocabulary
+from signbind_jax.distributed import hosts
+from signbind_jax.errors import SignBindError
+from signbind_jax.evaluate.evaluation import ClipOutput, Evaluation
+from signbind_jax.generation import config as generation_config
+from signbind_jax.generation.config import GenerationConfig, read_options
+from signbind_jax.hf.tokenizer import TextTokenizer
+from signbind_jax.metrics.sequence import error_counts
+from signbind_jax.metrics.translation import name_recall, translation_scores
+from signbind_jax.stages.fusion import read_fused
+from signbind_jax.stages.language_model import LanguageModelOptions, write_from_text
+from signbind_jax.stages.read_streams import ExpertReader, StreamReader, Weights, open_experts_of
+from signbind_jax.stages.system import System
+from signbind_jax.use.translate import Translator
+
+# Splits in which time alone decides what is right.
+TIME_SPLITS = ("role", "lonely_twin", "adjacent_names")
+
+
+class Evaluator:
+    """Scores one stage. Its weights may be those of a run under way: `BatchSource.evaluator`; or
+    of a finished one: `open_evaluator`.
+
+    Attributes:
+      generation: how sentences are written; None where none are.
+    """
+
+    generation: GenerationConfig | None = None
+
+    def run(self, clips: ClipDataset) -> Evaluation:
+        """Scores and outputs of a split; every process has to call it, and all get the same.
+
+        Raises:
+          Interrupted: on every process, where a signal came to one while a run was under way.
+        """
+        raise NotImplementedError
+
+    def report(self, clips: ClipDataset) -> dict:
+        """What `signbind evaluate` prints of a split, JSON-ready."""
+        return self.run(clips).scores
+
+
+class ExpertEvaluator(Evaluator):
+    """Error rates in percent of an expert's greedy stream, pooled over a split.
+
+    cache: where its streams are kept; None: they are not, as its weights change.
+    """
+
+    def __init__(self, reader: ExpertReader, cache: Path | None = None):
+        self.reader, self.cache = reader, cache
+
+    def run(self, clips):
+        reader, stream = self.reader, streams.get(self.reader.name)
+        if self.cache is None:
+            tokens = reader.read(clips, hidden=False)
+        else:
+            tokens = reader.read_split(clips, self.cache)
+        present = np.flatnonzero(reader.lengths(clips) > 0)
+        references = [list(clips.targets[i][stream.target]) for i in present]
+        hypotheses = [reader.vocabulary.decode(tokens.ids[tokens.of(i)]) for i in present]
+
+        def score() -> dict:
+            counts = error_counts(references, hypotheses)
+            scores = {
+                "n": len(present),
+                "absent": len(clips) - len(present),
+                "overflow": int(tokens.overflow.sum()),
+                "substitutions": counts.s,
+                "deletions": counts.d,
+                "insertions": counts.i,
+                "reference_tokens": counts.n,
+            }
+            if stream.accuracy:
+                htk = error_counts(references, hypotheses, costs="htk")
+                htk = {f"{stream.metric}_htk": htk.accuracy}
+                return {stream.metric: counts.accuracy} | htk | scores
+            return {stream.metric: counts.rate} | scores
+
+        scores = hosts.broadcast("scoring", score)
+        logged = {name: float(scores[name]) for name in (stream.metric, "overflow")}
+        ids = [clips.ids[i] for i in present]
+        return Evaluation(scores, logged, _outputs(ids, references, hypotheses))
+
+
+class FusionEvaluator(Evaluator):
+    """Token error rate in percent of what fusion reads, all streams present.
+
+    weights: of Fusion, or of a module that has one as its `fusion`.
+    """
+
+    def __init__(self, reader: StreamReader, weights: Weights, senses: Vocabulary):
+        self.reader, self.weights, self.senses = reader, weights, senses
+
+    def run(self, clips):
+        sentences = Sentences.unlabelled(self.reader.read(clips))
+        fused = read_fused(*self.weights(), sentences, self.senses)
+        references = [list(labels["senses"]) for labels in clips.targets]
+        rate = hosts.broadcast("scoring", lambda: error_counts(references, fused).rate)
+        logged = {"token_error_rate": rate}
+        outputs = _outputs(clips.ids, references, fused)
+        return Evaluation(logged | {"n": len(clips)}, logged, outputs)
+
+
+class LanguageModelEvaluator(Evaluator):
+    """Scores of sentences that a decoder writes from the true streams as text: `oracle_text`."""
+
+    def __init__(self, weights: Weights, tokenizer: TextTokenizer, generation: GenerationConfig):
+        self.weights, self.tokenizer, self.generation = weights, tokenizer, generation
+
+    def run(self, clips):
+        hypotheses = write_from_text(*self.weights(), self.tokenizer, clips, self.generation)
+        return _translation(clips, hypotheses)
+
+    def report(self, clips):
+        return {"oracle_text": super().report(clips)}
+
+
+class TranslationEvaluator(Evaluator):
+    """Scores of what a system translates, all of its streams present or some of them."""
+
+    def __init__(self, system: System):
+        self.system, self.generation = system, system.generation
+
+    def run(self, clips):
+        return self.variants(clips, ("all",))["all"]
+
+    def variants(self, clips: ClipDataset, only: Collection[str] = ()) -> dict[str, Evaluation]:
+        """By variant (`streams.variants`), of all variants or of those named.
+
+        The score `name_recall_read` is name recall over the names of clips whose letters were
+        all read right: what is lost there is lost behind the expert.
+        """
+        read = self.system.read(clips)
+        read_right = self._letters_read_right(read, clips)
+        found = {}
+        for variant, keep in streams.variants(self.system.streams).items():
+            if not only or variant in only:
+                hypotheses = self.system.write(read, keep)
+                found[variant] = _translation(clips, hypotheses)
+                found[variant].scores["name_recall_read"] = _name_recall(
+                    clips.labels, hypotheses, read_right
+                )
+        return found
+
+    def time_splits(
+        self, dataset: DatasetInfo, only: Collection[str] = ()
+    ) -> dict[str, dict[str, float]]:
+        """Contrast accuracies in percent: variant (all, or those of `only`) -> time split ->
+        value."""
+        found = {variant: {} for variant in only or streams.variants(self.system.streams)}
+        for split in dataset.splits:
+            if split in TIME_SPLITS:
+                for variant, row in self.variants(dataset.split(split), only).items():
+                    found[variant][split] = row.scores["contrast_accuracy"]
+        return found
+
+    def report(self, clips):
+        return {variant: row.scores for variant, row in self.variants(clips).items()}
+
+    def _letters_read_right(self, read: SplitStreams, clips: ClipDataset) -> list[bool]:
+        spelling = next((name for name in self.system.streams if streams.get(name).spells), "")
+        tokens = [self.system.tokens(read, i).get(spelling, []) for i in range(len(clips))]
+        return [
+            [t.token for t in row] == list(labels["letters"])
+            for row, labels in zip(tokens, clips.targets, strict=True)
+        ]
+
+
+def open_evaluator(run: Artefact, settings: Mapping[str, Any] | None = None) -> Evaluator:
+    """What scores a finished run.
+
+    settings: fields of GenerationConfig in place of the run's own.
+
+    Raises:
+      SignBindError: a parent that is missing or was trained again since; settings that do not go
+        together, or of a stage that writes no sentences.
+    """
+    settings = settings or {}
+    if settings and run.stage in (*streams.names(), "fusion"):
+        raise SignBindError(
+            f"generation.{next(iter(settings))}: found it for {run.stage}, which "
+            "writes no sentences"
+        )
+    if run.stage in streams.names():
+        return ExpertEvaluator(ExpertReader.of(run), run.workdir.parent / "streams")
+    if run.stage == "fusion":
+        reader = StreamReader(run.config, open_experts_of(run))
+        return FusionEvaluator(reader, run.load_params, run.vocabularies["senses"])
+    if run.stage == "language_model":
+        own = read_options(LanguageModelOptions, run.config.options).generation
+        generation = generation_config.overridden(own, settings)
+        weights = functools.cache(run.load_params)
+        return LanguageModelEvaluator(weights, run.tokenizer, generation)
+    return TranslationEvaluator(Translator(run.workdir, settings, step=run.step))
+
+
+def _outputs(ids: Sequence[str], references: Sequence, hypotheses: Sequence) -> list[ClipOutput]:
+    """Of token sequences, or of sentences."""
+    texts = (
+        [x if isinstance(x, str) else " ".join(x) for x in side]
+        for side in (references, hypotheses)
+    )
+    return [ClipOutput(*row) for row in zip(ids, *texts, strict=True)]
+
+
+def _translation(clips: ClipDataset, hypotheses: Sequence[str]) -> Evaluation:
+    scores = hosts.broadcast("scoring", lambda: translation_scores(clips.labels, hypotheses))
+    logged = {name: value for name, value in scores.items() if isinstance(value, float)}
+    references = [clip.text for clip in clips.labels]
+    return Evaluation(scores, logged, _outputs(clips.ids, references, hypotheses))
+
+
+def _name_recall(
+    clips: Sequence[Clip], hypotheses: Sequence[str], chosen: Sequence[bool]
+) -> float | None:
+    """In percent, over the clips chosen."""
+    kept = [(c, h) for c, h, wanted in zip(clips, hypotheses, chosen, strict=True) if wanted]
+    return name_recall(
+        [c.text for c, _ in kept], [h for _, h in kept], [c.spelled for c, _ in kept]
+    ).value

@@ -1,0 +1,24 @@
+"""What each stage learns from, by stage; one small file each."""
+
+from signbind_jax.config import RunConfig
+from signbind_jax.sources.source import BatchSource
+
+
+def open_source(config: RunConfig) -> BatchSource:
+    """The source of the stage that `config.stage` names, its data and parents opened and checked.
+
+    Raises:
+      SignBindError: whatever is wrong with the config, data and parents.
+    """
+    # Imported late: a source pulls in what only it needs. All others are experts'.
+    if config.stage == "language_model":
+        from signbind_jax.sources.language_model import LanguageModelSource as kind
+    elif config.stage == "fusion":
+        from signbind_jax.sources.fusion import FusionSource as kind
+    elif config.stage == "alignment":
+        from signbind_jax.sources.translation import AlignmentSource as kind
+    elif config.stage == "translation":
+        from signbind_jax.sources.translation import TranslationSource as kind
+    else:
+        from signbind_jax.sources.expert import ExpertSource as kind
+    return kind(config)

@@ -1,0 +1,125 @@
+"""What an expert learns from: clips that have its modality, and their CTC targets."""
+
+import jax
+import numpy as np
+
+from signbind_jax import ctc, streams
+from signbind_jax.config import RunConfig
+from signbind_jax.data.dataset import ClipDataset
+from signbind_jax.data.loader import clip_batches
+from signbind_jax.data.training_plan import training_plan
+from signbind_jax.data.vocabulary import BLANK, Vocabulary
+from signbind_jax.errors import SignBindError
+from signbind_jax.evaluate.evaluators import ExpertEvaluator
+from signbind_jax.sources.source import BatchSource
+from signbind_jax.stages.expert import (
+    ExpertShapes,
+    check_crops,
+    expert_config,
+    impossible_clips,
+    modality_lengths,
+)
+from signbind_jax.stages.read_streams import ExpertReader
+
+
+class ExpertSource(BatchSource):
+    """Clips for the expert of the stream that `config.stage` names."""
+
+    def __init__(self, config: RunConfig):
+        super().__init__(config)
+        self.stream = streams.get(config.stage)
+        train = self.dataset.split(config.data.train)
+        self._targets = [labels[self.stream.target] for labels in train.targets]
+        self.vocabulary = self._make_vocabulary()
+        self.vocabularies = {self.stream.vocabulary: self.vocabulary}
+        self.model_config = expert_config(config, len(self.vocabulary))
+        self.lengths = modality_lengths(train, self.model_config.frontend)
+        check_crops(self.model_config, train, "config.model.lip_size")
+        self._check_feasible(train)
+        self._thin_empty()
+        self.plan = training_plan(
+            self.lengths, config.data, config.seed, times=train.times, rows=True
+        )
+        self.target_ids = [self.vocabulary.encode(target) for target in self._targets]
+        self.shapes = ExpertShapes(
+            n_tokens=len(self.vocabulary),
+            target=-(-max(map(len, self.target_ids)) // 8) * 8,
+            clips_per_row=self.plan.clips_per_row,
+        )
+        self.notes.append(
+            f"{self.plan.n_clips} clips, {self.plan.steps_per_epoch} steps an epoch, "
+            f"{100 * self.plan.fill:.1f} % of the frames are real"
+        )
+
+    def _make_vocabulary(self) -> Vocabulary:
+        if self.stream.alphabet:
+            return Vocabulary(self.stream.vocabulary, (BLANK, *self.stream.alphabet))
+        if not any(self._targets):
+            raise SignBindError(
+                f"{self.config.data.directory}: split {self.config.data.train}: "
+                f"found no {self.stream.target} label, wanted some to train "
+                f"{self.config.stage}"
+            )
+        return Vocabulary.from_sequences(self.stream.vocabulary, self._targets)
+
+    def _check_feasible(self, train: ClipDataset) -> None:
+        """Counts the clips whose target is longer than the CTC output, leaves them out, and
+        refuses to start when they are more than the stated share."""
+        needed = np.array([ctc.min_steps(t) for t in self._targets])
+        impossible = impossible_clips(needed, self.lengths, self.model_config)
+        n_present = int((self.lengths > 0).sum())
+        if not n_present:
+            raise SignBindError(
+                f"{self.config.data.directory}: split {self.config.data.train}: no "
+                f"clip has the modality of frontend "
+                f"'{self.model_config.frontend}'"
+            )
+        share = impossible.sum() / n_present
+        if share > self.config.data.max_impossible:
+            steps = self.model_config.n_steps(self.lengths)
+            worst = int(np.argmax(np.where(impossible, needed - steps, 0)))
+            raise SignBindError(
+                f"{self.config.data.directory}: {impossible.sum()} of {n_present} clips have a "
+                f"{self.stream.target} target longer than the CTC output, such as "
+                f"{train.ids[worst]}: {needed[worst]} steps needed, "
+                f"{int(steps[worst])} there; wanted at most "
+                f"{100 * self.config.data.max_impossible:g} % (data.max_impossible); lower "
+                f"model.subsample (now {self.model_config.subsample})"
+            )
+        self.lengths = np.where(impossible, 0, self.lengths)
+        if impossible.any():
+            self.notes.append(f"{impossible.sum()} clips left out: target longer than CTC output")
+
+    def _thin_empty(self) -> None:
+        """Leaves out the stated share of the clips whose target is empty."""
+        empty = np.array([not t for t in self._targets])
+        chance = np.random.Generator(np.random.Philox(key=[self.config.seed, 0]))
+        left_out = empty & (self.lengths > 0)
+        left_out &= chance.random(len(empty)) >= self.config.data.keep_empty
+        self.lengths = np.where(left_out, 0, self.lengths)
+        if left_out.any():
+            self.notes.append(
+                f"{left_out.sum()} of {empty.sum()} clips with an empty target left "
+                "out (data.keep_empty)"
+            )
+
+    def batch(self, i):
+        return next(self.batches(i, i + 1))
+
+    def batches(self, start, stop=None):
+        return clip_batches(
+            self.dataset.split(self.config.data.train),
+            self.plan,
+            self.model_config.frontend,
+            self.target_ids,
+            self.shapes.target,
+            start_step=start,
+            stop_step=stop,
+            threads=self.config.data.threads,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+
+    def evaluator(self, weights):
+        given = self.config.stage, self.model_config, self.vocabulary, weights
+        return ExpertEvaluator(ExpertReader(*given, self.config.data.row_frames))

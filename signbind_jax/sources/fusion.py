@@ -1,0 +1,79 @@
+"""What fusion learns from: the streams that frozen experts read, and the senses of each clip."""
+
+import jax
+import numpy as np
+
+from signbind_jax import ctc
+from signbind_jax.config import RunConfig, from_mapping
+from signbind_jax.data.dataset import ClipDataset
+from signbind_jax.data.sentences import Sentences
+from signbind_jax.data.stream_cache import SplitStreams
+from signbind_jax.data.training_plan import training_plan
+from signbind_jax.data.vocabulary import Vocabulary
+from signbind_jax.evaluate.evaluators import FusionEvaluator
+from signbind_jax.models.fusion import FusionConfig
+from signbind_jax.sources.source import BatchSource
+from signbind_jax.stages.fusion import FusionShapes
+from signbind_jax.stages.read_streams import StreamReader, open_experts
+
+
+class FusionSource(BatchSource):
+    """Cached streams and fusion targets of every clip."""
+
+    def __init__(self, config: RunConfig):
+        super().__init__(config)
+        experts = open_experts(config)
+        self.reader = StreamReader(config, experts)
+        self.parents = {name: expert.digest for name, expert in experts.items()}
+        train = self.dataset.split(config.data.train)
+        self.senses = Vocabulary.from_sequences(
+            "senses", (labels["senses"] for labels in train.targets)
+        )
+        vocabularies = [self.reader.vocabulary(name) for name in config.streams]
+        self.vocabularies = {v.name: v for v in (*vocabularies, self.senses)}
+        sizes = {
+            "n_ids": tuple(len(v) for v in vocabularies),
+            "d_hidden": max(e.model_config.d_model for e in experts.values()),
+            "n_targets": len(self.senses),
+        }
+        fusion = self._fusion_config(sizes)
+        self.sentences = self._label(train, self.reader.read(train))
+        self.plan = training_plan(
+            self.sentences.lengths, config.data, config.seed, times=train.times, multiple=4
+        )
+        capacities = self.sentences.capacities(self.plan.buckets)
+        self.shapes = self._make_shapes(fusion, capacities)
+        self._note(train, fusion.ctc_frames)
+
+    def _fusion_config(self, sizes: dict) -> FusionConfig:
+        """That of fusion, which has to go with the sizes that data and experts give."""
+        return from_mapping(FusionConfig, self.config.model | sizes, "config.model")
+
+    def _make_shapes(self, fusion: FusionConfig, capacities: dict):
+        return FusionShapes(fusion.n_ids, fusion.d_hidden, fusion.n_targets, capacities)
+
+    def _note(self, train: ClipDataset, ctc_frames: int) -> None:
+        overflow = sum(int(e.overflow.sum()) for e in self.sentences.streams.experts.values() if e)
+        impossible = sum(
+            ctc.min_steps(t) > ctc_frames * n
+            for t, n in zip(self.sentences.targets, self.sentences.lengths)
+        )
+        self.notes.append(
+            f"{len(train)} clips, {self.plan.steps_per_epoch} steps an epoch, "
+            f"{100 * self.plan.fill:.1f} % of the tokens are real, {overflow} tokens "
+            f"lost to capacity, {impossible} clips with a target longer than the "
+            "CTC output"
+        )
+
+    def _label(self, clips: ClipDataset, read: SplitStreams) -> Sentences:
+        """Fusion targets beside the streams; no prompt, no text."""
+        target_ids = [self.senses.encode(labels["senses"]) for labels in clips.targets]
+        none = [()] * len(target_ids)
+        return Sentences(np.asarray(read.lengths), read, target_ids, none, none)
+
+    def batch(self, i):
+        step = self.plan.step(i).for_process(jax.process_index(), jax.process_count())
+        return self.sentences.batch(step, self.shapes.capacities[step.bucket_length])
+
+    def evaluator(self, weights):
+        return FusionEvaluator(self.reader, weights, self.senses)

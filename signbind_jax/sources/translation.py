@@ -1,0 +1,139 @@
+"""What alignment and translation learn from: fusion's streams, prompts and sentences."""
+
+import dataclasses
+from pathlib import Path
+
+from flax import nnx
+
+from signbind_jax.checkpoint import artefact
+from signbind_jax.checkpoint.manifest import check_parent
+from signbind_jax.config import RunConfig
+from signbind_jax.errors import SignBindError
+from signbind_jax.evaluate.evaluators import TranslationEvaluator
+from signbind_jax.generation.config import read_options
+from signbind_jax.hf import hub
+from signbind_jax.hf.pretrained import Pretrained, open_pretrained
+from signbind_jax.models.signbind import SignBindConfig
+from signbind_jax.sources.fusion import FusionSource
+from signbind_jax.stages.language_model import encode_sentence
+from signbind_jax.stages.system import System
+from signbind_jax.stages.translation import (
+    SignBindShapes,
+    TranslationOptions,
+    make_prompt_parts,
+)
+
+
+class AlignmentSource(FusionSource):
+    """Streams, prompts and sentences of every clip, a trained fusion and an LLM."""
+
+    parent = "fusion"
+
+    def __init__(self, config: RunConfig):
+        self.options = read_options(TranslationOptions, config.options)
+        self.parent_artefact = self._open_parent(config)
+        self.decoder_artefact = self._open_decoder(config)
+        self.tokenizer = self.decoder_artefact.tokenizer
+        super().__init__(config)
+        self.parents[self.parent] = self.parent_artefact.digest
+        self.parents["language_model"] = self.decoder_artefact.digest
+
+    def _open_parent(self, config: RunConfig) -> artefact.Artefact:
+        directory = config.parents[self.parent]
+        if not directory:
+            raise SignBindError(
+                f"config.parents.{self.parent}: found nothing, wanted the "
+                f"--workdir of a trained {self.parent} stage"
+            )
+        parent = artefact.open_artefact(directory)
+        where = f"config.parents.{self.parent}: {directory}"
+        check_parent(parent.manifest, {"stage": self.parent}, where)
+        return parent
+
+    def _open_decoder(self, config: RunConfig) -> artefact.Artefact | Pretrained:
+        if not config.parents["language_model"]:
+            raise SignBindError(
+                "config.parents.language_model: found nothing, wanted the "
+                "--workdir of a trained language_model stage or a pretrained "
+                "model: a directory, a fetched name or a hub id"
+            )
+        name = config.parents["language_model"]
+        if (Path(name) / artefact.FILE).exists():
+            decoder = artefact.open_artefact(name)
+            where = f"config.parents.language_model: {name}"
+            check_parent(decoder.manifest, {"stage": "language_model"}, where)
+            return decoder
+        return open_pretrained(hub.find(name), self.options.instruction)
+
+    @property
+    def imported(self) -> bool:
+        """Whether the decoder comes from others and not from a language_model stage."""
+        return isinstance(self.decoder_artefact, Pretrained)
+
+    def _fusion_config(self, sizes):
+        """That of the parent, which must mean the same as experts and corpus by every id."""
+        wanted = {
+            "vocabularies": {name: v.digest for name, v in self.vocabularies.items()},
+            "dimensions": {"d_hidden": sizes["d_hidden"]},
+        }
+        check_parent(self.parent_artefact.manifest, wanted, str(self.parent_artefact.workdir))
+        config = self.parent_artefact.model_config
+        return config.fusion if isinstance(config, SignBindConfig) else config
+
+    def _make_shapes(self, fusion, capacities):
+        decoder = self.decoder_artefact.model_config
+        fused_text = self.options.fused_text
+        prompt_parts = make_prompt_parts(self.senses, self.tokenizer, fused_text)
+        return SignBindShapes(fusion, decoder, self.imported, prompt_parts, capacities)
+
+    def _label(self, clips, read):
+        base = super()._label(clips, read)
+        texts = [encode_sentence(self.tokenizer, c.text, c.spelled) for c in clips.labels]
+        prompts = [self.tokenizer.tail] * len(texts)
+        return dataclasses.replace(base, prompts=prompts, texts=texts)
+
+    def parent_directories(self):
+        return super().parent_directories() | {"language_model": str(self.decoder_artefact.workdir)}
+
+    def initial_params(self, stage, mesh):
+        _, fusion = self.parent_artefact.load_params(mesh)
+        return prefix_paths(("fusion",), fusion) | self._decoder_params(stage, mesh)
+
+    def _decoder_params(self, stage, mesh) -> dict[tuple, nnx.Variable]:
+        given = (stage.stored_dtype(("decoder",)),) if self.imported else ()
+        return prefix_paths(("decoder",), self.decoder_artefact.load_params(mesh, *given)[1])
+
+    def side_files(self):
+        return artefact.tokenizer_files(self.tokenizer)
+
+    def evaluator(self, weights):
+        parts = self.shapes.prompt_parts
+        given = self.senses, self.tokenizer, parts, self.options.generation
+        return TranslationEvaluator(System(self.reader, weights, *given))
+
+
+class TranslationSource(AlignmentSource):
+    """The same, with what alignment trained."""
+
+    parent = "alignment"
+
+    def _fusion_config(self, sizes):
+        found = self.decoder_artefact.digest
+        wanted = self.parent_artefact.manifest.parents.get("language_model", "")
+        if found != wanted:
+            raise SignBindError(
+                f"{self.decoder_artefact.workdir}: artefact digest: found {found[:12]}, wanted "
+                f"{wanted[:12]}: not the language model that {self.parent_artefact.workdir} was "
+                "trained with"
+            )
+        return super()._fusion_config(sizes)
+
+    def initial_params(self, stage, mesh):
+        _, parent = self.parent_artefact.load_params(mesh, imported=False)
+        decoder = self._decoder_params(stage, mesh) if self.imported else {}
+        return prefix_paths((), parent) | decoder
+
+
+def prefix_paths(prefix: tuple[str, ...], params: nnx.State) -> dict[tuple, nnx.Variable]:
+    """The variables of a part by their path in the whole, where it has `prefix` in front."""
+    return {prefix + path: x for path, x in nnx.to_flat_state(params)}

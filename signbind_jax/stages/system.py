@@ -1,0 +1,65 @@
+"""System: experts, fusion and LLM as one, from clips to streams to sentences."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from signbind_jax.data.sentences import Sentences
+from signbind_jax.data.stream_cache import SplitStreams
+from signbind_jax.data.vocabulary import Vocabulary
+from signbind_jax.generation.config import GenerationConfig
+from signbind_jax.hf.tokenizer import TextTokenizer
+from signbind_jax.models.signbind import PromptParts
+from signbind_jax.stages.fusion import read_fused
+from signbind_jax.stages.read_streams import Clips, StreamReader, Token, Weights
+from signbind_jax.stages.translation import write_translations
+
+
+@dataclass(frozen=True, eq=False)
+class System:
+    """What alignment and translation train and the experts in front of it.
+
+    Attributes:
+      reader: the experts.
+      weights: what gives graph definition and parameters of SignBind.
+      senses: the fused vocabulary.
+      tokenizer, prompt_parts: the LLM's.
+      generation: how sentences are written.
+    """
+
+    reader: StreamReader
+    weights: Weights
+    senses: Vocabulary
+    tokenizer: TextTokenizer
+    prompt_parts: PromptParts
+    generation: GenerationConfig
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """Its streams, in order."""
+        return self.reader.streams
+
+    def read(self, clips: Clips) -> SplitStreams:
+        """The streams of a split (kept on disk) or of loose clips."""
+        return self.reader.read(clips)
+
+    def tokens(self, streams: SplitStreams, clip: int) -> dict[str, list[Token]]:
+        """The streams of one clip as readable tokens, by stream name."""
+        return self.reader.tokens(streams, clip)
+
+    def write(self, streams: SplitStreams, keep: Collection[str] | None = None) -> list[str]:
+        """The sentence of each clip with the streams named in `keep` present; None: all."""
+        return write_translations(
+            *self.weights(),
+            self._sentences(streams),
+            self.tokenizer,
+            self.prompt_parts,
+            self.streams if keep is None else keep,
+            self.generation,
+        )
+
+    def fused(self, streams: SplitStreams) -> list[list[str]]:
+        """What fusion made of the streams: sense lemmas and letters, clip by clip."""
+        return read_fused(*self.weights(), self._sentences(streams), self.senses)
+
+    def _sentences(self, streams: SplitStreams) -> Sentences:
+        return Sentences.unlabelled(streams, self.tokenizer.tail)
