@@ -1,6 +1,7 @@
 """Options that corpora share on the command line, and the types of their values."""
 
 import argparse
+import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -27,7 +28,7 @@ def add_lip_size(parser) -> None:
 
 def frames_a_second(text: str) -> float:
     """A frame rate."""
-    rate = float(text)
+    rate = _number(text)
     if not 0 < rate <= _MOST_FPS:
         raise argparse.ArgumentTypeError(
             f"found {text[:40]}, wanted a number above 0, at most {_MOST_FPS:g}"
@@ -37,7 +38,10 @@ def frames_a_second(text: str) -> float:
 
 def whole_number(text: str, least: int, most: int) -> int:
     """A whole number within limits."""
-    value = int(text)
+    try:
+        value = int(text)
+    except ValueError:
+        value = least - 1
     if not least <= value <= most:
         raise argparse.ArgumentTypeError(
             f"found {text[:40]}, wanted a whole number, {least} to {most}"
@@ -50,12 +54,19 @@ pixels = partial(whole_number, least=1, most=1024)  # of a mouth crop's side
 
 def seconds(text: str, least: float = -_LONGEST_S) -> float:
     """Seconds of at least `least`, at most a million."""
-    value = float(text)
+    value = _number(text)
     if not least <= value <= _LONGEST_S:
         raise argparse.ArgumentTypeError(
             f"found {text[:40]}, wanted seconds, {least:g} to {_LONGEST_S:g}"
         )
     return value
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 duration = partial(seconds, least=0)
