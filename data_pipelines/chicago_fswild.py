@@ -140,7 +140,7 @@ def read_row(
     notes |= repaired | layout.frame_notes(images, row.n_frames, modalities["pose"].n)
     if boxed := layout.images_of(row, boxes):
         notes |= box_notes(boxed, modalities["pose"].data)
-    # What is spelled says nothing of signs or of the mouth: gloss, phonemes and senses stay empty.
+    # What is spelled says nothing of signs or of the mouth: these labels stay empty.
     clip = Clip(
         id=row.id,
         text=text,

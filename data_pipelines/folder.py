@@ -2,9 +2,9 @@
 
 The manifest is UTF-8, tab-separated without quoting, with a header row. Required columns are
 `id`, `split`, `text` and one of `pose`, `lips`, `video`; `text_language`, `signed_language`,
-`signer`, `gloss`, `spelled`, `phonemes` and `senses` may follow in any order. Tokens of
-`gloss`, `spelled`, `phonemes` and `senses` are separated by spaces. Paths are relative to the
-manifest and may not leave its directory.
+`signer`, `gloss`, `spelled`, `phonemes` and `fusion_targets` may follow in any order, the last
+four with spaces between their tokens. Paths are relative to the manifest and may not leave its
+directory.
 
 - `pose`: a `.pose` or `.npz` file (`data_pipelines.readers.poses`). Mouth crops in it, as
   `signbind extract` writes them, are read where the row names no others.
@@ -39,8 +39,9 @@ MANIFEST = "manifest.tsv"
 REQUIRED = ("id", "split", "text")
 MODALITIES = ("pose", "lips", "video")
 LANGUAGES = ("text_language", "signed_language", "signer")
-TOKENS = ("gloss", "spelled", "phonemes", "senses")
+TOKENS = ("gloss", "spelled", "phonemes", "fusion_targets")
 MANIFEST_BYTES = 2**28  # a million rows of 250
+RENAMED = {"senses": "fusion_targets"}  # columns of manifests that exist
 COLUMNS = (*REQUIRED, *LANGUAGES, *MODALITIES, *TOKENS)
 
 
@@ -134,7 +135,8 @@ def _rows(source: Path) -> list[ManifestRow]:
         raise SignBindError(f"{manifest}: empty, wanted a header row: {' '.join(COLUMNS)}")
     # Not splitlines: it also breaks at characters that may stand inside a sentence.
     table = io.StringIO(text, newline="\n")
-    header = [name.strip() for name in next(table).split("\t", 2 * len(COLUMNS))]
+    names = [name.strip() for name in next(table).split("\t", 2 * len(COLUMNS))]
+    header = [RENAMED.get(name, name) for name in names]
     _check_header(header, manifest)
     rows, first_fault, n_faults = [], "", 0
     ids = UniqueIds()

@@ -128,7 +128,7 @@ class AssumedConfig(Checked):
       target: tokens of the longest CTC target.
       vocabulary: symbols that an expert or a decoder from scratch tells apart.
       streams: stream -> size of its vocabulary, the blank included.
-      senses: size of the fused vocabulary, blank included.
+      fusion_targets: size of the fused vocabulary, blank included.
       pieces: the most LLM tokens of one fused token.
       d_hidden: size of the experts' hidden vectors.
       prompt_head, prompt_tail: LLM tokens in front of the soft prefix and at the prompt's end.
@@ -144,7 +144,7 @@ class AssumedConfig(Checked):
     streams: dict[StreamName, Count] = field(
         default_factory=lambda: {spec.name: spec.assumed_vocabulary for spec in streams.specs()}
     )
-    senses: Annotated[int, Range(2, LARGEST)] = 1024
+    fusion_targets: Annotated[int, Range(2, LARGEST)] = 1024
     pieces: Count = 4
     d_hidden: Size = 128
     prompt_head: Whole = 24
@@ -250,6 +250,10 @@ class RunConfig(Checked):
         return hashlib.sha256(text.encode()).hexdigest()
 
 
+# Fields that configs and run directories of before call otherwise.
+_RENAMED = {AssumedConfig: {"senses": "fusion_targets"}}
+
+
 def from_mapping(cls: type[Checked], values: typing.Mapping, where: str = "config"):
     """The frozen dataclass `cls` from a mapping, nested dataclasses included.
 
@@ -259,6 +263,11 @@ def from_mapping(cls: type[Checked], values: typing.Mapping, where: str = "confi
     """
     if not isinstance(values, typing.Mapping):
         raise SignBindError(f"{where}: found {shorten(values)}, wanted names with values")
+    for old, new in _RENAMED.get(cls, {}).items():
+        if old in values:
+            values = {key: value for key, value in values.items() if key != old} | {
+                new: values[old]
+            }
     hints = hints_of(cls)
     for key in values:
         if key not in hints:

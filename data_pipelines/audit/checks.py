@@ -25,7 +25,7 @@ CHECKS = (
     sentences.text_language,
     sentences.signed_language,
     functools.partial(sentences.unseen_tokens, kind="gloss"),
-    functools.partial(sentences.unseen_tokens, kind="senses"),
+    functools.partial(sentences.unseen_tokens, kind="fusion_targets"),
     functools.partial(sentences.unseen_tokens, kind="phonemes"),
     sentences.unspoken_words,
     sentences.unspelled_letters,

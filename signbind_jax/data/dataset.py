@@ -284,7 +284,7 @@ class ClipDataset(Sequence):
 
     @cached_property
     def targets(self) -> list[dict[str, tuple[str, ...]]]:
-        """Target sequences of every clip: gloss, letters, phonemes, senses, as labels.py has it."""
+        """Target sequences of every clip, see `labels.targets`."""
         from signbind_jax.data.labels import targets
 
         return [targets(clip, self.info.labelled) for clip in self.labels]

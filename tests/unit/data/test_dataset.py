@@ -36,7 +36,7 @@ LIPS_ONLY = Clip(
     modalities={"lips": Frames(b"\x00\xff\xfe no image \x00", 25.0, 3)},
     phonemes=("B", "AH"),
     contrasts=("we visited Anna", ""),
-    senses=("fs-anna",),
+    fusion_targets=("fs-anna",),
 )
 
 
