@@ -143,7 +143,7 @@ def fusion_tokens(fusion_targets: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def labelled(clips: Iterable[Clip]) -> frozenset[str]:
-    """Kinds of labels that a corpus has: gloss, phonemes, fusion_targets, where any clip has some."""
+    """Kinds of labels that a corpus has: those of gloss, phonemes, fusion_targets any clip has."""
     kinds = ("gloss", "phonemes", "fusion_targets")
     found: set[str] = set()
     for clip in clips:

@@ -143,7 +143,7 @@ def recorded_again(split: str, modality: str, into: str = "train"):
         (changed(signed_language=""), {"signed_language": "note"}),
         (changed(split="test", gloss=("ZEBRA", "OLD", "COOK")), {"unseen_gloss": "note"}),
         (changed(3, "test", gloss=("ZEBRA", "OKAPI")), {"unseen_gloss": "warning"}),
-        (changed(split="test", fusion_targets=("zebra",)), {"unseen_senses": "note"}),
+        (changed(split="test", fusion_targets=("zebra",)), {"unseen_fusion_targets": "note"}),
         (changed(text="The old Xyzzyx sees a cook."), {"unspoken_words": "note"}),
         (changed(spelled=("b2b",)), {"unspelled_letters": "note"}),
         (changed(3, spelled=("b2b",)), {"unspelled_letters": "warning"}),
