@@ -33,6 +33,7 @@ ACTIONS = {
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 WORKER = Path(__file__).resolve().parent / "worker.sh"
+EXTRAS = "tpu,corpora,llm"  # of setup.py: data is built and models are fetched there too
 _TAIL = -20_000  # bytes of a log that is met for the first time
 _UNANSWERED = 20  # polls in a row before watching gives up
 _HEADER = re.compile(
@@ -299,7 +300,7 @@ class _Launch(Launcher):
         archive = self.job.folder / f"source-{snapshot.tree[:12]}.tar.gz"
         if not self.dry_run:
             snapshot.pack(archive)
-        return f"{archive.name}[tpu]", [archive]
+        return f"{archive.name}[{EXTRAS}]", [archive]
 
     def _copy_environment(self) -> None:
         names = ", ".join(self.job.environment)

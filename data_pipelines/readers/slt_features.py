@@ -31,7 +31,7 @@ from signbind_jax.data_pipelines.readers.timed_sentences import (
     common_names,
     read_sentence,
 )
-from signbind_jax.errors import SignBindError
+from signbind_jax.errors import SignBindError, from_extra
 
 ORDER = "clip_order"
 _SPLIT = re.compile(r"[._](train|dev|val|test)[._]")
@@ -239,10 +239,6 @@ def _open(path: str):
 
 
 def _h5py():
-    try:
+    with from_extra("hdf5", "keypoints in HDF5"):
         import h5py
-    except ImportError as error:
-        raise SignBindError(
-            "keypoints in HDF5 need h5py: pip install 'signbind-jax[hdf5]'"
-        ) from error
     return h5py

@@ -1,7 +1,8 @@
 """Target sequences of each stage, derived from the text where a corpus has no labels.
 
 Lemmas come from `simplemma`, stop words of languages other than English from `stop-words`,
-pronunciations from the CMU dictionary that the `pocketsphinx` wheel carries. All are offline.
+pronunciations from the CMU dictionary that the `pocketsphinx` wheel carries: the extra `corpora`.
+All are offline.
 """
 
 import functools
@@ -11,14 +12,10 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
-import simplemma
-import stop_words
-from simplemma.strategies.dictionaries.dictionary_factory import SUPPORTED_LANGUAGES
-
 from signbind_jax import streams
 from signbind_jax.data.clip import FINGERSPELLED_PREFIX, Clip
 from signbind_jax.data.vocabulary import LETTERS
-from signbind_jax.errors import SignBindError
+from signbind_jax.errors import SignBindError, from_extra, missing_extra
 from signbind_jax.files import shorten
 
 # Published English lists are made for search engines and drop "help", "work" and numbers, which
@@ -64,6 +61,9 @@ def pseudo_glosses(text: str, language: str) -> tuple[str, ...]:
         for pattern, expanded in _CONTRACTIONS:
             text = pattern.sub(expanded, text)
     stops = _stop_words(primary)
+    with from_extra("corpora", "pseudo-glosses"):
+        import simplemma
+        from simplemma.strategies.dictionaries.dictionary_factory import SUPPORTED_LANGUAGES
     lemmatised = primary in SUPPORTED_LANGUAGES
     glosses = []
     for word in words_of(text):
@@ -234,6 +234,8 @@ def _symbols(spelled: tuple[str, ...]) -> list[str]:
 def _stop_words(primary: str) -> frozenset[str]:
     if primary == "en":
         return frozenset(_ENGLISH_FUNCTION_WORDS.split())
+    with from_extra("corpora", "pseudo-glosses"):
+        import stop_words
     if primary in ("zh", "ja") or primary not in stop_words.LANGUAGE_MAPPING:
         return frozenset()
     return frozenset(stop_words.get_stop_words(primary))
@@ -245,10 +247,10 @@ def _pronunciations() -> dict[str, str]:
     # Found without an import: the recogniser itself asks for an audio library.
     spec = importlib.util.find_spec("pocketsphinx")
     if spec is None or not spec.submodule_search_locations:
-        raise SignBindError("phonemes: found no pronunciation dictionary: pip install pocketsphinx")
+        raise missing_extra("corpora", "phonemes", "found no pronunciation dictionary")
     path = Path(spec.submodule_search_locations[0], "model", "en-us", "cmudict-en-us.dict")
     if not path.is_file():
-        raise SignBindError(f"phonemes: found no {path}: pip install 'pocketsphinx>=5'")
+        raise missing_extra("corpora", "phonemes", f"found no {path}")
     entries = (line.split(maxsplit=1) for line in path.read_text(encoding="utf-8").splitlines())
     # "read(2)" is a second pronunciation.
     return {word: re.sub(r"\d", "", sounds) for word, sounds in entries if not word.endswith(")")}

@@ -9,10 +9,11 @@ from signbind_jax.errors import SignBindError
 from signbind_jax.ranges import Count, Whole, argument
 from signbind_jax.sweep import record, table
 from signbind_jax.sweep.local import train_points
-from signbind_jax.sweep.page import PAGE_FILE, write_sweep_page
 from signbind_jax.sweep.points import Point, Sweep, load_sweep
 from signbind_jax.sweep.record import FAILED, FINISHED
 from signbind_jax.train import command
+
+PAGE_FILE = "sweep.html"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -107,6 +108,8 @@ def report(workdir: Path, metric: str | None = None) -> bool:
     Raises:
       SignBindError: no sweep there; no such metric.
     """
+    from signbind_jax.sweep.page import write_sweep_page  # its charts take a second to import
+
     found = record.read_record(workdir)
     ranking = table.rank(found, metric)
     table.write_csv(found, workdir / table.CSV_FILE)

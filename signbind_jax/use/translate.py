@@ -66,7 +66,7 @@ class Translator(System):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `signbind translate`."""
+    """Adds the arguments of `signbind translate`."""
     from signbind_jax.data_pipelines import clip_inputs
 
     clip_inputs.add_arguments(parser)

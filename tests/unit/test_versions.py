@@ -13,7 +13,7 @@ def test_the_versions_named_are_those_installed():
 
     found = versions.installed()
     assert found["jax"] == jax.__version__ and found["numpy"] == np.__version__
-    assert {"python", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "transformers"} < set(
+    assert {"python", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "tokenizers"} < set(
         found
     )
     assert versions.installed(["no-such-package"])["no-such-package"] == ""
