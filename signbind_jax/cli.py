@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
     _quiet()
     try:
         if imports or os.environ.get(child.IMPORTS):
-            from signbind_jax.config import import_files
+            from signbind_jax.processes.user_files import import_files
 
             import_files(imports)
         return _run(argv, debug)

@@ -1,7 +1,7 @@
 """Histograms over the clips of a dataset: where most are, and how far the rest goes."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -30,10 +30,6 @@ class Histogram:
     beyond: int
     median: float
     largest: float
-
-    def to_json(self) -> dict:
-        """A JSON-ready copy."""
-        return asdict(self)
 
 
 # name, unit, values of a split, whether they are shares or confidences (0..1)

@@ -124,7 +124,7 @@ def unknown_letters(spelled: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(symbol for symbol in _symbols(spelled) if symbol not in LETTERS)
 
 
-def fusion_tokens(senses: tuple[str, ...]) -> tuple[str, ...]:
+def fusion_tokens(fusion_targets: tuple[str, ...]) -> tuple[str, ...]:
     """Senses as tokens of fusion: "fs-anna" becomes "fs-" and its letters, each a token.
 
     "fs-" in front of every spelled word makes fusion find where one name ends and the next
@@ -133,7 +133,7 @@ def fusion_tokens(senses: tuple[str, ...]) -> tuple[str, ...]:
     A lemma of one character gets "_" behind it, so that a letter is always a letter.
     """
     tokens: list[str] = []
-    for sense in senses:
+    for sense in fusion_targets:
         if sense.startswith(FINGERSPELLED_PREFIX):
             word = sense.removeprefix(FINGERSPELLED_PREFIX)
             tokens += (FINGERSPELLED_PREFIX, *letters((word,)))
@@ -143,8 +143,8 @@ def fusion_tokens(senses: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def labelled(clips: Iterable[Clip]) -> frozenset[str]:
-    """Which of gloss, phonemes and senses a corpus labels: those that any of its clips has."""
-    kinds = ("gloss", "phonemes", "senses")
+    """Kinds of labels that a corpus has: those of gloss, phonemes, fusion_targets any clip has."""
+    kinds = ("gloss", "phonemes", "fusion_targets")
     found: set[str] = set()
     for clip in clips:
         found |= {kind for kind in kinds if getattr(clip, kind)}
@@ -160,7 +160,7 @@ def targets(clip: Clip, labelled: frozenset[str] = frozenset()) -> dict[str, tup
     that labels mouthing is a clip in which nothing is mouthed.
 
     `gloss` (signing) and `phonemes` (lipreading) are the corpus's labels, else derived from
-    the text. `letters` (fingerspelling) come from the spelled words. `senses` (fusion) are
+    the text. `letters` (fingerspelling) come from the spelled words. `fusion_targets` (fusion) are
     the corpus's, else the glosses followed by the spelled words, whose place in time is not
     known; see `fusion_tokens`. Pseudo-glosses leave out the words that are spelled.
 
@@ -177,9 +177,9 @@ def targets(clip: Clip, labelled: frozenset[str] = frozenset()) -> dict[str, tup
         spelled = {*clip.spelled, *pseudo_glosses(" ".join(clip.spelled), clip.text_language)}
         words = pseudo_glosses(clip.text, clip.text_language)
         gloss = tuple(word for word in words if word not in spelled)
-    senses = clip.senses
-    if not senses and "senses" not in labelled:
-        senses = gloss + tuple(FINGERSPELLED_PREFIX + word for word in clip.spelled)
+    fusion_targets = clip.fusion_targets
+    if not fusion_targets and "fusion_targets" not in labelled:
+        fusion_targets = gloss + tuple(FINGERSPELLED_PREFIX + word for word in clip.spelled)
     spoken = clip.phonemes
     if not spoken and "phonemes" not in labelled and not only_spelled:
         spoken = phonemes(clip.text, clip.text_language)[0]
@@ -188,7 +188,7 @@ def targets(clip: Clip, labelled: frozenset[str] = frozenset()) -> dict[str, tup
         "gloss": gloss,
         "letters": letters((" ".join(clip.spelled),) if only_spelled else clip.spelled),
         "phonemes": spoken,
-        "senses": fusion_tokens(senses),
+        "fusion_targets": fusion_tokens(fusion_targets),
         **own,
     }
 

@@ -13,7 +13,7 @@ from signbind_jax.data.clip import Clip
 from signbind_jax.data.dataset import ClipDataset, DatasetInfo
 from signbind_jax.data.sentences import Sentences
 from signbind_jax.data.stream_cache import SplitStreams
-from signbind_jax.data.vocabulary import Vocabulary
+from signbind_jax.data.vocabulary import FUSION_TARGETS, Vocabulary
 from signbind_jax.distributed import hosts
 from signbind_jax.errors import SignBindError
 from signbind_jax.evaluate.evaluation import ClipOutput, Evaluation
@@ -103,13 +103,13 @@ class FusionEvaluator(Evaluator):
     weights: of Fusion, or of a module that has one as its `fusion`.
     """
 
-    def __init__(self, reader: StreamReader, weights: Weights, senses: Vocabulary):
-        self.reader, self.weights, self.senses = reader, weights, senses
+    def __init__(self, reader: StreamReader, weights: Weights, fusion_targets: Vocabulary):
+        self.reader, self.weights, self.fusion_targets = reader, weights, fusion_targets
 
     def run(self, clips):
         sentences = Sentences.unlabelled(self.reader.read(clips))
-        fused = read_fused(*self.weights(), sentences, self.senses)
-        references = [list(labels["senses"]) for labels in clips.targets]
+        fused = read_fused(*self.weights(), sentences, self.fusion_targets)
+        references = [list(labels["fusion_targets"]) for labels in clips.targets]
         rate = hosts.broadcast("scoring", lambda: error_counts(references, fused).rate)
         scores = {"token_error_rate": rate}
         outputs = _outputs(clips.ids, references, fused)
@@ -200,7 +200,7 @@ def open_evaluator(run: Artefact, settings: Mapping[str, Any] | None = None) -> 
         return ExpertEvaluator(ExpertReader.of(run), run.workdir.parent / "streams")
     if run.stage == "fusion":
         reader = StreamReader(run.config, open_experts_of(run))
-        return FusionEvaluator(reader, run.load_params, run.vocabularies["senses"])
+        return FusionEvaluator(reader, run.load_params, run.vocabularies[FUSION_TARGETS])
     if run.stage == "language_model":
         own = read_options(LanguageModelOptions, run.config.options).generation
         generation = generation_config.overridden(own, settings)

@@ -18,10 +18,10 @@ PAGE_FILE = "sweep.html"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `signbind sweep`; `parse` reads the overrides."""
-    parser.add_argument(
-        "--config",
-        metavar="sweeps/NAME[:ARG]",
-        help="a module of configs/sweeps/ or a .py file with get_config(arg) and get_hyper(h)",
+    overrides.add_arguments(
+        parser,
+        "a module of configs/sweeps/ or a .py file with get_config(arg) and get_hyper(h)",
+        "sweeps/NAME[:ARG]",
     )
     parser.add_argument(
         "--workdir",
@@ -40,7 +40,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--metric", metavar="NAME", help="what ranks the points (default: the stage's own score)"
     )
-    overrides.add_arguments(parser)
     parser.add_argument(versions.OPTION, action="store_true", help=versions.HELP)
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--dry_run", action="store_true", help="shows the points; trains nothing")

@@ -13,7 +13,8 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from signbind_jax.cli import main
 from signbind_jax.config import load_config
 from signbind_jax.data.clip import Clip, Frames, pose_frames
-from signbind_jax.data.dataset import DATASET_FILE, digest_of_json, index_file, open_dataset
+from signbind_jax.data.dataset import DATASET_FILE, digest_of_json, open_dataset
+from signbind_jax.data.dataset_description import index_file
 from signbind_jax.data_pipelines.corpus import corpus_of_clips
 from signbind_jax.data_pipelines.writing import shard
 from signbind_jax.data_pipelines.writing.writer import write_dataset

@@ -33,7 +33,7 @@ SIZES = {
     "assumed.longest": str(LENGTH),
     "assumed.target": "6",
     "assumed.vocabulary": "32",
-    "assumed.senses": "24",
+    "assumed.fusion_targets": "24",
     "assumed.d_hidden": "16",
     "assumed.prompt_head": "2",
     "assumed.prompt_tail": "2",

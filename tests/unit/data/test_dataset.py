@@ -11,6 +11,7 @@ import pytest
 
 from signbind_jax.data.clip import Clip, Frames, pose_frames
 from signbind_jax.data.dataset import DATASET_FILE, open_dataset
+from signbind_jax.data.record import labels_from_json, labels_to_json
 from signbind_jax.data_pipelines.corpus import corpus_of_clips
 from signbind_jax.data_pipelines.writing.writer import write_dataset
 from signbind_jax.errors import SignBindError
@@ -36,7 +37,7 @@ LIPS_ONLY = Clip(
     modalities={"lips": Frames(b"\x00\xff\xfe no image \x00", 25.0, 3)},
     phonemes=("B", "AH"),
     contrasts=("we visited Anna", ""),
-    senses=("fs-anna",),
+    fusion_targets=("fs-anna",),
 )
 
 
@@ -91,6 +92,12 @@ def test_every_field_comes_back_exactly_over_several_shards(tmp_path):
     assert train.lengths("lips").tolist() == [0, 3, 0, 0, 0, 0, 0]
     assert_same(train[-1], clips[-1])
     assert info.verify() > 3
+
+
+def test_fusion_targets_have_the_name_of_datasets_that_exist():
+    line = labels_to_json(LIPS_ONLY)
+    assert json.loads(line)["senses"] == ["fs-anna"] and "fusion_targets" not in line
+    assert labels_from_json(line, 0).fusion_targets == ("fs-anna",)
 
 
 def test_a_dataset_may_be_moved_and_digests_tell_contents_apart(tmp_path):
