@@ -1,8 +1,10 @@
 """The one exception for everything a user can cause and mend; what any error comes to, and an
 interruption."""
 
+import contextlib
 import errno
 import os
+from collections.abc import Iterator
 
 # EX_TEMPFAIL of sysexits.h, what launchers ask for: saved, not finished. Cluster managers start
 # such a command again, as neither 0 (done) nor 1 (failed) would let them.
@@ -21,6 +23,28 @@ class SignBindError(Exception):
 
 class Interrupted(Exception):
     """A signal ended a run where nothing is lost by it; the message says where it stands."""
+
+
+@contextlib.contextmanager
+def from_extra(extra: str, what: str) -> Iterator[None]:
+    """For imports of packages that an extra of setup.py installs.
+
+    Args:
+      what: needs them; stands in front of the error.
+
+    Raises:
+      SignBindError: one of them is not installed; names the extra.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = str(error.name).partition(".")[0]
+        raise missing_extra(extra, what, f"found no package {package}") from error
+
+
+def missing_extra(extra: str, what: str, found: str) -> SignBindError:
+    """The error of a command whose packages are not installed."""
+    return SignBindError(f"{what}: {found}, wanted: pip install 'signbind-jax[{extra}]'")
 
 
 def outcome(error: BaseException) -> tuple[int, str]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from signbind_jax import files, sealed
@@ -74,33 +74,6 @@ def artefact_digest(manifest: Manifest) -> str:
     return sealed.digest(content)
 
 
-def check_parent(
-    manifest: Manifest, expected: Mapping[str, Any], where: str = "parent checkpoint"
-) -> None:
-    """Checks that a parent artefact is what a stage needs, before anything is compiled.
-
-    `expected` names fields of Manifest; nested dicts name the entries that matter, as in
-    `{"stage": "signing", "vocabularies": {"gloss": digest}}`. Entries not named may differ.
-
-    Raises:
-      SignBindError: names the first field that differs, what was found and what was wanted.
-    """
-    _check_fields(asdict(manifest), expected, where, "")
-
-
-def _check_fields(found: Any, expected: Mapping[str, Any], where: str, prefix: str) -> None:
-    for name, wanted in expected.items():
-        value = found.get(name) if isinstance(found, Mapping) else None
-        if isinstance(wanted, Mapping):
-            _check_fields(value, wanted, where, f"{prefix}{name}.")
-        elif sealed.canonical_json(value) != sealed.canonical_json(wanted):
-            raise SignBindError(
-                f"{where}: {prefix}{name}: found {_short(value)}, wanted "
-                f"{_short(wanted)}; hand this stage a parent that was trained "
-                "with it, or train that parent again"
-            )
-
-
 def check_same(manifest: Manifest, wanted: Mapping[str, Any], where: str, advice: str) -> None:
     """Compares a checkpoint's manifest with what a run directory or a run's start says it is.
 
@@ -123,6 +96,24 @@ def check_same(manifest: Manifest, wanted: Mapping[str, Any], where: str, advice
                 raise SignBindError(
                     f"{where}: {what}: found {_short(here)}, wanted {_short(there)}; {advice}"
                 )
+
+
+def check_parent(manifest: Manifest, wanted: Mapping[str, Any], where: str) -> None:
+    """Checks that a parent artefact is what a stage needs, before anything is compiled.
+
+    `wanted` names fields of Manifest; nested dicts name the entries that matter, as in
+    `{"stage": "signing", "vocabularies": {"gloss": digest}}`. Entries not named may differ.
+
+    Raises:
+      SignBindError: names the first field that differs, what was found and what was wanted.
+    """
+    named = {
+        field: {name: getattr(manifest, field).get(name) for name in entries}
+        for field, entries in wanted.items()
+        if isinstance(entries, Mapping)
+    }
+    advice = "hand this stage a parent that was trained with it, or train that parent again"
+    check_same(replace(manifest, **named), wanted, where, advice)
 
 
 def manifest_to_text(manifest: Manifest) -> str:

@@ -36,8 +36,7 @@ _values: dict[str, Iterator[int]] = collections.defaultdict(lambda: itertools.co
 def client() -> Any | None:
     """JAX's coordination client; None for a process on its own.
 
-    The one door to it: JAX offers barriers with a timeout and a key-value store nowhere else,
-    and has no public name for them.
+    The one door to it, as JAX has no public name for it (docs/develop/decisions.md).
     """
     if not jax.distributed.is_initialized():
         return None

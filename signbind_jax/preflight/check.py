@@ -84,7 +84,7 @@ def compiling_environment(place: topologies.Topology, dumps: Path) -> dict[str, 
         os.environ.get("XLA_FLAGS", ""),
         f"--xla_dump_to={dumps}",
         "--xla_dump_hlo_as_text=true",
-        "--xla_dump_hlo_module_re=.*(_plain_gradients|_plain_update|_write).*",
+        "--xla_dump_hlo_module_re=.*(_flat_gradients|_flat_update|_write).*",
     ]
     if place.generation is None:
         flags.append(f"--xla_force_host_platform_device_count={place.n_devices}")

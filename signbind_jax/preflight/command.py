@@ -16,7 +16,6 @@ from signbind_jax.ranges import Count, Positive, argument
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `signbind preflight`."""
-    parser.add_argument("--config", metavar="NAME[:ARG]", help="as of `signbind train`")
     overrides.add_arguments(parser)
     parser.add_argument(
         "--topology",
