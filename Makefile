@@ -2,29 +2,35 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip install --quiet
+INSTALLED := $(VENV)/.installed
+TESTABLE := $(VENV)/.testable
 
 .PHONY: quickstart test lint bench results constraints clean
 
-$(STAMP): setup.py constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; say make PYTHON=...")'
+$(INSTALLED): setup.py constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "Python 3.11 to 3.13 is needed; say make PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
-	touch $(STAMP)
+	$(PIP) --upgrade pip
+	$(PIP) --constraint constraints.txt --editable .
+	touch $(INSTALLED)
 
-quickstart: $(STAMP)  ## trains, scores and reports every stage on the embedded synthetic corpus
+$(TESTABLE): $(INSTALLED)
+	$(PIP) --constraint constraints.txt --editable '.[test]'
+	touch $(TESTABLE)
+
+quickstart: $(INSTALLED)  ## trains, scores and reports every stage on the embedded synthetic corpus
 	$(BIN)/signbind quickstart
 
-lint: $(STAMP)
+lint: $(TESTABLE)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-test: $(STAMP) lint  ## the whole suite; in order of the folders, so that the longest files come first
+test: $(TESTABLE) lint  ## the whole suite; in order of the folders, so that the longest files come first
 	JAX_PLATFORMS=cpu GLIBC_TUNABLES=glibc.malloc.hugetlb=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder tests
 
-bench: $(STAMP)
-	$(BIN)/python -m benchmarks.expert_step
+bench: $(INSTALLED)
+	$(BIN)/python -m benchmarks.train_speed --stage=signing,lipreading --against=
 
 results: quickstart  ## every figure of docs/results.md: two more seeds, and what fusion does without time (three quarters of an hour)
 	$(BIN)/python -m benchmarks.results
@@ -32,11 +38,11 @@ results: quickstart  ## every figure of docs/results.md: two more seeds, and wha
 constraints:  ## constraints.txt anew, of the newest versions that setup.py allows; then `make test`
 	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	$(PIP) --upgrade pip
+	$(PIP) --editable '.[test]'
 	( sed -n '/^#/p' constraints.txt; $(BIN)/python -m pip freeze --all --exclude pip --exclude-editable ) >$(VENV)/constraints.txt
 	mv $(VENV)/constraints.txt constraints.txt
-	touch $(STAMP)
+	touch $(INSTALLED) $(TESTABLE)
 
 clean:
 	rm -rf $(VENV) runs .pytest_cache .ruff_cache *.egg-info

@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+from benchmarks.harness import make_parser
 from signbind_jax.data.clip import Clip, pose_frames
 from signbind_jax.data.dataset import open_dataset
 from signbind_jax.data.lips import lip_frames
@@ -87,9 +88,7 @@ def left_over(out: Path) -> list[psutil.Process]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("--gb", type=float, default=5.0)
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--workers", type=int, default=2)

@@ -7,11 +7,11 @@ split of the embedded synthetic corpus and printed as a Markdown table, with the
 training. One run after the other, each on all cores; what is finished already is kept.
 """
 
-import argparse
 import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from benchmarks.harness import make_parser
 from signbind_jax import streams
 from signbind_jax.checkpoint.artefact import open_artefact
 from signbind_jax.data.dataset import open_dataset
@@ -70,7 +70,7 @@ def score(system: str, quickstart: Path, workdir: Path) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = make_parser(__doc__)
     parser.add_argument(
         "--quickstart",
         type=Path,

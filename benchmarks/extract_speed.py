@@ -7,13 +7,13 @@ clip is not counted: until it is done the models are loaded. "frames/s of proces
 steadier figure on a busy machine.
 """
 
-import argparse
 import os
 import resource
 import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.harness import make_parser
 from signbind_jax.data_pipelines.clips import clip_list_of
 from signbind_jax.data_pipelines.extraction.environment import (
     default_directory,
@@ -25,9 +25,7 @@ from signbind_jax.processes.parallel_runs import usable_cores
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("videos", nargs="+", type=Path)
     parser.add_argument("--environment", type=Path, default=default_directory())
     arguments = parser.parse_args()

@@ -9,7 +9,6 @@ leaves out what it waits, and whatever other programs take. Where the device is 
 does on this thread is in it.
 """
 
-import argparse
 import statistics
 import tempfile
 import time
@@ -17,6 +16,7 @@ import time
 import jax
 import jax.numpy as jnp
 
+from benchmarks.harness import make_parser
 from signbind_jax.config import load_config
 from signbind_jax.train import loop as training
 
@@ -57,7 +57,7 @@ def thread_times(owner, name: str) -> list[float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = make_parser(__doc__)
     parser.add_argument("--data", required=True, help="a dataset of `signbind data build`")
     parser.add_argument("--config", default="signing:size=tiny")
     parser.add_argument("--steps", type=int, default=400)

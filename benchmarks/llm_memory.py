@@ -8,16 +8,12 @@ and loaded in the same dtype. The peak counts the whole process, libraries inclu
 
 import argparse
 import json
-import os
-import re
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks.harness import Peak, make_parser, run_alone
 from benchmarks.random_llama import Llama, write
 
-ROOT = Path(__file__).resolve().parents[1]
 LAYER = Llama(layers=1, d=1024, heads=16, kv_heads=4, mlp=4096, vocabulary=32_000)
 
 
@@ -29,12 +25,6 @@ def of_size(gigabytes: float, itemsize: int) -> Llama:
     return Llama(**{**vars(LAYER), "layers": layers})
 
 
-def peak_bytes() -> int:
-    """The most this process has held at once (Linux; getrusage would count its parent too)."""
-    status = Path("/proc/self/status").read_text()
-    return 1024 * int(re.search(r"VmHWM:\s+(\d+) kB", status)[1])
-
-
 def load(directory: str, dtype: str) -> None:
     """Loads and prints the peak before and after, and what the parameters take."""
     import jax
@@ -44,15 +34,17 @@ def load(directory: str, dtype: str) -> None:
     from signbind_jax.hf.weights import open_checkpoint, read_params
 
     mesh = sharding.make_mesh(devices=jax.devices()[:1])
-    before = peak_bytes()
+    peak = Peak()
+    before = peak.read()["resident"]
     params = read_params(read_config(Path(directory)), open_checkpoint(directory), mesh, dtype)
     jax.block_until_ready(params)
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(params))
-    print(json.dumps({"before": before, "after": peak_bytes(), "params": size}))
+    held = {"before": before, "after": peak.read()["resident"]}
+    print(json.dumps({"params": size} | {name: 2**20 * mib for name, mib in held.items()}))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = make_parser(__doc__)
     parser.add_argument("--gigabytes", type=float, default=2.0)
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--load", help=argparse.SUPPRESS)
@@ -64,21 +56,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         llama = of_size(arguments.gigabytes, itemsize)
         size = write(llama, Path(scratch), dtype=arguments.dtype, files=4)
-        done = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "benchmarks.llm_memory",
-                f"--load={scratch}",
-                f"--dtype={arguments.dtype}",
-            ],
-            cwd=ROOT,
-            env={**os.environ, "JAX_PLATFORMS": "cpu"},
-            text=True,
-            check=True,
-            stdout=subprocess.PIPE,
-        )
-    facts = json.loads(done.stdout.splitlines()[-1])
+        own = (f"--load={scratch}", f"--dtype={arguments.dtype}")
+        facts = run_alone("benchmarks.llm_memory", *own, JAX_PLATFORMS="cpu")
     print(f"checkpoint {size / 1e9:.2f} GB in 4 files of {arguments.dtype}, {llama.layers} layers")
     print(
         f"parameters {facts['params'] / 1e9:.2f} GB; peak before loading "

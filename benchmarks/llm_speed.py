@@ -9,19 +9,19 @@ greedy and beam-4 from 64 soft-prefix embeddings to 64 new tokens for a batch of
 decoding step has to read of weights and cache over its time, beside what the machine copies.
 """
 
-import argparse
 import os
 import statistics
 import sys
 import tempfile
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks import random_llama
-from benchmarks.worker import Worker
+from benchmarks.harness import Worker, describe_machine, make_parser, take_turns
 
 BATCH, PREFIX, NEW, TEXT, RANK, ALPHA = 8, 64, 64, 128, 8, 16
 LLAMA = random_llama.Llama(layers=8, d=512, heads=8, kv_heads=8, mlp=1408, vocabulary=32_000)
@@ -118,8 +118,9 @@ def compare(name: str, llama, directory: Path, arguments) -> None:
                     (_, found), (_, wanted) = ours.run(task), reference.run(task)
                     if not same(task, found, wanted):
                         raise SystemExit(f"{name}, {task}: found {found}, wanted {wanted}")
-                runs = [(ours.run(task)[0], reference.run(task)[0]) for _ in range(arguments.runs)]
-                seconds[task] = [statistics.median(side) for side in zip(*runs, strict=True)]
+                sides = {"ours": partial(ours.run, task), "theirs": partial(reference.run, task)}
+                turns = take_turns(sides, arguments.runs, warm=0)
+                seconds[task] = [statistics.median(s for s, _ in runs) for runs in turns.values()]
                 report(name, task, *seconds[task])
     for side, greedy, prefill in zip(("ours", "reference"), seconds["greedy"], seconds["prefill"]):
         step = (greedy - prefill) / (NEW - 1)
@@ -139,17 +140,14 @@ def report(name: str, task: str, ours: float, reference: float) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = make_parser(__doc__)
     parser.add_argument("--smollm2", help="a Hugging Face directory; else random of that shape")
     parser.add_argument("--torch_python", default=sys.executable)
     parser.add_argument("--only", default="llama,smollm2")
     parser.add_argument("--runs", type=int, default=5)
     arguments = parser.parse_args()
-    cores = len(os.sched_getaffinity(0))
-    print(
-        f"{cores} cores, load {os.getloadavg()[0]:.1f}, "
-        f"copies {copy_bandwidth(cores) / 1e9:.1f} GB/s (read and written)"
-    )
+    copied = copy_bandwidth(len(os.sched_getaffinity(0)))
+    print(f"{describe_machine()}, copies {copied / 1e9:.1f} GB/s (read and written)")
     with tempfile.TemporaryDirectory() as scratch:
         for name, llama in (("llama", LLAMA), ("smollm2", SMOLLM2)):
             if name not in arguments.only.split(","):

@@ -2,7 +2,6 @@
 
 import sys
 from functools import partial
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -10,20 +9,9 @@ import numpy as np
 import optax
 from flax import nnx
 
-from benchmarks.worker import serve
+from benchmarks.harness import read_decoder, serve
 from signbind_jax import generation
-from signbind_jax.distributed import sharding
-from signbind_jax.hf.families import read_config
-from signbind_jax.hf.weights import open_checkpoint, read_params
-from signbind_jax.models.llm.decoder import Decoder
 from signbind_jax.models.llm.lora import TARGETS, add_lora, is_lora
-
-
-def load(directory: str) -> Decoder:
-    """The decoder of a Hugging Face directory."""
-    config = read_config(Path(directory))
-    params = read_params(config, open_checkpoint(directory), sharding.make_mesh())
-    return nnx.merge(nnx.graphdef(nnx.eval_shape(lambda: Decoder(config, nnx.Rngs(0)))), params)
 
 
 def write(decoder, soft, beams: int, new: int) -> list:
@@ -49,7 +37,7 @@ class LoraStep:
     def start(self) -> None:
         """Loads the model, puts the given adapters in and compiles the step."""
         directory, inputs, rank, alpha = self.arguments
-        decoder = load(directory)
+        decoder = read_decoder(directory)
         add_lora(decoder, rank=rank, alpha=alpha, rngs=nnx.Rngs(params=0))
         for target in TARGETS:
             lora = getattr(decoder.layers, target).lora
@@ -88,7 +76,7 @@ class LoraStep:
 
 def main(directory: str, inputs_path: str, threads: str, new: str, rank: str, alpha: str) -> None:
     inputs = np.load(inputs_path)
-    decoder, soft = load(directory), jnp.asarray(inputs["soft"])
+    decoder, soft = read_decoder(directory), jnp.asarray(inputs["soft"])
     serve(
         {
             "prefill": partial(write, decoder, soft, 1, 1),

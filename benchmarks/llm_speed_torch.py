@@ -7,7 +7,7 @@ import numpy as np
 import torch
 import transformers
 
-from benchmarks.worker import serve
+from benchmarks.harness import serve
 
 
 def write(model, soft, beams: int, new: int) -> list:

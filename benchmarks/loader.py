@@ -11,31 +11,29 @@ training has them; they take turns; medians. PYTHON is an environment with this 
 (extra `bench`) or tensorflow; a side whose package is missing is left out and named.
 """
 
-import argparse
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.worker import Worker
+from benchmarks.harness import Worker, make_parser, take_turns
 from signbind_jax.data.clip import Clip, pose_frames
 from signbind_jax.data.dataset import open_dataset
 from signbind_jax.data.lips import lip_frames
 from signbind_jax.data_pipelines.corpus import corpus_of_clips
 from signbind_jax.data_pipelines.writing.writer import write_dataset
-from signbind_jax.processes.parallel_runs import HUGE_PAGES, usable_cores
+from signbind_jax.processes import xla_cpu
+from signbind_jax.processes.parallel_runs import usable_cores
 
 BATCH, SIDE, FPS = 16, 96, 25.0
 LENGTHS = (60, 200)
 WANTED = {"torch": 1.3, "tf": 1.0}
 PACKAGES = {"torch": "torch", "tf": "tensorflow"}
-# Log-normal fit to the durations of the first 40 rows of How2Sign's test list (mean and standard
-# deviation of the logarithm of seconds), cut off at 0.3 and 60 s.
-HOW2SIGN = {"mean": 1.52, "std": 0.84, "fps": 24.0, "clips": 31_048}
 
 
 def write_clips(out: Path, n: int) -> None:
@@ -49,13 +47,8 @@ def write_clips(out: Path, n: int) -> None:
         pose[..., 2] = 1.0
         coarse_fhw = random.integers(60, 200, (t, SIDE // 8, SIDE // 8)).astype(np.uint8)
         crops_fhw = coarse_fhw.repeat(8, axis=1).repeat(8, axis=2)
-        clips.append(
-            Clip(
-                f"c{i}",
-                "x",
-                modalities={"pose": pose_frames(pose, FPS), "lips": lip_frames(crops_fhw, FPS)},
-            )
-        )
+        modalities = {"pose": pose_frames(pose, FPS), "lips": lip_frames(crops_fhw, FPS)}
+        clips.append(Clip(f"c{i}", "x", modalities=modalities))
     write_dataset(out, corpus_of_clips({"train": clips}, {"synthetic": True}), progress=False)
 
 
@@ -70,70 +63,49 @@ def write_batches(dataset: Path, path: Path) -> int:
     return rows.size
 
 
-def how2sign_lengths(clips: int = HOW2SIGN["clips"]) -> np.ndarray:
-    """Frames of clips whose durations are distributed like How2Sign's."""
-    random = np.random.default_rng(0)
-    seconds = random.lognormal(HOW2SIGN["mean"], HOW2SIGN["std"], clips)
-    return np.ceil(np.clip(seconds, 0.3, 60.0) * HOW2SIGN["fps"]).astype(int)
-
-
 def has(python: str, package: str) -> bool:
     """Whether an environment can import a package."""
     return not subprocess.run([python, "-c", f"import {package}"], capture_output=True).returncode
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("--clips", type=int, default=500)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--torch_python", default=sys.executable)
     parser.add_argument("--tf_python", default=sys.executable)
     arguments = parser.parse_args()
     pythons = {"torch": arguments.torch_python, "tf": arguments.tf_python}
-    environment = os.environ | {
-        "GLIBC_TUNABLES": HUGE_PAGES,
-        "JAX_PLATFORMS": "cpu",
-        "TF_CPP_MIN_LOG_LEVEL": "2",
-    }
+    environment = (
+        os.environ
+        | xla_cpu.ALLOCATOR
+        | {
+            "JAX_PLATFORMS": "cpu",
+            "TF_CPP_MIN_LOG_LEVEL": "2",
+        }
+    )
     with tempfile.TemporaryDirectory() as folder:
         dataset, batches = Path(folder, "dataset"), Path(folder, "batches.npz")
         write_clips(dataset, arguments.clips)
         n = write_batches(dataset, batches)
-        sides = {
-            "ours": Worker(
-                sys.executable,
-                "benchmarks.loader_ours",
-                str(dataset),
-                str(batches),
-                environment=environment,
-            )
-        }
-        for name, package in PACKAGES.items():
-            if has(pythons[name], package):
-                sides[name] = Worker(
-                    pythons[name],
-                    f"benchmarks.loader_{name}",
-                    str(dataset),
-                    str(batches),
-                    environment=environment,
-                )
-            else:
-                print(f"{name}: left out: no package {package} in {pythons[name]}")
+        pythons = {"ours": sys.executable} | pythons
+        sides = {}
+        for name, python in pythons.items():
+            if name in PACKAGES and not has(python, PACKAGES[name]):
+                print(f"{name}: left out: no package {PACKAGES[name]} in {python}")
+                continue
+            module, given = f"benchmarks.loader_{name}", (str(dataset), str(batches))
+            sides[name] = Worker(python, module, *given, environment=environment)
         measure(sides, n, arguments.runs)
 
 
 def measure(sides: dict[str, Worker], n_clips: int, runs: int) -> None:
     """Turn by turn; prints medians and ratios."""
     cores = len(usable_cores())
-    rates: dict[str, list[float]] = {name: [] for name in sides}
-    sums: dict[str, float] = {}
-    for run in range(runs + 1):
-        for name, worker in sides.items():
-            seconds, sums[name] = worker.run("epoch")
-            if run:  # the first one warms the caches up
-                rates[name].append(n_clips / seconds)
+    epochs = {name: partial(worker.run, "epoch") for name, worker in sides.items()}
+    turns = take_turns(epochs, runs)
+    rates = {name: [n_clips / seconds for seconds, _ in run] for name, run in turns.items()}
+    sums = {name: run[-1][1] for name, run in turns.items()}
     for worker in sides.values():
         worker.__exit__()
     for name, value in sums.items():

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.worker import serve
+from benchmarks.harness import serve
 from signbind_jax.data.augment import AugmentConfig
 from signbind_jax.data.batch_plan import EvaluationPlan, Step
 from signbind_jax.data.dataset import open_dataset

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import tensorflow as tf
 
-from benchmarks.worker import serve
+from benchmarks.harness import serve
 from signbind_jax.data.dataset import open_dataset
 from signbind_jax.data.lips import decode_mosaic
 

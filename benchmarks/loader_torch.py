@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks.worker import serve
+from benchmarks.harness import serve
 from signbind_jax.data.dataset import open_dataset
 from signbind_jax.data.lips import decode_mosaic
 

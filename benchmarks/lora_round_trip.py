@@ -15,7 +15,6 @@ PyTorch, transformers and peft need not be installed here: they run as
 `lora_round_trip_torch.py` in the Python named.
 """
 
-import argparse
 import json
 import subprocess
 import sys
@@ -28,11 +27,10 @@ import numpy as np
 import optax
 from flax import nnx
 
+from benchmarks.harness import make_parser, read_decoder
 from signbind_jax.distributed import sharding
 from signbind_jax.hf.adapters import read_adapters
 from signbind_jax.hf.export import export_adapters, export_merged
-from signbind_jax.hf.families import read_config
-from signbind_jax.hf.weights import open_checkpoint, read_params
 from signbind_jax.models.llm.decoder import Decoder
 from signbind_jax.models.llm.lora import add_lora, is_lora
 
@@ -50,10 +48,7 @@ def logits_of(decoder: Decoder, ids_bl):
 
 def imported(directory: Path) -> Decoder:
     """A checkpoint in float32, with fresh adapters."""
-    config = read_config(directory)
-    params = read_params(config, open_checkpoint(directory), sharding.make_mesh())
-    graphdef = nnx.graphdef(nnx.eval_shape(lambda: Decoder(config, nnx.Rngs(0))))
-    decoder = nnx.merge(graphdef, params)
+    decoder = read_decoder(directory)
     add_lora(decoder, rank=RANK, alpha=ALPHA, dropout=DROPOUT, rngs=nnx.Rngs(0))
     return decoder
 
@@ -112,9 +107,7 @@ def compare(source: Path, case: Path) -> dict[str, float]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("checkpoints", nargs="*", type=Path, help="more Hugging Face directories")
     parser.add_argument("--torch_python", default=sys.executable)
     parser.add_argument("--only", help="families, with commas between; default: all")

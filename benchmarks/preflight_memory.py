@@ -11,20 +11,18 @@ of one counts as often as there are devices. Ends with status 1 where they diffe
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 
 import jax
 import numpy as np
 
-from benchmarks.memory import Peak
+from benchmarks.harness import Peak, make_parser, run_alone
+from signbind_jax import overrides as command_line
 from signbind_jax.config import load_config
 from signbind_jax.distributed import sharding
 from signbind_jax.preflight.check import check
 from signbind_jax.preflight.memory import BATCHES
 from signbind_jax.preflight.programs import GRADIENTS, UPDATE, Programs
-from signbind_jax.train import command
 
 STEPS = 3
 DEFAULTS = {
@@ -45,7 +43,7 @@ def train(spec: str, overrides: dict[str, str]) -> None:
     compiled = {
         name: make() for name, make in programs.all().items() if name in (GRADIENTS, UPDATE)
     }
-    peak = Peak(stats=lambda: None)  # the devices are simulated: their memory is the process's
+    peak = Peak()  # the devices are simulated: their memory is the process's
     peak.forget()
     before = peak.read()["resident"]
     graphdef, params = sharding.init_sharded(stage.make_model, mesh, config.seed)
@@ -76,13 +74,11 @@ def _batch(programs: Programs):
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("--config", default="language_model:size=large")
     parser.add_argument("--devices", type=int, default=8)
     parser.add_argument("--train", action="store_true", help=argparse.SUPPRESS)
-    arguments = command.parse(parser, sys.argv[1:])
+    arguments = command_line.parse(parser, sys.argv[1:])
     overrides = DEFAULTS | arguments.overrides
     if arguments.train:
         train(arguments.config, overrides)
@@ -93,21 +89,10 @@ def main() -> int:
         return 1
     predicted = found.devices * found.peak
     flags = f"--xla_force_host_platform_device_count={arguments.devices}"
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "benchmarks.preflight_memory",
-            "--train",
-            f"--config={arguments.config}",
-            *(f"--config.{k}={v}" for k, v in overrides.items()),
-        ],
-        env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    used = json.loads(done.stdout.splitlines()[-1])
+    own = ("--train", f"--config={arguments.config}")
+    given = (f"--config.{path}={value}" for path, value in overrides.items())
+    module = "benchmarks.preflight_memory"
+    used = run_alone(module, *own, *given, XLA_FLAGS=flags, JAX_PLATFORMS="cpu")
     print(
         f"{arguments.config}, mesh {found.mesh}: predicted {predicted / 1e9:.2f} GB, used "
         f"{used / 1e9:.2f} GB, {predicted / used:.3f} of it (wanted within "

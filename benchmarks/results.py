@@ -7,17 +7,18 @@ What is finished already is kept, so an interrupted call goes on. Prints the tab
 docs/results.md as Markdown.
 """
 
-import argparse
 import statistics
 from pathlib import Path
 
+from benchmarks.harness import make_parser
 from signbind_jax import sealed, streams
 from signbind_jax.checkpoint.artefact import open_artefact
 from signbind_jax.data.dataset import open_dataset
 from signbind_jax.evaluate.evaluators import TIME_SPLITS, open_evaluator
-from signbind_jax.processes.parallel_runs import run_all, worthwhile
+from signbind_jax.processes import xla_cpu
+from signbind_jax.processes.parallel_runs import run_all, usable_cores
 from signbind_jax.quickstart.command import SCORES, print_table, read_results, training_command
-from signbind_jax.report import write_report
+from signbind_jax.report.page import write_report
 
 COLUMNS = (
     "bleu4",
@@ -36,7 +37,7 @@ ABLATIONS = {"all_without_time": "time=False,hidden=False", "all_without_hidden"
 
 def run_together(commands: dict[str, list[str]], log_dir: Path) -> None:
     """Runs `signbind` commands side by side on a CPU, else one after the other."""
-    if worthwhile():
+    if xla_cpu.runs_side_by_side(len(usable_cores())):
         run_all(commands, log_dir)
         return
     for name, command in commands.items():
@@ -113,7 +114,7 @@ def table(results: list[dict]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = make_parser(__doc__)
     parser.add_argument("--workdir", type=Path, default=Path("runs/results"))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument(

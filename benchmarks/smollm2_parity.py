@@ -20,6 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.harness import ROOT, make_parser, read_decoder
+
 BATCH, LIMIT = 8, 1e-4
 BEAMS = {"greedy": 1, "beam4": 4}
 
@@ -82,22 +84,6 @@ def same_up_to_end(found_bn: np.ndarray, wanted_bn: np.ndarray, eos: list[int]) 
     return ((found_bn == wanted_bn) | behind).all(axis=1)
 
 
-def load(directory: Path):
-    """The decoder in float32, with its embedding table table_vd."""
-    from flax import nnx
-
-    from signbind_jax.distributed import sharding
-    from signbind_jax.hf.families import read_config
-    from signbind_jax.hf.weights import open_checkpoint, read_params
-    from signbind_jax.models.llm.decoder import Decoder
-
-    config = read_config(directory)
-    params = read_params(config, open_checkpoint(directory), sharding.make_mesh())
-    graphdef = nnx.graphdef(nnx.eval_shape(lambda: Decoder(config, nnx.Rngs(0))))
-    decoder = nnx.merge(graphdef, params)
-    return decoder, np.asarray(decoder.embedding.table[...])
-
-
 def compare(decoder, work: Path, new: int, eos: list[int], pad: int) -> dict:
     """Largest difference, logit scale and matching rows, of what `reference` wrote."""
     from flax import nnx
@@ -138,9 +124,7 @@ def compare(decoder, work: Path, new: int, eos: list[int], pad: int) -> dict:
 
 def main() -> int:
     """Writes prefixes, has PyTorch read them, compares."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("directory", type=Path)
     parser.add_argument("--torch_python", default=sys.executable)
     parser.add_argument("--cases", type=int, default=32)
@@ -157,19 +141,21 @@ def main() -> int:
     import jax
 
     jax.config.update("jax_default_matmul_precision", "highest")
-    decoder, table_vd = load(arguments.directory)
+    decoder = read_decoder(arguments.directory)
+    table_vd = np.asarray(decoder.embedding.table[...])
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         prefixes = make_prefixes(table_vd, arguments.cases, arguments.places)
         np.savez(work / "prefixes.npz", **prefixes)
         command = [
             arguments.torch_python,
-            __file__,
-            str(arguments.directory),
+            "-m",
+            "benchmarks.smollm2_parity",
+            str(arguments.directory.absolute()),
             f"--reference={work}",
             f"--new={arguments.new}",
         ]
-        subprocess.run(command, check=True)
+        subprocess.run(command, cwd=ROOT, check=True)
         print("PyTorch is done", file=sys.stderr, flush=True)
         results = compare(decoder, work, arguments.new, eos, pad)
     print(json.dumps(results))

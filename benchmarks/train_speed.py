@@ -1,4 +1,4 @@
-"""Training steps against equivalent PyTorch modules, eager and compiled, on the same device.
+"""Training steps, the experts' against equivalent PyTorch modules on the same device.
 
 python -m benchmarks.train_speed --torch_python=PYTHON [--stage=signing,lipreading,translation]
   [--size=small] [--cores=0] [--runs=7] [--against=eager,compiled]
@@ -21,9 +21,10 @@ import os
 import statistics
 import sys
 import tempfile
+from functools import partial
 
-from benchmarks.worker import Worker
-from signbind_jax.processes.parallel_runs import HUGE_PAGES
+from benchmarks.harness import Worker, describe_machine, make_parser, take_turns
+from signbind_jax.processes import child, xla_cpu
 
 STAGES, KINDS = ("signing", "lipreading", "translation"), ("eager", "compiled")
 STEPS = {"signing": 10, "lipreading": 10, "translation": 1}  # a run; many, where they are short
@@ -34,16 +35,13 @@ PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}  # a second, bfloa
 
 def environment(cores: int) -> dict[str, str]:
     """Of every side: huge pages for all, and for ours what `signbind` sets."""
-    flags = "--xla_llvm_disable_expensive_passes=true"
-    if cores == 1:  # as side_by_side.start
-        flags += " --xla_cpu_multi_thread_eigen=false"
+    flags = [xla_cpu.COMPILE_FLAG, *([xla_cpu.ONE_CORE_FLAG] if cores == 1 else [])]
     given = {
-        "GLIBC_TUNABLES": HUGE_PAGES,
         "TF_CPP_MIN_LOG_LEVEL": "2",
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # the sides share a device
-        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip(),
+        "XLA_FLAGS": child.xla_flags(*flags),
     }
-    return {**os.environ, **given}
+    return os.environ | xla_cpu.ALLOCATOR | given
 
 
 def compare(stage: str, size: str, dtype: str, arguments) -> dict:
@@ -55,8 +53,10 @@ def compare(stage: str, size: str, dtype: str, arguments) -> dict:
             sys.executable, "benchmarks.train_speed_ours", size, stage, *shared, environment=given
         )
         with ours:
-            ours.run("write")
-            kinds = arguments.against
+            # The LoRA step of a real PyTorch library is timed by benchmarks.llm_speed.
+            kinds = [] if stage == "translation" else arguments.against
+            if kinds:
+                ours.run("write")
             sides = {"ours": ours} | {
                 kind: Worker(
                     arguments.torch_python,
@@ -99,21 +99,20 @@ def check(stage: str, sides: dict[str, Worker], tolerance: float) -> None:
 
 def measure(stage: str, sides: dict[str, Worker], runs: int) -> dict:
     """Medians over runs in which the sides took turns."""
-    for _ in range(2):  # compilation, and whatever the second step still settles
-        for side in sides.values():
-            side.run("steps")
+
+    def turn(side: Worker) -> tuple[float, float]:
+        side.run("steps")  # fetches what a virtual machine gave away while the others ran
+        seconds, result = side.run("steps")
+        return 1e3 * seconds / STEPS[stage], 1e3 * result["cpu"] / STEPS[stage]
+
+    turns = {name: partial(turn, side) for name, side in sides.items()}
+    take_turns(turns, 1, warm=0)  # compilation, and whatever the second step still settles
     for side in sides.values():
         side.run("forget peak")
-    wall, cpu = ({name: [] for name in sides} for _ in range(2))
-    for _ in range(runs):
-        for name, side in sides.items():
-            side.run("steps")  # fetches what a virtual machine gave away while the others ran
-            seconds, result = side.run("steps")
-            wall[name].append(1e3 * seconds / STEPS[stage])
-            cpu[name].append(1e3 * result["cpu"] / STEPS[stage])
+    found = take_turns(turns, runs, warm=0)
     out = {"stage": stage, "runs": runs, "steps_a_run": STEPS[stage]}
-    for figure, values in (("ms", wall), ("cpu_ms", cpu)):
-        middle = {name: statistics.median(x) for name, x in values.items()}
+    for i, figure in enumerate(("ms", "cpu_ms")):
+        middle = {name: statistics.median(t[i] for t in kept) for name, kept in found.items()}
         out[figure] = middle
         out[f"ratio_{figure}"] = {
             kind: middle[kind] / middle["ours"] for kind in sides if kind != "ours"
@@ -135,6 +134,8 @@ def report(row: dict, device: str, on_accelerator: bool) -> None:
         )
     for figure in ("ms", "cpu_ms"):
         ratios = row[f"ratio_{figure}"]
+        if not ratios:
+            continue
         against = ", ".join(f"{kind} {ratio:.2f}" for kind, ratio in ratios.items())
         wanted = WANTED_ON_ACCELERATOR if on_accelerator else WANTED_ON_CPU
         print(
@@ -161,17 +162,18 @@ def some_of(names):
     """An argument's type: names with commas between them."""
 
     def parse(text: str) -> list[str]:
-        if unknown := [name for name in text.split(",") if name not in names]:
+        found = [name for name in text.split(",") if name]
+        if unknown := [name for name in found if name not in names]:
             raise argparse.ArgumentTypeError(
                 f"found {unknown[0]!r}, wanted some of {', '.join(names)}"
             )
-        return text.split(",")
+        return found
 
     return parse
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = make_parser(__doc__)
     parser.add_argument(
         "--torch_python",
         default=sys.executable,
@@ -193,7 +195,7 @@ def main() -> None:
         default=list(KINDS),
         type=some_of(KINDS),
         metavar="KINDS",
-        help="some of " + ",".join(KINDS),
+        help="some of " + ",".join(KINDS) + "; nothing: ours alone",
     )
     arguments = parser.parse_args()
     import jax  # here, as a worker's environment is set before its own import
@@ -202,10 +204,7 @@ def main() -> None:
     on_accelerator = device.platform == "gpu"
     size = arguments.size or ("accelerator" if on_accelerator else "small")
     dtype = "bfloat16" if on_accelerator else "float32"
-    cores = arguments.cores or len(os.sched_getaffinity(0))
-    print(
-        f"{device.device_kind}, {dtype}, size {size}, {cores} cores, load {os.getloadavg()[0]:.1f}"
-    )
+    print(f"{describe_machine(arguments.cores)}, {dtype}, size {size}")
     if not on_accelerator:
         print(
             "No NVIDIA device here: the accelerator figures (bfloat16, MFU, device memory) were "

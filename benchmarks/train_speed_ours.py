@@ -11,9 +11,8 @@ import numpy as np
 from flax import nnx
 
 from benchmarks import matrix_products
-from benchmarks.memory import Peak
+from benchmarks.harness import Peak, serve, use_cores
 from benchmarks.train_speed_shapes import CASES, make_batch, make_stage, named, spec
-from benchmarks.worker import serve, use_cores
 from signbind_jax.distributed import sharding
 from signbind_jax.train.train_step import TrainStep
 
@@ -60,12 +59,8 @@ class Training:
     def write(self, directory: Path) -> None:
         """What the other side starts from: sizes, parameters, batch."""
         record = spec(self.stage, self.stage.config)
-        parts = getattr(self.stage.shapes, "prompt_parts", None)
-        batch = named(self.host_batch)
-        if parts is not None:
-            batch |= {"head_ids_p": parts.head_ids_p, "pieces_vr": parts.pieces_vr}
         (directory / "spec.json").write_text(json.dumps(record))
-        np.savez(directory / "batch.npz", **batch)
+        np.savez(directory / "batch.npz", **named(self.host_batch))
         np.savez(directory / "params.npz", **named(self._params()))
 
     def _params(self) -> nnx.State:

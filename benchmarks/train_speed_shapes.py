@@ -91,7 +91,7 @@ def make_stage(case: Case, dtype: str, dropout: bool = True) -> Stage:
         text=case.text,
         clips_per_row=1,
     )
-    parents = dataclasses.replace(config.parents, language_model=case.llm)
+    parents = {**config.parents, "language_model": case.llm}
     data = dataclasses.replace(config.data, batch_multiple=1)
     config = dataclasses.replace(
         config,

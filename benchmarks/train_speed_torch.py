@@ -10,10 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.memory import Peak
+from benchmarks.harness import Peak, serve, use_cores
 from benchmarks.train_speed_modules import ExpertTask
-from benchmarks.train_speed_translator import TranslationTask
-from benchmarks.worker import serve, use_cores
 
 
 def load(task: nn.Module, arrays) -> int:
@@ -83,12 +81,9 @@ class Training:
         torch.set_float32_matmul_precision("high")
         self.spec = json.loads((directory / "spec.json").read_text())
         self.batch = {name: self._sent(x) for name, x in np.load(directory / "batch.npz").items()}
-        makes = TranslationTask if self.spec["stage"] == "translation" else ExpertTask
-        self.task = makes(self.spec, self.batch)
+        self.task = ExpertTask(self.spec, self.batch)
         self.n_parameters = load(self.task, np.load(directory / "params.npz"))
         self.task.to(self.device)
-        if makes is TranslationTask:
-            self.task.decoder.frozen_to(self.dtype)
         self.forward = self.task
         if kind == "compiled":
             self.forward = torch.compile(self.task)

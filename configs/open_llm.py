@@ -80,7 +80,7 @@ def with_llm(config: ConfigDict, llm: str, chip: str, chips: int) -> ConfigDict:
             "longest": 160,
             "target": 160,
             "streams": {"signing": 8192},
-            "senses": 8192,
+            "fusion_targets": 8192,
             "d_hidden": 512,
             "text": 88,
         }

@@ -153,7 +153,7 @@ def _tokens(config: ConfigDict, of: Corpus) -> None:
             "longest": 160,
             "target": 160,
             "streams": {"signing": of.glosses},
-            "senses": of.glosses,
+            "fusion_targets": of.glosses,
             "d_hidden": 512,
             "text": 88,
             "vocabulary": 8192,

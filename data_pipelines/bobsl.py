@@ -33,6 +33,7 @@ from signbind_jax.data_pipelines.readers.directories import (
     inside,
     not_the_corpus,
 )
+from signbind_jax.data_pipelines.readers.options import add_directory, add_number, duration, seconds
 from signbind_jax.data_pipelines.readers.subtitled import outside, sentences
 from signbind_jax.data_pipelines.readers.subtitles import Cue
 from signbind_jax.data_pipelines.readers.timed_sentences import (
@@ -42,9 +43,8 @@ from signbind_jax.data_pipelines.readers.timed_sentences import (
     add_pose_arguments,
     common_names,
     poses_from,
-    read_sentence,
     recording_of,
-    seconds,
+    timed_corpus,
 )
 from signbind_jax.errors import SignBindError
 
@@ -100,53 +100,34 @@ DEFAULTS = Options()
 
 def add_arguments(parser) -> None:
     """Options of `signbind data build bobsl`."""
-    add = parser.add_argument
-    add("--source", type=Path, metavar="DIR", required=True, help="the directory of the release")
+    add_directory(parser, "source", "the directory of the release", required=True)
     add_pose_arguments(parser)
     spottings.add_arguments(parser)
-    add(
+    parser.add_argument(
         "--splits",
         type=Path,
         metavar="PATH",
         help="subset2episode.json, or a directory of lists such as train.txt or "
         "bobsl_train_1658.txt with one episode a line (default: where the release has it)",
     )
-    add(
-        "--train_subtitles",
-        type=Path,
-        metavar="DIR",
-        help="subtitles of the training split from elsewhere, such as an automatic alignment to "
-        "the signing; those want --shift=0",
+    add_directory(
+        parser,
+        "train_subtitles",
+        "subtitles of the training split from elsewhere, such as an automatic alignment to the "
+        "signing; those want --shift=0",
     )
-    add(
-        "--shift",
-        type=seconds(),
-        default=SHIFT_S,
-        metavar="SECONDS",
-        help="added to the times of training subtitles, not to those aligned by hand "
-        "(default: %(default)s)",
-    )
-    add(
-        "--shortest",
-        type=seconds(0),
-        default=1.0,
-        metavar="SECONDS",
-        help="shortest sentence of the training split (default: %(default)s)",
-    )
-    add(
-        "--longest",
-        type=seconds(0),
-        default=20.0,
-        metavar="SECONDS",
-        help="longest sentence of the training split (default: %(default)s)",
-    )
-    add(
+    shift = "added to the times of training subtitles, not to those aligned by hand"
+    add_number(parser, "shift", seconds, SHIFT_S, "SECONDS", shift)
+    for name, default in (("shortest", 1.0), ("longest", 20.0)):
+        text = f"{name} sentence of the training split"
+        add_number(parser, name, duration, default, "SECONDS", text)
+    parser.add_argument(
         "--drop_tagged",
         action="store_true",
         help="leave out sentences outside the training split that hold a [TAG] anywhere; those "
         "that are nothing but tags are always left out",
     )
-    add("--videos", type=Path, metavar="DIR", help="EPISODE.mp4, where not in the release")
+    add_directory(parser, "videos", "EPISODE.mp4, where not in the release")
 
 
 def from_arguments(arguments) -> Corpus:
@@ -189,8 +170,7 @@ def open_corpus(
       SignBindError: no release in `source`; a split list or a spotting file that is broken; an
         episode in two splits.
     """
-    check_directories(train_subtitles=train_subtitles)
-    check_directories(videos=videos)
+    check_directories(train_subtitles=train_subtitles, videos=videos)
     episodes = _episodes(source, splits)
     manual = first_directory(source, MANUALLY_ALIGNED)
     audio = train_subtitles or first_directory(source, AUDIO_ALIGNED)
@@ -208,30 +188,24 @@ def open_corpus(
         directory = audio if training else manual
         rows[split] = [row for name in names for row in listing.rows(name, directory)]
     videos = videos or first_directory(source, VIDEOS)
-    recording = partial(recording_of, videos=videos, padding_s=poses.padding_s)
     record = {
         "corpus": "bobsl",
-        "synthetic": False,
         "licence": LICENCE,
         "citation": CITATION,
-        "directory": str(source.absolute()),
         "train_subtitles": str(audio or ""),
         "spottings": [path.name for path in spotting_files],
         "spotting_counts": found.counts,
         **asdict(options),
-        **poses.record(),
     }
-    return Corpus(
-        rows,
-        partial(
-            read_sentence,
-            poses=poses,
-            signed_language="bfi",
-            recording=recording if videos else None,
-        ),
+    return timed_corpus(
         record,
+        source,
+        rows,
         left_out,
-        recording=recording,
+        poses,
+        signed_language="bfi",
+        recording=partial(recording_of, videos=videos, padding_s=poses.padding_s),
+        videos=videos is not None,
     )
 
 

@@ -19,7 +19,6 @@ test become train, validation and test. Landmarks have to be extracted first: `-
 import os
 import re
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +26,10 @@ import numpy as np
 from signbind_jax import files, keypoints
 from signbind_jax.data.clip import Clip
 from signbind_jax.data.labels import letters, unknown_letters
-from signbind_jax.data_pipelines.corpus import Corpus, ReadResult, Recording
+from signbind_jax.data_pipelines.corpus import Corpus, ReadResult, forwarded
 from signbind_jax.data_pipelines.readers import layout
 from signbind_jax.data_pipelines.readers.directories import check_directories
+from signbind_jax.data_pipelines.readers.options import add_directory
 from signbind_jax.data_pipelines.readers.tables import TableRow, read_table
 from signbind_jax.errors import SignBindError
 
@@ -65,25 +65,11 @@ class SpelledRow:
 def add_arguments(parser) -> None:
     """Options of `signbind data build chicago_fswild` and `chicago_fswild_plus`."""
     layout.add_arguments(parser, "the corpus, with its CSV", FPS)
-    parser.add_argument(
-        "--boxes",
-        type=Path,
-        metavar="DIR",
-        help="the hand boxes, such as SOURCE/BBox: counts the frames in which "
-        "the signing hand is boxed and the pose has no hand",
-    )
-
-
-def from_arguments(arguments) -> Corpus:
-    """The corpus that parsed arguments ask for."""
-    return open_corpus(
-        arguments.source,
-        arguments.corpus,
-        poses=arguments.poses,
-        frames=arguments.frames,
-        boxes=arguments.boxes,
-        fps=arguments.fps,
-        lip_size=arguments.lip_size,
+    add_directory(
+        parser,
+        "boxes",
+        "the hand boxes, such as SOURCE/BBox: counts the frames in which the signing hand is boxed "
+        "and the pose has no hand",
     )
 
 
@@ -117,17 +103,22 @@ def open_corpus(
     rows = layout.without_repeated(_rows(table, left_out), left_out)
     by_split = {split: [row for row in rows if row.split == split] for split in SPLITS.values()}
     frames = frames or _frames_root(source, RELEASES[corpus], rows)
-    record = {"corpus": corpus, "synthetic": False, "lip_size": lip_size, "citation": CITATION}
-    record |= layout.paths_of_record(directory=source, poses=poses, frames=frames, boxes=boxes)
-    read = partial(read_row, poses=poses, frames=frames, boxes=boxes, lip_size=lip_size)
-    return Corpus(
+    return layout.frame_corpus(
+        {"corpus": corpus, "citation": CITATION},
         by_split,
-        read,
-        record,
         left_out,
+        read_row,
         PUBLISHED[corpus],
-        partial(_recording, frames=frames, fps=fps),
+        fps=fps,
+        lip_size=lip_size,
+        directory=source,
+        poses=poses,
+        frames=frames,
+        boxes=boxes,
     )
+
+
+from_arguments = forwarded(open_corpus)
 
 
 def read_row(
@@ -145,12 +136,11 @@ def read_row(
     """
     text, notes = _label(row.label)
     modalities, repaired = layout.read_pose(poses, row.id, lip_size)
-    directory = layout.frame_directory(frames, row.id) if frames else None
-    notes |= repaired | layout.frame_notes(directory, row.n_frames, modalities["pose"].n)
-    boxed = layout.frame_directory(boxes, row.id) if boxes else None
-    if boxed:
+    images = layout.images_of(row, frames)
+    notes |= repaired | layout.frame_notes(images, row.n_frames, modalities["pose"].n)
+    if boxed := layout.images_of(row, boxes):
         notes |= box_notes(boxed, modalities["pose"].data)
-    # What is spelled says nothing of signs or of the mouth: gloss, phonemes and senses stay empty.
+    # What is spelled says nothing of signs or of the mouth: these labels stay empty.
     clip = Clip(
         id=row.id,
         text=text,
@@ -240,24 +230,14 @@ def _table(source: Path, corpus: str) -> Path:
 
 def _rows(table: Path, left_out: dict[str, list[str]]) -> list[SpelledRow]:
     rows = []
-    for line in read_table(table, COLUMNS):
-        fault = _fault(line)
-        if fault:
-            name = layout.sayable(line.cells.get("filename", "").strip(), f"line {line.line}")
-            left_out.setdefault(fault, []).append(name)
-            continue
-        filename, number, label, partition, signer = (line.cells[name] for name in COLUMNS)
-        rows.append(
-            SpelledRow(
-                filename.strip(), SPLITS[partition.strip()], label, signer.strip(), int(number)
-            )
-        )
+    for cells in layout.sound_rows(read_table(table, COLUMNS), _fault, "filename", left_out):
+        filename, number, label, partition, signer = (cells[name] for name in COLUMNS)
+        split = SPLITS[partition.strip()]
+        rows.append(SpelledRow(filename.strip(), split, label, signer.strip(), int(number)))
     return rows
 
 
 def _fault(line: TableRow) -> str:
-    if line.fault:
-        return line.fault
     cells = {column: line.cells[column].strip() for column in COLUMNS}
     fault = layout.fault_of_id(cells["filename"])
     if fault:
@@ -302,8 +282,3 @@ def _frames_root(source: Path, release: str, rows: list[SpelledRow]) -> Path | N
         if root and any(layout.frame_directory(root, row.id) for row in rows[:_ROWS_TRIED]):
             return root
     return None
-
-
-def _recording(row: SpelledRow, frames: Path | None, fps: float) -> Recording | None:
-    directory = layout.frame_directory(frames, row.id) if frames else None
-    return Recording(directory, fps=fps) if directory else None

@@ -1,5 +1,7 @@
 """Corpus: what a pipeline knows of its corpus before a clip is read, and how to read one."""
 
+import argparse
+import inspect
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from signbind_jax.data.clip import Clip, check_bounds, check_id
-from signbind_jax.data.dataset import check_split_name
+from signbind_jax.data.dataset_description import check_split_name
 from signbind_jax.data_pipelines.writing.build_report import BuildReport
 from signbind_jax.errors import SignBindError
 
@@ -73,6 +75,12 @@ class Corpus:
     def place(self) -> str:
         """What errors call the corpus: its directory where it has one, else its name."""
         return self.source.get("directory") or self.source.get("corpus", "corpus")
+
+
+def forwarded(open_corpus: Callable[..., Corpus]) -> Callable[[argparse.Namespace], Corpus]:
+    """A module's `from_arguments` where its options are named as what its `open_corpus` takes."""
+    names = inspect.signature(open_corpus).parameters
+    return lambda arguments: open_corpus(**{name: getattr(arguments, name) for name in names})
 
 
 class UniqueIds:

@@ -15,14 +15,12 @@ extracted first: `--poses` holds `<name>.npz`.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from signbind_jax import files
-from signbind_jax.data.clip import Clip
-from signbind_jax.data_pipelines.corpus import Corpus, ReadResult, Recording
+from signbind_jax.data_pipelines.corpus import Corpus, ReadResult, forwarded
 from signbind_jax.data_pipelines.readers import layout, restricted_pickle
 from signbind_jax.data_pipelines.readers.directories import check_directories
 from signbind_jax.errors import SignBindError
@@ -53,17 +51,6 @@ class SentenceRow:
 def add_arguments(parser) -> None:
     """Options of `signbind data build csl_daily`."""
     layout.add_arguments(parser, "the corpus, with sentence_label/ in it", FPS)
-
-
-def from_arguments(arguments) -> Corpus:
-    """The corpus that parsed arguments ask for."""
-    return open_corpus(
-        arguments.source,
-        poses=arguments.poses,
-        frames=arguments.frames,
-        fps=arguments.fps,
-        lip_size=arguments.lip_size,
-    )
 
 
 def open_corpus(
@@ -103,40 +90,33 @@ def open_corpus(
         if name not in listed:
             left_out.setdefault(f"no split in {split_file.name}", []).append(name)
     frames = frames or layout.frame_directory(source, FRAMES)
-    record = {"corpus": "csl_daily", "synthetic": False, "lip_size": lip_size, "citation": CITATION}
-    record |= layout.paths_of_record(directory=source, poses=poses, frames=frames)
-    read = partial(read_row, poses=poses, frames=frames, lip_size=lip_size)
-    return Corpus(
-        by_split, read, record, left_out, PUBLISHED, partial(_recording, frames=frames, fps=fps)
+    return layout.frame_corpus(
+        {"corpus": "csl_daily", "citation": CITATION},
+        by_split,
+        left_out,
+        read_row,
+        PUBLISHED,
+        fps=fps,
+        lip_size=lip_size,
+        directory=source,
+        poses=poses,
+        frames=frames,
     )
+
+
+from_arguments = forwarded(open_corpus)
 
 
 def read_row(
     row: SentenceRow, *, poses: Path | None, frames: Path | None, lip_size: int = 32
 ) -> ReadResult:
-    """The clip of a row, and what was repaired or does not fit.
-
-    Raises:
-      SignBindError: with the reason why there is no clip.
-    """
-    if not row.text:
-        raise SignBindError("empty label_char")
-    modalities, notes = layout.read_pose(poses, row.id, lip_size)
-    directory = layout.frame_directory(frames, row.id) if frames else None
-    notes |= layout.frame_notes(directory, row.n_frames, modalities["pose"].n)
+    """The clip of a row, and what was repaired or does not fit; see `layout.read_sentence`."""
+    images, names = layout.images_of(row, frames), ("label_char", "label_gloss")
+    clip, notes = layout.read_sentence(
+        row, poses, lip_size, images, row.n_frames, columns=names, languages=("zh", "csl")
+    )
     if row.n_frames is None:
         notes["length: no number of frames"] = 1
-    if not row.gloss:
-        notes["label_gloss: no gloss"] = 1
-    clip = Clip(
-        id=row.id,
-        text=row.text,
-        text_language="zh",
-        signed_language="csl",
-        signer=row.signer,
-        gloss=row.gloss,
-        modalities=modalities,
-    )
     return ReadResult(clip, notes)
 
 
@@ -204,8 +184,3 @@ def _splits(path: Path, left_out: dict[str, list[str]]) -> dict[str, str]:
     if not split_of:
         raise SignBindError(f"{path}: found no line 'name|split', wanted one for each clip")
     return split_of
-
-
-def _recording(row: SentenceRow, frames: Path | None, fps: float) -> Recording | None:
-    directory = layout.frame_directory(frames, row.id) if frames else None
-    return Recording(directory, fps=fps) if directory else None

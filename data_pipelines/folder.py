@@ -2,9 +2,9 @@
 
 The manifest is UTF-8, tab-separated without quoting, with a header row. Required columns are
 `id`, `split`, `text` and one of `pose`, `lips`, `video`; `text_language`, `signed_language`,
-`signer`, `gloss`, `spelled`, `phonemes` and `senses` may follow in any order. Tokens of
-`gloss`, `spelled`, `phonemes` and `senses` are separated by spaces. Paths are relative to the
-manifest and may not leave its directory.
+`signer`, `gloss`, `spelled`, `phonemes` and `fusion_targets` may follow in any order, the last
+four with spaces between their tokens. Paths are relative to the manifest and may not leave its
+directory.
 
 - `pose`: a `.pose` or `.npz` file (`data_pipelines.readers.poses`). Mouth crops in it, as
   `signbind extract` writes them, are read where the row names no others.
@@ -22,19 +22,26 @@ from pathlib import Path
 
 from signbind_jax import files
 from signbind_jax.data.clip import check_id
-from signbind_jax.data.dataset import check_split_name
-from signbind_jax.data_pipelines.corpus import Corpus, ReadResult, Recording, UniqueIds
+from signbind_jax.data.dataset_description import check_split_name
+from signbind_jax.data_pipelines.corpus import (
+    Corpus,
+    ReadResult,
+    Recording,
+    UniqueIds,
+    forwarded,
+)
 from signbind_jax.data_pipelines.readers.clip_file import Kind, read_clip
 from signbind_jax.data_pipelines.readers.extracted import find
-from signbind_jax.data_pipelines.readers.layout import pixels
+from signbind_jax.data_pipelines.readers.options import add_directory, add_lip_size
 from signbind_jax.errors import SignBindError
 
 MANIFEST = "manifest.tsv"
 REQUIRED = ("id", "split", "text")
 MODALITIES = ("pose", "lips", "video")
 LANGUAGES = ("text_language", "signed_language", "signer")
-TOKENS = ("gloss", "spelled", "phonemes", "senses")
+TOKENS = ("gloss", "spelled", "phonemes", "fusion_targets")
 MANIFEST_BYTES = 2**28  # a million rows of 250
+RENAMED = {"senses": "fusion_targets"}  # columns of manifests that exist
 COLUMNS = (*REQUIRED, *LANGUAGES, *MODALITIES, *TOKENS)
 
 
@@ -88,31 +95,13 @@ def _recording(row: ManifestRow) -> Recording | None:
 
 def add_arguments(parser) -> None:
     """Options of `signbind data build folder`."""
-    parser.add_argument(
-        "--source",
-        type=Path,
-        metavar="DIR",
-        required=True,
-        help="the directory that holds manifest.tsv",
-    )
-    parser.add_argument(
-        "--lip_size",
-        type=pixels,
-        default=32,
-        metavar="PIXELS",
-        help="side of the mouth crops (default: 32)",
-    )
-    parser.add_argument(
-        "--poses",
-        type=Path,
-        metavar="DIR",
-        help="what signbind extract wrote, for rows with a video alone",
-    )
+    add_directory(parser, "source", "the directory that holds manifest.tsv", required=True)
+    add_lip_size(parser)
+    text = "what signbind extract wrote, for rows with a video alone"
+    add_directory(parser, "poses", text)
 
 
-def from_arguments(arguments) -> Corpus:
-    """The corpus that parsed arguments ask for."""
-    return open_corpus(arguments.source, arguments.lip_size, arguments.poses)
+from_arguments = forwarded(open_corpus)
 
 
 def read_row(row: ManifestRow, lip_size: int, poses: Path | None = None) -> ReadResult:
@@ -146,7 +135,8 @@ def _rows(source: Path) -> list[ManifestRow]:
         raise SignBindError(f"{manifest}: empty, wanted a header row: {' '.join(COLUMNS)}")
     # Not splitlines: it also breaks at characters that may stand inside a sentence.
     table = io.StringIO(text, newline="\n")
-    header = [name.strip() for name in next(table).split("\t", 2 * len(COLUMNS))]
+    names = [name.strip() for name in next(table).split("\t", 2 * len(COLUMNS))]
+    header = [RENAMED.get(name, name) for name in names]
     _check_header(header, manifest)
     rows, first_fault, n_faults = [], "", 0
     ids = UniqueIds()

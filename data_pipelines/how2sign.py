@@ -28,7 +28,7 @@ from functools import partial
 from pathlib import Path
 
 from signbind_jax.data.clip import Clip
-from signbind_jax.data_pipelines.corpus import Corpus, ReadResult, Recording
+from signbind_jax.data_pipelines.corpus import Corpus, ReadResult, Recording, forwarded
 from signbind_jax.data_pipelines.how2sign_poses import (
     FORMS,
     Poses,
@@ -37,7 +37,11 @@ from signbind_jax.data_pipelines.how2sign_poses import (
     video_seconds,
 )
 from signbind_jax.data_pipelines.how2sign_sentences import SPLITS, Sentence, read_sentences
-from signbind_jax.data_pipelines.readers.layout import frames_a_second, pixels
+from signbind_jax.data_pipelines.readers.options import (
+    add_directory,
+    add_lip_size,
+    frames_a_second,
+)
 from signbind_jax.errors import SignBindError
 
 PUBLISHED = {"train": 31165, "validation": 1741, "test": 2357}  # rows of the re-aligned lists
@@ -119,23 +123,11 @@ def open_corpus(
 
 def add_arguments(parser) -> None:
     """Options of `signbind data build how2sign`."""
-    parser.add_argument(
-        "--source",
-        type=Path,
-        metavar="DIR",
-        required=True,
-        help="the re-aligned lists of sentences",
-    )
-    parser.add_argument(
-        "--poses", type=Path, metavar="DIR", help="the keypoints (default: those under --source)"
-    )
-    parser.add_argument(
-        "--pose_form",
-        choices=FORMS,
-        default="",
-        help="which keypoints, where --poses holds several forms",
-    )
-    parser.add_argument("--videos", type=Path, metavar="DIR", help="the full videos")
+    add_directory(parser, "source", "the re-aligned lists of sentences", required=True)
+    add_directory(parser, "poses", "the keypoints (default: those under --source)")
+    form = "which keypoints, where --poses holds several forms"
+    parser.add_argument("--pose_form", choices=FORMS, default="", help=form)
+    add_directory(parser, "videos", "the full videos")
     parser.add_argument(
         "--fps",
         type=frames_a_second,
@@ -144,25 +136,10 @@ def add_arguments(parser) -> None:
         help="frames a second of openpose and rtmpose keypoints (default: what "
         "the release says, else 24)",
     )
-    parser.add_argument(
-        "--lip_size",
-        type=pixels,
-        default=32,
-        metavar="PIXELS",
-        help="side of the mouth crops, where extracted (default: 32)",
-    )
+    add_lip_size(parser)
 
 
-def from_arguments(arguments) -> Corpus:
-    """The corpus that parsed arguments ask for."""
-    return open_corpus(
-        arguments.source,
-        poses=arguments.poses,
-        pose_form=arguments.pose_form,
-        videos=arguments.videos,
-        fps=arguments.fps,
-        lip_size=arguments.lip_size,
-    )
+from_arguments = forwarded(open_corpus)
 
 
 def _read(poses: Poses | None, videos: Videos | None, sentence: Sentence) -> ReadResult:

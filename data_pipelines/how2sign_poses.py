@@ -7,14 +7,16 @@ from os import scandir, walk
 from pathlib import Path
 
 from signbind_jax.data.clip import FPS_RANGE, Frames, pose_frames
-from signbind_jax.data_pipelines.extraction.worker.opening import Unreadable, open_video
 from signbind_jax.data_pipelines.how2sign_sentences import SPLITS, TREE
 from signbind_jax.data_pipelines.readers import extracted
 from signbind_jax.data_pipelines.readers.openpose_json import FRAME_SUFFIX, read_openpose
 from signbind_jax.data_pipelines.readers.poses import canonical_pose
 from signbind_jax.data_pipelines.readers.rtmpose_pickle import read_rtmpose
 from signbind_jax.data_pipelines.readers.signer_choice import People, choose_signer
-from signbind_jax.errors import SignBindError
+from signbind_jax.errors import SignBindError, from_extra
+
+with from_extra("corpora", "videos"):
+    from signbind_jax.data_pipelines.extraction.worker.opening import Unreadable, open_video
 
 FORMS = ("openpose", "rtmpose", "extracted")
 DEFAULT_FPS = 24.0

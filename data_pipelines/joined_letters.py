@@ -27,8 +27,12 @@ import numpy as np
 from signbind_jax import keypoints
 from signbind_jax.data.clip import Clip, pose_frames
 from signbind_jax.data_pipelines import folder
-from signbind_jax.data_pipelines.corpus import Corpus, ReadResult, read_clips
-from signbind_jax.data_pipelines.readers.layout import whole_number
+from signbind_jax.data_pipelines.corpus import Corpus, ReadResult, forwarded, read_clips
+from signbind_jax.data_pipelines.readers.options import (
+    add_directory,
+    add_number,
+    whole_number,
+)
 from signbind_jax.data_pipelines.synthetic import names
 from signbind_jax.data_pipelines.writing.build_report import BuildReport
 from signbind_jax.errors import SignBindError
@@ -37,6 +41,8 @@ STILL = 1.25  # shoulder widths a second: a hand that approaches or retreats mov
 TEMPO = (1.5, 3.0)  # how much faster than recorded a letter is played, at least and at most
 TRANSITION_S = (0.08, 0.2)  # seconds between two letters, at least and at most
 WORD_LENGTHS = (2, 7)  # letters of a training word
+_WORDS = partial(whole_number, least=0, most=1_000_000)
+_SEEDS = partial(whole_number, least=0, most=2**63)
 
 
 @dataclass(frozen=True)
@@ -101,43 +107,14 @@ def open_corpus(source: Path, *, seed: int = 0, train: int = 500, test: int = 10
 
 def add_arguments(parser) -> None:
     """Options of `signbind data build joined_letters`."""
-    parser.add_argument(
-        "--source",
-        type=Path,
-        metavar="DIR",
-        required=True,
-        help="a folder corpus with one recording a letter",
-    )
-    parser.add_argument("--seed", type=_seed, default=0, help="of the words (default: 0)")
-    parser.add_argument(
-        "--train",
-        type=_words,
-        default=500,
-        metavar="WORDS",
-        help="joined words in train (default: 500)",
-    )
-    parser.add_argument(
-        "--test",
-        type=_words,
-        default=100,
-        metavar="WORDS",
-        help="joined words in test (default: 100)",
-    )
+    source = "a folder corpus with one recording a letter"
+    add_directory(parser, "source", source, required=True)
+    add_number(parser, "seed", _SEEDS, 0, "SEED", "of the words")
+    add_number(parser, "train", _WORDS, 500, "WORDS", "joined words in train")
+    add_number(parser, "test", _WORDS, 100, "WORDS", "joined words in test")
 
 
-def _words(text: str) -> int:
-    return whole_number(text, 0, 1_000_000)
-
-
-def _seed(text: str) -> int:
-    return whole_number(text, 0, 2**63)
-
-
-def from_arguments(arguments) -> Corpus:
-    """The corpus that parsed arguments ask for."""
-    return open_corpus(
-        arguments.source, seed=arguments.seed, train=arguments.train, test=arguments.test
-    )
+from_arguments = forwarded(open_corpus)
 
 
 def _read(letters: Mapping[str, Clip], seed: int, row: Letter | Word) -> ReadResult:

@@ -27,6 +27,7 @@ from signbind_jax.data_pipelines.readers.directories import (
     first_directory,
     not_the_corpus,
 )
+from signbind_jax.data_pipelines.readers.options import add_directory, add_number
 from signbind_jax.data_pipelines.readers.timed_sentences import (
     NO_POSES,
     SPLITS,
@@ -35,8 +36,8 @@ from signbind_jax.data_pipelines.readers.timed_sentences import (
     add_pose_arguments,
     file_names,
     poses_from,
-    read_sentence,
     recording_of,
+    timed_corpus,
     video_of,
 )
 
@@ -53,17 +54,11 @@ _TIME = re.compile(r"(?:(?:(\d{1,3}):)?(\d{1,2}):)?(\d{1,5})(?:\.(\d{1,9}))?", r
 
 def add_arguments(parser) -> None:
     """Options of `signbind data build openasl`."""
-    add = parser.add_argument
-    add("--source", type=Path, metavar="DIR", required=True, help="the directory of the table")
+    add_directory(parser, "source", "the directory of the table", required=True)
     add_pose_arguments(parser)
-    add("--clips", type=Path, metavar="DIR", help="cut clips, where not in clips/")
-    add("--videos", type=Path, metavar="DIR", help="whole videos, where not in raw-video/")
-    add(
-        "--text_column",
-        default=TEXT,
-        metavar="NAME",
-        help="the column of the sentences (default: %(default)s)",
-    )
+    add_directory(parser, "clips", "cut clips, where not in clips/")
+    add_directory(parser, "videos", "whole videos, where not in raw-video/")
+    add_number(parser, "text_column", str, TEXT, "NAME", "the column of the sentences")
 
 
 def from_arguments(arguments) -> Corpus:
@@ -90,8 +85,7 @@ def open_corpus(
     Raises:
       SignBindError: no table; a column that is missing; not UTF-8.
     """
-    check_directories(clips=clips)
-    check_directories(videos=videos)
+    check_directories(clips=clips, videos=videos)
     path = _table(source)
     if path is None:
         raise not_the_corpus(source, TABLES[0], lambda near: _table(near) is not None)
@@ -101,19 +95,22 @@ def open_corpus(
     rows: dict[str, list[Sentence]] = {}
     for split, row in _rows(path, text_column, left_out):
         rows.setdefault(split, []).append(row)
-    recording = partial(_recording, clips=clips, videos=videos, padding_s=poses.padding_s)
     record = {
         "corpus": "openasl",
-        "synthetic": False,
         "licence": LICENCE,
         "citation": CITATION,
-        "directory": str(source.absolute()),
         "text_column": text_column,
-        **poses.record(),
     }
-    known = recording if clips or videos else None
-    read = partial(read_sentence, poses=poses, signed_language="ase", recording=known)
-    return Corpus(rows, read, record, left_out, recording=recording)
+    return timed_corpus(
+        record,
+        source,
+        rows,
+        left_out,
+        poses,
+        signed_language="ase",
+        recording=partial(_recording, clips=clips, videos=videos, padding_s=poses.padding_s),
+        videos=bool(clips or videos),
+    )
 
 
 def _table(source: Path) -> Path | None:

@@ -13,15 +13,12 @@ holds `<name>.npz` or `<name>.pose`, or a directory of them for each of train, d
 """
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-from signbind_jax.data.clip import Clip
-from signbind_jax.data_pipelines.corpus import Corpus, ReadResult, Recording
+from signbind_jax.data_pipelines.corpus import Corpus, ReadResult, forwarded
 from signbind_jax.data_pipelines.readers import layout
 from signbind_jax.data_pipelines.readers.directories import check_directories
 from signbind_jax.data_pipelines.readers.tables import TableRow, read_table
-from signbind_jax.errors import SignBindError
 
 COLUMNS = ("name", "start", "end", "speaker", "orth", "translation")
 SPLITS = {"train": "train", "dev": "validation", "test": "test"}
@@ -51,17 +48,6 @@ def add_arguments(parser) -> None:
     layout.add_arguments(parser, "the corpus, with annotations/ in it", FPS)
 
 
-def from_arguments(arguments) -> Corpus:
-    """The corpus that parsed arguments ask for."""
-    return open_corpus(
-        arguments.source,
-        poses=arguments.poses,
-        frames=arguments.frames,
-        fps=arguments.fps,
-        lip_size=arguments.lip_size,
-    )
-
-
 def open_corpus(
     source: Path,
     *,
@@ -89,74 +75,54 @@ def open_corpus(
     rows = [row for part, table in tables.items() for row in _rows(part, table, left_out)]
     rows = layout.without_repeated(rows, left_out)
     frames = frames or layout.frame_directory(source, FRAMES)
-    record = {
-        "corpus": "phoenix14t",
-        "synthetic": False,
-        "lip_size": lip_size,
-        "citation": CITATION,
-    }
-    record |= layout.paths_of_record(directory=source, poses=poses, frames=frames)
-    read = partial(read_row, poses=poses, frames=frames, lip_size=lip_size)
     by_split = {split: [row for row in rows if row.part == part] for part, split in SPLITS.items()}
-    return Corpus(
-        by_split, read, record, left_out, PUBLISHED, partial(_recording, frames=frames, fps=fps)
+    return layout.frame_corpus(
+        {"corpus": "phoenix14t", "citation": CITATION},
+        by_split,
+        left_out,
+        read_row,
+        PUBLISHED,
+        fps=fps,
+        lip_size=lip_size,
+        directory=source,
+        images=_images,
+        poses=poses,
+        frames=frames,
     )
+
+
+from_arguments = forwarded(open_corpus)
 
 
 def read_row(
     row: SentenceRow, *, poses: Path | None, frames: Path | None, lip_size: int = 32
 ) -> ReadResult:
-    """The clip of a row, and what was repaired or does not fit.
-
-    Raises:
-      SignBindError: with the reason why there is no clip.
-    """
-    if not row.text:
-        raise SignBindError("empty translation")
+    """The clip of a row, and what was repaired or does not fit; see `layout.read_sentence`."""
     if poses is not None and (poses / row.part).is_dir():
         poses = poses / row.part
-    modalities, notes = layout.read_pose(poses, row.id, lip_size)
-    notes |= layout.frame_notes(_directory(row, frames), None, modalities["pose"].n)
-    if not row.gloss:
-        notes["orth: no gloss"] = 1
-    clip = Clip(
-        id=row.id,
-        text=row.text,
-        text_language="de",
-        signed_language="gsg",
-        signer=row.signer,
-        gloss=row.gloss,
-        modalities=modalities,
+    images, names = _images(row, frames), ("translation", "orth")
+    return layout.read_sentence(
+        row, poses, lip_size, images, None, columns=names, languages=("de", "gsg")
     )
-    return ReadResult(clip, notes)
 
 
 def _rows(part: str, table: Path, left_out: dict[str, list[str]]) -> list[SentenceRow]:
-    rows = []
-    for line in read_table(table, COLUMNS, delimiter="|", quoted=False):
-        fault = _fault(line)
-        if fault:
-            name = layout.sayable(
-                line.cells.get("name", "").strip(), f"{table.name} line {line.line}"
-            )
-            left_out.setdefault(fault, []).append(name)
-            continue
-        cells = {name: value.strip() for name, value in line.cells.items()}
-        rows.append(
-            SentenceRow(
-                cells["name"],
-                part,
-                cells["speaker"],
-                tuple(cells["orth"].split()),
-                cells["translation"],
-            )
+    lines = read_table(table, COLUMNS, delimiter="|", quoted=False)
+    sound = layout.sound_rows(lines, _fault, "name", left_out, f"{table.name} ")
+    stripped = ({name: value.strip() for name, value in cells.items()} for cells in sound)
+    return [
+        SentenceRow(
+            cells["name"],
+            part,
+            cells["speaker"],
+            tuple(cells["orth"].split()),
+            cells["translation"],
         )
-    return rows
+        for cells in stripped
+    ]
 
 
 def _fault(line: TableRow) -> str:
-    if line.fault:
-        return line.fault
     fault = layout.fault_of_id(line.cells["name"].strip())
     if fault:
         return f"name: {fault}"
@@ -167,14 +133,9 @@ def _fault(line: TableRow) -> str:
     return ""
 
 
-def _directory(row: SentenceRow, frames: Path | None) -> Path | None:
+def _images(row: SentenceRow, frames: Path | None) -> Path | None:
     """Where the images of a clip lie: in the directory of its name, or in `1` below it."""
     if frames is None:
         return None
     name = f"{row.part}/{row.id}"
     return layout.frame_directory(frames, f"{name}/1") or layout.frame_directory(frames, name)
-
-
-def _recording(row: SentenceRow, frames: Path | None, fps: float) -> Recording | None:
-    directory = _directory(row, frames)
-    return Recording(directory, fps=fps) if directory else None

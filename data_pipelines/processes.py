@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 from tqdm import tqdm
 
-from signbind_jax.config import import_files
 from signbind_jax.processes import child
+from signbind_jax.processes.user_files import import_files
 
 WORTH_A_PROCESS = 64  # clips: fewer are done before a second process has started
 _EVERY_S = 0.5  # the bar's refreshes

@@ -32,7 +32,13 @@ from signbind_jax.data_pipelines.readers.directories import (
     inside,
     not_the_corpus,
 )
-from signbind_jax.data_pipelines.readers.layout import sayable, whole_number
+from signbind_jax.data_pipelines.readers.layout import sayable
+from signbind_jax.data_pipelines.readers.options import (
+    add_directory,
+    add_number,
+    duration,
+    whole_number,
+)
 from signbind_jax.data_pipelines.readers.subtitled import outside, sentences
 from signbind_jax.data_pipelines.readers.subtitles import Cue
 from signbind_jax.data_pipelines.readers.timed_sentences import (
@@ -41,9 +47,8 @@ from signbind_jax.data_pipelines.readers.timed_sentences import (
     Sentence,
     add_pose_arguments,
     poses_from,
-    read_sentence,
     recording_of,
-    seconds,
+    timed_corpus,
 )
 from signbind_jax.errors import SignBindError
 
@@ -80,10 +85,9 @@ DEFAULTS = Options()
 
 def add_arguments(parser) -> None:
     """Options of `signbind data build youtube_asl`."""
-    add = parser.add_argument
-    add("--source", type=Path, metavar="DIR", required=True, help="list and captions")
+    add_directory(parser, "source", "list and captions", required=True)
     add_pose_arguments(parser)
-    add(
+    parser.add_argument(
         "--ids",
         nargs="+",
         default=[],
@@ -91,23 +95,14 @@ def add_arguments(parser) -> None:
         help="lists of videos, one id a line, of the split train where none is named; a video is "
         "in one list (default: *video_ids*.txt in --source)",
     )
-    add("--captions", type=Path, metavar="DIR", help="captions, where not in --source")
-    add("--videos", type=Path, metavar="DIR", help="videos, where not in videos/")
+    add_directory(parser, "captions", "captions, where not in --source")
+    add_directory(parser, "videos", "videos, where not in videos/")
     for name, default in (("shortest", 0.2), ("longest", 60.0)):
-        add(
-            f"--{name}",
-            type=seconds(0),
-            default=default,
-            metavar="SECONDS",
-            help=f"{name} caption that is a sentence (default: %(default)s)",
-        )
-    add(
-        "--most_characters",
-        type=partial(whole_number, least=1, most=10**6),
-        default=300,
-        metavar="N",
-        help="longest text that is a sentence (default: %(default)s)",
-    )
+        text = f"{name} caption that is a sentence"
+        add_number(parser, name, duration, default, "SECONDS", text)
+    characters = partial(whole_number, least=1, most=10**6)
+    text = "longest text that is a sentence"
+    add_number(parser, "most_characters", characters, 300, "N", text)
     slt_features.add_arguments(parser)
 
 
@@ -151,8 +146,7 @@ def open_corpus(
     Raises:
       SignBindError: no list; a list that cannot be read; a video in two lists.
     """
-    check_directories(captions=captions)
-    check_directories(videos=videos)
+    check_directories(captions=captions, videos=videos)
     left_out: dict[str, list[str]] = {}
     lists = _lists(source, ids, left_out)
     captions = captions or first_directory(source, ("captions", "subtitles")) or source
@@ -167,28 +161,16 @@ def open_corpus(
                 left_out.setdefault(_NOT_ENGLISH if name in other else _DEAD, []).append(name)
                 continue
             rows[split] += sentences(name, path, left_out, fault=partial(_fault, options))
-    recording = partial(recording_of, videos=videos, padding_s=poses.padding_s)
-    record = {
-        "corpus": "youtube_asl",
-        "synthetic": False,
-        "citation": CITATION,
-        "directory": str(source.absolute()),
-        **asdict(options),
-        **poses.record(),
-    }
-    published = {} if ids else {"train": PUBLISHED_CAPTIONS}
-    return Corpus(
+    return timed_corpus(
+        {"corpus": "youtube_asl", "citation": CITATION, **asdict(options)},
+        source,
         rows,
-        partial(
-            read_sentence,
-            poses=poses,
-            signed_language="ase",
-            recording=recording if videos else None,
-        ),
-        record,
         left_out,
-        published,
-        recording,
+        poses,
+        signed_language="ase",
+        recording=partial(recording_of, videos=videos, padding_s=poses.padding_s),
+        videos=videos is not None,
+        published={} if ids else {"train": PUBLISHED_CAPTIONS},
     )
 
 

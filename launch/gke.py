@@ -10,7 +10,7 @@ from pathlib import Path
 from signbind_jax import files
 from signbind_jax.errors import INTERRUPTED, INTERRUPTED_VARIABLE, SignBindError
 from signbind_jax.launch import job as jobs
-from signbind_jax.launch.programs import Programs, confirm
+from signbind_jax.launch.launcher import Launcher
 
 ACTIONS = {
     "run": "starts the command and watches it; starts it again where the workload had failed",
@@ -32,41 +32,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cluster", type=jobs.word, required=True, help="made with `xpk cluster create`"
     )
     jobs.add_tpu_arguments(parser, "as v5litepod-16; needed to start")
-    parser.add_argument(
-        "--image",
-        type=jobs.word,
-        default="",
-        help="container image with signbind in it (launch/Dockerfile); needed to start",
-    )
-    parser.add_argument(
-        "--storage",
-        type=jobs.word,
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="storage of the cluster, attached with `xpk storage attach`",
-    )
-    parser.add_argument(
-        "--shared",
-        action="append",
-        default=[],
-        metavar="DIR",
-        help="where that storage is mounted; the working directory lies beneath",
-    )
-    parser.add_argument(
-        "--max_restarts",
-        type=int,
-        default=50,
-        metavar="N",
-        help="of the workload by the cluster, after interruptions only (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--xpk_flag",
-        action="append",
-        default=[],
-        metavar="FLAG",
-        help="goes to xpk workload create as it is, as --xpk_flag=--priority=high",
-    )
+    image = "container image with signbind in it (launch/Dockerfile); needed to start"
+    jobs.add_word(parser, "image", "IMAGE", image)
+    storage = "storage of the cluster, attached with `xpk storage attach`"
+    jobs.add_list(parser, "storage", "NAME", storage, jobs.word)
+    shared = "where that storage is mounted; the working directory lies beneath"
+    jobs.add_list(parser, "shared", "DIR", shared)
+    restarts = "of the workload by the cluster, after interruptions only"
+    jobs.add_number(parser, "max_restarts", 50, restarts)
+    flag = "goes to xpk workload create as it is, as --xpk_flag=--priority=high"
+    jobs.add_list(parser, "xpk_flag", "FLAG", flag)
 
 
 def parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
@@ -76,7 +51,6 @@ def parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespac
         for name in ("accelerator", "image"):
             if not getattr(arguments, name):
                 parser.error(f"--{name}: found none, wanted one for {arguments.action}")
-    jobs.check_range(parser, arguments, slices=(1, 10_000), max_restarts=(0, 1_000_000))
     for name, value in arguments.job.environment.items():
         if "\n" in value:
             parser.error(
@@ -105,17 +79,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     Exit codes: 0 done, 1 failed, 2 bad usage, 130 interrupted here (the workload goes on).
     """
-    programs = jobs.programs_for(arguments)
-    return getattr(_Launch(arguments, programs), arguments.action)()
+    return _Launch(arguments).act()
 
 
-class _Launch:
-    """The actions, by their names on the command line; each gives an exit code."""
-
-    def __init__(self, arguments: argparse.Namespace, programs: Programs):
-        self.arguments, self.programs, self.job = arguments, programs, arguments.job
-        self.seen = ""  # time stamp of the last line of the log that was shown
-        self.told = ""
+class _Launch(Launcher):
+    goes_on = "the workload goes on"
+    seen = ""  # time stamp of the last line of the log that was shown
 
     def run(self) -> int:
         self.resume()
@@ -137,34 +106,24 @@ class _Launch:
         return 0
 
     def watch(self) -> int:
-        try:
-            while (state := self._look()) not in ("Completed", "Failed", "absent"):
-                time.sleep(self.arguments.poll)
-        except KeyboardInterrupt:
-            self.programs.say(
-                f"{self.job.name}: no longer watched; the workload goes on. Watch "
-                "it again with `watch`, end it with `delete`"
-            )
-            raise
-        if state == "absent":
-            raise SignBindError(
-                f"{self.job.name}: found no such workload on cluster "
-                f"{self.arguments.cluster}, wanted one; `start` it"
+        if (state := self.until(self._look)) == "absent":
+            raise self.error(
+                f"found no such workload on cluster {self.arguments.cluster}, wanted one; `start` "
+                "it"
             )
         return 0 if state == "Completed" else 1
 
     def delete(self) -> int:
         if self._state(pretend="Running") == "absent":
-            self.programs.say(f"{self.job.name}: there is none")
+            self.say("there is none")
             return 0
-        if not self.arguments.dry_run:
-            confirm(f"{self.job.name}: delete the workload?", yes=self.arguments.yes)
+        self.confirm("delete the workload?")
         self._delete()
         return 0
 
     def _create(self) -> None:
         a = self.arguments
-        self.programs.say(f"{self.job.name}: {jobs.in_words(self.job)}")
+        self.say(jobs.in_words(self.job))
         with tempfile.TemporaryDirectory() as folder:
             # Names alone: xpk takes the values from its own environment, so that they are
             # neither in a file nor on a command line. (They are in the cluster's pod spec.)
@@ -198,33 +157,25 @@ class _Launch:
         while self._state(pretend="absent") != "absent":
             time.sleep(self.arguments.poll)
 
-    def _look(self) -> str:
+    def _look(self) -> str | None:
         state = self._state(pretend="Completed")
         if state in ("Running", "Completed", "Failed"):
             self._show_log()
-        return state
+        return state if state in ("Completed", "Failed", "absent") else None
 
     def _state(self, pretend: str) -> str:
         """Of the JobSet: "absent", "Running", "Suspended" (queued), "Completed" or "Failed"."""
         if not self.told:
             # Also writes the credentials that kubectl needs.
             self._xpk("list", f"--filter-by-job={self.job.name}", what="asking the cluster")
-        done = self.programs.run(
-            ["kubectl", "get", "jobset", self.job.name, "--output=json"],
-            f"{self.job.name}: asking for the state",
-            accept="NotFound",
-        )
-        if self.programs.dry_run:
-            state = pretend
-        else:
-            where = f"{self.job.name}: kubectl get jobset"
-            state = (
-                "absent" if done.code else _state_of(files.parse_json(done.stdout, where), where)
-            )
-        if state != self.told and not self.programs.dry_run:
-            self.programs.say(f"{self.job.name}: {state}")
-        self.told = state
-        return state.partition(",")[0]
+        get = ["kubectl", "get", "jobset", self.job.name, "--output=json"]
+        done = self.do(get, "asking for the state", accept="NotFound")
+        if self.dry_run:
+            self.told = pretend
+            return pretend
+        where = f"{self.job.name}: kubectl get jobset"
+        self.tell("absent" if done.code else _state_of(files.parse_json(done.stdout, where), where))
+        return self.told.partition(",")[0]
 
     def _show_log(self) -> None:
         """Prints what is new in the log of process 0: the first pod of the first slice."""
@@ -234,9 +185,9 @@ class _Launch:
         )
         since = [f"--since-time={self.seen}"] if self.seen else []
         try:
-            done = self.programs.run(
+            done = self.do(
                 ["kubectl", "logs", f"--selector={labels}", "--timestamps", "--tail=1000", *since],
-                f"{self.job.name}: reading the log of process 0",
+                "reading the log of process 0",
                 tries=1,
                 # No pod yet, or one that is being replaced.
                 accept="NotFound|waiting to start|ContainerCreating|PodInitializing|No resources",
@@ -256,19 +207,8 @@ class _Launch:
     def _xpk(self, verb: str, *flags: str, what: str, environment: dict | None = None) -> None:
         a = self.arguments
         project = [f"--project={a.project}"] if a.project else []
-        self.programs.run(
-            [
-                "xpk",
-                "workload",
-                verb,
-                f"--cluster={a.cluster}",
-                f"--zone={a.zone}",
-                *project,
-                *flags,
-            ],
-            f"{self.job.name}: {what}",
-            environment=environment,
-        )
+        place = [f"--cluster={a.cluster}", f"--zone={a.zone}", *project]
+        self.do(["xpk", "workload", verb, *place, *flags], what, environment=environment)
 
 
 def in_one_line(command: tuple[str, ...]) -> str:

@@ -4,11 +4,9 @@ import argparse
 import os
 import re
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-
-from signbind_jax.launch.programs import Programs
-from signbind_jax.launch.redaction import secrets_of
 
 # Printable, no space, nothing that a shell or YAML reads: xpk pastes what it is given into both.
 _WORD = re.compile(r"[A-Za-z0-9_./@+:][A-Za-z0-9_./@+:,=-]{0,499}")
@@ -37,83 +35,73 @@ class Job:
 
 def add_arguments(parser: argparse.ArgumentParser, actions: dict[str, str]) -> None:
     """The arguments that all launchers share; `parse` reads what stands behind `--`."""
-    parser.add_argument(
-        "action",
-        choices=list(actions),
-        metavar="ACTION",
-        help="; ".join(f"{name}: {text}" for name, text in actions.items()),
+    add = parser.add_argument
+    texts = "; ".join(f"{name}: {text}" for name, text in actions.items())
+    add("action", choices=list(actions), metavar="ACTION", help=texts)
+    add("--name", required=True, type=_name, help="lower-case letters, digits and hyphens")
+    add_list(
+        parser,
+        "env",
+        "NAME[=VALUE]",
+        "environment variable of the command; without a value it is taken from here. Values are "
+        "never shown",
     )
-    parser.add_argument(
-        "--name", required=True, type=_name, help="lower-case letters, digits and hyphens"
-    )
-    parser.add_argument(
-        "--env",
-        action="append",
-        default=[],
-        metavar="NAME[=VALUE]",
-        help="environment variable of the command; without a value it is taken from "
-        "here. Values are never shown",
-    )
-    parser.add_argument(
-        "--jobs",
-        type=Path,
-        default=Path("runs/launch"),
-        metavar="DIR",
-        help="folder of the jobs' local files (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--dry_run", action="store_true", help="prints the exact commands and runs none"
-    )
-    parser.add_argument("--yes", action="store_true", help="deletes without asking")
-    parser.add_argument(
-        "--poll",
-        type=_seconds,
-        default=30.0,
-        metavar="SECONDS",
-        help="between two looks at a job (default: %(default)g)",
-    )
-    parser.add_argument(
-        "--tries",
-        type=_tries,
-        default=5,
-        metavar="N",
-        help="of one command of the cloud before it counts as failed (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--retry_wait",
-        type=_seconds,
-        default=10.0,
-        metavar="SECONDS",
-        help="before the second try, doubled before each further one (default: %(default)g)",
-    )
-    parser.add_argument(
-        "--max_resumes",
-        type=_count,
-        default=50,
-        metavar="N",
-        help="of one `run` after preemptions (default: %(default)s)",
-    )
+    folder = "folder of the jobs' local files (default: %(default)s)"
+    add("--jobs", type=Path, default=Path("runs/launch"), metavar="DIR", help=folder)
+    add("--dry_run", action="store_true", help="prints the exact commands and runs none")
+    add("--yes", action="store_true", help="deletes without asking")
+    for name, default, text in (
+        ("poll", 30.0, "between two looks at a job"),
+        ("retry_wait", 10.0, "before the second try, doubled before each further one"),
+    ):
+        text += " (default: %(default)g)"
+        add(f"--{name}", type=_seconds, default=default, metavar="SECONDS", help=text)
+    add_number(parser, "tries", 5, "of one command of the cloud before it counts as failed", 1)
+    add_number(parser, "max_resumes", 50, "of one `run` after preemptions")
     parser.usage = f"{parser.prog} ACTION --name=NAME [arguments] -- signbind COMMAND ..."
 
 
 def add_tpu_arguments(parser: argparse.ArgumentParser, accelerator: str) -> None:
     """Adds which TPUs of Google's cloud a job is for; `accelerator` is the help of that option."""
     parser.add_argument("--zone", type=word, required=True, metavar="ZONE", help="as us-central2-b")
-    parser.add_argument("--project", type=word, default="", help="default: gcloud's own")
+    add_word(parser, "project", "PROJECT", "default: gcloud's own")
+    add_word(parser, "accelerator", "TYPE", accelerator)
+    add_number(parser, "slices", 1, "slices of a multislice run", 1, 10_000)
+
+
+def add_list(
+    parser: argparse.ArgumentParser, name: str, metavar: str, text: str, kind: Callable = str
+) -> None:
+    """Adds an option that may be given several times."""
     parser.add_argument(
-        "--accelerator",
-        type=word,
-        default="",
-        metavar="TYPE",
-        help=accelerator,
+        f"--{name}", action="append", default=[], metavar=metavar, help=text, type=kind
     )
-    parser.add_argument(
-        "--slices",
-        type=int,
-        default=1,
-        metavar="N",
-        help="slices of a multislice run (default: %(default)s)",
-    )
+
+
+def add_word(parser: argparse.ArgumentParser, name: str, metavar: str, text: str) -> None:
+    """Adds an option that names something of a cloud, see `word`; empty where it is not given."""
+    parser.add_argument(f"--{name}", type=word, default="", metavar=metavar, help=text)
+
+
+def add_number(
+    parser: argparse.ArgumentParser,
+    name: str,
+    default: int,
+    text: str,
+    least: int = 0,
+    most: int = 1_000_000,
+) -> None:
+    """Adds an option that is a whole number within limits."""
+
+    def number(given: str) -> int:
+        if not re.fullmatch("-?[0-9]{1,18}", given):
+            raise argparse.ArgumentTypeError(f"found {given[:60]!r}, wanted a whole number")
+        if not least <= int(given) <= most:
+            raise argparse.ArgumentTypeError(f"found {given}, wanted {least} to {most}")
+        return int(given)
+
+    text = f"{text} (default: %(default)s)".lstrip()
+    parser.add_argument(f"--{name}", type=number, default=default, metavar="N", help=text)
 
 
 def parse(
@@ -143,27 +131,6 @@ def parse(
     return arguments
 
 
-def programs_for(arguments: argparse.Namespace) -> Programs:
-    """The runner of a launcher's programs, which shows no secret of the job."""
-    secrets = secrets_of(arguments.job.environment, arguments.job.command, os.environ)
-    return Programs(
-        dry_run=arguments.dry_run,
-        tries=arguments.tries,
-        wait_s=arguments.retry_wait,
-        secrets=secrets,
-    )
-
-
-def check_range(
-    parser: argparse.ArgumentParser, arguments: argparse.Namespace, **limits: tuple[int, int]
-) -> None:
-    """Refuses numbers outside of (least, most)."""
-    for name, (least, most) in limits.items():
-        value = getattr(arguments, name)
-        if not least <= value <= most:
-            parser.error(f"--{name}: found {value}, wanted {least} to {most}")
-
-
 def word(text: str) -> str:
     """The type of an argument that names something of a cloud: a zone, a project, an image."""
     if text and not _WORD.fullmatch(text):
@@ -184,6 +151,11 @@ def workdir_of(command: tuple[str, ...]) -> str | None:
     return None
 
 
+def bucket_in(command: tuple[str, ...]) -> str | None:
+    """The first argument that names an object of a bucket; None where there is none."""
+    return next((argument for argument in command if re.search(r"(^|=)gs://", argument)), None)
+
+
 def check_paths(
     parser: argparse.ArgumentParser, command: tuple[str, ...], shared: list[str], how: str
 ) -> None:
@@ -193,12 +165,11 @@ def check_paths(
       shared: directories that outlive the machines; empty where every absolute path does.
       how: what the user can give to name one.
     """
-    for argument in command:
-        if re.search(r"(^|=)gs://", argument):
-            parser.error(
-                f"command: found {argument!r}, wanted a path: signbind reads and writes "
-                f"files, not gs:// objects; {how} and give the path beneath"
-            )
+    if (argument := bucket_in(command)) is not None:
+        parser.error(
+            f"command: found {argument!r}, wanted a path: signbind reads and writes "
+            f"files, not gs:// objects; {how} and give the path beneath"
+        )
     workdir = workdir_of(command)
     if workdir is None:
         return
@@ -260,15 +231,3 @@ def _seconds(text: str) -> float:
     if not 0 <= value < 86400:
         raise argparse.ArgumentTypeError(f"found {text!r}, wanted seconds, 0 to 86400")
     return value
-
-
-def _tries(text: str) -> int:
-    return max(_count(text), 1)
-
-
-def _count(text: str) -> int:
-    if not re.fullmatch("[0-9]{1,9}", text):
-        raise argparse.ArgumentTypeError(
-            f"found {text[:60]!r}, wanted a whole number, not negative, below a billion"
-        )
-    return int(text)

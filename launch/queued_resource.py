@@ -1,6 +1,5 @@
 """TPU VM pods through `gcloud compute tpus queued-resources` and `tpu-vm`."""
 
-import argparse
 import re
 import shlex
 import time
@@ -8,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from signbind_jax.errors import SignBindError
-from signbind_jax.launch.programs import Done, Programs
+from signbind_jax.launch.launcher import Launcher
+from signbind_jax.launch.programs import Done
 
 # States of a queued resource (Cloud TPU API v2, QueuedResourceState). ABSENT is ours.
 ABSENT, ACTIVE, DELETING, FAILED = "ABSENT", "ACTIVE", "DELETING", "FAILED"
@@ -29,18 +29,17 @@ _CAPACITY = {"spot": ["--spot"], "reserved": ["--reserved"], "on_demand": []}
 
 
 class QueuedResource:
-    """One queued resource and the TPU VMs in it, by its name.
+    """One queued resource and the TPU VMs in it, by the name of its job.
 
     Args:
-      arguments: name, zone, project, accelerator, runtime, capacity, slices, valid_until,
-        gcloud_flag and ssh_flag of the command line.
+      launcher: whose command line says zone, project, accelerator, runtime, capacity, slices,
+        valid_until, gcloud_flag and ssh_flag.
     """
 
-    def __init__(self, arguments: argparse.Namespace, programs: Programs):
-        self.arguments, self.programs = arguments, programs
-        name, slices = arguments.name, arguments.slices
+    def __init__(self, launcher: Launcher):
+        self.launcher, self.arguments = launcher, launcher.arguments
+        name, slices = self.arguments.name, self.arguments.slices
         self.nodes = [name] if slices == 1 else [f"{name}-{i}" for i in range(slices)]
-        self._told = ""
 
     def state(self, pretend: str = ACTIVE) -> str:
         """Its state in the API's words, told where it has changed; ABSENT where there is none."""
@@ -54,13 +53,11 @@ class QueuedResource:
         # NOT_FOUND stands on standard error; an empty state is a request of this second.
         state = ABSENT if done.code else done.stdout.strip() or "CREATING"
         if not re.fullmatch("[A-Z_]{1,60}", state):
-            raise SignBindError(
-                f"{self.arguments.name}: gcloud: state.state: found "
-                f"{state[:60]!r}, wanted one such as ACTIVE"
+            raise self.launcher.error(
+                f"gcloud: state.state: found {state[:60]!r}, wanted one such as ACTIVE"
             )
-        if state != self._told and not self.programs.dry_run:
-            self.programs.say(f"{self.arguments.name}: {state}")
-        self._told = state
+        if not self.launcher.dry_run:
+            self.launcher.tell(state)
         return state
 
     def create(self) -> None:
@@ -88,13 +85,8 @@ class QueuedResource:
 
     def delete(self) -> None:
         """Deletes it with its TPU VMs and waits until it is gone."""
-        self._queued(
-            "delete",
-            "--force",
-            "--async",
-            what="deleting the queued resource",
-            accept="NOT_FOUND|DELETING",
-        )
+        what = "deleting the queued resource"
+        self._queued("delete", "--force", "--async", what=what, accept="NOT_FOUND|DELETING")
         self.wait(lambda state: state == ABSENT, pretend=ABSENT)
 
     def wait(self, ended: Callable[[str], bool], pretend: str = ACTIVE) -> str:
@@ -139,6 +131,10 @@ class QueuedResource:
             )
         return done
 
+    def script(self, what: str, *arguments: str, **how) -> Done:
+        """Runs `worker.sh` with arguments on workers; see `ssh`."""
+        return self.ssh(what, "bash", "signbind/worker.sh", *arguments, **how)
+
     def copy(self, what: str, files: list[Path], folder: str) -> None:
         """Copies files to a folder of the home directory on every worker of every slice."""
         for name in self.nodes:
@@ -158,18 +154,8 @@ class QueuedResource:
     def _gcloud(self, group: str, verb: str, *rest: str, what: str, **how) -> Done:
         a = self.arguments
         project = [f"--project={a.project}"] if a.project else []
-        argv = [
-            "gcloud",
-            "compute",
-            "tpus",
-            group,
-            verb,
-            *rest,
-            f"--zone={a.zone}",
-            *project,
-            "--quiet",
-        ]
-        return self.programs.run(argv, f"{a.name}: {what}", **how)
+        argv = ["gcloud", "compute", "tpus", group, verb, *rest, f"--zone={a.zone}", *project]
+        return self.launcher.do([*argv, "--quiet"], what, **how)
 
 
 def runtime_for(accelerator: str) -> str:

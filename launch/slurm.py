@@ -1,6 +1,7 @@
 """`signbind launch slurm`: GPU clusters under SLURM, arrays of sweeps included."""
 
 import argparse
+import codecs
 import re
 import time
 from collections import Counter
@@ -10,7 +11,7 @@ from pathlib import Path
 from signbind_jax import files
 from signbind_jax.errors import INTERRUPTED, SignBindError
 from signbind_jax.launch import job as jobs
-from signbind_jax.launch.programs import Programs, confirm
+from signbind_jax.launch.launcher import Launcher, WholeLines
 
 ACTIONS = {
     "run": "start, then watch",
@@ -29,23 +30,15 @@ _LOOKS_FOR_EXIT = 10  # a file of another node shows late on a network file syst
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `signbind launch slurm`."""
     jobs.add_arguments(parser, ACTIONS)
-    parser.add_argument("--nodes", type=int, default=1, metavar="N", help="default: %(default)s")
-    parser.add_argument(
-        "--gpus_per_node",
-        type=int,
-        default=0,
-        metavar="N",
-        help="default: %(default)s, for work on CPUs",
-    )
+    jobs.add_number(parser, "nodes", 1, "", 1, 100_000)
+    jobs.add_number(parser, "gpus_per_node", 0, "0 for work on CPUs", 0, 128)
     parser.add_argument(
         "--tasks_per",
         choices=["gpu", "node"],
         default="gpu",
         help="one process a GPU, or one a node with all its GPUs (default: %(default)s)",
     )
-    parser.add_argument(
-        "--cpus_per_task", type=int, default=8, metavar="N", help="default: %(default)s"
-    )
+    jobs.add_number(parser, "cpus_per_task", 8, "", 1, 10_000)
     parser.add_argument(
         "--time",
         type=jobs.word,
@@ -54,9 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"the job saves {_SIGNAL_BEFORE_S} s before it, and is requeued "
         "(default: %(default)s)",
     )
-    word = jobs.word
-    parser.add_argument("--partition", type=word, default="", help="default: the cluster's")
-    parser.add_argument("--account", type=word, default="", help="default: your own")
+    jobs.add_word(parser, "partition", "PARTITION", "default: the cluster's")
+    jobs.add_word(parser, "account", "ACCOUNT", "default: your own")
     parser.add_argument(
         "--array",
         default="",
@@ -64,27 +56,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"as 0-11 or 0-11%%4 (four at a time); {ARRAY_INDEX} in an argument of "
         "the command becomes the index",
     )
-    parser.add_argument(
-        "--setup",
-        type=Path,
-        metavar="FILE",
-        help="shell file that is sourced first: modules, virtual environment",
-    )
-    parser.add_argument(
-        "--sbatch_flag",
-        action="append",
-        default=[],
-        metavar="FLAG",
-        help="goes to sbatch as it is, as --sbatch_flag=--constraint=a100",
+    setup = "shell file that is sourced first: modules, virtual environment"
+    parser.add_argument("--setup", type=Path, metavar="FILE", help=setup)
+    jobs.add_list(
+        parser, "sbatch_flag", "FLAG", "goes to sbatch as it is, as --sbatch_flag=--constraint=a100"
     )
 
 
 def parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
     """Arguments, checked as far as this machine can."""
     arguments = jobs.parse(parser, argv, {"run", "start"})
-    jobs.check_range(
-        parser, arguments, nodes=(1, 100_000), gpus_per_node=(0, 128), cpus_per_task=(1, 10_000)
-    )
     if arguments.setup and not arguments.setup.is_file():
         parser.error(f"--setup: found no file {str(arguments.setup)!r}, wanted one")
     try:
@@ -98,9 +79,8 @@ def parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespac
             f"{'with' if placed else 'without'} {ARRAY_INDEX}, wanted both or neither "
             "(as --array=0-11 -- signbind sweep ... --point={array_index})"
         )
-    for argument in arguments.job.command:
-        if re.search(r"(^|=)gs://", argument):
-            parser.error(f"command: found {argument!r}, wanted a path on the cluster")
+    if (argument := jobs.bucket_in(arguments.job.command)) is not None:
+        parser.error(f"command: found {argument!r}, wanted a path on the cluster")
     return arguments
 
 
@@ -115,13 +95,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     Exit codes: 0 done, 1 failed, 2 bad usage, 130 interrupted here (the job goes on).
     """
-    programs = jobs.programs_for(arguments)
-    return getattr(_Launch(arguments, programs), arguments.action)()
+    return _Launch(arguments).act()
 
 
 _JOB_ID = re.compile("[0-9]{1,20}")
 _RECORD = {"job_id": str, "indexes": list, "command": list}
-_LOG_BYTES, _LONGEST_LINE = 2**20, 2**24  # read at a time; held back until it ends
+_LOG_BYTES = 2**20  # read at a time
 
 
 @dataclass(frozen=True)
@@ -137,29 +116,26 @@ class _Submission:
         return [f"{self.job_id}_{i}" for i in self.indexes] or [self.job_id]
 
 
-class _Launch:
-    """The actions, by their names on the command line; each gives an exit code."""
-
-    def __init__(self, arguments: argparse.Namespace, programs: Programs):
-        self.arguments, self.programs, self.job = arguments, programs, arguments.job
+class _Launch(Launcher):
+    def __init__(self, arguments: argparse.Namespace):
+        super().__init__(arguments)
         self.record = self.job.folder / "submission.json"
-        self.told, self.offset, self.partial = "", 0, b""
+        self.offset, self.lines = 0, WholeLines()
+        self.decode = codecs.getincrementaldecoder("utf-8")("replace").decode
 
     def run(self) -> int:
         self.start()
         return self.watch()
 
     def start(self) -> int:
-        before = None if self.arguments.dry_run else self._submission()
+        before = None if self.dry_run else self._submission()
         if before is not None:
             if states := self._states(before):
-                self.programs.say(
-                    f"{self.job.name}: job {before.job_id} is in the queue: {_in_words(states)}"
-                )
+                self.say(f"job {before.job_id} is in the queue: {_in_words(states)}")
                 return 0
             done = all(self._exit_code(task) == 0 for task in before.tasks)
             if done and before.command == list(self.job.command):
-                self.programs.say(f"{self.job.name}: job {before.job_id} has finished already")
+                self.say(f"job {before.job_id} has finished already")
                 return 0
         self._submit()
         return 0
@@ -171,97 +147,80 @@ class _Launch:
                 f"{self.record}: found none, wanted the record of a submitted "
                 "job; `start` it, in this directory"
             )
-        try:
-            while states := self._states(submission):
-                self._tell(f"job {submission.job_id}: {_in_words(states)}")
-                self._show_log(submission)
-                if self.arguments.dry_run:
-                    return 0
-                time.sleep(self.arguments.poll)
-        except KeyboardInterrupt:
-            self.programs.say(
-                f"{self.job.name}: no longer watched; the job goes on. Watch it "
-                "again with `watch`, end it with `delete`"
-            )
-            raise
-        return self._ending(submission)
+        self.until(lambda: self._look(submission))
+        return 0 if self.dry_run else self._ending(submission)
+
+    def _look(self, submission: _Submission) -> bool | None:
+        """True where the job has left the queue, or once in a dry run."""
+        if not (states := self._states(submission)):
+            return True
+        self.tell(f"job {submission.job_id}: {_in_words(states)}")
+        self._show_log(submission)
+        return self.dry_run or None
 
     def delete(self) -> int:
         submission = self._submission()
         if submission is None or not self._states(submission):
-            self.programs.say(f"{self.job.name}: there is none in the queue")
+            self.say("there is none in the queue")
             return 0
-        if not self.arguments.dry_run:
-            confirm(f"{self.job.name}: cancel job {submission.job_id}?", yes=self.arguments.yes)
-        self.programs.run(["scancel", submission.job_id], f"{self.job.name}: cancelling the job")
+        self.confirm(f"cancel job {submission.job_id}?")
+        self.do(["scancel", submission.job_id], "cancelling the job")
         return 0
 
     def _submit(self) -> None:
         a, folder = self.arguments, self.job.folder.resolve()
-        per_node = max(a.gpus_per_node, 1) if a.tasks_per == "gpu" else 1
-        one_for_all = a.tasks_per == "node" and a.gpus_per_node > 0
-        # Without it JAX gives a process under SLURM the one GPU of its place on the node.
-        devices = ",".join(map(str, range(a.gpus_per_node))) if one_for_all else "-"
-        options = [
-            "--parsable",
-            f"--job-name={self.job.name}",
-            f"--nodes={a.nodes}",
-            f"--ntasks-per-node={per_node}",
-            f"--cpus-per-task={a.cpus_per_task}",
-            f"--time={a.time}",
-            "--requeue",
-            "--open-mode=append",
-            "--export=ALL",
-            # To the batch script, which tells the tasks: USR1, as SIGTERM means cancelled too.
-            f"--signal=B:USR1@{_SIGNAL_BEFORE_S}",
-            # sbatch reads % in the folder's name too.
-            f"--output={str(folder).replace('%', '%%')}/"
-            f"{'log-%A_%a.txt' if a.indexes else 'log-%j.txt'}",
-        ]
-        for flag, value in (
-            ("gpus-per-node", a.gpus_per_node),
-            ("partition", a.partition),
-            ("account", a.account),
-            ("array", a.array),
-        ):
-            if value:
-                options.append(f"--{flag}={value}")
-        setup = str(a.setup.resolve()) if a.setup else "-"
-        if not a.dry_run:
+        if not self.dry_run:
             folder.mkdir(parents=True, exist_ok=True)
         elif self.job.environment:
             self.programs.say(f"environment holds {', '.join(self.job.environment)}")
-        done = self.programs.run(
-            [
-                "sbatch",
-                *options,
-                *a.sbatch_flag,
-                str(SCRIPT),
-                str(folder),
-                setup,
-                str(a.max_resumes),
-                devices,
-                *self.job.command,
-            ],
-            f"{self.job.name}: submitting the job",
+        one_for_all = a.tasks_per == "node" and a.gpus_per_node > 0
+        # Without it JAX gives a process under SLURM the one GPU of its place on the node.
+        devices = ",".join(map(str, range(a.gpus_per_node))) if one_for_all else "-"
+        setup = str(a.setup.resolve()) if a.setup else "-"
+        script = [str(SCRIPT), str(folder), setup, str(a.max_resumes), devices]
+        done = self.do(
+            ["sbatch", *self._options(folder), *a.sbatch_flag, *script, *self.job.command],
+            "submitting the job",
             pretend="1",
             environment=self.job.environment,
         )
         # --parsable: the number, and behind a semicolon the cluster's name.
         job_id = (done.stdout.strip().splitlines() or [""])[-1].partition(";")[0]
         if not _JOB_ID.fullmatch(job_id):
-            raise SignBindError(
-                f"{self.job.name}: sbatch: found {done.stdout.strip()[:100]!r}, "
-                "wanted a job's number; look for the job with "
-                "squeue --me"
+            raise self.error(
+                f"sbatch: found {done.stdout.strip()[:100]!r}, wanted a job's number; look for the "
+                "job with squeue --me"
             )
-        if not a.dry_run:
+        if not self.dry_run:
             record = {"job_id": job_id, "indexes": a.indexes, "command": self.job.command}
             files.write_json(self.record, record)
-            self.programs.say(f"{self.job.name}: job {job_id}; log in {folder}")
+            self.say(f"job {job_id}; log in {folder}")
+
+    def _options(self, folder: Path) -> list[str]:
+        a = self.arguments
+        log = "log-%A_%a.txt" if a.indexes else "log-%j.txt"
+        options = {
+            "job-name": self.job.name,
+            "nodes": a.nodes,
+            "ntasks-per-node": max(a.gpus_per_node, 1) if a.tasks_per == "gpu" else 1,
+            "cpus-per-task": a.cpus_per_task,
+            "time": a.time,
+            "open-mode": "append",
+            "export": "ALL",
+            # To the batch script, which tells the tasks: USR1, as SIGTERM means cancelled too.
+            "signal": f"B:USR1@{_SIGNAL_BEFORE_S}",
+            # sbatch reads % in the folder's name too.
+            "output": f"{str(folder).replace('%', '%%')}/{log}",
+            "gpus-per-node": a.gpus_per_node,
+            "partition": a.partition,
+            "account": a.account,
+            "array": a.array,
+        }
+        given = [f"--{name}={value}" for name, value in options.items() if value]
+        return ["--parsable", "--requeue", *given]
 
     def _submission(self) -> _Submission | None:
-        if self.arguments.dry_run:
+        if self.dry_run:
             return _Submission("JOB", [], list(self.job.command))
         if not self.record.exists():
             return None
@@ -283,19 +242,16 @@ class _Launch:
 
     def _states(self, submission: _Submission) -> Counter:
         """How many of the job's tasks are in each state of the queue; empty once it left."""
-        done = self.programs.run(
+        done = self.do(
             ["squeue", f"--jobs={submission.job_id}", "--noheader", "--array", "--format=%T"],
-            f"{self.job.name}: asking the queue",
+            "asking the queue",
             accept="Invalid job id",
             pretend="RUNNING",
         )
         states = [] if done.code else done.stdout.split()
         for state in states:
             if not re.fullmatch("[A-Z_]{1,40}", state):
-                raise SignBindError(
-                    f"{self.job.name}: squeue: state: found {state[:60]!r}, "
-                    "wanted one such as RUNNING"
-                )
+                raise self.error(f"squeue: state: found {state[:60]!r}, wanted one such as RUNNING")
         return Counter(states)
 
     def _show_log(self, submission: _Submission) -> None:
@@ -307,13 +263,7 @@ class _Launch:
             file.seek(self.offset)
             while part := file.read(_LOG_BYTES):
                 self.offset += len(part)
-                self.partial += part
-                # Whole lines only, so that a secret cannot slip through in two halves.
-                cut = self.partial.rfind(b"\n") + 1
-                if not cut and len(self.partial) > _LONGEST_LINE:
-                    cut = len(self.partial)
-                self.programs.show(self.partial[:cut].decode("utf-8", "replace"))
-                self.partial = self.partial[cut:]
+                self.programs.show(self.lines.add(self.decode(part)))
 
     def _ending(self, submission: _Submission) -> int:
         codes = {}
@@ -323,15 +273,13 @@ class _Launch:
                 break
             time.sleep(min(self.arguments.poll, 3.0))
         self._show_log(submission)
-        self.programs.show(self.partial.decode("utf-8", "replace"))
+        self.programs.show(self.lines.add("", ended=True))
         good = sum(code == 0 for code in codes.values())
         for task, code in codes.items():
             if code != 0:
-                self.programs.say(
-                    f"{self.job.name}: job {task}: {_why(code)}; log: "
-                    f"{self.job.folder / f'log-{task}.txt'}"
-                )
-        self.programs.say(f"{self.job.name}: {good} of {len(codes)} finished")
+                log = self.job.folder / f"log-{task}.txt"
+                self.say(f"job {task}: {_why(code)}; log: {log}")
+        self.say(f"{good} of {len(codes)} finished")
         return 0 if good == len(codes) else 1
 
     def _exit_code(self, task: str) -> int | None:
@@ -342,11 +290,6 @@ class _Launch:
         if not re.fullmatch("[0-9]{1,3}", text):
             raise SignBindError(f"{path}: found {text!r}, wanted an exit code; remove the file")
         return int(text)
-
-    def _tell(self, text: str) -> None:
-        if text != self.told:
-            self.programs.say(f"{self.job.name}: {text}")
-        self.told = text
 
 
 def array_indexes(text: str) -> list[int]:

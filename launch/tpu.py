@@ -4,12 +4,11 @@ import argparse
 import re
 import shlex
 import tempfile
-import time
 from pathlib import Path
 
 from signbind_jax.errors import INTERRUPTED, SignBindError
 from signbind_jax.launch import job as jobs
-from signbind_jax.launch.programs import Programs, confirm
+from signbind_jax.launch.launcher import Launcher, WholeLines
 from signbind_jax.launch.queued_resource import (
     ABSENT,
     ACTIVE,
@@ -34,6 +33,7 @@ ACTIONS = {
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 WORKER = Path(__file__).resolve().parent / "worker.sh"
+EXTRAS = "tpu,corpora,llm"  # of setup.py: data is built and models are fetched there too
 _TAIL = -20_000  # bytes of a log that is met for the first time
 _UNANSWERED = 20  # polls in a row before watching gives up
 _HEADER = re.compile(
@@ -49,26 +49,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `signbind launch tpu`."""
     jobs.add_arguments(parser, ACTIONS)
     jobs.add_tpu_arguments(parser, "as v5litepod-16, v6e-8, v5p-32; needed to create")
-    parser.add_argument(
-        "--runtime",
-        type=jobs.word,
-        default="",
-        metavar="VERSION",
-        help="software version (default: by the accelerator)",
-    )
+    jobs.add_word(parser, "runtime", "VERSION", "software version (default: by the accelerator)")
     parser.add_argument(
         "--capacity",
         choices=["spot", "reserved", "on_demand"],
         default="on_demand",
         help="default: %(default)s",
     )
-    parser.add_argument(
-        "--valid_until",
-        type=jobs.word,
-        default="",
-        metavar="DURATION",
-        help="gives up waiting for TPUs after it, as 6h",
-    )
+    jobs.add_word(parser, "valid_until", "DURATION", "gives up waiting for TPUs after it, as 6h")
     parser.add_argument(
         "--source",
         default=str(CHECKOUT),
@@ -76,46 +64,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="checkout that is copied to the workers, or what pip installs there "
         "(default: this one)",
     )
-    parser.add_argument(
-        "--mount",
-        action="append",
-        default=[],
-        metavar="SOURCE:/POINT",
-        help="shared storage on every worker: gs://BUCKET:/mnt/x (gcsfuse) or "
-        "HOST:/EXPORT:/mnt/x (NFS, Filestore)",
-    )
-    parser.add_argument(
-        "--shared",
-        action="append",
-        default=[],
-        metavar="DIR",
-        help="a directory of the workers that is shared storage by other means",
-    )
-    parser.add_argument(
-        "--gcloud_flag",
-        action="append",
-        default=[],
-        metavar="FLAG",
-        help="goes to queued-resources create as it is, as --gcloud_flag=--network=x",
-    )
-    parser.add_argument(
-        "--ssh_flag",
-        action="append",
-        default=[],
-        metavar="FLAG",
-        help="goes to tpu-vm ssh and to scp, as --ssh_flag=--internal-ip",
-    )
-    parser.add_argument(
-        "--delete_after",
-        action="store_true",
-        help="`run` deletes the TPUs when the command has ended",
-    )
+    for name, metavar, text in (
+        (
+            "mount",
+            "SOURCE:/POINT",
+            "shared storage on every worker: gs://BUCKET:/mnt/x (gcsfuse) or HOST:/EXPORT:/mnt/x "
+            "(NFS, Filestore)",
+        ),
+        ("shared", "DIR", "a directory of the workers that is shared storage by other means"),
+        (
+            "gcloud_flag",
+            "FLAG",
+            "goes to queued-resources create as it is, as --gcloud_flag=--network=x",
+        ),
+        ("ssh_flag", "FLAG", "goes to tpu-vm ssh and to scp, as --ssh_flag=--internal-ip"),
+    ):
+        jobs.add_list(parser, name, metavar, text)
+    text = "`run` deletes the TPUs when the command has ended"
+    parser.add_argument("--delete_after", action="store_true", help=text)
 
 
 def parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
     """Arguments, checked as far as this machine can."""
     arguments = jobs.parse(parser, argv, {"run", "start", "resume"})
-    jobs.check_range(parser, arguments, slices=(1, 10_000))
     if arguments.source.startswith("-") or not arguments.source.isprintable():
         parser.error(
             f"--source: found {ascii(arguments.source[:60])}, wanted a checkout or what "
@@ -156,35 +127,33 @@ def run(arguments: argparse.Namespace) -> int:
 
     Exit codes: 0 done, 1 failed, 2 bad usage, 130 interrupted here (the command goes on there).
     """
-    programs = jobs.programs_for(arguments)
-    return getattr(_Launch(arguments, programs), arguments.action)()
+    return _Launch(arguments).act()
 
 
-class _Launch:
-    """The actions, by their names on the command line; each gives an exit code."""
+class _Launch(Launcher):
+    goes_on = "the command goes on there"
 
-    def __init__(self, arguments: argparse.Namespace, programs: Programs):
-        self.arguments, self.programs, self.job = arguments, programs, arguments.job
-        self.resource = QueuedResource(arguments, programs)
-        self.offset, self.partial, self.unanswered = _TAIL, "", 0
+    def __init__(self, arguments: argparse.Namespace):
+        super().__init__(arguments)
+        self.resource = QueuedResource(self)
+        self.offset, self.lines, self.unanswered = _TAIL, WholeLines(), 0
 
     def run(self) -> int:
         resumes = 0
         while (outcome := self._round()) not in ("finished", "failed"):
             resumes += 1
             if resumes > self.arguments.max_resumes:
-                raise SignBindError(
-                    f"{self.job.name}: {outcome}: found {resumes} interruptions, "
-                    f"wanted at most {self.arguments.max_resumes} (--max_resumes)"
+                raise self.error(
+                    f"{outcome}: found {resumes} interruptions, wanted at most "
+                    f"{self.arguments.max_resumes} (--max_resumes)"
                 )
-            self.programs.say(f"{self.job.name}: {outcome}; resume {resumes}")
+            self.say(f"{outcome}; resume {resumes}")
         if self.arguments.delete_after:
             self.resource.delete()
         else:
-            self.programs.say(
-                f"{self.job.name}: the TPUs are still there and cost money; "
-                f"signbind launch tpu delete --name={self.job.name} "
-                f"--zone={self.arguments.zone}"
+            self.say(
+                "the TPUs are still there and cost money; signbind launch tpu delete "
+                f"--name={self.job.name} --zone={self.arguments.zone}"
             )
         return 0 if outcome == "finished" else 1
 
@@ -203,52 +172,37 @@ class _Launch:
         if state == ABSENT:
             self.resource.create()
         elif state in LOST or state == FAILED:
-            raise SignBindError(
-                f"{self.job.name}: found it {state}, wanted none or one that "
-                "waits or is ACTIVE; `resume` deletes it and creates it again"
+            raise self.error(
+                f"found it {state}, wanted none or one that waits or is ACTIVE; `resume` deletes "
+                "it and creates it again"
             )
         return 0
 
     def install(self) -> int:
         state = self.resource.wait(lambda state: state not in WAITING)
         if state != ACTIVE:
-            raise SignBindError(
-                f"{self.job.name}: found it {state}, wanted ACTIVE ({self.resource.why()})"
-            )
+            raise self.error(f"found it {state}, wanted ACTIVE ({self.resource.why()})")
         self.resource.ssh("preparing the workers", "mkdir", "-p", "-m", "700", "signbind")
         requirement, files = self._source()
         self.resource.copy("copying to the workers", [WORKER, *files], "signbind")
-        self.resource.ssh(
-            "installing on the workers",
-            "bash",
-            "signbind/worker.sh",
-            "install",
-            requirement,
-            *self.arguments.mount,
-            stream=True,
-        )
+        install = ("install", requirement, *self.arguments.mount)
+        self.resource.script("installing on the workers", *install, stream=True)
         return 0
 
     def start(self) -> int:
         if self.job.environment:
             self._copy_environment()
-        self.resource.ssh(
-            "starting the command",
-            "bash",
-            "signbind/worker.sh",
-            "start",
-            self.job.name,
-            "with" if self.job.environment else "without",
-            *self.job.command,
-        )
+        environment = "with" if self.job.environment else "without"
+        start = ("start", self.job.name, environment, *self.job.command)
+        self.resource.script("starting the command", *start)
         return 0
 
     def watch(self) -> int:
         outcome = self._watch()
         if outcome not in ("finished", "failed"):
-            raise SignBindError(
-                f"{self.job.name}: {outcome}; `run` or `resume` with the same "
-                "arguments goes on from the last checkpoint"
+            raise self.error(
+                f"{outcome}; `run` or `resume` with the same arguments goes on from the last "
+                "checkpoint"
             )
         return 0 if outcome == "finished" else 1
 
@@ -262,33 +216,21 @@ class _Launch:
             state = ABSENT
         if state == ABSENT:
             self.resource.create()
-            self.offset, self.partial = _TAIL, ""  # of a log on a new machine
+            self.offset, self.lines = _TAIL, WholeLines()  # of a log on a new machine
         self.install()
         return self.start()
 
     def delete(self) -> int:
         if self.resource.state() == ABSENT:
-            self.programs.say(f"{self.job.name}: there is none")
+            self.say("there is none")
             return 0
-        if not self.arguments.dry_run:
-            confirm(
-                f"{self.job.name}: delete its TPUs and their local disks?", yes=self.arguments.yes
-            )
+        self.confirm("delete its TPUs and their local disks?")
         self.resource.delete()
         return 0
 
     def _watch(self) -> str:
         """Shows state and log; "finished", "failed", "interrupted", or how the TPUs were lost."""
-        try:
-            while (outcome := self._look()) is None:
-                time.sleep(self.arguments.poll)
-            return outcome
-        except KeyboardInterrupt:
-            self.programs.say(
-                f"{self.job.name}: no longer watched; the command goes on there. "
-                "Watch it again with `watch`, end it with `delete`"
-            )
-            raise
+        return self.until(self._look)
 
     def _look(self) -> str | None:
         state = self.resource.state()
@@ -311,31 +253,23 @@ class _Launch:
         if command == "absent":
             return "worker 0 runs no such command and says of none how it ended"
         if code == 0:
-            self.programs.say(f"{self.job.name}: finished")
+            self.say("finished")
             return "finished"
         if code == INTERRUPTED:
             return "interrupted, saved"
-        done = self.resource.ssh(
-            "how the workers ended",
-            "bash",
-            "signbind/worker.sh",
-            "ending",
-            self.job.name,
-            stream=True,
-        )
+        ending = ("ending", self.job.name)
+        done = self.resource.script("how the workers ended", *ending, stream=True)
         # One machine was started anew or told to stop, and took the others along.
         if _INTERRUPTED_WORKER.search(done.stdout):
             return "interrupted on one of the workers"
-        self.programs.say(f"{self.job.name}: failed on process 0, exit code {code}")
+        self.say(f"failed on process 0, exit code {code}")
         return "failed"
 
     def _show_log(self) -> tuple[str, int]:
         """Prints what is new in process 0's log; its state and exit code."""
         while True:
-            done = self.resource.ssh(
+            done = self.resource.script(
                 "reading the log of process 0",
-                "bash",
-                "signbind/worker.sh",
                 "report",
                 self.job.name,
                 str(self.offset),
@@ -346,18 +280,14 @@ class _Launch:
             )
             header = _HEADER.search(done.stdout)
             if header is None:
-                raise SignBindError(
-                    f"{self.job.name}: worker 0: found no report in its answer of "
-                    f"{len(done.stdout)} characters, wanted one; `install` again"
+                raise self.error(
+                    f"worker 0: found no report in its answer of {len(done.stdout)} characters, "
+                    "wanted one; `install` again"
                 )
             state, code, size, before = header[1], header[2], int(header[3]), self.offset
             self.offset = int(header[4])
-            # Whole lines only, so that a secret cannot slip through in two halves.
-            text = self.partial + done.stdout[header.end() :]
             ended = state != "running" and self.offset >= size
-            cut = len(text) if ended else text.rfind("\n") + 1
-            self.programs.show(text[:cut])
-            self.partial = text[cut:]
+            self.programs.show(self.lines.add(done.stdout[header.end() :], ended))
             if self.offset >= size or self.offset <= before:  # nothing more, or an odd answer
                 return state, 0 if code == "-" else int(code)
 
@@ -365,17 +295,17 @@ class _Launch:
         """What pip installs on a worker, and the files it needs there."""
         if not Path(self.arguments.source).is_dir():
             return self.arguments.source, []
-        snapshot = Snapshot.of(Path(self.arguments.source), dry_run=self.arguments.dry_run)
-        self.programs.say(f"{self.job.name}: {snapshot.note}")
+        snapshot = Snapshot.of(Path(self.arguments.source), dry_run=self.dry_run)
+        self.say(snapshot.note)
         archive = self.job.folder / f"source-{snapshot.tree[:12]}.tar.gz"
-        if not self.arguments.dry_run:
+        if not self.dry_run:
             snapshot.pack(archive)
-        return f"{archive.name}[tpu]", [archive]
+        return f"{archive.name}[{EXTRAS}]", [archive]
 
     def _copy_environment(self) -> None:
         names = ", ".join(self.job.environment)
         name = f"environment-{self.job.name}"  # another job's start must not take it
-        if self.arguments.dry_run:
+        if self.dry_run:
             self.programs.say(
                 f"{name} holds {names}; mode 600, removed here after the copy and "
                 "there when the command has read it"

@@ -85,7 +85,7 @@ install_environment() {
       ;;
   esac
   PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install --user --quiet uv
-  python3 -m uv venv --quiet --allow-existing --python 3.12 "$here/venv"
+  python3 -m uv venv --quiet --allow-existing --python 3.11 "$here/venv"
   python3 -m uv pip install --quiet --python "$here/venv/bin/python" \
     --reinstall-package signbind-jax "${constraints[@]}" "$requirement"
   printf '%s' "$1" >"$here/installed"

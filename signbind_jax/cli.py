@@ -9,7 +9,7 @@ from pathlib import Path
 
 from signbind_jax.distributed import libtpu_env
 from signbind_jax.errors import Interrupted, SignBindError, outcome, prefix, printable
-from signbind_jax.processes import child, interrupts
+from signbind_jax.processes import child, interrupts, xla_cpu
 
 # command -> (module of signbind_jax with add_arguments and run, what it does)
 COMMANDS = {
@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
     _quiet()
     try:
         if imports or os.environ.get(child.IMPORTS):
-            from signbind_jax.config import import_files
+            from signbind_jax.processes.user_files import import_files
 
             import_files(imports)
         return _run(argv, debug)
@@ -179,13 +179,10 @@ def _quiet() -> None:
     # A save that failed is told once; Orbax leaves tasks behind whose errors asyncio prints.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     if not libtpu_env.attached():
         for name, value in libtpu_env.ENVIRONMENT.items():
             os.environ.setdefault(name, value)
-    # XLA's CPU compiler spends a third of its time in LLVM passes that gain nothing here
-    # (docs/develop/decisions.md); accelerators do not read this flag.
-    os.environ["XLA_FLAGS"] = child.xla_flags("--xla_llvm_disable_expensive_passes=true")
+    os.environ["XLA_FLAGS"] = child.xla_flags(xla_cpu.COMPILE_FLAG)
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(cache) / "signbind_jax" / "xla"))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "1")

@@ -1,17 +1,12 @@
 """Config files -> frozen dataclasses, with overrides and errors that name the near miss."""
 
 import dataclasses
-import difflib
 import functools
 import hashlib
 import importlib
-import importlib.util
 import inspect
 import json
-import traceback
 import typing
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -21,9 +16,9 @@ from ml_collections import ConfigDict
 
 from signbind_jax import configs, streams
 from signbind_jax.errors import SignBindError
-from signbind_jax.files import check_regular, shorten
+from signbind_jax.files import shorten
 from signbind_jax.overrides import override, unknown_name
-from signbind_jax.processes import child
+from signbind_jax.processes import user_files
 from signbind_jax.ranges import (
     LARGEST,
     Checked,
@@ -45,7 +40,6 @@ from signbind_jax.ranges import (
 )
 from signbind_jax.streams import ParentName, StreamName
 
-CONFIG_BYTES = 10_000_000  # of a .py file
 NO_RUNS = ("__init__", "common", "open_llm", "real", "shipped")  # what configs/ holds besides
 
 
@@ -134,7 +128,7 @@ class AssumedConfig(Checked):
       target: tokens of the longest CTC target.
       vocabulary: symbols that an expert or a decoder from scratch tells apart.
       streams: stream -> size of its vocabulary, the blank included.
-      senses: size of the fused vocabulary, blank included.
+      fusion_targets: size of the fused vocabulary, blank included.
       pieces: the most LLM tokens of one fused token.
       d_hidden: size of the experts' hidden vectors.
       prompt_head, prompt_tail: LLM tokens in front of the soft prefix and at the prompt's end.
@@ -150,7 +144,7 @@ class AssumedConfig(Checked):
     streams: dict[StreamName, Count] = field(
         default_factory=lambda: {spec.name: spec.assumed_vocabulary for spec in streams.specs()}
     )
-    senses: Annotated[int, Range(2, LARGEST)] = 1024
+    fusion_targets: Annotated[int, Range(2, LARGEST)] = 1024
     pieces: Count = 4
     d_hidden: Size = 128
     prompt_head: Whole = 24
@@ -256,6 +250,10 @@ class RunConfig(Checked):
         return hashlib.sha256(text.encode()).hexdigest()
 
 
+# Fields that configs and run directories of before call otherwise.
+_RENAMED = {AssumedConfig: {"senses": "fusion_targets"}}
+
+
 def from_mapping(cls: type[Checked], values: typing.Mapping, where: str = "config"):
     """The frozen dataclass `cls` from a mapping, nested dataclasses included.
 
@@ -265,6 +263,11 @@ def from_mapping(cls: type[Checked], values: typing.Mapping, where: str = "confi
     """
     if not isinstance(values, typing.Mapping):
         raise SignBindError(f"{where}: found {shorten(values)}, wanted names with values")
+    for old, new in _RENAMED.get(cls, {}).items():
+        if old in values:
+            values = {key: value for key, value in values.items() if key != old} | {
+                new: values[old]
+            }
     hints = hints_of(cls)
     for key in values:
         if key not in hints:
@@ -302,7 +305,7 @@ def load_config(spec: str, overrides: typing.Mapping[str, str] | None = None) ->
             f"--config: {name}: get_config: found {shorten(values)}, wanted a "
             "ConfigDict such as signbind_jax.configs.common.run makes"
         )
-    with _placed(module.__file__):
+    with user_files.placed(module.__file__):
         values = values.to_dict()
     if overrides:
         from signbind_jax.stages.sections import default_of
@@ -312,20 +315,6 @@ def load_config(spec: str, overrides: typing.Mapping[str, str] | None = None) ->
     return from_mapping(RunConfig, values)
 
 
-def import_files(given: Iterable[str] = ()) -> None:
-    """Runs Python files of a user's, such as those that register streams: those that the
-    environment's SIGNBIND_IMPORT names, and those given, which child processes then find there.
-
-    Raises:
-      SignBindError: there is no such file, or an error in it, with its line.
-    """
-    for path in (*child.imports(), *given):
-        if not path.endswith(".py"):
-            raise SignBindError(f"--import: {shorten(path)}: wanted a Python file such as hands.py")
-        _run_file(path, "--import")
-        child.imports([path])
-
-
 def config_module(name: str) -> ModuleType:
     """The Python module of a config: `NAME`, `sweeps/NAME` or `FILE.py`.
 
@@ -333,7 +322,7 @@ def config_module(name: str) -> ModuleType:
       SignBindError: there is none, with the near miss, or an error in it, with its line.
     """
     if name.endswith(".py"):
-        return _run_file(name, "--config")
+        return user_files.run(name, "--config")
 
     folder = "sweeps/" if name.startswith("sweeps/") else ""
     known = sorted(
@@ -346,30 +335,6 @@ def config_module(name: str) -> ModuleType:
     return importlib.import_module(f"signbind_jax.configs.{name.replace('/', '.')}")
 
 
-def _run_file(path: str, option: str) -> ModuleType:
-    if not Path(path).exists():
-        beside = [file.name for file in Path(path).parent.glob("*.py")]
-        near = difflib.get_close_matches(Path(path).name, beside, 1)
-        hint = f"; did you mean {str(Path(path).with_name(near[0]))!r}?" if near else ""
-        raise SignBindError(f"{option}: {path}: no such file{hint}")
-    try:
-        size = check_regular(path)
-    except SignBindError as error:
-        raise SignBindError(f"{option}: {error}") from error
-    if size > CONFIG_BYTES:
-        raise SignBindError(
-            f"{option}: {path}: found {size:,} bytes, wanted at most {CONFIG_BYTES:,}"
-        )
-    known = streams.names()
-    spec = importlib.util.spec_from_file_location("signbind_user_config", path)
-    module = importlib.util.module_from_spec(spec)
-    with _placed(path, option):
-        spec.loader.exec_module(module)
-    if streams.names() != known:
-        child.imports([path])
-    return module
-
-
 def call_config(module: ModuleType, function: str, *arguments) -> Any:
     """What a config's `get_config` or `get_hyper` returns.
 
@@ -378,29 +343,8 @@ def call_config(module: ModuleType, function: str, *arguments) -> Any:
     """
     if not callable(getattr(module, function, None)):
         raise SignBindError(f"--config: {module.__file__}: found no {function}, wanted a function")
-    with _placed(module.__file__):
+    with user_files.placed(module.__file__):
         make = getattr(module, function)
         if arguments == (None,) and not inspect.signature(make).parameters:
             return make()  # as config files of others are written
         return make(*arguments)
-
-
-@contextmanager
-def _placed(path: str, option: str = "--config") -> Iterator[None]:
-    """Ends what goes wrong in a file of a user's in one line with its place there."""
-    try:
-        yield
-    except SignBindError:
-        raise
-    except (Exception, SystemExit) as error:
-        own = Path(path).resolve()
-        lines = [
-            frame.lineno
-            for frame in traceback.extract_tb(error.__traceback__)
-            if Path(frame.filename).resolve() == own
-        ]
-        if isinstance(error, SyntaxError) and Path(error.filename or "").resolve() == own:
-            lines.append(error.lineno)
-        place = f"{path}:{lines[-1]}" if lines else path
-        told = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        raise SignBindError(f"{option}: {place}: {told}") from error

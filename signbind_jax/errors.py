@@ -1,8 +1,10 @@
 """The one exception for everything a user can cause and mend; what any error comes to, and an
 interruption."""
 
+import contextlib
 import errno
 import os
+from collections.abc import Iterator
 
 # EX_TEMPFAIL of sysexits.h, what launchers ask for: saved, not finished. Cluster managers start
 # such a command again, as neither 0 (done) nor 1 (failed) would let them.
@@ -23,6 +25,28 @@ class Interrupted(Exception):
     """A signal ended a run where nothing is lost by it; the message says where it stands."""
 
 
+@contextlib.contextmanager
+def from_extra(extra: str, what: str) -> Iterator[None]:
+    """For imports of packages that an extra of setup.py installs.
+
+    Args:
+      what: needs them; stands in front of the error.
+
+    Raises:
+      SignBindError: one of them is not installed; names the extra.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = str(error.name).partition(".")[0]
+        raise missing_extra(extra, what, f"found no package {package}") from error
+
+
+def missing_extra(extra: str, what: str, found: str) -> SignBindError:
+    """The error of a command whose packages are not installed."""
+    return SignBindError(f"{what}: {found}, wanted: pip install 'signbind-jax[{extra}]'")
+
+
 def outcome(error: BaseException) -> tuple[int, str]:
     """The exit code and the one line that a failure ends in; empty for an interrupt."""
     if isinstance(error, SignBindError):
@@ -35,8 +59,13 @@ def outcome(error: BaseException) -> tuple[int, str]:
         return 1, printable(f"{os.fsdecode(error.filename)}: cannot be used: {error.strerror}")
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return 1, f"standard output or a file: cannot be written: {error.strerror}"
-    line = printable(" ".join(str(error).split())[:300])
+    line = printable(one_line(error, 300))
     return 1, f"{type(error).__name__}: {line} (--debug shows where)"
+
+
+def one_line(error: BaseException, most: int = 200) -> str:
+    """Writes what an error says on one line of at most `most` characters."""
+    return " ".join(str(error).split())[:most]
 
 
 def printable(text: str) -> str:

@@ -32,8 +32,17 @@ class Switch(str):
     "False"."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Shows the overrides in a command's help; `parse` reads them."""
+def add_arguments(
+    parser: argparse.ArgumentParser,
+    which: str = "a module of configs/, or a .py file with get_config(arg)",
+    metavar: str = "NAME[:ARG]",
+) -> None:
+    """Adds --config to a command, and shows the overrides in its help; `parse` reads both.
+
+    Args:
+      which: the help of --config.
+    """
+    parser.add_argument("--config", metavar=metavar, help=which)
     parser.add_argument(
         "--config.PATH",
         dest="unused",

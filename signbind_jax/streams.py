@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated
 
-from signbind_jax.data.vocabulary import LETTERS
+from signbind_jax.data.vocabulary import FUSION_TARGETS, LETTERS
 from signbind_jax.errors import SignBindError
 from signbind_jax.ranges import LARGEST, Checked, Count, Matching, OneOf, Range, Share, Text
 
@@ -98,8 +98,8 @@ class StreamSpec(Checked):
     def conflicts(self):
         if self.label is not None and not callable(self.label):
             yield "label", "a function of a clip that gives tokens"
-        if self.vocabulary == "senses":
-            yield "vocabulary", "another name: senses are what fusion reads"
+        if self.vocabulary == FUSION_TARGETS:
+            yield "vocabulary", "another name: it is that of what fusion reads out"
 
     @property
     def spells(self) -> bool:
@@ -128,7 +128,7 @@ def register(spec: StreamSpec) -> StreamSpec:
             f"{', '.join(SHIPPED)}"
         )
     others = {other.target for other in _registry.values() if other.name != spec.name}
-    if spec.label is not None and spec.target in (*others, "senses"):
+    if spec.label is not None and spec.target in (*others, "fusion_targets"):
         raise SignBindError(
             f"stream {spec.name}: target: found {spec.target!r}, which is there "
             "already, wanted another name beside a label function"

@@ -17,7 +17,6 @@ PACKAGES = (
     "orbax-checkpoint",
     "grain",
     "numpy",
-    "transformers",
     "tokenizers",
 )
 OPTION = "--other_versions"

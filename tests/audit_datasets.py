@@ -75,7 +75,7 @@ def clean_clips(sizes: dict[str, int] = SIZES) -> dict[str, list[Clip]]:
                 modalities={"pose": pose_frames(moving_pose(n), FPS)},
                 gloss=tuple(word.upper() for word in words),
                 spelled=("anna",),
-                senses=words,
+                fusion_targets=words,
             )
             splits[split].append(with_lips(clip, moving_lips(n)))
             n += 1

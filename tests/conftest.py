@@ -1,7 +1,9 @@
 """Shared by all tests: where the recordings are, and a small synthetic dataset."""
 
 import contextlib
+import gc
 import io
+import json
 import os
 import subprocess
 import sys
@@ -63,6 +65,12 @@ def pytest_configure(config):
     config.addinivalue_line("filterwarnings", "error:.*flax.nnx.State.*:DeprecationWarning")
 
 
+def pytest_collection_finish(session):
+    # What is imported by now stays: a twentieth of the time went into looking at it for garbage.
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def recorded() -> Path:
     """The folder of real recordings; skips where it is absent."""
@@ -106,7 +114,23 @@ def environment(tmp_path_factory) -> Path:
 def simulated(n_devices: int) -> dict[str, str]:
     """The environment of a process with so many simulated devices."""
     flags = child.xla_flags(f"--xla_force_host_platform_device_count={n_devices}")
-    return os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    # XLA gives the devices it simulates as many threads as there are devices. Where two
+    # collectives run at once on a busy machine, each can wait for a thread that the other holds.
+    return os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "NPROC": "32"}
+
+
+def facts_of(*arguments, n_devices: int = 8) -> dict:
+    """The JSON in the last line that `python ARGUMENTS...` prints, on so many simulated devices."""
+    done = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=ROOT,
+        env=simulated(n_devices),
+        text=True,
+        capture_output=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def signbind(*arguments, check: bool = True) -> subprocess.CompletedProcess:

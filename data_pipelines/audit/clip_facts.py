@@ -11,7 +11,7 @@ from signbind_jax.data import labels
 from signbind_jax.data.clip import MODALITIES, Clip
 from signbind_jax.data.lips import decode_mosaic
 
-VOCABULARIES = ("gloss", "phonemes", "senses")  # letters have a fixed alphabet
+VOCABULARIES = ("gloss", "phonemes", "fusion_targets")  # letters have a fixed alphabet
 FAR = 4.0  # shoulder widths: a stretched arm ends at about 2.5 from the neck
 
 _HANDS = slice(keypoints.LEFT_HAND_SLICE.start, keypoints.RIGHT_HAND_SLICE.stop)

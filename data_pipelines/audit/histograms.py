@@ -1,11 +1,11 @@
 """Histograms over the clips of a dataset: where most are, and how far the rest goes."""
 
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import dataclass
 
 import numpy as np
 
 from signbind_jax.data_pipelines.audit.survey import SplitSurvey, Survey
-from signbind_jax.report.charts import round_ticks
 
 N_BINS = 24
 SHOWN = 0.995  # share of the clips within the bins; the tail would squash them
@@ -30,10 +30,6 @@ class Histogram:
     beyond: int
     median: float
     largest: float
-
-    def to_json(self) -> dict:
-        """A JSON-ready copy."""
-        return asdict(self)
 
 
 # name, unit, values of a split, whether they are shares or confidences (0..1)
@@ -71,7 +67,7 @@ def _histogram(name: str, unit: str, values: np.ndarray, is_share: bool) -> Hist
         values = values.clip(0, 1)
     else:
         top = float(np.quantile(values, SHOWN)) or 1.0
-        edges = np.array(round_ticks(0, top, N_BINS))
+        edges = _round_edges(top)
         if unit in ("frames", "words") and edges[1] < 1:
             edges = np.arange(0.0, np.ceil(top) + 2)
     counts, _ = np.histogram(values, edges)
@@ -85,6 +81,13 @@ def _histogram(name: str, unit: str, values: np.ndarray, is_share: bool) -> Hist
         float(np.median(values)),
         float(values.max()),
     )
+
+
+def _round_edges(top: float) -> np.ndarray:
+    """From 0 to `top` or above in round steps, about N_BINS of them."""
+    power = 10.0 ** math.floor(math.log10(top / N_BINS))
+    step = next(s for f in (1, 2, 5, 10) if (s := power * f) >= top / N_BINS * 0.999)
+    return np.arange(max(math.ceil(top / step - 1e-9), 1) + 1) * step
 
 
 def _present(split: SplitSurvey, column: str) -> np.ndarray:

@@ -30,41 +30,36 @@ _SHOWN = 5  # signers in a sentence
 
 def shared_recordings(survey: Survey) -> Finding:
     """Identical poses or mouth crops in different splits."""
-    twins = [twin for column in ("pose", "lips") for twin in _across(survey, column)]
-    if not survey.n_read:
-        return skipped("shared_recordings", "no clip was read")
-    clips = {clip for twin in twins for clip in twin}
-    found = f"{of_total(len(clips), survey.n_read)} have a pose or mouth crops, byte for byte, "
-    found += "that another split has too"
-    return Finding(
-        "shared_recordings",
-        ERROR if twins else OK,
-        found,
-        "error from the first on",
-        WHY_RECORDINGS,
-        "leave these clips out of one of the splits, or find out which "
-        "of the two names has the other's files"
-        if twins
-        else "",
-        tuple(dict.fromkeys(twins)),
+    advice = (
+        "leave these clips out of one of the splits, or find out which of the two names has the "
+        "other's files"
     )
+    twins = [twin for column in ("pose", "lips") for twin in _across(survey, column)]
+    what = "another split has too"
+    return _recordings("shared_recordings", survey, twins, ERROR, what, WHY_RECORDINGS, advice)
 
 
 def repeated_recordings(survey: Survey) -> Finding:
     """Identical poses or mouth crops in one split."""
     twins = [twin for column in ("pose", "lips") for twin in _within(survey, column)]
+    what, advice = "another clip of their split has too", "keep one of them, with its own text"
+    return _recordings("repeated_recordings", survey, twins, WARNING, what, WHY_REPEATED, advice)
+
+
+def _recordings(
+    check: str, survey: Survey, twins: list, level: str, what: str, why: str, advice: str
+) -> Finding:
     if not survey.n_read:
-        return skipped("repeated_recordings", "no clip was read")
+        return skipped(check, "no clip was read")
     clips = {clip for twin in twins for clip in twin}
-    found = f"{of_total(len(clips), survey.n_read)} have a pose or mouth crops, byte for byte, "
-    found += "that another clip of their split has too"
     return Finding(
-        "repeated_recordings",
-        WARNING if twins else OK,
-        found,
-        "warning from the first on",
-        WHY_REPEATED,
-        "keep one of them, with its own text" if twins else "",
+        check,
+        level if twins else OK,
+        f"{of_total(len(clips), survey.n_read)} have a pose or mouth crops, byte for byte, that "
+        + what,
+        f"{level} from the first on",
+        why,
+        advice if twins else "",
         tuple(dict.fromkeys(twins)),
     )
 

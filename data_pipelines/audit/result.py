@@ -103,21 +103,10 @@ class Result:
             "clips_read": self.survey.n_read,
             "digests_compared": not self.survey.sampled,
             "splits": self.splits(),
-            "findings": [
-                {
-                    "check": f.check,
-                    "level": f.level,
-                    "found": f.found,
-                    "wanted": f.wanted,
-                    "why": f.why,
-                    "advice": f.advice,
-                    "clips": self.names(f),
-                }
-                for f in self.findings
-            ],
+            "findings": [{**vars(f), "clips": self.names(f)} for f in self.findings],
             "ctc": [asdict(row) for row in self.feasible],
             "build_report": info.description["report"],
-            "histograms": [histogram.to_json() for histogram in self.histograms],
+            "histograms": [asdict(histogram) for histogram in self.histograms],
         }
 
 

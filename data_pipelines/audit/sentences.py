@@ -97,26 +97,19 @@ def text_pace(survey: Survey) -> Finding:
 
 def text_language(survey: Survey) -> Finding:
     """Clips that do not say in which language their text is."""
-    bad = {name: (~s.facts["has_text_language"], _every(s)) for name, s in survey.splits.items()}
-    return of_clips(
-        "text_language",
-        bad,
-        NO_TEXT_LANGUAGE,
-        "do not name their text's language",
-        "state it in the corpus, such as text_language=en",
-    )
+    return _language(survey, "text_language", NO_TEXT_LANGUAGE, "text's language", "en")
 
 
 def signed_language(survey: Survey) -> Finding:
     """Clips that do not say which sign language they are in."""
-    bad = {name: (~s.facts["has_signed_language"], _every(s)) for name, s in survey.splits.items()}
-    return of_clips(
-        "signed_language",
-        bad,
-        Limits("nothing is derived from it yet"),
-        "do not name their sign language",
-        "state it in the corpus, such as signed_language=ase",
-    )
+    limits = Limits("nothing is derived from it yet")
+    return _language(survey, "signed_language", limits, "sign language", "ase")
+
+
+def _language(survey: Survey, field: str, limits: Limits, what: str, example: str) -> Finding:
+    bad = {name: (~s.facts[f"has_{field}"], _every(s)) for name, s in survey.splits.items()}
+    advice = f"state it in the corpus, such as {field}={example}"
+    return of_clips(field, bad, limits, f"do not name their {what}", advice)
 
 
 def unseen_tokens(survey: Survey, kind: str) -> Finding:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from signbind_jax.data_pipelines.audit.finding import (
     percent,
     skipped,
 )
-from signbind_jax.data_pipelines.audit.survey import SplitSurvey, Survey
+from signbind_jax.data_pipelines.audit.survey import Survey
 from signbind_jax.data_pipelines.readers.clip_file import LARGEST_DRIFT
 from signbind_jax.data_pipelines.readers.poses import SURE
 
@@ -119,76 +120,92 @@ def durations(survey: Survey) -> Finding:
     )
 
 
-def hands(survey: Survey) -> Finding:
-    """Clips in which no hand is seen for much of the time."""
-    bad = _measured(survey, "handless", lambda share: share > HANDLESS)
-    return of_clips(
+@dataclass(frozen=True)
+class Measured:
+    """A check of what was measured in each clip: a column of `clip_facts`.
+
+    Attributes:
+      check: its name.
+      column: of the facts; NaN where nothing was measured.
+      is_bad: whether a value is.
+      limits, what, advice, nothing, wanted: see `of_clips`.
+    """
+
+    check: str
+    column: str
+    is_bad: Callable[[np.ndarray], np.ndarray]
+    limits: Limits
+    what: str
+    advice: str
+    nothing: str
+    wanted: str
+
+    def __call__(self, survey: Survey) -> Finding:
+        """The clips in which the measurement is bad."""
+        splits = {}
+        for name, split in survey.splits.items():
+            values = split.facts[self.column]
+            taken = np.isfinite(values)
+            splits[name] = (self.is_bad(np.where(taken, values, 0)) & taken, taken)
+        return of_clips(
+            self.check, splits, self.limits, self.what, self.advice, self.nothing, self.wanted
+        )
+
+
+MEASURED = (
+    Measured(
         "hands",
-        bad,
+        "handless",
+        lambda share: share > HANDLESS,
         NO_HANDS,
         "show no hand in most of their frames",
         "look at these clips in the page; extract their poses again with hands",
         "no pose was read",
         f"no hand in at most {percent(HANDLESS)} of a clip's frames",
-    )
-
-
-def confidence(survey: Survey) -> Finding:
-    """Clips whose body and hands were tracked with low confidence."""
-    bad = _measured(survey, "confidence", lambda mean: mean < SURE)
-    return of_clips(
+    ),
+    Measured(
         "confidence",
-        bad,
+        "confidence",
+        lambda mean: mean < SURE,
         LOW_CONFIDENCE,
         "were tracked with low confidence",
         "look at these clips in the page: wrong person, low resolution, no signer",
         "no pose was read",
         f"mean over body and hands at least {SURE:g}",
-    )
-
-
-def far_keypoints(survey: Survey) -> Finding:
-    """Clips with keypoints where no body reaches."""
-    bad = _measured(survey, "far", lambda share: share > FAR_SHARE)
-    return of_clips(
+    ),
+    Measured(
         "far_keypoints",
-        bad,
+        "far",
+        lambda share: share > FAR_SHARE,
         FAR_POINTS,
         "have keypoints far out of range",
-        "check the frame size and units of these poses: pixels beside shares of the "
-        "frame, or another person",
+        "check the frame size and units of these poses: pixels beside shares of the frame, or "
+        "another person",
         "no pose was read",
         f"at most {percent(FAR_SHARE)} of a clip's points beyond {FAR:g} shoulder widths",
-    )
-
-
-def frozen_poses(survey: Survey) -> Finding:
-    """Clips whose pose hardly ever changes from frame to frame."""
-    bad = _measured(survey, "frozen", lambda share: share > FROZEN)
-    return of_clips(
+    ),
+    Measured(
         "frozen_poses",
-        bad,
+        "frozen",
+        lambda share: share > FROZEN,
         FROZEN_POSES,
         "have a pose that stands still",
         "extract the poses of these clips again",
         "no pose of two frames was read",
         f"at most {percent(FROZEN)} of a clip's frames equal to the one before",
-    )
-
-
-def still_lips(survey: Survey) -> Finding:
-    """Clips whose mouth crops do not move."""
-    bad = _measured(survey, "lip_motion", lambda levels: levels < STILL)
-    return of_clips(
+    ),
+    Measured(
         "still_lips",
-        bad,
+        "lip_motion",
+        lambda levels: levels < STILL,
         STILL_LIPS,
         "have mouth crops that do not move",
-        "look at these crops in the page: black, a still picture, or not the mouth; "
-        "extract them again",
+        "look at these crops in the page: black, a still picture, or not the mouth; extract them "
+        "again",
         "no mouth crops were read",
         f"pixels vary by at least {STILL:g} grey level over a clip",
-    )
+    ),
+)
 
 
 def lip_sizes(survey: Survey) -> Finding:
@@ -206,14 +223,3 @@ def lip_sizes(survey: Survey) -> Finding:
         "a batch holds crops of one size: training stops at the first other one",
         "build again with one --lip_size" if many else "",
     )
-
-
-def _measured(survey: Survey, column: str, is_bad: Callable) -> dict:
-    """Clips in which a measurement was taken, and those it is bad in."""
-
-    def of(split: SplitSurvey):
-        values = split.facts[column]
-        taken = np.isfinite(values)
-        return is_bad(np.where(taken, values, 0)) & taken, taken
-
-    return {name: of(split) for name, split in survey.splits.items()}

@@ -13,6 +13,7 @@ from signbind_jax.data_pipelines.audit.result import Result
 
 WIDTH = 100  # columns where there is no terminal to ask
 _CLIPS_SHOWN = 3
+_COLUMNS = ("clips", "published", "missing", "with_pose", "with_lips", "hours", "signers")
 _STYLES = {ERROR: "bold red", WARNING: "yellow", NOTE: "cyan"}
 
 
@@ -43,32 +44,17 @@ def _headline(result: Result) -> str:
 def _splits(result: Result) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("split")
-    for name in ("clips", "published", "missing", "pose", "lips", "hours", "signers"):
-        table.add_column(name, justify="right")
+    for name in _COLUMNS:
+        table.add_column(name.removeprefix("with_"), justify="right")
     for row in result.splits():
-        table.add_row(
-            _text(row["split"]),
-            *(
-                "–"
-                if value is None
-                else f"{value:,.2f}"
-                if isinstance(value, float)
-                else f"{value:,}"
-                for value in (
-                    row[name]
-                    for name in (
-                        "clips",
-                        "published",
-                        "missing",
-                        "with_pose",
-                        "with_lips",
-                        "hours",
-                        "signers",
-                    )
-                )
-            ),
-        )
+        table.add_row(_text(row["split"]), *(_number(row[name]) for name in _COLUMNS))
     return table
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:,.2f}" if isinstance(value, float) else f"{value:,}"
 
 
 def _findings(result: Result, told: list[Finding]) -> Table:

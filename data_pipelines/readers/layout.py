@@ -1,75 +1,119 @@
 """Where a corpus of frame directories lies on disk: its tables, its frames, its poses."""
 
-import argparse
 import collections
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
-from signbind_jax.data.clip import Frames
+from signbind_jax.data.clip import Clip, Frames
+from signbind_jax.data_pipelines.corpus import Corpus, ReadResult, Recording, Row
 from signbind_jax.data_pipelines.extraction.worker.pictures import SUFFIXES
 from signbind_jax.data_pipelines.readers.directories import not_the_corpus
 from signbind_jax.data_pipelines.readers.extracted import find, read_extracted
+from signbind_jax.data_pipelines.readers.options import (
+    add_directory,
+    add_lip_size,
+    add_number,
+    frames_a_second,
+)
+from signbind_jax.data_pipelines.readers.tables import TableRow
 from signbind_jax.errors import SignBindError
 
 _LONGEST_ID = 1000
-_MOST_FPS = 1000.0
 
 
 def add_arguments(parser, corpus: str, fps: float) -> None:
     """The options that corpora of frame directories share."""
-    parser.add_argument(
-        "--source", type=Path, metavar="DIR", required=True, help=f"the directory of {corpus}"
+    add_directory(parser, "source", f"the directory of {corpus}", required=True)
+    add_directory(
+        parser,
+        "poses",
+        "what signbind extract wrote: CLIP_ID.npz or CLIP_ID.pose; without it no clip has a pose "
+        "and all are left out",
     )
-    parser.add_argument(
-        "--poses",
-        type=Path,
-        metavar="DIR",
-        help="what signbind extract wrote: CLIP_ID.npz or CLIP_ID.pose; without "
-        "it no clip has a pose and all are left out",
+    add_directory(parser, "frames", "the frames, where they lie elsewhere")
+    text = "frames a second of the frame directories, for extraction"
+    add_number(parser, "fps", frames_a_second, fps, "RATE", text)
+    add_lip_size(parser)
+
+
+def images_of(row: Row, frames: Path | None) -> Path | None:
+    """Where the images of a clip lie: in the directory of its id."""
+    return frame_directory(frames, row.id) if frames else None
+
+
+def frame_corpus(
+    record: Mapping,
+    splits: Mapping[str, Sequence[Row]],
+    left_out: Mapping[str, Sequence[str]],
+    read: Callable[..., ReadResult],
+    published: Mapping[str, int],
+    *,
+    fps: float,
+    lip_size: int,
+    directory: Path,
+    images: Callable[[Row, Path | None], Path | None] = images_of,
+    **directories: Path | None,
+) -> Corpus:
+    """A corpus whose recordings are directories of frames.
+
+    Args:
+      record: of its source: `corpus`, `citation`.
+      read: of a row, `lip_size` and `directories`, which are `poses`, `frames` and others.
+      directory: of the corpus.
+      images: the directory of a row's images.
+    """
+    source = {"synthetic": False, "lip_size": lip_size, **record}
+    for name, path in {"directory": directory, **directories}.items():
+        source[name] = str(path.absolute()) if path else ""
+    frames = directories["frames"]
+    return Corpus(
+        splits,
+        partial(read, lip_size=lip_size, **directories),
+        source,
+        left_out,
+        published,
+        partial(_recording, images=images, frames=frames, fps=fps),
     )
-    parser.add_argument(
-        "--frames", type=Path, metavar="DIR", help="the frames, where they lie elsewhere"
+
+
+def _recording(row: Row, images: Callable, frames: Path | None, fps: float) -> Recording | None:
+    directory = images(row, frames)
+    return Recording(directory, fps=fps) if directory else None
+
+
+def read_sentence(
+    row: Row,
+    poses: Path | None,
+    lip_size: int,
+    images: Path | None,
+    stated: int | None,
+    *,
+    columns: tuple[str, str],
+    languages: tuple[str, str],
+) -> ReadResult:
+    """The clip of a row with `text`, `gloss` and `signer`, and what was repaired or does not fit.
+
+    Args:
+      images: the directory of its images.
+      stated: frames by annotation; None where it says nothing.
+      columns: what the corpus calls text and gloss.
+      languages: of text and signing, see `Clip`.
+
+    Raises:
+      SignBindError: with the reason why there is no clip.
+    """
+    if not row.text:
+        raise SignBindError(f"empty {columns[0]}")
+    modalities, notes = read_pose(poses, row.id, lip_size)
+    notes |= frame_notes(images, stated, modalities["pose"].n)
+    if not row.gloss:
+        notes[f"{columns[1]}: no gloss"] = 1
+    clip = Clip(
+        row.id, row.text, *languages, signer=row.signer, gloss=row.gloss, modalities=modalities
     )
-    parser.add_argument(
-        "--fps",
-        type=frames_a_second,
-        default=fps,
-        metavar="RATE",
-        help="frames a second of the frame directories, for extraction (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--lip_size",
-        type=pixels,
-        default=32,
-        metavar="PIXELS",
-        help="side of the mouth crops (default: %(default)s)",
-    )
-
-
-def frames_a_second(text: str) -> float:
-    """A frame rate on the command line."""
-    rate = float(text)
-    if not 0 < rate <= _MOST_FPS:
-        raise argparse.ArgumentTypeError(
-            f"found {text[:40]}, wanted a number above 0, at most {_MOST_FPS:g}"
-        )
-    return rate
-
-
-def pixels(text: str) -> int:
-    """The side of a mouth crop in pixels on the command line."""
-    return whole_number(text, 1, 1024)
-
-
-def whole_number(text: str, least: int, most: int) -> int:
-    """A whole number on the command line, within limits."""
-    value = int(text)
-    if not least <= value <= most:
-        raise argparse.ArgumentTypeError(
-            f"found {text[:40]}, wanted a whole number, {least} to {most}"
-        )
-    return value
+    return ReadResult(clip, notes)
 
 
 def locate(source: Path, name: str, *others: str) -> list[Path]:
@@ -86,11 +130,6 @@ def locate(source: Path, name: str, *others: str) -> list[Path]:
                 f"{source / other}: no such file, wanted it with {name}: copy the corpus again"
             )
     return [source / path for path in (name, *others)]
-
-
-def paths_of_record(**directories: Path | None) -> dict[str, str]:
-    """Directories as a dataset's record of its source has them; empty where there is none."""
-    return {name: str(path.absolute()) if path else "" for name, path in directories.items()}
 
 
 def fault_of_id(clip_id: str) -> str:
@@ -112,6 +151,27 @@ def sayable(clip_id: str, otherwise: str = "") -> str:
 
 def _is_sayable(clip_id: str) -> bool:
     return 0 < len(clip_id) <= _LONGEST_ID and clip_id.isprintable()
+
+
+def sound_rows(
+    lines: Iterable[TableRow],
+    fault_of: Callable[[TableRow], str],
+    name: str,
+    left_out: dict[str, list[str]],
+    place: str = "",
+) -> Iterator[dict[str, str]]:
+    """The cells of the rows of a table in which there is no fault.
+
+    Args:
+      name: the column that names a clip.
+      place: in front of the line that stands for a clip that cannot be named.
+    """
+    for line in lines:
+        if fault := line.fault or fault_of(line):
+            clip = sayable(line.cells.get(name, "").strip(), f"{place}line {line.line}")
+            left_out.setdefault(fault, []).append(clip)
+        else:
+            yield line.cells
 
 
 def without_repeated(rows: Sequence, left_out: dict[str, list[str]]) -> list:

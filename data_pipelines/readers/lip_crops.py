@@ -4,19 +4,22 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import av
 import numpy as np
 from PIL import Image
 
 from signbind_jax.data import lips
 from signbind_jax.data.clip import FPS_RANGE
-from signbind_jax.data_pipelines.extraction.worker.opening import (
-    Unreadable,
-    open_picture,
-    open_video,
-)
 from signbind_jax.data_pipelines.extraction.worker.pictures import in_order
-from signbind_jax.errors import SignBindError
+from signbind_jax.errors import SignBindError, from_extra
+
+with from_extra("corpora", "mouth crops"):
+    import av
+
+    from signbind_jax.data_pipelines.extraction.worker.opening import (
+        Unreadable,
+        open_picture,
+        open_video,
+    )
 
 # Pixels of a crop's shorter and longer side: what is larger is a whole frame, not a mouth, or
 # becomes one when it is extended to a square.

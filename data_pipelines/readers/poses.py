@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from pose_format.numpy import NumPyPoseBody
-from pose_format.pose_header import PoseHeader
-from pose_format.utils.reader import BufferReader
 
 from signbind_jax import files, keypoints
 from signbind_jax.data.clip import FPS_RANGE, MOST_FRAMES
-from signbind_jax.errors import SignBindError
+from signbind_jax.errors import SignBindError, from_extra
+
+with from_extra("corpora", "poses"):
+    from pose_format.numpy import NumPyPoseBody
+    from pose_format.pose_header import PoseHeader
+    from pose_format.utils.reader import BufferReader
 
 MOST_BYTES = 330_000_000  # of a file's numbers, unpacked: so many frames of 543 points
 LARGEST_SIDE = 65_535  # pixels of a picture

@@ -7,9 +7,7 @@ what they build, and refuses everything else by name before anything of it is ca
 """
 
 import gzip
-import math
 import pickletools
-import re
 import sys
 import zlib
 from collections.abc import Callable, Sized
@@ -18,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from signbind_jax import files
+from signbind_jax.data_pipelines.readers import pickled_arrays
 from signbind_jax.errors import SignBindError
 
 MOST_BYTES = 2**27  # of an unpacked pickle; a minute of 133 keypoints takes about 5 MB
@@ -25,8 +24,6 @@ DEEPEST = 50  # containers in containers
 _GZIP = b"\x1f\x8b"
 # Pickles of words and numbers pack to a tenth; a thousandth is nothing but repetition.
 _UNPACKED_BYTES, _MOST_RATIO = 2**26, 50
-_NDARRAY = "numpy.ndarray"  # stands for the class, which is never given out
-_NUMBERS_AND_STRINGS = re.compile(r"\?|[biufc]\d{1,2}|[SU]\d{1,9}")
 _MOST_BITS = 128  # of a whole number
 # Python finds these by hashes that a file cannot choose to be all the same; whole numbers up to
 # this many bits are their own hash.
@@ -219,7 +216,7 @@ class _Machine:
 
     def _named(self, module: str, name: str) -> object:
         if (module, name) == ("numpy", "ndarray"):
-            return _NDARRAY
+            return pickled_arrays.NDARRAY
         here = module.replace("numpy.core.", "numpy._core.").replace("__builtin__", "builtins")
         build = _BUILDERS.get((here, name))
         if build is None:
@@ -240,11 +237,11 @@ class _Machine:
 
     def _set_state(self, _: object) -> None:
         state, built = self._stack.pop(), self._stack[-1]
-        if isinstance(built, _Dtype):
+        if isinstance(built, pickled_arrays.Dtype):
             built.set_order(state)
         elif isinstance(built, np.ndarray):
             _, shape, dtype, in_columns, data = state
-            _check_size(shape, dtype, data)
+            pickled_arrays.check_size(shape, dtype, data)
             self._spend(sys.getsizeof(data))
             built.__setstate__((1, shape, dtype.dtype, bool(in_columns), data))
         else:
@@ -293,35 +290,6 @@ _STEPS: dict[str, Callable[[_Machine, object], None]] = {
 }
 
 
-class _Dtype:
-    """A dtype that takes only its byte order from a pickle's state."""
-
-    __slots__ = ("dtype",)
-
-    def __init__(self, name: object):
-        if not isinstance(name, str) or not _NUMBERS_AND_STRINGS.fullmatch(name):
-            found = repr(name[:40]) if isinstance(name, str) else type(name).__name__
-            raise ValueError(f"array of {found}, wanted numbers or strings")
-        self.dtype = np.dtype(name)
-
-    def set_order(self, state: object) -> None:
-        """Takes the byte order; raises ValueError for a state of another form."""
-        if type(state) is not tuple or len(state) < 2 or state[1] not in ("<", ">", "=", "|"):
-            raise ValueError("byte order")
-        self.dtype = self.dtype.newbyteorder(state[1])
-
-
-def _check_size(shape: object, dtype: object, data: object) -> None:
-    if not isinstance(dtype, _Dtype) or not isinstance(data, bytes | bytearray):
-        raise TypeError(f"array of {type(dtype).__name__} from {type(data).__name__}")
-    if type(shape) is not tuple or len(shape) > 32:
-        raise ValueError("array shape")
-    if not all(type(side) is int and 0 <= side < 2**32 for side in shape):
-        raise ValueError("array shape")
-    if math.prod(shape) * dtype.dtype.itemsize != len(data):
-        raise ValueError(f"array of shape {shape} from {len(data)} bytes")
-
-
 def _check_expanded(value: object, most: int) -> None:
     """Counts the values of all that is nested, what stands in several places as often.
 
@@ -364,29 +332,6 @@ class _Builder:
         return self._build(machine, *arguments)
 
 
-def _empty_array(_: _Machine, kind: object, shape: object, typecode: object) -> np.ndarray:
-    if kind is not _NDARRAY or shape != (0,):
-        raise ValueError("array of another kind")
-    return np.ndarray((0,), np.int8)
-
-
-def _array_of_buffer(
-    _: _Machine, data: object, dtype: object, shape: object, order: str = "C", axes: object = None
-) -> np.ndarray:
-    _check_size(shape, dtype, data)
-    array = np.ndarray(shape, dtype.dtype, bytes(data), order="F" if order == "F" else "C")
-    return array if axes is None else array.transpose(axes)
-
-
-def _scalar(_: _Machine, dtype: object, data: object) -> np.generic:
-    _check_size((), dtype, data)
-    return np.ndarray((), dtype.dtype, data)[()]
-
-
-def _dtype(_: _Machine, name: object, *rest: object) -> _Dtype:
-    return _Dtype(name)
-
-
 def _dict(machine: _Machine, pairs: object = ()) -> dict:
     if not isinstance(pairs, list | tuple) or not all(
         isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs
@@ -401,36 +346,35 @@ def _items(items: object) -> list | tuple:
     return items
 
 
-def _encoded(_: _Machine, text: object, encoding: object) -> bytes:
+def _encoded(text: object, encoding: object) -> bytes:
     """How protocols before 3 write bytes."""
     if encoding != "latin1":
         raise ValueError("encoding")
     return text.encode("latin1")
 
 
-def _bytearray(machine: _Machine, data: object = b"", encoding: object = "latin1") -> bytearray:
+def _bytearray(data: object = b"", encoding: object = "latin1") -> bytearray:
     if not isinstance(data, bytes):  # a number would ask for that many bytes
-        data = _encoded(machine, data, encoding)
+        data = _encoded(data, encoding)
     return bytearray(data)
 
 
-def _complex(_: _Machine, real: float, imaginary: float = 0.0) -> complex:
-    return complex(float(real), float(imaginary))
-
-
+_PURE = {
+    ("numpy._core.multiarray", "_reconstruct"): pickled_arrays.empty,
+    ("numpy._core.multiarray", "scalar"): pickled_arrays.scalar,
+    ("numpy._core.numeric", "_frombuffer"): pickled_arrays.of_buffer,
+    ("numpy", "dtype"): lambda name, *rest: pickled_arrays.Dtype(name),
+    ("builtins", "bytes"): lambda: b"",
+    ("builtins", "complex"): lambda real, imaginary=0.0: complex(float(real), float(imaginary)),
+    ("builtins", "bytearray"): _bytearray,
+    ("_codecs", "encode"): _encoded,
+}
+_COUNTED = {  # they ask the machine what may be a key
+    ("collections", "OrderedDict"): _dict,
+    ("builtins", "set"): lambda m, items=(): set(m._keys(_items(items))),
+    ("builtins", "frozenset"): lambda m, items=(): frozenset(m._keys(_items(items))),
+}
 _BUILDERS = {
-    name: _Builder(build)
-    for name, build in {
-        ("numpy._core.multiarray", "_reconstruct"): _empty_array,
-        ("numpy._core.multiarray", "scalar"): _scalar,
-        ("numpy._core.numeric", "_frombuffer"): _array_of_buffer,
-        ("numpy", "dtype"): _dtype,
-        ("collections", "OrderedDict"): _dict,
-        ("builtins", "set"): lambda m, items=(): set(m._keys(_items(items))),
-        ("builtins", "frozenset"): lambda m, items=(): frozenset(m._keys(_items(items))),
-        ("builtins", "bytes"): lambda _: b"",
-        ("builtins", "complex"): _complex,
-        ("builtins", "bytearray"): _bytearray,
-        ("_codecs", "encode"): _encoded,
-    }.items()
+    **{name: _Builder(lambda _, *given, make=make: make(*given)) for name, make in _PURE.items()},
+    **{name: _Builder(make) for name, make in _COUNTED.items()},
 }

@@ -23,7 +23,7 @@ from signbind_jax.data.clip import FPS_RANGE, Clip, pose_frames
 from signbind_jax.data_pipelines.corpus import Corpus, ReadResult
 from signbind_jax.data_pipelines.readers.directories import check_directories, inside
 from signbind_jax.data_pipelines.readers.extracted import notes_of
-from signbind_jax.data_pipelines.readers.layout import frames_a_second
+from signbind_jax.data_pipelines.readers.options import add_directory, frames_a_second
 from signbind_jax.data_pipelines.readers.poses import MOST_BYTES, pose_of_fields
 from signbind_jax.data_pipelines.readers.timed_sentences import (
     PoseSource,
@@ -31,7 +31,7 @@ from signbind_jax.data_pipelines.readers.timed_sentences import (
     common_names,
     read_sentence,
 )
-from signbind_jax.errors import SignBindError
+from signbind_jax.errors import SignBindError, from_extra
 
 ORDER = "clip_order"
 _SPLIT = re.compile(r"[._](train|dev|val|test)[._]")
@@ -51,15 +51,13 @@ class FeatureClip(NamedTuple):
 
 def add_arguments(parser) -> None:
     """The options of annotations with features."""
-    add = parser.add_argument
-    add(
-        "--keypoints",
-        type=Path,
-        metavar="DIR",
-        help="with annotations: .json and .h5 of keypoints (default: keypoints/ in --source, "
-        "unless --poses is given)",
+    add_directory(
+        parser,
+        "keypoints",
+        "with annotations: .json and .h5 of keypoints (default: keypoints/ in --source, unless "
+        "--poses is given)",
     )
-    add(
+    parser.add_argument(
         "--fps",
         type=frames_a_second,
         metavar="RATE",
@@ -93,7 +91,7 @@ def open_corpus(
     annotated: dict[str, list[Sentence]] = {}
     for split, path in sorted(map(_split_of, source.glob("*annotation*.json")), reverse=True):
         annotated.setdefault(split, []).extend(_sentences(path, left_out))
-    read, options = partial(read_sentence, poses=poses, signed_language="ase"), poses.record()
+    read, record = partial(read_sentence, poses=poses, signed_language="ase"), poses.record()
     if directory is not None:
         if fps is None or not FPS_RANGE[0] <= fps <= FPS_RANGE[1]:
             raise SignBindError(
@@ -106,13 +104,12 @@ def open_corpus(
             for split, rows in annotated.items()
         }
         read = partial(_read, directory=directory, fps=fps)
-        options = {"keypoints": str(directory.absolute()), "fps": fps}
-    record = {
+        record = {"keypoints": str(directory.absolute()), "fps": fps}
+    record |= {
         "corpus": "youtube_asl",
         "synthetic": False,
         "citation": citation,
         "directory": str(source.absolute()),
-        **options,
     }
     return Corpus(common_names(annotated), read, record, left_out)
 
@@ -242,10 +239,6 @@ def _open(path: str):
 
 
 def _h5py():
-    try:
+    with from_extra("hdf5", "keypoints in HDF5"):
         import h5py
-    except ImportError as error:
-        raise SignBindError(
-            "keypoints in HDF5 need h5py: pip install 'signbind-jax[hdf5]'"
-        ) from error
     return h5py

@@ -15,7 +15,7 @@ import numpy as np
 
 from signbind_jax import files
 from signbind_jax.data_pipelines.readers import restricted_pickle
-from signbind_jax.data_pipelines.readers.timed_sentences import seconds
+from signbind_jax.data_pipelines.readers.options import add_number, duration
 from signbind_jax.errors import SignBindError
 
 LISTS = ("episode_name", "annot_word", "annot_time", "annot_prob")
@@ -83,8 +83,7 @@ class _Columns(NamedTuple):
 
 def add_arguments(parser) -> None:
     """The options of `read_spottings`."""
-    add = parser.add_argument
-    add(
+    parser.add_argument(
         "--spottings",
         type=Path,
         nargs="+",
@@ -92,20 +91,12 @@ def add_arguments(parser) -> None:
         metavar="FILE",
         help="sign spottings, .json or .pkl, as pseudo-glosses",
     )
-    add(
-        "--spotting_threshold",
-        default="0.8",
-        metavar="P",
-        help="least probability, or one for each type that is to be used: "
-        "mouthing=0.8,dictionary=0.9 (default: %(default)s)",
+    threshold = (
+        "least probability, or one for each type that is to be used: mouthing=0.8,dictionary=0.9"
     )
-    add(
-        "--merge",
-        type=seconds(0),
-        default=1.0,
-        metavar="SECONDS",
-        help="detections of one word at most this far apart are one sign (default: %(default)s)",
-    )
+    add_number(parser, "spotting_threshold", str, "0.8", "P", threshold)
+    merge = "detections of one word at most this far apart are one sign"
+    add_number(parser, "merge", duration, 1.0, "SECONDS", merge)
 
 
 def read_spottings(

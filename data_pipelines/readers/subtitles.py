@@ -5,10 +5,11 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-import webvtt
-
 from signbind_jax import files
-from signbind_jax.errors import SignBindError
+from signbind_jax.errors import SignBindError, from_extra
+
+with from_extra("corpora", "subtitles"):
+    import webvtt
 
 _MOST_BYTES = 2**23  # the subtitles of an hour take about 100 KB, rolling captions 500 KB
 _TIMING = re.compile(r"[ \t]*\d[\d., \t]*:[\d:., \t]*-+>")

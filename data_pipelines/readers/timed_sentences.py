@@ -1,21 +1,25 @@
 """Sentences that are spans of long recordings: their rows, their clips, the videos they lie in."""
 
-import argparse
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from signbind_jax.data.clip import Clip
-from signbind_jax.data_pipelines.corpus import ReadResult, Recording
+from signbind_jax.data_pipelines.corpus import Corpus, ReadResult, Recording
 from signbind_jax.data_pipelines.readers.directories import check_directories, inside
 from signbind_jax.data_pipelines.readers.extracted import find, read_extracted
-from signbind_jax.data_pipelines.readers.layout import pixels
+from signbind_jax.data_pipelines.readers.options import (
+    add_directory,
+    add_lip_size,
+    add_number,
+    duration,
+)
 from signbind_jax.errors import SignBindError
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm")
 SPLITS = {"val": "validation", "valid": "validation", "dev": "validation", "public_test": "test"}
-_LONGEST_S = 1e6
 _SLACK_S = 0.2  # a frame on either side, and what a container's clock is off
 _SLACK = 0.05  # share of the sentence, besides
 
@@ -166,31 +170,12 @@ def video_of(videos: Path, name: str) -> Path | None:
     return next(filter(None, paths), None)
 
 
-def add_pose_arguments(parser, padding: bool = True) -> None:
+def add_pose_arguments(parser) -> None:
     """The options of `PoseSource`."""
-    add = parser.add_argument
-    add(
-        "--poses",
-        type=Path,
-        metavar="DIR",
-        help="what signbind extract wrote: CLIP_ID.npz or CLIP_ID.pose",
-    )
-    add(
-        "--lip_size",
-        type=pixels,
-        default=32,
-        metavar="PIXELS",
-        help="side of the mouth crops (default: %(default)s)",
-    )
-    if padding:
-        add(
-            "--padding",
-            type=seconds(0),
-            default=0.0,
-            metavar="SECONDS",
-            help="recording kept on either side of a sentence; the same for extract and build "
-            "(default: %(default)s)",
-        )
+    add_directory(parser, "poses", "what signbind extract wrote: CLIP_ID.npz or CLIP_ID.pose")
+    add_lip_size(parser)
+    padding = "recording kept on either side of a sentence; the same for extract and build"
+    add_number(parser, "padding", duration, 0.0, "SECONDS", padding)
 
 
 def poses_from(arguments) -> PoseSource:
@@ -200,18 +185,35 @@ def poses_from(arguments) -> PoseSource:
       SignBindError: no such directory.
     """
     check_directories(poses=arguments.poses)
-    return PoseSource(arguments.poses, arguments.lip_size, getattr(arguments, "padding", 0.0))
+    return PoseSource(arguments.poses, arguments.lip_size, arguments.padding)
 
 
-def seconds(least: float = -_LONGEST_S) -> Callable[[str], float]:
-    """The type of an option in seconds of at least `least`, at most a million."""
+def timed_corpus(
+    record: Mapping,
+    source: Path,
+    rows: Mapping[str, Sequence[Sentence]],
+    left_out: Mapping[str, Sequence[str]],
+    poses: PoseSource,
+    *,
+    signed_language: str,
+    recording: Callable[[Sentence], Recording | None],
+    videos: bool,
+    published: Mapping[str, int] | None = None,
+) -> Corpus:
+    """A corpus of English sentences that are spans of recordings.
 
-    def parse(text: str) -> float:
-        value = float(text)
-        if not least <= value <= _LONGEST_S:
-            raise argparse.ArgumentTypeError(
-                f"found {text[:40]}, wanted seconds, {least:g} to {_LONGEST_S:g}"
-            )
-        return value
-
-    return parse
+    Args:
+      record: of its source: `corpus`, `citation` and the options that change a clip.
+      source: its directory.
+      videos: whether recordings are at hand.
+    """
+    read = partial(
+        read_sentence,
+        poses=poses,
+        signed_language=signed_language,
+        recording=recording if videos else None,
+    )
+    place = {"synthetic": False, "directory": str(source.absolute())}
+    return Corpus(
+        rows, read, {**place, **record, **poses.record()}, left_out, published or {}, recording
+    )

@@ -133,7 +133,7 @@ def generate_clip(seed: int, split: str, index: int) -> Clip:
         gloss=drawn.gloss,
         spelled=tuple(word.name for word in drawn.words if word.name),
         phonemes=tuple(p for mouthing in line.mouthings for p in mouthing.phonemes),
-        senses=tuple(word.sense for word in drawn.words),
+        fusion_targets=tuple(word.sense for word in drawn.words),
         contrasts=drawn.contrasts,
         homonym_pairs=drawn.homonym_pairs,
     )

@@ -12,7 +12,7 @@ import shlex
 from pathlib import Path
 
 from signbind_jax.data_pipelines.writing.shard import Shard, is_written, write_shard
-from signbind_jax.errors import SignBindError
+from signbind_jax.errors import SignBindError, from_extra
 
 _MARK = "signbind: "  # runners cut a worker's error out of its traceback in ways of their own
 
@@ -26,13 +26,9 @@ def write_shards_on_beam(shards: list[Shard], options: str) -> None:
     Raises:
       SignBindError: Beam is not installed; a shard or the runner failed.
     """
-    try:
+    with from_extra("beam", "--beam"):
         import apache_beam as beam
         from apache_beam.options.pipeline_options import PipelineOptions
-    except ImportError as error:
-        raise SignBindError(
-            "--beam: found no apache-beam: pip install 'signbind-jax[beam]'"
-        ) from error
     # The runner's own tracebacks would bury the one line that says what is wrong.
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     tasks = []

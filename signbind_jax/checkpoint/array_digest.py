@@ -15,12 +15,12 @@ _CHUNK = 1 << 16  # elements weighted at once: stays in a core's cache
 
 
 def describe(x) -> str:
-    """Type and shape of an array, as "float32[8,4]"."""
+    """Names type and shape of an array, as "float32[8,4]"."""
     return f"{np.dtype(x.dtype).name}[{','.join(map(str, x.shape))}]"
 
 
 def partial_checksum(x) -> int:
-    """What this process contributes to the checksum of `x`, a jax or numpy array.
+    """Computes what this process contributes to the checksum of `x`, a jax or numpy array.
 
     The checksum is sum(w[i] * bits[i]) modulo 2**64 over all elements (multilinear hashing,
     Lemire and Kaser, 2014), `w` being a product of one odd pseudo-random weight a dimension.
@@ -33,14 +33,14 @@ def partial_checksum(x) -> int:
 
 
 def is_local(x) -> bool:
-    """Whether every process has an `x` of its own (they are taken to be equal)."""
+    """Says whether every process has an `x` of its own (they are taken to be equal)."""
     if not isinstance(x, jax.Array):
         return True
     return jax.process_count() > 1 and x.is_fully_addressable
 
 
 def host_blocks(x) -> list[tuple[tuple[slice, ...], np.ndarray]]:
-    """The parts of `x` this process answers for, on the host, each with its place in `x`.
+    """Lists the parts of `x` this process answers for, on the host, each with its place in `x`.
 
     Every element of a global array belongs to one block of one process.
     """
@@ -79,7 +79,7 @@ def _block_checksum(block: np.ndarray, start: Sequence[int]) -> int:
 
 
 def _weights(dimension: int, start: int, size: int) -> np.ndarray:
-    """Odd uint64 weights of indices start..start+size (SplitMix64, Steele et al., 2014)."""
+    """Makes odd uint64 weights of indices start..start+size (SplitMix64, Steele et al., 2014)."""
     z = np.arange(start, start + size, dtype=np.uint64) + np.uint64(dimension << 48)
     z = (z + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -85,13 +85,13 @@ class Artefact:
         return tokenizer
 
     def load_model(self, mesh=None) -> nnx.Module:
-        """The module with its trained weights, sharded over `mesh` (default: whole on every
+        """Loads the module with its trained weights, sharded over `mesh` (default: whole on every
         device of this process)."""
         graphdef, params = self.load_params(mesh)
         return nnx.merge(graphdef, params)
 
     def load_params(self, mesh=None, imported: bool = True) -> tuple[nnx.GraphDef, nnx.State]:
-        """Graph definition and weights; see `load_model`.
+        """Loads graph definition and weights; see `load_model`.
 
         imported: whether to read also the decoder's weights where they stay in a pretrained
           model's directory; without them the state has no such parameters.
@@ -114,7 +114,7 @@ class Artefact:
         return f"params/{'/'.join(map(str, path))}" in self.manifest.arrays
 
     def _imported(self, mesh) -> nnx.State:
-        """The frozen decoder, which stays in the directory it came from."""
+        """Loads the frozen decoder, which stays in the directory it came from."""
         name = "language_model"
         pretrained = open_pretrained(self.parents[name])
         if pretrained.digest != self.manifest.parents[name]:
@@ -128,7 +128,7 @@ class Artefact:
 
 
 def add_step_argument(parser: argparse.ArgumentParser) -> None:
-    """`--step`, which says what `open_artefact` opens."""
+    """Adds `--step`, which says what `open_artefact` opens."""
 
     def read(text: str) -> int | str:
         if text in (NEWEST, BEST):
@@ -149,7 +149,7 @@ def add_step_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def open_artefact(workdir: Path | str, step: int | str = NEWEST) -> Artefact:
-    """The artefact of a run directory, all of it but its arrays checked.
+    """Opens the artefact of a run directory, all of it but its arrays checked.
 
     step: of the checkpoint: NEWEST, BEST (see `RunConfig.keep_best`) or a number.
 
@@ -192,7 +192,7 @@ def open_artefact(workdir: Path | str, step: int | str = NEWEST) -> Artefact:
 
 
 def _newest(workdir: Path) -> tuple[int, Manifest]:
-    """The newest complete step and its manifest."""
+    """Finds the newest complete step and its manifest."""
     with CheckpointDir(workdir / "checkpoints") as checkpoints:
         step, lost = checkpoints.latest(), checkpoints.without_manifest()
         if lost and (step is None or lost[-1] > step):
@@ -216,7 +216,7 @@ def _newest(workdir: Path) -> tuple[int, Manifest]:
 
 
 def _chosen(workdir: Path, step: int | str) -> tuple[int, Manifest]:
-    """The best complete step or one by its number, and its manifest."""
+    """Finds the best complete step or one by its number, and its manifest."""
     with CheckpointDir(workdir / "checkpoints") as checkpoints:
         if step == BEST:
             best = checkpoints.best()
@@ -247,12 +247,12 @@ def _check_identity(workdir: Path, identity: dict, manifest: Manifest) -> None:
 
 
 def tokenizer_files(tokenizer: TextTokenizer) -> dict[str, str]:
-    """A tokenizer as a stage's `side_files`."""
+    """Gives a tokenizer as a stage's `side_files`."""
     return {f"{TOKENIZER}/{name}": text for name, text in tokenizer.to_files().items()}
 
 
 def make_manifest(source, model_config: ModelConfig) -> Manifest:
-    """What the checkpoints of a run say about it, without arrays; source: its `BatchSource`."""
+    """Makes what checkpoints of a run say about it, without arrays; source: its `BatchSource`."""
     config = source.config
     return Manifest(
         stage=config.stage,
@@ -314,7 +314,7 @@ def check_resumable(workdir: Path, config: RunConfig) -> str:
 
 
 def _check_known(where: str, names: Iterable[str]) -> None:
-    """Whether the streams that a run names are registered here."""
+    """Checks whether the streams that a run names are registered here."""
     for name in names:
         if name not in streams.stages():
             raise SignBindError(
@@ -324,7 +324,7 @@ def _check_known(where: str, names: Iterable[str]) -> None:
 
 
 def _config_of(record: dict, where: str) -> RunConfig:
-    """The config of a run; an older one lists `assumed.streams` by position."""
+    """Reads the config of a run; an older one lists `assumed.streams` by position."""
     config = files.field(record, "config", dict, where)
     assumed = config.get("assumed")
     if isinstance(assumed, dict) and isinstance(assumed.get("streams"), list):

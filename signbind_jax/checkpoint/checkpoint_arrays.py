@@ -54,7 +54,7 @@ def finish_all(writing: list) -> None:
 
 
 def result_of(coroutine: Coroutine) -> Any:
-    """What a coroutine gives, run in a thread of its own: in this one an event loop may run."""
+    """Runs a coroutine in a thread of its own: in this one an event loop may run."""
 
     def run():
         # `asyncio.run` would also cancel what goes on in the background.
@@ -77,7 +77,7 @@ def flatten(tree: Any) -> dict[str, Any]:
 
 
 def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested dictionaries of what `flatten` gave."""
+    """Makes nested dictionaries of what `flatten` gave."""
     tree: dict[str, Any] = {}
     for path, leaf in flat.items():
         *parents, name = path.split("/")
@@ -89,7 +89,7 @@ def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def restore_target(leaf: Any) -> jax.ShapeDtypeStruct | None:
-    """What Orbax is asked for in place of a leaf; None for an array on the host."""
+    """Says what Orbax is asked for in place of a leaf; None for an array on the host."""
     # None asks for a numpy array: also where jax without x64 would cut 64 bits to 32.
     on_host = isinstance(leaf, (np.ndarray, np.generic))
     if on_host or jax.dtypes.canonicalize_dtype(leaf.dtype) != leaf.dtype:
@@ -103,7 +103,7 @@ def restore_target(leaf: Any) -> jax.ShapeDtypeStruct | None:
 
 
 def placed(array: Any, leaf: Any) -> Any:
-    """What came back as numpy, because among many processes Orbax reads onto all devices or
+    """Places what came back as numpy, because among many processes Orbax reads onto all devices or
     none, on the devices of this process that were asked for."""
     sharding = getattr(leaf, "sharding", None)
     if isinstance(array, np.ndarray) and isinstance(sharding, NamedSharding):
@@ -139,7 +139,7 @@ def check_arrays(saved: Mapping[str, str], flat: Mapping[str, Any], where: str) 
 
 
 def describe_and_digest(flat: Mapping[str, Any]) -> dict[str, str]:
-    """Path -> "float32[8,4] 0123456789abcdef", the same on every process; all have to call it."""
+    """Maps path -> "float32[8,4] 0123456789abcdef", alike on every process; all have to call it."""
     sums = _global_checksums(list(flat.values()))
     return {
         path: f"{array_digest.describe(x)} {total:016x}"

@@ -69,7 +69,7 @@ class CheckpointDir(StepDirs):
         self._failure: Exception | None = None
 
     def mark_best(self, best: Best) -> None:
-        """From here on this saved step stays, and what was the best before may go."""
+        """Keeps this saved step from here on; what was the best before may go."""
         self.wait()
         if hosts.is_primary():
             best_step.write_best(self.best_file, best)
@@ -156,7 +156,7 @@ class CheckpointDir(StepDirs):
         self.close()
 
     def read_manifest(self, step: int) -> Manifest:
-        """The manifest of a complete step.
+        """Reads the manifest of a complete step.
 
         Raises:
           SignBindError: there is no such step. DamagedCheckpoint: its manifest is not as written,
@@ -173,8 +173,8 @@ class CheckpointDir(StepDirs):
             )
         return manifest
 
-    def restore(self, step: int, target: Any, *, verify: bool = True) -> Any:
-        """The arrays of a step, in the structure and with the shardings of `target`.
+    def restore(self, step: int, target: Any) -> Any:
+        """Reads the arrays of a step, in the structure and with the shardings of `target`.
 
         `target` holds ShapeDtypeStructs or arrays; it may leave out whole top-level entries, such
         as the optimiser. A leaf without a sharding goes to one device, or among many processes
@@ -182,19 +182,19 @@ class CheckpointDir(StepDirs):
 
         Raises:
           SignBindError: the step does not hold what `target` asks for.
-          DamagedCheckpoint: a file cannot be read, or (`verify`) an array is not what was saved.
+          DamagedCheckpoint: a file cannot be read, or an array is not what was saved.
         """
         manifest = self.read_manifest(step)
         flat = flatten(target)
         where = str(self.step_dir(step))
         check_arrays(manifest.arrays, flat, where)
         targets = {path: restore_target(leaf) for path, leaf in flat.items()}
-        arrays = self._read(step, targets, verify and manifest.arrays)
+        arrays = self._read(step, targets, manifest.arrays)
         leaves = [placed(arrays[path], leaf) for path, leaf in flat.items()]
         return jax.tree.unflatten(jax.tree.structure(target), leaves)
 
-    def restore_latest(self, target: Any, *, verify: bool = True) -> tuple[int, Any, Manifest]:
-        """The newest step that is whole: (step, tree, manifest).
+    def restore_latest(self, target: Any) -> tuple[int, Any, Manifest]:
+        """Reads the newest step that is whole: (step, tree, manifest).
 
         A damaged step is passed over with a warning that says what is wrong with it.
 
@@ -206,7 +206,7 @@ class CheckpointDir(StepDirs):
             logger.warning("%s: passed over: its manifest.json is missing", self.step_dir(step))
         for step in reversed(steps):
             try:
-                tree = self.restore(step, target, verify=verify)
+                tree = self.restore(step, target)
             except DamagedCheckpoint as error:
                 first = first or error
                 logger.warning("damaged checkpoint passed over: %s", error)
@@ -231,7 +231,7 @@ class CheckpointDir(StepDirs):
         self._read(step, dict.fromkeys(manifest.arrays), manifest.arrays)
         return manifest
 
-    def _read(self, step: int, targets: Mapping[str, Any], digests: Mapping[str, str] | None):
+    def _read(self, step: int, targets: Mapping[str, Any], digests: Mapping[str, str]):
         where, failure, arrays = self.step_dir(step), None, {}
         arguments = {path: restore_args(target) for path, target in targets.items()}
         item = {path: target if target is not None else 0 for path, target in targets.items()}
@@ -252,14 +252,13 @@ class CheckpointDir(StepDirs):
             failure = f"{where}: cannot be read ({_one_line(error)})"
         if any(hosts.all_gather("reading a checkpoint", failure is not None)):
             raise DamagedCheckpoint(failure or f"{where}: cannot be read on another host")
-        if digests:
-            check_digests(digests, arrays, str(where))
+        check_digests(digests, arrays, str(where))
         return arrays
 
     def _finish(
         self, step: int, writer, writing: list, manifest_text: str, best: Best | None
     ) -> None:
-        """What is left of a save, in a thread of its own."""
+        """Does what is left of a save, in a thread of its own."""
         try:
             with self._together(step, "saving"), quiet_strays():
                 finish_all(writing)
@@ -279,7 +278,7 @@ class CheckpointDir(StepDirs):
 
     @contextlib.contextmanager
     def _together(self, step: int, channel: str):
-        """A part of a save that every process has to come to; it fails on all or on none.
+        """Does a part of a save that every process has to come to; it fails on all or on none.
 
         Raises:
           SignBindError: on every process, what failed and where.
@@ -307,7 +306,7 @@ class CheckpointDir(StepDirs):
         ) from failure
 
     def _holds(self, step: int, manifest: Manifest) -> bool:
-        """Whether this very artefact is on disk, whole: then it must not be put at risk."""
+        """Says whether this very artefact is on disk, whole: then it must not be put at risk."""
         if step not in self.steps():
             return False
         try:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from signbind_jax import files, sealed
@@ -63,7 +63,7 @@ class Manifest:
 
 
 def artefact_digest(manifest: Manifest) -> str:
-    """SHA-256 of a manifest: what a child stage stores under `parents`.
+    """Computes the SHA-256 of a manifest: what a child stage stores under `parents`.
 
     It says which weights these are, whatever versions of packages made them.
     """
@@ -72,33 +72,6 @@ def artefact_digest(manifest: Manifest) -> str:
     if not content["files"]:  # of before they were kept: its children know it by this digest
         del content["files"]
     return sealed.digest(content)
-
-
-def check_parent(
-    manifest: Manifest, expected: Mapping[str, Any], where: str = "parent checkpoint"
-) -> None:
-    """Checks that a parent artefact is what a stage needs, before anything is compiled.
-
-    `expected` names fields of Manifest; nested dicts name the entries that matter, as in
-    `{"stage": "signing", "vocabularies": {"gloss": digest}}`. Entries not named may differ.
-
-    Raises:
-      SignBindError: names the first field that differs, what was found and what was wanted.
-    """
-    _check_fields(asdict(manifest), expected, where, "")
-
-
-def _check_fields(found: Any, expected: Mapping[str, Any], where: str, prefix: str) -> None:
-    for name, wanted in expected.items():
-        value = found.get(name) if isinstance(found, Mapping) else None
-        if isinstance(wanted, Mapping):
-            _check_fields(value, wanted, where, f"{prefix}{name}.")
-        elif sealed.canonical_json(value) != sealed.canonical_json(wanted):
-            raise SignBindError(
-                f"{where}: {prefix}{name}: found {_short(value)}, wanted "
-                f"{_short(wanted)}; hand this stage a parent that was trained "
-                "with it, or train that parent again"
-            )
 
 
 def check_same(manifest: Manifest, wanted: Mapping[str, Any], where: str, advice: str) -> None:
@@ -125,14 +98,32 @@ def check_same(manifest: Manifest, wanted: Mapping[str, Any], where: str, advice
                 )
 
 
+def check_parent(manifest: Manifest, wanted: Mapping[str, Any], where: str) -> None:
+    """Checks that a parent artefact is what a stage needs, before anything is compiled.
+
+    `wanted` names fields of Manifest; nested dicts name the entries that matter, as in
+    `{"stage": "signing", "vocabularies": {"gloss": digest}}`. Entries not named may differ.
+
+    Raises:
+      SignBindError: names the first field that differs, what was found and what was wanted.
+    """
+    named = {
+        field: {name: getattr(manifest, field).get(name) for name in entries}
+        for field, entries in wanted.items()
+        if isinstance(entries, Mapping)
+    }
+    advice = "hand this stage a parent that was trained with it, or train that parent again"
+    check_same(replace(manifest, **named), wanted, where, advice)
+
+
 def manifest_to_text(manifest: Manifest) -> str:
-    """The content of `manifest.json`; it carries a digest of itself."""
+    """Writes the content of `manifest.json`; it carries a digest of itself."""
     content = {"format": FORMAT, "manifest": asdict(manifest)}
     return json.dumps(sealed.seal(content), indent=1) + "\n"
 
 
 def manifest_from_text(text: str | bytes, where: str) -> Manifest:
-    """The manifest that `manifest_to_text` wrote; `where` names the file in errors.
+    """Reads the manifest that `manifest_to_text` wrote; `where` names the file in errors.
 
     Raises:
       SignBindError: it was written by another version of the format.

@@ -8,7 +8,7 @@ from flax import nnx
 from signbind_jax import files, keypoints
 from signbind_jax.checkpoint.manifest import Manifest
 from signbind_jax.config import from_mapping
-from signbind_jax.data.vocabulary import Vocabulary
+from signbind_jax.data.vocabulary import FUSION_TARGETS, Vocabulary
 from signbind_jax.errors import SignBindError
 from signbind_jax.models.expert import Expert, ExpertConfig
 from signbind_jax.models.fusion import Fusion, FusionConfig
@@ -24,7 +24,6 @@ _KINDS = {
     "decoder": (DecoderConfig, Decoder),
     "signbind": (SignBindConfig, SignBind),
 }
-SENSES = "senses"  # the vocabulary that fusion reads out
 
 
 def model_record(config: ModelConfig) -> dict:
@@ -101,8 +100,13 @@ def check_model(
         check("vocabularies: tokens", list(sizes.values()), n_tokens, "those of its model")
     fusion = config.fusion if isinstance(config, SignBindConfig) else config
     if isinstance(fusion, FusionConfig):
-        n_targets = sizes.pop(SENSES, None)
-        check("model.n_targets", fusion.n_targets, n_targets, f"the size of vocabulary {SENSES}")
+        n_targets = sizes.pop(FUSION_TARGETS, None)
+        check(
+            "model.n_targets",
+            fusion.n_targets,
+            n_targets,
+            f"the size of vocabulary {FUSION_TARGETS}",
+        )
         n_ids = tuple(sizes.values())
         check("model.n_ids", fusion.n_ids, n_ids, "the sizes of the streams' vocabularies")
 

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from signbind_jax import keypoints
 from signbind_jax.data.row_plan import ALIGNMENT
+from signbind_jax.models import random_bits
 from signbind_jax.ranges import Checked, Range, Rate, Share, Strength, Whole
 
 # Places of the numbers drawn for a row, fixed so that switching one thing off leaves the others.
@@ -227,15 +228,12 @@ def _sheared(xy_tkc, u_nt, config: AugmentConfig):
 def _noise(frames: Frames, k: int):
     """Uniform noise of mean 0 and standard deviation 1, (t, k, 2), from each clip's uint32 seed.
 
-    An integer hash (Wellons' lowbias32, 2018) of the place in the clip: as good as
-    jax.random here, at a fraction of its time to compile and run on a CPU, and the same
-    whatever the length of the bucket.
+    A hash of the place in the clip (`random_bits`), so that it is the same whatever the length
+    of the bucket.
     """
     place_tk = frames.place[:, None].astype(jnp.uint32) * k + jnp.arange(k, dtype=jnp.uint32)
     x_tk = frames.seed[:, None] + place_tk * jnp.uint32(0x9E3779B9)
-    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
-        x_tk = (x_tk ^ (x_tk >> shift)) * jnp.uint32(factor)
-    x_tk ^= x_tk >> 16
+    x_tk = random_bits.mix(x_tk)
     halves_tkc = jnp.stack([x_tk >> 16, x_tk & 0xFFFF], axis=-1)  # 16 bits are plenty for noise
     return (halves_tkc.astype(jnp.float32) / 32_767.5 - 1.0) * 3.0**0.5
 

@@ -13,7 +13,7 @@ FINGERSPELLED_PREFIX = "fs-"
 FPS_RANGE = (1.0, 1000.0)
 TEXTS = ("id", "text", "text_language", "signed_language", "signer")
 MODALITIES = {"pose": "pose_fps", "lips": "lip_fps"}  # and what files call the rate of each
-TOKENS = ("gloss", "spelled", "phonemes", "senses", "contrasts", "homonym_pairs")
+TOKENS = ("gloss", "spelled", "phonemes", "fusion_targets", "contrasts", "homonym_pairs")
 
 # Beyond these no recording of a sentence lies, only a damaged or hostile file.
 MOST_FRAMES = 50_000  # half an hour, as much as is extracted; a sentence has hundreds
@@ -68,7 +68,7 @@ class Clip:
         hands share a gloss.
       spelled: the fingerspelled words, lower case, in order.
       phonemes: what is mouthed, in order (ARPAbet without stress).
-      senses: the target of fusion, in order of time: one lemma a sign, words that share
+      fusion_targets: the target of fusion, in order of time: one lemma a sign, words that share
         hands told apart, and fingerspelled words as "fs-anna".
       contrasts: sentences that are wrong for this clip and differ from `text` only in what
         time decides; empty outside the time splits of the synthetic corpus.
@@ -85,7 +85,7 @@ class Clip:
     gloss: tuple[str, ...] = ()
     spelled: tuple[str, ...] = ()
     phonemes: tuple[str, ...] = ()
-    senses: tuple[str, ...] = ()
+    fusion_targets: tuple[str, ...] = ()
     contrasts: tuple[str, ...] = ()
     homonym_pairs: tuple[str, ...] = ()
 

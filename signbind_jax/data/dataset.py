@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import os
-import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -18,17 +17,12 @@ import numpy as np
 from signbind_jax import files, keypoints
 from signbind_jax.data import record
 from signbind_jax.data.clip import MOST_FRAMES, Clip
+from signbind_jax.data.dataset_description import MEND, check_description, index_file
 from signbind_jax.data.lips import decode_mosaic
 from signbind_jax.errors import SignBindError
 
 DATASET_FILE = "dataset.json"
 FORMAT_VERSION = 1
-_MEND = "copy or build the dataset again"
-
-
-def index_file(split: str) -> str:
-    """The file that holds lengths and labels of a split."""
-    return f"index-{split}.npz"
 
 
 def file_digest(path: Path) -> str:
@@ -41,19 +35,6 @@ def digest_of_json(value) -> str:
     """SHA-256 of a JSON-ready value, whatever the order of its keys."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def check_split_name(name: str) -> None:
-    """Whether a split may be called so; TFDS keeps "all" for the whole dataset.
-
-    Raises:
-      SignBindError: it may not.
-    """
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}", name) or name.lower() == "all":
-        raise SignBindError(
-            f"split: found {name[:60]!r}, wanted a name such as 'train': at most "
-            "60 letters, digits, _ and -, and not 'all'"
-        )
 
 
 def open_dataset(directory: str | Path) -> "DatasetInfo":
@@ -89,72 +70,8 @@ def open_dataset(directory: str | Path) -> "DatasetInfo":
             f"{path}: digest: found {found[:16]}..., wanted {digest[:16]!r}...: "
             "the description was changed after the build"
         )
-    _check_description(description, str(path))
+    check_description(description, str(path))
     return DatasetInfo(Path(directory), description, digest)
-
-
-def _check_description(description: dict, where: str) -> None:
-    """A digest says that nothing was changed by accident, not who wrote it."""
-    known = files.field(description, "files", dict, where)
-    for name, file in known.items():
-        if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,200}", name, re.ASCII):
-            raise SignBindError(
-                f"{where}: files: found {name[:60]!r}, wanted the name of a file beside it"
-            )
-        files.field(file, "bytes", int, f"{where}: files: {name}")
-        digest = files.field(file, "sha256", str, f"{where}: files: {name}")
-        if not re.fullmatch("[0-9a-f]{64}", digest):
-            raise SignBindError(
-                f"{where}: files: {name}: sha256: found {digest[:70]!r}, wanted "
-                f"64 hexadecimal digits: {_MEND}"
-            )
-    splits = files.field(description, "splits", dict, where)
-    if not splits:
-        raise SignBindError(f"{where}: splits: found none, wanted at least one: {_MEND}")
-    for name, split in splits.items():
-        try:
-            check_split_name(name)
-        except SignBindError as error:
-            raise SignBindError(f"{where}: splits: {error}") from error
-        at = f"{where}: splits: {name}"
-        shards = _counts(split, "shards", at)
-        clips = files.field(split, "clips", int, at)
-        if not clips or clips != sum(shards.values()):
-            raise SignBindError(
-                f"{at}: clips: found {clips}, wanted those of its shards, "
-                f"{sum(shards.values())}, and at least 1: {_MEND}"
-            )
-        for file in (*shards, index_file(name)):
-            if file not in known:
-                raise SignBindError(
-                    f"{at}: found {file[:60]!r}, wanted a file that stands in files: {_MEND}"
-                )
-    source = files.field(description, "source", dict, where)
-    try:
-        json.dumps(source, allow_nan=False)
-    except ValueError as error:
-        raise SignBindError(f"{where}: source: {error}: {_MEND}") from error
-    report = files.field(description, "report", dict, where)
-    _counts(report, "written", f"{where}: report")
-    _counts(report, "repaired", f"{where}: report")
-    for ids in files.field(report, "left_out", dict, f"{where}: report").values():
-        if type(ids) is not list or not all(type(clip_id) is str for clip_id in ids):
-            raise SignBindError(
-                f"{where}: report: left_out: found {str(ids)[:60]!r}, wanted a list of ids: {_MEND}"
-            )
-    if "published" in description:
-        _counts(description, "published", where)
-
-
-def _counts(record: dict, name: str, where: str) -> dict[str, int]:
-    """A field that holds counts by name."""
-    counts = files.field(record, name, dict, where)
-    for what, n in counts.items():
-        if type(n) is not int or not 0 <= n < 2**63:
-            raise SignBindError(
-                f"{where}: {name}: {what[:60]!r}: found {str(n)[:60]!r}, wanted a count: {_MEND}"
-            )
-    return counts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -225,7 +142,7 @@ class DatasetInfo:
         if found != wanted:
             raise SignBindError(
                 f"{self.directory / name}: sha256: found {found[:16]}..., wanted "
-                f"{wanted[:16]}...: the file is damaged; {_MEND}"
+                f"{wanted[:16]}...: the file is damaged; {MEND}"
             )
 
     def check_size(self, name: str) -> None:
@@ -238,7 +155,7 @@ class DatasetInfo:
         if found != wanted:
             raise SignBindError(
                 f"{self.directory / name}: found {found} bytes, wanted {wanted}: "
-                f"the file is truncated or changed; {_MEND}"
+                f"the file is truncated or changed; {MEND}"
             )
 
     def check_kind(self, name: str) -> None:
@@ -291,18 +208,18 @@ class ClipDataset(Sequence):
         n, path = self.info.splits[self.name], self.info.directory / index_file(self.name)
         if field not in arrays:
             raise SignBindError(
-                f"{path}: {field}: found nothing, wanted the frames of {n} clips: {_MEND}"
+                f"{path}: {field}: found nothing, wanted the frames of {n} clips: {MEND}"
             )
         lengths = arrays[field]
         if lengths.shape != (n,) or lengths.dtype != np.int32:
             raise SignBindError(
                 f"{path}: {field}: found {lengths.dtype} {lengths.shape}, wanted "
-                f"int32 {(n,)}: {_MEND}"
+                f"int32 {(n,)}: {MEND}"
             )
         if lengths.min() < 0 or lengths.max() > MOST_FRAMES:
             raise SignBindError(
                 f"{path}: {field}: found {lengths.min()} to {lengths.max()}, "
-                f"wanted 0 to {MOST_FRAMES:,}: {_MEND}"
+                f"wanted 0 to {MOST_FRAMES:,}: {MEND}"
             )
         return lengths
 
@@ -367,7 +284,7 @@ class ClipDataset(Sequence):
 
     @cached_property
     def targets(self) -> list[dict[str, tuple[str, ...]]]:
-        """Target sequences of every clip: gloss, letters, phonemes, senses, as labels.py has it."""
+        """Target sequences of every clip, see `labels.targets`."""
         from signbind_jax.data.labels import targets
 
         return [targets(clip, self.info.labelled) for clip in self.labels]
@@ -408,13 +325,13 @@ class ClipDataset(Sequence):
             zipfile.BadZipFile,
             zlib.error,
         ) as error:
-            raise SignBindError(f"{path}: cannot be read ({_one_line(error)}): {_MEND}") from error
+            raise SignBindError(f"{path}: cannot be read ({_one_line(error)}): {MEND}") from error
 
     def _damaged(self, i: int, why: str) -> SignBindError:
         shard = self._shard_of(i)
         return SignBindError(
             f"{self.info.directory / shard}: clip {i} of split {self.name} "
-            f"cannot be read ({why}): {_MEND}"
+            f"cannot be read ({why}): {MEND}"
         )
 
     def _shard_of(self, i: int) -> str:

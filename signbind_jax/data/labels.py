@@ -1,7 +1,8 @@
 """Target sequences of each stage, derived from the text where a corpus has no labels.
 
 Lemmas come from `simplemma`, stop words of languages other than English from `stop-words`,
-pronunciations from the CMU dictionary that the `pocketsphinx` wheel carries. All are offline.
+pronunciations from the CMU dictionary that the `pocketsphinx` wheel carries: the extra `corpora`.
+All are offline.
 """
 
 import functools
@@ -11,14 +12,10 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
-import simplemma
-import stop_words
-from simplemma.strategies.dictionaries.dictionary_factory import SUPPORTED_LANGUAGES
-
 from signbind_jax import streams
 from signbind_jax.data.clip import FINGERSPELLED_PREFIX, Clip
 from signbind_jax.data.vocabulary import LETTERS
-from signbind_jax.errors import SignBindError
+from signbind_jax.errors import SignBindError, from_extra, missing_extra
 from signbind_jax.files import shorten
 
 # Published English lists are made for search engines and drop "help", "work" and numbers, which
@@ -64,6 +61,9 @@ def pseudo_glosses(text: str, language: str) -> tuple[str, ...]:
         for pattern, expanded in _CONTRACTIONS:
             text = pattern.sub(expanded, text)
     stops = _stop_words(primary)
+    with from_extra("corpora", "pseudo-glosses"):
+        import simplemma
+        from simplemma.strategies.dictionaries.dictionary_factory import SUPPORTED_LANGUAGES
     lemmatised = primary in SUPPORTED_LANGUAGES
     glosses = []
     for word in words_of(text):
@@ -124,7 +124,7 @@ def unknown_letters(spelled: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(symbol for symbol in _symbols(spelled) if symbol not in LETTERS)
 
 
-def fusion_tokens(senses: tuple[str, ...]) -> tuple[str, ...]:
+def fusion_tokens(fusion_targets: tuple[str, ...]) -> tuple[str, ...]:
     """Senses as tokens of fusion: "fs-anna" becomes "fs-" and its letters, each a token.
 
     "fs-" in front of every spelled word makes fusion find where one name ends and the next
@@ -133,7 +133,7 @@ def fusion_tokens(senses: tuple[str, ...]) -> tuple[str, ...]:
     A lemma of one character gets "_" behind it, so that a letter is always a letter.
     """
     tokens: list[str] = []
-    for sense in senses:
+    for sense in fusion_targets:
         if sense.startswith(FINGERSPELLED_PREFIX):
             word = sense.removeprefix(FINGERSPELLED_PREFIX)
             tokens += (FINGERSPELLED_PREFIX, *letters((word,)))
@@ -143,8 +143,8 @@ def fusion_tokens(senses: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def labelled(clips: Iterable[Clip]) -> frozenset[str]:
-    """Which of gloss, phonemes and senses a corpus labels: those that any of its clips has."""
-    kinds = ("gloss", "phonemes", "senses")
+    """Kinds of labels that a corpus has: those of gloss, phonemes, fusion_targets any clip has."""
+    kinds = ("gloss", "phonemes", "fusion_targets")
     found: set[str] = set()
     for clip in clips:
         found |= {kind for kind in kinds if getattr(clip, kind)}
@@ -160,7 +160,7 @@ def targets(clip: Clip, labelled: frozenset[str] = frozenset()) -> dict[str, tup
     that labels mouthing is a clip in which nothing is mouthed.
 
     `gloss` (signing) and `phonemes` (lipreading) are the corpus's labels, else derived from
-    the text. `letters` (fingerspelling) come from the spelled words. `senses` (fusion) are
+    the text. `letters` (fingerspelling) come from the spelled words. `fusion_targets` (fusion) are
     the corpus's, else the glosses followed by the spelled words, whose place in time is not
     known; see `fusion_tokens`. Pseudo-glosses leave out the words that are spelled.
 
@@ -177,9 +177,9 @@ def targets(clip: Clip, labelled: frozenset[str] = frozenset()) -> dict[str, tup
         spelled = {*clip.spelled, *pseudo_glosses(" ".join(clip.spelled), clip.text_language)}
         words = pseudo_glosses(clip.text, clip.text_language)
         gloss = tuple(word for word in words if word not in spelled)
-    senses = clip.senses
-    if not senses and "senses" not in labelled:
-        senses = gloss + tuple(FINGERSPELLED_PREFIX + word for word in clip.spelled)
+    fusion_targets = clip.fusion_targets
+    if not fusion_targets and "fusion_targets" not in labelled:
+        fusion_targets = gloss + tuple(FINGERSPELLED_PREFIX + word for word in clip.spelled)
     spoken = clip.phonemes
     if not spoken and "phonemes" not in labelled and not only_spelled:
         spoken = phonemes(clip.text, clip.text_language)[0]
@@ -188,7 +188,7 @@ def targets(clip: Clip, labelled: frozenset[str] = frozenset()) -> dict[str, tup
         "gloss": gloss,
         "letters": letters((" ".join(clip.spelled),) if only_spelled else clip.spelled),
         "phonemes": spoken,
-        "senses": fusion_tokens(senses),
+        "fusion_targets": fusion_tokens(fusion_targets),
         **own,
     }
 
@@ -234,6 +234,8 @@ def _symbols(spelled: tuple[str, ...]) -> list[str]:
 def _stop_words(primary: str) -> frozenset[str]:
     if primary == "en":
         return frozenset(_ENGLISH_FUNCTION_WORDS.split())
+    with from_extra("corpora", "pseudo-glosses"):
+        import stop_words
     if primary in ("zh", "ja") or primary not in stop_words.LANGUAGE_MAPPING:
         return frozenset()
     return frozenset(stop_words.get_stop_words(primary))
@@ -245,10 +247,10 @@ def _pronunciations() -> dict[str, str]:
     # Found without an import: the recogniser itself asks for an audio library.
     spec = importlib.util.find_spec("pocketsphinx")
     if spec is None or not spec.submodule_search_locations:
-        raise SignBindError("phonemes: found no pronunciation dictionary: pip install pocketsphinx")
+        raise missing_extra("corpora", "phonemes", "found no pronunciation dictionary")
     path = Path(spec.submodule_search_locations[0], "model", "en-us", "cmudict-en-us.dict")
     if not path.is_file():
-        raise SignBindError(f"phonemes: found no {path}: pip install 'pocketsphinx>=5'")
+        raise missing_extra("corpora", "phonemes", f"found no {path}")
     entries = (line.split(maxsplit=1) for line in path.read_text(encoding="utf-8").splitlines())
     # "read(2)" is a second pronunciation.
     return {word: re.sub(r"\d", "", sounds) for word, sounds in entries if not word.endswith(")")}

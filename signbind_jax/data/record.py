@@ -9,14 +9,17 @@ import numpy as np
 
 from signbind_jax import keypoints
 from signbind_jax.data.clip import TEXTS, TOKENS, Clip, Frames, check_bounds
+from signbind_jax.data.vocabulary import FUSION_TARGETS
 
+# Token fields of a clip -> what a dataset calls them; `FUSION_TARGETS` says why one differs.
+_TOKENS = {name: name for name in TOKENS} | {"fusion_targets": FUSION_TARGETS}
 LABEL_CHARACTERS = 2**23  # of a line of the index
 LENGTHS = {"pose": "pose_lengths", "lips": "lip_lengths"}  # modality -> array of the index
 
 _NUMBERS = {"pose_fps": (int, float), "n_lip_frames": (int,), "lip_fps": (int, float)}
 _NO_POSE = Frames(np.zeros((0, keypoints.K, 3), np.float16), 0.0, 0)
 _NO_LIPS = Frames(b"", 0.0, 0)
-_KINDS = {**dict.fromkeys(TEXTS, (str,)), **_NUMBERS, **dict.fromkeys(TOKENS, (list,))}
+_KINDS = {**dict.fromkeys(TEXTS, (str,)), **_NUMBERS, **dict.fromkeys(_TOKENS.values(), (list,))}
 
 
 @functools.cache
@@ -39,7 +42,7 @@ def features():
             "lips": kinds.Text(),  # holds any bytes; an Image feature would need TensorFlow
             "n_lip_frames": kinds.Scalar(np.int32),
             "lip_fps": kinds.Tensor(shape=(), dtype=np.float64, encoding=raw),
-            **dict.fromkeys(TOKENS, texts),
+            **dict.fromkeys(_TOKENS.values(), texts),
         }
     )
 
@@ -65,7 +68,7 @@ def fields_of(clip: Clip) -> dict:
         "lips": lips.data,
         "n_lip_frames": lips.n,
         "lip_fps": np.float64(lips.fps),
-        **{name: list(getattr(clip, name)) for name in TOKENS},
+        **{stored: list(getattr(clip, name)) for name, stored in _TOKENS.items()},
     }
 
 
@@ -78,7 +81,7 @@ def clip_of(record: bytes) -> Clip:
     """
     fields = features().deserialize_example_np(record)
     labels = {name: fields[name].decode() for name in TEXTS}
-    labels |= {name: tuple(x.decode() for x in fields[name]) for name in TOKENS}
+    labels |= {name: tuple(x.decode() for x in fields[stored]) for name, stored in _TOKENS.items()}
     pose, lips = fields["pose"], fields["lips"]
     return _checked(
         labels,
@@ -120,8 +123,9 @@ def labels_from_json(line: str, n_pose_frames: int) -> Clip:
     if "\\u" in line:  # only half of a surrogate pair needs it, and control characters
         json.dumps(record, ensure_ascii=False).encode()
     numbers = {name: record.pop(name, 0) for name in _NUMBERS}
+    named = {stored: name for name, stored in _TOKENS.items()}
     return _checked(
-        record,
+        {named.get(stored, stored): value for stored, value in record.items()},
         Frames(None, float(numbers["pose_fps"]), n_pose_frames),
         Frames(None, float(numbers["lip_fps"]), numbers["n_lip_frames"]),
     )

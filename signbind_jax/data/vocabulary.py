@@ -10,6 +10,9 @@ from signbind_jax import files
 from signbind_jax.errors import SignBindError
 
 BLANK = "<blank>"
+# What fusion reads out, as datasets and artefacts call it: another name would change the digests of
+# those that exist.
+FUSION_TARGETS = "senses"
 LETTERS = (" ", "&", "'", ".", "@", *"abcdefghijklmnopqrstuvwxyz")
 
 
@@ -17,7 +20,7 @@ LETTERS = (" ", "&", "'", ".", "@", *"abcdefghijklmnopqrstuvwxyz")
 class Vocabulary:
     """An ordered token inventory; id 0 is the CTC blank.
 
-    `name` says what the tokens are ("gloss", "letters", "phonemes", "senses").
+    `name` says what the tokens are ("gloss", "letters", "phonemes", FUSION_TARGETS).
     """
 
     name: str

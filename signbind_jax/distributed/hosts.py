@@ -19,7 +19,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from signbind_jax.errors import Interrupted, SignBindError
+from signbind_jax.errors import Interrupted, SignBindError, one_line
 from signbind_jax.processes import interrupts
 
 # Seconds to wait for the other processes; `signbind ... --host_timeout` sets it.
@@ -36,8 +36,7 @@ _values: dict[str, Iterator[int]] = collections.defaultdict(lambda: itertools.co
 def client() -> Any | None:
     """JAX's coordination client; None for a process on its own.
 
-    The one door to it: JAX offers barriers with a timeout and a key-value store nowhere else,
-    and has no public name for them.
+    The one door to it, as JAX has no public name for it (docs/develop/decisions.md).
     """
     if not jax.distributed.is_initialized():
         return None
@@ -47,7 +46,7 @@ def client() -> Any | None:
 
 
 def is_primary() -> bool:
-    """Whether this process speaks and writes for all: process 0."""
+    """Says whether this process speaks and writes for all: process 0."""
     return jax.process_index() == 0
 
 
@@ -80,7 +79,7 @@ def _who_is_missing(service, place: str, n: int, what: str, error: Exception) ->
             came[int(key.rsplit("/", 1)[1])] = json.loads(value)
     missing = [i for i in range(jax.process_count()) if came.get(i, [0])[0] < n]
     if not came or not missing:
-        return f"{what}: the processes could not meet ({' '.join(str(error).split())[:200]})"
+        return f"{what}: the processes could not meet ({one_line(error)})"
     told = [
         f"process {i} of {jax.process_count()} "
         + (f"on {came[i][2]}, which came to {came[i][1]!r} last" if i in came else "at all")
@@ -94,7 +93,7 @@ def _who_is_missing(service, place: str, n: int, what: str, error: Exception) ->
 
 
 def all_gather(what: str, value: Any, channel: str = "main") -> list[Any]:
-    """A small JSON-ready value of every process, by process; every process has to call it."""
+    """Gathers a small JSON-ready value of every process, in order; every process has to call it."""
     service = client()
     if service is None:
         return [value]
@@ -109,7 +108,7 @@ def all_gather(what: str, value: Any, channel: str = "main") -> list[Any]:
 
 
 def gather_bytes(what: str, data: bytes) -> list[bytes]:
-    """The bytes of every process, by process; every process has to call it."""
+    """Gathers the bytes of every process, by process; every process has to call it."""
     sizes = all_gather(what, len(data))
     if len(sizes) == 1:
         return [data]
@@ -120,8 +119,8 @@ def gather_bytes(what: str, data: bytes) -> list[bytes]:
         own = np.zeros(min(step, max(sizes) - start), np.uint8)
         piece = np.frombuffer(data, np.uint8)[start : start + step]
         own[: len(piece)] = piece
-        all_pb = np.asarray(multihost_utils.process_allgather(own))
-        for part, size, row in zip(parts, sizes, all_pb, strict=True):
+        gathered = np.asarray(multihost_utils.process_allgather(own))
+        for part, size, row in zip(parts, sizes, gathered, strict=True):
             part.append(row[: max(size - start, 0)].tobytes())
     return [b"".join(part) for part in parts]
 
@@ -138,7 +137,7 @@ def check_uninterrupted(what: str) -> None:
 
 
 def join_rows(what: str, own: Mapping[int, Any]) -> dict[int, Any]:
-    """What all processes made of their parts of a split; every process has to call it.
+    """Joins what all processes made of their parts of a split; every process has to call it.
 
     Args:
       own: index of the clip -> JSON-ready value.
@@ -159,14 +158,14 @@ def join_rows(what: str, own: Mapping[int, Any]) -> dict[int, Any]:
 
 
 def broadcast(what: str, make: Callable[[], Any]) -> Any:
-    """The JSON-ready result of `make` on process 0, for all; every process has to call it."""
+    """Gives the JSON-ready result of `make` on process 0, for all; every process has to call it."""
     if client() is None:
         return make()
     return json.loads(gather_bytes(what, json.dumps(make()).encode() if is_primary() else b"")[0])
 
 
 def own_steps(n_steps: int) -> range:
-    """The batches of a split that fall to this process: every n-th, whole.
+    """Lists the batches of a split that fall to this process: every n-th, whole.
 
     Whole batches, not parts of each: their shapes and with them every bit of the result are
     the same for any number of processes.

@@ -51,7 +51,7 @@ class Place:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags of commands that can run as several processes."""
+    """Adds the flags of commands that can run as several processes."""
     group = parser.add_argument_group(
         "several processes",
         "the same command on every host; SLURM, Open MPI and TPU pods are recognised without flags",
@@ -74,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def place_of(arguments: argparse.Namespace) -> Place | None:
-    """What flags, environment or cluster say; None: a process on its own.
+    """Reads what flags, environment or cluster say; None: a process on its own.
 
     Raises:
       SignBindError: flags or variables that do not fit together.
@@ -119,7 +119,7 @@ def _number(given: dict[str, str], field: str, least: int) -> int:
 
 
 def _on_cluster() -> bool:
-    """Whether a scheduler started several of us, or this is a TPU virtual machine.
+    """Says whether a scheduler started several of us, or this is a TPU virtual machine.
 
     More careful than JAX, which takes any shell inside a SLURM allocation for one of its tasks.
     """
@@ -130,7 +130,7 @@ def _on_cluster() -> bool:
 
 
 def _on_tpu() -> bool:
-    """Whether this is a machine with TPUs, which JAX does not tell in public before they start."""
+    """Says whether this machine has TPUs, which JAX does not tell in public before they start."""
     devices = [*Path("/dev").glob("accel*"), *Path("/dev/vfio").glob("[0-9]*")]
     # Some network cards are of the same vendor, and other devices have such names.
     return bool(devices) and libtpu_env.attached()

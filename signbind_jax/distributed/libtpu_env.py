@@ -13,6 +13,6 @@ ENVIRONMENT = {
 
 
 def attached() -> bool:
-    """Whether a TPU is on this machine's PCI bus."""
+    """Says whether a TPU is on this machine's PCI bus."""
     vendors = Path("/sys/bus/pci/devices").glob("*/vendor")
     return any(path.read_text().strip() == _VENDOR for path in vendors)

@@ -69,7 +69,7 @@ class Relay:
 
 
 def _carry(source: socket.socket, sink: socket.socket) -> None:
-    """Until one side ends."""
+    """Carries until one side ends."""
     with contextlib.suppress(OSError):
         while data := source.recv(_PIECE):
             sink.sendall(data)

@@ -48,7 +48,7 @@ def call_roll(coordinator: str, n: int, process: int, timeout_s: float) -> None:
 
 
 def missing(late: Iterable[int], n: int | str, timeout_s: float) -> str:
-    """The line about processes that did not start."""
+    """Writes the line about processes that did not start."""
     late = sorted(late)
     named = ", ".join(map(str, late[:_NAMED])) + (" and more" if len(late) > _NAMED else "")
     return (
@@ -98,7 +98,7 @@ class _Roll:
             connection.close()
 
     def close_door(self) -> None:
-        """Nobody comes in any more."""
+        """Lets nobody in any more."""
         self._door.close()
         for connection in list(self._strangers):
             self._drop(connection)
@@ -235,7 +235,7 @@ def _send(connection: socket.socket, text: str) -> None:
 
 
 def _line(connection: socket.socket) -> str:
-    """One line of text; OSError where the other side closes before its end."""
+    """Reads one line of text; OSError where the other side closes before its end."""
     data = b""
     while not data.endswith(b"\n"):
         piece = connection.recv(4096)

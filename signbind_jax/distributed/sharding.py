@@ -31,7 +31,7 @@ RULES: Mapping[str, str | None] = dict.fromkeys(DIMENSIONS) | {
 def make_mesh(
     data: int = -1, fsdp: int = 1, tensor: int = 1, devices: Sequence[jax.Device] | None = None
 ) -> Mesh:
-    """A mesh with the axes `data`, `fsdp`, `tensor`; `data=-1` takes what the others leave.
+    """Makes a mesh with the axes `data`, `fsdp`, `tensor`; `data=-1` takes what the others leave.
 
     Where the devices lie on several slices, `data` runs across slices and the other axes stay
     inside one.
@@ -73,14 +73,14 @@ def make_mesh(
 
 
 def own_mesh() -> Mesh:
-    """A mesh of this process's devices alone, along `data`."""
+    """Makes a mesh of this process's devices alone, along `data`."""
     return make_mesh(devices=jax.local_devices())
 
 
 def partition_spec(
     path: str, shape: Sequence[int], dims: Sequence[str] | None, mesh: Mesh
 ) -> PartitionSpec:
-    """Where each dimension of one parameter goes, by RULES.
+    """Says where each dimension of one parameter goes, by RULES.
 
     Raises:
       SignBindError: `dims` is missing or does not name every dimension, two dimensions claim one
@@ -122,7 +122,7 @@ def _axis(dim: str, size: int, mesh: Mesh) -> str | None:
 
 
 def path_string(path: Sequence[Any]) -> str:
-    """A tree path as "encoder/kernel": the names of dict keys, indices and attributes."""
+    """Writes a tree path as "encoder/kernel": the names of dict keys, indices and attributes."""
     return "/".join(path_parts(path))
 
 
@@ -145,7 +145,7 @@ def _is_variable(x: Any) -> bool:
 
 
 def state_shardings(abstract_state: nnx.State, mesh: Mesh) -> nnx.State:
-    """A NamedSharding for every variable of a state, in the state's own structure.
+    """Gives a NamedSharding for every variable of a state, in the state's own structure.
 
     `abstract_state` holds arrays or ShapeDtypeStructs in nnx.Param variables with `dims`.
 
@@ -168,7 +168,7 @@ def state_shardings(abstract_state: nnx.State, mesh: Mesh) -> nnx.State:
 
 
 def optimizer_shardings(tx, params: nnx.State, mesh: Mesh) -> Any:
-    """Shardings in the structure of `tx.init(params)` (an optax transformation).
+    """Gives shardings in the structure of `tx.init(params)` (an optax transformation).
 
     A leaf whose path ends in a parameter's path and that has its shape (moments, averages)
     follows that parameter; all others (counts, factored moments) are replicated.
@@ -191,12 +191,12 @@ def optimizer_shardings(tx, params: nnx.State, mesh: Mesh) -> Any:
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """The sharding of a value that every device holds whole."""
+    """Gives the sharding of a value that every device holds whole."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def with_shardings(abstract_tree: Any, shardings: Any) -> Any:
-    """`abstract_tree` as ShapeDtypeStructs that carry `shardings`: what a restore wants."""
+    """Gives `abstract_tree` as ShapeDtypeStructs that carry `shardings`: what a restore wants."""
     return jax.tree.map(
         lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), abstract_tree, shardings
     )
@@ -208,7 +208,7 @@ def abstract_model(
     seed: int,
     dtype: Callable[[tuple], str] | None = None,
 ) -> tuple[nnx.GraphDef, nnx.State]:
-    """A model, split, as ShapeDtypeStructs that carry their shardings: nothing is allocated.
+    """Makes a model, split, as ShapeDtypeStructs that carry their shardings: nothing is allocated.
 
     dtype: of the parameter at a path, where it is another than the fresh model's float32.
 
@@ -237,7 +237,7 @@ def init_sharded(
     seed: int,
     given: Mapping[tuple, nnx.Variable] | None = None,
 ) -> tuple[nnx.GraphDef, nnx.State]:
-    """A fresh model, split, whose state is born sharded and has the same values on any mesh.
+    """Makes a fresh model, split, whose state is born sharded and has the same values on any mesh.
 
     given: variables by path that are not fresh; no memory is taken for what they replace.
 
@@ -270,7 +270,7 @@ def init_sharded(
 
 
 def init_optimizer(tx, params: nnx.State, mesh: Mesh) -> Any:
-    """`tx.init(params)`, sharded as `optimizer_shardings` says."""
+    """Calls `tx.init(params)`, sharded as `optimizer_shardings` says."""
     return jax.jit(tx.init, out_shardings=optimizer_shardings(tx, params, mesh))(params)
 
 
@@ -280,7 +280,7 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 
 
 def put_batch(batch: Any, mesh: Mesh) -> Any:
-    """The global device batch from the rows of this process; scalars are replicated.
+    """Makes the global device batch from the rows of this process; scalars are replicated.
 
     `batch` is a pytree of arrays with a common leading axis; None leaves stay None.
 
@@ -382,7 +382,7 @@ def own_copy(tree: Any) -> Any:
 
 @functools.lru_cache(maxsize=8)
 def _row_shards_here(mesh: Mesh) -> int:
-    """How many different row ranges of a batch the devices of this process hold."""
+    """Counts how many different row ranges of a batch the devices of this process hold."""
     n_rows = math.prod(mesh.shape[a] for a in BATCH_AXES)
     index = batch_sharding(mesh).addressable_devices_indices_map((n_rows,))
     return len({rows[0].indices(n_rows) for rows in index.values()})

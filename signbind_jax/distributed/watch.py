@@ -30,12 +30,12 @@ _BEATS = "signbind/beat/"
 
 
 def silence_s() -> float:
-    """Seconds without a sign of life after which a process counts as gone."""
+    """Gives the seconds without a sign of life after which a process counts as gone."""
     return min(hosts.timeout_s, _MOST_SILENCE_S)
 
 
 def name(process: int | None = None) -> str:
-    """What messages call a process; default: this one."""
+    """Names a process in messages; default: this one."""
     process = jax.process_index() if process is None else process
     return f"process {process} of {jax.process_count()}"
 
@@ -61,12 +61,12 @@ class Watch:
         ]
 
     def start(self) -> None:
-        """From here on this process may end at any time."""
+        """Starts watching: from here on this process may end at any time."""
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """No end from here on."""
+        """Stops watching: no end from here on."""
         self._stopped.set()
         for thread in self._threads:
             thread.join(2 * POLL_S)  # `_talk` may hang

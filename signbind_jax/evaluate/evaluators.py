@@ -13,7 +13,7 @@ from signbind_jax.data.clip import Clip
 from signbind_jax.data.dataset import ClipDataset, DatasetInfo
 from signbind_jax.data.sentences import Sentences
 from signbind_jax.data.stream_cache import SplitStreams
-from signbind_jax.data.vocabulary import Vocabulary
+from signbind_jax.data.vocabulary import FUSION_TARGETS, Vocabulary
 from signbind_jax.distributed import hosts
 from signbind_jax.errors import SignBindError
 from signbind_jax.evaluate.evaluation import ClipOutput, Evaluation
@@ -92,9 +92,9 @@ class ExpertEvaluator(Evaluator):
             return {stream.metric: counts.rate} | scores
 
         scores = hosts.broadcast("scoring", score)
-        logged = {name: float(scores[name]) for name in (stream.metric, "overflow")}
+        logged = {name: scores[name] for name in (stream.metric, "overflow")}
         ids = [clips.ids[i] for i in present]
-        return Evaluation(scores, logged, _outputs(ids, references, hypotheses))
+        return Evaluation(scores, _numbers(logged), _outputs(ids, references, hypotheses))
 
 
 class FusionEvaluator(Evaluator):
@@ -103,17 +103,17 @@ class FusionEvaluator(Evaluator):
     weights: of Fusion, or of a module that has one as its `fusion`.
     """
 
-    def __init__(self, reader: StreamReader, weights: Weights, senses: Vocabulary):
-        self.reader, self.weights, self.senses = reader, weights, senses
+    def __init__(self, reader: StreamReader, weights: Weights, fusion_targets: Vocabulary):
+        self.reader, self.weights, self.fusion_targets = reader, weights, fusion_targets
 
     def run(self, clips):
         sentences = Sentences.unlabelled(self.reader.read(clips))
-        fused = read_fused(*self.weights(), sentences, self.senses)
-        references = [list(labels["senses"]) for labels in clips.targets]
+        fused = read_fused(*self.weights(), sentences, self.fusion_targets)
+        references = [list(labels["fusion_targets"]) for labels in clips.targets]
         rate = hosts.broadcast("scoring", lambda: error_counts(references, fused).rate)
-        logged = {"token_error_rate": rate}
+        scores = {"token_error_rate": rate}
         outputs = _outputs(clips.ids, references, fused)
-        return Evaluation(logged | {"n": len(clips)}, logged, outputs)
+        return Evaluation(scores | {"n": len(clips)}, _numbers(scores), outputs)
 
 
 class LanguageModelEvaluator(Evaluator):
@@ -200,7 +200,7 @@ def open_evaluator(run: Artefact, settings: Mapping[str, Any] | None = None) -> 
         return ExpertEvaluator(ExpertReader.of(run), run.workdir.parent / "streams")
     if run.stage == "fusion":
         reader = StreamReader(run.config, open_experts_of(run))
-        return FusionEvaluator(reader, run.load_params, run.vocabularies["senses"])
+        return FusionEvaluator(reader, run.load_params, run.vocabularies[FUSION_TARGETS])
     if run.stage == "language_model":
         own = read_options(LanguageModelOptions, run.config.options).generation
         generation = generation_config.overridden(own, settings)
@@ -216,6 +216,11 @@ def _outputs(ids: Sequence[str], references: Sequence, hypotheses: Sequence) -> 
         for side in (references, hypotheses)
     )
     return [ClipOutput(*row) for row in zip(ids, *texts, strict=True)]
+
+
+def _numbers(scores: Mapping[str, float | None]) -> dict[str, float]:
+    """Without those that nothing was there to be scored by, such as reference tokens."""
+    return {name: float(value) for name, value in scores.items() if value is not None}
 
 
 def _translation(clips: ClipDataset, hypotheses: Sequence[str]) -> Evaluation:

@@ -14,8 +14,9 @@ from signbind_jax.generation.config import GenerationConfig
 from signbind_jax.generation.greedy_or_sample import greedy_or_sample
 from signbind_jax.generation.sampling import row_keys
 from signbind_jax.models.llm.language_model import LanguageModel
+from signbind_jax.processes import xla_cpu
 
-__all__ = ["GenerationConfig", "generate", "unstacked_is_faster"]
+__all__ = ["GenerationConfig", "generate"]
 
 
 def generate(
@@ -32,22 +33,20 @@ def generate(
     """Continues each prefix, as one compiled call: (ids_bl int32, score_b float32).
 
     The id that ends a sentence is part of ids and of the score, which is the model's own also
-    where the tokens are drawn from a warped distribution. Where none is drawn they are the best
-    that the search finds. Beam search follows `transformers`: of the 2 x beam_size best
-    continuations only the first beam_size may finish, and a row is closed for good once its best
-    running beam is not expected to score more than its worst finished one.
+    where the tokens are drawn from a warped distribution. Beam search follows `transformers`: of
+    the 2 x beam_size best continuations only the first beam_size may finish, and a row is closed
+    for good once its best running beam is not expected to score more than its worst finished one.
 
     Args:
       model: a language model, as an NNX module.
       prefix_bpd: embeddings, in any order of soft prefix, prompt and beginning-of-sentence.
-      prefix_mask_bp: bool, False at padding, which may stand anywhere. A row of nothing else is
-        a filler of the batch: it gives padding and score 0, and delays nobody.
+      prefix_mask_bp: bool, False at padding, which may stand anywhere. A row of padding alone
+        gives padding and score 0, and delays nobody.
       config: how the continuation is chosen; l is its max_new_tokens.
       eos_id: one id that ends a sentence, or several.
       pad_id: what follows it.
-      key: for sampling, one random key a row, (b,): the row's sample depends on nothing else in
-        the batch. Of a single key, row i takes `jax.random.fold_in(key, i)`; None: the key of
-        the config's seed.
+      key: for sampling, one random key a row, (b,), on which alone of the batch the row's sample
+        depends. Of a single key, row i takes `jax.random.fold_in(key, i)`; None: the seed's.
       unstacked: whether the model's layers are unstacked for the loop; None: as is best on
         JAX's own devices, which are not those of a program compiled for other machines.
 
@@ -78,18 +77,8 @@ def generate(
         key_b,
         # What is passed as an array makes no other program.
         config=dataclasses.replace(config, length_penalty=1.0, seed=0),
-        unstacked=unstacked_is_faster() if unstacked is None else unstacked,
+        unstacked=xla_cpu.unstacks_layers() if unstacked is None else unstacked,
     )
-
-
-def unstacked_is_faster() -> bool:
-    """Says whether a loop on JAX's own devices unstacks the model's layers.
-
-    On the CPU it does, which costs a copy of the weights: XLA would otherwise copy all of them
-    at every step. On accelerators, where memory is scarce and a scan reads a layer where it
-    lies, the stack is scanned.
-    """
-    return jax.default_backend() == "cpu"
 
 
 @partial(jax.jit, static_argnames=("graphdef", "config", "unstacked"))

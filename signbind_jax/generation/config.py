@@ -66,7 +66,7 @@ class GenerationConfig(Checked):
                 yield name, f"{DEFAULTS[name]}, or do_sample=True: nothing is drawn without"
 
     def effective(self) -> dict[str, Any]:
-        """The settings that decide something beside the others, by name."""
+        """Lists the settings that decide something beside the others, by name."""
         names = ["beam_size", "max_new_tokens"]
         if self.beam_size > 1:
             names += ["length_penalty", "early_stopping"]
@@ -82,7 +82,7 @@ DEFAULTS = {field.name: field.default for field in dataclasses.fields(Generation
 
 
 def read_options(cls: type[Checked], options: Mapping[str, Any]):
-    """A stage's options from `config.options`, also of a run that has generation's two oldest
+    """Reads a stage's options from `config.options`, also of a run that has generation's two oldest
     settings beside `generation` instead of in it.
 
     Raises:
@@ -115,7 +115,7 @@ _HELP = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """One argument a field of GenerationConfig, read back by `overridden`."""
+    """Adds one argument a field of GenerationConfig, read back by `overridden`."""
     group = parser.add_argument_group(
         "how sentences are written", "what is not given here is as the run's config has it"
     )
@@ -124,13 +124,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def given(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The settings that stand on a command line, by name."""
+    """Lists the settings that stand on a command line, by name."""
     values = {name: getattr(arguments, name) for name in DEFAULTS}
     return {name: value for name, value in values.items() if value is not None}
 
 
 def overridden(own: GenerationConfig, settings: Mapping[str, Any]) -> GenerationConfig:
-    """A run's own config with the settings of a command line in place of its own.
+    """Replaces settings of a run's own config by those of a command line in place of its own.
 
     temperature, top_k or top_p mean that tokens are drawn.
 

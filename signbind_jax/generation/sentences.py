@@ -13,7 +13,7 @@ from signbind_jax.data.sentences import Sentences, reading_batches
 from signbind_jax.distributed import hosts
 from signbind_jax.generation.config import GenerationConfig
 from signbind_jax.hf.tokenizer import TextTokenizer
-from signbind_jax.processes import interrupts
+from signbind_jax.processes import interrupts, xla_cpu
 
 PREFIX_POSITIONS = 2048  # stream or prompt tokens a batch
 
@@ -51,7 +51,7 @@ def generate_sentences(
                 dataclasses.replace(config, seed=0),  # it is in the key
                 tokenizer.eos_id,
                 tokenizer.pad_id,
-                generation.unstacked_is_faster(),
+                xla_cpu.unstacks_layers(),
             )
         )
         lost += int(lost_b.sum())

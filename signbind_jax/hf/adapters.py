@@ -21,6 +21,7 @@ from signbind_jax.hf.weights import (
 )
 from signbind_jax.models.llm.config import DecoderConfig
 from signbind_jax.models.llm.decoder import Decoder
+from signbind_jax.models.llm.language_model import LanguageModel
 from signbind_jax.models.llm.lora import TARGETS, LoRAConfig, add_lora, is_lora
 
 CONFIG = "adapter_config.json"
@@ -40,7 +41,7 @@ _PLAIN_STARTS = (True, False, None, "gaussian", "orthogonal", "eva")
 
 
 def adapter_record(config: LoRAConfig, base_model: str) -> dict:
-    """adapter_config.json of adapters on the model that PEFT is to load as `base_model`."""
+    """Makes the adapter_config.json of adapters on what PEFT is to load as `base_model`."""
     whole = int(config.alpha) == config.alpha
     return {
         "peft_type": "LORA",
@@ -67,11 +68,11 @@ def _module(target: str) -> str:
     return LAYER_NAMES[target].split(".")[-1]
 
 
-def adapter_tensors(decoder: Decoder) -> Iterator[Stored]:
-    """A decoder's adapters as PEFT stores them, each made when its turn comes."""
+def adapter_tensors(decoder: LanguageModel) -> Iterator[Stored]:
+    """Lists a decoder's adapters as PEFT stores them, each made when its turn comes."""
     state = nnx.state(decoder, is_lora)
     flat = dict(nnx.to_flat_state(state))
-    for tensor in _layout(decoder.config, state):
+    for tensor in _layout(decoder.config.n_layers, state):
         value = flat[tensor.path].get_value()
         shape = tensor.stored_shape(value.shape[1:])
         for layer, name in enumerate(tensor.names):
@@ -82,13 +83,13 @@ def _make(tensor: Tensor, value, layer: int) -> np.ndarray:
     return tensor.stored(np.asarray(value[layer]))
 
 
-def _layout(config: DecoderConfig, state: nnx.State) -> Iterator[Tensor]:
-    """Where each parameter of the adapters is found, in the state's order."""
+def _layout(n_layers: int, state: nnx.State) -> Iterator[Tensor]:
+    """Says where each parameter of the adapters is found, in the state's order."""
     for path, _ in nnx.to_flat_state(state):
         target, part = path[-3], path[-1]
         # A is a kernel like the layer's own, B one that reads the rank.
         n_in = input_dimensions(target) if part == "a" else 1
-        stems = (f"base_model.model.model.layers.{i}" for i in range(config.n_layers))
+        stems = (f"base_model.model.model.layers.{i}" for i in range(n_layers))
         names = (f"{stem}.{LAYER_NAMES[target]}.{_PARTS[part]}.weight" for stem in stems)
         yield Tensor(path, tuple(names), n_in, True)
 
@@ -117,12 +118,12 @@ def read_adapters(
         return nnx.state(decoder, is_lora)
 
     abstract, checkpoint = nnx.eval_shape(init), _open(directory)
-    check_state(_layout(config, abstract), abstract, checkpoint)
-    return lora, read_state(_layout(config, abstract), abstract, checkpoint, mesh)
+    check_state(_layout(config.n_layers, abstract), abstract, checkpoint)
+    return lora, read_state(_layout(config.n_layers, abstract), abstract, checkpoint, mesh)
 
 
 def read_adapter_config(directory: Path | str) -> LoRAConfig:
-    """What the adapters of a directory are.
+    """Reads what the adapters of a directory are.
 
     Raises:
       SignBindError: see `read_adapters`.
@@ -146,7 +147,7 @@ def read_adapter_config(directory: Path | str) -> LoRAConfig:
 
 
 def _targets(modules, path: Path) -> tuple[str, ...]:
-    """Our names of the modules, in our order; layers' own names ("layers.0.q_proj") count once."""
+    """Translates modules to our names, in our order; "layers.0.q_proj" and its like count once."""
     if not isinstance(modules, list):
         raise SignBindError(
             f"{path}: target_modules: found {files.shorten(modules)}, wanted a list of names"

@@ -63,7 +63,7 @@ class ChatTokenizer:
             )
 
     def user_message(self, text: str) -> str:
-        """What the template makes of one message of the user, up to where the model goes on.
+        """Fills the template with one message of the user, up to where the model goes on.
 
         Raises:
           SignBindError: the template cannot be filled in.
@@ -71,11 +71,11 @@ class ChatTokenizer:
         return self._fill([{"role": "user", "content": text}])
 
     def count(self, text: str) -> int:
-        """How many ids a text becomes, none added to it."""
+        """Counts how many ids a text becomes, none added to it."""
         return len(self._ids(text))
 
     def text_tokenizer(self, instruction: str) -> TextTokenizer:
-        """The same tokenizer as the stages use it, with the prompt that holds the instruction.
+        """Makes the tokenizer that the stages use, with the prompt that holds the instruction.
 
         With a chat template the instruction is the system's message (where the template knows
         none, the beginning of the user's) and the signs are the user's; without one the

@@ -8,6 +8,8 @@ import contextlib
 import json
 import sys
 
+from signbind_jax.errors import one_line
+
 # A token is at least a byte of text, but for a few that a tokenizer puts around it.
 _IDS_A_BYTE, _IDS_AROUND = 4, 64
 _PROBES = (
@@ -70,7 +72,7 @@ def main() -> None:
     try:
         told = {"result": task(**given)}
     except BaseException as error:  # panics of tokenizers are no Exceptions
-        told = {"error": type(error).__name__, "line": " ".join(str(error).split())[:200]}
+        told = {"error": type(error).__name__, "line": one_line(error)}
     json.dump(told, sys.stdout)
 
 

@@ -22,6 +22,7 @@ from signbind_jax.hf.shards import Stored, write_file, write_model
 from signbind_jax.hf.tokenizer import TextTokenizer
 from signbind_jax.hf.weights import Tensor, layout
 from signbind_jax.models.llm.decoder import Decoder
+from signbind_jax.models.llm.language_model import LanguageModel
 from signbind_jax.models.llm.lora import is_lora, lora_config
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -88,7 +89,7 @@ def export_merged(
     return [Path(out) / file.name for file in written]
 
 
-def export_adapters(decoder: Decoder, out: Path, *, base_model: str) -> Path:
+def export_adapters(decoder: LanguageModel, out: Path, *, base_model: str) -> Path:
     """Writes a decoder's adapters alone as a directory that `peft` loads.
 
     Args:
@@ -115,7 +116,7 @@ def export_adapters(decoder: Decoder, out: Path, *, base_model: str) -> Path:
 
 
 def stored_tensors(decoder: Decoder, dtype: str | None = None) -> Iterator[Stored]:
-    """The tensors of a decoder as the files have them, each made when its turn comes.
+    """Lists the tensors of a decoder as the files have them, each made when its turn comes.
 
     Adapters are merged on the way (see `layers.Linear.merged_kernel`), a layer at a time.
     dtype: of every tensor, rounded to it once; None: as each parameter is.
@@ -152,7 +153,7 @@ def _at(stacked, layer: int):
 
 @contextlib.contextmanager
 def new_directory(out: Path) -> Iterator[Path]:
-    """A directory to fill, which gets the name `out` when the block ends well.
+    """Makes a directory to fill, which gets the name `out` when the block ends well.
 
     What a killed process has left beside `out` is removed first.
 

@@ -11,13 +11,13 @@ from signbind_jax.checkpoint import artefact
 from signbind_jax.errors import SignBindError
 from signbind_jax.hf.export import DTYPES, SHARD_BYTES, export_adapters, export_merged
 from signbind_jax.models.llm.config import DecoderConfig
-from signbind_jax.models.llm.decoder import Decoder
+from signbind_jax.models.llm.language_model import LanguageModel
 from signbind_jax.models.llm.lora import is_lora
 from signbind_jax.models.signbind import SignBindConfig
 
 
-def decoder_of(run: artefact.Artefact) -> Decoder:
-    """The decoder of a run, with its trained weights and adapters.
+def decoder_of(run: artefact.Artefact) -> LanguageModel:
+    """Loads the decoder of a run, with its trained weights and adapters.
 
     Raises:
       SignBindError: the run's stage has none.
@@ -28,11 +28,11 @@ def decoder_of(run: artefact.Artefact) -> Decoder:
             "model: language_model, alignment or translation"
         )
     model = run.load_model()
-    return model if isinstance(model, Decoder) else model.decoder
+    return model if isinstance(run.model_config, DecoderConfig) else model.decoder
 
 
 def source_of(run: artefact.Artefact) -> Path | None:
-    """The Hugging Face directory a run's decoder was imported from; None where it was not.
+    """Finds the Hugging Face directory a run's decoder was imported from; None where it was not.
 
     Raises:
       SignBindError: the run names one that is not there.
@@ -51,7 +51,7 @@ def source_of(run: artefact.Artefact) -> Path | None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `signbind llm export`."""
+    """Adds the arguments of `signbind llm export`."""
     parser.add_argument(
         "--checkpoint",
         required=True,
@@ -91,7 +91,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def gigabytes(text: str) -> float:
-    """Of an argument; what is none is bad usage."""
+    """Reads a size on the command line; what is none is bad usage."""
     value = float(text)
     if not 1e-9 <= value <= 1e6:
         raise argparse.ArgumentTypeError(f"found {text!r}, wanted a size above 0")

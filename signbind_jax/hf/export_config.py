@@ -14,7 +14,7 @@ _POSITIONS = 2048
 
 
 def config_from(source: Path, config: DecoderConfig, dtype: str) -> dict:
-    """The config.json of the directory that a decoder was imported from, for weights in `dtype`.
+    """Takes the config.json of the directory a decoder was imported from, for weights in `dtype`.
 
     Raises:
       SignBindError: no such config, or one of another decoder.
@@ -37,7 +37,7 @@ def config_from(source: Path, config: DecoderConfig, dtype: str) -> dict:
 
 
 def llama_config(config: DecoderConfig, dtype: str, token_ids: dict[str, int]) -> dict:
-    """The config.json of a decoder that was never a Hugging Face model.
+    """Makes the config.json of a decoder that was never a Hugging Face model.
 
     Args:
       config: of a plain Llama.
@@ -95,7 +95,7 @@ def _rope(config: DecoderConfig) -> dict:
 
 
 def _difference(found: DecoderConfig, wanted: DecoderConfig):
-    """(field, found, wanted) of the first field by which two decoders compute differently."""
+    """Finds (field, found, wanted) of the first field by which two decoders compute differently."""
     for field in dataclasses.fields(DecoderConfig):
         pair = getattr(found, field.name), getattr(wanted, field.name)
         if field.name not in _RUN and pair[0] != pair[1]:

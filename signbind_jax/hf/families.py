@@ -23,7 +23,7 @@ _NEEDED = object()
 
 
 def read_config(directory: Path) -> DecoderConfig:
-    """The decoder that a Hugging Face directory holds.
+    """Reads the decoder that a Hugging Face directory holds.
 
     Raises:
       SignBindError: no readable config.json, an unknown architecture, a field or value that
@@ -33,7 +33,7 @@ def read_config(directory: Path) -> DecoderConfig:
 
 
 def read_record(directory: Path) -> dict:
-    """config.json as it stands.
+    """Reads config.json as it stands.
 
     Raises:
       SignBindError: it cannot be read.
@@ -46,7 +46,7 @@ def read_record(directory: Path) -> dict:
 
 
 def decoder_config(record: Mapping, where: str) -> DecoderConfig:
-    """The same from the parsed record; `where` names it in errors."""
+    """Reads the same from the parsed record; `where` names it in errors."""
     read = _Fields(record, where)
     kind = read.get("model_type")
     if kind == "gemma3" and "text_config" in record:
@@ -84,7 +84,7 @@ class _Fields:
         return default if value is None else value
 
     def number(self, name: str, allowed: Any, default: Any = _NEEDED) -> Any:
-        """A number of the annotated type `allowed`."""
+        """Reads a number of the annotated type `allowed`."""
         value = self.get(name, default)
         if value is _NEEDED:
             raise SignBindError(f"{self.where}: {name}: found nothing, wanted {wanted(allowed)}")
@@ -99,14 +99,14 @@ class _Fields:
         return value
 
     def within(self, name: str) -> "_Fields | None":
-        """The fields of an object in the config; None where there is none or an empty one."""
+        """Gives the fields of an object in the config; None where there is none or an empty one."""
         value = self.get(name)
         if value is not None and not isinstance(value, Mapping):
             raise self.error(name, value, "an object")
         return _Fields(value, f"{self.where}: {name}") if value else None
 
     def of_layers(self, name: str, allowed: tuple, n_layers: int) -> list | None:
-        """A list with one of the `allowed` values for each layer."""
+        """Reads a list with one of the `allowed` values for each layer."""
         values = self.get(name)
         if values is None:
             return None
@@ -148,7 +148,7 @@ class _Fields:
 
 
 def _common(f: _Fields, **changes) -> DecoderConfig:
-    """What all families say alike, with `changes` for this one."""
+    """Reads what all families say alike, with `changes` for this one."""
     f.only("attention_dropout", 0.0, 0)
     n_heads = f.number("num_attention_heads", _RANGES["n_heads"])
     d_model = f.number("hidden_size", _RANGES["d_model"])
@@ -179,7 +179,7 @@ def _head_size(f: _Fields, default: int) -> int:
 
 
 def _rope(f: _Fields, base: float = 10_000.0) -> dict:
-    """Rotary base and scaling, from the fields of old and of new configs."""
+    """Reads rotary base and scaling, from the fields of old and of new configs."""
     base = f.number("rope_theta", _BASE, base)
     scaling = f.within("rope_parameters"), f.within("rope_scaling")
     found = scaling[0] or scaling[1]
@@ -187,7 +187,7 @@ def _rope(f: _Fields, base: float = 10_000.0) -> dict:
 
 
 def _scaled(f: _Fields, base: float | None) -> dict:
-    """The same of the object that names the kind of scaling; base: where it names none."""
+    """Reads the same of the object that names the kind of scaling; base: where it names none."""
     values = {"rope_base": f.number("rope_theta", _BASE, _NEEDED if base is None else base)}
     kind = f.get("rope_type", f.get("type", "default"))
     f.asked |= {"type", "original_max_position_embeddings"}
@@ -211,7 +211,7 @@ def _scaled(f: _Fields, base: float | None) -> dict:
 
 
 def _local_layers(f: _Fields, n_layers: int, default: Callable[[int], bool]) -> tuple[bool, ...]:
-    """Which layers see only the sliding window."""
+    """Says which layers see only the sliding window."""
     kinds = f.of_layers("layer_types", ("full_attention", "sliding_attention"), n_layers)
     if kinds is None:
         return tuple(default(i) for i in range(n_layers))

@@ -8,7 +8,7 @@ from signbind_jax.hf import hub
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `signbind llm fetch`."""
+    """Adds the arguments of `signbind llm fetch`."""
     parser.add_argument(
         "name",
         metavar="NAME",

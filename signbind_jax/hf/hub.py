@@ -5,7 +5,7 @@ import re
 import sys
 from pathlib import Path
 
-from signbind_jax.errors import SignBindError
+from signbind_jax.errors import SignBindError, one_line
 from signbind_jax.hf import smollm2
 from signbind_jax.overrides import unknown_name
 
@@ -27,7 +27,7 @@ _HUB_FILES = (
 
 
 def find(name: str, cache: Path | None = None) -> Path:
-    """The directory of a model that is given by path, by name or by hub id.
+    """Finds the directory of a model that is given by path, by name or by hub id.
 
     A hub id is downloaded unless a whole copy is in the cache; a name of the catalogue must
     have been fetched.
@@ -53,20 +53,20 @@ def find(name: str, cache: Path | None = None) -> Path:
 
 
 def fetch(name: str, cache: Path | None = None) -> Path:
-    """The same, after making or downloading what is not there or, on a hub, has changed."""
+    """Does the same, after making or downloading what is not there or, on a hub, has changed."""
     if name in CATALOGUE and not Path(name).is_dir():
         return CATALOGUE[name](cache or default_cache())
     return _local(name) or _from_hub(name, cache, look_here_first=False)
 
 
 def default_cache() -> Path:
-    """`llm` in this package's part of the user's cache."""
+    """Names `llm` in this package's part of the user's cache."""
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(root) / "signbind_jax" / "llm"
 
 
 def _local(name: str) -> Path | None:
-    """The directory itself; None for what can only be a hub id."""
+    """Finds the directory itself; None for what can only be a hub id."""
     path = Path(os.path.expanduser(name))  # which leaves an unknown user's as it is
     if path.is_dir():
         return path
@@ -99,14 +99,14 @@ def _from_hub(name: str, cache: Path | None, look_here_first: bool) -> Path:
     try:
         return _told(hub_id, revision, snapshot_download(hub_id, **options))
     except Exception as error:  # the HTTP library's own errors come through too
-        line = " ".join(str(error).split())[:300]
         raise SignBindError(
-            f"{name}: no such directory, and the hub says: {type(error).__name__}: {line}"
+            f"{name}: no such directory, and the hub says: {type(error).__name__}: "
+            f"{one_line(error, 300)}"
         ) from error
 
 
 def _told(hub_id: str, revision: str | None, directory: str) -> Path:
-    """The directory, after saying which commit it is where nobody asked for one.
+    """Gives the directory, after saying which commit it is where nobody asked for one.
 
     It bears the commit's name, and with it every run that is trained from it.
     """

@@ -40,7 +40,7 @@ class Inspection:
     tokenizer: ChatTokenizer
 
     def cache_bytes(self, dtype: str, tokens: int = 1000) -> int:
-        """Bytes that keys and values of one row take."""
+        """Counts the bytes that keys and values of one row take."""
         c = self.config
         return 2 * c.n_layers * c.n_kv_heads * c.head_size * tokens * BYTES[dtype]
 
@@ -70,7 +70,7 @@ def inspect(directory: Path) -> Inspection:
 
 
 def lines(model: Inspection) -> Iterator[tuple[str, str]]:
-    """(what, value) of everything `signbind llm inspect` prints."""
+    """Lists (what, value) of everything `signbind llm inspect` prints."""
     c, tokenizer = model.config, model.tokenizer
     files = sorted(set(model.checkpoint.file_of.values()))
     types = ", ".join(f"{n} {kind}" for kind, n in model.stored_types.items())
@@ -78,43 +78,27 @@ def lines(model: Inspection) -> Iterator[tuple[str, str]]:
     yield "architecture", model.record["model_type"]
     yield (
         "decoder",
-        (f"{c.n_layers} layers, width {c.d_model}, feed-forward {c.d_mlp} ({c.activation})"),
+        f"{c.n_layers} layers, width {c.d_model}, feed-forward {c.d_mlp} ({c.activation})",
     )
-    yield (
-        "attention",
-        (
-            f"{c.n_heads} heads of {c.head_size}, {c.n_kv_heads} for keys and values, "
-            f"rotary base {c.rope_base:g}" + _window(c)
-        ),
-    )
+    heads = f"{c.n_heads} heads of {c.head_size}, {c.n_kv_heads} for keys and values"
+    yield "attention", f"{heads}, rotary base {c.rope_base:g}" + _window(c)
     head = "tied to" if c.tie_embeddings else "apart from"
     yield "parameters", f"{model.n_parameters:,}, output layer {head} the embeddings"
     yield "files", f"{len(files)}, {_megabytes(sum(p.stat().st_size for p in files))}"
     yield "tensors", f"{types}: names and shapes are those of config.json"
-    yield (
-        "memory",
-        ", ".join(f"{dtype} {_megabytes(n * model.n_parameters)}" for dtype, n in BYTES.items()),
-    )
-    yield (
-        "KV cache",
-        ", ".join(f"{dtype} {_megabytes(model.cache_bytes(dtype))}" for dtype in BYTES)
-        + " for 1,000 tokens of one row",
-    )
-    yield (
-        "vocabulary",
-        (f"tokenizer {tokenizer.n_ids:,} ids, embedding table {c.vocab_size:,} rows"),
-    )
-    yield (
-        "special tokens",
-        ", ".join(f"{role} {token!r} ({i})" for role, (token, i) in tokenizer.special.items())
-        or "none named",
-    )
+    sizes = (f"{dtype} {_megabytes(n * model.n_parameters)}" for dtype, n in BYTES.items())
+    yield "memory", ", ".join(sizes)
+    sizes = (f"{dtype} {_megabytes(model.cache_bytes(dtype))}" for dtype in BYTES)
+    yield "KV cache", ", ".join(sizes) + " for 1,000 tokens of one row"
+    yield "vocabulary", f"tokenizer {tokenizer.n_ids:,} ids, embedding table {c.vocab_size:,} rows"
+    named = (f"{role} {token!r} ({i})" for role, (token, i) in tokenizer.special.items())
+    yield "special tokens", ", ".join(named) or "none named"
     yield "chat template", _chat(tokenizer)
 
 
 def _window(config: DecoderConfig) -> str:
     local = sum(config.local_layers)
-    return f", {local} layers see {config.sliding_window} places back" if local else ""
+    return f", {local} layers see {config.sliding_window} positions back" if local else ""
 
 
 def _chat(tokenizer: ChatTokenizer) -> str:
@@ -128,12 +112,12 @@ def _chat(tokenizer: ChatTokenizer) -> str:
 
 
 def _megabytes(n: int) -> str:
-    """In units of 10^6 bytes."""
+    """Writes bytes in units of 10^6."""
     return f"{n / 1e6:,.1f} MB"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `signbind llm inspect`."""
+    """Adds the arguments of `signbind llm inspect`."""
     parser.add_argument(
         "name", metavar="DIR_OR_NAME", help="a Hugging Face directory, a fetched name or a hub id"
     )

@@ -60,7 +60,7 @@ class Pretrained:
         return chat.text_tokenizer(self.instruction)
 
     def load_params(self, mesh=None, dtype: str = "float32") -> tuple[nnx.GraphDef, nnx.State]:
-        """Graph definition and weights, sharded over `mesh` (default: as of an artefact)."""
+        """Loads graph definition and weights, sharded over `mesh` (default: as of an artefact)."""
         graphdef = nnx.graphdef(nnx.eval_shape(lambda: Decoder(self.config, nnx.Rngs(0))))
         checkpoint = weights.open_checkpoint(self.workdir)
         return graphdef, weights.read_params(
@@ -69,7 +69,7 @@ class Pretrained:
 
 
 def open_pretrained(directory: Path | str, instruction: str = "") -> Pretrained:
-    """The model of a directory, asked for `instruction`.
+    """Opens the model of a directory, asked for `instruction`.
 
     Raises:
       SignBindError: see `families.read_config`.

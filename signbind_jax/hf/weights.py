@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 
 from signbind_jax import files
 from signbind_jax.distributed import sharding
-from signbind_jax.errors import SignBindError
+from signbind_jax.errors import SignBindError, one_line
 from signbind_jax.hf.shards import INDEX, SINGLE
 from signbind_jax.models.llm.config import DecoderConfig
 from signbind_jax.models.llm.decoder import Decoder
@@ -60,25 +60,25 @@ class Tensor:
     layered: bool
 
     def stored_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """The shape in the files of one layer's parameter: kernels are transposed and, like
+        """Gives the shape in the files of one layer's parameter: kernels are transposed and, like
         biases, have their heads folded; all else is stored as it is."""
         if self.n_in:
             return math.prod(shape[self.n_in :]), math.prod(shape[: self.n_in])
         return (math.prod(shape),) if self.path[-1] == "bias" else tuple(shape)
 
     def stored(self, value: np.ndarray) -> np.ndarray:
-        """One layer's parameter as the files have it."""
+        """Gives one layer's parameter as the files have it."""
         shape = self.stored_shape(value.shape)
         return value.reshape(shape[::-1]).T if self.n_in else value.reshape(shape)
 
 
 def input_dimensions(part: str) -> int:
-    """How many leading dimensions of a linear layer's kernel are its input."""
+    """Counts how many leading dimensions of a linear layer's kernel are its input."""
     return 2 if part == "o" else 1  # o reads heads x head_size
 
 
 def layout(config: DecoderConfig, params: nnx.State) -> Iterator[Tensor]:
-    """Where each parameter of a decoder without adapters is found, in the state's order."""
+    """Says where each parameter of a decoder without adapters is found, in the state's order."""
     for path, _ in nnx.to_flat_state(params):
         part, leaf = path[-2], path[-1]
         n_in = input_dimensions(part) if leaf == "kernel" else 0
@@ -121,7 +121,7 @@ class StoredTensor:
             return tuple(part.get_shape())
 
     def get_dtype(self) -> str:
-        """As safetensors calls it: F32, BF16, ..."""
+        """Gives the type as safetensors calls it: F32, BF16, ..."""
         with self._slice() as part:
             return part.get_dtype()
 
@@ -153,7 +153,7 @@ class Checkpoint:
         return sorted({path.name for path in self.file_of.values()})
 
     def tensor(self, name: str) -> StoredTensor:
-        """One tensor, of which nothing is read yet.
+        """Gives one tensor, of which nothing is read yet.
 
         Raises:
           SignBindError: no such tensor.
@@ -166,7 +166,7 @@ class Checkpoint:
 
 
 def open_checkpoint(directory: Path | str) -> Checkpoint:
-    """The safetensors of a directory, in one file or several.
+    """Opens the safetensors of a directory, in one file or several.
 
     Raises:
       SignBindError: none there, a file of the index missing or not whole, weights as a pickle.
@@ -190,7 +190,7 @@ def open_checkpoint(directory: Path | str) -> Checkpoint:
 
 
 def _indexed(index: Path) -> dict[str, Path]:
-    """Tensor name -> file; every file holds just the tensors that the index says."""
+    """Maps tensor name -> file; every file holds just the tensors that the index says."""
     names_of = {}
     record = files.field(files.read_json(index), "weight_map", dict, str(index))
     for name, file in record.items():
@@ -213,7 +213,7 @@ def _indexed(index: Path) -> dict[str, Path]:
 
 
 def names_in(path: Path) -> list[str]:
-    """Of the tensors of a safetensors file.
+    """Lists the tensors of a safetensors file.
 
     Raises:
       SignBindError: see `open_file`.
@@ -223,7 +223,7 @@ def names_in(path: Path) -> list[str]:
 
 
 def open_file(path: Path):
-    """A safetensors file.
+    """Opens a safetensors file.
 
     Raises:
       SignBindError: it is not whole.
@@ -239,12 +239,11 @@ def open_file(path: Path):
             )
         return safe_open(path, framework="numpy")
     except (SafetensorError, OSError, ValueError) as error:
-        line = " ".join(str(error).split())[:200]
-        raise SignBindError(f"{path}: not a whole safetensors file ({line})") from error
+        raise SignBindError(f"{path}: not a whole safetensors file ({one_line(error)})") from error
 
 
 def check_tensors(config: DecoderConfig, checkpoint: Checkpoint) -> nnx.State:
-    """The decoder's parameters as shapes, once the files are known to hold just these.
+    """Gives the decoder's parameters as shapes, once the files are known to hold just these.
 
     Only the files' headers are read.
 
@@ -306,7 +305,7 @@ def check_state(
 
 
 def read_params(config: DecoderConfig, checkpoint: Checkpoint, mesh, dtype="float32") -> nnx.State:
-    """The decoder's parameters, each device's part read by its own host.
+    """Reads the decoder's parameters, each device's part read by its own host.
 
     Raises:
       SignBindError: see `check_state`.
@@ -318,7 +317,7 @@ def read_params(config: DecoderConfig, checkpoint: Checkpoint, mesh, dtype="floa
 def read_state(
     tensors: Iterable[Tensor], abstract: nnx.State, checkpoint: Checkpoint, mesh, dtype="float32"
 ) -> nnx.State:
-    """A state read from the tensors it is stored in, which `check_state` has found to be there."""
+    """Reads a state from the tensors it is stored in, which `check_state` has found to be there."""
     shardings = dict(nnx.to_flat_state(sharding.state_shardings(abstract, mesh)))
     variables = dict(nnx.to_flat_state(abstract))
     flat = {}
@@ -333,7 +332,7 @@ def read_state(
 
 
 def _reader(readers, shape, tensor: Tensor, dtype) -> Callable:
-    """index of a part of the parameter -> that part, read from the files."""
+    """Makes a function: index of a part of the parameter -> that part, read from the files."""
 
     def one(reader, index, own_shape):
         own = [s.indices(n)[:2] for s, n in zip(index, own_shape, strict=True)]
@@ -361,7 +360,7 @@ def _reader(readers, shape, tensor: Tensor, dtype) -> Callable:
 
 
 def _aligned_empty(shape: Sequence[int], dtype) -> np.ndarray:
-    """An array at an address that JAX's CPU devices take over as it is: 64-byte aligned."""
+    """Makes an array at an address that JAX's CPU devices take over as it is: 64-byte aligned."""
     size = math.prod(shape) * dtype.itemsize
     room = np.empty(size + 64, np.uint8)
     start = -room.ctypes.data % 64
@@ -369,7 +368,7 @@ def _aligned_empty(shape: Sequence[int], dtype) -> np.ndarray:
 
 
 def _folded(spans: Sequence[tuple[int, int]], shape: Sequence[int]) -> slice:
-    """The range of a folded dimension; only the first of the folded ones may be cut."""
+    """Gives the range of a folded dimension; only the first of the folded ones may be cut."""
     inner = math.prod(shape[1:])
     for (start, stop), size in zip(spans[1:], shape[1:], strict=True):
         if (start, stop) != (0, size):

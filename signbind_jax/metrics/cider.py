@@ -10,7 +10,7 @@ from signbind_jax.metrics.text import VERSION, Score
 def cider_d(
     references: Sequence[Sequence[str]], hypotheses: Sequence[Sequence[str]], note: str
 ) -> Score:
-    """CIDEr-D with one reference a sentence (Vedantam et al. 2015), times 100 as is customary.
+    """Computes CIDEr-D with one reference a sentence (Vedantam et al. 2015), times 100 as usual.
 
     n = 1..4, sigma = 6, document frequencies from the references of this corpus, as in
     coco-caption, whose length penalty compares the numbers of 2-grams. The raw value lies
@@ -29,7 +29,7 @@ def cider_d(
 
 
 def _ngrams(tokens: Sequence[str]) -> Counter:
-    """How often each 1..4-gram occurs."""
+    """Counts how often each 1..4-gram occurs."""
     return Counter(
         tuple(tokens[start : start + n])
         for n in range(1, 5)

@@ -137,7 +137,7 @@ def per(references: Sentences, hypotheses: Sentences) -> list[Score]:
 
 
 def _each(function: Callable, references: Sequence, hypotheses: Sequence) -> list[list]:
-    """`function` of every sentence: one list of results for each side."""
+    """Applies `function` to every sentence: one list of results for each side."""
     return [[function(line) for line in side] for side in (references, hypotheses)]
 
 
@@ -156,7 +156,7 @@ def _edit_score(
     note: str,
     costs: str,
 ) -> Score:
-    """An error rate, or an accuracy where `name` says so, with its counts in the signature."""
+    """Makes an error rate, or an accuracy if `name` says so, with its counts in the signature."""
     counts = sequence.error_counts(references, hypotheses, costs)
     prices = "/".join(str(cost) for cost in sequence.EDIT_COSTS[costs])
     return Score(

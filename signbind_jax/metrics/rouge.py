@@ -11,7 +11,7 @@ def rouge_l(
     beta: float,
     note: str,
 ) -> Score:
-    """Mean over sentences of the ROUGE-L F measure (Lin 2004).
+    """Takes the mean over sentences of the ROUGE-L F measure (Lin 2004).
 
     F = (1 + beta^2) R P / (R + beta^2 P) with R = LCS / |reference|, P = LCS / |hypothesis|
     and LCS the length of the longest common subsequence of tokens; 0 where LCS is 0.
@@ -34,12 +34,12 @@ def rouge_l(
 
 
 def longest_common_subsequence(a: Sequence[str], b: Sequence[str]) -> int:
-    """Length of the longest sequence of tokens that both hold in this order, with gaps."""
+    """Gives the length of the longest sequence of tokens that both hold in order, with gaps."""
     return _steps(a, b)[-1].bit_count()
 
 
 def rouge_l_distinct(references: Sequence[str], hypotheses: Sequence[str]) -> Score:
-    """ROUGE-L over distinct words, as the `rouge` library 1.0.1 and Uni-Sign report it.
+    """Computes ROUGE-L over distinct words, as the `rouge` library 1.0.1 and Uni-Sign report it.
 
     A line is cut into sentences at every full stop. Of each pair of a reference and a
     hypothesis sentence the longest common subsequence is taken; the distinct words of all
@@ -68,7 +68,7 @@ def rouge_l_distinct(references: Sequence[str], hypotheses: Sequence[str]) -> Sc
 
 
 def _common_to_parts(left: set[tuple[str, ...]], right: set[tuple[str, ...]]) -> set[str]:
-    """The words of the longest common subsequences of all pairs of parts."""
+    """Gives the words of the longest common subsequences of all pairs of parts."""
     parts_with: dict[str, list[tuple[str, ...]]] = {}
     for part in right:
         for word in set(part):
@@ -81,7 +81,7 @@ def _common_to_parts(left: set[tuple[str, ...]], right: set[tuple[str, ...]]) ->
 
 
 def _common_words(a: Sequence[str], b: Sequence[str]) -> list[str]:
-    """Words of one longest common subsequence; ties are broken as the `rouge` library does."""
+    """Gives one longest common subsequence; ties are broken as the `rouge` library does."""
     steps = _steps(a, b)
     words, i, j = [], len(a), len(b)
     while i and j:
@@ -96,7 +96,7 @@ def _common_words(a: Sequence[str], b: Sequence[str]) -> list[str]:
 
 
 def _steps(a: Sequence[str], b: Sequence[str]) -> list[int]:
-    """The table of lengths as bits, a row for each beginning of `a`: bit j is set where b[j]
+    """Makes the table of lengths as bits, a row for each beginning of `a`: bit j is set where b[j]
     lengthens the longest common subsequence. (Hyyro 2004: a row costs a few whole-number
     operations instead of a loop over `b`.)
     """

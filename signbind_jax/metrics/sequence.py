@@ -73,7 +73,7 @@ def error_counts(
 
 
 def edit_distance(a: Sequence[str], b: Sequence[str]) -> int:
-    """The least number of deletions, insertions and substitutions that turn `a` into `b`."""
+    """Counts the least number of deletions, insertions and substitutions that turn `a` into `b`."""
     return int(_align(_as_numbers([a], [b]), EDIT_COSTS["unit"])[1][0])
 
 
@@ -97,7 +97,7 @@ def _as_numbers(
 
 
 def _batches(pairs: list[_Pair]) -> Iterator[list[_Pair]]:
-    """The pairs, those of like lengths together: a row of all their tables is one operation."""
+    """Puts pairs of like lengths together: a row of all their tables is one operation."""
     batch: list[_Pair] = []
     q = u = 0
     for pair in sorted(pairs, key=lambda pair: tuple(map(len, pair))):
@@ -112,7 +112,7 @@ def _batches(pairs: list[_Pair]) -> Iterator[list[_Pair]]:
 
 
 def _align(pairs: list[_Pair], costs: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """How the cheapest alignment of every pair of prefixes ends, and what that of the longest
+    """Finds how the cheapest alignment of every pair of prefixes ends, and what that of the longest
     reference and hypothesis of the batch costs.
 
     Returns:

@@ -34,7 +34,7 @@ def bleu(
     note: str = "",
     prefix: str = "",
 ) -> list[Score]:
-    """Cumulative corpus BLEU-n (Papineni et al. 2002) by sacrebleu, one Score an order.
+    """Computes cumulative corpus BLEU-n (Papineni et al. 2002) by sacrebleu, one Score an order.
 
     Args:
       references, hypotheses: one sentence each, as many on both sides.

@@ -37,7 +37,7 @@ _DROPPED = set("'’‘`“”\".?!,:;-–—…")
 
 
 def ptb_tokens(sentence: str) -> list[str]:
-    """Penn-Treebank-like words of an English sentence, lower-cased, punctuation dropped.
+    """Gives Penn-Treebank-like words of an English sentence, lower-cased, punctuation dropped.
 
     Follows what coco-caption scores see: contractions are split ("do n't", "it 's"),
     hyphenated words stay whole, currency and percent signs are words ("£" as "#" and "€" as
@@ -70,6 +70,6 @@ def characters(sentence: str) -> list[str]:
 
 
 def without_words(sentence: str, words: frozenset[str]) -> str:
-    """The sentence without ASCII punctuation (the apostrophe stays) and without `words`."""
+    """Gives the sentence without ASCII punctuation (the apostrophe stays) and without `words`."""
     bare = re.sub(r"[!\"#$%&()*+,\-./:;<=>?@\[\\\]^_`{|}~]", "", sentence)
     return " ".join(word for word in bare.split() if word not in words)

@@ -39,7 +39,7 @@ class Judgements:
 def name_recall(
     references: Sequence[str], hypotheses: Sequence[str], names: Sequence[Sequence[str]]
 ) -> Judgements:
-    """Which of the spelled names the hypotheses hold, letter for letter.
+    """Judges which of the spelled names the hypotheses hold, letter for letter.
 
     A name is found where it stands as a whole word, in any case: no letter or digit may touch
     it, nor a hyphen with a letter behind it ("Anna" is found in "Anna's", not in "Annabel" or
@@ -72,7 +72,7 @@ def name_recall(
 
 
 def homonym_accuracy(hypotheses: Sequence[str], pairs: Sequence[Sequence[str]]) -> Judgements:
-    """Whether the hypotheses choose the right word of each pair of words that share hands.
+    """Judges whether the hypotheses choose the right word of each pair of words that share hands.
 
     For each clip and each pair {a, b} the words a and b of the hypothesis are listed in order
     and compared, place by place, with the right words in the order of the reference: an item
@@ -94,7 +94,7 @@ def homonym_accuracy(hypotheses: Sequence[str], pairs: Sequence[Sequence[str]]) 
 
 
 def homonym_swapped(hypotheses: Sequence[str], pairs: Sequence[Sequence[str]]) -> Judgements:
-    """Whether the other word of the pair stands where the right one should.
+    """Judges whether the other word of the pair stands where the right one should.
 
     As `homonym_accuracy`; what is neither right nor swapped was left out or is a third word.
     Whoever chooses blindly between the two has as many right as swapped.
@@ -122,7 +122,7 @@ def _judge_homonyms(hypotheses, pairs, judge) -> Judgements:
 def contrast_accuracy(
     references: Sequence[str], hypotheses: Sequence[str], contrasts: Sequence[Sequence[str]]
 ) -> Judgements:
-    """Whether the hypothesis is nearer to the reference than to every wrong sentence.
+    """Judges whether the hypothesis is nearer to the reference than to every wrong sentence.
 
     Nearness is the character edit distance after case folding and with runs of spaces as
     one. It must be strictly smaller: a tie is wrong. A clip without contrasts has no item.
@@ -146,7 +146,7 @@ def contrast_accuracy(
 
 
 def translation_scores(clips: Sequence[Clip], hypotheses: Sequence[str]) -> dict:
-    """All translation scores of a data set, JSON-ready.
+    """Computes all translation scores of a data set, JSON-ready.
 
     BLEU-4 and chrF are sacrebleu's defaults (13a, cased, exponential smoothing), ROUGE-L is
     that of the `unisign` convention with the words of the `rouge_score` library.
@@ -203,7 +203,7 @@ def _corpus_scores(references: Sequence[str], hypotheses: Sequence[str]) -> dict
 
 
 def _occurrences(name: str, sentence: str) -> int:
-    """How often the case-folded `name` stands in `sentence` as a whole word."""
+    """Counts how often the case-folded `name` stands in `sentence` as a whole word."""
     pattern = rf"(?<!\w)(?<!\w-){re.escape(name)}(?!\w|-\w)"
     return len(re.findall(pattern, sentence.casefold()))
 

@@ -1,5 +1,7 @@
 """Frontends: one vector a frame from keypoints, mouth crops or mouth landmarks."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -71,18 +73,17 @@ class PoseFrontend(nnx.Module):
         self.parts = tuple(part for part in PARTS if part in config.parts)
         self.dtype, self.rate = config.dtype, config.dropout
         e, d = config.d_part, config.d_model
+        linear = partial(Linear, bias=True, rngs=rngs)
         self.embed = nnx.Dict()
         for part in self.parts:
             n_points = PARTS[part].stop - PARTS[part].start
             name, n_in = ("hand", 7 * n_points) if part.endswith("_hand") else (part, 5 * n_points)
             if name not in self.embed:
-                self.embed[name] = Linear((n_in,), (e,), ("input",), ("mlp",), bias=True, rngs=rngs)
+                self.embed[name] = linear((n_in,), (e,), ("input",), ("mlp",))
         if "hand" in self.embed:
-            self.hand_shape = Linear((e,), (e,), ("input",), ("mlp",), bias=True, rngs=rngs)
+            self.hand_shape = linear((e,), (e,), ("input",), ("mlp",))
             self.side = param(rngs, normal_init(0.1), (2, e), ("kernel", "mlp"))
-        self.fuse = Linear(
-            (e * len(self.parts),), (d,), ("input",), ("model",), bias=True, rngs=rngs
-        )
+        self.fuse = linear((e * len(self.parts),), (d,), ("input",), ("model",))
         self.norm = RMSNorm(d, rngs=rngs)
 
     def hands(self, hand_ibtkc, clip_bt=None):
@@ -127,8 +128,9 @@ class MouthLandmarkFrontend(nnx.Module):
         self.dtype, self.rate = config.dtype, config.dropout
         d, hidden = config.d_model, 2 * config.d_part
         n_in = (2 + 2 + 2 + 1) * N_MOUTH
-        self.inner = Linear((n_in,), (hidden,), ("input",), ("mlp",), bias=True, rngs=rngs)
-        self.outer = Linear((hidden,), (d,), ("mlp",), ("model",), bias=True, rngs=rngs)
+        linear = partial(Linear, bias=True, rngs=rngs)
+        self.inner = linear((n_in,), (hidden,), ("input",), ("mlp",))
+        self.outer = linear((hidden,), (d,), ("mlp",), ("model",))
         self.norm = RMSNorm(d, rngs=rngs)
 
     def __call__(self, x_btkc, key=None, clip_bt=None):
@@ -198,30 +200,15 @@ class LipFrontend(nnx.Module):
     def __init__(self, config, rngs: nnx.Rngs):
         self.dtype, self.rate = config.dtype, config.dropout
         channels, self.patch = config.channels, config.lip_patch
-        self.stem = Linear(
-            (3 * config.lip_patch**2,),
-            (channels[0],),
-            ("input",),
-            ("channels",),
-            bias=True,
-            rngs=rngs,
-        )
+        linear = partial(Linear, bias=True, rngs=rngs)
+        self.stem = linear((3 * self.patch**2,), (channels[0],), ("input",), ("channels",))
+        pairs = zip(channels, channels[1:], strict=False)
         self.down = nnx.List(
-            [
-                Linear((4 * a,), (b,), ("input",), ("channels",), bias=True, rngs=rngs)
-                for a, b in zip(channels, channels[1:], strict=False)
-            ]
+            [linear((4 * inner,), (outer,), ("input",), ("channels",)) for inner, outer in pairs]
         )
         self.blocks = nnx.List([ResidualBlock(c, rngs) for c in channels[1:]])
-        side = config.lip_size // lip_cell(config.lip_patch, channels)
-        self.out = Linear(
-            (side * side * channels[-1],),
-            (config.d_model,),
-            ("input",),
-            ("model",),
-            bias=True,
-            rngs=rngs,
-        )
+        side = config.lip_size // lip_cell(self.patch, channels)
+        self.out = linear((side**2 * channels[-1],), (config.d_model,), ("input",), ("model",))
         self.norm = RMSNorm(config.d_model, rngs=rngs)
 
     def __call__(self, x_bfhw, key=None, clip_bf=None):

@@ -14,17 +14,17 @@ from signbind_jax.data.vocabulary import Vocabulary
 NONE = -1
 
 
-def piece_table(senses: Vocabulary, encode) -> np.ndarray:
+def piece_table(fusion_targets: Vocabulary, encode) -> np.ndarray:
     """Lists the LLM's tokens for each fused token: int32 (v, r), `NONE` beyond its last.
 
     Joined they are the text of the fused tokens, a space before every word.
 
     Args:
-      senses: vocabulary of the fused tokens; the blank has no text.
+      fusion_targets: vocabulary of the fused tokens; the blank has no text.
       encode: (text, spelled words) -> ids, as `TextTokenizer.encode`.
     """
     rows = [[]]
-    for token in senses.tokens[1:]:
+    for token in fusion_targets.tokens[1:]:
         if token == FINGERSPELLED_PREFIX:
             rows.append(encode(" ", ()))
         elif len(token) == 1:

@@ -193,7 +193,7 @@ class RMSNorm(nnx.Module):
         dim: str = "model",
         plus_one: bool = False,
     ):
-        """`plus_one`: the scale is stored as its difference from one."""
+        """Makes the scale, with `plus_one` stored as its difference from one."""
         init = jax.nn.initializers.zeros if plus_one else jax.nn.initializers.ones
         self.scale = param(rngs, init, (d,), (dim,))
         self.eps, self.plus_one = eps, plus_one

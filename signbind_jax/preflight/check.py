@@ -24,7 +24,7 @@ def check(
     timeout_s: float,
     keep: Path | None = None,
 ) -> Outcome:
-    """What a config needs on a topology.
+    """Finds what a config needs on a topology.
 
     Args:
       keep: a folder that keeps XLA's dumps; None: they are removed.
@@ -79,12 +79,12 @@ def check(
 
 
 def compiling_environment(place: topologies.Topology, dumps: Path) -> dict[str, str]:
-    """What a topology's programs need in the environment to be compiled without its devices."""
+    """Makes the environment in which a topology's programs compile without its devices."""
     flags = [
         os.environ.get("XLA_FLAGS", ""),
         f"--xla_dump_to={dumps}",
         "--xla_dump_hlo_as_text=true",
-        "--xla_dump_hlo_module_re=.*(_plain_gradients|_plain_update|_write).*",
+        "--xla_dump_hlo_module_re=.*(_flat_gradients|_flat_update|_write).*",
     ]
     if place.generation is None:
         flags.append(f"--xla_force_host_platform_device_count={place.n_devices}")

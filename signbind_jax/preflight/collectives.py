@@ -46,13 +46,13 @@ class Collective:
 
 
 def kind_of(instruction: Instruction) -> str:
-    """The kind of a collective or of its start; empty for its end and for everything else."""
+    """Gives the kind of a collective or of its start; empty for its end and for everything else."""
     kind = instruction.opcode.removesuffix("-start")
     return kind if kind in KINDS else ""
 
 
 def describe(scope: Scope, instruction: Instruction, count: int) -> Collective:
-    """The collective that an instruction starts, `count` times.
+    """Describes the collective that an instruction starts, `count` times.
 
     Raises:
       SignBindError: its groups are not understood.
@@ -81,7 +81,7 @@ def describe(scope: Scope, instruction: Instruction, count: int) -> Collective:
 
 
 def repeats(scope: Scope, instruction: Instruction) -> bool:
-    """Whether it only stands for a collective that was started elsewhere and goes on.
+    """Says whether it only stands for a collective that was started elsewhere and goes on.
 
     An asynchronous collective is written again into each fusion that it overlaps; only the copy
     that feeds its start moves anything.
@@ -98,12 +98,12 @@ def _starts(scope: Scope, instruction: Instruction) -> bool:
 
 
 def is_start(instruction: Instruction) -> bool:
-    """Whether it is what an asynchronous collective inside a fusion starts with."""
+    """Says whether it is what an asynchronous collective inside a fusion starts with."""
     return STARTED in instruction.attribute("custom_call_target")
 
 
 def group_size(instruction: Instruction, n_devices: int) -> int:
-    """How many devices take part in one group.
+    """Counts how many devices take part in one group.
 
     Understands `{{0,1},{2,3}}`, `[2,4]<=[8]` and `mesh['x'=2,'y'=4] {'y'}`.
 
@@ -149,7 +149,7 @@ def _is_zero(scope: Scope, name: str) -> bool:
 
 
 def _only_sliced(scope: Scope, instruction: Instruction) -> bool:
-    """Whether a fusion reduces for the sake of one slice a device."""
+    """Says whether a fusion reduces for the sake of one slice a device."""
     users = scope.computation.users(instruction.name)
     return (
         scope.call is not None

@@ -15,8 +15,7 @@ from signbind_jax.ranges import Count, Positive, argument
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `signbind preflight`."""
-    parser.add_argument("--config", metavar="NAME[:ARG]", help="as of `signbind train`")
+    """Adds the arguments of `signbind preflight`."""
     overrides.add_arguments(parser)
     parser.add_argument(
         "--topology",
@@ -59,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
-    """Arguments with `overrides`, as of `signbind train`."""
+    """Reads arguments with `overrides`, as of `signbind train`."""
     arguments = overrides.parse(parser, argv)
     if arguments.go_on and not (arguments.json and not arguments.overrides):
         parser.error("--go_on: wanted --json=FILE of the interrupted call, and no --config.PATH")

@@ -22,7 +22,7 @@ import psutil
 
 from signbind_jax.config import load_config
 from signbind_jax.distributed import sharding
-from signbind_jax.errors import SignBindError, outcome
+from signbind_jax.errors import SignBindError, missing_extra, outcome
 from signbind_jax.preflight import topologies
 from signbind_jax.preflight.check import DUMPS, RESULT
 from signbind_jax.preflight.costs import Cost, cost_of
@@ -112,7 +112,7 @@ def compiled_outcome(spec: str, overrides: dict, topology: str, folder: Path) ->
 
 
 def _cost(dumps: Path, program: str, place: topologies.Topology) -> Cost:
-    """The cost of the program that was compiled last, from its dump, which is moved away.
+    """Gives the cost of the program that was compiled last, from its dump, which is moved away.
 
     Raises:
       SignBindError: there is none, or a part of it that is not understood.
@@ -130,7 +130,7 @@ def _cost(dumps: Path, program: str, place: topologies.Topology) -> Cost:
 
 
 def devices(place: topologies.Topology) -> Sequence[jax.Device]:
-    """The devices of a slice that is not there, or simulated ones of the CPU.
+    """Gives the devices of a slice that is not there, or simulated ones of the CPU.
 
     Raises:
       SignBindError: libtpu is not installed.
@@ -146,10 +146,8 @@ def devices(place: topologies.Topology) -> Sequence[jax.Device]:
     try:
         return described.get_topology_desc(place.name, "tpu", **options).devices
     except (RuntimeError, ImportError) as error:
-        raise SignBindError(
-            f"--topology: {place.name}: the TPU compiler was not found ({error}), "
-            "wanted: pip install 'signbind-jax[tpu]'"
-        ) from error
+        found = f"the TPU compiler was not found ({error})"
+        raise missing_extra("tpu", f"--topology: {place.name}", found) from error
 
 
 def _too_large(found: Outcome, program: str, error: Exception) -> Outcome:

@@ -56,7 +56,7 @@ class Cost:
 
 
 def cost_of(module: Module, *, matrix_unit: int) -> Cost:
-    """What one run of a program costs each chip.
+    """Counts what one run of a program costs each chip.
 
     Of a conditional the most expensive branch counts. A call of foreign code counts what its
     `cost_estimate` says; without one its operands and results count as HBM traffic and its
@@ -144,7 +144,7 @@ class _Count:
     def products(
         self, scope: Scope, at: Instruction, times: int
     ) -> tuple[float, float, float | None]:
-        """FLOPs, padded FLOPs and, where they are not those of any instruction, HBM bytes of one
+        """Counts FLOPs, padded FLOPs and, where they are no instruction's own, HBM bytes of one
         run; notes collectives and foreign code on the way."""
         if at.opcode == "fusion":
             return self.fusion(scope, at, times)
@@ -172,7 +172,7 @@ class _Count:
         return flops, padded, 0.0 if nested else moved + hbm_traffic.hbm_bytes(scope, at)
 
     def inside(self, scope: Scope, times: int) -> tuple[float, float]:
-        """FLOPs and padded FLOPs of a computation whose values stay on the chip."""
+        """Counts FLOPs and padded FLOPs of a computation whose values stay on the chip."""
         found = [self.products(scope, at, times) for at in scope.computation.instructions.values()]
         return sum(each[0] for each in found), sum(each[1] for each in found)
 
@@ -203,7 +203,7 @@ class _Count:
 
 
 def _is_async(scope: Scope, at: Instruction) -> bool:
-    """Whether an instruction only starts what goes on beside others."""
+    """Says whether an instruction only starts what goes on beside others."""
     caller = scope.call.opcode if scope.call else ""
     starts = at.opcode == "fusion" and collectives.is_start(scope.inner(at).computation.root)
     return at.opcode == "copy-start" or caller == "async-start" or starts

@@ -47,7 +47,7 @@ _FREE = (
 
 
 def hbm_bytes(scope: Scope, instruction: Instruction) -> float:
-    """Bytes of one run of an instruction outside of fusions."""
+    """Counts bytes of one run of an instruction outside of fusions."""
     opcode, operands = instruction.opcode, instruction.operands
     if opcode in _FREE or opcode.endswith(("-done", "-update")) or _is_free(instruction):
         return 0.0
@@ -69,7 +69,7 @@ def hbm_bytes(scope: Scope, instruction: Instruction) -> float:
 
 
 def collective_bytes(scope: Scope, instruction: Instruction) -> float:
-    """HBM bytes of an asynchronous collective inside the fusion that starts it."""
+    """Counts HBM bytes of an asynchronous collective inside the fusion that starts it."""
     operands = sum(scope.instruction(name).hbm_bytes for name in instruction.operands)
     users = scope.computation.users(instruction.name)
     started = [user for user in users if user.opcode == "custom-call"]
@@ -88,7 +88,7 @@ def _fusion_bytes(scope: Scope, fusion: Instruction) -> float:
 
 
 def _read(scope: Scope, name: str, whole: float) -> float:
-    """What a fusion reads of a value from outside."""
+    """Counts what a fusion reads of a value from outside."""
     total = 0.0
     for user in scope.computation.users(name):
         first = user.operands[0] == name and name not in user.operands[1:]
@@ -109,7 +109,7 @@ def _read(scope: Scope, name: str, whole: float) -> float:
 
 
 def _written(scope: Scope, name: str, arrays: tuple[Array, ...]) -> float:
-    """What a fusion writes of a result, which lies where `arrays` say."""
+    """Counts what a fusion writes of a result, which lies where `arrays` say."""
     at = scope.instruction(name)
     if at.opcode == "tuple" and len(at.operands) == len(arrays):
         return sum(
@@ -133,7 +133,7 @@ def _written(scope: Scope, name: str, arrays: tuple[Array, ...]) -> float:
 
 
 def _in_place(computation: Computation, name: str) -> bool:
-    """Whether an array that is updated is there already, outside the fusion."""
+    """Says whether an array that is updated is there already, outside the fusion."""
     at = computation.instructions[name]
     while at.opcode in _RENAMES:
         at = computation.instructions[at.operands[0]]
@@ -141,7 +141,7 @@ def _in_place(computation: Computation, name: str) -> bool:
 
 
 def _only_names(instruction: Instruction) -> bool:
-    """Whether it reads nothing itself; what a collective reads is counted with it."""
+    """Says whether it reads nothing itself; what a collective reads is counted with it."""
     return instruction.opcode == "tuple" or bool(kind_of(instruction)) or _is_free(instruction)
 
 

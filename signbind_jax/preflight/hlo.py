@@ -78,12 +78,12 @@ class Instruction:
         return sum(array.n_bytes for array in self.arrays if array.memory == 0)
 
     def attribute(self, name: str) -> str:
-        """The text of an attribute, such as `{1}` of `lhs_contracting_dims`; empty if absent."""
+        """Gives an attribute's text, such as `{1}` of `lhs_contracting_dims`; empty if absent."""
         found = re.search(rf"(?<![\w]){name}=", self.attributes)
         return _value(self.attributes, found.end()) if found else ""
 
     def numbers(self, name: str) -> tuple[int, ...]:
-        """An attribute's integers."""
+        """Gives an attribute's integers."""
         return tuple(int(n) for n in re.findall(r"-?\d+", self.attribute(name)))
 
     def called(self) -> tuple[str, ...]:
@@ -111,7 +111,7 @@ class Computation:
         return sorted(found, key=lambda i: int(i.text))
 
     def users(self, name: str) -> list[Instruction]:
-        """The instructions that read a result."""
+        """Lists the instructions that read a result."""
         return [i for i in self.instructions.values() if name in i.operands]
 
 
@@ -132,7 +132,7 @@ class Module:
 
 
 def parse(text: str) -> Module:
-    """The module of a dump.
+    """Reads the module of a dump.
 
     Raises:
       SignBindError: a line that is not understood.
@@ -162,7 +162,7 @@ def parse(text: str) -> Module:
 
 
 def arrays(text: str) -> tuple[Array, ...]:
-    """The arrays of a shape such as `(s32[], bf16[2,3]{1,0:T(8,128)S(1)})`."""
+    """Reads the arrays of a shape such as `(s32[], bf16[2,3]{1,0:T(8,128)S(1)})`."""
     return tuple(_array(*found) for found in _ARRAY.findall(text))
 
 
@@ -207,7 +207,7 @@ def _instruction(line: str) -> Instruction:
 
 
 def _closing(text: str, at: int) -> int:
-    """Behind the bracket that closes the one at `at`."""
+    """Finds the index behind the bracket that closes the one at `at`."""
     depth = 0
     for i in range(at, len(text)):
         if text[i] in "([{":
@@ -232,7 +232,7 @@ def _split(text: str) -> Iterator[str]:
 
 
 def _value(text: str, at: int) -> str:
-    """An attribute's value: a bracketed text, with what is attached to it, or up to a comma."""
+    """Gives an attribute's value: bracketed text and what is attached to it, or up to a comma."""
     end = at
     while end < len(text) and text[end] not in ", ":
         end = _closing(text, end) if text[end] in "([{" else end + 1

@@ -36,7 +36,7 @@ class Product:
         return 2.0 * self.work
 
     def padded_flops(self, unit: int) -> float:
-        """FLOPs with which the matrix unit is busy.
+        """Counts the FLOPs with which the matrix unit is busy.
 
         It holds `unit` x `unit` of one factor while rows of the other stream through. So the
         inner dimension and the smaller outer one are rounded up to multiples of `unit`, the
@@ -56,7 +56,7 @@ def _up(size: int, to: int) -> int:
 
 
 def product_of(instruction: Instruction, operands: tuple[Array, ...]) -> Product | None:
-    """The product that an instruction computes; None for one that computes none.
+    """Describes the product that an instruction computes; None for one that computes none.
 
     Raises:
       SignBindError: a dot or convolution whose sizes do not fit together.
@@ -68,7 +68,7 @@ def product_of(instruction: Instruction, operands: tuple[Array, ...]) -> Product
     if instruction.opcode == "custom-call" and re.search(
         r"(onednn|cublas|eigen)\S*matmul", instruction.attribute("custom_call_target").lower()
     ):
-        return _library_product(instruction, *operands[:2])
+        return _library_product(instruction, operands[0])
     return None
 
 
@@ -107,8 +107,8 @@ def _rest(array: Array, without: tuple[int, ...]) -> int:
     return math.prod(size for i, size in enumerate(array.dims) if i not in without)
 
 
-def _library_product(instruction: Instruction, left: Array, right: Array) -> Product:
-    """A product that a library computes: the last two dimensions are the matrices'."""
+def _library_product(instruction: Instruction, left: Array) -> Product:
+    """Describes a product that a library computes: the last two dimensions are the matrices'."""
     *batch, rows, columns = instruction.arrays[0].dims
     n = math.prod(batch)
     inner = left.size // (n * rows)
@@ -126,7 +126,7 @@ class _Window:
     rhs_dilate: int = 1
 
     def pairs(self, n_in: int, n_out: int) -> int:
-        """How often an output place meets an input place that is neither padding nor a gap."""
+        """Counts the pairs of an output and an input place that is neither padding nor a gap."""
         count = 0
         for out in range(n_out):
             for offset in range(self.size):
@@ -156,7 +156,7 @@ def _windows(text: str, n: int) -> list[_Window]:
 
 
 def _convolution(instruction: Instruction, left: Array, right: Array) -> Product:
-    """A convolution, also one whose spatial dimensions are a product's batch, rows or columns.
+    """Describes a convolution, also one whose spatial dimensions are a product's batch or sides.
 
     A TPU's compiler writes a product's further dimensions as spatial ones: a window of one is a
     dimension of the left factor (rows), an input of one place is a dimension of the right factor

@@ -23,7 +23,7 @@ class Held:
 
     @classmethod
     def of(cls, programs: Programs) -> "Held":
-        """What a run of these programs holds."""
+        """Counts what a run of these programs holds."""
         return cls(
             bytes_a_chip(programs.state["params"]),
             bytes_a_chip(programs.frozen),
@@ -44,7 +44,7 @@ class ProgramMemory:
 
     @classmethod
     def of(cls, compiled: jax.stages.Compiled) -> "ProgramMemory":
-        """What the compiler says."""
+        """Reads what the compiler says."""
         m = compiled.memory_analysis()
         return cls(
             m.argument_size_in_bytes,
@@ -61,7 +61,7 @@ class ProgramMemory:
 
 
 def peaks(held: Held, programs: dict[str, ProgramMemory]) -> dict[str, float]:
-    """Bytes a chip while each program runs: its own, and what lies beside it."""
+    """Gives bytes a chip while each program runs: its own, and what lies beside it."""
     beside = {
         GRADIENTS: held.optimiser + held.batches / BATCHES,
         UPDATE: held.frozen + held.batches,
@@ -71,7 +71,7 @@ def peaks(held: Held, programs: dict[str, ProgramMemory]) -> dict[str, float]:
 
 
 def bytes_a_chip(tree: Any) -> float:
-    """Bytes of the shards of one chip, of arrays or ShapeDtypeStructs with shardings."""
+    """Counts bytes of the shards of one chip, of arrays or ShapeDtypeStructs with shardings."""
     return float(
         sum(
             np.prod(x.sharding.shard_shape(x.shape), dtype=np.int64) * x.dtype.itemsize

@@ -15,7 +15,7 @@ _AGAIN = "rematted_computation"  # in the name stack of what jax.checkpoint comp
 
 
 def model_flops(programs: "Programs") -> float:
-    """FLOPs of matrix products and convolutions of one step's gradients, all chips together.
+    """Counts FLOPs of matrix products and convolutions of one step's gradients, all chips together.
 
     Forward and backward as differentiated, without what remat computes again. Only products that
     are needed are there: a frozen weight has no gradient.
@@ -24,7 +24,7 @@ def model_flops(programs: "Programs") -> float:
 
 
 def jaxpr_flops(jaxpr: core.Jaxpr) -> float:
-    """FLOPs of the matrix products and convolutions of a jaxpr, loops and calls included.
+    """Counts FLOPs of the matrix products and convolutions of a jaxpr, loops and calls included.
 
     What a backward pass computes again does not count; of a conditional the most expensive
     branch does.
@@ -65,14 +65,14 @@ def _flops(eqn) -> float:
 
 
 def _convolution(eqn) -> float:
-    """As if no place of the window lay in padding, which is at most a few per cent more."""
+    """Counts as if no place of the window lay in padding, which is at most a few per cent more."""
     right, out = eqn.invars[1].aval.shape, eqn.outvars[0].aval.shape
     spec = eqn.params["dimension_numbers"].rhs_spec
     return 2.0 * math.prod(out) * math.prod(right) / right[spec[0]]
 
 
 def _inside(value) -> Iterator[core.Jaxpr]:
-    """The jaxprs among an equation's parameters, once each."""
+    """Lists the jaxprs among an equation's parameters, once each."""
     if isinstance(value, core.ClosedJaxpr):
         yield value.jaxpr
     elif isinstance(value, core.Jaxpr):

@@ -65,14 +65,14 @@ class Outcome:
         return sum(p["compile_s"] for p in self.programs.values())
 
     def judged(self) -> "Outcome":
-        """With its verdict."""
+        """Adds the verdict."""
         if self.verdict:
             return self
         fits = FITS if self.spare >= SPARE else TIGHT
         return dataclasses.replace(self, verdict=fits if self.spare >= 0 else TOO_LARGE)
 
     def to_json(self) -> str:
-        """One object; an unbounded limit is null."""
+        """Writes one object; an unbounded limit is null."""
         record = dataclasses.asdict(self)
         record["limit"] = None if math.isinf(self.limit) else self.limit
         record |= {"peak": self.peak, "compile_s": self.compile_s}
@@ -80,7 +80,7 @@ class Outcome:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Outcome":
-        """What `to_json` wrote."""
+        """Reads what `to_json` wrote."""
         record = json.loads(text)
         record["limit"] = math.inf if record["limit"] is None else record["limit"]
         return cls(**{f.name: record[f.name] for f in dataclasses.fields(cls)})

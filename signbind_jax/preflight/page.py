@@ -30,7 +30,7 @@ def write_page(page: Path, outcomes: Sequence[Outcome]) -> None:
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
-    """The rows, what compiling took, and the constants behind the times."""
+    """Gives the rows, what compiling took, and the constants behind the times."""
     slowest = max(outcomes, key=lambda found: found.compile_s)
     largest = max(outcomes, key=lambda found: found.compile_memory)
     constants = [f"- {name}: {value}\n" for name, value in roofline.constants().items()]

@@ -30,7 +30,7 @@ _NVIDIA = {
 
 
 def peak_flops(device_kind: str) -> float | None:
-    """bfloat16 operations a second of one device; None where they are not known."""
+    """Gives bfloat16 operations a second of one device; None where they are not known."""
     if device_kind in _TPUS:
         return GENERATIONS[_TPUS[device_kind]].peak_flops
     return _NVIDIA.get(device_kind)

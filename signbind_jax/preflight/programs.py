@@ -39,7 +39,7 @@ class Programs:
         self.written = self.step.batch_spec(length, written)
 
     def all(self) -> dict[str, Callable[[], jax.stages.Compiled]]:
-        """What compiles each program, by name."""
+        """Lists what compiles each program, by name."""
         programs = self.step.programs(self.state, self.frozen)
         state = programs.flatten(self.state)
         out = {
@@ -52,11 +52,11 @@ class Programs:
         return out
 
     def lower_writing(self) -> jax.stages.Lowered | None:
-        """The program that writes sentences; None where the stage writes none."""
+        """Lowers the program that writes sentences; None where the stage writes none."""
         params = nnx.merge_state(self.state["params"], self.frozen)
         return self.step.stage.lower_writing(self.step.graphdef, params, self.written)
 
     def trace_gradients(self):
-        """The jaxpr of the gradients as written, before any compiler."""
+        """Traces the jaxpr of the gradients as written, before any compiler."""
         args = (self.state["params"], self.frozen, self.state["step"], self.batch)
         return jax.make_jaxpr(self.step.gradients)(*args)

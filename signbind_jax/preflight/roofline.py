@@ -79,7 +79,7 @@ class Estimate:
 
 
 def constants() -> dict[str, str]:
-    """The assumed constants as text: name -> value and where it is from."""
+    """Lists the assumed constants as text: name -> value and where it is from."""
     return {
         f.name: f"{getattr(CONSTANTS, f.name):g}: {f.metadata['source']}"
         for f in dataclasses.fields(Constants)
@@ -89,7 +89,7 @@ def constants() -> dict[str, str]:
 def estimate(
     costs: Sequence[Cost], topology: Topology, model_flops: float, mesh_shape: Mapping[str, int]
 ) -> Estimate:
-    """How long programs that run one after the other take on every chip of a slice.
+    """Estimates how long programs that run one after the other take on every chip of a slice.
 
     - floor: the slowest of matrix unit, HBM and interconnect, each at its peak and all the time.
     - likely: instructions one after the other, each as long as the slower of its products and
@@ -138,7 +138,7 @@ def estimate(
 
 
 def _in_turn(costs: Sequence[Cost], chip: Generation) -> tuple[float, float]:
-    """Seconds of instructions one after the other, and of asynchronous copies beside them."""
+    """Sums seconds of instructions one after the other, and of asynchronous copies beside them."""
     work = copies = 0.0
     for cost in costs:
         rest_flops, rest_bytes = cost.padded_flops, cost.hbm_bytes
@@ -162,7 +162,7 @@ def _alone(padded_flops: float, hbm_bytes: float, chip: Generation) -> float:
 
 
 def _seconds(collective: Collective, topology: Topology) -> float:
-    """All runs of a collective at the full rate of the links that its group spans."""
+    """Times all runs of a collective at the full rate of the links that its group spans."""
     link, g = topology.generation.link_bytes_s, collective.group_size
     if g < 2:
         return 0.0
@@ -185,7 +185,7 @@ def _latency(collective: Collective, topology: Topology) -> float:
 
 
 def spanned(topology: Topology, group_size: int) -> list[tuple[int, int]]:
-    """The stretch of each torus axis that a group of chips spans, and the links along it: an
+    """Finds the stretch of each torus axis that a group of chips spans, and the links along it: an
     estimate.
 
     Which chips a group has is for the mesh to say; its size alone tells most of it. Groups

@@ -23,7 +23,7 @@ HEADER = (
 
 
 def lines(found: Outcome) -> Iterator[str]:
-    """The whole of an outcome, for a terminal."""
+    """Writes the whole of an outcome, for a terminal."""
     yield f"{found.spec} on {found.topology}"
     if found.problem:
         yield f"  {found.verdict.upper()}: {found.problem}"
@@ -45,7 +45,7 @@ def lines(found: Outcome) -> Iterator[str]:
 
 
 def row(found: Outcome) -> tuple[str, ...]:
-    """One row below HEADER."""
+    """Writes one row below HEADER."""
     if found.problem:
         blank = ("",) * (len(HEADER) - 3)
         return (found.spec, found.topology, *blank, f"{found.verdict}: {found.problem}")
@@ -70,9 +70,9 @@ def row(found: Outcome) -> tuple[str, ...]:
     )
 
 
-def markdown(rows: Sequence[Sequence[str]], header: Sequence[str] = HEADER) -> str:
-    """A table in Markdown."""
-    table = [header, ["---"] * len(header), *rows]
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """Writes rows below HEADER as a table in Markdown."""
+    table = [HEADER, ["---"] * len(HEADER), *rows]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in table)
 
 
@@ -115,7 +115,7 @@ def _flops(found: Outcome) -> Iterator[str]:
 
 
 def _collectives(found: Outcome) -> Iterator[str]:
-    """Bytes a chip by kind and group, the largest first."""
+    """Sums bytes a chip by kind and group, the largest first."""
     for program in (GRADIENTS, WRITING):
         sums: dict[tuple, list[float]] = {}
         for c in found.costs.get(program, {}).get("collectives", ()):

@@ -83,7 +83,7 @@ class Topology:
 
 
 def find(name: str) -> Topology:
-    """The topology of a name.
+    """Finds the topology of a name.
 
     Raises:
       SignBindError: no such slice, with the nearest one that exists.

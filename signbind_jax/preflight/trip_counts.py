@@ -43,7 +43,7 @@ class Scope:
         self.computation: Computation = module.computations[name]
 
     def instruction(self, name: str) -> Instruction:
-        """The instruction of a name.
+        """Finds the instruction of a name.
 
         Raises:
           SignBindError: there is none.
@@ -53,7 +53,7 @@ class Scope:
         return self.computation.instructions[name]
 
     def inner(self, call: Instruction, kind: str = "") -> "Scope":
-        """The computation that an instruction calls: its only one, or that of attribute `kind`."""
+        """Finds the computation that an instruction calls: the only one, or attribute `kind`'s."""
         if kind:
             return Scope(self.module, call.attribute(kind).removeprefix("%"), self, call)
         called = call.called()
@@ -64,7 +64,7 @@ class Scope:
     def origin(
         self, name: str, index: int | None = None
     ) -> tuple["Scope", Instruction, int | None]:
-        """The instruction that makes a value, and which element of a tuple the value is.
+        """Finds the instruction that makes a value, and which element of a tuple the value is.
 
         Follows what hands values on: copies, tuples, fusions and calls (in and out), and loops
         that leave an element as it came.
@@ -98,14 +98,14 @@ class Scope:
 
 
 def _unchanged(scope: Scope, loop: Instruction, index: int) -> bool:
-    """Whether a loop's body returns an element of its state as it came."""
+    """Says whether a loop's body returns an element of its state as it came."""
     body = Scope(scope.module, loop.attribute("body").removeprefix("%"))
     _, at, found = body.origin(body.computation.root.name, index)
     return at.opcode == "parameter" and found == index
 
 
 def trip_count(scope: Scope, loop: Instruction) -> int:
-    """How often the body of a while loop runs.
+    """Counts how often the body of a while loop runs.
 
     What XLA says of it (`known_trip_count`), else from the limit in its condition, its start and
     its increment. Of a loop that data may end earlier, such as generation, the most turns.
@@ -125,7 +125,7 @@ def trip_count(scope: Scope, loop: Instruction) -> int:
 
 
 def _all_of(condition: Scope) -> list[tuple[Scope, Instruction]]:
-    """What has to hold for another turn: the parts that the condition joins by "and"."""
+    """Lists what has to hold for another turn: the parts that the condition joins by "and"."""
     joined, parts = [(condition, condition.computation.root.name)], []
     while joined:
         scope, name = joined.pop()
@@ -138,7 +138,7 @@ def _all_of(condition: Scope) -> list[tuple[Scope, Instruction]]:
 
 
 def _bound(scope: Scope, loop: Instruction, inside: Scope, compare: Instruction) -> int | None:
-    """How many turns one part of a condition allows; None where that depends on data."""
+    """Says how many turns one part of a condition allows; None where that depends on data."""
     direction = compare.attribute("direction")
     if compare.opcode != "compare" or direction not in _MIRRORED:
         return None
@@ -168,7 +168,7 @@ def _bound(scope: Scope, loop: Instruction, inside: Scope, compare: Instruction)
 def _course(
     scope: Scope, loop: Instruction, value: tuple[int | None, int]
 ) -> tuple[int, int] | None:
-    """A number of the condition before the first turn, and by how much each turn changes it;
+    """Gives a number of the condition before the first turn, and by how much each turn changes it;
     None where that is no constant."""
     index, offset = value
     if index is None:
@@ -182,7 +182,7 @@ def _course(
 
 
 def _affine(scope: Scope, name: str, index: int | None = None) -> tuple[int | None, int] | None:
-    """A whole number as (element of the loop's state or None, plus a constant); None if not."""
+    """Writes a whole number as (element of the loop's state or None, plus a constant), or None."""
     scope, at, index = scope.origin(name, index)
     if at.opcode == "constant":
         found = re.fullmatch(r"-?\d+", at.text.strip())

@@ -14,7 +14,7 @@ _SAFE = {"PYTHONSAFEPATH": "1"}  # Python's -P, for what the child starts as wel
 
 
 def imports(more: Iterable[str] = ()) -> list[str]:
-    """The Python files that this process and those it starts run first, `more` of them now."""
+    """Lists the Python files that this process and those it starts run first, with `more`."""
     known = filter(None, os.environ.get(IMPORTS, "").split(os.pathsep))
     paths = list(dict.fromkeys([*known, *map(os.path.abspath, more)]))
     if paths:
@@ -28,7 +28,7 @@ def xla_flags(*flags: str) -> str:
 
 
 def python(module: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
-    """The command and the environment of `python -m module arguments`."""
+    """Gives the command and the environment of `python -m module arguments`."""
     path = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
     # A checkout that is not installed is found by its path. The folder of all packages is not put
     # there: it would come before the standard library.
@@ -40,7 +40,7 @@ def python(module: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
 
 @contextlib.contextmanager
 def safe_spawning() -> Iterator[None]:
-    """What `multiprocessing` spawns within imports nothing from the current directory either.
+    """Lets what `multiprocessing` spawns within import nothing from the current directory either.
 
     Its processes get the path of this one, but only once they have imported its first modules.
     """

@@ -50,20 +50,20 @@ class Interrupts:
             return self.received and not self._calls
 
     def end_at_once(self) -> None:
-        """From here on a signal before the first step ends the process, whatever it is in."""
+        """Lets a signal before the first step end the process from here on, whatever it is in."""
         self._at_once = True
         if self.too_early:
             _end_before_first_step()
 
     def note(self) -> None:
-        """A signal has come."""
+        """Notes that a signal has come."""
         self.received = self.asked = True
         with self._changed:
             if self._at_once and not self._calls:
                 _end_before_first_step()
 
     def stops(self) -> bool:
-        """Whether the run ends here.
+        """Says whether the run ends here.
 
         To be asked before the first step of a start and after each, by every process.
         """
@@ -75,7 +75,7 @@ class Interrupts:
             return self._last_call is not None and self._calls >= self._last_call
 
     def agree(self, service: Any, process: int, n: int) -> None:
-        """Once `asked`, agrees with the other processes on the call of `stops` that says yes.
+        """Agrees, once `asked`, with the other processes on the call of `stops` that says yes.
 
         For a thread of every process to call now and then: it never waits for another one.
 
@@ -98,7 +98,7 @@ class Interrupts:
 
 @contextlib.contextmanager
 def noted(*, to_the_end: bool = False) -> Iterator[Interrupts]:
-    """SIGTERM and SIGINT are noted instead of obeyed; a second SIGINT interrupts at once.
+    """Notes SIGTERM and SIGINT instead of obeying; a second SIGINT interrupts at once.
 
     Inside another one it changes nothing.
 
@@ -159,7 +159,7 @@ def _listen(signals: Interrupts) -> Callable[[], None]:
 
 
 def _forget() -> None:
-    """In a forked child: it must not tell its parent of its own signals."""
+    """Keeps a forked child from telling its parent of its own signals."""
     if _active is not None:
         signal.set_wakeup_fd(-1)
         for number in _SIGNALS:
@@ -170,12 +170,12 @@ os.register_at_fork(after_in_child=_forget)
 
 
 def active() -> Interrupts | None:
-    """What is known of signals; None where they are not noted."""
+    """Gives what is known of signals; None where they are not noted."""
     return _active
 
 
 def until_asked(batches: Iterable) -> Iterator:
-    """The batches of an evaluation, to its end or to a signal; `hosts.join_rows` looks which."""
+    """Gives an evaluation's batches, to its end or to a signal; `hosts.join_rows` looks which."""
     for batch in batches:
         if _active is not None and _active.asked:
             _active.cut_short = True

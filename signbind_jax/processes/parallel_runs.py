@@ -1,8 +1,4 @@
-"""Independent training runs side by side, each in its own process on its own share of cores.
-
-Small models leave most of a core idle when XLA splits every operation over all of them: on
-two cores, two experts at a time finish sooner than one after the other (docs/develop/decisions.md).
-"""
+"""Independent training runs side by side, each in its own process on its own share of cores."""
 
 import concurrent.futures
 import os
@@ -11,28 +7,18 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import jax
 import psutil
 
 from signbind_jax import streams
 from signbind_jax.errors import SignBindError
-from signbind_jax.processes import child
-
-# XLA takes fresh memory for every step. In pages of 2 MB instead of 4 kB the kernel hands it out
-# so much faster that a training step takes three quarters of the time (docs/develop/decisions.md).
-HUGE_PAGES = "glibc.malloc.hugetlb=1"
+from signbind_jax.processes import child, xla_cpu
 
 
 def usable_cores() -> list[int]:
-    """The processors this process may run on."""
+    """Lists the processors this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))
-
-
-def worthwhile() -> bool:
-    """Whether runs should go side by side: several cores and no accelerator to share."""
-    return jax.default_backend() == "cpu" and len(usable_cores()) > 1
 
 
 def run_all(
@@ -96,10 +82,10 @@ def start(
       module: what is run; by default the command itself.
       **streams: of `subprocess.Popen`, such as stdout.
     """
-    flags = ["--xla_cpu_multi_thread_eigen=false"] if len(share) == 1 else []
+    flags = [xla_cpu.ONE_CORE_FLAG] if len(share) == 1 else []
     command, environment = child.python(module, *arguments)
     own = {"XLA_FLAGS": child.xla_flags(*flags), "PYTHONUNBUFFERED": "1"}
-    environment = {"GLIBC_TUNABLES": HUGE_PAGES, **environment, **own}
+    environment = xla_cpu.ALLOCATOR | environment | own
     process = subprocess.Popen(command, env=environment, **streams)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(process.pid, share)

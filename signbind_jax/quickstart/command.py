@@ -11,10 +11,10 @@ from signbind_jax.checkpoint.artefact import open_artefact
 from signbind_jax.data.dataset import open_dataset
 from signbind_jax.errors import SignBindError
 from signbind_jax.evaluate.evaluators import TIME_SPLITS, open_evaluator
-from signbind_jax.processes.parallel_runs import MemoryMeter, run_all, usable_cores, worthwhile
+from signbind_jax.processes import xla_cpu
+from signbind_jax.processes.parallel_runs import MemoryMeter, run_all, usable_cores
 from signbind_jax.quickstart.examples import write_examples
 from signbind_jax.ranges import Seed, Whole, argument
-from signbind_jax.report import write_report
 from signbind_jax.train.summary import SUMMARY, read_summary
 
 logger = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ def train_stages(
     """
     argument = "size=tiny" if smoke else ""
     commands = {s: [*training_command(s, workdir, data, seed, argument), *options] for s in STAGES}
-    if worthwhile():
+    if xla_cpu.runs_side_by_side(len(usable_cores())):
         together = {stage: commands.pop(stage) for stage in _SIDE_BY_SIDE}
         after = {stage: needs(stage) for stage in together}
 
@@ -221,6 +221,8 @@ def read_results(path: Path) -> dict:
 
 
 def _tell(results: dict, path: Path) -> Path:
+    from signbind_jax.report.page import write_report  # its charts take a second to import
+
     report = write_report(path.parent)
     print_table(results)
     print(f"results: {path}\nreport:  {report}")

@@ -10,6 +10,7 @@ from signbind_jax.train.metric_lines import record_of
 
 # A logged value beyond this is a diverged run's, not a point of a curve.
 _LARGEST = 1e30
+_LAST_STEP = 2**53  # beyond it floats are not exact
 _EXAMPLES_BYTES = 2**28
 
 
@@ -188,7 +189,7 @@ def read_log(path: Path) -> StageLog:
             if not line.strip():
                 continue
             record = record_of(line)
-            if record is None:
+            if record is None or abs(record["step"]) > _LAST_STEP:
                 unreadable += 1
                 continue
             step, kind = record["step"], record["kind"]

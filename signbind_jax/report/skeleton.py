@@ -1,55 +1,45 @@
-"""Keypoints of one moment drawn as a small figure: body, brows, eyes, lips, hands with fingers."""
+"""Keypoints of one moment as a small figure: body, brows, eyes, lips, hands with fingers."""
 
-import math
-from xml.etree.ElementTree import Element
+import itertools
 
 from signbind_jax import keypoints
-from signbind_jax.report.markup import tag
 from signbind_jax.report.run_files import number
 
-_INDEX = {name: i for i, name in enumerate(keypoints.NAMES)}
 # Points further out than this (shoulder widths) are tracking errors; they would shrink the figure.
 REACH = 2.5
+_FINGERS = ("thumb", "index", "middle", "ring", "pinky")
+_INDEX = {name: i for i, name in enumerate(keypoints.NAMES)}
 
 
-def _chains(names: tuple[tuple[str, ...], ...]) -> list[list[int]]:
+Box = tuple[float, float, float, float]  # x, y, width, height in shoulder widths
+Points = dict[int, tuple[float, float]]  # keypoint index -> x, y of those that were seen
+
+
+def _hand(side: str) -> list[tuple[str, ...]]:
+    hand = f"{side}_hand"
+    fingers = [(f"{hand}_wrist", *(f"{hand}_{f}_{j}" for j in range(1, 5))) for f in _FINGERS]
+    return [*fingers, tuple(f"{hand}_{f}_1" for f in _FINGERS[1:])]
+
+
+def _chains(*names: tuple[str, ...]) -> list[list[int]]:
     return [[_INDEX[name] for name in chain] for chain in names]
 
 
-def _hand(side: str) -> list[list[int]]:
-    fingers = ("thumb", "index", "middle", "ring", "pinky")
-    wrist = f"{side}_hand_wrist"
-    names = [
-        (wrist, *(f"{side}_hand_{finger}_{joint}" for joint in range(1, 5))) for finger in fingers
-    ]
-    palm = tuple(f"{side}_hand_{finger}_1" for finger in fingers[1:])
-    return _chains((*names, palm))
+def _ring(names: tuple[str, ...]) -> tuple[str, ...]:
+    return (*names, names[0])
 
 
-def _ring(names: tuple[str, ...]) -> list[list[int]]:
-    return _chains(((*names, names[0]),))
-
-
-_LIPS = _ring(keypoints.OUTER_LIP) + _ring(keypoints.INNER_LIP)
+_ARMS = (*(f"left_{joint}" for joint in ("wrist", "elbow", "shoulder")),)
 _PARTS = {
-    "body": _chains(
-        (
-            (
-                "left_wrist",
-                "left_elbow",
-                "left_shoulder",
-                "right_shoulder",
-                "right_elbow",
-                "right_wrist",
-            ),
-            ("nose",),
-        )
+    "body": _chains((*_ARMS, *(n.replace("left", "right") for n in reversed(_ARMS))), ("nose",)),
+    "face": _chains(
+        keypoints.RIGHT_BROW,
+        keypoints.LEFT_BROW,
+        _ring(keypoints.RIGHT_EYE),
+        _ring(keypoints.LEFT_EYE),
     ),
-    "face": _chains((keypoints.RIGHT_BROW, keypoints.LEFT_BROW))
-    + _ring(keypoints.RIGHT_EYE)
-    + _ring(keypoints.LEFT_EYE),
-    "lips": _LIPS,
-    "hands": _hand("left") + _hand("right"),
+    "lips": _chains(_ring(keypoints.OUTER_LIP), _ring(keypoints.INNER_LIP)),
+    "hands": _chains(*_hand("left"), *_hand("right")),
 }
 
 
@@ -58,8 +48,8 @@ def readable(frame: list) -> bool:
     return len(frame) == keypoints.K
 
 
-def seen_points(frame: list) -> dict[int, tuple[float, float]]:
-    """Keypoint index -> x, y (shoulder widths) of the points with confidence above 0."""
+def seen_points(frame: list) -> Points:
+    """The points with confidence above 0."""
     points = {}
     for i, point in enumerate(frame):
         if not isinstance(point, list) or len(point) < 3:
@@ -70,89 +60,51 @@ def seen_points(frame: list) -> dict[int, tuple[float, float]]:
     return points
 
 
-def bounds(frames: list[list]) -> tuple[float, float, float, float]:
-    """One box (x, y, width, height in shoulder widths) that holds every seen point."""
-    places = [place for frame in frames for place in seen_points(frame).values()]
+def bounds(frames: list[Points], margin: float = 0.12) -> Box:
+    """The box that holds all points, with a margin."""
+    places = [place for points in frames for place in points.values()]
     if not places:
         return -1.0, -1.0, 2.0, 2.0
-    xs, ys = zip(*places, strict=True)
-    margin = 0.12
-    return (
-        min(xs) - margin,
-        min(ys) - margin,
-        max(xs) - min(xs) + 2 * margin,
-        max(ys) - min(ys) + 2 * margin,
-    )
+    (left, right), (top, bottom) = ((min(side), max(side)) for side in zip(*places, strict=True))
+    return left - margin, top - margin, right - left + 2 * margin, bottom - top + 2 * margin
 
 
-def figure_of(frame: list, box: tuple, x: float, y: float, width: float, height: float) -> Element:
-    """The figure within `box` (shoulder widths), drawn into a rectangle of the page."""
-    points = seen_points(frame)
-    parts = [tag("path", d=d, class_=part) for part in _PARTS if (d := _path(points, part))]
-    if not points:
-        parts = [
-            tag(
-                "text",
-                "not seen",
-                x=(box[0] + box[2] / 2) * 100,
-                y=(box[1] + box[3] / 2) * 100,
-                class_="unseen middle",
-            )
-        ]
-    return _window(parts, box, x, y, width, height, "skeleton")
+def paths(points: Points) -> dict[str, str]:
+    """Part, such as "hands" -> SVG path in hundredths of a shoulder width, where it was seen."""
+    return {part: path for part in _PARTS if (path := _path(points, part))}
 
 
-def mouth_of(frame: list, x: float, y: float, size: float) -> Element | None:
-    """The lips alone, enlarged; None where no lip point was seen."""
-    points = seen_points(frame)
-    lips = [points[i] for chain in _LIPS for i in chain if i in points]
+def mouth(points: Points) -> tuple[Box, dict[str, str]] | None:
+    """The lips alone and the box that they are enlarged from; None where they were not seen."""
+    lips = {i: points[i] for chain in _PARTS["lips"] for i in chain if i in points}
     if len(lips) < 6:
         return None
-    xs, ys = zip(*lips, strict=True)
+    left, top, width, height = bounds([lips], 0.04)
     # A fixed window, so that an open mouth looks larger than a closed one.
-    centre_x, centre_y, side = (min(xs) + max(xs)) / 2, (min(ys) + max(ys)) / 2, 0.4
-    side = max(side, max(xs) - min(xs) + 0.08, max(ys) - min(ys) + 0.08)
-    box = (centre_x - side / 2, centre_y - side / 2, side, side)
-    path = tag("path", d=_path(points, "lips"), class_="lips")
-    return _window([path], box, x, y, size, size, "skeleton mouth")
+    side = max(0.4, width, height)
+    box = (left + (width - side) / 2, top + (height - side) / 2, side, side)
+    return box, {"lips": _path(points, "lips")}
 
 
-def _window(children, box, x, y, width, height, css: str) -> Element:
-    return tag(
-        "svg",
-        children,
-        x=x,
-        y=y,
-        width=width,
-        height=height,
-        class_=css,
-        viewBox=" ".join(str(math.floor(side * 100)) for side in box),
-    )
-
-
-def _path(points: dict[int, tuple[float, float]], part: str) -> str:
-    """Lines between neighbours that were both seen, in hundredths of a shoulder width."""
+def _path(points: Points, part: str) -> str:
+    """Lines between neighbours that were both seen."""
     steps = []
     for chain in _PARTS[part]:
-        pen_down = False
-        for i in chain:
+        for before, i in itertools.pairwise((None, *chain)):
             if i in points:
                 x, y = (round(c * 100) for c in points[i])
                 # h0 makes a dot of a point whose neighbours were not seen.
-                steps.append(f"L{x} {y}" if pen_down else f"M{x} {y}h0")
-            pen_down = i in points
-    if part == "body":
-        steps.append(_neck(points))
-    return "".join(steps)
+                steps.append(f"L{x} {y}" if before in points else f"M{x} {y}h0")
+    return "".join(steps) + (_neck(points) if part == "body" else "")
 
 
-def _neck(points: dict[int, tuple[float, float]]) -> str:
+def _neck(points: Points) -> str:
     """From between the shoulders to below the mouth; some schemes have no nose."""
-    left, right = (points.get(_INDEX[f"{side}_shoulder"]) for side in ("left", "right"))
-    lips = [points[i] for i in _LIPS[0] if i in points]
-    if left is None or right is None or not lips:
+    shoulders = [points.get(_INDEX[f"{side}_shoulder"]) for side in ("left", "right")]
+    lips = [points[i] for i in _PARTS["lips"][0] if i in points]
+    if None in shoulders or not lips:
         return ""
-    foot = [(left[axis] + right[axis]) * 50 for axis in (0, 1)]
-    mouth = [sum(place[axis] for place in lips) * 100 / len(lips) for axis in (0, 1)]
-    top = [0.35 * foot[axis] + 0.65 * mouth[axis] for axis in (0, 1)]
-    return f"M{foot[0]:.0f} {foot[1]:.0f}L{top[0]:.0f} {top[1]:.0f}"
+    foot = [sum(axis) * 50 for axis in zip(*shoulders, strict=True)]
+    mouth = [sum(axis) * 100 / len(lips) for axis in zip(*lips, strict=True)]
+    top = [0.35 * low + 0.65 * high for low, high in zip(foot, mouth, strict=True)]
+    return "M{:.0f} {:.0f}L{:.0f} {:.0f}".format(*foot, *top)

@@ -1,45 +1,118 @@
-"""The token streams of a clip under pictures of its signer, on one time axis."""
+"""Where the pictures of a clip and the tokens of its streams stand, all on one time axis."""
 
-from xml.etree.ElementTree import Element
+import base64
+import binascii
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from signbind_jax import streams
+from signbind_jax.report import skeleton
 from signbind_jax.report.differences import compare
-from signbind_jax.report.markup import svg, tag
 from signbind_jax.report.run_files import Example, Token
-from signbind_jax.report.strip import LEFT, PLOT, WIDTH, axis, row_name, strip
 from signbind_jax.report.wording import stream_title
 
-_LANE = 23
+WIDTH, LEFT, PLOT = 1060, 118, 924  # pixels
+LANE = 23
+_MAX_PICTURES = 14
 
 
-def draw(key: str, example: Example, show_mouths: bool = True) -> Element:
-    """The example's picture: signer, mouth, axis in seconds, one row of bars a stream.
+class Bar(NamedTuple):
+    """A token in its lane: its bar, and its label at the side of `x` that `anchor` says."""
+
+    token: Token
+    label: str
+    left: float
+    right: float
+    x: float
+    anchor: str
+    lane: int = 0
+    wrong: bool = False
+
+    @property
+    def extent(self) -> tuple[float, float]:
+        """Left and right end of bar and label together."""
+        width = _text_width(self.label) + 9
+        left = {"middle": self.left, "start": self.left, "end": self.left - width}[self.anchor]
+        return left, self.right + width * (self.anchor == "start")
+
+
+class Row(NamedTuple):
+    """The bars of a stream, with its name and a class of its colour."""
+
+    title: str
+    detail: str
+    css: str
+    bars: list[Bar]
+
+    @property
+    def height(self) -> int:
+        """Of as many lanes as keep every label legible."""
+        return max(2, *(bar.lane + 1 for bar in self.bars), 0) * LANE + 2
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """What is drawn of a clip.
+
+    Attributes:
+      end: seconds, at the right end of the axis.
+      figures: (seconds, paths of the skeleton), all within `box`.
+      enlarged: box and paths of the lips of each figure, where there are no recorded pictures.
+      mouths: (seconds, address of a picture).
+      note: why there is no figure.
+    """
+
+    end: float
+    box: skeleton.Box
+    figures: list[tuple[float, dict]]
+    enlarged: list[tuple[skeleton.Box, dict] | None]
+    mouths: list[tuple[float, str]]
+    note: str
+    rows: list[Row] = field(default_factory=list)
+
+    def x(self, seconds: float) -> float:
+        """The place of a moment."""
+        return LEFT + PLOT * min(seconds, self.end) / self.end
+
+    @property
+    def ticks(self) -> list[float]:
+        """Moments that the axis names."""
+        steps = (0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
+        step = next((s for s in steps if self.end / s <= 14), self.end / 10)
+        return [round(i * step, 2) for i in range(int(self.end / step + 1e-6) + 1)]
+
+
+def of_pictures(poses: list, mouths: list, end: float) -> Timeline:
+    """A clip's pictures alone.
 
     Args:
-      key: unique in the page.
-      show_mouths: False leaves the recorded mouth pictures out (the page would be too large).
+      poses: (seconds, points k x 3 as x, y, confidence in shoulder widths).
+      mouths: (seconds, PNG as base64).
+      end: duration in seconds.
     """
-    end = _end(example)
-
-    def x_of(seconds):
-        return LEFT + PLOT * min(seconds, end) / end
-
-    drawing, y = strip(example.poses, example.mouths if show_mouths else [], x_of)
-    axis_y = y
-    y += 16
-    bands, rows = [], []
-    for stream in (*streams.SHIPPED, *(s for s in example.streams if s not in streams.SHIPPED)):
-        row, height = _row(example, stream, x_of, y)
-        bands.append(tag("rect", x=LEFT, y=y, width=PLOT, height=height, class_="band"))
-        rows += row
-        y += height + 8
-    drawing += bands + axis(end, x_of, axis_y, y)
-    told = "; ".join(
-        f"{stream_title(stream)}: " + (" ".join(token.text for token in tokens) or "nothing read")
-        for stream, tokens in example.streams.items()
+    frames = [(t, frame) for t, frame in _chosen(poses) if skeleton.readable(frame)]
+    seen = [(t, skeleton.seen_points(frame)) for t, frame in frames]
+    pictures = [(t, address) for t, code in _chosen(mouths) if (address := png(code))]
+    enlarged = [] if pictures else [skeleton.mouth(points) for _, points in seen]
+    return Timeline(
+        end,
+        skeleton.bounds([points for _, points in seen]),
+        [(t, skeleton.paths(points)) for t, points in seen],
+        enlarged if any(enlarged) else [],
+        pictures,
+        "" if seen else f"Pictures of the signer: {'of another layout' if poses else 'none'}.",
     )
-    title = f"What was read in {example.id}, and when"
-    return svg(key, WIDTH, y + 24, title, told, drawing, rows, class_="timeline")
+
+
+def of_example(example: Example, show_mouths: bool = True) -> Timeline:
+    """The pictures, and below them one row of bars a stream."""
+    ends = [token.end for tokens in example.streams.values() for token in tokens]
+    ends += [time for time, _ in (*example.poses, *example.mouths)]
+    end = max([example.duration or 0.0, *ends]) or 1.0
+    line = of_pictures(example.poses, example.mouths if show_mouths else [], end)
+    others = (stream for stream in example.streams if stream not in streams.SHIPPED)
+    line.rows.extend(_row(line, example, stream) for stream in (*streams.SHIPPED, *others))
+    return line
 
 
 def pack(spans: list[tuple[float, float]], gap: float = 4.0) -> list[int]:
@@ -66,104 +139,65 @@ def wrong_tokens(example: Example, stream: str) -> set[int]:
     truth, tokens = truth_tokens(example, stream), example.streams.get(stream, [])
     if truth is None:
         return set()
-    compared = [i for i, token in enumerate(tokens) if not _is_space(stream, token)]
-    wrong, place = set(), 0
-    for piece in compare(truth, [tokens[i].text for i in compared], key=str.casefold):
-        if piece.kind == "missing":
-            continue
-        if piece.kind == "extra":
-            wrong.update(compared[place : place + len(piece.words)])
-        place += len(piece.words)
-    return wrong
+    compared = [i for i, t in enumerate(tokens) if not (_spells(stream) and t.text.isspace())]
+    pieces = compare(truth, [tokens[i].text for i in compared], key=str.casefold)
+    kinds = [piece.kind for piece in pieces for _ in piece.words if piece.kind != "missing"]
+    return {i for i, kind in zip(compared, kinds, strict=True) if kind == "extra"}
 
 
-def _is_space(stream: str, token: Token) -> bool:
-    return _spells(stream) and token.text.isspace()
+def png(encoded: str) -> str | None:
+    """The data address of a base64 PNG, None where it is not one."""
+    try:
+        raw = base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return f"data:image/png;base64,{encoded}" if raw.startswith(b"\x89PNG\r\n\x1a\n") else None
 
 
 def _spells(stream: str) -> bool:
     return stream in streams.names() and streams.get(stream).spells
 
 
-def _end(example: Example) -> float:
-    ends = [token.end for tokens in example.streams.values() for token in tokens]
-    ends += [time for time, _ in (*example.poses, *example.mouths)]
-    return max([example.duration or 0.0, *ends]) or 1.0
+def _chosen(pictures: list) -> list:
+    """At most as many pictures as fit side by side, evenly spread."""
+    if len(pictures) <= _MAX_PICTURES:
+        return pictures
+    last = len(pictures) - 1
+    return [pictures[round(i * last / (_MAX_PICTURES - 1))] for i in range(_MAX_PICTURES)]
 
 
-def _row(example: Example, stream: str, x_of, y: float) -> tuple[list[Element], float]:
-    """The bars of one stream in as many lanes as keep every label legible, and their height."""
-    tokens = example.streams.get(stream)
-    name = stream_title(stream)
-    if not tokens:
-        told = "not in this run" if tokens is None else "nothing read"
-        return [row_name(name, told, y + 16)], 2 * _LANE + 2
-    wrong = wrong_tokens(example, stream)
-    boxes = [_box(token, x_of) for token in tokens]
-    order = sorted(range(len(tokens)), key=lambda i: boxes[i][2])
-    lanes = dict(zip(order, pack([boxes[i][2:4] for i in order]), strict=True))
-    lanes_high = max(2, max(lanes.values()) + 1)
-    elements = [row_name(name, f"{len(tokens)} tokens", y + 16)]
-    for i, token in enumerate(tokens):
-        elements.append(_bar(token, boxes[i], y + lanes[i] * _LANE + 3, stream, i in wrong))
-    return elements, lanes_high * _LANE + 2
+def _row(line: Timeline, example: Example, stream: str) -> Row:
+    tokens, wrong = example.streams.get(stream), wrong_tokens(example, stream)
+    bars = [_bar(line, token)._replace(wrong=i in wrong) for i, token in enumerate(tokens or ())]
+    bars.sort(key=lambda bar: bar.extent)
+    lanes = pack([bar.extent for bar in bars])
+    told = f"{len(bars)} tokens" if bars else "nothing read"
+    return Row(
+        stream_title(stream),
+        "not in this run" if tokens is None else told,
+        stream if stream in streams.names() else "other",
+        [bar._replace(lane=lane) for bar, lane in zip(bars, lanes, strict=True)],
+    )
 
 
-def _box(token: Token, x_of) -> tuple[float, float, float, float, str]:
-    """Left and right of the bar, left and right with its label, and where the label stands.
-
-    A label that does not fit its bar stands beside it, clear of the next bar.
-    """
-    left, right = x_of(token.start), x_of(token.end)
-    right = max(right, left + 3)
-    width = _text_width(_shown(token))
+def _bar(line: Timeline, token: Token) -> Bar:
+    """A label that does not fit its bar stands beside it, clear of the next bar."""
+    label = "␣" if token.text.isspace() else token.text
+    left = line.x(token.start)
+    right = max(line.x(token.end), left + 3)
+    width = _text_width(label)
     if width <= right - left + 2:
-        return left, right, left, right, "middle"
+        return Bar(token, label, left, right, (left + right) / 2, "middle")
     if right + 3 + width <= WIDTH:
-        return left, right, left, right + width + 9, "start"
-    return left, right, left - width - 9, right, "end"
+        return Bar(token, label, left, right, right + 3, "start")
+    return Bar(token, label, left, right, left - 3, "end")
+
+
+# Widths of letters at 12.5 px, on the safe side for the fonts of common systems.
+_WIDTHS = dict.fromkeys("MWmw@%", 11.5) | dict.fromkeys("ijlftI.,'-| ", 4.8)
 
 
 def _text_width(label: str) -> float:
-    """The width of a label at 12.5 px, on the safe side for the fonts of common systems."""
     return sum(
-        12.5
-        if ord(c) > 0x2E80
-        else 11.5
-        if c in "MWmw@%"
-        else 4.8
-        if c in "ijlftI.,'-| "
-        else 8.7
-        if c.isupper()
-        else 7.8
-        for c in label
-    )
-
-
-def _shown(token: Token) -> str:
-    return "␣" if token.text.isspace() else token.text
-
-
-def _bar(token: Token, box: tuple, y: float, stream: str, wrong: bool) -> Element:
-    left, right, _, _, anchor = box
-    hover = (
-        f"{_shown(token)}: {token.start:.2f} s to {token.end:.2f} s, "
-        f"confidence {token.confidence:.2f}{', not what was really there' if wrong else ''}"
-    )
-    kind = stream if stream in streams.names() else "other"
-    x = {"middle": (left + right) / 2, "start": right + 3, "end": left - 3}[anchor]
-    return tag(
-        "g",
-        tag("title", hover),
-        tag(
-            "rect",
-            x=left,
-            y=y,
-            width=right - left,
-            height=_LANE - 5,
-            rx=2,
-            fill_opacity=f"{max(token.confidence, 0.06):.2f}",
-        ),
-        tag("text", _shown(token), x=x, y=y + 13.5, class_=anchor),
-        class_=f"token {kind}{' wrong' if wrong else ''}",
+        12.5 if ord(c) > 0x2E80 else _WIDTHS.get(c, 8.7 if c.isupper() else 7.8) for c in label
     )

@@ -1,4 +1,4 @@
-"""What fusion learns from: the streams that frozen experts read, and the senses of each clip."""
+"""What fusion learns from: the streams that frozen experts read, and the targets of each clip."""
 
 import jax
 import numpy as np
@@ -9,7 +9,7 @@ from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.data.sentences import Sentences
 from signbind_jax.data.stream_cache import SplitStreams
 from signbind_jax.data.training_plan import training_plan
-from signbind_jax.data.vocabulary import Vocabulary
+from signbind_jax.data.vocabulary import FUSION_TARGETS, Vocabulary
 from signbind_jax.evaluate.evaluators import FusionEvaluator
 from signbind_jax.models.fusion import FusionConfig
 from signbind_jax.sources.source import BatchSource
@@ -26,15 +26,15 @@ class FusionSource(BatchSource):
         self.reader = StreamReader(config, experts)
         self.parents = {name: expert.digest for name, expert in experts.items()}
         train = self.dataset.split(config.data.train)
-        self.senses = Vocabulary.from_sequences(
-            "senses", (labels["senses"] for labels in train.targets)
+        self.fusion_targets = Vocabulary.from_sequences(
+            FUSION_TARGETS, (labels["fusion_targets"] for labels in train.targets)
         )
         vocabularies = [self.reader.vocabulary(name) for name in config.streams]
-        self.vocabularies = {v.name: v for v in (*vocabularies, self.senses)}
+        self.vocabularies = {v.name: v for v in (*vocabularies, self.fusion_targets)}
         sizes = {
             "n_ids": tuple(len(v) for v in vocabularies),
             "d_hidden": max(e.model_config.d_model for e in experts.values()),
-            "n_targets": len(self.senses),
+            "n_targets": len(self.fusion_targets),
         }
         fusion = self._fusion_config(sizes)
         self.sentences = self._label(train, self.reader.read(train))
@@ -67,7 +67,9 @@ class FusionSource(BatchSource):
 
     def _label(self, clips: ClipDataset, read: SplitStreams) -> Sentences:
         """Fusion targets beside the streams; no prompt, no text."""
-        target_ids = [self.senses.encode(labels["senses"]) for labels in clips.targets]
+        target_ids = [
+            self.fusion_targets.encode(labels["fusion_targets"]) for labels in clips.targets
+        ]
         none = [()] * len(target_ids)
         return Sentences(np.asarray(read.lengths), read, target_ids, none, none)
 
@@ -76,4 +78,4 @@ class FusionSource(BatchSource):
         return self.sentences.batch(step, self.shapes.capacities[step.bucket_length])
 
     def evaluator(self, weights):
-        return FusionEvaluator(self.reader, weights, self.senses)
+        return FusionEvaluator(self.reader, weights, self.fusion_targets)

@@ -83,7 +83,7 @@ class AlignmentSource(FusionSource):
     def _make_shapes(self, fusion, capacities):
         decoder = self.decoder_artefact.model_config
         fused_text = self.options.fused_text
-        prompt_parts = make_prompt_parts(self.senses, self.tokenizer, fused_text)
+        prompt_parts = make_prompt_parts(self.fusion_targets, self.tokenizer, fused_text)
         return SignBindShapes(fusion, decoder, self.imported, prompt_parts, capacities)
 
     def _label(self, clips, read):
@@ -108,7 +108,7 @@ class AlignmentSource(FusionSource):
 
     def evaluator(self, weights):
         parts = self.shapes.prompt_parts
-        given = self.senses, self.tokenizer, parts, self.options.generation
+        given = self.fusion_targets, self.tokenizer, parts, self.options.generation
         return TranslationEvaluator(System(self.reader, weights, *given))
 
 

@@ -61,7 +61,7 @@ class FusionShapes:
         known = {spec.name: spec.assumed_vocabulary for spec in streams.specs()} | sizes.streams
         n_ids = tuple(known[name] for name in config.streams)
         capacity = (sizes.target, sizes.prompt_tail, sizes.text)
-        return cls(n_ids, sizes.d_hidden, sizes.senses, {sizes.longest: capacity})
+        return cls(n_ids, sizes.d_hidden, sizes.fusion_targets, {sizes.longest: capacity})
 
 
 class FusionStage(Stage):
@@ -96,7 +96,9 @@ class FusionStage(Stage):
         return loss, weight, {}
 
 
-def read_fused(graphdef, params, sentences: Sentences, senses: Vocabulary) -> list[list[str]]:
+def read_fused(
+    graphdef, params, sentences: Sentences, fusion_targets: Vocabulary
+) -> list[list[str]]:
     """What fusion says each clip holds, by greedy CTC: token strings, clip by clip, all of them
     on every process.
 
@@ -107,7 +109,7 @@ def read_fused(graphdef, params, sentences: Sentences, senses: Vocabulary) -> li
         ids_bn = np.asarray(_read_fused(graphdef, params, batch))
         for row, ids in zip(batch.index_b, ids_bn, strict=True):
             if row >= 0:
-                own[int(row)] = senses.decode(ids)
+                own[int(row)] = fusion_targets.decode(ids)
     read = hosts.join_rows("reading fused tokens", own)
     return [read.get(i, []) for i in range(len(sentences))]
 

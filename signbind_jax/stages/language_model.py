@@ -44,8 +44,8 @@ class LanguageModelOptions(Checked):
 
 def stream_text(clip: Clip) -> str:
     """The true streams as words, in order of time: lemmas and spelled words."""
-    if clip.senses:
-        words = [word.removeprefix(FINGERSPELLED_PREFIX) for word in clip.senses]
+    if clip.fusion_targets:
+        words = [word.removeprefix(FINGERSPELLED_PREFIX) for word in clip.fusion_targets]
     else:
         words = [*targets(clip)["gloss"], *clip.spelled]
     return " ".join(words)

@@ -21,14 +21,14 @@ class System:
     Attributes:
       reader: the experts.
       weights: what gives graph definition and parameters of SignBind.
-      senses: the fused vocabulary.
+      fusion_targets: the fused vocabulary.
       tokenizer, prompt_parts: the LLM's.
       generation: how sentences are written.
     """
 
     reader: StreamReader
     weights: Weights
-    senses: Vocabulary
+    fusion_targets: Vocabulary
     tokenizer: TextTokenizer
     prompt_parts: PromptParts
     generation: GenerationConfig
@@ -59,7 +59,7 @@ class System:
 
     def fused(self, streams: SplitStreams) -> list[list[str]]:
         """What fusion made of the streams: sense lemmas and letters, clip by clip."""
-        return read_fused(*self.weights(), self._sentences(streams), self.senses)
+        return read_fused(*self.weights(), self._sentences(streams), self.fusion_targets)
 
     def _sentences(self, streams: SplitStreams) -> Sentences:
         return Sentences.unlabelled(streams, self.tokenizer.tail)

@@ -109,7 +109,7 @@ class SignBindShapes:
             given = sizes.decoder | {"vocab_size": sizes.vocabulary}
             decoder = from_mapping(DecoderConfig, given, "config.assumed.decoder")
         fused_text = read_options(TranslationOptions, config.options).fused_text
-        pieces = np.zeros((sizes.senses, sizes.pieces), np.int32) if fused_text else None
+        pieces = np.zeros((sizes.fusion_targets, sizes.pieces), np.int32) if fused_text else None
         prompt_parts = PromptParts(np.zeros(sizes.prompt_head, np.int32), pieces)
         return cls(fusion, decoder, bool(name), prompt_parts, parts.capacities)
 
@@ -185,10 +185,10 @@ class TranslationStage(AlignmentStage):
 
 
 def make_prompt_parts(
-    senses: Vocabulary, tokenizer: TextTokenizer, fused_text: bool
+    fusion_targets: Vocabulary, tokenizer: TextTokenizer, fused_text: bool
 ) -> PromptParts:
     """The prompt's head and, with `fused_text`, the table of the fused text."""
-    pieces_vr = piece_table(senses, tokenizer.encode) if fused_text else None
+    pieces_vr = piece_table(fusion_targets, tokenizer.encode) if fused_text else None
     return PromptParts(np.array(tokenizer.head, np.int32), pieces_vr)
 
 

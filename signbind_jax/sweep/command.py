@@ -9,18 +9,19 @@ from signbind_jax.errors import SignBindError
 from signbind_jax.ranges import Count, Whole, argument
 from signbind_jax.sweep import record, table
 from signbind_jax.sweep.local import train_points
-from signbind_jax.sweep.page import PAGE_FILE, write_sweep_page
 from signbind_jax.sweep.points import Point, Sweep, load_sweep
 from signbind_jax.sweep.record import FAILED, FINISHED
 from signbind_jax.train import command
 
+PAGE_FILE = "sweep.html"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `signbind sweep`; `parse` reads the overrides."""
-    parser.add_argument(
-        "--config",
-        metavar="sweeps/NAME[:ARG]",
-        help="a module of configs/sweeps/ or a .py file with get_config(arg) and get_hyper(h)",
+    overrides.add_arguments(
+        parser,
+        "a module of configs/sweeps/ or a .py file with get_config(arg) and get_hyper(h)",
+        "sweeps/NAME[:ARG]",
     )
     parser.add_argument(
         "--workdir",
@@ -39,7 +40,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--metric", metavar="NAME", help="what ranks the points (default: the stage's own score)"
     )
-    overrides.add_arguments(parser)
     parser.add_argument(versions.OPTION, action="store_true", help=versions.HELP)
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--dry_run", action="store_true", help="shows the points; trains nothing")
@@ -108,6 +108,8 @@ def report(workdir: Path, metric: str | None = None) -> bool:
     Raises:
       SignBindError: no sweep there; no such metric.
     """
+    from signbind_jax.sweep.page import write_sweep_page  # its charts take a second to import
+
     found = record.read_record(workdir)
     ranking = table.rank(found, metric)
     table.write_csv(found, workdir / table.CSV_FILE)

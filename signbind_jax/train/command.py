@@ -14,12 +14,9 @@ from signbind_jax.train.loop import train
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `signbind train`; `parse` reads the overrides."""
-    parser.add_argument(
-        "--config",
-        required=True,
-        metavar="NAME[:ARG]",
-        help=f"a module of configs/ ({', '.join((*streams.SHIPPED, *streams.STAGES_BEHIND))}) or "
-        "a .py file with get_config(arg)",
+    shipped = ", ".join((*streams.SHIPPED, *streams.STAGES_BEHIND))
+    overrides.add_arguments(
+        parser, f"a module of configs/ ({shipped}) or a .py file with get_config(arg)"
     )
     parser.add_argument(
         "--workdir",
@@ -34,14 +31,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="prints every value of the config as it would train, and its digest; starts and "
         "writes nothing, and needs no --workdir",
     )
-    overrides.add_arguments(parser)
 
 
 def parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
     """Arguments with `overrides`: dotted path -> text."""
     arguments = overrides.parse(parser, argv)
-    if arguments.workdir is None and not arguments.print_config:
-        parser.error("the following arguments are required: --workdir")
+    needed = ("config",) if arguments.print_config else ("config", "workdir")
+    if missing := [f"--{name}" for name in needed if not getattr(arguments, name)]:
+        parser.error(f"the following arguments are required: {', '.join(missing)}")
     return arguments
 
 

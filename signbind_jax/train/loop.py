@@ -92,7 +92,7 @@ def train(
       SignBindError: the config, the data or a parent is wrong; told before compiling.
     """
     workdir = Path(workdir)
-    announce = announce if hosts.is_primary() else _say_nothing
+    announce = announce if hosts.is_primary() else lambda line: None
     check_sections(config)
     if config.wandb and hosts.is_primary():
         import_wandb()  # told before anything is compiled
@@ -157,8 +157,7 @@ class _Run(TrainStep):
     def __init__(self, stage: Stage, source: BatchSource, mesh):
         super().__init__(stage, mesh)
         self.source = source
-        # of the checkpoints it saves
-        self.manifest = artefact.make_manifest(source, stage.model_config)
+        self.manifest = artefact.make_manifest(source, stage.model_config)  # of what it saves
         self.best: Best | None = None
 
     def start(self, checkpoints: CheckpointDir, announce: Callable, other_versions: bool):
@@ -254,21 +253,28 @@ class _Run(TrainStep):
                         checkpoints.save(step, stored, manifest, best=best)
             logged.flush()
             trace.close()
-        finished, state = step >= config.steps, programs.unflatten(flat)
+        return self._end(
+            step, scores, programs.unflatten(flat), frozen, checkpoints, log, workdir, logged.losses
+        )
+
+    def _end(self, step, scores, state, frozen, checkpoints, log, workdir, losses) -> TrainResult:
+        """Saves and scores the last step, where no earlier start did, and writes the summary."""
+        config = self.config
+        finished = step >= config.steps
         if finished and (summary := summary_of(workdir, checkpoints, step, config.digest)):
-            return TrainResult(step, summary["seconds"], summary["scores"], logged.losses, True)
+            return TrainResult(step, summary["seconds"], summary["scores"], losses, True)
         if finished:
             if newest_step(checkpoints) != step:
-                checkpoints.save(step, self.stored(state, frozen), manifest)
+                checkpoints.save(step, self.stored(state, frozen), self.manifest)
             scores, stopping = self._score(step, state, frozen, log)
             finished = not stopping
             if best := self._new_best(step, scores):
                 checkpoints.mark_best(best)
         checkpoints.wait()
-        result = TrainResult(step, log.seconds, scores, logged.losses, finished)
+        result = TrainResult(step, log.seconds, scores, losses, finished)
         if hosts.is_primary():
             write_summary(workdir, _summary(result, config))
-        hosts.barrier(f"the end of {stage.name}")
+        hosts.barrier(f"the end of {self.stage.name}")
         return result
 
     def _score(self, step, state, frozen, log) -> tuple[dict[str, float], bool]:
@@ -347,10 +353,6 @@ def _schedule_digest(config: RunConfig) -> str:
         dataclasses.astuple(config.mesh),
     ]
     return hashlib.sha256(json.dumps(turns).encode()).hexdigest()
-
-
-def _say_nothing(_: str) -> None:
-    pass
 
 
 def _abstract(x):

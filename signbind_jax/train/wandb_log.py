@@ -9,7 +9,7 @@ from types import ModuleType
 
 from signbind_jax import files, sealed
 from signbind_jax.config import RunConfig
-from signbind_jax.errors import SignBindError
+from signbind_jax.errors import SignBindError, from_extra
 from signbind_jax.evaluate.evaluation import ClipOutput
 
 logger = logging.getLogger(__name__)
@@ -68,12 +68,8 @@ def import_wandb() -> ModuleType:
     Raises:
       SignBindError: it is not installed.
     """
-    try:
+    with from_extra("wandb", "config.wandb"):
         return importlib.import_module("wandb")
-    except ImportError as error:
-        raise SignBindError(
-            "config.wandb: found no package wandb, wanted: pip install 'signbind-jax[wandb]'"
-        ) from error
 
 
 def _run_id(workdir: Path, config: RunConfig) -> str:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from signbind_jax.checkpoint import artefact
-from signbind_jax.checkpoint.model_record import SENSES
 from signbind_jax.data.clip_list import ClipList
+from signbind_jax.data.vocabulary import FUSION_TARGETS
 from signbind_jax.distributed import hosts
 from signbind_jax.errors import SignBindError, printable
 from signbind_jax.generation import config as generation_config
@@ -54,19 +54,19 @@ class Translator(System):
                 f"{checkpoint}: stage: found {run.stage}, wanted alignment or translation"
             )
         options = read_options(TranslationOptions, run.config.options)
-        senses = run.vocabularies[SENSES]
+        fusion_targets = run.vocabularies[FUSION_TARGETS]
         super().__init__(
             reader=StreamReader(run.config, open_experts_of(run)),
             weights=functools.cache(run.load_params),
-            senses=senses,
+            fusion_targets=fusion_targets,
             tokenizer=run.tokenizer,
-            prompt_parts=make_prompt_parts(senses, run.tokenizer, options.fused_text),
+            prompt_parts=make_prompt_parts(fusion_targets, run.tokenizer, options.fused_text),
             generation=generation_config.overridden(options.generation, settings or {}),
         )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `signbind translate`."""
+    """Adds the arguments of `signbind translate`."""
     from signbind_jax.data_pipelines import clip_inputs
 
     clip_inputs.add_arguments(parser)

@@ -5,12 +5,12 @@ import shutil
 
 import pytest
 
-from benchmarks import damage
 from signbind_jax import files, versions
 from signbind_jax.errors import SignBindError
 from signbind_jax.train.loop import train
 from signbind_jax.train.step_programs import StepPrograms
 from signbind_jax.train.summary import read_summary
+from tests.faults import damage
 
 STAGE = "language_model"
 

@@ -13,7 +13,8 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from signbind_jax.cli import main
 from signbind_jax.config import load_config
 from signbind_jax.data.clip import Clip, Frames, pose_frames
-from signbind_jax.data.dataset import DATASET_FILE, digest_of_json, index_file, open_dataset
+from signbind_jax.data.dataset import DATASET_FILE, digest_of_json, open_dataset
+from signbind_jax.data.dataset_description import index_file
 from signbind_jax.data_pipelines.corpus import corpus_of_clips
 from signbind_jax.data_pipelines.writing import shard
 from signbind_jax.data_pipelines.writing.writer import write_dataset
@@ -328,7 +329,7 @@ def test_a_killed_build_leaves_no_dataset_and_goes_on_with_what_was_finished(tmp
     with pytest.raises(SignBindError, match="another build of it is under way"):
         write_dataset(out, corpus_of_clips({"train": clips()}, {}), progress=False)
     child.kill()
-    child.wait(30)
+    child.wait(300)
     assert not out.exists()
     assert [path.name for path in tmp_path.iterdir()] == [".d.building"]
 
@@ -352,7 +353,7 @@ def test_other_rows_begin_anew_in_what_a_killed_build_left(tmp_path):
     child = start_writer(tmp_path / "d")
     wait_for_clip(child, "c6")
     child.kill()
-    child.wait(30)
+    child.wait(300)
     write_dataset(tmp_path / "d", corpus_of_clips({"train": clips(3)}, {}), progress=False)
     assert open_dataset(tmp_path / "d").split("train").ids == ("c0", "c1", "c2")
     assert [path.name for path in tmp_path.iterdir()] == ["d"]
@@ -370,7 +371,7 @@ def test_a_full_disk_ends_in_one_line_and_leaves_nothing_half_written(tmp_path, 
         .replace("clips_per_shard=2", "clips_per_shard=4")
     )
     child = start_writer(tmp_path / "d", code)
-    error = child.communicate(timeout=60)[1]
+    error = child.communicate(timeout=300)[1]
     assert child.returncode == 1
     last = error.strip().splitlines()[-1]
     assert "SignBindError" in last and str(tmp_path) in last and "is the disk full?" in last

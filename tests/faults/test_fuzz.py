@@ -43,7 +43,7 @@ def worker(request):
     found = Worker([f"--keep={keep}"] if keep else [])
     yield found
     found.process.stdin.close()
-    found.process.wait(30)
+    found.process.wait(300)
 
 
 @pytest.mark.parametrize("reader", READERS)

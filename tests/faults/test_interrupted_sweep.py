@@ -11,10 +11,11 @@ import time
 import pytest
 
 from signbind_jax.cli import main
+from signbind_jax.processes import child
 from tests.conftest import ROOT, signbind
 from tests.sweeps import sweep_file
 
-STEPS = 250  # long enough that a signal meets it under way
+STEPS, HELD_AT = 12, 4  # a signal meets the runs before this step
 
 
 @pytest.fixture
@@ -134,18 +135,22 @@ def test_points_save_when_their_sweep_is_stopped_and_go_on(synthetic, tmp_path, 
 
 
 def stop_when_training(command: list[str], work, n: int, number: int) -> tuple[int, str]:
-    """Starts a sweep and sends it a signal when `n` points have logged steps."""
+    """Starts a sweep and sends it a signal when `n` points are under way."""
+    marks, held = work.parent / "marks", work.parent / "held.py"
+    marks.mkdir()
+    held.write_text("from tests.multiprocess import held_signbind\nheld_signbind.hold_as_told()\n")
+    hold = {"HOLD": f"step:{HELD_AT}", "MARKS": str(marks), child.IMPORTS: str(held)}
     with (work.parent / "printed").open("w+") as printed:
         process = subprocess.Popen(
             [sys.executable, "-m", "signbind_jax.cli", *command],
             cwd=ROOT,
-            env={**os.environ, "JAX_PLATFORMS": "cpu"},
+            env=os.environ | hold,
             stdout=printed,
             stderr=printed,
         )
         deadline = time.monotonic() + 300
         while time.monotonic() < deadline and process.poll() is None:
-            if sum(p.stat().st_size > 0 for p in work.glob("*/metrics.jsonl")) >= n:
+            if len(list(marks.glob("came_*"))) >= n:
                 process.send_signal(number)
                 break
             time.sleep(0.02)

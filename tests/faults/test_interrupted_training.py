@@ -12,8 +12,7 @@ import pytest
 
 from tests.multiprocess.together import Ended, check_ended_well, signbind_commands, start, wait_for
 
-STEPS = 60
-PACE_S = 0.3  # waited before each step of a run that a signal is to meet under way
+STEPS, SAVE_EVERY = 30, 10  # epochs have three steps: what goes on does so within one
 
 
 class Runs:
@@ -31,37 +30,40 @@ class Runs:
             "--config.data.batch_multiple=4",
             f"--config.data.n_buckets={n_buckets}",
             "--config.log_every=1",
-            "--config.checkpoint_every=20",
+            f"--config.checkpoint_every={SAVE_EVERY}",
             f"--config.steps={STEPS}",
         ]
         workdir.mkdir()
 
     def go_on(self, n_processes: int = 1) -> list[Ended]:
         """Runs to the end."""
-        return self._run(n_processes, "0", lambda processes: None)
+        return self._run(n_processes, {}, lambda processes: None)
 
     def stop(
-        self, number: int, when: Callable[[], bool], n_processes: int = 1, to: int = 0
+        self, number: int, step: int, n_processes: int = 1, to: int = 0, saved: int = 0
     ) -> list[Ended]:
-        """Runs until `when`, when a signal is sent to one of the processes."""
+        """Sends a signal to one of the processes when each is about to draw the batch of this
+        step since its start and the checkpoint of step `saved` is complete."""
+        marks = self.workdir / f"marks_{len(self.drawn)}"
+        marks.mkdir()
 
         def interrupt(processes):
             deadline = time.monotonic() + 200
-            while not when() and time.monotonic() < deadline:
-                if any(process.poll() is not None for process in processes):
+            while len(list(marks.glob("came_*"))) < n_processes or self.saved() < saved:
+                if any(p.poll() is not None for p in processes) or time.monotonic() > deadline:
                     return  # what they said is told where their end is looked at
                 time.sleep(0.02)
             processes[to].send_signal(number)
 
-        return self._run(n_processes, str(PACE_S), interrupt)
+        return self._run(n_processes, {"HOLD": f"step:{step}", "MARKS": str(marks)}, interrupt)
 
-    def _run(self, n_processes: int, pace_s: str, interrupt: Callable[[Sequence], None]):
+    def _run(self, n_processes: int, env: dict[str, str], interrupt: Callable[[Sequence], None]):
         commands = signbind_commands(
             n_processes, *self.arguments, module="tests.multiprocess.recorded_signbind"
         )
         files = [self.workdir / f"drawn_{len(self.drawn)}_{i}" for i in range(n_processes)]
         processes = [
-            start(command, env={"DRAWN": str(file), "PACE_S": pace_s})
+            start(command, env={"DRAWN": str(file)} | env)
             for command, file in zip(commands, files, strict=True)
         ]
         interrupt(processes)
@@ -100,7 +102,7 @@ def whole(synthetic, tmp_path_factory):
 
 def test_after_sigterm_losses_are_the_same_bits(synthetic, whole, tmp_path):
     runs = Runs("signing", synthetic, tmp_path / "stopped")
-    check_ended_well(runs.stop(signal.SIGTERM, lambda: runs.saved() > 0))
+    check_ended_well(runs.stop(signal.SIGTERM, SAVE_EVERY + 3, saved=SAVE_EVERY))
     reached = len(runs.drawn)
     assert runs.saved() == max(runs.losses()) == reached < STEPS
     (ended,) = runs.go_on()
@@ -113,12 +115,12 @@ def test_after_sigterm_losses_are_the_same_bits(synthetic, whole, tmp_path):
 def test_after_sigkill_losses_are_the_same_bits(synthetic, tmp_path):
     wanted = uninterrupted("language_model", synthetic, tmp_path / "whole", 3)
     runs = Runs("language_model", synthetic, tmp_path / "killed", 3)
-    (ended,) = runs.stop(signal.SIGKILL, lambda: runs.saved() > 0)
+    (ended,) = runs.stop(signal.SIGKILL, SAVE_EVERY + 3, saved=SAVE_EVERY)
     assert ended.code == -signal.SIGKILL, ended
     assert max(runs.losses()) < STEPS
     (ended,) = runs.go_on()
     check_ended_well([ended])
-    assert "resumed at step 20" in ended.out
+    assert f"resumed at step {SAVE_EVERY}" in ended.out
     assert runs.losses() == wanted.losses()
 
 
@@ -126,10 +128,7 @@ def test_stopped_on_two_and_on_four_processes_and_finished_on_one(synthetic, who
     runs, stops = Runs("signing", synthetic, tmp_path / "stopped"), [0]
     # The terminal's Ctrl-C goes to one of them, as a scheduler's SIGTERM may.
     for n_processes, to, number in ((2, 1, signal.SIGTERM), (4, 0, signal.SIGINT)):
-        under_way = stops[-1] + 3
-        ended = runs.stop(
-            number, lambda n=under_way: max(runs.losses(), default=0) >= n, n_processes, to
-        )
+        ended = runs.stop(number, 4, n_processes, to)
         check_ended_well(ended)
         stops.append(len(runs.drawn))
         assert runs.saved() == stops[-1] < STEPS

@@ -220,7 +220,10 @@ def test_what_a_config_file_registers_is_there_in_child_processes(runs, monkeypa
     monkeypatch.delitem(streams._registry, "hands")
     monkeypatch.setenv(child.IMPORTS, "")
     load_config(str(HANDS), {})
-    code = "from signbind_jax import config, streams; config.import_files(); print(streams.names())"
+    code = (
+        "from signbind_jax import streams; from signbind_jax.processes import user_files; "
+        "user_files.import_files(); print(streams.names())"
+    )
     command, environment = child.python("timeit", "-n1", "-r1", code)
     done = subprocess.run(command, env=environment, text=True, capture_output=True)
     assert "'hands')" in done.stdout, done.stderr

@@ -14,8 +14,8 @@ import numpy as np
 from signbind_jax import keypoints
 from signbind_jax.config import load_config
 from signbind_jax.data.batch_plan import hash64
-from signbind_jax.data.clip import Clip
-from signbind_jax.data.lips import encode_mosaic
+from signbind_jax.data.clip import Clip, pose_frames
+from signbind_jax.data.lips import lip_frames
 from signbind_jax.data_pipelines.corpus import corpus_of_clips
 from signbind_jax.data_pipelines.writing.writer import write_dataset
 from signbind_jax.distributed import sharding
@@ -33,7 +33,7 @@ SIZES = {
     "assumed.longest": str(LENGTH),
     "assumed.target": "6",
     "assumed.vocabulary": "32",
-    "assumed.senses": "24",
+    "assumed.fusion_targets": "24",
     "assumed.d_hidden": "16",
     "assumed.prompt_head": "2",
     "assumed.prompt_tail": "2",
@@ -58,11 +58,10 @@ def write_clips(directory: Path) -> None:
             Clip(
                 f"clip{i}",
                 f"we meet anna {i}",
-                pose=pose,
-                pose_fps=25.0,
-                lips=encode_mosaic(lips.astype(np.uint8)),
-                n_lip_frames=24,
-                lip_fps=25.0,
+                modalities={
+                    "pose": pose_frames(pose, 25.0),
+                    "lips": lip_frames(lips.astype(np.uint8), 25.0),
+                },
                 gloss=("WE", f"MEET{i % 2}"),
                 spelled=("anna",),
                 phonemes=("W", "IY", "M"),
@@ -133,6 +132,7 @@ def first_step(name: str, directory: Path) -> dict[str, float]:
 
 def main() -> None:
     jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_disable_most_optimizations", True)  # as in the tests
     with tempfile.TemporaryDirectory() as directory:
         write_clips(data := Path(directory, "data"))
         golden = {name: first_step(name, data) for name in STAGES}

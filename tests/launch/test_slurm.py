@@ -69,7 +69,7 @@ class Cluster:
         os.kill(int((self.folder / "pid-4711").read_text()), number)
 
 
-def wait_for(condition, seconds: float = 60.0) -> None:
+def wait_for(condition, seconds: float = 300.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline

@@ -1,30 +1,13 @@
 """The golden families compute on a mesh of 4 x 2 what they compute on one device."""
 
-import json
-import subprocess
-import sys
-from pathlib import Path
-
-from tests.conftest import simulated
+from tests.conftest import facts_of
 from tests.golden.families_of_reference import NAMES
-from tests.multiprocess.together import THREADS
 
-ROOT = Path(__file__).parents[2]
 CASES = 8  # of the 32 that one device is held to
 
 
 def test_every_family_equals_its_reference_on_a_mesh_of_4x2():
-    environment = simulated(8) | THREADS
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.mesh.family_parity", "1", "4", "2", str(CASES)],
-        cwd=ROOT,
-        env=environment,
-        text=True,
-        capture_output=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    facts = json.loads(done.stdout.splitlines()[-1])
+    facts = facts_of("-m", "tests.mesh.family_parity", 1, 4, 2, CASES)
     assert sorted(facts) == NAMES
     for name, found in facts.items():
         assert found["logits"] and found["greedy"] and found["beam"], (name, found)

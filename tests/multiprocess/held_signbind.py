@@ -2,7 +2,8 @@
 
 python -m tests.multiprocess.held_signbind ARGUMENTS...
 HOLD names the place (`PLACES`), or PLACE:N for the N-th time there. MARKS names a directory: a
-process writes `came_<id>` into it when it is there, and waits for a file `go`.
+process writes `came_<id>` into it when it is there, and waits for a file `go`, or until a signal
+has come and the processes have agreed on where to stop.
 """
 
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 import signbind_jax.train.loop
 import signbind_jax.train.step_programs
 from signbind_jax import cli
+from signbind_jax.processes import interrupts
 
 # What is called at each place.
 PLACES = {
@@ -35,15 +37,27 @@ def hold(place: str, n: int, marks: Path) -> None:
         calls += 1
         if calls == n:
             (marks / f"came_{os.getpid()}").touch()
-            while not (marks / "go").exists():
+            while not ((marks / "go").exists() or _will_stop()):
                 time.sleep(0.02)
         return inner(*arguments, **options)
 
     setattr(owner, name, outer)
 
 
-if __name__ == "__main__":
+def _will_stop() -> bool:
+    signals = interrupts.active()
+    if signals is None or not signals.shared:
+        return signals is not None and signals.received
+    return signals._last_call is not None
+
+
+def hold_as_told() -> None:
+    """Holds where the environment says, if it does."""
     if "HOLD" in os.environ:
         where, _, number = os.environ["HOLD"].partition(":")
         hold(where, int(number or 1), Path(os.environ["MARKS"]))
+
+
+if __name__ == "__main__":
+    hold_as_told()
     sys.exit(cli.main())

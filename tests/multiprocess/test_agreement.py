@@ -1,9 +1,6 @@
 """Hosts that hold different data or configs are stopped before the first step."""
 
-import os
-import socket
-import subprocess
-import sys
+from tests.multiprocess.together import free_port, run_together
 
 PROGRAM = """
 import hashlib, sys
@@ -24,26 +21,9 @@ except SignBindError as error:
 
 
 def test_two_processes_with_different_plans_are_told_on_both():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(i), port, "one", "another"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"JAX_PLATFORMS": "cpu"},
-        )
-        for i in range(2)
-    ]
-    try:
-        outputs = [process.communicate(timeout=120) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    for out, err in outputs:
-        lines = out.splitlines()
-        assert "agreed" in lines, err
+    port = free_port()
+    for ended in run_together([["-c", PROGRAM, i, port, "one", "another"] for i in range(2)]):
+        lines = ended.out.splitlines()
+        assert "agreed" in lines, ended.err
         (said,) = (line for line in lines[lines.index("agreed") :] if "found" in line)
         assert said.startswith("batch plan: found") and "on process 1" in said

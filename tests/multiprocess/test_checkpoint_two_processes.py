@@ -1,9 +1,6 @@
 """Two processes, two devices each, save and restore one sharded state together."""
 
 import shutil
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import jax
@@ -12,7 +9,7 @@ import numpy as np
 import pytest
 
 from signbind_jax.checkpoint.checkpoint_dir import CheckpointDir
-from tests.conftest import simulated
+from tests.multiprocess.together import check_ended_well, free_port, start, wait_for
 
 PROGRAM = """
 import sys
@@ -43,27 +40,10 @@ print("rows", rows.shape, int(jax.jit(jnp.sum)(rows)))
 
 
 def run_two(what: str, directory: Path) -> list[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, what, directory, str(i), port],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=simulated(2),
-        )
-        for i in range(2)
-    ]
-    try:
-        outputs = [process.communicate(timeout=120) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    codes = [process.returncode for process in processes]
-    assert codes == [0, 0], f"{codes}\n" + "\n---\n".join(err[-3000:] for _, err in outputs)
-    return [out for out, _ in outputs]
+    port = free_port()
+    ended = wait_for([start(["-c", PROGRAM, what, directory, i, port], 2) for i in range(2)])
+    check_ended_well(ended)
+    return [e.out for e in ended]
 
 
 @pytest.fixture(scope="module")

@@ -25,27 +25,30 @@ print(json.dumps({
 
 LATE = """
 import sys, time
+from pathlib import Path
 import jax
 from signbind_jax.distributed import hosts
 from signbind_jax.errors import SignBindError
 
-port, n, process = sys.argv[1:]
+port, n, process, told = sys.argv[1:]
 jax.distributed.initialize(f"127.0.0.1:{port}", int(n), int(process))
 hosts.timeout_s = 3.0
 hosts.barrier("the start")
 if process == "1":
-    time.sleep(5)
+    while len(list(Path(told).iterdir())) < 2:
+        time.sleep(0.05)
     sys.exit(0)
 try:
     hosts.barrier("the evaluation of step 20")
 except SignBindError as error:
     print(error)
+Path(told, process).touch()
 """
 
 
-def programs(program: str, n: int) -> list[list]:
+def programs(program: str, n: int, *more) -> list[list]:
     port = free_port()
-    return [["-c", program, port, n, i] for i in range(n)]
+    return [["-c", program, port, n, i, *more] for i in range(n)]
 
 
 def test_three_processes_gather_uneven_parts_whole():
@@ -59,8 +62,8 @@ def test_three_processes_gather_uneven_parts_whole():
         assert facts["first"] == {"by": 0}
 
 
-def test_a_process_that_does_not_come_is_named_with_what_it_did_last():
-    first, _, last = run_together(programs(LATE, 3))
+def test_a_process_that_does_not_come_is_named_with_what_it_did_last(tmp_path):
+    first, _, last = run_together(programs(LATE, 3, tmp_path))
     for ended in (first, last):
         (line,) = (line for line in ended.out.splitlines() if "found no process" in line)
         assert line.startswith("the evaluation of step 20: found no process 1 of 3 on ")

@@ -28,7 +28,7 @@ def test_an_unreachable_coordinator_is_told_in_time():
         "SIGNBIND_NUM_PROCESSES": "2",
         "SIGNBIND_PROCESS_ID": "1",
     }
-    done = signbind_process(*COMMAND, "--host_timeout=1", check=False, env=place, timeout=60)
+    done = signbind_process(*COMMAND, "--host_timeout=1", check=False, env=place, timeout=300)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert place["SIGNBIND_COORDINATOR"] in line and "process 1 of 2 found nobody" in line
@@ -36,7 +36,7 @@ def test_an_unreachable_coordinator_is_told_in_time():
 
 def test_process_0_names_the_process_that_did_not_start():
     (alone, _) = signbind_commands(2, *COMMAND, "--host_timeout=2")
-    (ended,) = run_together([alone], timeout_s=60)
+    (ended,) = run_together([alone], timeout_s=300)
     assert ended.code == 1
     (line,) = (line for line in ended.err.splitlines() if line.startswith("signbind:"))
     assert "found no process 1 of 2 within 2 s" in line
@@ -48,7 +48,7 @@ def test_a_process_that_fails_ends_the_others_with_its_reason(synthetic, tmp_pat
     )
     commands[0].append(f"--config.data.directory={synthetic}")
     commands[1].append(f"--config.data.directory={tmp_path / 'missing'}")
-    first, second = run_together(commands, timeout_s=120)
+    first, second = run_together(commands, timeout_s=300)
     assert (first.code, second.code) == (1, 1)
     own = next(line for line in second.err.splitlines() if line.startswith("signbind:"))
     assert own.startswith("signbind: process 1 of 2: error: ") and "missing" in own

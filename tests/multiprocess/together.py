@@ -10,10 +10,6 @@ from dataclasses import dataclass
 
 from tests.conftest import ROOT, simulated
 
-# XLA gives the devices it simulates as many threads as there are devices. Where two collectives
-# run at once on a busy machine, each can wait for a thread that the other one holds.
-THREADS = {"NPROC": "32"}
-
 
 @dataclass(frozen=True)
 class Ended:
@@ -39,7 +35,7 @@ def start(arguments: Sequence, n_devices: int = 1, env: dict | None = None) -> s
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=simulated(n_devices) | THREADS | (env or {}),
+        env=simulated(n_devices) | (env or {}),
     )
 
 

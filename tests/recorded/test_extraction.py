@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.moving_face import write_clip
 from signbind_jax import keypoints
 from signbind_jax.data.dataset import open_dataset
 from signbind_jax.data_pipelines.extraction.environment import default_directory
 from signbind_jax.data_pipelines.extraction.worker import pictures
+from tests.moving_face import write_clip
 from tests.recorded.in_process import command
 
 PAD = 40  # pixels round the published crop in which it is looked for

@@ -54,7 +54,7 @@ def shell(line: str, *arguments, **variables) -> subprocess.CompletedProcess:
         capture_output=True,
         text=True,
         env=environment | variables,
-        timeout=60,
+        timeout=300,
     )
 
 

@@ -161,6 +161,12 @@ def test_digest_is_about_the_weights_alone():
     assert base.digest != load_config("signing", {"model.d_model": "64"}).digest
 
 
+def test_the_assumed_senses_of_before_are_fusion_targets():
+    run = load_config("fusion").to_json()
+    run["assumed"]["senses"] = 7
+    assert from_mapping(RunConfig, run).assumed.fusion_targets == 7
+
+
 def test_runs_from_when_streams_were_given_by_position_are_read_and_keep_their_digest(tmp_path):
     config = load_config("fusion:size=few", {"assumed.streams.lipreading": "50"})
     assert config.assumed.streams == {"signing": 1024, "fingerspelling": 32, "lipreading": 50}

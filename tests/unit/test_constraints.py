@@ -18,18 +18,27 @@ def pinned() -> dict[str, Version]:
     return {canonicalize_name(name): Version(version) for name, version in pins}
 
 
-def asked_for() -> list[Requirement]:
+def keywords() -> dict[str, ast.expr]:
+    """What setup.py gives to setup()."""
     calls = [
         node
         for node in ast.walk(ast.parse((ROOT / "setup.py").read_text()))
         if isinstance(node, ast.Call)
     ]
     (call,) = (node for node in calls if getattr(node.func, "id", "") == "setup")
-    values = {k.arg: k.value for k in call.keywords}
-    texts = ast.literal_eval(values["install_requires"])
-    for extra, more in ast.literal_eval(values["extras_require"]).items():
+    return {k.arg: k.value for k in call.keywords}
+
+
+def extras() -> dict[str, list[str]]:
+    return ast.literal_eval(keywords()["extras_require"])
+
+
+def asked_for() -> list[Requirement]:
+    texts = ast.literal_eval(keywords()["install_requires"])
+    for extra, more in extras().items():
         texts += [] if extra in UNTESTED else more
-    return [Requirement(text) for text in texts]
+    asked = [Requirement(text) for text in texts]
+    return [requirement for requirement in asked if requirement.name != "signbind-jax"]
 
 
 def test_all_that_setup_py_asks_for_is_pinned_as_it_allows():

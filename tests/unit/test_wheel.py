@@ -18,16 +18,21 @@ OPENS = """
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+import importlib.util
+
 import signbind_jax.launch.slurm, signbind_jax.launch.tpu
+from signbind_jax.cli import COMMANDS
 from signbind_jax.data_pipelines.extraction import environment
 from signbind_jax.config import config_module
 from signbind_jax.cli import COMMANDS
 from signbind_jax.hf import published
-from signbind_jax.report.document import document
+from signbind_jax.report.page import write_report
 
 assert Path(signbind_jax.__file__).is_relative_to(sys.argv[1]), signbind_jax.__file__
+assert all(importlib.util.find_spec(f"signbind_jax.{module}") for module, _ in COMMANDS.values())
 assert published.find("smollm2-135m").vocab_size == 49152
-assert len(document("title", [], []).find(".//style").text) > 100
+Path("results.json").write_text("{}")
+assert "SignBind run report" in write_report(Path()).read_text()
 assert environment.REQUIREMENTS.read_text() and (environment.WORKER / "__main__.py").is_file()
 assert signbind_jax.launch.slurm.SCRIPT.read_text()
 assert signbind_jax.launch.tpu.WORKER.read_text()

@@ -38,7 +38,7 @@ class LoRAConfig(Checked):
 
 
 def is_lora(path, value) -> bool:
-    """NNX filter: the adapters' parameters and nothing else.
+    """Filters for NNX: the adapters' parameters and nothing else.
 
     Works in any module that holds a language model, as in `nnx.split(model, is_lora, ...)`.
     """
@@ -82,7 +82,7 @@ def add_lora(
 
 
 def lora_config(model: LanguageModel) -> LoRAConfig:
-    """What a model's adapters are; rank 0 where it has none.
+    """Says what a model's adapters are; rank 0 where it has none.
 
     Raises:
       SignBindError: they are not alike.

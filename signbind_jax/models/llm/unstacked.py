@@ -26,16 +26,16 @@ class UnstackedDecoder:
         ]
 
     def unstacked(self) -> "UnstackedDecoder":
-        """Itself."""
+        """Gives itself."""
         return self
 
     def prefill(self, x_bpd, mask_bp, capacity: int):
-        """As `Decoder.prefill`, with an unstacked cache."""
+        """Does what `Decoder.prefill` does, with an unstacked cache."""
         logits_bv, cache = self.decoder.prefill(x_bpd, mask_bp, capacity)
         return logits_bv, cache.unstacked()
 
     def step(self, x_bqd, cache: KVCache, position_bq, mask_bqu):
-        """As `Decoder.step`, with a cache from `prefill` here."""
+        """Does what `Decoder.step` does, with a cache from `prefill` here."""
         return self.decoder.step_by(self._step_blocks, x_bqd, cache, position_bq, mask_bqu)
 
     def _step_blocks(self, x_bqd, cache: KVCache, inputs_of_kinds: list[AttentionInputs]):

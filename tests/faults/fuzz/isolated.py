@@ -1,5 +1,6 @@
 """A call in a process of its own, within limits of time and memory, and what it left on disk."""
 
+import contextlib
 import json
 import os
 import resource
@@ -86,14 +87,14 @@ def call(
 def _wait(child: int, most_bytes: int):
     """What the child used and its status; SIGALRM and SIGXFSZ stand for time and memory."""
     process, pause = psutil.Process(child), 0.001
-    used, moved = -1.0, time.monotonic()
+    used, moved = None, time.monotonic()
     while True:
         found, status, usage = os.wait4(child, os.WNOHANG)
         if found:
             return usage, status
-        now = process.cpu_times()
-        if process.status() != psutil.STATUS_SLEEPING or sum(now) != used:
-            used, moved = sum(now), time.monotonic()
+        now = _used(process) if process.status() == psutil.STATUS_SLEEPING else None
+        if now is None or now != used:
+            used, moved = now, time.monotonic()
         ended = signal.SIGALRM if time.monotonic() > moved + IDLE_S else None
         if process.memory_info().rss > most_bytes:
             ended = signal.SIGXFSZ
@@ -102,6 +103,15 @@ def _wait(child: int, most_bytes: int):
             return os.wait4(child, 0)[2], ended
         time.sleep(pause)
         pause = min(0.05, pause * 1.5)
+
+
+def _used(process: psutil.Process) -> float:
+    """Seconds of processor time of a process and of those it may be waiting for."""
+    seconds = sum(process.cpu_times()[:2])
+    for child in process.children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            seconds += sum(child.cpu_times()[:2])
+    return seconds
 
 
 def _why(status: int) -> str:

@@ -18,6 +18,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from signbind_jax import cli
+from signbind_jax.data_pipelines import build
 from tests.faults.fuzz import isolated
 from tests.faults.fuzz.attacks import ATTACKS, IGNORED
 from tests.faults.fuzz.damage import damaged
@@ -25,15 +27,16 @@ from tests.faults.fuzz.isolated import Outcome
 from tests.faults.fuzz.reader import Reader
 from tests.faults.fuzz.readers import READERS
 
-# What takes long to import and what readers share.
+# What takes long to import: every input is tried in a fork of this process.
 _IMPORTED = (
-    "tensorflow_datasets transformers av h5py sacrebleu",
-    "data_pipelines.writing.writer data_pipelines.audit.survey data_pipelines.audit.page",
-    "data_pipelines.build data_pipelines.bobsl data_pipelines.chicago_fswild",
-    "data_pipelines.csl_daily data_pipelines.folder data_pipelines.how2sign",
-    "data_pipelines.openasl data_pipelines.phoenix14t data_pipelines.youtube_asl",
-    "train.loop train.command cli use.translate evaluate.score report.page sweep.command",
-    "hf.inspect_command hf.gguf_llama hf.export launch.slurm",
+    *("av", "h5py", "sacrebleu", "tensorflow_datasets"),
+    *(f"signbind_jax.{module}" for module, _ in cli.COMMANDS.values()),
+    *(f"signbind_jax.data_pipelines.{module}" for module in build.CORPORA.values()),
+    "signbind_jax.data_pipelines.audit.page",
+    "signbind_jax.data_pipelines.writing.writer",
+    "signbind_jax.hf.gguf_llama",
+    "signbind_jax.report.page",
+    "signbind_jax.train.loop",
 )
 _LONGEST_LINE = 2000
 # What a pipeline makes of an exception that no reader expected.

@@ -2,8 +2,6 @@
 
 import json
 import logging
-import subprocess
-import sys
 from pathlib import Path
 
 import jax
@@ -19,10 +17,10 @@ from signbind_jax.checkpoint.checkpoint_dir import (
     Manifest,
     artefact_digest,
 )
-from signbind_jax.checkpoint.manifest import manifest_from_text
+from signbind_jax.checkpoint.manifest import check_parent, manifest_from_text
 from signbind_jax.distributed.sharding import make_mesh
 from signbind_jax.errors import SignBindError
-from tests.conftest import simulated
+from tests.conftest import facts_of
 from tests.unit.distributed import eight_device_program
 
 GLOSS = "a" * 64
@@ -110,16 +108,7 @@ def test_a_state_comes_back_bit_for_bit_with_its_manifest(two_steps):
 
 
 def test_another_mesh_and_another_number_of_devices_restore_the_same_values(tmp_path):
-    command = [sys.executable, eight_device_program.__file__, "checkpoint", tmp_path]
-    result = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        env=simulated(8),
-    )
-    assert result.returncode == 0, result.stderr
-    facts = json.loads(result.stdout.splitlines()[-1])
+    facts = facts_of("-m", eight_device_program.__name__, "checkpoint", tmp_path)
     assert facts["restored_same"]
     assert facts["n_devices"] == 4 and facts["table_shard"] == [16, 4]
 
@@ -259,6 +248,16 @@ def test_the_artefact_digest_is_the_same_for_the_same_weights_only(tmp_path):
             checkpoints.save(1, {"params": make_state(seed)["params"]}, MANIFEST, wait=True)
             digests.append(artefact_digest(checkpoints.read_manifest(1)))
     assert digests[0] == digests[1] != digests[2]
+
+
+def test_a_wrong_parent_is_refused_by_field():
+    check_parent(MANIFEST, {"stage": "signing", "vocabularies": {"gloss": GLOSS}}, "x")
+    with pytest.raises(SignBindError, match="experts/x: stage: found signing, wanted lipreading"):
+        check_parent(MANIFEST, {"stage": "lipreading"}, "experts/x")
+    with pytest.raises(SignBindError, match=r"vocabularies.gloss: found a+\.\.\., wanted b+"):
+        check_parent(MANIFEST, {"vocabularies": {"gloss": "b" * 64}}, "x")
+    with pytest.raises(SignBindError, match="vocabularies.letters: found nothing, wanted b"):
+        check_parent(MANIFEST, {"vocabularies": {"letters": "b"}}, "x")
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, jnp.bfloat16, np.int8, np.int64])

@@ -11,6 +11,7 @@ import pytest
 
 from signbind_jax.data.clip import Clip, Frames, pose_frames
 from signbind_jax.data.dataset import DATASET_FILE, open_dataset
+from signbind_jax.data.record import labels_from_json, labels_to_json
 from signbind_jax.data_pipelines.corpus import corpus_of_clips
 from signbind_jax.data_pipelines.writing.writer import write_dataset
 from signbind_jax.errors import SignBindError
@@ -36,7 +37,7 @@ LIPS_ONLY = Clip(
     modalities={"lips": Frames(b"\x00\xff\xfe no image \x00", 25.0, 3)},
     phonemes=("B", "AH"),
     contrasts=("we visited Anna", ""),
-    senses=("fs-anna",),
+    fusion_targets=("fs-anna",),
 )
 
 
@@ -93,6 +94,12 @@ def test_every_field_comes_back_exactly_over_several_shards(tmp_path):
     assert info.verify() > 3
 
 
+def test_fusion_targets_have_the_name_of_datasets_that_exist():
+    line = labels_to_json(LIPS_ONLY)
+    assert json.loads(line)["senses"] == ["fs-anna"] and "fusion_targets" not in line
+    assert labels_from_json(line, 0).fusion_targets == ("fs-anna",)
+
+
 def test_a_dataset_may_be_moved_and_digests_tell_contents_apart(tmp_path):
     for name, value in (("a", 1), ("b", 1), ("c", 2)):
         write(tmp_path / name, {"train": [pose_clip(value)]})
@@ -109,7 +116,7 @@ def test_reading_needs_no_tensorflow(tmp_path):
         f"print(open_dataset({str(tmp_path / 'd')!r}).split('train')[0].id, "
         "'tensorflow' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert done.stdout.split() == ["train-3", "False"], done.stderr
 
 

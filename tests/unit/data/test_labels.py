@@ -57,29 +57,29 @@ def test_given_labels_win():
         "en",
         gloss=("MEET",),
         phonemes=("M",),
-        senses=("we", "fs-bo"),
+        fusion_targets=("we", "fs-bo"),
         spelled=("bo",),
     )
     assert targets(clip) == {
         "gloss": ("MEET",),
         "letters": ("b", "o"),
         "phonemes": ("M",),
-        "senses": ("we", "fs-", "b", "o"),
+        "fusion_targets": ("we", "fs-", "b", "o"),
     }
 
 
 def test_targets_are_derived_where_labels_are_absent():
     found = targets(Clip("c", "We visited James.", "en", spelled=("james",)))
     assert found["gloss"] == ("we", "visit")
-    assert found["senses"] == ("we", "visit", "fs-", *"james")
+    assert found["fusion_targets"] == ("we", "visit", "fs-", *"james")
     assert found["phonemes"][:2] == ("W", "IY")
     glossed = targets(Clip("c", "We visited.", "en", gloss=("VISIT",), spelled=("bo",)))
-    assert glossed["senses"] == ("VISIT", "fs-", "b", "o")
+    assert glossed["fusion_targets"] == ("VISIT", "fs-", "b", "o")
 
 
 def test_a_clip_without_any_label_has_empty_targets():
     assert targets(Clip("c", "?", "en")) == dict.fromkeys(
-        ("gloss", "letters", "phonemes", "senses"), ()
+        ("gloss", "letters", "phonemes", "fusion_targets"), ()
     )
 
 
@@ -87,4 +87,4 @@ def test_a_clip_that_is_spelled_and_nothing_else_has_letters_alone():
     found = targets(Clip("c", "Dr Dona o'neil", "en", spelled=("dr", "dona", "o'neil")))
     assert "".join(found["letters"]) == "dr dona o'neil"  # its spaces count
     assert found["gloss"] == found["phonemes"] == ()
-    assert found["senses"] == fusion_tokens(("fs-dr", "fs-dona", "fs-o'neil"))
+    assert found["fusion_targets"] == fusion_tokens(("fs-dr", "fs-dona", "fs-o'neil"))

@@ -326,9 +326,10 @@ def test_streams_read_in_filled_rows_are_those_read_one_clip_a_row(synthetic):
         "data.train": "validation",
         "model.frontend": "mouth_landmarks",
     }
-    stage = make_stage(load_config("lipreading:size=tiny", overrides))
+    source = open_source(load_config("lipreading:size=tiny", overrides))
+    stage = make_stage(source.config, source.shapes)
     graphdef, params = nnx.split(stage.make_model(nnx.Rngs(params=0)))
-    clips, lengths = stage.dataset.split("validation"), stage.plan.lengths
+    clips, lengths = source.dataset.split("validation"), source.plan.lengths
 
     def read(plan):
         batches = clip_batches(clips, plan, "mouth_landmarks", [()] * len(clips), 1)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from signbind_jax import keypoints
-from signbind_jax.data.dataset import index_file
+from signbind_jax.data.dataset_description import index_file
 from signbind_jax.data_pipelines.audit.clip_facts import Tally, facts_type
 from signbind_jax.data_pipelines.audit.finding import Limits, percent
 from signbind_jax.data_pipelines.audit.histograms import histograms
@@ -143,7 +143,7 @@ def recorded_again(split: str, modality: str, into: str = "train"):
         (changed(signed_language=""), {"signed_language": "note"}),
         (changed(split="test", gloss=("ZEBRA", "OLD", "COOK")), {"unseen_gloss": "note"}),
         (changed(3, "test", gloss=("ZEBRA", "OKAPI")), {"unseen_gloss": "warning"}),
-        (changed(split="test", senses=("zebra",)), {"unseen_senses": "note"}),
+        (changed(split="test", fusion_targets=("zebra",)), {"unseen_fusion_targets": "note"}),
         (changed(text="The old Xyzzyx sees a cook."), {"unspoken_words": "note"}),
         (changed(spelled=("b2b",)), {"unspelled_letters": "note"}),
         (changed(3, spelled=("b2b",)), {"unspelled_letters": "warning"}),
@@ -325,7 +325,9 @@ def test_a_dataset_may_lack_streams_and_splits(tmp_path, split):
 def test_german_text_gets_lemmas_as_glosses_and_no_phonemes(tmp_path):
     texts = ("Die Kinder haben drei Bücher gelesen.", "Das Kind liest ein Buch.")
     clips = [
-        dataclasses.replace(clip, text=text, text_language="de", gloss=(), spelled=(), senses=())
+        dataclasses.replace(
+            clip, text=text, text_language="de", gloss=(), spelled=(), fusion_targets=()
+        )
         for clip, text in zip(clean_clips({"train": 2})["train"], texts, strict=True)
     ]
     result = audited(write(tmp_path / "d", {"train": clips}))

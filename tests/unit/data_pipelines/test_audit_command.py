@@ -8,7 +8,7 @@ import pytest
 
 from signbind_jax.cli import main
 from signbind_jax.config import load_config
-from signbind_jax.data.dataset import index_file
+from signbind_jax.data.dataset_description import index_file
 from signbind_jax.data_pipelines.writing import writer
 from signbind_jax.sources import open_source
 from tests.audit_datasets import FRAMES, audited, clean_clips, finding, write

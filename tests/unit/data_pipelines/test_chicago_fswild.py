@@ -9,7 +9,7 @@ import pytest
 from signbind_jax.data.dataset import open_dataset
 from signbind_jax.data_pipelines import chicago_fswild
 from signbind_jax.data_pipelines.corpus import Recording
-from signbind_jax.data_pipelines.readers.layout import frames_a_second
+from signbind_jax.data_pipelines.readers.options import frames_a_second
 from signbind_jax.errors import SignBindError
 from tests.corpora import clips_of
 from tests.frame_corpora import (
@@ -71,7 +71,7 @@ def test_the_corpus_is_built_and_read_back(source, tmp_path):
     assert list(clips) == ["train", "validation", "test"]
     for clip in sum(clips.values(), []):
         assert clip.text_language == "en" and clip.signed_language == "ase"
-        assert clip.gloss == clip.phonemes == clip.senses == clip.contrasts == ()
+        assert clip.gloss == clip.phonemes == clip.fusion_targets == clip.contrasts == ()
         assert clip.modalities["pose"].fps == 29.97 and "lips" not in clip.modalities
         np.testing.assert_allclose(clip.modalities["pose"].data, wanted[clip.id], atol=2e-3)
     (train,), (validation,), (test,) = clips.values()
@@ -95,7 +95,7 @@ def test_a_spelled_word_is_target_of_letters_alone(source, tmp_path):
         "gloss": (),
         "letters": tuple("james be"),
         "phonemes": (),
-        "senses": ("fs-", *"james", "fs-", *"be"),
+        "fusion_targets": ("fs-", *"james", "fs-", *"be"),
     }
 
 

@@ -52,7 +52,7 @@ def test_the_corpus_is_built_and_read_back(source, tmp_path, protocol):
     assert list(clips) == ["train", "validation", "test"]
     for clip in sum(clips.values(), []):
         assert clip.text_language == "zh" and clip.signed_language == "csl"
-        assert clip.spelled == clip.phonemes == clip.senses == ()
+        assert clip.spelled == clip.phonemes == clip.fusion_targets == ()
         assert clip.modalities["pose"].fps == 30 and "lips" not in clip.modalities
         np.testing.assert_allclose(clip.modalities["pose"].data, wanted[clip.id], atol=2e-3)
     (train,), (validation,), (test,) = clips.values()

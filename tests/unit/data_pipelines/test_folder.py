@@ -64,11 +64,12 @@ def test_a_row_becomes_a_clip(source):
     assert not report.left_out and not report.repaired
 
 
-def test_labels_of_phonemes_and_senses_may_be_given(source):
-    header = "id split text pose phonemes senses"
+@pytest.mark.parametrize("column", ["fusion_targets", "senses"])
+def test_labels_of_phonemes_and_fusion_targets_may_be_given(source, column):
+    header = f"id split text pose phonemes {column}"
     write_manifest(source, "c|train|Hi.|a.npz|HH AY|hi fs-anna", header=header)
     (clip,) = read(source)[0]["train"]
-    assert clip.phonemes == ("HH", "AY") and clip.senses == ("hi", "fs-anna")
+    assert clip.phonemes == ("HH", "AY") and clip.fusion_targets == ("hi", "fs-anna")
 
 
 def test_crops_without_a_pose_run_at_25_frames_a_second(source):

@@ -360,4 +360,5 @@ def test_stand_in_of_the_worked_example(tmp_path):
     assert info.splits == {"train": 1, "validation": 1, "test": 2}
     for clip in info.split("test"):
         path = tmp_path / "new" / f"{clip.id}.npz"
-        assert np.array_equal(read_clip_file(path, Kind.LANDMARKS, None).pose, clip.pose)
+        alone = read_clip_file(path, Kind.LANDMARKS, None).modalities["pose"]
+        assert np.array_equal(alone.data, clip.modalities["pose"].data)

@@ -48,7 +48,7 @@ def test_the_corpus_is_built_and_read_back(source, tmp_path):
     assert list(clips) == ["train", "validation", "test"]
     for clip in sum(clips.values(), []):
         assert clip.text_language == "de" and clip.signed_language == "gsg"
-        assert clip.spelled == clip.phonemes == clip.senses == ()
+        assert clip.spelled == clip.phonemes == clip.fusion_targets == ()
         assert clip.modalities["pose"].fps == 25 and "lips" not in clip.modalities
         np.testing.assert_allclose(clip.modalities["pose"].data, wanted[clip.id], atol=2e-3)
     (train,), (validation,), (test,) = clips.values()

@@ -271,9 +271,9 @@ def test_clips_are_well_formed(clips):
         assert (pose.data[missing] == 0).all()
         assert clip.text_language == "en" and clip.signed_language == ""
         assert clip.contrasts == ()
-        spelled = tuple(s.removeprefix("fs-") for s in clip.senses if s.startswith("fs-"))
+        spelled = tuple(s.removeprefix("fs-") for s in clip.fusion_targets if s.startswith("fs-"))
         assert spelled == clip.spelled
-        assert len(clip.senses) == len(clip.gloss) + len(clip.spelled)
+        assert len(clip.fusion_targets) == len(clip.gloss) + len(clip.spelled)
         for pair in clip.homonym_pairs:
             right, wrong = pair.split("/")
             assert right in clip.text and right != wrong

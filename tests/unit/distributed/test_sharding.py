@@ -1,31 +1,16 @@
 """Parameters, optimiser state and batches on a 2x2x2 mesh of simulated devices."""
 
-import json
-import subprocess
-import sys
-from pathlib import Path
-
 import jax
 import pytest
 
 from signbind_jax.distributed import sharding
 from signbind_jax.errors import SignBindError
-from tests.conftest import simulated
-
-PROGRAM = Path(__file__).with_name("eight_device_program.py")
+from tests.conftest import facts_of
 
 
 @pytest.fixture(scope="module")
 def facts():
-    result = subprocess.run(
-        [sys.executable, PROGRAM, "sharding"],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        env=simulated(8),
-    )
-    assert result.returncode == 0, result.stderr
-    return json.loads(result.stdout.splitlines()[-1])
+    return facts_of("-m", "tests.unit.distributed.eight_device_program", "sharding")
 
 
 def test_a_model_starts_from_the_same_values_on_every_mesh(facts):

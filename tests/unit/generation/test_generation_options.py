@@ -14,12 +14,12 @@ from signbind_jax.data.dataset import open_dataset
 from signbind_jax.data_pipelines.readers.clip_file import Kind, read_clip_file
 from signbind_jax.errors import SignBindError
 from signbind_jax.evaluate import command as evaluate
+from signbind_jax.evaluate.evaluators import LanguageModelEvaluator
 from signbind_jax.generation import sentences
 from signbind_jax.generation.config import GenerationConfig, given, overridden, read_options
 from signbind_jax.stages.translation import TranslationOptions
 from signbind_jax.use import translate
 from signbind_jax.use.translate import Translator
-from tests import untrained_runs
 
 # option -> (one setting of it, another, what both are beside)
 MATTERS = {
@@ -40,10 +40,8 @@ MATTERS = {
 
 
 @pytest.fixture(scope="module")
-def tree(tmp_path_factory):
-    tree = tmp_path_factory.mktemp("runs")
-    untrained_runs.write_alignment(tree)
-    return tree
+def tree(runs):
+    return runs
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +54,8 @@ def said(tree):
     def write(*options: str) -> list[str]:
         settings = given(parsed(evaluate, "--max_new_tokens=6", *options))
         config = overridden(GenerationConfig(), settings)
-        return evaluate.evaluate_language_model(run, clips, config)[1]
+        found = LanguageModelEvaluator(run.load_params, run.tokenizer, config).run(clips)
+        return [output.hypothesis for output in found.outputs]
 
     return write
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from signbind_jax.data.labels import fusion_tokens
-from signbind_jax.data.vocabulary import Vocabulary
+from signbind_jax.data.vocabulary import FUSION_TARGETS, Vocabulary
 from signbind_jax.hf.tokenizer import train_bpe
 from signbind_jax.models.fused_text import fused_text, piece_table
 from signbind_jax.stages.language_model import encode_prompt
@@ -25,21 +25,21 @@ def tokenizer():
 
 
 @pytest.fixture(scope="module")
-def senses():
-    return Vocabulary.from_sequences("senses", [fusion_tokens(s) for s, _ in SENTENCES])
+def fusion_targets():
+    return Vocabulary.from_sequences(FUSION_TARGETS, [fusion_tokens(s) for s, _ in SENTENCES])
 
 
-def batch(senses, n=16):
+def batch(fusion_targets, n=16):
     ids = np.zeros((len(SENTENCES), n), np.int32)
     for row, (words, _) in zip(ids, SENTENCES):
-        own = senses.encode(fusion_tokens(words))
+        own = fusion_targets.encode(fusion_tokens(words))
         row[: len(own)] = own
     return ids, ids > 0
 
 
-def test_text_is_the_prompt_the_decoder_was_trained_on(tokenizer, senses):
-    pieces = piece_table(senses, tokenizer.encode)
-    ids, mask, lost = jax.jit(fused_text, static_argnums=3)(*batch(senses), pieces, 40)
+def test_text_is_the_prompt_the_decoder_was_trained_on(tokenizer, fusion_targets):
+    pieces = piece_table(fusion_targets, tokenizer.encode)
+    ids, mask, lost = jax.jit(fused_text, static_argnums=3)(*batch(fusion_targets), pieces, 40)
     for row, (words, spelled) in enumerate(SENTENCES):
         text = " ".join(word.removeprefix("fs-") for word in words)
         found = np.asarray(ids[row])[np.asarray(mask[row])].tolist()
@@ -48,17 +48,17 @@ def test_text_is_the_prompt_the_decoder_was_trained_on(tokenizer, senses):
     assert lost.tolist() == [0, 0, 0]
 
 
-def test_what_does_not_fit_is_counted(tokenizer, senses):
-    pieces = piece_table(senses, tokenizer.encode)
-    whole, mask, _ = fused_text(*batch(senses), pieces, 40)
-    short, short_mask, lost = fused_text(*batch(senses), pieces, 6)
+def test_what_does_not_fit_is_counted(tokenizer, fusion_targets):
+    pieces = piece_table(fusion_targets, tokenizer.encode)
+    whole, mask, _ = fused_text(*batch(fusion_targets), pieces, 40)
+    short, short_mask, lost = fused_text(*batch(fusion_targets), pieces, 6)
     np.testing.assert_array_equal(short[:, :6], whole[:, :6])
     assert (np.asarray(lost) + np.asarray(short_mask).sum(axis=1)).tolist() == (
         np.asarray(mask).sum(axis=1).tolist()
     )
 
 
-def test_nothing_read_is_no_text(tokenizer, senses):
-    pieces = piece_table(senses, tokenizer.encode)
+def test_nothing_read_is_no_text(tokenizer, fusion_targets):
+    pieces = piece_table(fusion_targets, tokenizer.encode)
     ids, mask, lost = fused_text(jnp.zeros((1, 4), jnp.int32), jnp.zeros((1, 4), bool), pieces, 8)
     assert not mask.any() and not ids.any() and lost.tolist() == [0]

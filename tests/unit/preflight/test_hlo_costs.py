@@ -1,10 +1,8 @@
 """What compiled programs cost, against hand counts."""
 
-import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +13,7 @@ from signbind_jax.errors import SignBindError
 from signbind_jax.preflight import hlo
 from signbind_jax.preflight.costs import Cost, cost_of
 from signbind_jax.preflight.model_flops import jaxpr_flops
-from tests.conftest import simulated
+from tests.conftest import facts_of
 from tests.unit.preflight import hlo_dumps
 from tests.unit.preflight.hlo_dumps import LAYERS, ROWS, WIDTH
 
@@ -62,16 +60,7 @@ def test_full_remat_costs_one_more_forward_pass_which_the_model_as_written_does_
 
 @pytest.fixture(scope="module")
 def facts():
-    result = subprocess.run(
-        [sys.executable, "-m", "tests.unit.preflight.eight_device_costs"],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        cwd=Path(__file__).parents[3],
-        env=simulated(8),
-    )
-    assert result.returncode == 0, result.stderr
-    return json.loads(result.stdout.splitlines()[-1])
+    return facts_of("-m", "tests.unit.preflight.eight_device_costs")
 
 
 def test_weights_gathered_in_a_loop_are_counted_at_every_turn(facts):

@@ -99,13 +99,13 @@ def test_compiling_ends_with_the_command_that_was_killed(tmp_path):
         stdout=subprocess.DEVNULL,
         env={**os.environ, "TMPDIR": str(tmp_path)},
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not (compiling := command.children()):
         assert time.monotonic() < deadline and command.poll() is None
         time.sleep(0.05)
     command.kill()
     command.wait()
-    assert not psutil.wait_procs(compiling, timeout=60)[1]
+    assert not psutil.wait_procs(compiling, timeout=300)[1]
     # One that had gone on would have left its outcome.
     assert list(tmp_path.glob("preflight-*/stderr"))
     assert not list(tmp_path.glob("preflight-*/outcome.json"))

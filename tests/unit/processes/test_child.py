@@ -29,7 +29,7 @@ def test_a_child_imports_the_library_and_nothing_from_the_current_directory(
 ):
     monkeypatch.setenv("PYTHONPATH", path)  # an empty part of it is the current directory
     command, environment = child.python("signbind_jax.cli", "--help")
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0 and "commands:" in done.stdout, done.stderr
     assert not hostile.exists()
 

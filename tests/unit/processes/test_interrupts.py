@@ -89,7 +89,7 @@ def test_a_busy_main_thread_does_not_delay_the_end_and_a_forked_child_ends_alone
         [sys.executable, "-c", IN_THE_MIDDLE],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         env=os.environ | {"SIGNBIND_INTERRUPTED_CODE": "75"},
     )
     assert done.stdout == f"{int(signal.SIGTERM)} False\n"
@@ -112,5 +112,5 @@ atexit.register(os.kill, os.getpid(), signal.SIGTERM)
 
 
 def test_a_signal_after_the_end_changes_nothing():
-    done = subprocess.run([sys.executable, "-c", AT_THE_END], capture_output=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", AT_THE_END], capture_output=True, timeout=300)
     assert (done.returncode, done.stderr) == (0, b"")

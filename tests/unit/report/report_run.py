@@ -5,7 +5,7 @@ import html.parser
 import json
 
 from signbind_jax import keypoints
-from signbind_jax.report import write_report
+from signbind_jax.report.page import write_report
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(20)).decode()
 SIGNATURE = "BLEU|nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0"

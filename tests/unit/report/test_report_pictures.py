@@ -1,14 +1,20 @@
 """The report's pictures: curves, bars, streams on one time axis, skeletons, mouths, differences."""
 
 import base64
+import html
 import math
+import os
+import re
+import subprocess
+import sys
+from xml.etree import ElementTree
 
 import pytest
 
 from signbind_jax import keypoints
-from signbind_jax.report import charts, clips, skeleton, timeline, write_report
-from signbind_jax.report.markup import page_text
-from signbind_jax.report.run_files import number, read_run
+from signbind_jax.report import charts, clips, timeline
+from signbind_jax.report.page import write_report
+from signbind_jax.report.run_files import read_run
 from tests.unit.report.report_run import (
     Page,
     complete_example,
@@ -24,32 +30,88 @@ from tests.unit.report.report_run import (
     [([90, 9, 0.9], True), ([2.0, 1.5], False), ([90, 0.0], False), ([3.0], False)],
 )
 def test_a_loss_that_falls_far_gets_a_log_axis(values, logarithmic):
-    picture = page_text(charts.learning_curve("c", "loss", {"train": list(enumerate(values))}))
+    picture = charts.learning_curve("loss", {"train": list(enumerate(values))})
     assert ("(log scale)" in picture) == logarithmic
     assert "nan" not in picture
 
 
+def test_an_error_rate_that_falls_far_keeps_its_axis():
+    assert "(log scale)" not in charts.learning_curve("gloss_wer", {"train": [(0, 90), (1, 1)]})
+
+
+@pytest.mark.parametrize(
+    "points", [[(0, 1e30), (1, -1e30)], [(0, 1e30), (9**20, 5e-324)], [(0, 0)]]
+)
+def test_curves_of_diverged_runs_are_drawn(points):
+    ElementTree.fromstring(charts.learning_curve("loss", {"train": points}))
+
+
 def test_axis_labels_of_a_flat_curve_differ():
-    kinds = {"validation": [(0, 1.01), (10, 1.19)]}
-    picture = charts.learning_curve("c", "loss", kinds)
-    labels = [e.text for e in picture.iter("text") if e.get("class") == "tick end"]
-    assert len(labels) >= 3 and len(labels) == len(set(labels))
+    picture = charts.learning_curve("loss", {"validation": [(0, 1.01), (10, 1.19)]})
+    labels = [e.text for e in ElementTree.fromstring(picture).iter("text")]
+    vertical = [label for label in labels if re.fullmatch(r"1\.\d+|1", label)]
+    assert len(vertical) >= 3 and len(vertical) == len(set(vertical))
 
 
 def test_a_long_curve_is_averaged_and_says_so():
     kinds = {"train": [(i, float(i % 2)) for i in range(5000)], "validation": [(5000, 1.0)]}
-    picture = page_text(charts.learning_curve("c", "loss", kinds))
+    picture = charts.learning_curve("loss", kinds)
     assert "train (averaged)" in picture and "validation (averaged)" not in picture
     assert len(picture) < 20_000
 
 
-def test_bars_show_what_was_not_measured_and_never_leave_the_frame():
-    picture = charts.bars("b", "name_recall", {"signing": None, "all": 64.8, "oracle_text": 180.0})
-    assert "not measured" in page_text(picture)
+def test_the_same_data_give_the_same_picture_whatever_the_reader_has_set(tmp_path):
+    (tmp_path / "matplotlibrc").write_text("lines.linewidth: 9\nsvg.fonttype: path\nfont.size: 30")
+    code = (
+        "import sys, signbind_jax.quickstart.command, signbind_jax.sweep.command\n"
+        "assert 'matplotlib' not in sys.modules  # a command starts without it\n"
+        "from signbind_jax.report import charts\n"
+        "print(charts.learning_curve('loss', {'validation': [(0, 3.0), (9, 2.0)]}))"
+    )
+    environment = os.environ | {"MATPLOTLIBRC": str(tmp_path)}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    picture = charts.learning_curve("loss", {"validation": [(0, 3.0), (9, 2.0)]})
+    assert done.stdout.strip() == picture
+    assert "var(--accent)" in picture and "url(" not in picture and " id=" not in picture
+
+
+def test_text_in_charts_is_never_markup_nor_formula():
+    evil = "</title><script>$x$\x00\ud800"
+    points = [charts.Scored(evil, {evil: evil}, 1.0), charts.Scored("b", {evil: 2}, 2.0)]
+    for picture in (
+        charts.scatter(evil, evil, points),
+        charts.parallel_coordinates(evil, [evil], points),
+        charts.learning_curve(evil, {evil: [(0, 1.0), (1, 2.0)]}),
+        charts.histogram(evil, evil, [0, 1, 2], [3, 0], 0, 0.5),
+    ):
+        parsed = ElementTree.fromstring(picture)
+        assert not list(parsed.iter("script"))
+        assert any("<script>$x$\ufffd\ufffd" in (e.text or "") for e in parsed.iter("text"))
+
+
+def test_bars_show_what_was_not_measured_and_never_leave_the_frame(tmp_path):
+    results = complete_results()
+    results["translation"] = {
+        "signing": {"chrf": 1.0},
+        "all": {"name_recall": 64.8},
+        "oracle_text": {"name_recall": 180.0},
+    }
+    source = report_of(tmp_path, results).source
+    (drawn,) = re.findall(r'<svg class="chart"[^>]*"names written.*?</svg>', source, re.S)
+    picture = ElementTree.fromstring(drawn)
+    assert "not measured" in "".join(picture.itertext())
     width = float(picture.get("viewBox").split()[2])
-    bars = [(number(float(r.get("x"))), float(r.get("width"))) for r in picture.iter("rect")]
+    bars = [(float(r.get("x")), float(r.get("width"))) for r in picture.iter("rect")]
     assert len(bars) == 2 and bars[0][1] > 0
     assert all(x + w < width for x, w in bars)
+
+
+def drawn(directory, record) -> ElementTree.Element:
+    """The timeline of the only example of a run, as it stands in the page."""
+    source = report_of(directory, {}, [record]).source
+    (picture,) = re.findall(r'<svg class="timeline".*?</svg>\s*</div>', source, re.S)
+    return ElementTree.fromstring(picture.removesuffix("</div>"))
 
 
 def test_labels_of_dense_streams_never_overlap(tmp_path):
@@ -58,8 +120,7 @@ def test_labels_of_dense_streams_never_overlap(tmp_path):
         {"token": f"DOCUMENT-{i}", "start": 2.4 * i / 40, "end": 2.4 * i / 40 + 0.03}
         for i in range(40)
     ]
-    example = read_run(write_run(tmp_path, {}, [record])).examples[0]
-    picture = timeline.draw("k", example)
+    picture = drawn(tmp_path, record)
     rows: dict[str, list] = {}
     for group in picture.iter("g"):
         if "signing" not in (group.get("class") or ""):
@@ -80,8 +141,7 @@ def test_streams_share_one_axis_in_seconds(tmp_path):
     record = complete_example()
     for stream in ("signing", "fingerspelling", "lipreading"):
         record["streams"][stream] = [{"token": "x", "start": 1.0, "end": 2.0, "confidence": 0.5}]
-    example = read_run(write_run(tmp_path, {}, [record])).examples[0]
-    picture = timeline.draw("k", example)
+    picture = drawn(tmp_path, record)
     bars = [g.find("rect") for g in picture.iter("g") if "token" in (g.get("class") or "")]
     assert len({(bar.get("x"), bar.get("width"), bar.get("fill-opacity")) for bar in bars}) == 1
     tick = {e.text: float(e.get("x")) for e in picture.iter("text") if e.text in ("1", "2")}
@@ -95,23 +155,30 @@ def test_misread_tokens_are_outlined_and_absent_streams_are_not_called_empty(tmp
     example = read_run(write_run(tmp_path, {}, [record])).examples[0]
     assert timeline.wrong_tokens(example, "signing") == {1}
     assert timeline.wrong_tokens(example, "fingerspelling") == set()
-    picture = page_text(timeline.draw("k", example))
+    picture = "".join(drawn(tmp_path, record).itertext())
     assert picture.count("not what was really there") == 1
     assert "not in this run" in picture and "nothing read" not in picture
 
 
-def test_points_that_were_not_seen_are_not_drawn():
+def test_points_that_were_not_seen_are_not_drawn(tmp_path):
     frame = standing_pose()
     elbow = keypoints.NAMES.index("left_elbow")
     frame[elbow] = [0.77, 0.77, 0.0]
     frame[keypoints.HAND.index("wrist") + 49] = [math.nan, 0.5, 0.9]
-    box = skeleton.bounds([frame])
-    drawn = page_text(skeleton.figure_of(frame, box, 0, 0, 80, 100))
-    assert "77 77" not in drawn and "nan" not in drawn
+    record = complete_example()
+
+    def lines() -> str:
+        record["skeleton"]["frames"][0] = frame
+        figure = next(
+            e for e in drawn(tmp_path, record).iter("svg") if e.get("class") == "skeleton"
+        )
+        return "".join(path.get("d") for path in figure.iter("path")) + "".join(figure.itertext())
+
+    assert "77 77" not in lines() and "nan" not in lines()
     frame[elbow][2] = 0.4
-    assert "77 77" in page_text(skeleton.figure_of(frame, box, 0, 0, 80, 100))
-    unseen = [[0.0, 0.0, 0.0]] * keypoints.K
-    assert "not seen" in page_text(skeleton.figure_of(unseen, box, 0, 0, 80, 100))
+    assert "77 77" in lines()
+    frame[:] = [[0.0, 0.0, 0.0]] * keypoints.K
+    assert lines().strip() == "not seen"
 
 
 def test_a_pose_of_another_layout_is_said_to_be_one(tmp_path):
@@ -127,7 +194,7 @@ def marked(path, element, css=None) -> list[str]:
         for part in piece.split(f"<{element}")[1:]:
             attributes, rest = part.split(">", 1)
             if (css is None) == ("class" not in attributes) and (css or "") in attributes:
-                found.append(rest.split("<", 1)[0])
+                found.append(html.unescape(rest.split("<", 1)[0]))
     return found
 
 

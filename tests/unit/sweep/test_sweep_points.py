@@ -172,10 +172,10 @@ def test_equal_last_words_are_told_apart(tmp_path):
 
 def test_accelerators_are_left_to_the_points(tmp_path):
     program = (
-        "from jax._src import xla_bridge\n"
+        "import jax\n"
         "from signbind_jax.cli import main\n"
         f"main(['sweep', '--config=sweeps/signing_learning_rate', '--workdir={tmp_path}',\n"
         "      '--dry_run'])\n"
-        "assert not xla_bridge.backends_are_initialized()\n"
+        "jax.config.update('jax_num_cpu_devices', 3)  # refused once there are devices\n"
     )
-    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=300)

@@ -30,6 +30,17 @@ def page_of(workdir) -> Page:
     return Page(workdir / "sweep.html")
 
 
+def drawn(page: Page, kind: str) -> list[dict]:
+    """Attributes of the path of every dot or curve; each has a text where it is pointed at."""
+    found = []
+    for i, (_, attributes) in enumerate(page.elements):
+        if attributes.get("class") == kind:
+            (title, _), (path, attributes) = page.elements[i + 1 : i + 3]
+            assert (title, path) == ("title", "path")
+            found.append(attributes)
+    return found
+
+
 def test_points_are_ranked_averaged_and_drawn(tmp_path, capsys):
     config = sweep_file(tmp_path / "s.py", GRID)
     finished_points(tmp_path / "w", config, {0: 50.0, 1: 52.0, 2: 20.0, 3: 40.0, 4: 99.0})
@@ -50,9 +61,9 @@ def test_points_are_ranked_averaged_and_drawn(tmp_path, capsys):
     assert table[5]["state"] == "not started" and table[5]["gloss_wer"] == ""
     page = page_of(tmp_path / "w")
     assert not page.open
-    circles = [a for name, a in page.elements if name == "circle"]
-    assert len(circles) == 5  # one path beside the seed, five points with a score
-    assert [a["class"] for a in circles].count("dot best") == 1
+    dots = drawn(page, "dot")
+    assert len(dots) == 5  # one path beside the seed, five points with a score
+    assert sum("var(--good)" in a["style"] for a in dots) == 1
     ids = [a["id"] for _, a in page.elements if "id" in a]
     assert len(ids) == len(set(ids))
 
@@ -106,7 +117,7 @@ def test_parallel_coordinates_have_a_line_a_point_and_an_axis_a_path(tmp_path):
     )
     main(["sweep", f"--workdir={tmp_path / 'w'}", "--report_only"])
     page = page_of(tmp_path / "w")
-    lines = [a for name, a in page.elements if name == "path" and "curve" in a["class"]]
+    lines = drawn(page, "curve")
     assert len(lines) == 7
     assert all(a["d"].count("L") == 3 for a in lines)  # three paths and the score
     assert "1 without a score are not drawn" in page.text
@@ -135,7 +146,7 @@ def test_many_numbers_stand_where_their_size_puts_them(tmp_path):
         {i: float(i) for i in range(21)},
     )
     main(["sweep", f"--workdir={tmp_path / 'w'}", "--report_only"])
-    places = [float(a["cx"]) for name, a in page_of(tmp_path / "w").elements if name == "circle"]
+    places = [float(a["d"].split()[1]) for a in drawn(page_of(tmp_path / "w"), "dot")]
     gaps = [b - a for a, b in zip(sorted(places), sorted(places)[1:], strict=False)]
     assert len(gaps) == 20 and max(gaps) - min(gaps) < 0.3  # even on a logarithmic axis
 

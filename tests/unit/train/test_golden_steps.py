@@ -13,6 +13,8 @@ WHEN = (
     "Where it is not (a move, a faster program, another library's version), do not: find what "
     "differs, as every run trains differently from here on."
 )
+# Adam moves a parameter whose gradient is rounding error by the whole learning rate.
+LOOSE = {"parameters_cosine": 0.05, "update_norm": 0.002}
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +29,7 @@ def test_the_first_step_of_a_stage_is_what_it_was(name, clips):
     wanted = json.loads(golden.FILE.read_text())[name]
     found = golden.first_step(name, clips)
     assert found["loss"] > 0 and found["gradient_norm"] > 0 and found["update_norm"] > 0
-    assert found == pytest.approx(wanted, rel=2e-4, abs=1e-5), WHEN.format(
-        name=name, found=found, wanted=wanted
-    )
+    told = WHEN.format(name=name, found=found, wanted=wanted)
+    assert found.keys() == wanted.keys(), told
+    for name, value in found.items():
+        assert value == pytest.approx(wanted[name], rel=1e-4, abs=LOOSE.get(name, 1e-5)), told

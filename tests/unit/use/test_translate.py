@@ -50,6 +50,7 @@ def reader(**frontends) -> StreamReader:
             stage=stream,
             model_config=expert.config,
             vocabularies={name: Vocabulary(name, (BLANK, *"abcdefgh"))},
+            config=load_config(stream),
             digest="",
             workdir=Path(stream),
             load_params=functools.partial(nnx.split, expert),

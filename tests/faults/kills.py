@@ -1,6 +1,6 @@
 """Training runs killed at random moments, each compared with one that was never disturbed.
 
-python -m benchmarks.kills [--runs=50] [--workdir=DIR] [--seed=0]
+python -m tests.faults.kills [--runs=50] [--workdir=DIR] [--seed=0]
 
 A tiny language model is trained on a synthetic dataset, on one process and on two, with SIGKILL,
 SIGTERM or SIGTERM twice to one of them: in start-up, in compilation, in a step, while a checkpoint
@@ -32,7 +32,7 @@ from signbind_jax import cli
 from signbind_jax.checkpoint.checkpoint_dir import CheckpointDir
 from signbind_jax.errors import INTERRUPTED, INTERRUPTED_VARIABLE
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 STEPS, EVERY = 24, 8
 HOST_TIMEOUT_S = 20  # where a process is killed, so that the others do not wait longer
 LATEST_S = 300.0  # for a start to end

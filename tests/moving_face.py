@@ -1,6 +1,6 @@
 """Clips of a face that moves, made of one photograph: directories of pictures to extract from.
 
-python -m benchmarks.moving_face --out=DIR
+python -m tests.moving_face --out=DIR
 
 The photograph is the one that the models are checked with (NASA, public domain). In `moves` it
 wanders, in `turns` it leans to both sides and comes nearer, in `leaves` it is gone for a moment and

@@ -1,6 +1,6 @@
 """Damages the files of finished runs, one at a time, and judges what opening and resuming say.
 
-    python -m benchmarks.damage --files=200 --workdir=DIR [--seed=0]
+    python -m tests.faults.damage --files=200 --workdir=DIR [--seed=0]
 
 Trains three tiny stages in DIR (an expert, a language model and fusion on the expert's cached
 streams), then, for each damage: puts all files back, flips a bit of one, cuts it short, empties,

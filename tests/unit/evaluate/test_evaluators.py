@@ -1,0 +1,51 @@
+"""One evaluator a stage: the loop's, of weights under way, scores as that of a finished run."""
+
+import pytest
+
+from signbind_jax.checkpoint.artefact import open_artefact
+from signbind_jax.data.dataset import open_dataset
+from signbind_jax.errors import SignBindError
+from signbind_jax.evaluate.evaluators import TranslationEvaluator, open_evaluator
+from tests.unit.stages.test_stages import source_of
+
+WRITTEN = {"max_new_tokens": 3}
+MAIN = {"signing": "gloss_wer", "fusion": "token_error_rate", "alignment": "bleu4"}
+
+
+@pytest.fixture(scope="module")
+def clips(runs):
+    return open_dataset(runs / "data").split("validation")
+
+
+@pytest.mark.parametrize("name", ["signing", "fusion"])
+def test_a_run_under_way_is_scored_as_a_finished_one(runs, clips, name):
+    run = open_artefact(runs / name)
+    finished = open_evaluator(run).run(clips)
+    live = source_of(runs, name).evaluator(run.load_params).run(clips)
+    assert live == finished
+    assert [output.clip for output in live.outputs] == list(clips.ids)
+    assert all(output.reference for output in live.outputs)
+    assert MAIN[name] in live.logged and live.logged.items() <= live.scores.items()
+
+
+def test_every_variant_is_scored_and_all_is_what_the_loop_logs(runs, clips):
+    run = open_artefact(runs / "alignment")
+    evaluator = open_evaluator(run, WRITTEN)
+    variants = evaluator.variants(clips)
+    assert set(variants) == {"signing", "signing+fingerspelling", "signing+lips", "all"}
+    source = source_of(runs, "alignment")
+    live = source.evaluator(run.load_params)
+    assert isinstance(live, TranslationEvaluator) and live.generation == source.options.generation
+    assert evaluator.run(clips) == variants["all"]
+    assert "bleu4" in variants["all"].logged
+    assert "name_recall_read" in variants["all"].scores
+    assert "name_recall_read" not in variants["all"].logged
+    assert evaluator.report(clips)["all"] == variants["all"].scores
+
+
+def test_settings_hold_for_what_writes_sentences_alone(runs):
+    evaluator = open_evaluator(open_artefact(runs / "language_model"), WRITTEN)
+    assert evaluator.generation.max_new_tokens == 3
+    assert open_evaluator(open_artefact(runs / "fusion")).generation is None
+    with pytest.raises(SignBindError, match="generation.max_new_tokens: found it for signing"):
+        open_evaluator(open_artefact(runs / "signing"), WRITTEN)

@@ -1,0 +1,92 @@
+"""The training step on a model of two parameters, one of which is frozen."""
+
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from signbind_jax.config import OptimConfig, RunConfig
+from signbind_jax.distributed import sharding
+from signbind_jax.stages.stage import Stage
+from signbind_jax.train.train_step import TrainStep
+
+X_B, WEIGHT_B = np.array([1.0, 2.0, 3.0, 4.0]), np.array([1.0, 1.0, 2.0, 0.0])
+
+
+class Line(nnx.Module):
+    def __init__(self):
+        self.slope, self.offset = nnx.Param(jnp.array([2.0])), nnx.Param(jnp.array([0.5]))
+
+
+class LineStage(Stage):
+    """Fits a line through the origin; what a row counts is its weight."""
+
+    def trains(self, path):
+        return path[0] == "slope"
+
+    def loss(self, model, batch, key):
+        x_b, weight_b = batch
+        y_b = model.slope[...] * x_b + model.offset[...]
+        return jnp.sum(weight_b * y_b**2), jnp.sum(weight_b), {"y": jnp.sum(weight_b * y_b)}
+
+    def _one_row(self, length):
+        return np.zeros((1, length), np.float32), np.zeros(1, np.int32)
+
+
+def step_of(**optim) -> tuple[TrainStep, nnx.State, nnx.State]:
+    config = RunConfig("signing", optim=OptimConfig(warmup_steps=0, weight_decay=0.0, **optim))
+    step = TrainStep(LineStage(config, SimpleNamespace()), sharding.make_mesh())
+    step.graphdef, params = nnx.split(Line())
+    return step, *step.split(params)
+
+
+def gradients(step, trained, frozen):
+    batch = jnp.asarray(X_B), jnp.asarray(WEIGHT_B)
+    return jax.jit(step.gradients)(trained, frozen, jnp.int32(0), batch)
+
+
+def test_gradients_and_metrics_are_means_by_weight():
+    grads, metrics = gradients(*step_of())
+    y_b = 2.0 * X_B + 0.5
+    mean = WEIGHT_B / WEIGHT_B.sum()
+    assert metrics["loss"] == pytest.approx(float(mean @ y_b**2))
+    assert metrics["y"] == pytest.approx(float(mean @ y_b)) and metrics["weight"] == 4.0
+    (gradient,) = jax.tree.leaves(grads)
+    assert float(gradient[0]) == pytest.approx(float(mean @ (2 * y_b * X_B)))
+
+
+@pytest.mark.parametrize("n", [2, 4])
+def test_slices_of_a_batch_have_the_gradients_of_the_whole(n):
+    whole, sliced = gradients(*step_of()), gradients(*step_of(accumulate=n))
+    for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(sliced), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+def test_a_step_goes_downhill_by_the_learning_rate_and_norms_are_of_before_clipping():
+    step, trained, frozen = step_of(learning_rate=0.25, clip_norm=0.01)
+    grads, _ = gradients(step, trained, frozen)
+    state = {"params": trained, "opt_state": step.tx.init(trained), "step": jnp.int32(0)}
+    after, measured = step.update(state, grads), step.measure(state, grads)
+    # Adam's first step has the size of the learning rate, whatever the gradient is.
+    assert float(jax.tree.leaves(after["params"])[0][0]) == pytest.approx(1.75, abs=1e-3)
+    assert after["step"] == 1 and float(measured["learning_rate"]) == 0.25
+    assert float(measured["gradient_norm"]) > 10
+    assert float(measured["update_norm"]) == pytest.approx(0.25, abs=1e-3)
+
+
+def test_only_what_trains_is_in_the_state():
+    _, trained, frozen = step_of()
+    assert [path for path, _ in nnx.to_flat_state(trained)] == [("slope",)]
+    assert [path for path, _ in nnx.to_flat_state(frozen)] == [("offset",)]
+
+
+def test_a_batch_is_compiled_for_as_it_is_put():
+    step, *_ = step_of()
+    spec = step.batch_spec(3, 2)
+    batch = sharding.put_batch((np.zeros((2, 3), np.float32), np.zeros(2, np.int32)), step.mesh)
+    for wanted, found in zip(jax.tree.leaves(spec), jax.tree.leaves(batch), strict=True):
+        assert (wanted.shape, wanted.dtype) == (found.shape, found.dtype)
+        assert wanted.sharding.is_equivalent_to(found.sharding, found.ndim)
