@@ -32,7 +32,8 @@ _TRIED = np.arange(8, 17)  # eighths of the longest clip that a row may have
 _WORTH_LONGER = 0.99  # of the frames of an epoch; attention costs more in longer rows
 _SPARE = 1.01  # rows over the fewest that the frames need
 READING_FRAMES = 8192  # a batch of clips that are only read
-READING_ROW = 256  # its rows at least: every split of short clips then has one shape
+READING_ROW = 256  # frames of its rows at least: every split of short clips then has one shape
+_LEAST_CLIPS = 4  # that its rows have places for
 
 
 class RowPlan:
@@ -141,7 +142,7 @@ def reading_plan(
     row_frames = standard_buckets(max(row_frames, READING_ROW, int(lengths.max())))[-1]
     place_rg, start_rg = fill_rows(*np.unique(padded[clips], return_counts=True), row_frames)
     n_rows, g = place_rg.shape
-    ids = np.full((n_rows, _next_power_of_two(g)), EMPTY_ROW, np.int32)
+    ids = np.full((n_rows, _next_power_of_two(max(g, _LEAST_CLIPS))), EMPTY_ROW, np.int32)
     starts = np.zeros_like(ids)
     ids[:, :g] = np.where(place_rg >= 0, clips[place_rg], EMPTY_ROW)
     starts[:, :g] = start_rg
