@@ -15,7 +15,7 @@ setup(
     long_description=(Path(__file__).parent / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    # Later versions lack wheels of array-record and others.
+    # On 3.14 nothing was tested, and pocketsphinx has no wheel for it.
     python_requires=">=3.11,<3.14",
     classifiers=[f"Programming Language :: Python :: 3.{minor}" for minor in (11, 12, 13)],
     packages=[

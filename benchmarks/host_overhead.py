@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from benchmarks.harness import make_parser
 from signbind_jax.config import load_config
 from signbind_jax.train import loop as training
+from signbind_jax.train.step_programs import StepPrograms
 
 WARM = 50  # steps: the first lap over a small corpus decodes its clips
 
@@ -73,17 +74,17 @@ def main() -> None:
     parts = {
         "drawing a batch": thread_times(training._Feed, "next"),
         "sending it": thread_times(training.sharding, "put_batch"),
-        "calling the programs": thread_times(training.StepPrograms, "__call__"),
+        "calling the programs": thread_times(StepPrograms, "__call__"),
         "reading and logging metrics": thread_times(training.TrainLog, "add"),
     }
     ends = []
-    inner = training.StepPrograms.__call__
+    inner = StepPrograms.__call__
 
     def call(*args, **kwargs):
         ends.append((time.thread_time(), time.perf_counter()))
         return inner(*args, **kwargs)
 
-    training.StepPrograms.__call__ = call
+    StepPrograms.__call__ = call
     with tempfile.TemporaryDirectory() as workdir:
         training.train(config, workdir)
     steps = [[1e3 * (b - a) for a, b in zip(x, x[1:])][WARM:] for x in zip(*ends, strict=True)]
