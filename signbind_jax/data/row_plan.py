@@ -28,8 +28,8 @@ from signbind_jax.errors import SignBindError
 ALIGNMENT = 4  # clips begin at multiples of this many frames: no encoder step holds two clips
 N_SLOTS = 96  # slot lengths; each clip is padded to the next, 1 to 2 % of the frames in all
 _ROW_MULTIPLE = 8
-_TRIED = np.arange(8, 17)  # eighths of the longest clip that a row may have
-_WORTH_LONGER = 0.99  # of the frames of an epoch; attention costs more in longer rows
+_TRIED = np.arange(8, 11)  # eighths of the longest clip that a row may have: attention and CTC
+_WORTH_LONGER = 0.99  # cost more in longer rows, so that an epoch has to have fewer frames there
 _SPARE = 1.01  # rows over the fewest that the frames need
 READING_FRAMES = 8192  # a batch of clips that are only read
 READING_ROW = 256  # frames of its rows at least: every split of short clips then has one shape
@@ -51,7 +51,7 @@ class RowPlan:
         Args:
           plan: says which clips an epoch draws; its buckets are the slots.
           row_frames: length of a row; more where the longest clip needs it. 0: as long as the
-            longest clip, or up to twice that where less is wasted.
+            longest clip, or up to a quarter more where less is wasted.
         """
         self.plan, self.lengths, self.seed = plan, plan.lengths, plan.seed
         slots, counts = np.asarray(plan.buckets), plan.clips_per_bucket()

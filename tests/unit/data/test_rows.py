@@ -89,6 +89,13 @@ def test_long_tailed_lengths_leave_little_padding():
     assert plan.fill == pytest.approx(real / n_frames)
 
 
+def test_rows_are_longer_than_the_longest_clip_only_where_that_wastes_less():
+    halves = np.full(200, 36)
+    halves[0] = 64  # as long as that, a row holds one of the others
+    assert [row_plan(halves, row_frames=n).row_frames for n in (0, 1)] == [72, 64]
+    assert row_plan(np.full(200, 32), row_frames=0).row_frames == 32
+
+
 def test_reading_visits_every_clip_once_in_one_shape():
     for lengths in (LENGTHS, long_tailed(300)):
         plan = reading_plan(lengths, 64, 2048, batch_multiple=2)
