@@ -158,7 +158,7 @@ def test_parent_with_another_vocabulary_is_refused(quickstart, other_signing, tm
         f"--config.data.directory={run / 'data'}",
         *(f"--config.parents.{name}={path}" for name, path in parents.items()),
     )
-    assert "n_ids" in error or "vocabulary gloss" in error
+    assert f"{run / 'fusion'}: vocabularies.gloss: found" in error
     assert "found" in error and "wanted" in error
     assert not (tmp_path / "alignment" / "checkpoints").exists()
 

@@ -12,7 +12,7 @@ import pytest
 from signbind_jax.errors import SignBindError
 from signbind_jax.evaluate import score
 
-DOCS = Path(__file__).parents[3] / "docs" / "scoring.md"
+DOCS = Path(__file__).parents[3] / "docs" / "use" / "score_translations.md"
 
 
 @pytest.fixture
