@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 from signbind_jax.data.clip import Clip, check_bounds, check_id
 from signbind_jax.data.dataset_description import check_split_name
 from signbind_jax.data_pipelines.writing.build_report import BuildReport
-from signbind_jax.errors import SignBindError
+from signbind_jax.errors import MissingPackage, SignBindError
 
 
 class Row(Protocol):
@@ -176,11 +176,14 @@ def read_clips(
 
     Raises:
       SignBindError: where `strict`, the first clip that would be left out.
+      MissingPackage: what reads these clips is not installed.
     """
     for row in rows:
         try:
             clip, repaired = read(row)
             check_bounds(clip)
+        except MissingPackage:
+            raise
         except Exception as error:  # whatever a broken file does to its reader
             if strict:
                 raise SignBindError(f"clip {row.id}: {_reason(error)}") from error

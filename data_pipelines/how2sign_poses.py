@@ -7,6 +7,7 @@ from os import scandir, walk
 from pathlib import Path
 
 from signbind_jax.data.clip import FPS_RANGE, Frames, pose_frames
+from signbind_jax.data_pipelines.extraction.worker.opening import Unreadable, open_video
 from signbind_jax.data_pipelines.how2sign_sentences import SPLITS, TREE
 from signbind_jax.data_pipelines.readers import extracted
 from signbind_jax.data_pipelines.readers.openpose_json import FRAME_SUFFIX, read_openpose
@@ -14,9 +15,6 @@ from signbind_jax.data_pipelines.readers.poses import canonical_pose
 from signbind_jax.data_pipelines.readers.rtmpose_pickle import read_rtmpose
 from signbind_jax.data_pipelines.readers.signer_choice import People, choose_signer
 from signbind_jax.errors import SignBindError, from_extra
-
-with from_extra("corpora", "videos"):
-    from signbind_jax.data_pipelines.extraction.worker.opening import Unreadable, open_video
 
 FORMS = ("openpose", "rtmpose", "extracted")
 DEFAULT_FPS = 24.0
@@ -113,7 +111,7 @@ def find_poses(directory: Path, form: str = "", fps: float = 0.0, lip_size: int 
 def video_rate(path: Path) -> float:
     """Frames a second of a video; 0 where it cannot be read or none can be believed."""
     try:
-        with open_video(path) as video:
+        with from_extra("corpora", "videos"), open_video(path) as video:
             rate = float(video.streams.best("video").average_rate or 0)
     except Unreadable:
         return 0.0
@@ -123,7 +121,7 @@ def video_rate(path: Path) -> float:
 def video_seconds(path: Path) -> float:
     """How long a video is; 0 where it cannot be read."""
     try:
-        with open_video(path) as video:
+        with from_extra("corpora", "videos"), open_video(path) as video:
             return float(video.duration or 0) / 1_000_000  # FFmpeg counts microseconds
     except Unreadable:
         return 0.0

@@ -21,6 +21,10 @@ class SignBindError(Exception):
     """
 
 
+class MissingPackage(SignBindError):
+    """A package of an extra is not installed: no fault of what was to be read with it."""
+
+
 class Interrupted(Exception):
     """A signal ended a run where nothing is lost by it; the message says where it stands."""
 
@@ -33,7 +37,7 @@ def from_extra(extra: str, what: str) -> Iterator[None]:
       what: needs them; stands in front of the error.
 
     Raises:
-      SignBindError: one of them is not installed; names the extra.
+      MissingPackage: one of them is not installed; names the extra.
     """
     try:
         yield
@@ -42,9 +46,12 @@ def from_extra(extra: str, what: str) -> Iterator[None]:
         raise missing_extra(extra, what, f"found no package {package}") from error
 
 
-def missing_extra(extra: str, what: str, found: str) -> SignBindError:
+def missing_extra(extra: str, what: str, found: str) -> MissingPackage:
     """The error of a command whose packages are not installed."""
-    return SignBindError(f"{what}: {found}, wanted: pip install 'signbind-jax[{extra}]'")
+    return MissingPackage(
+        f"{what}: {found}, wanted: pip install 'signbind-jax[{extra}]', or in a checkout "
+        f"pip install -e '.[{extra}]'"
+    )
 
 
 def outcome(error: BaseException) -> tuple[int, str]:

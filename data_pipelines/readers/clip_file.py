@@ -12,17 +12,15 @@ from pathlib import Path
 from signbind_jax.data import lips
 from signbind_jax.data.clip import Clip, Frames, check_bounds
 from signbind_jax.data_pipelines.corpus import ReadResult
+from signbind_jax.data_pipelines.extraction.worker.opening import (
+    Unreadable,
+    open_picture,
+    open_video,
+)
 from signbind_jax.data_pipelines.extraction.worker.pictures import in_order
 from signbind_jax.data_pipelines.readers import extracted
 from signbind_jax.data_pipelines.readers.lip_crops import read_lip_crops
 from signbind_jax.errors import SignBindError, from_extra
-
-with from_extra("corpora", "videos"):
-    from signbind_jax.data_pipelines.extraction.worker.opening import (
-        Unreadable,
-        open_picture,
-        open_video,
-    )
 
 LANDMARKS = extracted.SUFFIXES
 VIDEOS = (
@@ -99,7 +97,7 @@ def _picture_size(directory: Path) -> tuple[int, int]:
 def _frame_size(video: Path) -> tuple[int, int]:
     """Width and height of a video's frames as it declares them."""
     try:
-        with open_video(video) as container:
+        with from_extra("corpora", "videos"), open_video(video) as container:
             stream = container.streams.best("video")
             return stream.width, stream.height
     except Unreadable as reason:

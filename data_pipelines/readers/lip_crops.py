@@ -9,17 +9,13 @@ from PIL import Image
 
 from signbind_jax.data import lips
 from signbind_jax.data.clip import FPS_RANGE
+from signbind_jax.data_pipelines.extraction.worker.opening import (
+    Unreadable,
+    open_picture,
+    open_video,
+)
 from signbind_jax.data_pipelines.extraction.worker.pictures import in_order
 from signbind_jax.errors import SignBindError, from_extra
-
-with from_extra("corpora", "mouth crops"):
-    import av
-
-    from signbind_jax.data_pipelines.extraction.worker.opening import (
-        Unreadable,
-        open_picture,
-        open_video,
-    )
 
 # Pixels of a crop's shorter and longer side: what is larger is a whole frame, not a mouth, or
 # becomes one when it is extended to a square.
@@ -94,6 +90,8 @@ def _images(directory: Path) -> Iterator[tuple[Image.Image, float]]:
 
 
 def _video(path: Path) -> Iterator[tuple[Image.Image, float]]:
+    with from_extra("corpora", "videos"):
+        import av
     with open_video(path) as container:
         stream = container.streams.best("video")
         _check_crop(stream.width, stream.height)

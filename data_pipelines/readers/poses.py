@@ -11,11 +11,6 @@ from signbind_jax import files, keypoints
 from signbind_jax.data.clip import FPS_RANGE, MOST_FRAMES
 from signbind_jax.errors import SignBindError, from_extra
 
-with from_extra("corpora", "poses"):
-    from pose_format.numpy import NumPyPoseBody
-    from pose_format.pose_header import PoseHeader
-    from pose_format.utils.reader import BufferReader
-
 MOST_BYTES = 330_000_000  # of a file's numbers, unpacked: so many frames of 543 points
 LARGEST_SIDE = 65_535  # pixels of a picture
 SURE = 0.3  # keypoints below this confidence do not decide the clip's scale
@@ -240,6 +235,10 @@ def _check_frames(n_frames: int, where: str) -> None:
 
 
 def _read_pose_format(path: Path) -> _Recording:
+    with from_extra("corpora", "poses"):
+        from pose_format.numpy import NumPyPoseBody
+        from pose_format.pose_header import PoseHeader
+        from pose_format.utils.reader import BufferReader
     data = files.read_bytes(path, MOST_BYTES)
     try:
         _check_header(data)

@@ -8,9 +8,6 @@ from typing import NamedTuple
 from signbind_jax import files
 from signbind_jax.errors import SignBindError, from_extra
 
-with from_extra("corpora", "subtitles"):
-    import webvtt
-
 _MOST_BYTES = 2**23  # the subtitles of an hour take about 100 KB, rolling captions 500 KB
 _TIMING = re.compile(r"[ \t]*\d[\d., \t]*:[\d:., \t]*-+>")
 _TIME_OF_A_WORD = re.compile(r"<(?:\d+:)?\d{1,2}:\d{2}\.\d{3}>")
@@ -59,6 +56,8 @@ def read_subtitles(path: Path) -> Subtitles:
     Raises:
       SignBindError: no such file; not UTF-8; not WebVTT; too large to be subtitles.
     """
+    with from_extra("corpora", "subtitles"):
+        import webvtt
     text = files.read_text(path, _MOST_BYTES)
     try:
         captions = webvtt.from_string(text).captions

@@ -27,22 +27,32 @@ import signbind_jax.hf.inspect_command
 import signbind_jax.quickstart.command
 import signbind_jax.sweep.command
 import signbind_jax.train.command
-from signbind_jax.cli import main
+from signbind_jax.cli import COMMANDS, main
 
-sys.exit(main(["data", "build", "folder", "--source=nowhere", "--out=nowhere"]))
+for command in COMMANDS:
+    try:
+        main([*command.split(), "--help"])
+    except SystemExit as end:
+        assert not end.code, command
+sys.exit(main(["data", "build", "folder", "--source=corpus", "--out=out", "--workers=1"]))
 """
 
 
 def test_without_the_extras_the_core_works_and_a_command_that_needs_one_names_it(tmp_path):
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    (corpus / "manifest.tsv").write_text("id\tsplit\ttext\tpose\na\ttrain\thello\ta.pose\n")
+    (corpus / "a.pose").write_bytes(b"a pose")
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT], cwd=tmp_path, capture_output=True, text=True
     )
     assert done.returncode == 1, done.stderr
     assert re.fullmatch(
-        r"signbind: error: \w+: found no package \w+, "
-        r"wanted: pip install 'signbind-jax\[corpora\]'\n",
+        r"signbind: error: poses: found no package pose_format, wanted: pip install "
+        r"'signbind-jax\[corpora\]', or in a checkout pip install -e '\.\[corpora\]'\n",
         done.stderr,
     )
+    assert not (tmp_path / "out").exists()
 
 
 def test_only_a_package_that_is_missing_is_told_as_one():

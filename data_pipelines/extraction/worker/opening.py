@@ -10,9 +10,12 @@ import stat
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import av
 from PIL import Image
+
+if TYPE_CHECKING:
+    import av
 
 CONTAINERS = ("mov", "matroska", "avi", "mpeg", "mpegts", "mpegvideo", "ogg", "flv", "asf")
 PICTURES = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "PPM")
@@ -24,7 +27,7 @@ class Unreadable(Exception):
 
 
 @contextlib.contextmanager
-def open_video(path: Path) -> Iterator[av.container.InputContainer]:
+def open_video(path: Path) -> Iterator["av.container.InputContainer"]:
     """A video with a stream that can be decoded, closed at the end.
 
     Its decoder refuses frames of more than `MOST_PIXELS`, wherever in the video they come.
@@ -34,6 +37,8 @@ def open_video(path: Path) -> Iterator[av.container.InputContainer]:
         that are too large.
     """
     _check_file(path, "video")
+    import av  # not at the top: pictures and names need no FFmpeg
+
     most_pixels = {"max_pixels": str(MOST_PIXELS)}
     try:
         container = av.open(
