@@ -21,6 +21,7 @@ from signbind_jax.data_pipelines.extraction.worker.opening import (
 from signbind_jax.data_pipelines.extraction.worker.pictures import in_order
 from signbind_jax.data_pipelines.readers import extracted
 from signbind_jax.data_pipelines.readers.lip_crops import read_lip_crops
+from signbind_jax.data_pipelines.readers.token_streams import is_token_file
 from signbind_jax.errors import SignBindError, from_extra
 
 LANDMARKS = extracted.SUFFIXES
@@ -42,7 +43,7 @@ VIDEOS = (
     ".wmv",
     ".3gp",
 )
-KNOWN = ".pose, .npz, a video, or a directory of mouth crops"
+KNOWN = ".pose, .npz, .jsonl, a video, or a directory of mouth crops"
 # Pixels of a side: a signer on fewer has no mouth that could be cut out.
 LARGEST_CROP = 128
 DEFAULT_LIP_FPS = 25.0
@@ -55,6 +56,7 @@ class Kind(StrEnum):
     LANDMARKS = "landmarks"  # with mouth crops or without
     CROPS = "mouth crops"
     VIDEO = "video"  # a recording, to be extracted
+    STREAMS = "token streams"  # of several clips
 
 
 def kind_of(path: Path, crops: bool = False) -> Kind:
@@ -80,6 +82,8 @@ def kind_of(path: Path, crops: bool = False) -> Kind:
         return Kind.CROPS if crops or max(_frame_size(path)) <= LARGEST_CROP else Kind.VIDEO
     if path.suffix in LANDMARKS:
         return Kind.LANDMARKS
+    if is_token_file(path):
+        return Kind.STREAMS
     raise SignBindError(f"{path}: found a {path.suffix!r} file, wanted {KNOWN}")
 
 
@@ -135,11 +139,16 @@ def read_clip(
         )
     clip = Clip(id=clip_id, **{"text": "", **labels}, modalities=modalities)
     if crops is not None or clip.streams:
-        _check_durations(clip)
+        check_durations(clip)
     return ReadResult(clip, repaired)
 
 
-def _check_durations(clip: Clip) -> None:
+def check_durations(clip: Clip) -> None:
+    """Whether what a clip holds lasts equally long.
+
+    Raises:
+      SignBindError: it does not.
+    """
     lasting = {name: frames.seconds for name, frames in clip.modalities.items()}
     if clip.streams:
         lasting["streams"] = clip.seconds

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from signbind_jax import streams
 from signbind_jax.checkpoint.artefact import Artefact
-from signbind_jax.data.clip import Clip
+from signbind_jax.data.clip import Clip, TimedToken, exact
 from signbind_jax.data.dataset import ClipDataset, DatasetInfo
 from signbind_jax.data.sentences import Sentences
 from signbind_jax.data.stream_cache import SplitStreams
@@ -24,7 +25,13 @@ from signbind_jax.metrics.sequence import error_counts
 from signbind_jax.metrics.translation import name_recall, translation_scores
 from signbind_jax.stages.fusion import read_fused
 from signbind_jax.stages.language_model import LanguageModelOptions, write_from_text
-from signbind_jax.stages.read_streams import ExpertReader, StreamReader, Weights, open_reader_of
+from signbind_jax.stages.read_streams import (
+    ExpertReader,
+    StreamReader,
+    Weights,
+    open_reader_of,
+    readable,
+)
 from signbind_jax.stages.system import System
 from signbind_jax.use.translate import Translator
 
@@ -53,6 +60,14 @@ class Evaluator:
     def report(self, clips: ClipDataset) -> dict:
         """What `signbind evaluate` prints of a split, JSON-ready."""
         return self.run(clips).scores
+
+    def streams(self, clips: ClipDataset) -> list[Clip]:
+        """The clips without modalities, with what was read in each of those that were there.
+
+        Raises:
+          SignBindError: this stage reads text alone.
+        """
+        raise SignBindError("--streams: found a stage that reads no clips, wanted another")
 
 
 class ExpertEvaluator(Evaluator):
@@ -96,6 +111,14 @@ class ExpertEvaluator(Evaluator):
         ids = [clips.ids[i] for i in present]
         return Evaluation(scores, _numbers(logged), _outputs(ids, references, hypotheses))
 
+    def streams(self, clips):
+        name, vocabulary = self.reader.name, self.reader.vocabulary
+        read, lengths = self.reader.read(clips, hidden=False), self.reader.lengths(clips)
+        return [
+            _with_streams(clip, {name: readable(read, vocabulary, i)} if lengths[i] else {})
+            for i, clip in enumerate(clips.labels)
+        ]
+
 
 class FusionEvaluator(Evaluator):
     """Token error rate in percent of what fusion reads, all streams present.
@@ -114,6 +137,9 @@ class FusionEvaluator(Evaluator):
         scores = {"token_error_rate": rate}
         outputs = _outputs(clips.ids, references, fused)
         return Evaluation(scores | {"n": len(clips)}, _numbers(scores), outputs)
+
+    def streams(self, clips):
+        return _streams_of(self.reader, clips)
 
 
 class LanguageModelEvaluator(Evaluator):
@@ -172,6 +198,9 @@ class TranslationEvaluator(Evaluator):
     def report(self, clips):
         return {variant: row.scores for variant, row in self.variants(clips).items()}
 
+    def streams(self, clips):
+        return _streams_of(self.system.reader, clips)
+
     def _letters_read_right(self, read: SplitStreams, clips: ClipDataset) -> list[bool]:
         spelling = next((name for name in self.system.streams if streams.get(name).spells), "")
         tokens = [self.system.tokens(read, i).get(spelling, []) for i in range(len(clips))]
@@ -217,6 +246,31 @@ def _outputs(ids: Sequence[str], references: Sequence, hypotheses: Sequence) -> 
         for side in (references, hypotheses)
     )
     return [ClipOutput(*row) for row in zip(ids, *texts, strict=True)]
+
+
+def _streams_of(reader: StreamReader, clips: ClipDataset) -> list[Clip]:
+    read, without = reader.read(clips), reader.without_input(clips)
+    return [
+        _with_streams(
+            clip,
+            {
+                name: tokens
+                for name, tokens in reader.tokens(read, i).items()
+                if i not in without.get(name, ())
+            },
+        )
+        for i, clip in enumerate(clips.labels)
+    ]
+
+
+def _with_streams(clip: Clip, streams: Mapping[str, Sequence[TimedToken]]) -> Clip:
+    """A clip that lasts as long as its modalities, and to the end of the last token: an expert's
+    last step may end behind the last frame."""
+    ends = [t.end for tokens in streams.values() for t in tokens]
+    lasting = [frames.seconds for frames in clip.modalities.values()]
+    seconds = exact(max([clip.seconds, *lasting, *ends]))
+    rows = {name: tuple(tokens) for name, tokens in streams.items()}
+    return replace(clip, modalities={}, streams=rows, seconds=seconds)
 
 
 def _numbers(scores: Mapping[str, float | None]) -> dict[str, float]:
