@@ -190,8 +190,7 @@ def _read(
     faults: dict[str, str] = {}
     shown = progress.shown(sources.items(), "reading clips", len(sources), "clip")
     for i, (path, (kind, file)) in enumerate(shown):
-        for j, read in enumerate(_readers(file, kind, lip_size)):
-            key = f"{i:09d}.{j:09d}"  # in order
+        for key, read in _readers(str(i), file, kind, lip_size):
             try:
                 clips[key] = path, read()
             except SignBindError as error:
@@ -199,22 +198,32 @@ def _read(
     everywhere: dict[str, str] = {}
     for found in hosts.all_gather("reading clips", faults):
         everywhere = found | everywhere
-    kept = [clip for key, clip in clips.items() if key not in everywhere]
-    return kept, [everywhere[key] for key in sorted(everywhere)]
+    kept = [
+        clip
+        for key, clip in clips.items()
+        if key not in everywhere and key.partition(".")[0] not in everywhere
+    ]
+    return kept, [everywhere[key] for key in sorted(everywhere, key=_place)]
 
 
-def _readers(file: Path, kind: Kind, lip_size: int | None) -> Iterator[Callable[[], Clip]]:
-    """What reads the clips of a file one by one."""
+def _readers(
+    key: str, file: Path, kind: Kind, lip_size: int | None
+) -> Iterator[tuple[str, Callable[[], Clip]]]:
+    """What reads the clips of a file, each under a key of its own."""
     if kind != Kind.STREAMS:
-        yield functools.partial(read_clip_file, file, kind, lip_size)
+        yield key, functools.partial(read_clip_file, file, kind, lip_size)
         return
     try:
         lines = read_lines(file)
     except SignBindError as error:
-        yield functools.partial(_raise, error)
+        yield key, functools.partial(_raise, error)
         return
-    for line in lines:
-        yield functools.partial(clip_of, line)
+    for i, line in enumerate(lines):
+        yield f"{key}.{i}", functools.partial(clip_of, line)
+
+
+def _place(key: str) -> list[int]:
+    return list(map(int, key.split(".")))
 
 
 def _raise(error: SignBindError):

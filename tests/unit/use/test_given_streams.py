@@ -61,7 +61,7 @@ def test_an_experts_streams_written_and_read_back_give_the_same_sentences(expert
 
 def test_tokens_beside_a_recording_the_expert_reads_are_told(expert, tmp_path, capsys):
     tokens = {"signing": [["COME", 0.1, 0.2]]}
-    line = {"id": "a", "seconds": 0.96, "streams": tokens}
+    line = {"id": "a", "seconds": 0.8, "streams": tokens}
     (tmp_path / "given.jsonl").write_text(json.dumps(line))
     run = f"--checkpoint={expert / 'alignment'}"
     code, found, err = translated(capsys, run, expert / "a.npz", tmp_path / "given.jsonl")
