@@ -1,18 +1,21 @@
 """Streams that come with the clips: what an expert read, written to a file, translates as before;
 runs without any expert train, are judged and translate."""
 
+import argparse
 import json
 
+import numpy as np
 import pytest
 
-from signbind_jax import cli
+from signbind_jax import cli, streams
 from signbind_jax.checkpoint import artefact
 from signbind_jax.config import load_config
 from signbind_jax.data.dataset import open_dataset
+from signbind_jax.data_pipelines import clip_inputs
 from signbind_jax.errors import SignBindError
 from signbind_jax.sources import open_source
 from signbind_jax.use.translate import Translator
-from tests import untrained_runs
+from tests import frame_corpora, untrained_runs
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +137,57 @@ def test_noise_and_absent_streams_hold_for_given_streams(given):
     assert config.augment["drop"] == {"mouth": 0.5}
     with pytest.raises(SignBindError, match="augment.drop.moth: found 'moth'"):
         open_stage(load_config("fusion:size=tiny", overrides | {"augment.drop.moth": "0.5"}))
+
+
+def test_a_stream_of_the_datasets_own_stands_behind_an_experts(tmp_path):
+    untrained_runs.write_dataset(tmp_path)
+    signing = untrained_runs.write_run("signing", tmp_path)
+    line = {"id": "a", "fps": 30, "n_frames": 24, "streams": {"mouth": [["m1", 3, 6, 0.5]]}}
+    (tmp_path / "read.jsonl").write_text(json.dumps(line))
+    rows = ["id|split|text|gloss|pose|streams", "a|train|Anna.|ANNA|a.npz|read.jsonl"]
+    rows += ["b|train|Bob.|BOB|a.npz|"]
+    (tmp_path / "manifest.tsv").write_text("\n".join(rows).replace("|", "\t"))
+    both = tmp_path / "both"
+    build = ["data", "build", "folder", f"--source={tmp_path}", f"--out={both}", "--workers=1"]
+    assert cli.main(build) == 0
+    overrides = {"data.directory": str(both), "parents.signing": str(signing)}
+    source = open_source(load_config("fusion:size=tiny", overrides | {"data.streams": "mouth"}))
+    assert source.config.streams == (*streams.SHIPPED, "mouth")
+    clips = source.dataset.split("train")
+    read = source.reader.read(clips)
+    expert, given = read.experts["signing"], read.experts["mouth"]
+    assert given.n_clips == 2 and given.first.tolist() == [0, 1, 1]
+    assert (given.start, given.end, given.confidence) == (np.float32(0.1), np.float32(0.2), 0.5)
+    assert source.reader.without_input(clips) == {"mouth": {1}}
+    tokens = read.rows([0], 64)
+    own = tokens["stream_bm"][0] == 3
+    assert own.sum() == 1 and not tokens["hidden_bmd"][0][own].any()
+    assert tokens["hidden_bmd"].shape[-1] == expert.hidden.shape[1]
+    # What a shipped stream is called: its place is that of the shipped one, its expert not needed.
+    named = load_config("fusion:size=tiny", overrides | {"data.streams": "lipreading"})
+    assert named.streams == streams.SHIPPED
+
+
+def test_a_line_of_a_recordings_id_stands_beside_it_in_translation(tmp_path):
+    frame_corpora.write_pose(tmp_path / "a.npz", 24)
+    lines = [
+        {"id": name, "seconds": 0.8, "streams": {"mouth": [["m1", 0, 0.5]]}} for name in ("a", "b")
+    ]
+    lines.append(lines[0] | {"id": "c", "streams": {"mouth": [["m1", 0, 1]]}})
+    file = tmp_path / "read.jsonl"
+    file.write_text("\n".join(map(json.dumps, lines)))
+    parser = argparse.ArgumentParser()
+    clip_inputs.add_arguments(parser)
+    read = clip_inputs.read_inputs(parser.parse_args([str(tmp_path / "a.npz"), str(file)]), None)
+    assert read.names == ["a.npz", "b"]
+    assert [tuple(clip.modalities) for clip in read.clips] == [("pose",), ()]
+    assert [clip.streams["mouth"][0].token for clip in read.clips] == ["m1", "m1"]
+    (fault,) = read.faults
+    assert f"{file}:3: clip 'c': stream 'mouth': token 0 'm1': end: found 1" in fault
+    # Several files with the same ids: told apart by their file.
+    (tmp_path / "more.jsonl").write_text(json.dumps(lines[1]))
+    named = clip_inputs.read_inputs(parser.parse_args([str(tmp_path / "more.jsonl"), str(file)]), 1)
+    assert named.names == [f"{tmp_path / 'more.jsonl'}:b", "a", f"{file}:b"]
 
 
 def open_stage(config):
