@@ -5,6 +5,7 @@ or video of mouth crops becomes lips. Any other video is a recording, which `sig
 turns into an `.npz` file first.
 """
 
+import itertools
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -152,11 +153,10 @@ def check_durations(clip: Clip) -> None:
     lasting = {name: frames.seconds for name, frames in clip.modalities.items()}
     if clip.streams:
         lasting["streams"] = clip.seconds
-    first, first_s = next(iter(lasting.items()))
-    for name, seconds in lasting.items():
-        if abs(first_s - seconds) > LARGEST_DRIFT * max(first_s, seconds):
+    for (one, one_s), (other, other_s) in itertools.combinations(lasting.items(), 2):
+        if abs(one_s - other_s) > LARGEST_DRIFT * max(one_s, other_s):
             raise SignBindError(
-                f"{first} lasts {first_s:.2f} s and {name} {seconds:.2f} s, wanted at most "
+                f"{one} lasts {one_s:.2f} s and {other} {other_s:.2f} s, wanted at most "
                 f"{LARGEST_DRIFT:.0%} apart"
             )
 

@@ -64,6 +64,16 @@ def is_token_file(path: Path) -> bool:
     return path.name.endswith(SUFFIXES)
 
 
+def check_name(path: Path) -> None:
+    """Whether a file to be written has an ending by which it is read.
+
+    Raises:
+      SignBindError: it has another.
+    """
+    if not is_token_file(path):
+        raise SignBindError(f"{path}: found that ending, wanted {' or '.join(SUFFIXES)}")
+
+
 def stem_of(path: Path) -> str:
     """The name of such a file without its ending."""
     return path.name.removesuffix(".gz").removesuffix(".jsonl")
@@ -179,10 +189,8 @@ def write_clips(path: Path, clips: Iterable[Clip], split: str = "") -> None:
     """Writes clips as such a file, packed where its name ends in `.gz`.
 
     Raises:
-      SignBindError: it cannot be written, or its name has another ending.
+      SignBindError: it cannot be written.
     """
-    if not is_token_file(path):
-        raise SignBindError(f"{path}: found that ending, wanted {' or '.join(SUFFIXES)}")
     data = "".join(f"{line_from(clip, split)}\n" for clip in clips).encode()
     files.write(path, gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
 

@@ -3,16 +3,15 @@
 import argparse
 import dataclasses
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from signbind_jax import files
 from signbind_jax.checkpoint import artefact
-from signbind_jax.data.clip import Clip
-from signbind_jax.data.dataset import open_dataset
+from signbind_jax.data.dataset import ClipDataset, open_dataset
 from signbind_jax.distributed import hosts
-from signbind_jax.evaluate.evaluators import open_evaluator
+from signbind_jax.evaluate.evaluators import Evaluator, open_evaluator
 from signbind_jax.generation import config as generation_config
 from signbind_jax.generation.config import GenerationConfig
 
@@ -45,17 +44,17 @@ def evaluate(
     record = {"checkpoint": str(checkpoint), "step": run.step, "stage": run.stage, "split": split}
     if evaluator.generation:
         record["generation"] = dataclasses.asdict(evaluator.generation)
-    record["scores"] = evaluator.report(clips)
     if streams:
-        _write_streams(streams, evaluator.streams(clips), split)
-    return record
+        _write_streams(streams, evaluator, clips)
+    return record | {"scores": evaluator.report(clips)}
 
 
-def _write_streams(path: Path, clips: Sequence[Clip], split: str) -> None:
-    """Writes the clips that have streams, and tells how many have none."""
-    from signbind_jax.data_pipelines.readers.token_streams import write_clips
+def _write_streams(path: Path, evaluator: Evaluator, clips: ClipDataset) -> None:
+    """Writes the clips in which streams were read, and tells how many there are without."""
+    from signbind_jax.data_pipelines.readers.token_streams import check_name, write_clips
 
-    having = [clip for clip in clips if clip.streams]
+    check_name(path)
+    having = [clip for clip in evaluator.streams(clips) if clip.streams]
     if len(having) < len(clips):
         logger.warning(
             "%s: left out %d of %d clips: nothing reads what they hold",
@@ -64,7 +63,7 @@ def _write_streams(path: Path, clips: Sequence[Clip], split: str) -> None:
             len(clips),
         )
     if hosts.is_primary():
-        write_clips(path, having, split)
+        write_clips(path, having, clips.name)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,7 +13,7 @@ from signbind_jax.checkpoint.artefact import Artefact
 from signbind_jax.data.clip import Clip, TimedToken, exact
 from signbind_jax.data.dataset import ClipDataset, DatasetInfo
 from signbind_jax.data.sentences import Sentences
-from signbind_jax.data.stream_cache import SplitStreams
+from signbind_jax.data.stream_cache import ExpertTokens, SplitStreams
 from signbind_jax.data.vocabulary import FUSION_TARGETS, Vocabulary
 from signbind_jax.distributed import hosts
 from signbind_jax.errors import SignBindError
@@ -81,10 +81,7 @@ class ExpertEvaluator(Evaluator):
 
     def run(self, clips):
         reader, stream = self.reader, streams.get(self.reader.name)
-        if self.cache is None:
-            tokens = reader.read(clips, hidden=False)
-        else:
-            tokens = reader.read_split(clips, self.cache)
+        tokens = self._read(clips)
         present = np.flatnonzero(reader.lengths(clips) > 0)
         references = [list(clips.targets[i][stream.target]) for i in present]
         hypotheses = [reader.vocabulary.decode(tokens.ids[tokens.of(i)]) for i in present]
@@ -113,11 +110,16 @@ class ExpertEvaluator(Evaluator):
 
     def streams(self, clips):
         name, vocabulary = self.reader.name, self.reader.vocabulary
-        read, lengths = self.reader.read(clips, hidden=False), self.reader.lengths(clips)
+        read, lengths = self._read(clips), self.reader.lengths(clips)
         return [
             _with_streams(clip, {name: readable(read, vocabulary, i)} if lengths[i] else {})
             for i, clip in enumerate(clips.labels)
         ]
+
+    def _read(self, clips: ClipDataset) -> ExpertTokens:
+        if self.cache is None:
+            return self.reader.read(clips, hidden=False)
+        return self.reader.read_split(clips, self.cache)
 
 
 class FusionEvaluator(Evaluator):

@@ -161,7 +161,7 @@ class GivenReader:
 
     def read(self, clips: Clips) -> ExpertTokens:
         """Tokens of every clip; none where it came without the stream."""
-        known = {token: i for i, token in enumerate(self.vocabulary.tokens)}
+        known = {token: i for i, token in enumerate(self.vocabulary.tokens) if i}
         given = [clip.streams.get(self.name, ()) for clip in clips.labels]
         kept = [[t for t in row if t.token in known] for row in given]
         total, n = sum(map(len, given)), sum(map(len, kept))
@@ -176,14 +176,13 @@ class GivenReader:
             )
         rows = [(i, len(row), 0) for i, row in enumerate(kept)]
         tokens = [t for row in kept for t in row]
-        columns = ([t.start for t in tokens], [t.end for t in tokens])
+        numbers = ([t[i] for t in tokens] for i in (1, 2, 3))  # start, end, confidence
         return in_order(
             len(kept),
             np.array(rows, np.int64).reshape(-1, 3),
             np.array([known[t.token] for t in tokens], np.int32),
             np.zeros((n, self.d_hidden), np.float16),
-            *(np.array(column, np.float32) for column in columns),
-            np.array([t.confidence for t in tokens], np.float32),
+            *(np.array(column, np.float32) for column in numbers),
         )
 
 

@@ -62,6 +62,21 @@ def test_an_experts_streams_written_and_read_back_give_the_same_sentences(expert
         assert list(stored[i].streams["signing"]) == run.tokens(read, i)["signing"]
 
 
+def test_streams_are_written_of_any_stage_that_reads_clips(expert, capsys):
+    data = [f"--data={expert / 'data'}", "--split=test"]
+    for stage, told in (("signing", ""), ("language_model", "a stage that reads no clips")):
+        out = expert / f"{stage}.jsonl"
+        run = ["evaluate", f"--checkpoint={expert / stage}", *data, f"--streams={out}"]
+        assert cli.main(run) == bool(told) and told in capsys.readouterr().err
+        assert out.exists() != bool(told)
+    lines = [json.loads(line) for line in (expert / "signing.jsonl").read_text().splitlines()]
+    assert [line["streams"].keys() for line in lines] == [{"signing"}] * 4
+    assert lines[0]["text"] == "Anna came." and lines[0]["split"] == "test"
+    run = ["evaluate", f"--checkpoint={expert / 'signing'}", *data, "--streams=out.txt"]
+    assert cli.main(run) == 1
+    assert "out.txt: found that ending, wanted .jsonl or .jsonl.gz" in capsys.readouterr().err
+
+
 def test_tokens_beside_a_recording_the_expert_reads_are_told(expert, tmp_path, capsys):
     tokens = {"signing": [["COME", 0.1, 0.2]]}
     line = {"id": "a", "seconds": 0.8, "streams": tokens}
