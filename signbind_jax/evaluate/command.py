@@ -10,9 +10,11 @@ from signbind_jax import files
 from signbind_jax.checkpoint import artefact
 from signbind_jax.data.dataset import open_dataset
 from signbind_jax.distributed import hosts
+from signbind_jax.evaluate.evaluation import Evaluation
 from signbind_jax.evaluate.evaluators import open_evaluator
 from signbind_jax.generation import config as generation_config
 from signbind_jax.generation.config import GenerationConfig
+from signbind_jax.metrics import conventions
 
 
 def evaluate(
@@ -22,6 +24,9 @@ def evaluate(
     settings: Mapping[str, Any] | None = None,
     *,
     step: int | str = artefact.NEWEST,
+    convention: str = "",
+    hypotheses: Path | None = None,
+    references: Path | None = None,
 ) -> dict:
     """Scores of any stage on a split of a dataset, JSON-ready.
 
@@ -29,6 +34,10 @@ def evaluate(
       settings: fields of GenerationConfig in place of the run's own. What sentences were written
         with stands under `generation`.
       step: see `artefact.open_artefact`.
+      convention: one of `conventions.CONVENTIONS` to score by instead, each score as its value
+        and signature.
+      hypotheses, references: where to write what was scored, of several variants that with all
+        streams: one line a clip, as `signbind score` reads it.
 
     Raises:
       SignBindError: no such run, dataset or split; see also `open_evaluator`.
@@ -39,7 +48,24 @@ def evaluate(
     record = {"checkpoint": str(checkpoint), "step": run.step, "stage": run.stage, "split": split}
     if evaluator.generation:
         record["generation"] = dataclasses.asdict(evaluator.generation)
-    return record | {"scores": evaluator.report(clips)}
+    found = evaluator.evaluations(clips)
+    written = list(found.values())[-1].lines
+    for path, lines in zip((references, hypotheses), written, strict=True):
+        if path and hosts.is_primary():
+            files.write(path, "".join(f"{line}\n" for line in lines))
+    scores = {name: _scores(row, convention) for name, row in found.items()}
+    return record | {"scores": scores.get("", scores)}
+
+
+def _scores(row: Evaluation, convention: str) -> dict:
+    if not convention:
+        return row.scores
+
+    def score() -> dict:
+        found = conventions.CONVENTIONS[convention].scores(*row.lines)
+        return {s.name: {"value": s.value, "signature": s.signature} for s in found}
+
+    return hosts.broadcast("scoring", score)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,6 +87,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", default="test", help="default: test")
     artefact.add_step_argument(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the scores here")
+    parser.add_argument(
+        "--convention",
+        default="",
+        choices=conventions.CONVENTIONS,
+        help="who to score like, see `signbind score --help`; default: scores of our own choice",
+    )
+    for name in ("hypotheses", "references"):
+        parser.add_argument(
+            f"--{name}",
+            type=Path,
+            metavar="FILE",
+            help=f"write the {name} here, one line a clip, as `signbind score` reads them",
+        )
     generation_config.add_arguments(parser)
 
 
@@ -68,7 +107,14 @@ def run(arguments: argparse.Namespace) -> int:
     """`signbind evaluate`: prints one line a score, below how the sentences were written."""
     settings = generation_config.given(arguments)
     record = evaluate(
-        arguments.checkpoint, arguments.data, arguments.split, settings, step=arguments.step
+        arguments.checkpoint,
+        arguments.data,
+        arguments.split,
+        settings,
+        step=arguments.step,
+        convention=arguments.convention,
+        hypotheses=arguments.hypotheses,
+        references=arguments.references,
     )
     print(f"{record['stage']} at step {record['step']} on split {record['split']}")
     if "generation" in record:

@@ -50,9 +50,10 @@ class Evaluator:
         """
         raise NotImplementedError
 
-    def report(self, clips: ClipDataset) -> dict:
-        """What `signbind evaluate` prints of a split, JSON-ready."""
-        return self.run(clips).scores
+    def evaluations(self, clips: ClipDataset) -> dict[str, Evaluation]:
+        """What `signbind evaluate` prints of a split, by variant; the last is `run`'s. A stage
+        without variants has one without a name."""
+        return {"": self.run(clips)}
 
 
 class ExpertEvaluator(Evaluator):
@@ -126,8 +127,8 @@ class LanguageModelEvaluator(Evaluator):
         hypotheses = write_from_text(*self.weights(), self.tokenizer, clips, self.generation)
         return _translation(clips, hypotheses)
 
-    def report(self, clips):
-        return {"oracle_text": super().report(clips)}
+    def evaluations(self, clips):
+        return {"oracle_text": self.run(clips)}
 
 
 class TranslationEvaluator(Evaluator):
@@ -169,8 +170,8 @@ class TranslationEvaluator(Evaluator):
                     found[variant][split] = row.scores["contrast_accuracy"]
         return found
 
-    def report(self, clips):
-        return {variant: row.scores for variant, row in self.variants(clips).items()}
+    def evaluations(self, clips):
+        return self.variants(clips)
 
     def _letters_read_right(self, read: SplitStreams, clips: ClipDataset) -> list[bool]:
         spelling = next((name for name in self.system.streams if streams.get(name).spells), "")
