@@ -178,6 +178,8 @@ def _value(text: str, old: Any, where: str, name: str) -> Any:
     value = literal(text)
     if isinstance(old, str) and not isinstance(value, str):
         return text  # a directory may be called 5
+    if isinstance(old, list | tuple) and isinstance(value, str):  # names with commas between
+        return tuple(part.strip() for part in text.split(",")) if text else ()
     if isinstance(old, float) and isinstance(value, int) and not isinstance(value, bool):
         return float(value) if abs(value) <= sys.float_info.max else value
     return value

@@ -8,6 +8,7 @@ turns into an `.npz` file first.
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from signbind_jax.data import lips
 from signbind_jax.data.clip import Clip, Frames, check_bounds
@@ -105,7 +106,7 @@ def _frame_size(video: Path) -> tuple[int, int]:
 
 
 def read_clip(
-    paths: Mapping[Kind, Path], lip_size: int | None, clip_id: str, **labels: str | tuple[str, ...]
+    paths: Mapping[Kind, Path], lip_size: int | None, clip_id: str, **labels: Any
 ) -> ReadResult:
     """The clip of one recording's files, and what was repaired in it.
 
@@ -118,7 +119,7 @@ def read_clip(
       labels: further fields of `Clip`.
 
     Raises:
-      SignBindError: a file that cannot be read; pose and lips of different durations.
+      SignBindError: a file that cannot be read; pose, lips and streams of different durations.
     """
     modalities: dict[str, Frames] = {}
     repaired: dict[str, int] = {}
@@ -132,18 +133,23 @@ def read_clip(
         modalities["lips"] = lips.lip_frames(
             crops_fhw, fps or (pose.fps if pose else DEFAULT_LIP_FPS)
         )
-        if pose:
-            _check_durations(pose.seconds, modalities["lips"].seconds)
     clip = Clip(id=clip_id, **{"text": "", **labels}, modalities=modalities)
+    if crops is not None or clip.streams:
+        _check_durations(clip)
     return ReadResult(clip, repaired)
 
 
-def _check_durations(pose_s: float, lips_s: float) -> None:
-    if abs(pose_s - lips_s) > LARGEST_DRIFT * max(pose_s, lips_s):
-        raise SignBindError(
-            f"pose lasts {pose_s:.2f} s and lips {lips_s:.2f} s, wanted at most "
-            f"{LARGEST_DRIFT:.0%} apart"
-        )
+def _check_durations(clip: Clip) -> None:
+    lasting = {name: frames.seconds for name, frames in clip.modalities.items()}
+    if clip.streams:
+        lasting["streams"] = clip.seconds
+    first, first_s = next(iter(lasting.items()))
+    for name, seconds in lasting.items():
+        if abs(first_s - seconds) > LARGEST_DRIFT * max(first_s, seconds):
+            raise SignBindError(
+                f"{first} lasts {first_s:.2f} s and {name} {seconds:.2f} s, wanted at most "
+                f"{LARGEST_DRIFT:.0%} apart"
+            )
 
 
 def read_clip_file(path: Path, kind: Kind, lip_size: int | None) -> Clip:

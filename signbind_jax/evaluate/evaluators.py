@@ -24,7 +24,7 @@ from signbind_jax.metrics.sequence import error_counts
 from signbind_jax.metrics.translation import name_recall, translation_scores
 from signbind_jax.stages.fusion import read_fused
 from signbind_jax.stages.language_model import LanguageModelOptions, write_from_text
-from signbind_jax.stages.read_streams import ExpertReader, StreamReader, Weights, open_experts_of
+from signbind_jax.stages.read_streams import ExpertReader, StreamReader, Weights, open_reader_of
 from signbind_jax.stages.system import System
 from signbind_jax.use.translate import Translator
 
@@ -200,8 +200,9 @@ def open_evaluator(run: Artefact, settings: Mapping[str, Any] | None = None) -> 
     if run.stage in streams.names():
         return ExpertEvaluator(ExpertReader.of(run), run.workdir.parent / "streams")
     if run.stage == "fusion":
-        reader = StreamReader(run.config, open_experts_of(run))
-        return FusionEvaluator(reader, run.load_params, run.vocabularies[FUSION_TARGETS])
+        return FusionEvaluator(
+            open_reader_of(run), run.load_params, run.vocabularies[FUSION_TARGETS]
+        )
     if run.stage == "language_model":
         own = read_options(LanguageModelOptions, run.config.options).generation
         generation = generation_config.overridden(own, settings)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from signbind_jax.checkpoint import artefact
+from signbind_jax.data.clip import TimedToken
 from signbind_jax.data.clip_list import ClipList
 from signbind_jax.data.vocabulary import FUSION_TARGETS
 from signbind_jax.distributed import hosts
@@ -19,11 +20,11 @@ from signbind_jax.errors import SignBindError, printable
 from signbind_jax.generation import config as generation_config
 from signbind_jax.generation.config import read_options
 from signbind_jax.models.signbind import SignBindConfig
-from signbind_jax.stages.read_streams import StreamReader, Token, open_experts_of
+from signbind_jax.stages.read_streams import open_reader_of
 from signbind_jax.stages.system import System
 from signbind_jax.stages.translation import TranslationOptions, make_prompt_parts
 
-__all__ = ["Token", "Translator"]
+__all__ = ["TimedToken", "Translator"]
 
 if TYPE_CHECKING:
     from signbind_jax.data_pipelines.clip_inputs import ClipInputs
@@ -56,7 +57,7 @@ class Translator(System):
         options = read_options(TranslationOptions, run.config.options)
         fusion_targets = run.vocabularies[FUSION_TARGETS]
         super().__init__(
-            reader=StreamReader(run.config, open_experts_of(run)),
+            reader=open_reader_of(run),
             weights=functools.cache(run.load_params),
             fusion_targets=fusion_targets,
             tokenizer=run.tokenizer,
@@ -138,7 +139,7 @@ def _translate(
             "sentence": sentence,
             "generation": dataclasses.asdict(translator.generation),
             "fused": fused[i],
-            "streams": {name: [vars(t) for t in row] for name, row in tokens.items()},
+            "streams": {name: [t._asdict() for t in row] for name, row in tokens.items()},
             "no_input": [name for name, missing in without.items() if i in missing],
         }
         print(json.dumps(record, ensure_ascii=False))
