@@ -2,7 +2,7 @@
 
 import argparse
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ def evaluate(
     *,
     step: int | str = artefact.NEWEST,
     convention: str = "",
+    variants: Collection[str] = (),
     hypotheses: Path | None = None,
     references: Path | None = None,
 ) -> dict:
@@ -36,8 +37,9 @@ def evaluate(
       step: see `artefact.open_artefact`.
       convention: one of `conventions.CONVENTIONS` to score by instead, each score as its value
         and signature.
-      hypotheses, references: where to write what was scored, of several variants that with all
-        streams: one line a clip, as `signbind score` reads it.
+      variants: those to score, where the stage has some; empty: all.
+      hypotheses, references: where to write what was scored, of several variants the
+        last, which has all streams: one line a clip, as `signbind score` reads it.
 
     Raises:
       SignBindError: no such run, dataset or split; see also `open_evaluator`.
@@ -48,7 +50,7 @@ def evaluate(
     record = {"checkpoint": str(checkpoint), "step": run.step, "stage": run.stage, "split": split}
     if evaluator.generation:
         record["generation"] = dataclasses.asdict(evaluator.generation)
-    found = evaluator.evaluations(clips)
+    found = evaluator.evaluations(clips, variants)
     written = list(found.values())[-1].lines
     for path, lines in zip((references, hypotheses), written, strict=True):
         if path and hosts.is_primary():
@@ -93,6 +95,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=conventions.CONVENTIONS,
         help="who to score like, see `signbind score --help`; default: scores of our own choice",
     )
+    parser.add_argument(
+        "--variants",
+        default="",
+        metavar="NAME,...",
+        help="score translations of these streams alone, such as `all`; default: every variant",
+    )
     for name in ("hypotheses", "references"):
         parser.add_argument(
             f"--{name}",
@@ -113,6 +121,7 @@ def run(arguments: argparse.Namespace) -> int:
         settings,
         step=arguments.step,
         convention=arguments.convention,
+        variants=[name for name in arguments.variants.split(",") if name],
         hypotheses=arguments.hypotheses,
         references=arguments.references,
     )

@@ -22,6 +22,7 @@ from signbind_jax.generation.config import GenerationConfig, read_options
 from signbind_jax.hf.tokenizer import TextTokenizer
 from signbind_jax.metrics.sequence import error_counts
 from signbind_jax.metrics.translation import name_recall, translation_scores
+from signbind_jax.overrides import unknown_name
 from signbind_jax.stages.fusion import read_fused
 from signbind_jax.stages.language_model import LanguageModelOptions, write_from_text
 from signbind_jax.stages.read_streams import ExpertReader, StreamReader, Weights, open_reader_of
@@ -50,9 +51,16 @@ class Evaluator:
         """
         raise NotImplementedError
 
-    def evaluations(self, clips: ClipDataset) -> dict[str, Evaluation]:
+    def evaluations(self, clips: ClipDataset, only: Collection[str] = ()) -> dict[str, Evaluation]:
         """What `signbind evaluate` prints of a split, by variant; the last is `run`'s. A stage
-        without variants has one without a name."""
+        without variants has one without a name.
+
+        only: the variants wanted; empty: all.
+
+        Raises:
+          SignBindError: there is no such variant.
+        """
+        _check_variants(only, ())
         return {"": self.run(clips)}
 
 
@@ -127,7 +135,8 @@ class LanguageModelEvaluator(Evaluator):
         hypotheses = write_from_text(*self.weights(), self.tokenizer, clips, self.generation)
         return _translation(clips, hypotheses)
 
-    def evaluations(self, clips):
+    def evaluations(self, clips, only=()):
+        _check_variants(only, ("oracle_text",))
         return {"oracle_text": self.run(clips)}
 
 
@@ -170,8 +179,9 @@ class TranslationEvaluator(Evaluator):
                     found[variant][split] = row.scores["contrast_accuracy"]
         return found
 
-    def evaluations(self, clips):
-        return self.variants(clips)
+    def evaluations(self, clips, only=()):
+        _check_variants(only, streams.variants(self.system.streams))
+        return self.variants(clips, only)
 
     def _letters_read_right(self, read: SplitStreams, clips: ClipDataset) -> list[bool]:
         spelling = next((name for name in self.system.streams if streams.get(name).spells), "")
@@ -209,6 +219,12 @@ def open_evaluator(run: Artefact, settings: Mapping[str, Any] | None = None) -> 
         weights = functools.cache(run.load_params)
         return LanguageModelEvaluator(weights, run.tokenizer, generation)
     return TranslationEvaluator(Translator(run.workdir, settings, step=run.step))
+
+
+def _check_variants(only: Collection[str], known: Collection[str]) -> None:
+    for name in only:
+        if name not in known:
+            raise SignBindError(unknown_name("--variants", name, known))
 
 
 def _outputs(ids: Sequence[str], references: Sequence, hypotheses: Sequence) -> list[ClipOutput]:
