@@ -149,20 +149,14 @@ def register(spec: StreamSpec) -> StreamSpec:
     return spec
 
 
-def give(name: str, **numbers) -> None:
-    """Makes known a stream whose tokens come with the clips and which no expert reads.
+def give(name: str) -> None:
+    """Makes known a stream whose tokens come with the clips, where none of that name is registered.
 
-    `data.streams` of a config does so for the names that no expert has; a file of a user's for
-    numbers of its own.
-
-    Args:
-      numbers: fields of `StreamSpec` such as `drop`; without any, what is known already stays.
+    Whoever makes a config with `data.streams` does so.
     """
-    if name not in _registry and (numbers or name not in _given):
+    if name not in _registry:
         vocabulary = given_vocabulary(name)
-        _given[name] = StreamSpec(
-            name, target=name, metric="token_error_rate", vocabulary=vocabulary, **numbers
-        )
+        _given[name] = StreamSpec(name, name, metric="token_error_rate", vocabulary=vocabulary)
 
 
 def given_vocabulary(name: str) -> str:

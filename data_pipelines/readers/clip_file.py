@@ -5,6 +5,7 @@ or video of mouth crops becomes lips. Any other video is a recording, which `sig
 turns into an `.npz` file first.
 """
 
+import itertools
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -21,6 +22,7 @@ from signbind_jax.data_pipelines.extraction.worker.opening import (
 from signbind_jax.data_pipelines.extraction.worker.pictures import in_order
 from signbind_jax.data_pipelines.readers import extracted
 from signbind_jax.data_pipelines.readers.lip_crops import read_lip_crops
+from signbind_jax.data_pipelines.readers.token_streams import is_token_file
 from signbind_jax.errors import SignBindError, from_extra
 
 LANDMARKS = extracted.SUFFIXES
@@ -42,7 +44,7 @@ VIDEOS = (
     ".wmv",
     ".3gp",
 )
-KNOWN = ".pose, .npz, a video, or a directory of mouth crops"
+KNOWN = ".pose, .npz, .jsonl, a video, or a directory of mouth crops"
 # Pixels of a side: a signer on fewer has no mouth that could be cut out.
 LARGEST_CROP = 128
 DEFAULT_LIP_FPS = 25.0
@@ -55,6 +57,7 @@ class Kind(StrEnum):
     LANDMARKS = "landmarks"  # with mouth crops or without
     CROPS = "mouth crops"
     VIDEO = "video"  # a recording, to be extracted
+    STREAMS = "token streams"  # of several clips
 
 
 def kind_of(path: Path, crops: bool = False) -> Kind:
@@ -80,6 +83,8 @@ def kind_of(path: Path, crops: bool = False) -> Kind:
         return Kind.CROPS if crops or max(_frame_size(path)) <= LARGEST_CROP else Kind.VIDEO
     if path.suffix in LANDMARKS:
         return Kind.LANDMARKS
+    if is_token_file(path):
+        return Kind.STREAMS
     raise SignBindError(f"{path}: found a {path.suffix!r} file, wanted {KNOWN}")
 
 
@@ -135,19 +140,23 @@ def read_clip(
         )
     clip = Clip(id=clip_id, **{"text": "", **labels}, modalities=modalities)
     if crops is not None or clip.streams:
-        _check_durations(clip)
+        check_durations(clip)
     return ReadResult(clip, repaired)
 
 
-def _check_durations(clip: Clip) -> None:
+def check_durations(clip: Clip) -> None:
+    """Whether what a clip holds lasts equally long.
+
+    Raises:
+      SignBindError: it does not.
+    """
     lasting = {name: frames.seconds for name, frames in clip.modalities.items()}
     if clip.streams:
         lasting["streams"] = clip.seconds
-    first, first_s = next(iter(lasting.items()))
-    for name, seconds in lasting.items():
-        if abs(first_s - seconds) > LARGEST_DRIFT * max(first_s, seconds):
+    for (one, one_s), (other, other_s) in itertools.combinations(lasting.items(), 2):
+        if abs(one_s - other_s) > LARGEST_DRIFT * max(one_s, other_s):
             raise SignBindError(
-                f"{first} lasts {first_s:.2f} s and {name} {seconds:.2f} s, wanted at most "
+                f"{one} lasts {one_s:.2f} s and {other} {other_s:.2f} s, wanted at most "
                 f"{LARGEST_DRIFT:.0%} apart"
             )
 

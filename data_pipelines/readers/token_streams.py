@@ -12,8 +12,10 @@ the duration of the clip.
 """
 
 import functools
+import gzip
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +26,7 @@ from signbind_jax.data.clip import (
     MOST_SECONDS,
     Clip,
     TimedToken,
+    check_bounds,
     check_timed_tokens,
     exact,
 )
@@ -59,6 +62,16 @@ class StreamLine(NamedTuple):
 def is_token_file(path: Path) -> bool:
     """Whether a file is one of token streams, by its name."""
     return path.name.endswith(SUFFIXES)
+
+
+def check_name(path: Path) -> None:
+    """Whether a file to be written has an ending by which it is read.
+
+    Raises:
+      SignBindError: it has another.
+    """
+    if not is_token_file(path):
+        raise SignBindError(f"{path}: found that ending, wanted {' or '.join(SUFFIXES)}")
 
 
 def stem_of(path: Path) -> str:
@@ -156,7 +169,30 @@ def clip_of(line: StreamLine, **defaults: str) -> Clip:
     if not streams:
         raise SignBindError(f"{where}: streams: found none, wanted at least one by name")
     given = {"text": "", **defaults, **labels}
-    return Clip(id=line.id, **given, streams=streams, seconds=exact(last / fps))
+    clip = Clip(id=line.id, **given, streams=streams, seconds=exact(last / fps))
+    try:
+        check_bounds(clip)
+    except SignBindError as error:
+        raise SignBindError(f"{where}: {error}") from error
+    return clip
+
+
+def line_from(clip: Clip, split: str = "") -> str:
+    """The line that `clip_of` reads the same clip from, without its modalities."""
+    fields = {name: getattr(clip, name) for name in (*LABELS, *TOKENS)}
+    record = {"id": clip.id, "split": split} | fields | {"seconds": clip.seconds}
+    record["streams"] = {name: [t.row for t in row] for name, row in clip.streams.items()}
+    return json.dumps({k: v for k, v in record.items() if v not in ("", ())}, ensure_ascii=False)
+
+
+def write_clips(path: Path, clips: Iterable[Clip], split: str = "") -> None:
+    """Writes clips as such a file, packed where its name ends in `.gz`.
+
+    Raises:
+      SignBindError: it cannot be written.
+    """
+    data = "".join(f"{line_from(clip, split)}\n" for clip in clips).encode()
+    files.write(path, gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
 
 
 def _clock(record: dict, where: str) -> tuple[float, float]:

@@ -171,7 +171,7 @@ def check_timed_tokens(rows: object, last: float) -> None:
         token, start, end, *confidence = row
         if type(token) is not str or not token.isprintable() or token.strip() != token or not token:
             raise SignBindError(
-                f"token {i}: found {shorten(token)}, wanted text without spaces around it"
+                f"token {i}: found {shorten(token)}, wanted printable text without spaces around it"
             )
         _check_number(f"token {i} {shorten(token)}: start", start, before, last, _STARTS)
         _check_number(f"token {i} {shorten(token)}: end", end, start, last, _ENDS)

@@ -167,6 +167,18 @@ def no_tokens(d: int) -> ExpertTokens:
     return gather(0, d, ())
 
 
+def joined(parts: Sequence[ExpertTokens]) -> ExpertTokens:
+    """The tokens of a stream that was read in parts, each with the tokens of other clips."""
+    rows, columns = [], []
+    for part in parts:
+        counts = np.diff(part.first)
+        read = np.flatnonzero(counts)
+        rows.append(np.stack([read, counts[read], part.overflow[read]], axis=1))
+        columns.append((part.ids, part.hidden, part.start, part.end, part.confidence))
+    tokens = map(np.concatenate, zip(*columns, strict=True))
+    return in_order(parts[0].n_clips, np.concatenate(rows), *tokens)
+
+
 def gather(n_clips: int, d: int, batches) -> ExpertTokens:
     """ExpertTokens from (index_bg, TokenStream on the host) pairs in any order of clips.
 

@@ -2,19 +2,22 @@
 
 import argparse
 import dataclasses
+import logging
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from signbind_jax import files
 from signbind_jax.checkpoint import artefact
-from signbind_jax.data.dataset import open_dataset
+from signbind_jax.data.dataset import ClipDataset, open_dataset
 from signbind_jax.distributed import hosts
 from signbind_jax.evaluate.evaluation import Evaluation
-from signbind_jax.evaluate.evaluators import open_evaluator
+from signbind_jax.evaluate.evaluators import Evaluator, open_evaluator
 from signbind_jax.generation import config as generation_config
 from signbind_jax.generation.config import GenerationConfig
 from signbind_jax.metrics import conventions
+
+logger = logging.getLogger(__name__)
 
 
 def evaluate(
@@ -28,6 +31,7 @@ def evaluate(
     variants: Collection[str] = (),
     hypotheses: Path | None = None,
     references: Path | None = None,
+    streams: Path | None = None,
 ) -> dict:
     """Scores of any stage on a split of a dataset, JSON-ready.
 
@@ -40,6 +44,7 @@ def evaluate(
       variants: those to score, where the stage has some; empty: all.
       hypotheses, references: where to write what was scored, of several variants the
         last, which has all streams: one line a clip, as `signbind score` reads it.
+      streams: where to write what was read in the clips, see `readers.token_streams`.
 
     Raises:
       SignBindError: no such run, dataset or split; see also `open_evaluator`.
@@ -50,6 +55,8 @@ def evaluate(
     record = {"checkpoint": str(checkpoint), "step": run.step, "stage": run.stage, "split": split}
     if evaluator.generation:
         record["generation"] = dataclasses.asdict(evaluator.generation)
+    if streams:
+        _write_streams(streams, evaluator, clips)
     found = evaluator.evaluations(clips, variants)
     written = list(found.values())[-1].lines
     for path, lines in zip((references, hypotheses), written, strict=True):
@@ -68,6 +75,23 @@ def _scores(row: Evaluation, convention: str) -> dict:
         return {s.name: {"value": s.value, "signature": s.signature} for s in found}
 
     return hosts.broadcast("scoring", score)
+
+
+def _write_streams(path: Path, evaluator: Evaluator, clips: ClipDataset) -> None:
+    """Writes the clips in which streams were read, and tells how many there are without."""
+    from signbind_jax.data_pipelines.readers.token_streams import check_name, write_clips
+
+    check_name(path)
+    having = [clip for clip in evaluator.streams(clips) if clip.streams]
+    if len(having) < len(clips):
+        logger.warning(
+            "%s: left out %d of %d clips: nothing reads what they hold",
+            path,
+            len(clips) - len(having),
+            len(clips),
+        )
+    if hosts.is_primary():
+        write_clips(path, having, clips.name)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -108,6 +132,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             metavar="FILE",
             help=f"write the {name} here, one line a clip, as `signbind score` reads them",
         )
+    parser.add_argument(
+        "--streams",
+        type=Path,
+        metavar="FILE",
+        help="also write what was read in the clips, with its times, as .jsonl or .jsonl.gz that "
+        "signbind data build streams and signbind translate read",
+    )
     generation_config.add_arguments(parser)
 
 
@@ -124,6 +155,7 @@ def run(arguments: argparse.Namespace) -> int:
         variants=[name for name in arguments.variants.split(",") if name],
         hypotheses=arguments.hypotheses,
         references=arguments.references,
+        streams=arguments.streams,
     )
     print(f"{record['stage']} at step {record['step']} on split {record['split']}")
     if "generation" in record:

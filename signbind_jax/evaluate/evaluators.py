@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,10 @@ import numpy as np
 
 from signbind_jax import streams
 from signbind_jax.checkpoint.artefact import Artefact
-from signbind_jax.data.clip import Clip
+from signbind_jax.data.clip import Clip, TimedToken, exact
 from signbind_jax.data.dataset import ClipDataset, DatasetInfo
 from signbind_jax.data.sentences import Sentences
-from signbind_jax.data.stream_cache import SplitStreams
+from signbind_jax.data.stream_cache import ExpertTokens, SplitStreams
 from signbind_jax.data.vocabulary import FUSION_TARGETS, Vocabulary
 from signbind_jax.distributed import hosts
 from signbind_jax.errors import SignBindError
@@ -25,7 +26,13 @@ from signbind_jax.metrics.translation import name_recall, translation_scores
 from signbind_jax.overrides import unknown_name
 from signbind_jax.stages.fusion import read_fused
 from signbind_jax.stages.language_model import LanguageModelOptions, write_from_text
-from signbind_jax.stages.read_streams import ExpertReader, StreamReader, Weights, open_reader_of
+from signbind_jax.stages.read_streams import (
+    ExpertReader,
+    StreamReader,
+    Weights,
+    open_reader_of,
+    readable,
+)
 from signbind_jax.stages.system import System
 from signbind_jax.use.translate import Translator
 
@@ -63,6 +70,14 @@ class Evaluator:
         _check_variants(only, ())
         return {"": self.run(clips)}
 
+    def streams(self, clips: ClipDataset) -> list[Clip]:
+        """The clips without modalities, with what was read in each of those that were there.
+
+        Raises:
+          SignBindError: this stage reads text alone.
+        """
+        raise SignBindError("--streams: found a stage that reads no clips, wanted another")
+
 
 class ExpertEvaluator(Evaluator):
     """Error rates in percent of an expert's greedy stream, pooled over a split.
@@ -75,10 +90,7 @@ class ExpertEvaluator(Evaluator):
 
     def run(self, clips):
         reader, stream = self.reader, streams.get(self.reader.name)
-        if self.cache is None:
-            tokens = reader.read(clips, hidden=False)
-        else:
-            tokens = reader.read_split(clips, self.cache)
+        tokens = self._read(clips)
         present = np.flatnonzero(reader.lengths(clips) > 0)
         references = [list(clips.targets[i][stream.target]) for i in present]
         hypotheses = [reader.vocabulary.decode(tokens.ids[tokens.of(i)]) for i in present]
@@ -105,6 +117,19 @@ class ExpertEvaluator(Evaluator):
         ids = [clips.ids[i] for i in present]
         return Evaluation(scores, _numbers(logged), _outputs(ids, references, hypotheses))
 
+    def streams(self, clips):
+        name, vocabulary = self.reader.name, self.reader.vocabulary
+        read, lengths = self._read(clips), self.reader.lengths(clips)
+        return [
+            _with_streams(clip, {name: readable(read, vocabulary, i)} if lengths[i] else {})
+            for i, clip in enumerate(clips.labels)
+        ]
+
+    def _read(self, clips: ClipDataset) -> ExpertTokens:
+        if self.cache is None:
+            return self.reader.read(clips, hidden=False)
+        return self.reader.read_split(clips, self.cache)
+
 
 class FusionEvaluator(Evaluator):
     """Token error rate in percent of what fusion reads, all streams present.
@@ -123,6 +148,9 @@ class FusionEvaluator(Evaluator):
         scores = {"token_error_rate": rate}
         outputs = _outputs(clips.ids, references, fused)
         return Evaluation(scores | {"n": len(clips)}, _numbers(scores), outputs)
+
+    def streams(self, clips):
+        return _streams_of(self.reader, clips)
 
 
 class LanguageModelEvaluator(Evaluator):
@@ -183,6 +211,9 @@ class TranslationEvaluator(Evaluator):
         _check_variants(only, streams.variants(self.system.streams))
         return self.variants(clips, only)
 
+    def streams(self, clips):
+        return _streams_of(self.system.reader, clips)
+
     def _letters_read_right(self, read: SplitStreams, clips: ClipDataset) -> list[bool]:
         spelling = next((name for name in self.system.streams if streams.get(name).spells), "")
         tokens = [self.system.tokens(read, i).get(spelling, []) for i in range(len(clips))]
@@ -234,6 +265,31 @@ def _outputs(ids: Sequence[str], references: Sequence, hypotheses: Sequence) -> 
         for side in (references, hypotheses)
     )
     return [ClipOutput(*row) for row in zip(ids, *texts, strict=True)]
+
+
+def _streams_of(reader: StreamReader, clips: ClipDataset) -> list[Clip]:
+    read, without = reader.read(clips), reader.without_input(clips)
+    return [
+        _with_streams(
+            clip,
+            {
+                name: tokens
+                for name, tokens in reader.tokens(read, i).items()
+                if i not in without.get(name, ())
+            },
+        )
+        for i, clip in enumerate(clips.labels)
+    ]
+
+
+def _with_streams(clip: Clip, streams: Mapping[str, Sequence[TimedToken]]) -> Clip:
+    """A clip that lasts as long as its modalities, and to the end of the last token: an expert's
+    last step may end behind the last frame."""
+    ends = [t.end for tokens in streams.values() for t in tokens]
+    lasting = [frames.seconds for frames in clip.modalities.values()]
+    seconds = exact(max([clip.seconds, *lasting, *ends]))
+    rows = {name: tuple(tokens) for name, tokens in streams.items()}
+    return replace(clip, modalities={}, streams=rows, seconds=seconds)
 
 
 def _numbers(scores: Mapping[str, float | None]) -> dict[str, float]:

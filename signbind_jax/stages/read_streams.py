@@ -22,7 +22,14 @@ from signbind_jax.data.clip_list import ClipList
 from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.data.loader import clip_batches
 from signbind_jax.data.row_plan import reading_plan
-from signbind_jax.data.stream_cache import ExpertTokens, SplitStreams, cached, gather, in_order
+from signbind_jax.data.stream_cache import (
+    ExpertTokens,
+    SplitStreams,
+    cached,
+    gather,
+    in_order,
+    joined,
+)
 from signbind_jax.data.vocabulary import BLANK, Vocabulary
 from signbind_jax.distributed import hosts
 from signbind_jax.errors import SignBindError
@@ -154,7 +161,7 @@ class GivenReader:
 
     def read(self, clips: Clips) -> ExpertTokens:
         """Tokens of every clip; none where it came without the stream."""
-        known = {token: i for i, token in enumerate(self.vocabulary.tokens)}
+        known = {token: i for i, token in enumerate(self.vocabulary.tokens) if i}
         given = [clip.streams.get(self.name, ()) for clip in clips.labels]
         kept = [[t for t in row if t.token in known] for row in given]
         total, n = sum(map(len, given)), sum(map(len, kept))
@@ -169,14 +176,13 @@ class GivenReader:
             )
         rows = [(i, len(row), 0) for i, row in enumerate(kept)]
         tokens = [t for row in kept for t in row]
-        columns = ([t.start for t in tokens], [t.end for t in tokens])
+        numbers = ([t[i] for t in tokens] for i in (1, 2, 3))  # start, end, confidence
         return in_order(
             len(kept),
             np.array(rows, np.int64).reshape(-1, 3),
             np.array([known[t.token] for t in tokens], np.int32),
             np.zeros((n, self.d_hidden), np.float16),
-            *(np.array(column, np.float32) for column in columns),
-            np.array([t.confidence for t in tokens], np.float32),
+            *(np.array(column, np.float32) for column in numbers),
         )
 
 
@@ -218,25 +224,30 @@ class StreamReader:
         return max(reader.d_hidden for reader in self.readers.values())
 
     def read(self, clips: Clips) -> SplitStreams:
-        """The streams of a split (experts' are kept on disk) or of loose clips."""
+        """The streams of a split (experts' are kept on disk) or of loose clips.
+
+        A clip that came with tokens in place of what an expert reads keeps those.
+
+        Raises:
+          SignBindError: a clip that came with both.
+        """
         read: dict[str, ExpertTokens | None] = dict.fromkeys(self.streams)
         for name, reader in self.readers.items():
             loose = isinstance(clips, ClipList)
+            instead = given_instead(reader, clips)
+            if instead:
+                _check_one_source(reader, instead, clips)
             read[name] = reader.read(clips) if loose else reader.read_split(clips, self.cache)
+            if instead:
+                read[name] = joined([read[name], instead.read(clips)])
         return SplitStreams(read)
 
     def tokens(self, read: SplitStreams, clip: int) -> dict[str, list[TimedToken]]:
         """The streams of one clip as readable tokens, by stream name."""
-        out = {}
-        for name, reader in self.readers.items():
-            own, tokens = read.experts[name].of(clip), read.experts[name]
-            out[name] = [
-                TimedToken(reader.vocabulary.tokens[i], *map(exact, numbers))
-                for i, *numbers in zip(
-                    tokens.ids[own], tokens.start[own], tokens.end[own], tokens.confidence[own]
-                )
-            ]
-        return out
+        return {
+            name: readable(read.experts[name], reader.vocabulary, clip)
+            for name, reader in self.readers.items()
+        }
 
     @property
     def lip_size(self) -> int | None:
@@ -247,12 +258,46 @@ class StreamReader:
 
     def without_input(self, clips: Clips) -> dict[str, frozenset[int]]:
         """Stream -> the clips that lack what it is read from; without streams that none lacks."""
-        lengths = {name: reader.lengths(clips) for name, reader in self.readers.items()}
+        lengths = {name: lengths_of(reader, clips) for name, reader in self.readers.items()}
         return {
             name: frozenset(np.flatnonzero(n == 0).tolist())
             for name, n in lengths.items()
             if 0 in n
         }
+
+
+def readable(tokens: ExpertTokens, vocabulary: Vocabulary, clip: int) -> list[TimedToken]:
+    """The tokens of one clip with their text."""
+    own = tokens.of(clip)
+    numbers = zip(tokens.start[own], tokens.end[own], tokens.confidence[own], strict=True)
+    return [
+        TimedToken(vocabulary.tokens[i], *map(exact, row))
+        for i, row in zip(tokens.ids[own], numbers, strict=True)
+    ]
+
+
+def given_instead(reader: ExpertReader | GivenReader, clips: Clips) -> GivenReader | None:
+    """What takes an expert's stream from the clips that came with it; None where none did."""
+    if isinstance(reader, GivenReader) or reader.name not in clips.streams:
+        return None
+    return GivenReader(reader.name, reader.vocabulary, reader.d_hidden)
+
+
+def lengths_of(reader: ExpertReader | GivenReader, clips: Clips) -> np.ndarray:
+    """0 for the clips that lack what a stream is read from, the tokens themselves or frames."""
+    instead = given_instead(reader, clips)
+    lengths = reader.lengths(clips)
+    return np.maximum(lengths, instead.lengths(clips)) if instead else lengths
+
+
+def _check_one_source(expert: ExpertReader, given: GivenReader, clips: Clips) -> None:
+    both = np.flatnonzero((expert.lengths(clips) > 0) & (given.lengths(clips) > 0))
+    if both.size:
+        clip_id = clips.labels[both[0]].id
+        raise SignBindError(
+            f"{clips.name}: clip {clip_id!r}: found a recording and tokens of stream "
+            f"{expert.name}, which the run has an expert for, wanted one of them"
+        )
 
 
 def open_reader_of(run: Artefact) -> StreamReader:

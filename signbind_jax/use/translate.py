@@ -20,7 +20,7 @@ from signbind_jax.errors import SignBindError, printable
 from signbind_jax.generation import config as generation_config
 from signbind_jax.generation.config import read_options
 from signbind_jax.models.signbind import SignBindConfig
-from signbind_jax.stages.read_streams import open_reader_of
+from signbind_jax.stages.read_streams import Clips, given_instead, open_reader_of
 from signbind_jax.stages.system import System
 from signbind_jax.stages.translation import TranslationOptions, make_prompt_parts
 
@@ -63,6 +63,18 @@ class Translator(System):
             tokenizer=run.tokenizer,
             prompt_parts=make_prompt_parts(fusion_targets, run.tokenizer, options.fused_text),
             generation=generation_config.overridden(options.generation, settings or {}),
+        )
+        self._reads_hidden = run.model_config.fusion.hidden
+
+    def without_hidden(self, clips: Clips) -> str:
+        """What a user should know of tokens in place of an expert; empty where there are none."""
+        readers = self.reader.readers.values()
+        given = [reader.name for reader in readers if given_instead(reader, clips)]
+        if not given or not self._reads_hidden:
+            return ""
+        return (
+            f"{', '.join(given)}: tokens from a file have no hidden vectors, which this fusion was "
+            "trained with; one trained with --config=fusion:hidden=False needs none"
         )
 
 
@@ -109,6 +121,8 @@ def run(arguments: argparse.Namespace) -> int:
     for stream, missing in without.items():
         names = some_of([read.names[i] for i in sorted(missing)])
         told.append(f"{stream}: no input in {len(missing)} of {len(clips)} clips ({names})")
+    if note := translator.without_hidden(clips):
+        told.append(note)
     if hosts.is_primary():
         for line in told:
             print(f"signbind: {printable(line)}", file=sys.stderr)
@@ -136,6 +150,7 @@ def _translate(
         tokens = translator.tokens(streams, i)
         record = {
             "clip": printable(str(read.paths[i])),
+            "id": read.clips[i].id,
             "sentence": sentence,
             "generation": dataclasses.asdict(translator.generation),
             "fused": fused[i],
