@@ -130,12 +130,12 @@ def overfit(config: ConfigDict) -> ConfigDict:
 
 
 # Stage -> what `natural` sets of it; sentences are written alike by all that write.
-_DROPOUT = {"dropout": 0.25}
+_DROPOUT = {"dropout": 0.2}
 _WRITING = {"beam_size": 4, "max_new_tokens": 64}
 _SENTENCES = {"smoothing": 0.1, "generation": _WRITING}
 NATURAL = {
     "language_model": {
-        "steps": 2800,
+        "steps": 5000,
         "model": {
             **_DROPOUT,
             "d_model": 192,
@@ -145,25 +145,25 @@ NATURAL = {
         },
         "data": {"frames_per_batch": 1536, "n_buckets": 6},
         "optim": {"learning_rate": 1.5e-3, "warmup_steps": 200},
-        "options": {**_SENTENCES, "bpe_vocabulary": 2000, "prompt_drop": 0.1, "close_up": True},
+        "options": {**_SENTENCES, "bpe_vocabulary": 2000, "prompt_drop": 0.05, "close_up": True},
     },
     "fusion": {
-        "steps": 1500,
+        "steps": 2400,
         "model": {**_DROPOUT, "n_layers": 2},
-        "data": {"frames_per_batch": 2048, "n_buckets": 5},
+        "data": {"frames_per_batch": 2048, "n_buckets": 4},
         "optim": {"learning_rate": 3e-3, "warmup_steps": 100},
     },
     "alignment": {
-        "steps": 150,
+        "steps": 100,
         "model": _DROPOUT,
-        "data": {"frames_per_batch": 2048, "n_buckets": 5},
+        "data": {"frames_per_batch": 2048, "n_buckets": 2},
         "optim": {"learning_rate": 1.5e-3, "warmup_steps": 30},
         "options": {**_SENTENCES, "text_room": 0.25},
     },
     "translation": {
         "steps": 1500,
         "model": _DROPOUT,
-        "data": {"frames_per_batch": 2048, "n_buckets": 5},
+        "data": {"frames_per_batch": 2048, "n_buckets": 4},
         "optim": {"learning_rate": 7e-4, "warmup_steps": 100},
         "options": {**_SENTENCES, "text_room": 0.25},
     },
