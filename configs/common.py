@@ -158,14 +158,14 @@ NATURAL = {
         "model": _DROPOUT,
         "data": {"frames_per_batch": 2048, "n_buckets": 2},
         "optim": {"learning_rate": 1.5e-3, "warmup_steps": 30},
-        "options": {**_SENTENCES, "text_room": 0.25},
+        "options": _SENTENCES,
     },
     "translation": {
         "steps": 1500,
         "model": _DROPOUT,
         "data": {"frames_per_batch": 2048, "n_buckets": 4},
         "optim": {"learning_rate": 7e-4, "warmup_steps": 100},
-        "options": {**_SENTENCES, "text_room": 0.25},
+        "options": _SENTENCES,
     },
 }
 

@@ -19,20 +19,21 @@ import hashlib
 import json
 import random
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.real import work
 from signbind_jax import files
 from signbind_jax.errors import SignBindError
 
-# system -> the streams it has, and whether it knows when a token was read
+# system -> the streams it has, whether it knows when a token was read, and `text_room`: a gloss is
+# 1.15 tokens of the decoder, and one of one, two, four or five tokens of the streams
 SYSTEMS = {
-    "streams": (("gloss", "hand", "mouth"), True),
-    "gloss_alone": (("gloss",), True),
-    "without_mouth": (("gloss", "hand"), True),
-    "without_hand": (("gloss", "mouth"), True),
-    "without_time": (("gloss", "hand", "mouth"), False),
+    "streams": (("gloss", "hand", "mouth"), True, 0.3),
+    "gloss_alone": (("gloss",), True, 1.5),
+    "without_mouth": (("gloss", "hand"), True, 0.75),
+    "without_hand": (("gloss", "mouth"), True, 0.4),
+    "without_time": (("gloss", "hand", "mouth"), False, 0.3),
 }
 DELETED = (0.1, 0.2, 0.3)  # shares of gloss tokens
 _DRAWS = [(rate, draw) for rate in DELETED for draw in range(3)]
@@ -97,39 +98,22 @@ class Phoenix:
             }
         )
 
-    def train_annotation(self) -> list[dict]:
-        """Scores of the decoder, from the annotation as text, by seed."""
-        self.work.run({f"language_model_{s}": self._train("language_model", s) for s in self.seeds})
-        return self._scores({f"language_model_{s}": self.tested for s in self.seeds}, "oracle_text")
-
-    def train_system(self, system: str) -> None:
-        """Fusion, alignment and translation, each with every seed."""
-        streams, time = SYSTEMS[system]
-        given = [f"--config.data.streams={','.join(streams)}"]
-        for name in streams:
-            given.append(f"--config.augment.drop.{name}={DROPPED[name]}")
-            given.append(f"--config.augment.drop_stream.{name}={ABSENT[name]}")
-        for stage in STAGES:
-            own = f",hidden=False,time={time}" if stage == "fusion" else ""
-            commands = {}
-            for s in self.seeds:
-                parents = {"language_model": f"language_model_{s}"} if stage != "fusion" else {}
-                if stage in STAGES[1:]:
-                    before = STAGES[STAGES.index(stage) - 1]
-                    parents[before] = f"{system}_{before}_{s}"
-                commands[f"{system}_{stage}_{s}"] = self._train(stage, s, system, own, parents)
-                commands[f"{system}_{stage}_{s}"] += given
-            self.work.run(commands)
+    def score_annotation(self) -> list[dict]:
+        """Scores of the decoder from the annotation as text, by seed."""
+        # Fusion does not wait for it: six trainings share the cores better than three.
+        self.work.run(self._commands("language_model") | self._commands("fusion", "streams"))
+        return self._scores([(f"language_model_{s}", self.tested) for s in self.seeds])
 
     def score_system(self, system: str) -> list[float]:
         """BLEU-4 of a system, by seed."""
-        self.train_system(system)
-        runs = {f"{system}_translation_{s}": self.tested for s in self.seeds}
-        return [_bleu(scores) for scores in self._scores(runs, "all")]
+        for stage in STAGES:
+            self.work.run(self._commands(stage, system))
+        runs = [(f"{system}_translation_{s}", self.tested) for s in self.seeds]
+        return [_bleu(scores) for scores in self._scores(runs)]
 
     def headline(self) -> dict:
         """Scores from the streams and from the annotation, and how long the trainings took."""
-        annotation = self.train_annotation()
+        annotation = self.score_annotation()
         streams = self.score_system("streams")
         trainings = ["language_model_{}", *(f"streams_{stage}_{{}}" for stage in STAGES)]
         minutes = [
@@ -151,45 +135,66 @@ class Phoenix:
     def score_deletions(self) -> dict[str, list[float]]:
         """BLEU-4 of the system of all streams where gloss tokens are missing: rate -> by draw of
         the missing tokens, each the mean of the seeds."""
-        found = {f"{rate:g}": [] for rate in DELETED}
-        for rate, draw in _DRAWS:
-            data = self._deleted(rate, draw)
-            runs = {f"streams_translation_{s}": data for s in self.seeds}
-            scores = self._scores(runs, "all")
-            found[f"{rate:g}"].append(statistics.mean(map(_bleu, scores)))
-        return found
+        places = [(rate, draw, s) for rate, draw in _DRAWS for s in self.seeds]
+        runs = [(f"streams_translation_{s}", self._deleted(*of)) for *of, s in places]
+        found: dict[tuple, list[float]] = {}
+        for (*of, _), scores in zip(places, self._scores(runs), strict=True):
+            found.setdefault(tuple(of), []).append(_bleu(scores))
+        means = {of: statistics.mean(values) for of, values in found.items()}
+        return {f"{rate:g}": [means[of] for of in _DRAWS if of[0] == rate] for rate in DELETED}
 
     def _deleted(self, rate: float, draw: int) -> str:
         return f"{self.tested}_deleted_{rate:g}_{draw}"
 
-    def _train(self, stage: str, seed: int, system: str = "", own: str = "", parents=None) -> list:
-        name = f"{system}_{stage}_{seed}".removeprefix("_")
+    def _commands(self, stage: str, system: str = "") -> dict[str, list[str]]:
+        """The training of a stage with each seed."""
+        return {self._run(stage, system, s): self._train(stage, system, s) for s in self.seeds}
+
+    def _run(self, stage: str, system: str, seed: int) -> str:
+        return f"{system}_{stage}_{seed}".removeprefix("_")
+
+    def _train(self, stage: str, system: str, seed: int) -> list[str]:
+        own, given, parents = "", [], {}
+        if system:
+            names, time, room = SYSTEMS[system]
+            own = f",hidden=False,time={time}" if stage == "fusion" else ""
+            given.append(f"--config.data.streams={','.join(names)}")
+            for name in names:
+                given.append(f"--config.augment.drop.{name}={DROPPED[name]}")
+                given.append(f"--config.augment.drop_stream.{name}={ABSENT[name]}")
+        if stage in STAGES[1:]:
+            before = STAGES[STAGES.index(stage) - 1]
+            parents["language_model"] = self._run("language_model", "", seed)
+            parents[before] = self._run(before, system, seed)
+            given.append(f"--config.options.text_room={room}")
         return [
             *("train", f"--config={stage}:size=natural{own}"),
-            f"--workdir={self.directory / name}",
+            f"--workdir={self.directory / self._run(stage, system, seed)}",
             f"--config.seed={seed}",
             f"--config.data.directory={self.directory / 'data' / self.train}",
             "--config.data.validation=",
-            *(f"--config.parents.{k}={self.directory / v}" for k, v in (parents or {}).items()),
+            *(f"--config.parents.{name}={self.directory / run}" for name, run in parents.items()),
+            *given,
         ]
 
-    def _scores(self, runs: Mapping[str, str], variant: str) -> list[dict]:
-        """Scores of runs, run -> dataset, in order; what they wrote is kept beside them."""
-        names = {run: f"{run}_{data}" for run, data in runs.items()}
+    def _scores(self, runs: Sequence[tuple[str, str]]) -> list[dict]:
+        """Scores of runs on datasets, in order; what they wrote is kept beside them."""
+        variant = "oracle_text" if runs[0][0].startswith("language_model") else "all"
+        names = [f"{run}_{data}" for run, data in runs]
         self.work.run(
             {
-                names[run]: [
+                name: [
                     *("evaluate", f"--checkpoint={self.directory / run}"),
                     f"--data={self.directory / 'data' / data}",
                     *("--split=scored", "--convention=phoenix", f"--variants={variant}"),
-                    f"--json={self.directory / names[run]}.json",
-                    f"--hypotheses={self.directory / names[run]}.txt",
-                    f"--references={self.directory / names[run]}.references.txt",
+                    f"--json={self.directory / name}.json",
+                    f"--hypotheses={self.directory / name}.txt",
+                    f"--references={self.directory / name}.references.txt",
                 ]
-                for run, data in runs.items()
+                for name, (run, data) in zip(names, runs, strict=True)
             }
         )
-        return [self.work.scores(name)[variant] for name in names.values()]
+        return [self.work.scores(name)[variant] for name in names]
 
 
 def _only_split(directory: Path) -> Path:
@@ -214,7 +219,8 @@ def _read(path: Path) -> list[dict]:
     with gzip.open(path, "rt") if path.suffix == ".gz" else open(path, encoding="utf-8") as file:
         rows = [json.loads(line) for line in file if line.strip()]
     for row in rows:
-        row["gloss"] = [gloss.lower() for gloss in row["gloss"]]
+        if "gloss" in row:
+            row["gloss"] = [gloss.lower() for gloss in row["gloss"]]
     return rows
 
 
