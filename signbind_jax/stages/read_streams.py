@@ -166,13 +166,10 @@ class GivenReader:
         kept = [[t for t in row if t.token in known] for row in given]
         total, n = sum(map(len, given)), sum(map(len, kept))
         if n < total:
-            logger.warning(
-                "stream %s: %d of %d tokens of %s are not in its vocabulary: left out, such as %s",
-                self.name,
-                total - n,
-                total,
-                clips.name,
-                next(t.token for row in given for t in row if t.token not in known),
+            example = next(t.token for row in given for t in row if t.token not in known)
+            _tell(
+                f"stream {self.name}: {total - n} of {total} tokens of {clips.name} are not in its "
+                f"vocabulary: left out, such as {example}"
             )
         rows = [(i, len(row), 0) for i, row in enumerate(kept)]
         tokens = [t for row in kept for t in row]
@@ -184,6 +181,12 @@ class GivenReader:
             np.zeros((n, self.d_hidden), np.float16),
             *(np.array(column, np.float32) for column in numbers),
         )
+
+
+@functools.lru_cache(maxsize=1000)
+def _tell(line: str) -> None:
+    """Warns once of what every evaluation of a run finds again."""
+    logger.warning("%s", line)
 
 
 class StreamReader:

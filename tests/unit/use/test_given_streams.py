@@ -14,6 +14,7 @@ from signbind_jax.data.dataset import open_dataset
 from signbind_jax.data_pipelines import clip_inputs
 from signbind_jax.errors import SignBindError
 from signbind_jax.sources import open_source
+from signbind_jax.stages import assumed_stage, make_stage
 from signbind_jax.use.translate import Translator
 from tests import frame_corpora, untrained_runs
 
@@ -206,8 +207,6 @@ def test_a_line_of_a_recordings_id_stands_beside_it_in_translation(tmp_path):
 
 
 def open_stage(config):
-    from signbind_jax.stages import make_stage
-
     return make_stage(config, open_source(config).shapes)
 
 
@@ -233,6 +232,14 @@ def test_a_parent_of_other_streams_is_told(given):
     overrides = {"data.directory": str(given / "data"), "data.streams": "by_hand,mouth"} | parents
     with pytest.raises(SignBindError, match="streams by_hand, mouth, wanted mouth, by_hand as"):
         open_source(load_config("alignment:size=tiny", overrides))
+
+
+def test_preflight_takes_their_sizes_from_the_config():
+    overrides = {"data.streams": "mouth,by_hand", "assumed.streams.mouth": "77"}
+    stage = assumed_stage(load_config("fusion:size=tiny", overrides))
+    assert stage.model_config.n_ids == (77, 1024)
+    with pytest.raises(SignBindError, match="streams.moth: found 'moth'"):
+        load_config("fusion:size=tiny", {"assumed.streams.moth": "77"})
 
 
 def test_configs_without_given_streams_keep_their_digest():
