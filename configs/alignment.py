@@ -1,8 +1,8 @@
 """Stage 3, alignment: fusion and projector learn to speak to the frozen LLM.
 
 Arguments: `llm=pretrained` for a model of others, `llm=llama-3.2-3b,chip=v5e,chips=16` (see
-`configs/open_llm.py`) for one on so many accelerators; `size=few` for a handful of clips,
-`size=tiny` for tests.
+`configs/open_llm.py`) for one on so many accelerators; `size=natural` for thousands of
+sentences of natural language; `size=few` for a handful of clips, `size=tiny` for tests.
 """
 
 from signbind_jax.configs import common, fusion, language_model, open_llm

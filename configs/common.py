@@ -57,14 +57,16 @@ def run(stage: str, **values) -> ConfigDict:
 def apply_size(
     config: ConfigDict, size: str, corpus: str = "how2sign", chips: int = 1
 ) -> ConfigDict:
-    """A run at a size: `small` as the config says, `few`, `tiny`; `base` and `large` for real
-    corpora, see `configs.real`.
+    """A run at a size: `small` as the config says, `few`, `tiny`; `natural` behind the experts;
+    `base` and `large` for real corpora, see `configs.real`.
 
     Raises:
       SignBindError: another size, or one that the stage does not have; corpus or chips beside a
         size that does not depend on them.
     """
     sizes = {"small": lambda same: same, "few": overfit, "tiny": tiny}
+    if config.stage in NATURAL:
+        sizes["natural"] = natural
     if config.stage in real.MODELS:
         sizes |= dict.fromkeys(real.SIZES, lambda run: real.apply_size(run, size, corpus, chips))
     if size not in sizes:
@@ -124,6 +126,59 @@ def overfit(config: ConfigDict) -> ConfigDict:
     config.data.update(
         {"validation": "train", "frames_per_batch": 2304, "n_buckets": 1, "keep_empty": 1.0}
     )
+    return config
+
+
+# Stage -> what `natural` sets of it; sentences are written alike by all that write.
+_DROPOUT = {"dropout": 0.2}
+_WRITING = {"beam_size": 4, "max_new_tokens": 64}
+_SENTENCES = {"smoothing": 0.1, "generation": _WRITING}
+NATURAL = {
+    "language_model": {
+        "steps": 5000,
+        "model": {
+            **_DROPOUT,
+            "d_model": 192,
+            "head_size": 48,
+            "d_mlp": 384,
+            "prefix_sees_all": True,
+        },
+        "data": {"frames_per_batch": 1536, "n_buckets": 6},
+        "optim": {"learning_rate": 1.5e-3, "warmup_steps": 200},
+        "options": {**_SENTENCES, "bpe_vocabulary": 2000, "prompt_drop": 0.05, "close_up": True},
+    },
+    "fusion": {
+        "steps": 2400,
+        "model": {**_DROPOUT, "n_layers": 2},
+        "data": {"frames_per_batch": 2048, "n_buckets": 4},
+        "optim": {"learning_rate": 3e-3, "warmup_steps": 100},
+    },
+    "alignment": {
+        "steps": 100,
+        "model": _DROPOUT,
+        "data": {"frames_per_batch": 2048, "n_buckets": 2},
+        "optim": {"learning_rate": 1.5e-3, "warmup_steps": 30},
+        "options": _SENTENCES,
+    },
+    "translation": {
+        "steps": 1500,
+        "model": _DROPOUT,
+        "data": {"frames_per_batch": 2048, "n_buckets": 4},
+        "optim": {"learning_rate": 7e-4, "warmup_steps": 100},
+        "options": _SENTENCES,
+    },
+}
+
+
+def natural(config: ConfigDict) -> ConfigDict:
+    """The same run for thousands of sentences of natural language, such as PHOENIX-2014T, of which
+    a small model learns too much by heart: dropout, label smoothing, prompts with gaps."""
+    values = NATURAL[config.stage]
+    config.steps = values["steps"]
+    config.evaluate_every = 0
+    for section in ("model", "data", "optim", "options"):
+        with config[section].unlocked():
+            config[section].update(values.get(section, {}))
     return config
 
 

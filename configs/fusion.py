@@ -2,8 +2,8 @@
 
 Arguments: `time=False` hides from fusion when tokens happened, `hidden=False` the experts'
 hidden vectors (both: the ablation `all_without_time`); `size=base` or `large` with
-`corpus` and `chips` for real corpora (`configs/real.py`); `size=few` for a handful of clips,
-`size=tiny` for tests.
+`corpus` and `chips` for real corpora (`configs/real.py`); `size=natural` for thousands of sentences
+of natural language; `size=few` for a handful of clips, `size=tiny` for tests.
 """
 
 from signbind_jax.configs import common

@@ -1,7 +1,8 @@
 """The decoder trained from scratch, where no pretrained LLM is used.
 
 Arguments: `size=base` or `large` with `corpus` and `chips` for real corpora (`configs/real.py`);
-`size=few` for a handful of clips, `size=tiny` for tests.
+`size=natural` for thousands of sentences of natural language; `size=few` for a handful of clips,
+`size=tiny` for tests.
 """
 
 from signbind_jax.configs import common

@@ -2,7 +2,8 @@
 
 Arguments: `llm=pretrained` for a model of others, `llm=llama-3.2-3b,chip=v5e,chips=16` (see
 `configs/open_llm.py`) for one on so many accelerators, which keeps its weights and gets adapters;
-`size=few` for a handful of clips, `size=tiny` for tests.
+`size=natural` for thousands of sentences of natural language; `size=few` for a handful of clips,
+`size=tiny` for tests.
 """
 
 from signbind_jax.configs import common, fusion, language_model, open_llm

@@ -3,7 +3,7 @@
 import argparse
 import dataclasses
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,11 @@ from signbind_jax import files
 from signbind_jax.checkpoint import artefact
 from signbind_jax.data.dataset import ClipDataset, open_dataset
 from signbind_jax.distributed import hosts
+from signbind_jax.evaluate.evaluation import Evaluation
 from signbind_jax.evaluate.evaluators import Evaluator, open_evaluator
 from signbind_jax.generation import config as generation_config
 from signbind_jax.generation.config import GenerationConfig
+from signbind_jax.metrics import conventions
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +27,10 @@ def evaluate(
     settings: Mapping[str, Any] | None = None,
     *,
     step: int | str = artefact.NEWEST,
+    convention: str = "",
+    variants: Collection[str] = (),
+    hypotheses: Path | None = None,
+    references: Path | None = None,
     streams: Path | None = None,
 ) -> dict:
     """Scores of any stage on a split of a dataset, JSON-ready.
@@ -33,6 +39,11 @@ def evaluate(
       settings: fields of GenerationConfig in place of the run's own. What sentences were written
         with stands under `generation`.
       step: see `artefact.open_artefact`.
+      convention: one of `conventions.CONVENTIONS` to score by instead, each score as its value
+        and signature.
+      variants: those to score, where the stage has some; empty: all.
+      hypotheses, references: where to write what was scored, of several variants the
+        last, which has all streams: one line a clip, as `signbind score` reads it.
       streams: where to write what was read in the clips, see `readers.token_streams`.
 
     Raises:
@@ -46,7 +57,24 @@ def evaluate(
         record["generation"] = dataclasses.asdict(evaluator.generation)
     if streams:
         _write_streams(streams, evaluator, clips)
-    return record | {"scores": evaluator.report(clips)}
+    found = evaluator.evaluations(clips, variants)
+    written = list(found.values())[-1].lines
+    for path, lines in zip((references, hypotheses), written, strict=True):
+        if path and hosts.is_primary():
+            files.write(path, "".join(f"{line}\n" for line in lines))
+    scores = {name: _scores(row, convention) for name, row in found.items()}
+    return record | {"scores": scores.get("", scores)}
+
+
+def _scores(row: Evaluation, convention: str) -> dict:
+    if not convention:
+        return row.scores
+
+    def score() -> dict:
+        found = conventions.CONVENTIONS[convention].scores(*row.lines)
+        return {s.name: {"value": s.value, "signature": s.signature} for s in found}
+
+    return hosts.broadcast("scoring", score)
 
 
 def _write_streams(path: Path, evaluator: Evaluator, clips: ClipDataset) -> None:
@@ -86,6 +114,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     artefact.add_step_argument(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the scores here")
     parser.add_argument(
+        "--convention",
+        default="",
+        choices=conventions.CONVENTIONS,
+        help="who to score like, see `signbind score --help`; default: scores of our own choice",
+    )
+    parser.add_argument(
+        "--variants",
+        default="",
+        metavar="NAME,...",
+        help="score translations of these streams alone, such as `all`; default: every variant",
+    )
+    for name in ("hypotheses", "references"):
+        parser.add_argument(
+            f"--{name}",
+            type=Path,
+            metavar="FILE",
+            help=f"write the {name} here, one line a clip, as `signbind score` reads them",
+        )
+    parser.add_argument(
         "--streams",
         type=Path,
         metavar="FILE",
@@ -104,6 +151,10 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.split,
         settings,
         step=arguments.step,
+        convention=arguments.convention,
+        variants=[name for name in arguments.variants.split(",") if name],
+        hypotheses=arguments.hypotheses,
+        references=arguments.references,
         streams=arguments.streams,
     )
     print(f"{record['stage']} at step {record['step']} on split {record['split']}")

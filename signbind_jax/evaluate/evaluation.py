@@ -27,6 +27,12 @@ class Evaluation(NamedTuple):
     outputs: list[ClipOutput]
 
     @property
+    def lines(self) -> tuple[list[str], list[str]]:
+        """References and hypotheses, each on one line, as `signbind score` reads them."""
+        references = [_one_line(output.reference) for output in self.outputs]
+        return references, [_one_line(output.hypothesis) for output in self.outputs]
+
+    @property
     def samples(self) -> list[ClipOutput]:
         """The same few clips at every evaluation, spread evenly over a split; each on one line."""
         n = len(self.outputs)
@@ -35,3 +41,7 @@ class Evaluation(NamedTuple):
             ClipOutput(clip, " ".join(reference.split()), " ".join(hypothesis.split()))
             for clip, reference, hypothesis in (self.outputs[i] for i in chosen)
         ]
+
+
+def _one_line(text: str) -> str:
+    return text.replace("\r", " ").replace("\n", " ")

@@ -23,6 +23,7 @@ from signbind_jax.generation.config import GenerationConfig, read_options
 from signbind_jax.hf.tokenizer import TextTokenizer
 from signbind_jax.metrics.sequence import error_counts
 from signbind_jax.metrics.translation import name_recall, translation_scores
+from signbind_jax.overrides import unknown_name
 from signbind_jax.stages.fusion import read_fused
 from signbind_jax.stages.language_model import LanguageModelOptions, write_from_text
 from signbind_jax.stages.read_streams import (
@@ -57,9 +58,17 @@ class Evaluator:
         """
         raise NotImplementedError
 
-    def report(self, clips: ClipDataset) -> dict:
-        """What `signbind evaluate` prints of a split, JSON-ready."""
-        return self.run(clips).scores
+    def evaluations(self, clips: ClipDataset, only: Collection[str] = ()) -> dict[str, Evaluation]:
+        """What `signbind evaluate` prints of a split, by variant; the last is `run`'s. A stage
+        without variants has one without a name.
+
+        only: the variants wanted; empty: all.
+
+        Raises:
+          SignBindError: there is no such variant.
+        """
+        _check_variants(only, ())
+        return {"": self.run(clips)}
 
     def streams(self, clips: ClipDataset) -> list[Clip]:
         """The clips without modalities, with what was read in each of those that were there.
@@ -154,8 +163,9 @@ class LanguageModelEvaluator(Evaluator):
         hypotheses = write_from_text(*self.weights(), self.tokenizer, clips, self.generation)
         return _translation(clips, hypotheses)
 
-    def report(self, clips):
-        return {"oracle_text": super().report(clips)}
+    def evaluations(self, clips, only=()):
+        _check_variants(only, ("oracle_text",))
+        return {"oracle_text": self.run(clips)}
 
 
 class TranslationEvaluator(Evaluator):
@@ -197,8 +207,9 @@ class TranslationEvaluator(Evaluator):
                     found[variant][split] = row.scores["contrast_accuracy"]
         return found
 
-    def report(self, clips):
-        return {variant: row.scores for variant, row in self.variants(clips).items()}
+    def evaluations(self, clips, only=()):
+        _check_variants(only, streams.variants(self.system.streams))
+        return self.variants(clips, only)
 
     def streams(self, clips):
         return _streams_of(self.system.reader, clips)
@@ -239,6 +250,12 @@ def open_evaluator(run: Artefact, settings: Mapping[str, Any] | None = None) -> 
         weights = functools.cache(run.load_params)
         return LanguageModelEvaluator(weights, run.tokenizer, generation)
     return TranslationEvaluator(Translator(run.workdir, settings, step=run.step))
+
+
+def _check_variants(only: Collection[str], known: Collection[str]) -> None:
+    for name in only:
+        if name not in known:
+            raise SignBindError(unknown_name("--variants", name, known))
 
 
 def _outputs(ids: Sequence[str], references: Sequence, hypotheses: Sequence) -> list[ClipOutput]:

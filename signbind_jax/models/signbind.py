@@ -1,7 +1,9 @@
 """The translator behind the experts: fusion, projector and LLM decoder as one module."""
 
 import dataclasses
+import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -15,16 +17,22 @@ from signbind_jax.models.llm.config import DecoderConfig
 from signbind_jax.models.llm.decoder import Decoder
 from signbind_jax.models.llm.language_model import LanguageModel
 from signbind_jax.models.llm.lora import LoRAConfig, add_lora
-from signbind_jax.ranges import Checked
+from signbind_jax.ranges import Checked, Range
+
+TextRoom = Annotated[float, Range(0, 100)]
 
 
 @dataclass(frozen=True)
 class SignBindConfig(Checked):
-    """Sizes of the whole: of fusion, of the LLM, and of the LLM's adapters."""
+    """Sizes of the whole: of fusion, of the LLM, and of the LLM's adapters.
+
+    text_room: see `text_capacity`.
+    """
 
     fusion: FusionConfig
     decoder: DecoderConfig
     lora: LoRAConfig = LoRAConfig()
+    text_room: TextRoom = 1.0
 
 
 class Projector(nnx.Module):
@@ -70,13 +78,14 @@ class Prefix:
     lost_b: jax.Array
 
 
-def text_capacity(n_tokens: int) -> int:
-    """Gives the capacity for the fused text of a batch of `n_tokens` stream tokens a row.
+def text_capacity(n_tokens: int, room: float = 1.0) -> int:
+    """Gives the capacity for the fused text of a batch of `n_tokens` stream tokens a row: `room`
+    of the LLM's for each, and 8.
 
     A sign is one token and its lemma one or two of the LLM's, a letter is one of each, and
     phonemes have no text.
     """
-    return n_tokens + 8
+    return math.ceil(room * n_tokens) + 8
 
 
 class SignBind(nnx.Module):
@@ -88,6 +97,7 @@ class SignBind(nnx.Module):
     def __init__(self, config: SignBindConfig, rngs: nnx.Rngs):
         self.fusion = Fusion(config.fusion, rngs)
         self.projector = Projector(config.fusion.d_model, config.decoder.d_model, rngs)
+        self.text_room = config.text_room
         self.decoder: LanguageModel = Decoder(config.decoder, rngs)
         if config.lora.rank:
             add_lora(self.decoder, **dataclasses.asdict(config.lora), rngs=rngs)
@@ -104,7 +114,7 @@ class SignBind(nnx.Module):
         mask = [jnp.ones(head_ids_bp.shape, bool), mask_bm]
         lost_b = jnp.zeros(b, jnp.int32)
         if parts.pieces_vr is not None:
-            capacity = text_capacity(mask_bm.shape[1])
+            capacity = text_capacity(mask_bm.shape[1], self.text_room)
             read = read_ctc(log_probs_bsv, mask_bm, capacity)
             text_ids_bp, text_mask_bp, lost_b = fused_text(*read, parts.pieces_vr, capacity)
             x.append(self.decoder.embed(text_ids_bp))

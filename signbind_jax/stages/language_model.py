@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -21,7 +22,7 @@ from signbind_jax.generation.sentences import generate_sentences, lower_writing
 from signbind_jax.hf.tokenizer import SPECIAL_TOKENS, TextTokenizer
 from signbind_jax.models.llm.config import DecoderConfig
 from signbind_jax.models.llm.decoder import Decoder
-from signbind_jax.ranges import Checked, Range, Share
+from signbind_jax.ranges import Checked, Range, Rate, Share
 from signbind_jax.stages.stage import Stage
 
 _BYTES = 256
@@ -34,11 +35,19 @@ class LanguageModelOptions(Checked):
     Attributes:
       bpe_vocabulary: the most tokens of the byte-level BPE fitted to the corpus.
       fresh_names: share of the samples whose spelled words are replaced by fresh ones.
+      smoothing: share of each token of a sentence that the loss spreads evenly over all tokens
+        (label smoothing: Szegedy et al., 2016).
+      prompt_drop: share of the prompt's tokens that training leaves out, drawn anew at every step.
+      close_up: whether the padding between prompt and sentence is taken out before the layers run,
+        a third of the work where both vary in length. Dropout then draws other numbers.
       generation: how the sentences of an evaluation are written.
     """
 
     bpe_vocabulary: Annotated[int, Range(len(SPECIAL_TOKENS) + _BYTES, 2**20)] = 1024
     fresh_names: Share = 0.9
+    smoothing: Rate = 0.0
+    prompt_drop: Rate = 0.0
+    close_up: bool = False
     generation: GenerationConfig = GenerationConfig()
 
 
@@ -99,12 +108,30 @@ class LanguageModelStage(Stage):
         return empty_row(None, length, self.shapes.capacities)
 
     def loss(self, model: Decoder, batch, key):
-        prefix_bpd = model.embed(batch.prompt_ids_bp)
+        prefix_bpd, prompt_mask_bp = model.embed(batch.prompt_ids_bp), batch.prompt_mask_bp
+        if self.options.prompt_drop:
+            key, drop_key = jax.random.split(key)
+            kept_bp = jax.random.bernoulli(
+                drop_key, 1 - self.options.prompt_drop, prompt_mask_bp.shape
+            )
+            prompt_mask_bp &= kept_bp.at[:, -1].set(True)  # what begins the sentence
         loss_bl, correct_bl = model.loss(
-            prefix_bpd, batch.prompt_mask_bp, batch.text_ids_bl, batch.text_mask_bl, key
+            prefix_bpd,
+            prompt_mask_bp,
+            batch.text_ids_bl,
+            batch.text_mask_bl,
+            key,
+            smoothing=self.options.smoothing,
+            room=self._room(batch) if self.options.close_up else 0,
         )
         weight = jnp.sum(batch.text_mask_bl)
         return jnp.sum(loss_bl), weight, {"accuracy": jnp.sum(correct_bl)}
+
+    def _room(self, batch) -> int:
+        """The longest prompt and sentence together that a batch of these shapes may hold."""
+        sizes = batch.prompt_ids_bp.shape[1], batch.text_ids_bl.shape[1]
+        capacities = self.shapes.capacities.items()
+        return max(length for length, (_, *own) in capacities if tuple(own) == sizes)
 
     def lower_writing(self, graphdef, params, batch):
         return lower_writing(

@@ -20,7 +20,7 @@ from signbind_jax.models.fused_text import piece_table
 from signbind_jax.models.fusion import FusionConfig, keep_streams
 from signbind_jax.models.llm.config import DecoderConfig
 from signbind_jax.models.llm.lora import TARGETS, LoRAConfig, Rank, Targets
-from signbind_jax.models.signbind import PromptParts, SignBind, SignBindConfig
+from signbind_jax.models.signbind import PromptParts, SignBind, SignBindConfig, TextRoom
 from signbind_jax.models.token_noise import add_noise
 from signbind_jax.ranges import (
     Checked,
@@ -41,12 +41,16 @@ class TranslationOptions(Checked):
     Attributes:
       ctc_weight: weight of the CTC loss on the fused tokens beside the sentence's loss.
       fused_text: whether what fusion read also stands behind the soft prefix as text.
+      text_room: how many of the LLM's tokens of that text there is room for, for each token of the
+        streams; what does not fit is counted. Less where most streams have no text saves time.
       instruction: what a pretrained LLM is asked to do.
       frozen_dtype: of a pretrained LLM's frozen weights, "float32" or "bfloat16".
       compute_dtype: of the LLM's computation, "float32" or "bfloat16"; empty: as it was trained
         here, float32 for a pretrained one.
       remat: what the backward pass computes again in the LLM: "nothing", "elementwise" (what
         linear layers gave is kept) or "everything".
+      smoothing: share of each token of a sentence that the loss spreads evenly over all tokens
+        (label smoothing: Szegedy et al., 2016).
       lora_rank: adapters of this rank are tuned instead of the whole LLM; 0 tunes all of it
         (translation alone).
       lora_alpha, lora_dropout, lora_targets: see `LoRAConfig`.
@@ -55,10 +59,12 @@ class TranslationOptions(Checked):
 
     ctc_weight: Annotated[float, Range(0, 1000)] = 0.3
     fused_text: bool = True
+    text_room: TextRoom = 1.0
     instruction: Text = "Write the English sentence that these signs, in order, say."
     frozen_dtype: DTypeName = "float32"
     compute_dtype: Annotated[str, OneOf("", "float32", "bfloat16")] = ""
     remat: Annotated[str, OneOf("nothing", "elementwise", "everything")] = "nothing"
+    smoothing: Rate = 0.0
     lora_rank: Rank = 0
     lora_alpha: Positive = 16.0
     lora_dropout: Rate = 0.0
@@ -128,7 +134,8 @@ class AlignmentStage(FusionStage):
         if not self.shapes.imported:  # dropout inside is how a pretrained model was not trained
             decoder = dataclasses.replace(decoder, **changes)
         fusion = dataclasses.replace(fusion, **changes)
-        return SignBindConfig(fusion, self.options.set_up(decoder), self.options.lora)
+        decoder = self.options.set_up(decoder)
+        return SignBindConfig(fusion, decoder, self.options.lora, self.options.text_room)
 
     @property
     def fusion_config(self):
@@ -152,7 +159,12 @@ class AlignmentStage(FusionStage):
             tokens, batch.prompt_ids_bp, batch.prompt_mask_bp, self.shapes.prompt_parts, fusion_key
         )
         loss_bl, correct_bl = model.decoder.loss(
-            prefix.x_bpd, prefix.mask_bp, batch.text_ids_bl, batch.text_mask_bl, decoder_key
+            prefix.x_bpd,
+            prefix.mask_bp,
+            batch.text_ids_bl,
+            batch.text_mask_bl,
+            decoder_key,
+            smoothing=self.options.smoothing,
         )
         ctc_loss, _ = ctc_sums(prefix.log_probs_bsv, prefix.fused_mask_bm, batch)
         loss = jnp.sum(loss_bl)

@@ -9,9 +9,10 @@ import pytest
 from signbind_jax import cli, overrides
 from signbind_jax.checkpoint import artefact
 from signbind_jax.config import RunConfig, from_mapping, load_config
-from signbind_jax.configs import real
+from signbind_jax.configs import common, real
 from signbind_jax.errors import SignBindError
 from signbind_jax.models.token_noise import TokenNoiseConfig
+from signbind_jax.stages.sections import check_sections
 from signbind_jax.streams import SHIPPED
 
 
@@ -220,6 +221,13 @@ def test_real_sizes_give_every_chip_a_row_of_the_corpus(stage, corpus):
         assert rows >= chips and rows % chips == 0 and config.data.batch_multiple == chips
         assert 1000 < config.steps < 100_000 and config.optim.warmup_steps < config.steps
         assert config.model["d_model"] == (512 if size == "base" else 1024)
+
+
+@pytest.mark.parametrize("stage", sorted(common.NATURAL))
+def test_every_value_of_the_natural_size_is_one_that_the_stage_has(stage):
+    config = load_config(f"{stage}:size=natural")
+    check_sections(config)
+    assert config.model["dropout"] > load_config(stage).model["dropout"]
 
 
 def test_a_corpus_or_a_number_of_chips_that_is_none_is_refused():

@@ -33,7 +33,17 @@ class LanguageModel(Protocol):
     def embed(self, ids_bl):
         """Embeds token ids: x_bld."""
 
-    def loss(self, prefix_bpd, prefix_mask_bp, text_ids_bl, text_mask_bl, key=None) -> tuple:
+    def loss(
+        self,
+        prefix_bpd,
+        prefix_mask_bp,
+        text_ids_bl,
+        text_mask_bl,
+        key=None,
+        *,
+        smoothing: float = 0.0,
+        room: int = 0,
+    ) -> tuple:
         """Gives the next-token cross-entropy of a text behind a prefix.
 
         Args:
@@ -41,6 +51,9 @@ class LanguageModel(Protocol):
           prefix_mask_bp, text_mask_bl: bool, False at padding.
           text_ids_bl: ids that end in the end-of-sentence token.
           key: dropout key; None switches dropout off.
+          smoothing: share of each target that is spread evenly over the vocabulary.
+          room: the most positions that prefix and text of a row take together; the padding
+            between them is closed up to it, which saves its computation. 0: not known.
 
         Returns:
           loss_bl (0 where padded) and correct_bl (bool).
