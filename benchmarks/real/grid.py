@@ -20,13 +20,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice, zip_longest
 from pathlib import Path
-from statistics import mean
+from statistics import mean, mode
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from benchmarks.real.work import Work, make_parser
 from signbind_jax import files
+from signbind_jax.data.dataset import open_dataset
 from signbind_jax.errors import SignBindError
 
 TRAIN, DEV, TEST = "train", "dev", "test"
@@ -133,6 +134,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "wrong_words": wrong_words(read),
         "minutes": [round(chain.minutes(work), 1) for chain in seeds],
         "left_out": {name: left_out(work, name) for name in sources},
+        "odd_lengths": {name: odd_lengths(of[0]) for name, of in scored.items()},
     }
     if more:
         results["others"] = {chain.name: scores(work, chain, data, DEV, "data") for chain in more}
@@ -168,9 +170,9 @@ def build(source: Path, out: Path, poses: Path | None = None) -> list[str]:
     return command + [f"--lip_size={LIP_SIZE}", *([f"--poses={poses}"] if poses else [])]
 
 
-def manifest(source: Path) -> list[dict[str, str]]:
-    """The rows of a corpus."""
-    with (source / "manifest.tsv").open(encoding="utf-8", newline="") as file:
+def rows_of(table: Path) -> list[dict[str, str]]:
+    """The rows of a tab-separated table, such as a corpus's manifest."""
+    with table.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
 
 
@@ -180,7 +182,7 @@ def split_of(source: Path) -> str:
     Raises:
       SignBindError: it has several, and none is called test.
     """
-    splits = {row["split"] for row in manifest(source)}
+    splits = {row["split"] for row in rows_of(source / "manifest.tsv")}
     if TEST not in splits and len(splits) > 1:
         raise SignBindError(f"{source}: splits: found {', '.join(sorted(splits))}, wanted {TEST}")
     return TEST if TEST in splits else splits.pop()
@@ -191,7 +193,11 @@ def build_subsets(work: Work, source: Path) -> Path:
 
     Its manifest lies beside the poses, as its files have to.
     """
-    rows = [row for row in manifest(source) if (work.directory / pose_of(row["id"])).exists()]
+    rows = [
+        row
+        for row in rows_of(source / "manifest.tsv")
+        if (work.directory / pose_of(row["id"])).exists()
+    ]
     drawn = [row for row in rows if row["split"] == TRAIN]
     np.random.default_rng(0).shuffle(drawn)
     subsets = {f"train{n}": drawn[:n] for n in CURVE}
@@ -253,7 +259,7 @@ def read_clips(work: Work, chain: Chain, source: Path, split: str, of: str) -> l
     """What `signbind translate` says of the clips of a split; also written to `read.tsv`."""
     texts = {
         work.directory / pose_of(row["id"]): row["text"]
-        for row in manifest(source)
+        for row in rows_of(source / "manifest.tsv")
         if row["split"] == split
     }
     there = [path for path in texts if path.exists()]
@@ -283,9 +289,24 @@ def wrong_words(read: Sequence[Read]) -> dict[str, int]:
     return wrong
 
 
-def left_out(work: Work, name: str) -> dict[str, list[str]]:
-    """Why clips are not in a dataset -> which."""
-    return files.read_json(work.directory / f"data_{name}" / "dataset.json")["report"]["left_out"]
+def left_out(work: Work, name: str) -> dict[str, str]:
+    """The clips that are not in a dataset -> why."""
+    report = files.read_json(work.directory / f"data_{name}" / "dataset.json")["report"]
+    found = {clip: reason for reason, ids in report["left_out"].items() for clip in ids}
+    failures = work.directory / "poses" / "failures.tsv"
+    if failures.exists():
+        found |= {row["id"]: row["reason"] for row in rows_of(failures) if row["id"] in found}
+    return found
+
+
+def odd_lengths(data: Path) -> dict[str, int]:
+    """The clips of a dataset that have fewer or more frames than most -> how many."""
+    lengths: dict[str, int] = {}
+    for split in (info := open_dataset(data)).splits:
+        clips = info.split(split)
+        lengths |= dict(zip(clips.ids, clips.lengths("lips").tolist(), strict=True))
+    usual = mode(lengths.values())
+    return {clip: n for clip, n in lengths.items() if n != usual}
 
 
 def draw(path: Path, read: Sequence[Read]) -> None:
