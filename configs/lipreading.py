@@ -42,7 +42,7 @@ def recorded(config) -> None:
 
     Without augmentation such a corpus is learnt by heart within 300 steps.
     """
-    config.steps, config.evaluate_every = 2400, 600
+    config.steps, config.evaluate_every = 1200, 300
     with config.model.unlocked(), config.augment.unlocked():
         config.model.update(
             {

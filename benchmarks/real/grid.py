@@ -34,7 +34,7 @@ TRAIN, DEV, TEST = "train", "dev", "test"
 LIP_SIZE = 72  # what lipreading:recorded reads
 CURVE = (100, 200, 400)
 STAGES = ("lipreading", "language_model", "fusion", "alignment", "translation")
-STEPS = {"language_model": 400, "fusion": 1200, "alignment": 150, "translation": 400}
+STEPS = {"language_model": 400, "fusion": 800, "alignment": 100, "translation": 300}
 PARENTS = {
     "fusion": ("lipreading",),
     "alignment": ("lipreading", "language_model", "fusion"),
