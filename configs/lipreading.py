@@ -1,12 +1,13 @@
 """Stage 1, lipreading: CTC over phonemes, from mouth crops or from mouth landmarks.
 
-Arguments: `recorded` for some hundreds of sentences of real mouths, with crops of 72 pixels
-(`--lip_size=72`); `frontend=mouth_landmarks` where a corpus has no crops; `size=base` or `large`
+Arguments: `recorded` for some hundreds of sentences of real mouths, with crops of 60 pixels
+(`--lip_size=60`); `frontend=mouth_landmarks` where a corpus has no crops; `size=base` or `large`
 with `corpus` and `chips` for real corpora (`configs/real.py`); `size=few` for a handful of clips,
 `size=tiny` for tests.
 """
 
 from signbind_jax.configs import common
+from signbind_jax.errors import SignBindError
 
 
 def get_config(arg=None):
@@ -32,6 +33,10 @@ def get_config(arg=None):
         data={"frames_per_batch": 2048},
         optim={"learning_rate": 1e-3, "warmup_steps": 100},
     )
+    if arg.recorded and arg.size != "small":
+        raise SignBindError(
+            f"--config argument recorded: found it with size={arg.size}, wanted it with size=small"
+        )
     if arg.recorded:
         recorded(config)
     return common.apply_size(config, arg.size, arg.corpus, arg.chips)
@@ -42,15 +47,15 @@ def recorded(config) -> None:
 
     Without augmentation such a corpus is learnt by heart within 300 steps.
     """
-    config.steps, config.evaluate_every = 1200, 300
+    config.steps, config.evaluate_every = 1000, 250
     with config.model.unlocked(), config.augment.unlocked():
         config.model.update(
             {
                 "dropout": 0.2,
-                "lip_size": 72,
-                "lip_margin": 12,
-                "lip_patch": 6,
-                "channels": (24, 48, 96),
+                "lip_size": 60,
+                "lip_margin": 10,
+                "lip_patch": 5,
+                "channels": (16, 32, 64),
             }
         )
         config.augment.update(
