@@ -1,7 +1,7 @@
 """Stage 1, lipreading: CTC over phonemes, from mouth crops or from mouth landmarks.
 
-Arguments: `recorded` for some hundreds of sentences of real mouths, with crops of 60 pixels
-(`--lip_size=60`); `frontend=mouth_landmarks` where a corpus has no crops; `size=base` or `large`
+Arguments: `recorded` for some hundreds of sentences of real mouths, with crops of 72 pixels
+(`--lip_size=72`); `frontend=mouth_landmarks` where a corpus has no crops; `size=base` or `large`
 with `corpus` and `chips` for real corpora (`configs/real.py`); `size=few` for a handful of clips,
 `size=tiny` for tests.
 """
@@ -47,15 +47,16 @@ def recorded(config) -> None:
 
     Without augmentation such a corpus is learnt by heart within 300 steps.
     """
-    config.steps, config.evaluate_every = 1000, 250
+    config.steps, config.evaluate_every = 2400, 400
+    config.data.row_frames = 240  # three clips of three seconds, with room to be slowed down
     with config.model.unlocked(), config.augment.unlocked():
         config.model.update(
             {
                 "dropout": 0.2,
-                "lip_size": 60,
-                "lip_margin": 10,
-                "lip_patch": 5,
-                "channels": (16, 32, 64),
+                "lip_size": 72,
+                "lip_margin": 12,
+                "lip_patch": 6,
+                "channels": (24, 48, 96),
             }
         )
         config.augment.update(

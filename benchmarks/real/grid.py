@@ -31,11 +31,10 @@ from signbind_jax.data.dataset import open_dataset
 from signbind_jax.errors import SignBindError
 
 TRAIN, DEV, TEST = "train", "dev", "test"
-LIP_SIZE = 60  # what lipreading:recorded reads
+LIP_SIZE = 72  # what lipreading:recorded reads
 CURVE = (100, 200, 400)
-ROW_FRAMES = 240  # three clips of 75, each with room to be slowed down
 STAGES = ("lipreading", "language_model", "fusion", "alignment", "translation")
-STEPS = {"language_model": 400, "fusion": 800, "alignment": 100, "translation": 300}
+STEPS = {"language_model": 150, "fusion": 800, "alignment": 100, "translation": 300}
 PARENTS = {
     "fusion": ("lipreading",),
     "alignment": ("lipreading", "language_model", "fusion"),
@@ -77,9 +76,7 @@ class Chain:
             f"--config.data.validation={DEV}",
             f"--config.seed={self.seed}",
         ]
-        if stage == "lipreading":
-            command.append(f"--config.data.row_frames={ROW_FRAMES}")
-        else:
+        if stage in STEPS:
             command += [f"--config.steps={STEPS[stage]}", "--config.evaluate_every=0"]
         for parent in PARENTS.get(stage, ()):
             command.append(f"--config.parents.{parent}={self.directory(work, parent)}")
