@@ -126,7 +126,7 @@ class RowPlan:
 
 
 def reading_plan(
-    lengths, row_frames: int = 0, frames_per_batch: int = READING_FRAMES, batch_multiple: int = 1
+    lengths, row_frames: int = 0, frames_per_batch: int = READING_FRAMES
 ) -> EvaluationPlan:
     """The plan that visits every clip of nonzero length once, in filled rows of one shape.
 
@@ -146,8 +146,8 @@ def reading_plan(
     starts = np.zeros_like(ids)
     ids[:, :g] = np.where(place_rg >= 0, clips[place_rg], EMPTY_ROW)
     starts[:, :g] = start_rg
-    (size,) = batch_sizes((row_frames,), frames_per_batch, batch_multiple)
-    size = cap_batch_size(size, _next_power_of_two(n_rows), batch_multiple)
+    (size,) = batch_sizes((row_frames,), frames_per_batch, 1)
+    size = min(size, _next_power_of_two(n_rows))
     n_empty = -n_rows % size
     ids = np.pad(ids, ((0, n_empty), (0, 0)), constant_values=EMPTY_ROW)
     starts = np.pad(starts, ((0, n_empty), (0, 0)))
