@@ -15,6 +15,7 @@ A video that cannot be read is named, counted and left out. It takes the extra `
 
 import csv
 import json
+import shutil
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,12 +51,12 @@ class Chain:
 
     Attributes:
       name: of its directory.
-      data: the dataset; `train`: the split of it that is learnt from.
+      data: name of the dataset; `train`: the split of it that is learnt from.
       frontend: what the lip expert looks at.
     """
 
     name: str
-    data: Path
+    data: str
     seed: int = 0
     train: str = TRAIN
     frontend: str = "lips"
@@ -71,7 +72,7 @@ class Chain:
             "train",
             f"--config={stage}{arguments}",
             f"--workdir={self.directory(work, stage)}",
-            f"--config.data.directory={self.data}",
+            f"--config.data.directory={dataset(work, self.data)}",
             f"--config.data.train={self.train}",
             f"--config.data.validation={DEV}",
             f"--config.seed={self.seed}",
@@ -84,14 +85,14 @@ class Chain:
             command.append("--config.augment.drop_stream.lipreading=0.0")
         return command
 
-    def evaluation(self, work: Work, stage: str, data: Path, split: str, name: str) -> list[str]:
+    def evaluation(self, work: Work, stage: str, data: str, split: str) -> list[str]:
         """The command that scores a stage."""
         return [
             "evaluate",
             f"--checkpoint={self.directory(work, stage)}",
-            f"--data={data}",
+            f"--data={dataset(work, data)}",
             f"--split={split}",
-            f"--json={work.directory / name}.json",
+            f"--json={work.directory / self.name}-{stage}-{data}.json",
         ]
 
     def minutes(self, work: Work) -> float:
@@ -103,41 +104,34 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Prepares, trains, scores, and prints the results as one line of JSON."""
     arguments = parse(argv)
     work = Work(arguments.workdir.resolve())
-    sources = {"data": arguments.data} | ({"test": arguments.test} if arguments.test else {})
-    scored = {}
+    sources = {"data": arguments.data.resolve()}
+    if arguments.test:
+        test = arguments.test.resolve()
+        sources[f"test_{test.name}"] = test
     for name, source in sources.items():
-        prepare(work, name, source.resolve())
-        scored[name] = (
-            work.directory / f"data_{name}",
-            split_of(source) if name == "test" else DEV,
-        )
-    data = scored["data"][0]
-    seeds = [Chain(f"seed{seed}", data, seed) for seed in range(arguments.seeds)]
-    more = [*([Chain("landmarks", data, frontend="mouth_landmarks")] * arguments.landmarks)]
+        prepare(work, name, source)
+    seeds = [Chain(f"seed{seed}", "data", seed) for seed in range(arguments.seeds)]
+    more = [Chain("landmarks", "data", frontend="mouth_landmarks")] if arguments.landmarks else []
     if arguments.curve:
-        subsets = build_subsets(work, arguments.data)
-        more += [Chain(f"train{n}", subsets, train=f"train{n}") for n in CURVE]
+        build_subsets(work, sources["data"])
+        more += [Chain(f"train{n}", "subsets", train=f"train{n}") for n in CURVE]
     train(work, seeds + more)
-    found = {
-        name: [scores(work, chain, *of, name) for chain in seeds] for name, of in scored.items()
-    }
-    headline = "test" if arguments.test else "data"
-    read = read_clips(work, seeds[0], sources[headline], scored[headline][1], headline)
+    splits = {name: DEV if name == "data" else split_of(source) for name, source in sources.items()}
+    found = {name: [scores(work, chain, name, splits[name]) for chain in seeds] for name in sources}
+    headline = list(sources)[-1]
+    read = read_clips(work, seeds[0], headline, sources[headline], splits[headline])
     draw(work.directory / "read.png", read[:: max(1, len(read) // SHOWN)][:SHOWN])
-    rates = found[headline]
     results = {
-        "wer": round(mean(row["wer"] for row in rates), 2),
-        "phoneme_error_rate": round(mean(row["phoneme_error_rate"] for row in rates), 2),
-        "scored": str(sources[headline]),
-        "split": scored[headline][1],
+        "wer": round(mean(row["wer"] for row in found[headline]), 2),
+        "phoneme_error_rate": round(mean(row["phoneme_error_rate"] for row in found[headline]), 2),
+        "scored": f"{sources[headline].name}: {splits[headline]}, {len(read)} sentences",
         "seeds": found,
         "wrong_words": wrong_words(read),
-        "minutes": [round(chain.minutes(work), 1) for chain in seeds],
         "left_out": {name: left_out(work, name) for name in sources},
-        "odd_lengths": {name: odd_lengths(of[0]) for name, of in scored.items()},
+        "odd_lengths": {name: odd_lengths(work, name) for name in sources},
     }
     if more:
-        results["others"] = {chain.name: scores(work, chain, data, DEV, "data") for chain in more}
+        results["others"] = {chain.name: scores(work, chain, "data", DEV) for chain in more}
     work.finish(results)
 
 
@@ -151,23 +145,38 @@ def parse(argv: Sequence[str] | None) -> Namespace:
     return parser.parse_args(argv)
 
 
+def dataset(work: Work, name: str) -> Path:
+    """Where a dataset is built."""
+    return work.directory / f"data_{name}"
+
+
 def prepare(work: Work, name: str, source: Path) -> None:
-    """Extracts the videos of a corpus and builds its dataset."""
+    """Extracts the videos of a corpus and builds its dataset.
+
+    Raises:
+      SignBindError: a command failed, and not because of some videos.
+    """
     clips, poses = work.directory / f"clips_{name}.tsv", work.directory / "poses"
     work.run({f"clips_{name}": ["data", "clips", "folder", f"--source={source}", f"--out={clips}"]})
     try:
         work.run({f"extract_{name}": ["extract", f"--list={clips}", f"--out={poses}"]})
-    except SignBindError:
-        if not (poses / "failures.tsv").exists():
+    except SignBindError as error:
+        if "failures.tsv" not in str(error):
             raise
-        print(f"some videos could not be read: {poses / 'failures.tsv'}", flush=True)
-    work.run({f"build_{name}": build(source, work.directory / f"data_{name}", poses)})
+        print(error, flush=True)
+        shutil.copy(poses / "failures.tsv", failures(work, name))
+    work.run({f"build_{name}": [*build(work, name, source), f"--poses={poses}"]})
 
 
-def build(source: Path, out: Path, poses: Path | None = None) -> list[str]:
+def failures(work: Work, name: str) -> Path:
+    """The table of the videos that could not be read, if there are any."""
+    return work.directory / f"failures_{name}.tsv"
+
+
+def build(work: Work, name: str, source: Path) -> list[str]:
     """The command that builds a dataset."""
-    command = ["data", "build", "folder", f"--source={source}", f"--out={out}", "--every_word"]
-    return command + [f"--lip_size={LIP_SIZE}", *([f"--poses={poses}"] if poses else [])]
+    command = ["data", "build", "folder", f"--source={source}", f"--out={dataset(work, name)}"]
+    return [*command, "--every_word", f"--lip_size={LIP_SIZE}"]
 
 
 def rows_of(table: Path) -> list[dict[str, str]]:
@@ -188,10 +197,10 @@ def split_of(source: Path) -> str:
     return TEST if TEST in splits else splits.pop()
 
 
-def build_subsets(work: Work, source: Path) -> Path:
-    """A dataset whose splits are the first sentences of train, drawn from a fixed seed, and dev.
+def build_subsets(work: Work, source: Path) -> None:
+    """Builds a dataset whose splits are some sentences of train, and dev.
 
-    Its manifest lies beside the poses, as its files have to.
+    They are drawn from a fixed seed. The manifest lies beside the poses, as its files have to.
     """
     rows = [
         row
@@ -208,9 +217,7 @@ def build_subsets(work: Work, source: Path) -> Path:
             cells = (f"{split}_{row['id']}", split, row["text"], "en", pose_of(row["id"]))
             lines.append("\t".join(cells))
     files.write(work.directory / "manifest.tsv", "\n".join(lines) + "\n")
-    out = work.directory / "data_subsets"
-    work.run({"build_subsets": build(work.directory, out)})
-    return out
+    work.run({"build_subsets": build(work, "subsets", work.directory)})
 
 
 def pose_of(clip_id: str) -> str:
@@ -225,24 +232,17 @@ def train(work: Work, chains: Sequence[Chain]) -> None:
         work.run({f"{c.name}-{stage}": c.training(work, stage) for c, stage in todo})
 
 
-def scores(work: Work, chain: Chain, data: Path, split: str, of: str) -> dict[str, float]:
-    """Error rates in percent of a chain: its sentences, what fusion and the expert read."""
-    metrics = {
-        "translation": ("all", "word_error_rate"),
-        "fusion": ("token_error_rate",),
-        "lipreading": ("phoneme_error_rate",),
-    }
-    names = {stage: f"{chain.name}-{stage}-{of}" for stage in metrics}
-    work.run(
-        {name: chain.evaluation(work, stage, data, split, name) for stage, name in names.items()}
-    )
-    found = {}
-    for stage, path in metrics.items():
-        value = work.scores(names[stage])
-        for key in path:
-            value = value[key]
-        found["wer" if stage == "translation" else path[-1]] = round(value, 2)
-    return found
+def scores(work: Work, chain: Chain, data: str, split: str) -> dict[str, float]:
+    """Error rates in percent of a chain: its sentences, what fusion and the expert read; and its
+    minutes."""
+    metrics = {"translation": "word_error_rate", "fusion": "token_error_rate"}
+    metrics["lipreading"] = "phoneme_error_rate"
+    names = {stage: f"{chain.name}-{stage}-{data}" for stage in metrics}
+    work.run({names[stage]: chain.evaluation(work, stage, data, split) for stage in metrics})
+    found = {stage: work.scores(name) for stage, name in names.items()}
+    found["translation"] = found["translation"]["all"]
+    rates = {metric: round(found[stage][metric], 2) for stage, metric in metrics.items()}
+    return {"wer": rates.pop("word_error_rate"), **rates, "minutes": round(chain.minutes(work), 1)}
 
 
 @dataclass(frozen=True)
@@ -255,7 +255,7 @@ class Read:
     file: Path
 
 
-def read_clips(work: Work, chain: Chain, source: Path, split: str, of: str) -> list[Read]:
+def read_clips(work: Work, chain: Chain, data: str, source: Path, split: str) -> list[Read]:
     """What `signbind translate` says of the clips of a split; also written to `read.tsv`."""
     texts = {
         work.directory / pose_of(row["id"]): row["text"]
@@ -263,7 +263,7 @@ def read_clips(work: Work, chain: Chain, source: Path, split: str, of: str) -> l
         if row["split"] == split
     }
     there = [path for path in texts if path.exists()]
-    name = f"{chain.name}-read-{of}"
+    name = f"{chain.name}-read-{data}"
     command = ["translate", f"--checkpoint={chain.directory(work, 'translation')}", "--json"]
     work.run({name: [*command, *map(str, there)]})
     lines = (work.directory / "logs" / f"{name}.log").read_text(encoding="utf-8").splitlines()
@@ -291,18 +291,17 @@ def wrong_words(read: Sequence[Read]) -> dict[str, int]:
 
 def left_out(work: Work, name: str) -> dict[str, str]:
     """The clips that are not in a dataset -> why."""
-    report = files.read_json(work.directory / f"data_{name}" / "dataset.json")["report"]
+    report = files.read_json(dataset(work, name) / "dataset.json")["report"]
     found = {clip: reason for reason, ids in report["left_out"].items() for clip in ids}
-    failures = work.directory / "poses" / "failures.tsv"
-    if failures.exists():
-        found |= {row["id"]: row["reason"] for row in rows_of(failures) if row["id"] in found}
+    if (table := failures(work, name)).exists():
+        found |= {row["id"]: row["reason"] for row in rows_of(table) if row["id"] in found}
     return found
 
 
-def odd_lengths(data: Path) -> dict[str, int]:
-    """The clips of a dataset that have fewer or more frames than most -> how many."""
+def odd_lengths(work: Work, name: str) -> dict[str, int]:
+    """The clips of a dataset that have fewer or more crops than most -> how many."""
     lengths: dict[str, int] = {}
-    for split in (info := open_dataset(data)).splits:
+    for split in (info := open_dataset(dataset(work, name))).splits:
         clips = info.split(split)
         lengths |= dict(zip(clips.ids, clips.lengths("lips").tolist(), strict=True))
     usual = mode(lengths.values())
