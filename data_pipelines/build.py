@@ -23,6 +23,7 @@ CORPORA = {
     "joined_letters": "joined_letters",
     "openasl": "openasl",
     "phoenix14t": "phoenix14t",
+    "streams": "token_streams",
     "synthetic": "synthetic.corpus",
     "youtube_asl": "youtube_asl",
 }

@@ -9,8 +9,8 @@ import sys
 import tempfile
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jax
@@ -28,11 +28,13 @@ from signbind_jax.data_pipelines.readers.clip_file import (
     KNOWN,
     LARGEST_CROP,
     Kind,
+    check_durations,
     kind_of,
     read_clip_file,
 )
 from signbind_jax.data_pipelines.readers.clip_paths import list_clips, place_of
 from signbind_jax.data_pipelines.readers.extracted import file_of
+from signbind_jax.data_pipelines.readers.token_streams import clip_of, read_lines
 from signbind_jax.data_pipelines.writing.build_report import some_of
 from signbind_jax.distributed import hosts
 from signbind_jax.errors import SignBindError
@@ -45,7 +47,7 @@ class ClipInputs:
     Attributes:
       paths: file or directory of each, as it was named.
       names: what each is called, unlike the others.
-      clips: without labels.
+      clips: without labels, but for those of files of token streams.
       notes: what a user should know of them, one line each.
       faults: why others could not be read, one line each.
     """
@@ -113,10 +115,11 @@ def read_inputs(arguments: argparse.Namespace, lip_size: int | None) -> ClipInpu
             for path, kind in kinds.items()
             if kind != Kind.VIDEO or path in files
         }
-        clips, unread = _read(sources, lip_size)
-    return ClipInputs(
-        list(clips), [names[path] for path in clips], list(clips.values()), notes, faults + unread
-    )
+        read, unread = _read(sources, lip_size)
+    faults += unread
+    read = _joined(read, kinds, faults)
+    paths, clips = [path for path, _ in read], [clip for _, clip in read]
+    return ClipInputs(paths, _names(read, names, kinds), clips, notes, faults)
 
 
 def _listed(arguments: argparse.Namespace) -> dict:
@@ -180,17 +183,89 @@ def _folded(video: Path) -> str:
 
 def _read(
     sources: Mapping[Path, tuple[Kind, Path]], lip_size: int | None
-) -> tuple[dict[Path, Clip], list[str]]:
-    """The clips that every process can read, and why others cannot be read."""
-    clips, faults = {}, {}
+) -> tuple[list[tuple[Path, Clip]], list[str]]:
+    """The clips that every process can read with the paths they were named by, and why others
+    cannot be read."""
+    clips: dict[str, tuple[Path, Clip]] = {}
+    faults: dict[str, str] = {}
     shown = progress.shown(sources.items(), "reading clips", len(sources), "clip")
     for i, (path, (kind, file)) in enumerate(shown):
-        try:
-            clips[i, path] = read_clip_file(file, kind, lip_size)
-        except SignBindError as error:
-            faults[str(i)] = str(error).replace(str(file), str(path), 1)  # not what was extracted
+        for key, read in _readers(str(i), file, kind, lip_size):
+            try:
+                clips[key] = path, read()
+            except SignBindError as error:
+                faults[key] = str(error).replace(str(file), str(path), 1)  # not what was extracted
     everywhere: dict[str, str] = {}
     for found in hosts.all_gather("reading clips", faults):
         everywhere = found | everywhere
-    kept = {path: clip for (i, path), clip in clips.items() if str(i) not in everywhere}
-    return kept, [everywhere[i] for i in sorted(everywhere, key=int)]
+    kept = [
+        clip
+        for key, clip in clips.items()
+        if key not in everywhere and key.partition(".")[0] not in everywhere
+    ]
+    return kept, [everywhere[key] for key in sorted(everywhere, key=_place)]
+
+
+def _readers(
+    key: str, file: Path, kind: Kind, lip_size: int | None
+) -> Iterator[tuple[str, Callable[[], Clip]]]:
+    """What reads the clips of a file, each under a key of its own."""
+    if kind != Kind.STREAMS:
+        yield key, functools.partial(read_clip_file, file, kind, lip_size)
+        return
+    try:
+        lines = read_lines(file)
+    except SignBindError as error:
+        yield key, functools.partial(_raise, error)
+        return
+    for i, line in enumerate(lines):
+        yield f"{key}.{i}", functools.partial(clip_of, line)
+
+
+def _place(key: str) -> list[int]:
+    return list(map(int, key.split(".")))
+
+
+def _raise(error: SignBindError):
+    raise error
+
+
+def _joined(
+    clips: Sequence[tuple[Path, Clip]], kinds: Mapping[Path, Kind], faults: list[str]
+) -> list[tuple[Path, Clip]]:
+    """The clips, tokens of a recording's id put beside that recording."""
+    recordings: dict[str, list[int]] = {}
+    for i, (path, clip) in enumerate(clips):
+        if kinds[path] != Kind.STREAMS:
+            recordings.setdefault(clip.id, []).append(i)
+    joined = dict(enumerate(clips))
+    for i, (path, tokens) in enumerate(clips):
+        if kinds[path] != Kind.STREAMS or tokens.id not in recordings:
+            continue
+        first, *others = recordings[tokens.id]
+        place, clip = joined[first]
+        del joined[i]
+        if others or clip.streams:
+            found = "several recordings" if others else "tokens in several files"
+            faults.append(f"{path}: clip {tokens.id!r}: found {found} of that id, wanted one")
+            continue
+        clip = replace(clip, streams=tokens.streams, seconds=tokens.seconds)
+        try:
+            check_durations(clip)
+        except SignBindError as error:
+            faults.append(f"{path}: clip {tokens.id!r}: {error}")
+            continue
+        joined[first] = place, clip
+    return list(joined.values())
+
+
+def _names(
+    clips: Sequence[tuple[Path, Clip]], names: Mapping[Path, str], kinds: Mapping[Path, Kind]
+) -> list[str]:
+    """What each clip is called: as its file, or by its id in a file of several."""
+    own = [clip.id if kinds[path] == Kind.STREAMS else names[path] for path, clip in clips]
+    n_of = Counter(own)
+    return [
+        f"{path}:{name}" if n_of[name] > 1 and kinds[path] == Kind.STREAMS else name
+        for name, (path, _) in zip(own, clips, strict=True)
+    ]

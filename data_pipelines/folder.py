@@ -1,16 +1,18 @@
 """The folder corpus: bring your own data as a directory with a `manifest.tsv`.
 
 The manifest is UTF-8, tab-separated without quoting, with a header row. Required columns are
-`id`, `split`, `text` and one of `pose`, `lips`, `video`; `text_language`, `signed_language`,
-`signer`, `gloss`, `spelled`, `phonemes` and `fusion_targets` may follow in any order, the last
-four with spaces between their tokens. Paths are relative to the manifest and may not leave its
-directory.
+`id`, `split`, `text` and one of `pose`, `lips`, `video`, `streams`; `text_language`,
+`signed_language`, `signer`, `gloss`, `spelled`, `phonemes` and `fusion_targets` may follow in any
+order, the last four with spaces between their tokens. Paths are relative to the manifest and may
+not leave its directory.
 
 - `pose`: a `.pose` or `.npz` file (`data_pipelines.readers.poses`). Mouth crops in it, as
   `signbind extract` writes them, are read where the row names no others.
 - `lips`: a directory of mouth crops or a video of them (`data_pipelines.readers.lip_crops`). A
   directory states no frame rate: it runs at the pose's, else at 25 frames a second.
 - `video`: the recording itself; landmarks and crops have to be extracted from it first.
+- `streams`: a `.jsonl` or `.jsonl.gz` file (`data_pipelines.readers.token_streams`) with a line of
+  the row's id, of which tokens and times count; labels are the manifest's.
 
 What fusion reads where a row gives no `fusion_targets` are the lemmas of the text's content words,
 as they are signed. Of speech read from lips it is every word: `--every_word`.
@@ -37,11 +39,12 @@ from signbind_jax.data_pipelines.corpus import (
 from signbind_jax.data_pipelines.readers.clip_file import Kind, read_clip
 from signbind_jax.data_pipelines.readers.extracted import find
 from signbind_jax.data_pipelines.readers.options import add_directory, add_lip_size
+from signbind_jax.data_pipelines.readers.token_streams import clip_of, line_of
 from signbind_jax.errors import SignBindError
 
 MANIFEST = "manifest.tsv"
 REQUIRED = ("id", "split", "text")
-MODALITIES = ("pose", "lips", "video")
+MODALITIES = ("pose", "lips", "video", "streams")
 LANGUAGES = ("text_language", "signed_language", "signer")
 TOKENS = ("gloss", "spelled", "phonemes", "fusion_targets")
 MANIFEST_BYTES = 2**28  # a million rows of 250
@@ -129,10 +132,11 @@ def read_row(
     cells = row.cells
     if not cells["text"]:
         raise SignBindError("empty text")
-    if not cells["pose"] and not cells["lips"] and poses is None:
+    to_extract = cells["video"] and not cells["pose"] and not cells["lips"]
+    if to_extract and not cells["streams"] and poses is None:
         raise SignBindError("only a video: extract pose and mouth crops first (signbind extract)")
     paths = {Kind.LANDMARKS: row.paths.get("pose"), Kind.CROPS: row.paths.get("lips")}
-    if not cells["pose"] and not cells["lips"]:
+    if to_extract and poses is not None:
         paths[Kind.LANDMARKS] = find(poses, row.id, row.paths["video"])
     tokens = {name: tuple(cells[name].split()) for name in TOKENS}
     tokens["spelled"] = tuple(word.lower() for word in tokens["spelled"])
@@ -140,7 +144,11 @@ def read_row(
         tokens["fusion_targets"] = tuple(words_of(cells["text"].lower()))
     languages = {name: cells[name] for name in LANGUAGES}
     given = {kind: path for kind, path in paths.items() if path is not None}
-    return read_clip(given, lip_size, row.id, text=cells["text"], **languages, **tokens)
+    labels = {"text": cells["text"], **languages, **tokens}
+    if cells["streams"]:
+        read = clip_of(line_of(row.paths["streams"], row.id))
+        labels |= {"streams": read.streams, "seconds": read.seconds}
+    return read_clip(given, lip_size, row.id, **labels)
 
 
 def _rows(source: Path) -> list[ManifestRow]:

@@ -36,9 +36,10 @@ from signbind_jax.ranges import (
     Strength,
     Text,
     Whole,
+    field_error,
     hints_of,
 )
-from signbind_jax.streams import ParentName, StreamName
+from signbind_jax.streams import Name, ParentName, StreamName
 
 NO_RUNS = ("__init__", "common", "open_llm", "real", "shipped")  # what configs/ holds besides
 
@@ -63,6 +64,8 @@ class DataConfig(Checked):
       keep_empty: share of the clips with an empty CTC target, such as those in which nothing is
         spelled, that an expert trains on. Some are needed: without any it reads into them.
       stream_cache: where decoded expert streams are kept; empty: `streams` beside the run.
+      streams: those that the stages behind the experts take from the dataset itself, whose clips
+        came with them, in the order in which fusion numbers them.
     """
 
     directory: Text = ""
@@ -77,6 +80,12 @@ class DataConfig(Checked):
     max_impossible: Share = 0.02
     keep_empty: Share = 1.0
     stream_cache: Text = ""
+    streams: tuple[Name, ...] = ()
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in self.streams:
+            streams.give(name)
 
     @property
     def directories(self) -> list[str]:
@@ -87,6 +96,8 @@ class DataConfig(Checked):
         n = len(self.directories)
         if self.weights and (len(self.weights) != n or not sum(self.weights)):
             yield "weights", f"one number for each of the {n} directories, not all 0"
+        if len(set(self.streams)) < len(self.streams):
+            yield "streams", "each name once"
 
 
 @dataclass(frozen=True)
@@ -199,6 +210,10 @@ class RunConfig(Checked):
     def conflicts(self):
         if self.keep_best and not self.data.validation:
             yield "keep_best", "False where data.validation is empty: nothing says what is best"
+        for name in self.data.streams:
+            if self.parents.get(name):
+                wanted = "nothing: data.streams takes that stream from the dataset"
+                raise field_error("RunConfig", f"parents.{name}", self.parents[name], wanted)
 
     def __post_init__(self):
         super().__post_init__()
@@ -208,10 +223,14 @@ class RunConfig(Checked):
     @property
     def streams(self) -> tuple[str, ...]:
         """The streams that a stage behind experts has, in order: those shipped, of which some may
-        have no expert, and each other one of which an expert is named."""
-        return tuple(
-            name for name in streams.names() if name in streams.SHIPPED or self.parents.get(name)
-        )
+        have no expert, each other one of which an expert is named, and those of the dataset's own.
+        Where no expert is named at all, the dataset's own alone."""
+        given = self.data.streams
+        if given and not any(self.parents.get(name) for name in streams.names()):
+            return given
+        shipped = streams.SHIPPED
+        read = [name for name in streams.names() if name in shipped or self.parents.get(name)]
+        return (*read, *(name for name in given if name not in read))
 
     def to_json(self) -> dict:
         """A JSON-ready copy, read back by `from_mapping(RunConfig, ...)`."""
@@ -233,7 +252,7 @@ class RunConfig(Checked):
             "wandb",
         ):
             del record[key]
-        for key in ("weights", "row_frames"):  # came later: not there, not used
+        for key in ("weights", "row_frames", "streams"):  # came later: not there, not used
             if not record["data"][key]:
                 del record["data"][key]
         for key in ("directory", "threads", "stream_cache", "validation"):

@@ -5,6 +5,7 @@ file always ends in one line that names it, before it takes memory or time.
 """
 
 import contextlib
+import gzip
 import json
 import math
 import os
@@ -28,6 +29,9 @@ TEXT_BYTES = 2**26  # of a text or JSON file, unless its reader expects more
 ARRAY_BYTES = 2**28  # of all arrays of an .npz file, unpacked
 # Brackets and commas of a JSON file: each may become an object of about 70 bytes.
 JSON_VALUES = 10_000_000
+# Words and numbers pack to a tenth; a thousandth is nothing but repetition.
+_UNPACKED_BYTES, _MOST_RATIO = 2**26, 50
+_GZIP = b"\x1f\x8b"  # how such files begin
 _LONE_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _TYPES = {
     stat.S_ISDIR: "a directory",
@@ -72,6 +76,28 @@ def read_bytes(path: Path | str, limit: int = TEXT_BYTES) -> bytes:
             return data
         raise SignBindError(f"{path}: grew while it was read: try again")
     raise SignBindError(f"{path}: found {size:,} bytes, wanted at most {limit:,}")
+
+
+def read_unpacked(path: Path | str, limit: int) -> bytes:
+    """The content of a regular file, unpacked where it is one of gzip, of at most `limit` bytes.
+
+    Raises:
+      SignBindError: as `read_bytes`; it cannot be unpacked.
+    """
+    limit = min(limit, max(_UNPACKED_BYTES, _MOST_RATIO * check_regular(path)))
+    try:
+        with open(path, "rb") as file:
+            packed = file.read(2) == _GZIP
+            file.seek(0)
+            # A few kilobytes of gzip may unpack to gigabytes: no more than allowed is unpacked.
+            data = gzip.GzipFile(fileobj=file).read(limit + 1) if packed else file.read(limit + 1)
+    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise SignBindError(f"{path}: cannot be unpacked ({error}): fetch it again") from error
+    except OSError as error:
+        raise SignBindError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if len(data) > limit:
+        raise SignBindError(f"{path}: found more than {limit} bytes unpacked, wanted at most that")
+    return data
 
 
 def read_text(path: Path | str, limit: int = TEXT_BYTES) -> str:

@@ -21,7 +21,8 @@ from signbind_jax.files import shorten
 from signbind_jax.ranges import field_error
 
 LITERAL_CHARACTERS = 10_000  # of an override that may be a Python literal; longer ones are text
-FREE_SECTIONS = ("model", "augment", "options", "fusion", "decoder")  # each stage has its fields
+# Each stage has its fields; a run's streams may come with its data.
+FREE_SECTIONS = ("model", "augment", "options", "fusion", "decoder", "streams")
 _OPTION = re.compile(r"--?(no)?config\.([^=]*)(?:=(.*))?", re.DOTALL)
 _PATH = re.compile(r"(\w{1,80}(?:\.\w{1,80}){0,9})((?:\[-?\d{1,9}\]){0,3})")
 _BOOLEANS = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
@@ -178,6 +179,8 @@ def _value(text: str, old: Any, where: str, name: str) -> Any:
     value = literal(text)
     if isinstance(old, str) and not isinstance(value, str):
         return text  # a directory may be called 5
+    if isinstance(old, list | tuple) and isinstance(value, str):  # names with commas between
+        return tuple(part.strip() for part in text.split(",")) if text else ()
     if isinstance(old, float) and isinstance(value, int) and not isinstance(value, bool):
         return float(value) if abs(value) <= sys.float_info.max else value
     return value

@@ -113,6 +113,7 @@ class StreamSpec(Checked):
 
 
 _registry: dict[str, StreamSpec] = {}
+_given: dict[str, StreamSpec] = {}  # streams without an expert, whose tokens come with the clips
 
 
 def register(spec: StreamSpec) -> StreamSpec:
@@ -148,20 +149,41 @@ def register(spec: StreamSpec) -> StreamSpec:
     return spec
 
 
+def give(name: str) -> None:
+    """Makes known a stream whose tokens come with the clips, where none of that name is registered.
+
+    Whoever makes a config with `data.streams` does so.
+    """
+    if name not in _registry:
+        vocabulary = given_vocabulary(name)
+        _given[name] = StreamSpec(name, name, metric="token_error_rate", vocabulary=vocabulary)
+
+
+def given_vocabulary(name: str) -> str:
+    """The vocabulary of tokens that come with the clips: no expert's is called so."""
+    return f"stream {name}"
+
+
 def get(name: str) -> StreamSpec:
     """The stream of a name.
 
     Raises:
       SignBindError: there is none.
     """
-    if name not in _registry:
+    found = _registry.get(name) or _given.get(name)
+    if found is None:
         raise SignBindError(f"stream: found {name!r}, wanted one of {', '.join(names())}")
-    return _registry[name]
+    return found
 
 
 def names() -> tuple[str, ...]:
     """The streams in order: those shipped, then others by name, in whatever order they came."""
     return (*SHIPPED, *sorted(_registry.keys() - set(SHIPPED)))
+
+
+def known() -> tuple[str, ...]:
+    """The streams of `names`, then those without an expert that configs have named."""
+    return (*names(), *sorted(_given.keys() - _registry.keys()))
 
 
 def stages() -> tuple[str, ...]:
@@ -174,7 +196,7 @@ def parents() -> tuple[str, ...]:
     return (*names(), *PARENTS_BEHIND)
 
 
-StreamName = Annotated[str, OneOf(more=names)]
+StreamName = Annotated[str, OneOf(more=known)]
 ParentName = Annotated[str, OneOf(more=parents)]
 
 

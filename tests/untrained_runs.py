@@ -1,6 +1,7 @@
 """Runs of every stage behind one expert, with random weights: as good as trained ones where a
 test asks what is done with them, and made without a training step."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import jax
@@ -59,13 +60,16 @@ def write_run(name: str, tree: Path, **overrides: str) -> Path:
     return workdir
 
 
-def write_alignment(tree: Path) -> Path:
+def write_alignment(tree: Path, fusion: Mapping[str, str] | None = None) -> Path:
     """An alignment run in `tree`, with its parents: a signing expert alone, fusion and a language
-    model."""
+    model.
+
+    fusion: overrides of the config of fusion.
+    """
     write_dataset(tree)
     signing = {"parents.signing": str(write_run("signing", tree))}
     parents = {
         f"parents.{name}": str(write_run(name, tree, **more))
-        for name, more in (("language_model", {}), ("fusion", signing))
+        for name, more in (("language_model", {}), ("fusion", signing | (fusion or {})))
     }
     return write_run("alignment", tree, **signing, **parents)

@@ -3,7 +3,13 @@
 import functools
 from collections.abc import Sequence
 
-from signbind_jax.data_pipelines.audit import completeness, leakage, sentences, streams
+from signbind_jax.data_pipelines.audit import (
+    completeness,
+    given_streams,
+    leakage,
+    sentences,
+    streams,
+)
 from signbind_jax.data_pipelines.audit.feasibility import AuditedConfig, crop_size, ctc_targets
 from signbind_jax.data_pipelines.audit.finding import LEVELS, Finding
 from signbind_jax.data_pipelines.audit.survey import Survey
@@ -39,6 +45,7 @@ CHECKS = (
 def run_checks(survey: Survey, configs: Sequence[AuditedConfig]) -> list[Finding]:
     """The finding of every check, the worst first."""
     findings = [check(survey) for check in CHECKS]
+    findings += given_streams.stream_findings(survey)
     for config in configs:
         findings += [ctc_targets(survey, config), crop_size(survey, config)]
     return sorted(findings, key=lambda finding: LEVELS.index(finding.level))

@@ -37,6 +37,11 @@ _FACTS = [
     ("confidence", "f4"),  # mean over the points of body and hands that were seen
     ("far", "f4"),  # share of the points seen that lie beyond FAR
     ("frozen", "f4"),  # share of frames equal to the one before
+    ("given_s", "f4"),  # duration that came with streams, 0 where there are none
+    ("given", "i4"),
+    ("empty", "i4"),  # streams that came with the clip, and those of them without a token
+    ("silence", "f4"),  # seconds without a token, the longest of any stream that has some
+    ("past_end", "f4"),  # seconds from the end of pose or lips to that of the last token
     ("lip_motion", "f4"),  # grey levels: a pixel's standard deviation over time, mean over pixels
 ]
 
@@ -53,7 +58,8 @@ class Tally:
 
     Attributes:
       signers, text_languages, signed_languages: name -> clips.
-      tokens: kind of target -> token -> occurrences.
+      tokens: kind of target, or vocabulary of a stream that came with clips -> token -> times.
+      streams: (stream that came with clips, what) -> how much; see `given_streams`.
       spoken_words: words of text with a dictionary for its language, occurrences in all.
       unspoken_words: those of them that the dictionary lacks -> occurrences.
       without_dictionary: stated language without a dictionary -> clips.
@@ -69,6 +75,7 @@ class Tally:
     tokens: dict[str, collections.Counter] = field(
         default_factory=lambda: {kind: collections.Counter() for kind in VOCABULARIES}
     )
+    streams: collections.Counter = field(default_factory=collections.Counter)
     spoken_words: int = 0
     unspoken_words: collections.Counter = field(default_factory=collections.Counter)
     without_dictionary: collections.Counter = field(default_factory=collections.Counter)
@@ -80,7 +87,7 @@ class Tally:
     def add(self, other: "Tally") -> None:
         """Adds the counts of another tally."""
         for kind, counts in other.tokens.items():
-            self.tokens[kind].update(counts)
+            self.tokens.setdefault(kind, collections.Counter()).update(counts)
         for name in self.__dataclass_fields__:
             mine, theirs = getattr(self, name), getattr(other, name)
             if isinstance(mine, int):
@@ -106,6 +113,7 @@ def note_labels(clip: Clip, labelled: frozenset[str], row: np.void, tally: Tally
         row["text"] = _digest(text.encode())
         if clip.signer:
             row["text_and_signer"] = _digest(f"{clip.signer}\0{text}".encode())
+    _note_streams(clip, row, tally)
     targets = labels.targets(clip, labelled)
     for spec in streams.specs():
         row[f"steps_{spec.target}"] = ctc.min_steps(targets[spec.target])
@@ -124,6 +132,35 @@ def note_labels(clip: Clip, labelled: frozenset[str], row: np.void, tally: Tally
             tally.unspoken_words.update(unspoken)
     elif clip.text_language:
         tally.without_dictionary[clip.text_language] += 1
+
+
+def _note_streams(clip: Clip, row: np.void, tally: Tally) -> None:
+    row["given_s"] = clip.seconds
+    row["given"], row["empty"] = len(clip.streams), 0
+    ends = []
+    for name, read in clip.streams.items():
+        known = tally.tokens.setdefault(streams.given_vocabulary(name), collections.Counter())
+        known.update(t.token for t in read)
+        covered_s, silence_s, end = _times(clip, name)
+        tally.streams[name, "clips"] += 1
+        tally.streams[name, "seconds"] += clip.seconds
+        tally.streams[name, "covered"] += covered_s
+        row["empty"] += not read
+        if read:
+            ends.append(end)
+            row["silence"] = np.fmax(row["silence"], silence_s)
+    if ends and clip.modalities:
+        row["past_end"] = max(ends) - min(frames.seconds for frames in clip.modalities.values())
+
+
+def _times(clip: Clip, name: str) -> tuple[float, float, float]:
+    """Seconds in which a stream has a token, its longest silence, and its last end."""
+    covered_s = silence_s = end = 0.0
+    for token in clip.streams[name]:  # in order of start, and may overlap
+        silence_s = max(silence_s, token.start - end)
+        covered_s += max(token.end - max(token.start, end), 0.0)
+        end = max(end, token.end)
+    return covered_s, max(silence_s, clip.seconds - end), end
 
 
 def note_arrays(clip: Clip, row: np.void, tally: Tally) -> None:
@@ -154,7 +191,7 @@ def note_arrays(clip: Clip, row: np.void, tally: Tally) -> None:
 def blank_facts(n_clips: int) -> np.ndarray:
     """Rows of clips of which nothing is known yet."""
     facts = np.zeros(n_clips, facts_type())
-    for name in ("handless", "confidence", "far", "frozen", "lip_motion"):
+    for name in ("handless", "confidence", "far", "frozen", "lip_motion", "silence", "past_end"):
         facts[name] = np.nan
     return facts
 

@@ -53,17 +53,16 @@ def _clip(result: Result, ref: Ref) -> dict:
         poses, mouths = skeleton_moments(clip), mouth_moments(clip)
     except SignBindError as error:
         return {"id": f"clip {i} of {split}", "error": str(error)}
-    seconds = duration_s(clip)
     return {
         "id": clip.id,
         "error": "",
         "clip": clip,
         "split": split,
-        "seconds": seconds,
-        "timeline": timeline.of_pictures(
+        "seconds": duration_s(clip),
+        "timeline": timeline.of_clip(
+            clip,
             list(zip(poses["times"], poses["frames"], strict=True)),
             list(zip(mouths["times"], mouths["png_base64"], strict=True)),
-            seconds or 1.0,
         ),
         "named_by": [f.title for f in result.findings if any(ref in group for group in f.clips)],
     }

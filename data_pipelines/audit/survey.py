@@ -42,9 +42,11 @@ class SplitSurvey:
 
     @functools.cached_property
     def seconds(self) -> np.ndarray:
-        """Duration of each clip, by its pose or else by its lips; NaN where neither says."""
-        pose_s, lips_s = self.pose_seconds, self.lip_seconds
-        return np.where(np.isnan(pose_s), lips_s, pose_s)
+        """Duration of each clip, by its pose, else by its lips, else as its streams say; NaN where
+        none does."""
+        pose_s, lips_s, given_s = self.pose_seconds, self.lip_seconds, self.facts["given_s"]
+        given_s = np.where(given_s > 0, given_s, np.nan)
+        return np.where(np.isfinite(pose_s), pose_s, np.where(np.isnan(lips_s), given_s, lips_s))
 
     @property
     def pose_seconds(self) -> np.ndarray:

@@ -5,9 +5,11 @@ or video of mouth crops becomes lips. Any other video is a recording, which `sig
 turns into an `.npz` file first.
 """
 
+import itertools
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from signbind_jax.data import lips
 from signbind_jax.data.clip import Clip, Frames, check_bounds
@@ -20,6 +22,7 @@ from signbind_jax.data_pipelines.extraction.worker.opening import (
 from signbind_jax.data_pipelines.extraction.worker.pictures import in_order
 from signbind_jax.data_pipelines.readers import extracted
 from signbind_jax.data_pipelines.readers.lip_crops import read_lip_crops
+from signbind_jax.data_pipelines.readers.token_streams import is_token_file
 from signbind_jax.errors import SignBindError, from_extra
 
 LANDMARKS = extracted.SUFFIXES
@@ -41,7 +44,7 @@ VIDEOS = (
     ".wmv",
     ".3gp",
 )
-KNOWN = ".pose, .npz, a video, or a directory of mouth crops"
+KNOWN = ".pose, .npz, .jsonl, a video, or a directory of mouth crops"
 # Pixels of a side: a signer on fewer has no mouth that could be cut out.
 LARGEST_CROP = 128
 DEFAULT_LIP_FPS = 25.0
@@ -54,6 +57,7 @@ class Kind(StrEnum):
     LANDMARKS = "landmarks"  # with mouth crops or without
     CROPS = "mouth crops"
     VIDEO = "video"  # a recording, to be extracted
+    STREAMS = "token streams"  # of several clips
 
 
 def kind_of(path: Path, crops: bool = False) -> Kind:
@@ -79,6 +83,8 @@ def kind_of(path: Path, crops: bool = False) -> Kind:
         return Kind.CROPS if crops or max(_frame_size(path)) <= LARGEST_CROP else Kind.VIDEO
     if path.suffix in LANDMARKS:
         return Kind.LANDMARKS
+    if is_token_file(path):
+        return Kind.STREAMS
     raise SignBindError(f"{path}: found a {path.suffix!r} file, wanted {KNOWN}")
 
 
@@ -105,7 +111,7 @@ def _frame_size(video: Path) -> tuple[int, int]:
 
 
 def read_clip(
-    paths: Mapping[Kind, Path], lip_size: int | None, clip_id: str, **labels: str | tuple[str, ...]
+    paths: Mapping[Kind, Path], lip_size: int | None, clip_id: str, **labels: Any
 ) -> ReadResult:
     """The clip of one recording's files, and what was repaired in it.
 
@@ -118,7 +124,7 @@ def read_clip(
       labels: further fields of `Clip`.
 
     Raises:
-      SignBindError: a file that cannot be read; pose and lips of different durations.
+      SignBindError: a file that cannot be read; pose, lips and streams of different durations.
     """
     modalities: dict[str, Frames] = {}
     repaired: dict[str, int] = {}
@@ -132,18 +138,27 @@ def read_clip(
         modalities["lips"] = lips.lip_frames(
             crops_fhw, fps or (pose.fps if pose else DEFAULT_LIP_FPS)
         )
-        if pose:
-            _check_durations(pose.seconds, modalities["lips"].seconds)
     clip = Clip(id=clip_id, **{"text": "", **labels}, modalities=modalities)
+    if crops is not None or clip.streams:
+        check_durations(clip)
     return ReadResult(clip, repaired)
 
 
-def _check_durations(pose_s: float, lips_s: float) -> None:
-    if abs(pose_s - lips_s) > LARGEST_DRIFT * max(pose_s, lips_s):
-        raise SignBindError(
-            f"pose lasts {pose_s:.2f} s and lips {lips_s:.2f} s, wanted at most "
-            f"{LARGEST_DRIFT:.0%} apart"
-        )
+def check_durations(clip: Clip) -> None:
+    """Whether what a clip holds lasts equally long.
+
+    Raises:
+      SignBindError: it does not.
+    """
+    lasting = {name: frames.seconds for name, frames in clip.modalities.items()}
+    if clip.streams:
+        lasting["streams"] = clip.seconds
+    for (one, one_s), (other, other_s) in itertools.combinations(lasting.items(), 2):
+        if abs(one_s - other_s) > LARGEST_DRIFT * max(one_s, other_s):
+            raise SignBindError(
+                f"{one} lasts {one_s:.2f} s and {other} {other_s:.2f} s, wanted at most "
+                f"{LARGEST_DRIFT:.0%} apart"
+            )
 
 
 def read_clip_file(path: Path, kind: Kind, lip_size: int | None) -> Clip:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from signbind_jax.data_pipelines.extraction.worker import pictures
 from signbind_jax.data_pipelines.readers.clip_file import KNOWN, LANDMARKS, VIDEOS
+from signbind_jax.data_pipelines.readers.token_streams import is_token_file
 from signbind_jax.errors import SignBindError
 
 
@@ -94,7 +95,7 @@ def _clips_in(
     for path in paths:
         if not path.is_dir():
             known = path.suffix in LANDMARKS or path.suffix.lower() in VIDEOS
-            if known:
+            if known or is_token_file(path):
                 yield path
             else:
                 skipped.append(path)

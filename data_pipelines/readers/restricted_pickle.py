@@ -6,10 +6,8 @@ runs the few instructions that build containers, numbers, strings, bytes and Num
 what they build, and refuses everything else by name before anything of it is called.
 """
 
-import gzip
 import pickletools
 import sys
-import zlib
 from collections.abc import Callable, Sized
 from pathlib import Path
 
@@ -21,9 +19,6 @@ from signbind_jax.errors import SignBindError
 
 MOST_BYTES = 2**27  # of an unpacked pickle; a minute of 133 keypoints takes about 5 MB
 DEEPEST = 50  # containers in containers
-_GZIP = b"\x1f\x8b"
-# Pickles of words and numbers pack to a tenth; a thousandth is nothing but repetition.
-_UNPACKED_BYTES, _MOST_RATIO = 2**26, 50
 _MOST_BITS = 128  # of a whole number
 # Python finds these by hashes that a file cannot choose to be all the same; whole numbers up to
 # this many bits are their own hash.
@@ -49,7 +44,7 @@ def load(path: Path, most_bytes: int = MOST_BYTES) -> object:
       SignBindError: no such file; no pickle, or one cut off; more than allowed; anything in it
         but containers, numbers, strings, bytes and arrays of numbers or strings.
     """
-    data = _bytes(Path(path), most_bytes)
+    data = files.read_unpacked(path, most_bytes)
     try:
         value = _Machine(path, 3 * most_bytes).run(data)
         _check_expanded(value, most_bytes // 4)
@@ -62,23 +57,6 @@ def load(path: Path, most_bytes: int = MOST_BYTES) -> object:
             f"{path}: cannot be read as a pickle ({line}): fetch it again, or convert it to .npz "
             "where it was made"
         ) from error
-
-
-def _bytes(path: Path, most: int) -> bytes:
-    most = min(most, max(_UNPACKED_BYTES, _MOST_RATIO * files.check_regular(path)))
-    try:
-        with open(path, "rb") as file:
-            packed = file.read(2) == _GZIP
-            file.seek(0)
-            # A few kilobytes of gzip may unpack to gigabytes: no more than allowed is unpacked.
-            data = gzip.GzipFile(fileobj=file).read(most + 1) if packed else file.read(most + 1)
-    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise SignBindError(f"{path}: cannot be unpacked ({error}): fetch it again") from error
-    except OSError as error:
-        raise SignBindError(f"{path}: cannot be read: {error.strerror or error}") from error
-    if len(data) > most:
-        raise SignBindError(f"{path}: found more than {most} bytes unpacked, wanted at most that")
-    return data
 
 
 class _Machine:

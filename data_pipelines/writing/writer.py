@@ -24,7 +24,7 @@ from signbind_jax.data.dataset import (
     file_digest,
     index_file,
 )
-from signbind_jax.data.record import LENGTHS, features
+from signbind_jax.data.record import LENGTHS, STREAMS, features, streams_of
 from signbind_jax.data_pipelines.corpus import Corpus, check_rows
 from signbind_jax.data_pipelines.writing.build_report import BuildReport
 from signbind_jax.data_pipelines.writing.shard import Shard, Summary, read_summary
@@ -166,7 +166,7 @@ def _finish(building: Path, shards: list[Shard], corpus: Corpus) -> BuildReport:
     report = BuildReport(left_out={r: list(ids) for r, ids in corpus.left_out.items()})
     for split in corpus.splits:
         report.written[split] = 0
-    infos, names = [], {}
+    infos, names, streams = [], {}, set()
     for split in corpus.splits:
         done = [(shard, read_summary(shard)) for shard in shards if shard.split == split]
         for _, summary in done:
@@ -187,6 +187,7 @@ def _finish(building: Path, shards: list[Shard], corpus: Corpus) -> BuildReport:
         )
         names[split] = dict(zip(shard_files, lengths, strict=True))
         _write_index(building, split, [summary for _, summary in done])
+        streams.update(*(streams_of(summary.labels) for _, summary in done))
         for (shard, _), name in zip(done, shard_files, strict=True):
             shard.path.rename(building / name)
     if not names:
@@ -199,7 +200,7 @@ def _finish(building: Path, shards: list[Shard], corpus: Corpus) -> BuildReport:
         shard.summary_path.unlink()
     (building / _PLAN).unlink()
     _write_tfds_info(building, infos)
-    _describe(building, names, report, corpus)
+    _describe(building, names, report, corpus, sorted(streams))
     return report
 
 
@@ -249,7 +250,11 @@ def _write_tfds_info(building: Path, splits: list) -> None:
 
 
 def _describe(
-    building: Path, shards: dict[str, dict[str, int]], report: BuildReport, corpus: Corpus
+    building: Path,
+    shards: dict[str, dict[str, int]],
+    report: BuildReport,
+    corpus: Corpus,
+    streams: list[str],
 ) -> None:
     """Writes `dataset.json`: contents, origin and digests of the whole dataset."""
     description = {
@@ -269,6 +274,8 @@ def _describe(
             if path.name != _LOCK
         },
     }
+    if streams:  # came later: what has none is described as before
+        description[STREAMS] = streams
     description["digest"] = digest_of_json(description)
     text = json.dumps(description, indent=1, ensure_ascii=False)
     files.write(building / DATASET_FILE, text + "\n")

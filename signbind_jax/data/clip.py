@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from signbind_jax.errors import SignBindError
+from signbind_jax.files import shorten
 
 FINGERSPELLED_PREFIX = "fs-"
 # Frames a second that a recording may state; whoever reads or writes a rate checks it.
@@ -17,6 +18,7 @@ TOKENS = ("gloss", "spelled", "phonemes", "fusion_targets", "contrasts", "homony
 
 # Beyond these no recording of a sentence lies, only a damaged or hostile file.
 MOST_FRAMES = 50_000  # half an hour, as much as is extracted; a sentence has hundreds
+MOST_SECONDS = MOST_FRAMES / FPS_RANGE[0]
 MOST_CHARACTERS = 100_000  # of a text, or of all tokens of a kind
 # Of an id and of its parts between slashes: what file systems take, a suffix left for us.
 _ID_BYTES, _PART_BYTES = 1000, 200
@@ -43,6 +45,28 @@ class Frames(NamedTuple):
     def seconds(self) -> float:
         """Duration."""
         return self.n / self.fps
+
+
+class TimedToken(NamedTuple):
+    """What was read in a clip and when: its text, start and end in seconds, confidence 0..1.
+
+    Numbers are those of float32, as short as they can be written.
+    """
+
+    token: str
+    start: float
+    end: float
+    confidence: float = 1.0
+
+    @property
+    def row(self) -> list:
+        """As files hold it; without a confidence of 1."""
+        return list(self if self.confidence != 1 else self[:3])
+
+
+def exact(x: float) -> float:
+    """The shortest number that float32 takes for `x`: what JSON holds of it comes back the same."""
+    return float(str(np.float32(x)))
 
 
 def pose_frames(points_tkc: np.ndarray, fps: float) -> Frames:
@@ -74,6 +98,9 @@ class Clip:
         time decides; empty outside the time splits of the synthetic corpus.
       homonym_pairs: "right/wrong" pairs of text words whose signs share hands, one for each
         such word of `text`; empty where a corpus does not say.
+      streams: what recognisers read in it, by stream, in order of start; one that read nothing
+        has an empty stream, one that never saw the clip none.
+      seconds: duration of the clip that streams were read in; 0 where there are none.
     """
 
     id: str
@@ -88,6 +115,8 @@ class Clip:
     fusion_targets: tuple[str, ...] = ()
     contrasts: tuple[str, ...] = ()
     homonym_pairs: tuple[str, ...] = ()
+    streams: Mapping[str, tuple[TimedToken, ...]] = field(default_factory=dict)
+    seconds: float = 0.0
 
     def n_frames(self, modality: str) -> int:
         """Frames of a modality; 0 where it is absent."""
@@ -110,13 +139,56 @@ def check_bounds(clip: Clip) -> None:
             raise SignBindError(
                 f"{name}: found {frames.n:,} frames, wanted at most {MOST_FRAMES:,}"
             )
-    for name in (*TEXTS, *TOKENS):
-        if value := getattr(clip, name):
+    if not 0 <= clip.seconds <= MOST_SECONDS:
+        raise SignBindError(f"seconds: found {clip.seconds:g}, wanted at most {MOST_SECONDS:g}")
+    tokens = {name: getattr(clip, name) for name in TOKENS}
+    tokens |= {f"stream {name}": [t.token for t in row] for name, row in clip.streams.items()}
+    for name, value in ({name: getattr(clip, name) for name in TEXTS} | tokens).items():
+        if value:
             n = len(value) if name in TEXTS else sum(map(len, value)) + len(value)
             if n > MOST_CHARACTERS:
                 raise SignBindError(
                     f"{name}: found {n:,} characters, wanted at most {MOST_CHARACTERS:,}"
                 )
+
+
+def check_timed_tokens(rows: object, last: float) -> None:
+    """Whether the rows of a stream are `[token, start, end]` or `[token, start, end, confidence]`
+    of a clip that ends at `last`, in seconds or frames.
+
+    Raises:
+      SignBindError: the first token that is not, what was found and what was wanted.
+    """
+    if type(rows) is not list:
+        raise SignBindError(f"found {shorten(rows)}, wanted a list of tokens")
+    before = 0
+    for i, row in enumerate(rows):
+        if type(row) is not list or len(row) not in (3, 4):
+            raise SignBindError(
+                f"token {i}: found {shorten(row)}, wanted [token, start, end] or "
+                "[token, start, end, confidence]"
+            )
+        token, start, end, *confidence = row
+        if type(token) is not str or not token.isprintable() or token.strip() != token or not token:
+            raise SignBindError(
+                f"token {i}: found {shorten(token)}, wanted printable text without spaces around it"
+            )
+        _check_number(f"token {i} {shorten(token)}: start", start, before, last, _STARTS)
+        _check_number(f"token {i} {shorten(token)}: end", end, start, last, _ENDS)
+        for share in confidence:
+            _check_number(f"token {i} {shorten(token)}: confidence", share, 0, 1, "")
+        before = start
+
+
+_STARTS = ": tokens stand in order of their starts, within the clip"
+_ENDS = ": from its start to the clip's end"
+
+
+def _check_number(where: str, x: object, least: float, most: float, why: str) -> None:
+    if type(x) not in (int, float) or not least <= x <= most:  # NaN is not
+        raise SignBindError(
+            f"{where}: found {shorten(x)}, wanted a number from {least:g} to {most:g}{why}"
+        )
 
 
 def check_id(clip_id: str) -> None:

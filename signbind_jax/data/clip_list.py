@@ -18,6 +18,11 @@ class ClipList(Sequence):
         lips = [clip.modalities["lips"] for clip in clips if "lips" in clip.modalities]
         self.lip_size = decode_mosaic(lips[0].data, lips[0].n).shape[1:] if lips else None
 
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """The streams that came with the clips, by name."""
+        return tuple(sorted({name for clip in self.labels for name in clip.streams}))
+
     def lengths(self, modality: str) -> np.ndarray:
         """int32 (clips,) frames of a modality, 0 where it is absent."""
         return np.array([clip.n_frames(modality) for clip in self.labels], np.int32)

@@ -230,7 +230,7 @@ class ClipDataset(Sequence):
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, i: int) -> Clip:
-        """Clip i with all its modalities (mouth crops still encoded).
+        """Clip i with all its modalities (mouth crops still encoded) and streams.
 
         Raises:
           SignBindError: the shard that holds it is damaged.
@@ -242,7 +242,15 @@ class ClipDataset(Sequence):
             raise self._damaged(i, _one_line(error)) from error
         if any(clip.n_frames(name) != n[i] for name, n in self._lengths.items()):
             raise self._damaged(i, "its lengths differ from the index")
+        if self.streams:
+            labels = self.labels[i]
+            clip = dataclasses.replace(clip, streams=labels.streams, seconds=labels.seconds)
         return clip
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """The streams that came with clips of the dataset, by name."""
+        return tuple(self.info.description.get(record.STREAMS, ()))
 
     @cached_property
     def labels(self) -> tuple[Clip, ...]:

@@ -80,6 +80,11 @@ def check_description(description: dict, where: str) -> None:
             raise SignBindError(
                 f"{where}: report: left_out: found {str(ids)[:60]!r}, wanted a list of ids: {MEND}"
             )
+    streams = description.get("streams", [])
+    if type(streams) is not list or not all(type(name) is str for name in streams):
+        raise SignBindError(
+            f"{where}: streams: found {files.shorten(streams)}, wanted a list of names: {MEND}"
+        )
     if "published" in description:
         _counts(description, "published", where)
 

@@ -113,6 +113,11 @@ class MixedSplit(Sequence):
         """int32 (clips,) frames of a modality, 0 where it is absent."""
         return np.concatenate([part.lengths(modality) for part in self.parts])
 
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """The streams that came with clips of any of the datasets, by name."""
+        return tuple(sorted({name for part in self.parts for name in part.streams}))
+
     @cached_property
     def labels(self) -> tuple[Clip, ...]:
         """Every clip without its arrays."""

@@ -2,17 +2,26 @@
 
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from signbind_jax import keypoints
-from signbind_jax.data.clip import TEXTS, TOKENS, Clip, Frames, check_bounds
+from signbind_jax.data.clip import (
+    TEXTS,
+    TOKENS,
+    Clip,
+    Frames,
+    TimedToken,
+    check_bounds,
+    check_timed_tokens,
+)
 from signbind_jax.data.vocabulary import FUSION_TARGETS
 
 # Token fields of a clip -> what a dataset calls them; `FUSION_TARGETS` says why one differs.
 _TOKENS = {name: name for name in TOKENS} | {"fusion_targets": FUSION_TARGETS}
+STREAMS = "streams"  # of a clip, as lines of the index and dataset.json call them
 LABEL_CHARACTERS = 2**23  # of a line of the index
 LENGTHS = {"pose": "pose_lengths", "lips": "lip_lengths"}  # modality -> array of the index
 
@@ -98,9 +107,22 @@ def _checked(labels: dict, pose: Frames, lips: Frames) -> Clip:
 
 
 def labels_to_json(clip: Clip) -> str:
-    """All of a clip but its arrays, as one line of JSON."""
+    """All of a clip but its arrays, as one line of JSON; streams stand here alone."""
     fields = fields_of(clip)
-    return json.dumps({name: fields[name] for name in _KINDS}, ensure_ascii=False)
+    line = {name: fields[name] for name in _KINDS}
+    if clip.streams:
+        line["seconds"] = clip.seconds
+        line[STREAMS] = {name: [t.row for t in tokens] for name, tokens in clip.streams.items()}
+    return json.dumps(line, ensure_ascii=False)
+
+
+def streams_of(lines: Iterable[str]) -> tuple[str, ...]:
+    """The streams that any of such lines has, in order of name."""
+    found: set[str] = set()
+    for line in lines:
+        if f'"{STREAMS}"' in line:  # most datasets have none
+            found |= json.loads(line).get(STREAMS, {}).keys()
+    return tuple(sorted(found))
 
 
 def labels_from_json(line: str, n_pose_frames: int) -> Clip:
@@ -113,6 +135,7 @@ def labels_from_json(line: str, n_pose_frames: int) -> Clip:
     record = json.loads(line)
     if type(record) is not dict or "id" not in record or "text" not in record:
         raise ValueError("found no object with id and text")
+    seconds, streams = _streams(record)
     for name, value in record.items():
         if type(value) not in _KINDS.get(name, ()):
             raise ValueError(f"{name[:40]!r}: found a value of type {type(value).__name__}")
@@ -124,8 +147,20 @@ def labels_from_json(line: str, n_pose_frames: int) -> Clip:
         json.dumps(record, ensure_ascii=False).encode()
     numbers = {name: record.pop(name, 0) for name in _NUMBERS}
     named = {stored: name for name, stored in _TOKENS.items()}
+    labels = {named.get(stored, stored): value for stored, value in record.items()}
     return _checked(
-        {named.get(stored, stored): value for stored, value in record.items()},
+        labels | {"seconds": seconds, STREAMS: streams},
         Frames(None, float(numbers["pose_fps"]), n_pose_frames),
         Frames(None, float(numbers["lip_fps"]), numbers["n_lip_frames"]),
     )
+
+
+def _streams(record: dict) -> tuple[float, dict[str, tuple[TimedToken, ...]]]:
+    """Takes a clip's duration and streams out of what a line holds of it."""
+    rows_of, seconds = record.pop(STREAMS, {}), record.pop("seconds", 0.0)
+    if type(rows_of) is not dict or type(seconds) not in (int, float):
+        raise ValueError("found no streams by name with the seconds of their clip")
+    for rows in rows_of.values():
+        check_timed_tokens(rows, seconds)
+    streams = {name: tuple(TimedToken(*row) for row in rows) for name, rows in rows_of.items()}
+    return seconds, streams

@@ -167,6 +167,18 @@ def no_tokens(d: int) -> ExpertTokens:
     return gather(0, d, ())
 
 
+def joined(parts: Sequence[ExpertTokens]) -> ExpertTokens:
+    """The tokens of a stream that was read in parts, each with the tokens of other clips."""
+    rows, columns = [], []
+    for part in parts:
+        counts = np.diff(part.first)
+        read = np.flatnonzero(counts)
+        rows.append(np.stack([read, counts[read], part.overflow[read]], axis=1))
+        columns.append((part.ids, part.hidden, part.start, part.end, part.confidence))
+    tokens = map(np.concatenate, zip(*columns, strict=True))
+    return in_order(parts[0].n_clips, np.concatenate(rows), *tokens)
+
+
 def gather(n_clips: int, d: int, batches) -> ExpertTokens:
     """ExpertTokens from (index_bg, TokenStream on the host) pairs in any order of clips.
 
@@ -195,7 +207,7 @@ def gather(n_clips: int, d: int, batches) -> ExpertTokens:
         file = io.BytesIO()
         np.savez(file, *own)
         parts = [_arrays(data) for data in hosts.gather_bytes("streams", file.getvalue())]
-    return _in_order(n_clips, *map(np.concatenate, zip(*parts, strict=True)))
+    return in_order(n_clips, *map(np.concatenate, zip(*parts, strict=True)))
 
 
 def _arrays(data: bytes) -> list[np.ndarray]:
@@ -203,8 +215,13 @@ def _arrays(data: bytes) -> list[np.ndarray]:
         return [stored[name] for name in stored.files]
 
 
-def _in_order(n_clips: int, rows: np.ndarray, *columns: np.ndarray) -> ExpertTokens:
-    """rows: int64 (read clips, 3): clip, its tokens, its overflow, in the order of `columns`."""
+def in_order(n_clips: int, rows: np.ndarray, *columns: np.ndarray) -> ExpertTokens:
+    """ExpertTokens of clips in any order.
+
+    Args:
+      rows: int64 (read clips, 3): clip, its tokens, its overflow, in the order of `columns`.
+      columns: ids, hidden, start, end, confidence of all tokens.
+    """
     clip, n_tokens, lost = rows.T
     counts, overflow = np.zeros(n_clips, np.int64), np.zeros(n_clips, np.int32)
     counts[clip], overflow[clip] = n_tokens, lost

@@ -2,17 +2,20 @@
 
 import argparse
 import dataclasses
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from signbind_jax import files
 from signbind_jax.checkpoint import artefact
-from signbind_jax.data.dataset import open_dataset
+from signbind_jax.data.dataset import ClipDataset, open_dataset
 from signbind_jax.distributed import hosts
-from signbind_jax.evaluate.evaluators import open_evaluator
+from signbind_jax.evaluate.evaluators import Evaluator, open_evaluator
 from signbind_jax.generation import config as generation_config
 from signbind_jax.generation.config import GenerationConfig
+
+logger = logging.getLogger(__name__)
 
 
 def evaluate(
@@ -22,6 +25,7 @@ def evaluate(
     settings: Mapping[str, Any] | None = None,
     *,
     step: int | str = artefact.NEWEST,
+    streams: Path | None = None,
 ) -> dict:
     """Scores of any stage on a split of a dataset, JSON-ready.
 
@@ -29,6 +33,7 @@ def evaluate(
       settings: fields of GenerationConfig in place of the run's own. What sentences were written
         with stands under `generation`.
       step: see `artefact.open_artefact`.
+      streams: where to write what was read in the clips, see `readers.token_streams`.
 
     Raises:
       SignBindError: no such run, dataset or split; see also `open_evaluator`.
@@ -39,7 +44,26 @@ def evaluate(
     record = {"checkpoint": str(checkpoint), "step": run.step, "stage": run.stage, "split": split}
     if evaluator.generation:
         record["generation"] = dataclasses.asdict(evaluator.generation)
+    if streams:
+        _write_streams(streams, evaluator, clips)
     return record | {"scores": evaluator.report(clips)}
+
+
+def _write_streams(path: Path, evaluator: Evaluator, clips: ClipDataset) -> None:
+    """Writes the clips in which streams were read, and tells how many there are without."""
+    from signbind_jax.data_pipelines.readers.token_streams import check_name, write_clips
+
+    check_name(path)
+    having = [clip for clip in evaluator.streams(clips) if clip.streams]
+    if len(having) < len(clips):
+        logger.warning(
+            "%s: left out %d of %d clips: nothing reads what they hold",
+            path,
+            len(clips) - len(having),
+            len(clips),
+        )
+    if hosts.is_primary():
+        write_clips(path, having, clips.name)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,6 +85,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", default="test", help="default: test")
     artefact.add_step_argument(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the scores here")
+    parser.add_argument(
+        "--streams",
+        type=Path,
+        metavar="FILE",
+        help="also write what was read in the clips, with its times, as .jsonl or .jsonl.gz that "
+        "signbind data build streams and signbind translate read",
+    )
     generation_config.add_arguments(parser)
 
 
@@ -68,7 +99,12 @@ def run(arguments: argparse.Namespace) -> int:
     """`signbind evaluate`: prints one line a score, below how the sentences were written."""
     settings = generation_config.given(arguments)
     record = evaluate(
-        arguments.checkpoint, arguments.data, arguments.split, settings, step=arguments.step
+        arguments.checkpoint,
+        arguments.data,
+        arguments.split,
+        settings,
+        step=arguments.step,
+        streams=arguments.streams,
     )
     print(f"{record['stage']} at step {record['step']} on split {record['split']}")
     if "generation" in record:

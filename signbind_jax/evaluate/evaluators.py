@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,10 @@ import numpy as np
 
 from signbind_jax import streams
 from signbind_jax.checkpoint.artefact import Artefact
-from signbind_jax.data.clip import Clip
+from signbind_jax.data.clip import Clip, TimedToken, exact
 from signbind_jax.data.dataset import ClipDataset, DatasetInfo
 from signbind_jax.data.sentences import Sentences
-from signbind_jax.data.stream_cache import SplitStreams
+from signbind_jax.data.stream_cache import ExpertTokens, SplitStreams
 from signbind_jax.data.vocabulary import FUSION_TARGETS, Vocabulary
 from signbind_jax.distributed import hosts
 from signbind_jax.errors import SignBindError
@@ -24,7 +25,13 @@ from signbind_jax.metrics.sequence import error_counts
 from signbind_jax.metrics.translation import name_recall, translation_scores
 from signbind_jax.stages.fusion import read_fused
 from signbind_jax.stages.language_model import LanguageModelOptions, write_from_text
-from signbind_jax.stages.read_streams import ExpertReader, StreamReader, Weights, open_experts_of
+from signbind_jax.stages.read_streams import (
+    ExpertReader,
+    StreamReader,
+    Weights,
+    open_reader_of,
+    readable,
+)
 from signbind_jax.stages.system import System
 from signbind_jax.use.translate import Translator
 
@@ -54,6 +61,14 @@ class Evaluator:
         """What `signbind evaluate` prints of a split, JSON-ready."""
         return self.run(clips).scores
 
+    def streams(self, clips: ClipDataset) -> list[Clip]:
+        """The clips without modalities, with what was read in each of those that were there.
+
+        Raises:
+          SignBindError: this stage reads text alone.
+        """
+        raise SignBindError("--streams: found a stage that reads no clips, wanted another")
+
 
 class ExpertEvaluator(Evaluator):
     """Error rates in percent of an expert's greedy stream, pooled over a split.
@@ -66,10 +81,7 @@ class ExpertEvaluator(Evaluator):
 
     def run(self, clips):
         reader, stream = self.reader, streams.get(self.reader.name)
-        if self.cache is None:
-            tokens = reader.read(clips, hidden=False)
-        else:
-            tokens = reader.read_split(clips, self.cache)
+        tokens = self._read(clips)
         present = np.flatnonzero(reader.lengths(clips) > 0)
         references = [list(clips.targets[i][stream.target]) for i in present]
         hypotheses = [reader.vocabulary.decode(tokens.ids[tokens.of(i)]) for i in present]
@@ -96,6 +108,19 @@ class ExpertEvaluator(Evaluator):
         ids = [clips.ids[i] for i in present]
         return Evaluation(scores, _numbers(logged), _outputs(ids, references, hypotheses))
 
+    def streams(self, clips):
+        name, vocabulary = self.reader.name, self.reader.vocabulary
+        read, lengths = self._read(clips), self.reader.lengths(clips)
+        return [
+            _with_streams(clip, {name: readable(read, vocabulary, i)} if lengths[i] else {})
+            for i, clip in enumerate(clips.labels)
+        ]
+
+    def _read(self, clips: ClipDataset) -> ExpertTokens:
+        if self.cache is None:
+            return self.reader.read(clips, hidden=False)
+        return self.reader.read_split(clips, self.cache)
+
 
 class FusionEvaluator(Evaluator):
     """Token error rate in percent of what fusion reads, all streams present.
@@ -114,6 +139,9 @@ class FusionEvaluator(Evaluator):
         scores = {"token_error_rate": rate}
         outputs = _outputs(clips.ids, references, fused)
         return Evaluation(scores | {"n": len(clips)}, _numbers(scores), outputs)
+
+    def streams(self, clips):
+        return _streams_of(self.reader, clips)
 
 
 class LanguageModelEvaluator(Evaluator):
@@ -172,6 +200,9 @@ class TranslationEvaluator(Evaluator):
     def report(self, clips):
         return {variant: row.scores for variant, row in self.variants(clips).items()}
 
+    def streams(self, clips):
+        return _streams_of(self.system.reader, clips)
+
     def _letters_read_right(self, read: SplitStreams, clips: ClipDataset) -> list[bool]:
         spelling = next((name for name in self.system.streams if streams.get(name).spells), "")
         tokens = [self.system.tokens(read, i).get(spelling, []) for i in range(len(clips))]
@@ -199,8 +230,9 @@ def open_evaluator(run: Artefact, settings: Mapping[str, Any] | None = None) -> 
     if run.stage in streams.names():
         return ExpertEvaluator(ExpertReader.of(run), run.workdir.parent / "streams")
     if run.stage == "fusion":
-        reader = StreamReader(run.config, open_experts_of(run))
-        return FusionEvaluator(reader, run.load_params, run.vocabularies[FUSION_TARGETS])
+        return FusionEvaluator(
+            open_reader_of(run), run.load_params, run.vocabularies[FUSION_TARGETS]
+        )
     if run.stage == "language_model":
         own = read_options(LanguageModelOptions, run.config.options).generation
         generation = generation_config.overridden(own, settings)
@@ -216,6 +248,31 @@ def _outputs(ids: Sequence[str], references: Sequence, hypotheses: Sequence) -> 
         for side in (references, hypotheses)
     )
     return [ClipOutput(*row) for row in zip(ids, *texts, strict=True)]
+
+
+def _streams_of(reader: StreamReader, clips: ClipDataset) -> list[Clip]:
+    read, without = reader.read(clips), reader.without_input(clips)
+    return [
+        _with_streams(
+            clip,
+            {
+                name: tokens
+                for name, tokens in reader.tokens(read, i).items()
+                if i not in without.get(name, ())
+            },
+        )
+        for i, clip in enumerate(clips.labels)
+    ]
+
+
+def _with_streams(clip: Clip, streams: Mapping[str, Sequence[TimedToken]]) -> Clip:
+    """A clip that lasts as long as its modalities, and to the end of the last token: an expert's
+    last step may end behind the last frame."""
+    ends = [t.end for tokens in streams.values() for t in tokens]
+    lasting = [frames.seconds for frames in clip.modalities.values()]
+    seconds = exact(max([clip.seconds, *lasting, *ends]))
+    rows = {name: tuple(tokens) for name, tokens in streams.items()}
+    return replace(clip, modalities={}, streams=rows, seconds=seconds)
 
 
 def _numbers(scores: Mapping[str, float | None]) -> dict[str, float]:

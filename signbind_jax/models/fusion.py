@@ -39,7 +39,7 @@ class FusionConfig(Checked):
         end with their indices.
       hidden: whether fusion sees the experts' hidden vectors. They tell of time too: an
         expert's state at a sign knows what came before and after it. The ablation
-        `all_without_time` has neither.
+        `all_without_time` has neither. Those of tokens that came with the clips are 0.
       ctc_frames: CTC frames a fused token, which a spelled word's marker, doubled letters and
         tokens that fusion has to move take up.
       shortest_s, longest_s: wavelengths in seconds of the fastest and slowest rotary pair.

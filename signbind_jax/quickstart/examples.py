@@ -33,7 +33,7 @@ def write_examples(workdir: Path, clips: ClipDataset, sentences: dict[str, list[
                 "reference": clip.text,
                 "hypotheses": {variant: rows[i] for variant, rows in sentences.items()},
                 "names": list(clip.spelled),
-                "streams": {name: [vars(t) for t in row] for name, row in tokens.items()},
+                "streams": {name: [t._asdict() for t in row] for name, row in tokens.items()},
                 "true": {
                     s.true_field: list(getattr(clip, s.true_field)) for s in specs() if s.true_field
                 },

@@ -13,9 +13,9 @@ N_PICTURES = 10
 
 
 def duration_s(clip: Clip) -> float:
-    """Length of a clip in seconds, by its pose or else by its lips."""
+    """Length of a clip in seconds, by its pose, else by its lips, else as its streams say."""
     frames = clip.modalities.get("pose") or clip.modalities.get("lips")
-    return round(frames.seconds, 3) if frames else 0.0
+    return round(frames.seconds if frames else clip.seconds, 3)
 
 
 def _pictured(n_frames: int) -> list[int]:

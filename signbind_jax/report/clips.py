@@ -11,7 +11,7 @@ from signbind_jax.report.differences import (
     words_of,
 )
 from signbind_jax.report.run_files import Example
-from signbind_jax.report.wording import shown_variants, variant_name
+from signbind_jax.report.wording import shown_variants, stream_title, variant_name
 from signbind_jax.streams import StreamSpec
 
 MAX_EXAMPLES = 16
@@ -46,18 +46,21 @@ def _clip(example: Example, show_mouths: bool) -> dict:
         "example": example,
         "without_mouths": not show_mouths,
         "timeline": timeline.of_example(example, show_mouths),
-        "read": [(s.title, _stream_words(example, s)) for s in shown_streams([example])],
+        "read": [
+            (stream_title(name), _stream_words(example, name))
+            for name in dict.fromkeys((*streams.SHIPPED, *example.streams))
+        ],
         "sentences": _sentences(example),
     }
 
 
-def _stream_words(example: Example, stream: StreamSpec) -> Words:
-    tokens = example.streams.get(stream.name)
-    truth = timeline.truth_tokens(example, stream.name)
+def _stream_words(example: Example, stream: str) -> Words:
+    tokens = example.streams.get(stream)
+    truth = timeline.truth_tokens(example, stream)
     if tokens is None:
         return _plain("This stream is not in this run.")
     read = [token.text for token in tokens]
-    if stream.spells:
+    if timeline.spells(stream):
         read = [letter for letter in read if not letter.isspace()]
     if truth is None:
         told = " ".join(read) or "Nothing was read."

@@ -2,11 +2,14 @@
 
 import base64
 import binascii
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from signbind_jax import streams
+from signbind_jax.data.clip import Clip
 from signbind_jax.report import skeleton
+from signbind_jax.report.clip_moments import duration_s
 from signbind_jax.report.differences import compare
 from signbind_jax.report.run_files import Example, Token
 from signbind_jax.report.wording import stream_title
@@ -110,8 +113,20 @@ def of_example(example: Example, show_mouths: bool = True) -> Timeline:
     ends += [time for time, _ in (*example.poses, *example.mouths)]
     end = max([example.duration or 0.0, *ends]) or 1.0
     line = of_pictures(example.poses, example.mouths if show_mouths else [], end)
-    others = (stream for stream in example.streams if stream not in streams.SHIPPED)
-    line.rows.extend(_row(line, example, stream) for stream in (*streams.SHIPPED, *others))
+    for stream in dict.fromkeys((*streams.SHIPPED, *example.streams)):
+        wrong = wrong_tokens(example, stream)
+        line.rows.append(_row(line, stream, example.streams.get(stream), wrong))
+    return line
+
+
+def of_clip(clip: Clip, poses: list, mouths: list) -> Timeline:
+    """The pictures of a clip, and below them the streams that it came with.
+
+    poses and mouths: see `of_pictures`.
+    """
+    line = of_pictures(poses, mouths, duration_s(clip) or 1.0)
+    for stream, given in clip.streams.items():
+        line.rows.append(_row(line, stream, [Token(*token) for token in given]))
     return line
 
 
@@ -129,7 +144,7 @@ def pack(spans: list[tuple[float, float]], gap: float = 4.0) -> list[int]:
 def truth_tokens(example: Example, stream: str) -> list[str] | None:
     """What was really there in the units of the stream; spelled words become letters."""
     truth = example.truth.get(stream)
-    if truth is None or not _spells(stream):
+    if truth is None or not spells(stream):
         return truth
     return [letter for word in truth for letter in word if not letter.isspace()]
 
@@ -139,7 +154,7 @@ def wrong_tokens(example: Example, stream: str) -> set[int]:
     truth, tokens = truth_tokens(example, stream), example.streams.get(stream, [])
     if truth is None:
         return set()
-    compared = [i for i, t in enumerate(tokens) if not (_spells(stream) and t.text.isspace())]
+    compared = [i for i, t in enumerate(tokens) if not (spells(stream) and t.text.isspace())]
     pieces = compare(truth, [tokens[i].text for i in compared], key=str.casefold)
     kinds = [piece.kind for piece in pieces for _ in piece.words if piece.kind != "missing"]
     return {i for i, kind in zip(compared, kinds, strict=True) if kind == "extra"}
@@ -154,7 +169,8 @@ def png(encoded: str) -> str | None:
     return f"data:image/png;base64,{encoded}" if raw.startswith(b"\x89PNG\r\n\x1a\n") else None
 
 
-def _spells(stream: str) -> bool:
+def spells(stream: str) -> bool:
+    """Whether a stream's tokens are letters of spelled words."""
     return stream in streams.names() and streams.get(stream).spells
 
 
@@ -166,8 +182,9 @@ def _chosen(pictures: list) -> list:
     return [pictures[round(i * last / (_MAX_PICTURES - 1))] for i in range(_MAX_PICTURES)]
 
 
-def _row(line: Timeline, example: Example, stream: str) -> Row:
-    tokens, wrong = example.streams.get(stream), wrong_tokens(example, stream)
+def _row(
+    line: Timeline, stream: str, tokens: Sequence[Token] | None, wrong: Collection[int] = ()
+) -> Row:
     bars = [_bar(line, token)._replace(wrong=i in wrong) for i, token in enumerate(tokens or ())]
     bars.sort(key=lambda bar: bar.extent)
     lanes = pack([bar.extent for bar in bars])

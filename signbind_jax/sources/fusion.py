@@ -14,7 +14,7 @@ from signbind_jax.evaluate.evaluators import FusionEvaluator
 from signbind_jax.models.fusion import FusionConfig
 from signbind_jax.sources.source import BatchSource
 from signbind_jax.stages.fusion import FusionShapes
-from signbind_jax.stages.read_streams import StreamReader, open_experts
+from signbind_jax.stages.read_streams import GivenReader, StreamReader, open_experts
 
 
 class FusionSource(BatchSource):
@@ -23,9 +23,10 @@ class FusionSource(BatchSource):
     def __init__(self, config: RunConfig):
         super().__init__(config)
         experts = open_experts(config)
-        self.reader = StreamReader(config, experts)
-        self.parents = {name: expert.digest for name, expert in experts.items()}
         train = self.dataset.split(config.data.train)
+        given = [GivenReader.of(name, train) for name in config.data.streams]
+        self.reader = StreamReader(config, experts, given)
+        self.parents = {name: expert.digest for name, expert in experts.items()}
         self.fusion_targets = Vocabulary.from_sequences(
             FUSION_TARGETS, (labels["fusion_targets"] for labels in train.targets)
         )
@@ -33,7 +34,7 @@ class FusionSource(BatchSource):
         self.vocabularies = {v.name: v for v in (*vocabularies, self.fusion_targets)}
         sizes = {
             "n_ids": tuple(len(v) for v in vocabularies),
-            "d_hidden": max(e.model_config.d_model for e in experts.values()),
+            "d_hidden": self.reader.d_hidden,
             "n_targets": len(self.fusion_targets),
         }
         fusion = self._fusion_config(sizes)

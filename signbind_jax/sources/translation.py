@@ -72,6 +72,12 @@ class AlignmentSource(FusionSource):
 
     def _fusion_config(self, sizes):
         """That of the parent, which must mean the same as experts and corpus by every id."""
+        found, given = self.config.streams, self.parent_artefact.config.streams
+        if found != given:
+            raise SignBindError(
+                f"config.data.streams: found the streams {', '.join(found)}, wanted "
+                f"{', '.join(given)} as {self.parent_artefact.workdir} was trained on"
+            )
         wanted = {
             "vocabularies": {name: v.digest for name, v in self.vocabularies.items()},
             "dimensions": {"d_hidden": sizes["d_hidden"]},

@@ -58,8 +58,9 @@ class FusionShapes:
     def assumed(cls, config: RunConfig) -> "FusionShapes":
         """As `config.assumed` states them."""
         sizes = config.assumed
-        known = {spec.name: spec.assumed_vocabulary for spec in streams.specs()} | sizes.streams
-        n_ids = tuple(known[name] for name in config.streams)
+        n_ids = tuple(
+            sizes.streams.get(name, streams.get(name).assumed_vocabulary) for name in config.streams
+        )
         capacity = (sizes.target, sizes.prompt_tail, sizes.text)
         return cls(n_ids, sizes.d_hidden, sizes.fusion_targets, {sizes.longest: capacity})
 

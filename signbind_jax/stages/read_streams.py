@@ -1,7 +1,9 @@
-"""Frozen experts read clips: whole splits through the cache, or single clips."""
+"""Streams of clips: frozen experts read them, whole splits through the cache, or single clips; or
+they came with the clips."""
 
 import functools
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,11 +17,19 @@ from signbind_jax.checkpoint.manifest import check_parent
 from signbind_jax.config import RunConfig
 from signbind_jax.data.batch import reads_lips
 from signbind_jax.data.batch_plan import EvaluationPlan
+from signbind_jax.data.clip import TimedToken, exact
 from signbind_jax.data.clip_list import ClipList
 from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.data.loader import clip_batches
 from signbind_jax.data.row_plan import reading_plan
-from signbind_jax.data.stream_cache import ExpertTokens, SplitStreams, cached, gather
+from signbind_jax.data.stream_cache import (
+    ExpertTokens,
+    SplitStreams,
+    cached,
+    gather,
+    in_order,
+    joined,
+)
 from signbind_jax.data.vocabulary import BLANK, Vocabulary
 from signbind_jax.distributed import hosts
 from signbind_jax.errors import SignBindError
@@ -27,18 +37,10 @@ from signbind_jax.models.expert import ExpertConfig
 from signbind_jax.processes import interrupts
 from signbind_jax.stages.expert import check_crops, modality_lengths, read_batch
 
+logger = logging.getLogger(__name__)
+
 Clips = ClipDataset | ClipList
 Weights = Callable[[], tuple[nnx.GraphDef, nnx.State]]  # called where something is computed alone
-
-
-@dataclass(frozen=True)
-class Token:
-    """One decoded token: its text, start and end in seconds, confidence 0..1."""
-
-    token: str
-    start: float
-    end: float
-    confidence: float
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,11 @@ class ExpertReader:
     weights: Weights
     row_frames: int
     digest: str = ""
+
+    @property
+    def d_hidden(self) -> int:
+        """Size of its hidden vectors."""
+        return self.config.d_model
 
     @classmethod
     def of(cls, expert: Artefact) -> "ExpertReader":
@@ -91,7 +98,7 @@ class ExpertReader:
           Interrupted: on every process, where a signal came to one in an evaluation.
         """
         check_crops(self.config, clips, f"{self.name}: model.lip_size")
-        lengths, d_hidden = self.lengths(clips), self.config.d_model if hidden else 0
+        lengths, d_hidden = self.lengths(clips), self.d_hidden if hidden else 0
         if not (lengths > 0).any():
             return gather(len(clips), d_hidden, ())
         graphdef, params = self.weights()
@@ -109,62 +116,202 @@ class ExpertReader:
         return gather(len(clips), d_hidden, decoded)
 
 
+@dataclass(frozen=True)
+class GivenReader:
+    """One stream that came with the clips, as a dataset or a file of tokens holds it.
+
+    It has no hidden vectors: those of its tokens are 0.
+
+    Attributes:
+      name: of the stream.
+      vocabulary: tokens that are not in it are left out, and told of.
+      d_hidden: size of the hidden vectors.
+    """
+
+    name: str
+    vocabulary: Vocabulary
+    d_hidden: int = 1
+
+    @classmethod
+    def of(cls, name: str, clips: ClipDataset) -> "GivenReader":
+        """With the tokens of a training split as vocabulary.
+
+        Raises:
+          SignBindError: the stream has no token there.
+        """
+        given = (clip.streams.get(name, ()) for clip in clips.labels)
+        tokens = ((t.token for t in row) for row in given)
+        vocabulary = Vocabulary.from_sequences(streams.given_vocabulary(name), tokens)
+        if len(vocabulary) == 1:
+            found = ", ".join(clips.streams) or "none"
+            raise SignBindError(
+                f"config.data.streams: found {name!r}, of which no clip of split {clips.name} has "
+                f"a token, wanted streams that came with the dataset: {found}"
+            )
+        return cls(name, vocabulary)
+
+    def lengths(self, clips: Clips) -> np.ndarray:
+        """Whether each clip came with the stream, 1 or 0."""
+        return np.array([self.name in clip.streams for clip in clips.labels], np.int32)
+
+    def read_split(self, clips: ClipDataset, cache: Path) -> ExpertTokens:
+        """The same as `read`."""
+        del cache
+        return self.read(clips)
+
+    def read(self, clips: Clips) -> ExpertTokens:
+        """Tokens of every clip; none where it came without the stream."""
+        known = {token: i for i, token in enumerate(self.vocabulary.tokens) if i}
+        given = [clip.streams.get(self.name, ()) for clip in clips.labels]
+        kept = [[t for t in row if t.token in known] for row in given]
+        total, n = sum(map(len, given)), sum(map(len, kept))
+        if n < total:
+            example = next(t.token for row in given for t in row if t.token not in known)
+            _tell(
+                f"stream {self.name}: {total - n} of {total} tokens of {clips.name} are not in its "
+                f"vocabulary: left out, such as {example}"
+            )
+        rows = [(i, len(row), 0) for i, row in enumerate(kept)]
+        tokens = [t for row in kept for t in row]
+        numbers = ([t[i] for t in tokens] for i in (1, 2, 3))  # start, end, confidence
+        return in_order(
+            len(kept),
+            np.array(rows, np.int64).reshape(-1, 3),
+            np.array([known[t.token] for t in tokens], np.int32),
+            np.zeros((n, self.d_hidden), np.float16),
+            *(np.array(column, np.float32) for column in numbers),
+        )
+
+
+@functools.lru_cache(maxsize=1000)
+def _tell(line: str) -> None:
+    """Warns once of what every evaluation of a run finds again."""
+    logger.warning("%s", line)
+
+
 class StreamReader:
-    """The experts of a stage behind them, which turn clips into its streams.
+    """What turns clips into the streams of a stage behind the experts.
 
     Attributes:
       streams: the run's streams, in the order in which fusion numbers them.
-      experts: by stream; some streams may have none.
-      cache: where the streams of whole splits are kept: beside the first expert unless the
+      readers: by stream: its expert, or what takes it from the clips; some streams may have none.
+      cache: where experts' streams of whole splits are kept: beside the first expert unless the
         config says.
+
+    Args:
+      given: the readers of `config.data.streams`.
     """
 
-    def __init__(self, config: RunConfig, experts: Mapping[str, Artefact]):
+    def __init__(
+        self,
+        config: RunConfig,
+        experts: Mapping[str, Artefact],
+        given: Iterable[GivenReader] = (),
+    ):
         self.streams = config.streams
-        self.experts = {name: ExpertReader.of(expert) for name, expert in experts.items()}
-        beside = next(iter(experts.values())).workdir.parent / "streams"
+        self.readers: dict[str, ExpertReader | GivenReader] = {
+            **{name: ExpertReader.of(expert) for name, expert in experts.items()},
+            **{reader.name: reader for reader in given},
+        }
+        beside = next((expert.workdir.parent for expert in experts.values()), Path()) / "streams"
         self.cache = Path(config.data.stream_cache or beside)
 
     def vocabulary(self, name: str) -> Vocabulary:
-        """That of a stream; the blank alone where there is no expert."""
-        expert = self.experts.get(name)
-        return expert.vocabulary if expert else Vocabulary(name, (BLANK,))
+        """That of a stream; the blank alone where nothing reads it."""
+        reader = self.readers.get(name)
+        return reader.vocabulary if reader else Vocabulary(name, (BLANK,))
+
+    @property
+    def d_hidden(self) -> int:
+        """Size of the largest hidden vector."""
+        return max(reader.d_hidden for reader in self.readers.values())
 
     def read(self, clips: Clips) -> SplitStreams:
-        """The streams of a split (kept on disk) or of loose clips."""
+        """The streams of a split (experts' are kept on disk) or of loose clips.
+
+        A clip that came with tokens in place of what an expert reads keeps those.
+
+        Raises:
+          SignBindError: a clip that came with both.
+        """
         read: dict[str, ExpertTokens | None] = dict.fromkeys(self.streams)
-        for name, expert in self.experts.items():
+        for name, reader in self.readers.items():
             loose = isinstance(clips, ClipList)
-            read[name] = expert.read(clips) if loose else expert.read_split(clips, self.cache)
+            instead = given_instead(reader, clips)
+            if instead:
+                _check_one_source(reader, instead, clips)
+            read[name] = reader.read(clips) if loose else reader.read_split(clips, self.cache)
+            if instead:
+                read[name] = joined([read[name], instead.read(clips)])
         return SplitStreams(read)
 
-    def tokens(self, read: SplitStreams, clip: int) -> dict[str, list[Token]]:
+    def tokens(self, read: SplitStreams, clip: int) -> dict[str, list[TimedToken]]:
         """The streams of one clip as readable tokens, by stream name."""
-        out = {}
-        for name, expert in self.experts.items():
-            own, tokens = read.experts[name].of(clip), read.experts[name]
-            out[name] = [
-                Token(expert.vocabulary.tokens[i], *(round(float(x), 3) for x in numbers))
-                for i, *numbers in zip(
-                    tokens.ids[own], tokens.start[own], tokens.end[own], tokens.confidence[own]
-                )
-            ]
-        return out
+        return {
+            name: readable(read.experts[name], reader.vocabulary, clip)
+            for name, reader in self.readers.items()
+        }
 
     @property
     def lip_size(self) -> int | None:
         """Side in pixels of the mouth crops that an expert reads; None where none reads them."""
-        configs = [expert.config for expert in self.experts.values()]
+        readers = self.readers.values()
+        configs = [reader.config for reader in readers if isinstance(reader, ExpertReader)]
         return next((c.lip_size for c in configs if reads_lips(c.frontend)), None)
 
     def without_input(self, clips: Clips) -> dict[str, frozenset[int]]:
-        """Stream -> the clips that lack what its expert reads; without streams that none lacks."""
-        lengths = {name: expert.lengths(clips) for name, expert in self.experts.items()}
+        """Stream -> the clips that lack what it is read from; without streams that none lacks."""
+        lengths = {name: lengths_of(reader, clips) for name, reader in self.readers.items()}
         return {
             name: frozenset(np.flatnonzero(n == 0).tolist())
             for name, n in lengths.items()
             if 0 in n
         }
+
+
+def readable(tokens: ExpertTokens, vocabulary: Vocabulary, clip: int) -> list[TimedToken]:
+    """The tokens of one clip with their text."""
+    own = tokens.of(clip)
+    numbers = zip(tokens.start[own], tokens.end[own], tokens.confidence[own], strict=True)
+    return [
+        TimedToken(vocabulary.tokens[i], *map(exact, row))
+        for i, row in zip(tokens.ids[own], numbers, strict=True)
+    ]
+
+
+def given_instead(reader: ExpertReader | GivenReader, clips: Clips) -> GivenReader | None:
+    """What takes an expert's stream from the clips that came with it; None where none did."""
+    if isinstance(reader, GivenReader) or reader.name not in clips.streams:
+        return None
+    return GivenReader(reader.name, reader.vocabulary, reader.d_hidden)
+
+
+def lengths_of(reader: ExpertReader | GivenReader, clips: Clips) -> np.ndarray:
+    """0 for the clips that lack what a stream is read from, the tokens themselves or frames."""
+    instead = given_instead(reader, clips)
+    lengths = reader.lengths(clips)
+    return np.maximum(lengths, instead.lengths(clips)) if instead else lengths
+
+
+def _check_one_source(expert: ExpertReader, given: GivenReader, clips: Clips) -> None:
+    both = np.flatnonzero((expert.lengths(clips) > 0) & (given.lengths(clips) > 0))
+    if both.size:
+        clip_id = clips.labels[both[0]].id
+        raise SignBindError(
+            f"{clips.name}: clip {clip_id!r}: found a recording and tokens of stream "
+            f"{expert.name}, which the run has an expert for, wanted one of them"
+        )
+
+
+def open_reader_of(run: Artefact) -> StreamReader:
+    """What reads the streams that a stage behind the experts was trained on.
+
+    Raises:
+      SignBindError: see `open_experts_of`.
+    """
+    vocabularies = {name: streams.given_vocabulary(name) for name in run.config.data.streams}
+    given = [GivenReader(name, run.vocabularies[v]) for name, v in vocabularies.items()]
+    return StreamReader(run.config, open_experts_of(run), given)
 
 
 def open_experts(config: RunConfig) -> dict[str, Artefact]:
@@ -176,11 +323,12 @@ def open_experts(config: RunConfig) -> dict[str, Artefact]:
     """
     experts = {}
     for name in config.streams:
-        if directory := config.parents[name]:
+        if directory := config.parents.get(name):
             experts[name] = _open_expert(name, directory, f"config.parents.{name}: {directory}")
-    if not experts:
+    if not experts and not config.data.streams:
         raise SignBindError(
-            "config.parents: found no expert, wanted at least one of " + ", ".join(streams.names())
+            "config.parents: found no expert, wanted at least one of "
+            f"{', '.join(streams.names())}, or streams of the dataset's own as config.data.streams"
         )
     return experts
 

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from signbind_jax.data.clip import TimedToken
 from signbind_jax.data.sentences import Sentences
 from signbind_jax.data.stream_cache import SplitStreams
 from signbind_jax.data.vocabulary import Vocabulary
@@ -10,7 +11,7 @@ from signbind_jax.generation.config import GenerationConfig
 from signbind_jax.hf.tokenizer import TextTokenizer
 from signbind_jax.models.signbind import PromptParts
 from signbind_jax.stages.fusion import read_fused
-from signbind_jax.stages.read_streams import Clips, StreamReader, Token, Weights
+from signbind_jax.stages.read_streams import Clips, StreamReader, Weights
 from signbind_jax.stages.translation import write_translations
 
 
@@ -42,7 +43,7 @@ class System:
         """The streams of a split (kept on disk) or of loose clips."""
         return self.reader.read(clips)
 
-    def tokens(self, streams: SplitStreams, clip: int) -> dict[str, list[Token]]:
+    def tokens(self, streams: SplitStreams, clip: int) -> dict[str, list[TimedToken]]:
         """The streams of one clip as readable tokens, by stream name."""
         return self.reader.tokens(streams, clip)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from signbind_jax.checkpoint import artefact
+from signbind_jax.data.clip import TimedToken
 from signbind_jax.data.clip_list import ClipList
 from signbind_jax.data.vocabulary import FUSION_TARGETS
 from signbind_jax.distributed import hosts
@@ -19,11 +20,11 @@ from signbind_jax.errors import SignBindError, printable
 from signbind_jax.generation import config as generation_config
 from signbind_jax.generation.config import read_options
 from signbind_jax.models.signbind import SignBindConfig
-from signbind_jax.stages.read_streams import StreamReader, Token, open_experts_of
+from signbind_jax.stages.read_streams import Clips, given_instead, open_reader_of
 from signbind_jax.stages.system import System
 from signbind_jax.stages.translation import TranslationOptions, make_prompt_parts
 
-__all__ = ["Token", "Translator"]
+__all__ = ["TimedToken", "Translator"]
 
 if TYPE_CHECKING:
     from signbind_jax.data_pipelines.clip_inputs import ClipInputs
@@ -56,12 +57,24 @@ class Translator(System):
         options = read_options(TranslationOptions, run.config.options)
         fusion_targets = run.vocabularies[FUSION_TARGETS]
         super().__init__(
-            reader=StreamReader(run.config, open_experts_of(run)),
+            reader=open_reader_of(run),
             weights=functools.cache(run.load_params),
             fusion_targets=fusion_targets,
             tokenizer=run.tokenizer,
             prompt_parts=make_prompt_parts(fusion_targets, run.tokenizer, options.fused_text),
             generation=generation_config.overridden(options.generation, settings or {}),
+        )
+        self._reads_hidden = run.model_config.fusion.hidden
+
+    def without_hidden(self, clips: Clips) -> str:
+        """What a user should know of tokens in place of an expert; empty where there are none."""
+        readers = self.reader.readers.values()
+        given = [reader.name for reader in readers if given_instead(reader, clips)]
+        if not given or not self._reads_hidden:
+            return ""
+        return (
+            f"{', '.join(given)}: tokens from a file have no hidden vectors, which this fusion was "
+            "trained with; one trained with --config=fusion:hidden=False needs none"
         )
 
 
@@ -108,6 +121,8 @@ def run(arguments: argparse.Namespace) -> int:
     for stream, missing in without.items():
         names = some_of([read.names[i] for i in sorted(missing)])
         told.append(f"{stream}: no input in {len(missing)} of {len(clips)} clips ({names})")
+    if note := translator.without_hidden(clips):
+        told.append(note)
     if hosts.is_primary():
         for line in told:
             print(f"signbind: {printable(line)}", file=sys.stderr)
@@ -135,10 +150,11 @@ def _translate(
         tokens = translator.tokens(streams, i)
         record = {
             "clip": printable(str(read.paths[i])),
+            "id": read.clips[i].id,
             "sentence": sentence,
             "generation": dataclasses.asdict(translator.generation),
             "fused": fused[i],
-            "streams": {name: [vars(t) for t in row] for name, row in tokens.items()},
+            "streams": {name: [t._asdict() for t in row] for name, row in tokens.items()},
             "no_input": [name for name, missing in without.items() if i in missing],
         }
         print(json.dumps(record, ensure_ascii=False))

@@ -219,6 +219,9 @@ ATTACKS: dict[str, dict[str, Attack]] = {
     "rtmpose pickle": _pickles(f"poses/{HOW2SIGN[0]}.pkl"),
     "csl pickle": _pickles("source/sentence_label/csl2020ct_v2.pkl"),
     "spottings pickle": _pickles("source/dictionary.pkl"),
+    "token streams": {
+        "gzip bomb": partial(_put, "source/train.jsonl", gzip.compress(bytes(2**24)) * 2**9)
+    },
     "features.json": {"class of its own": _class_of_features},
     "llm weights": {what: partial(_template, text) for what, text in _TEMPLATES.items()},
     "safetensors": {"header of 2^60": _huge_safetensors},

@@ -244,6 +244,15 @@ def _features(tree: Path) -> None:
     (tree / "a.npz").unlink()
 
 
+def _tokens(tree: Path) -> None:
+    line = {"text": "Anna came.", "gloss": ["ANNA"], "fps": 25, "n_frames": 50}
+    streams = {"mouth": [["m1", 0, 4], ["m2", 4, 50, 0.5]], "hand": []}
+    lines = [{"id": name, **line, "streams": streams} for name in "ab"]
+    lines.append({"id": "c", "text": "x", "seconds": 2.5, "streams": {"s": [["x", 0.5, 2.5]]}})
+    (tree / "source").mkdir()
+    (tree / "source" / "train.jsonl").write_text("\n".join(map(json.dumps, lines)))
+
+
 def _clip_list(tree: Path) -> None:
     (tree / "clips.tsv").write_text(
         "id\tvideo\tstart_s\tend_s\tfps\na/1\ta.mp4\t0.5\t2.5\t\nb\tb.mp4\t\t\t25\n"
@@ -280,6 +289,7 @@ _CSL_DAILY = _build("csl_daily", *_FRAMES)
 _OPENASL = _build("openasl", *_FRAMES)
 _BOBSL = _build("bobsl", *_BOBSL_OPTIONS)
 _YOUTUBE_ASL = _build("youtube_asl", *_FRAMES)
+_STREAMS = _build("streams", "--source={tree}/source")
 _FEATURES = _build("youtube_asl", "--source={tree}/source", "--fps=25")
 _LIP_FILES = ("mouth/*",)
 _ROW = ("clip ",)  # where a table is damaged, the id that it gives a clip is a place in it
@@ -311,6 +321,7 @@ CORPORA = {
     "spottings pickle": Reader(_bobsl, _BOBSL, ("source/dictionary.pkl",), said=_ROW),
     "youtube vtt": Reader(_youtube, _YOUTUBE_ASL, ("source/captions/*",), said=_ROW),
     "youtube ids": Reader(_youtube, _YOUTUBE_ASL, ("source/*.txt",), said=_ROW),
+    "token streams": Reader(_tokens, _STREAMS, ("source/*.jsonl",), said=_ROW),
     "annotations json": Reader(_features, _FEATURES, ("source/*.json", "source/*/*.json")),
     "features h5": Reader(_features, _FEATURES, ("source/keypoints/*.h5",)),
 }

@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 from signbind_jax import keypoints
+from signbind_jax.data.clip import Clip, TimedToken
 from signbind_jax.report import charts, clips, timeline
 from signbind_jax.report.page import write_report
 from signbind_jax.report.run_files import read_run
@@ -158,6 +159,21 @@ def test_misread_tokens_are_outlined_and_absent_streams_are_not_called_empty(tmp
     picture = "".join(drawn(tmp_path, record).itertext())
     assert picture.count("not what was really there") == 1
     assert "not in this run" in picture and "nothing read" not in picture
+
+
+def test_streams_of_the_datasets_own_are_drawn_and_written_out(tmp_path):
+    record = complete_example()
+    record["streams"]["mouth"] = [{"token": "m21", "start": 0.5, "end": 1.0, "confidence": 1.0}]
+    (clip,) = clips.shown(read_run(write_run(tmp_path, {}, [record])).examples)
+    assert clip["timeline"].rows[-1].title == "mouth" and len(clip["timeline"].rows) == 4
+    title, words = clip["read"][-1]
+    assert title == "mouth" and words[0][0].startswith("m21 ")
+    given = {"mouth": (TimedToken("m21", 0.5, 1.0),), "hand": ()}
+    line = timeline.of_clip(Clip(id="a", text="", streams=given, seconds=2.0), [], [])
+    assert line.end == 2.0 and [(row.title, row.detail) for row in line.rows] == [
+        ("mouth", "1 tokens"),
+        ("hand", "nothing read"),
+    ]
 
 
 def test_points_that_were_not_seen_are_not_drawn(tmp_path):

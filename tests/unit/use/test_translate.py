@@ -134,12 +134,19 @@ class DigestingTranslator:
     generation = GenerationConfig()
     reader = SimpleNamespace(
         lip_size=32,
-        experts={"lipreading": SimpleNamespace(lengths=lambda clips: clips.lengths("lips"))},
+        readers={
+            "lipreading": SimpleNamespace(
+                name="lipreading", lengths=lambda clips: clips.lengths("lips")
+            )
+        },
     )
     reader.without_input = functools.partial(StreamReader.without_input, reader)
 
     def __init__(self, *_, **__):
         pass
+
+    def without_hidden(self, clips):
+        return ""
 
     def read(self, clips):
         return clips.labels
@@ -282,8 +289,8 @@ def test_files_directories_and_patterns_keep_their_order(translate, tmp_path, mo
     [
         ("none.npz", "none.npz: no such file or directory"),
         ("*.pose", "*.pose: found nothing that matches"),
-        ("empty", "empty: found no clip in it, wanted .pose, .npz, a video"),
-        ("notes.txt", "notes.txt: found a '.txt' file, wanted .pose, .npz, a video"),
+        ("empty", "empty: found no clip in it, wanted .pose, .npz, .jsonl, a video"),
+        ("notes.txt", "notes.txt: found a '.txt' file, wanted .pose, .npz, .jsonl, a video"),
         ("notes.*", "notes.*: found no clip that matches"),
         ("frames", "frames: found pictures of 210x260, wanted mouth crops of at most 128 pixels"),
         ("torn.npz", "torn.npz: cannot be read as .npz"),
