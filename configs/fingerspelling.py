@@ -1,6 +1,7 @@
 """Stage 1, fingerspelling: CTC over the 31 symbols of ChicagoFSWild.
 
-Arguments: `size=base` or `large` with `corpus` and `chips` for real corpora (`configs/real.py`);
+Arguments: `frontend=hand_shape` for hands without a body, trained on few signers and read from
+others; `size=base` or `large` with `corpus` and `chips` for real corpora (`configs/real.py`);
 `size=few` for a handful of clips, `size=tiny` for tests.
 """
 
@@ -8,13 +9,13 @@ from signbind_jax.configs import common
 
 
 def get_config(arg=None):
-    arg = common.parse_arg(arg, size="small", corpus="how2sign", chips=1)
+    arg = common.parse_arg(arg, size="small", corpus="how2sign", chips=1, frontend="pose")
     config = common.run(
         "fingerspelling",
         steps=1800,
         evaluate_every=600,
         model={
-            "frontend": "pose",
+            "frontend": arg.frontend,
             "d_model": 128,
             "n_layers": 2,
             "d_part": 128,
@@ -30,4 +31,29 @@ def get_config(arg=None):
         data={"frames_per_batch": 2048, "keep_empty": 0.3},
         optim={"learning_rate": 1e-3, "warmup_steps": 100},
     )
+    if arg.frontend == "hand_shape":
+        _of_few_signers(config)
     return common.apply_size(config, arg.size, arg.corpus, arg.chips)
+
+
+def _of_few_signers(config) -> None:
+    """Smaller, and augmented by what signers and cameras differ in."""
+    config.steps, config.evaluate_every = 1200, 0
+    with config.model.unlocked(), config.augment.unlocked():
+        config.model.update(
+            {"d_model": 64, "d_mlp": 128, "n_layers": 1, "d_part": 96, "subsample": 4}
+        )
+        config.model.dropout = 0.2
+        config.augment.update(
+            {
+                "mirror": 0.0,  # changes nothing in what this frontend reads
+                "mirrored_camera": 0.3,
+                "speed": 0.3,
+                "rotation": 25.0,
+                "scale": 0.25,
+                "shear": 0.25,
+                "keypoint_noise": 0.006,
+            }
+        )
+    config.data.update({"frames_per_batch": 4096, "row_frames": 512, "keep_empty": 1.0})
+    config.optim.learning_rate = 2e-3

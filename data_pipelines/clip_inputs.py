@@ -17,7 +17,7 @@ import jax
 
 from signbind_jax import progress
 from signbind_jax.data.clip import Clip, check_id
-from signbind_jax.data_pipelines.corpus import Recording
+from signbind_jax.data_pipelines.corpus import ReadResult, Recording
 from signbind_jax.data_pipelines.extraction.extract import (
     Workers,
     add_worker_arguments,
@@ -115,7 +115,9 @@ def read_inputs(arguments: argparse.Namespace, lip_size: int | None) -> ClipInpu
             for path, kind in kinds.items()
             if kind != Kind.VIDEO or path in files
         }
-        read, unread = _read(sources, lip_size)
+        read, unread, repaired = _read(sources, lip_size)
+    for what, of in repaired.items():
+        notes.append(f"{what}: {len(of)} clips ({some_of([names[path] for path in of])})")
     faults += unread
     read = _joined(read, kinds, faults)
     paths, clips = [path for path, _ in read], [clip for _, clip in read]
@@ -183,10 +185,10 @@ def _folded(video: Path) -> str:
 
 def _read(
     sources: Mapping[Path, tuple[Kind, Path]], lip_size: int | None
-) -> tuple[list[tuple[Path, Clip]], list[str]]:
-    """The clips that every process can read with the paths they were named by, and why others
-    cannot be read."""
-    clips: dict[str, tuple[Path, Clip]] = {}
+) -> tuple[list[tuple[Path, Clip]], list[str], dict[str, list[Path]]]:
+    """The clips that every process can read with the paths they were named by, why others cannot
+    be read, and what was repaired in which files."""
+    clips: dict[str, tuple[Path, ReadResult]] = {}
     faults: dict[str, str] = {}
     shown = progress.shown(sources.items(), "reading clips", len(sources), "clip")
     for i, (path, (kind, file)) in enumerate(shown):
@@ -198,17 +200,18 @@ def _read(
     everywhere: dict[str, str] = {}
     for found in hosts.all_gather("reading clips", faults):
         everywhere = found | everywhere
-    kept = [
-        clip
-        for key, clip in clips.items()
-        if key not in everywhere and key.partition(".")[0] not in everywhere
-    ]
-    return kept, [everywhere[key] for key in sorted(everywhere, key=_place)]
+    kept, repaired = [], {}
+    for key, (path, result) in clips.items():
+        if key not in everywhere and key.partition(".")[0] not in everywhere:
+            kept.append((path, result.clip))
+            for what in result.repaired:
+                repaired.setdefault(what, []).append(path)
+    return kept, [everywhere[key] for key in sorted(everywhere, key=_place)], repaired
 
 
 def _readers(
     key: str, file: Path, kind: Kind, lip_size: int | None
-) -> Iterator[tuple[str, Callable[[], Clip]]]:
+) -> Iterator[tuple[str, Callable[[], ReadResult]]]:
     """What reads the clips of a file, each under a key of its own."""
     if kind != Kind.STREAMS:
         yield key, functools.partial(read_clip_file, file, kind, lip_size)
@@ -219,7 +222,7 @@ def _readers(
         yield key, functools.partial(_raise, error)
         return
     for i, line in enumerate(lines):
-        yield f"{key}.{i}", functools.partial(clip_of, line)
+        yield f"{key}.{i}", lambda line=line: ReadResult(clip_of(line))
 
 
 def _place(key: str) -> list[int]:

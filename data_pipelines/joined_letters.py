@@ -1,12 +1,12 @@
 """Fingerspelled words joined from recordings of single letters.
 
-The words are synthetic: nobody signed them. Each letter comes from its one recording, cut to
-what lies between the hand's approach and retreat, played faster, and joined to the next by a
+The words are synthetic: nobody signed them. Each letter comes from a recording of it, cut to what
+lies between the hand's approach and retreat, played faster, and joined to the next by a
 few interpolated frames. So the words show nothing of how letters change each other in fluent
 spelling, and a score on them is a score on words nobody signed.
 
-The letters lie in a folder corpus (`data_pipelines.folder`), one clip a letter, named in its
-column `spelled`. Three splits come of them:
+The letters lie in a folder corpus (`data_pipelines.folder`), a letter a clip, named in its column
+`spelled`; of several recordings of a letter each word takes any. Three splits come of them:
 
 - `train`: the recordings as they are, and words of random letters;
 - `letters`: the recordings as they are, once more, to be scored on;
@@ -17,7 +17,7 @@ import dataclasses
 import itertools
 import random
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -47,9 +47,10 @@ _SEEDS = partial(whole_number, least=0, most=2**63)
 
 @dataclass(frozen=True)
 class Letter:
-    """A row: the recording of a letter, once more under another id where `suffix` is given."""
+    """A row: a recording of a letter, once more under another id where `suffix` is given."""
 
     letter: str
+    number: int  # among the recordings of the letter
     clip_id: str
     suffix: str = ""
 
@@ -75,20 +76,23 @@ def open_corpus(source: Path, *, seed: int = 0, train: int = 500, test: int = 10
     """The splits of the module's docstring.
 
     Args:
-      source: a folder corpus with one recording a letter.
+      source: a folder corpus of letters by one signer.
       seed: of the words and of how they are joined.
       train, test: how many joined words.
 
     Raises:
-      SignBindError: the folder corpus is wrong; a letter is there twice; fewer than two
-        letters.
+      SignBindError: the folder corpus is wrong; several signers; fewer than two letters.
     """
     letters, left_out = read_letters(source)
     if len(letters) < 2:
         raise SignBindError(f"{source}: found {len(letters)} letters, wanted at least 2 to join")
     tested = _held_out_words(letters, test, seed)
     trained = _training_words(letters, train, seed, tested)
-    recorded = [Letter(letter, clip.id) for letter, clip in letters.items()]
+    recorded = [
+        Letter(letter, number, read.clip.id)
+        for letter, recordings in letters.items()
+        for number, read in enumerate(recordings)
+    ]
     splits = {
         "train": [*recorded, *map(Word, trained)],
         "letters": [dataclasses.replace(row, suffix="_recorded") for row in recorded],
@@ -107,7 +111,7 @@ def open_corpus(source: Path, *, seed: int = 0, train: int = 500, test: int = 10
 
 def add_arguments(parser) -> None:
     """Options of `signbind data build joined_letters`."""
-    source = "a folder corpus with one recording a letter"
+    source = "a folder corpus of letters by one signer"
     add_directory(parser, "source", source, required=True)
     add_number(parser, "seed", _SEEDS, 0, "SEED", "of the words")
     add_number(parser, "train", _WORDS, 500, "WORDS", "joined words in train")
@@ -117,43 +121,52 @@ def add_arguments(parser) -> None:
 from_arguments = forwarded(open_corpus)
 
 
-def _read(letters: Mapping[str, Clip], seed: int, row: Letter | Word) -> ReadResult:
+def _read(letters: Mapping[str, Sequence[ReadResult]], seed: int, row: Letter | Word) -> ReadResult:
     if isinstance(row, Letter):
-        return ReadResult(dataclasses.replace(letters[row.letter], id=row.id))
-    return ReadResult(join(letters, row.word, seed))
+        clip, repaired = letters[row.letter][row.number]
+        return ReadResult(dataclasses.replace(clip, id=row.id), repaired)
+    clips = {letter: [read.clip for read in letters[letter]] for letter in set(row.word)}
+    return ReadResult(join(clips, row.word, seed))
 
 
-def read_letters(source: Path) -> tuple[dict[str, Clip], dict[str, list[str]]]:
-    """Letter -> its recording, from a folder corpus; and the clips left out, by reason.
+def read_letters(source: Path) -> tuple[dict[str, list[ReadResult]], dict[str, list[str]]]:
+    """Letter -> its recordings, from a folder corpus; and the clips left out, by reason.
 
     Raises:
-      SignBindError: the folder corpus is wrong, or a letter is there twice.
+      SignBindError: the folder corpus is wrong, or has several signers.
     """
     corpus = folder.open_corpus(source)
-    letters: dict[str, Clip] = {}
-    report = BuildReport()
+    letters: dict[str, list[ReadResult]] = {}
+    signer = None
+    report, repaired = BuildReport(), {}
+
+    def read(row: folder.ManifestRow) -> ReadResult:
+        result = corpus.read(row)
+        repaired[row.id] = result.repaired
+        return result
+
     rows = itertools.chain.from_iterable(corpus.splits.values())
-    for clip in read_clips(rows, corpus.read, report):
+    for clip in read_clips(rows, read, report):
         if "pose" not in clip.modalities or len(clip.spelled) != 1 or len(clip.spelled[0]) != 1:
             report.leave_out(clip.id, "not the pose of one letter")
             continue
-        letter = clip.spelled[0]
-        if letter in letters:
+        if clip.signer != (signer := clip.signer if signer is None else signer):
             raise SignBindError(
-                f"{source}: letter {letter!r}: found {letters[letter].id} and "
-                f"{clip.id}, wanted one recording"
+                f"{source}: signer: found {signer!r} and {clip.signer!r} ({clip.id}), wanted one: "
+                "a word joined from two would be nobody's"
             )
-        letters[letter] = clip
+        letters.setdefault(clip.spelled[0], []).append(ReadResult(clip, repaired[clip.id]))
     return letters, report.left_out
 
 
-def join(letter_clips: Mapping[str, Clip], word: str, seed: int) -> Clip:
+def join(letter_clips: Mapping[str, Sequence[Clip]], word: str, seed: int) -> Clip:
     """A synthetic clip of a word, its letters joined from their recordings.
 
-    How fast each letter and each transition is follows from `seed` and the word alone.
+    Which recording of a letter it is, and how fast each letter and each transition, follows from
+    `seed` and the word alone.
 
     Args:
-      letter_clips: letter -> its recording, all at one frame rate.
+      letter_clips: letter -> its recordings, all at one frame rate.
       word: of letters that are there. No letter may follow itself: signers slide or bounce a
         doubled letter, which recordings of single letters do not show.
       seed: of the tempi.
@@ -163,23 +176,28 @@ def join(letter_clips: Mapping[str, Clip], word: str, seed: int) -> Clip:
     """
     _check(word, letter_clips)
     rng = np.random.default_rng([seed, zlib.crc32(word.encode())])
-    fps = letter_clips[word[0]].modalities["pose"].fps
+    clips = [_any(letter_clips[letter], rng) for letter in word]
+    fps = clips[0].modalities["pose"].fps
     parts: list[np.ndarray] = []
-    for letter in word:
+    for clip in clips:
         tempo = rng.uniform(*TEMPO)
-        held_tkc = held_part(letter_clips[letter])
+        held_tkc = held_part(clip)
         played_tkc = _resample(held_tkc, max(round(len(held_tkc) / tempo), 2))
         if parts:
             n_between = max(round(rng.uniform(*TRANSITION_S) * fps), 1)
             ends_tkc = np.stack([parts[-1][-1], played_tkc[0]])
             parts.append(_resample(ends_tkc, n_between + 2)[1:-1])
         parts.append(played_tkc)
-    modalities = letter_clips[word[0]].modalities | {
+    modalities = clips[0].modalities | {
         "pose": pose_frames(np.concatenate(parts).astype(np.float16), fps)
     }
     return dataclasses.replace(
-        letter_clips[word[0]], id=Word(word).id, text=word, modalities=modalities, spelled=(word,)
+        clips[0], id=Word(word).id, text=word, modalities=modalities, spelled=(word,)
     )
+
+
+def _any(clips: Sequence[Clip], rng: np.random.Generator) -> Clip:
+    return clips[rng.integers(len(clips))] if len(clips) > 1 else clips[0]
 
 
 def held_part(clip: Clip) -> np.ndarray:
@@ -213,7 +231,7 @@ def _resample(pose_tkc: np.ndarray, n_frames: int) -> np.ndarray:
     return np.where(both_nk1, low_nkc + share_n11 * (high_nkc - low_nkc), nearer_nkc)
 
 
-def _check(word: str, letter_clips: Mapping[str, Clip]) -> None:
+def _check(word: str, letter_clips: Mapping[str, Sequence[Clip]]) -> None:
     missing = sorted(set(word) - set(letter_clips))
     if missing or not word:
         raise SignBindError(
@@ -225,7 +243,7 @@ def _check(word: str, letter_clips: Mapping[str, Clip]) -> None:
             f"word {word!r}: found a doubled letter, wanted none: recordings of "
             "single letters do not show how it is spelled"
         )
-    rates = {letter_clips[letter].modalities["pose"].fps for letter in word}
+    rates = {clip.modalities["pose"].fps for letter in word for clip in letter_clips[letter]}
     if len(rates) > 1:
         raise SignBindError(
             f"word {word!r}: pose_fps: found letters at {sorted(rates)}, wanted one frame rate"
@@ -236,7 +254,7 @@ def _has_doubled_letter(word: str) -> bool:
     return any(a == b for a, b in zip(word, word[1:], strict=False))
 
 
-def _held_out_words(letters: Mapping[str, Clip], n: int, seed: int) -> list[str]:
+def _held_out_words(letters: Iterable[str], n: int, seed: int) -> list[str]:
     """Names that no training split of the synthetic corpus uses, of the letters there are."""
     rng = random.Random(f"held-out {seed}")
     words: dict[str, None] = {}
@@ -252,9 +270,7 @@ def _held_out_words(letters: Mapping[str, Clip], n: int, seed: int) -> list[str]
     )
 
 
-def _training_words(
-    letters: Mapping[str, Clip], n: int, seed: int, tested: Iterable[str]
-) -> list[str]:
+def _training_words(letters: Iterable[str], n: int, seed: int, tested: Iterable[str]) -> list[str]:
     """Random letters, each as often as any other: nothing of a word can be guessed."""
     rng = random.Random(f"train {seed}")
     alphabet, taken = sorted(letters), set(tested)

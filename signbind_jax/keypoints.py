@@ -103,6 +103,15 @@ def _holistic(n_face: int, world: bool) -> Scheme:
     return _scheme(f"mediapipe_{n_points}", parts, (0, *range(11, 17)), _FACE_MESH)
 
 
+def _one_hand(side: str, place: slice) -> Scheme:
+    """A hand without a body, as webcam trackers give it."""
+    points = range(place.stop - place.start)
+    source_k = [MISSING] * K
+    source_k[place] = points
+    parts = ((f"{side.upper()}_HAND_LANDMARKS", len(points)),)
+    return Scheme(f"{side}_hand_{len(points)}", len(points), tuple(source_k), parts)
+
+
 SCHEMES = {
     scheme.name: scheme
     for scheme in (
@@ -138,6 +147,8 @@ SCHEMES = {
             (0, *range(5, 11)),
             _FACE_68,
         ),
+        _one_hand("right", RIGHT_HAND_SLICE),  # first: a hand of no known side is taken as right
+        _one_hand("left", LEFT_HAND_SLICE),
     )
 }
 

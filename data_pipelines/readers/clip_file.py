@@ -161,8 +161,8 @@ def check_durations(clip: Clip) -> None:
             )
 
 
-def read_clip_file(path: Path, kind: Kind, lip_size: int | None) -> Clip:
-    """The clip, without labels, of one path.
+def read_clip_file(path: Path, kind: Kind, lip_size: int | None) -> ReadResult:
+    """The clip, without labels, of one path, and what was repaired in it.
 
     Args:
       kind: as `kind_of` says; of a video the path of what was extracted from it, as landmarks.
@@ -171,9 +171,9 @@ def read_clip_file(path: Path, kind: Kind, lip_size: int | None) -> Clip:
     Raises:
       SignBindError: it cannot be read, or is no recording of a sentence.
     """
-    clip = read_clip({kind: path}, lip_size, path.stem).clip
+    read = read_clip({kind: path}, lip_size, path.stem)
     try:
-        check_bounds(clip)
+        check_bounds(read.clip)
     except SignBindError as error:
         raise SignBindError(f"{path}: {error}") from error
-    return clip
+    return read

@@ -209,7 +209,7 @@ def _canonical(recording: _Recording, where: str) -> Pose:
             notes.append("coordinates in 0..1 without a frame size: a square frame taken")
     points_tkc, anchor = normalise(points_tkc, where)
     if anchor != "shoulders":
-        notes.append(f"no shoulders: scaled by the {anchor}")
+        notes.append(f"no shoulders: normalised by the {anchor}")
     half_tkc = points_tkc.astype(np.float16)
     # A keypoint thousands of shoulder widths away is no keypoint.
     overflow_tk = ~np.isfinite(half_tkc).all(-1)
@@ -330,6 +330,8 @@ def _recording_of_fields(fields: Mapping[str, np.ndarray], path: Path) -> _Recor
             "wanted numbers (frames, points, 2 or 3)"
         )
     scheme = _scheme(fields, points_tnc, path)
+    if "scheme" not in fields and points_tnc.shape[1] == len(keypoints.HAND):
+        notes += ("one hand of an unknown side: taken as the right",)
     _check_frames(len(points_tnc), str(path))
     with np.errstate(over="ignore"):
         points_tnc = points_tnc.astype(np.float32, copy=False)

@@ -37,6 +37,8 @@ class AugmentConfig(Checked):
       shear: horizontal shift a unit of height, at most.
       translation: shoulder widths, at most.
       mirror: probability that left and right are swapped (pose and lips of a clip together).
+      mirrored_camera: probability that the picture of the landmarks is mirrored and left stays
+        left, as with a camera that mirrors or a hand of an unknown side.
       keypoint_noise: standard deviation in shoulder widths.
       hand_drop: probability that a hand is lost for a run of frames; each hand on its own.
       hand_drop_frames: longest such run, in frames.
@@ -52,6 +54,7 @@ class AugmentConfig(Checked):
     shear: Strength = 0.1
     translation: Strength = 0.1
     mirror: Share = 0.0
+    mirrored_camera: Share = 0.0
     keypoint_noise: Strength = 0.01
     hand_drop: Share = 0.1
     hand_drop_frames: Whole = 12
@@ -79,7 +82,7 @@ def draw(key, index_bg, config: AugmentConfig):
     """For each clip of rows, from its index: a uint32 seed, and uniform numbers in 0..1; zeros
     without a key."""
     b, g = index_bg.shape
-    n = 1 + _HIDDEN + 2 * config.time_masks
+    n = 1 + _HIDDEN + 2 * config.time_masks + bool(config.mirrored_camera)
     if key is None:
         return jnp.zeros((b, g), jnp.uint32), jnp.zeros((b, g, n - 1))
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, index_bg.reshape(-1))
@@ -167,6 +170,9 @@ def augment_pose(x_tkc, frames: Frames, config: AugmentConfig):
         swapped_tkc = x_tkc[:, jnp.array(keypoints.MIRROR)] * jnp.array([-1.0, 1.0, 1.0])
         swaps = (frames.u[_MIRROR] < config.mirror)[:, None, None]
         x_tkc = jnp.where(swaps, swapped_tkc, x_tkc)
+    if config.mirrored_camera:
+        sign_t11 = jnp.where(frames.u[-1] < config.mirrored_camera, -1.0, 1.0)[:, None, None]
+        x_tkc = jnp.concatenate([sign_t11 * x_tkc[..., :1], x_tkc[..., 1:]], axis=-1)
     xy_tkc = _sheared(x_tkc[..., :2], frames.u[_SHAPE], config)
     if config.keypoint_noise:
         xy_tkc = xy_tkc + config.keypoint_noise * _noise(frames, x_tkc.shape[1])

@@ -13,7 +13,12 @@ from signbind_jax.data.lips import decode_mosaic
 from signbind_jax.errors import SignBindError
 
 # What each frontend reads of a clip.
-MODALITIES = {"pose": "pose", "mouth_landmarks": "pose", "lips": "lips"}
+MODALITIES = {
+    "pose": "pose",
+    "hand_shape": "pose",
+    "mouth_landmarks": "pose",
+    "lips": "lips",
+}
 
 
 @jax.tree_util.register_dataclass

@@ -14,6 +14,7 @@ from signbind_jax.files import shorten
 from signbind_jax.models import temporal_encoder
 from signbind_jax.models.frontends import (
     PARTS,
+    HandShapeFrontend,
     LipFrontend,
     MouthLandmarkFrontend,
     PoseFrontend,
@@ -39,6 +40,7 @@ FRONTENDS = {
     "pose": PoseFrontend,
     "lips": LipFrontend,
     "mouth_landmarks": MouthLandmarkFrontend,
+    "hand_shape": HandShapeFrontend,
 }
 _SHIPPED_FRONTENDS = tuple(FRONTENDS)
 
@@ -72,12 +74,13 @@ class ExpertConfig(Checked):
     """Shape of one expert.
 
     Attributes:
-      frontend: "pose", "lips", "mouth_landmarks" or one that `register_frontend` added.
+      frontend: "pose", "lips", "mouth_landmarks", "hand_shape" or one that `register_frontend`
+        added.
       n_tokens: size of the vocabulary, the blank (id 0) included.
       d_model, n_layers, n_heads, conv_kernel, d_mlp: the Conformer; the kernel in steps.
       subsample: frames a step, 1, 2 or 4.
       dropout: rate within the frontend and on every residual branch.
-      d_part: size of one part's embedding (pose; twice this inside mouth_landmarks).
+      d_part: size of one part's embedding (pose, hand_shape; twice this inside mouth_landmarks).
       parts: which parts the pose frontend reads.
       lip_size: height and width of a mouth crop in pixels.
       lip_margin: pixels along every edge of it that are not looked at: a mouth fills the middle.
@@ -153,11 +156,11 @@ class Expert(nnx.Module):
     def __call__(self, x, clip_bt, key=None) -> ExpertOutput:
         """Reads a batch; `key` switches dropout on.
 
-        x is (b, t, 91, 3) keypoints in shoulder widths for "pose" and "mouth_landmarks"
-        (for the latter also the mouth alone, (b, t, 20, 3)), (b, f, size, size) crops for
-        "lips". `clip_bt` says which clip of its row a frame belongs to (-1: none); each begins at
-        a multiple of `subsample`. Every clip is read as if it were alone, and frames of none have
-        no influence.
+        x is (b, t, 91, 3) keypoints in shoulder widths for "pose", "hand_shape" and
+        "mouth_landmarks" (for the last also the mouth alone, (b, t, 20, 3)), (b, f, size, size)
+        crops for "lips". `clip_bt` says which clip of its row a frame belongs to (-1: none); each
+        begins at a multiple of `subsample`. Every clip is read as if it were alone, and frames of
+        none have no influence.
         """
         keys = (None, None) if key is None else jax.random.split(key)
         x = jnp.where((clip_bt >= 0)[(..., *(None,) * (x.ndim - 2))], x, 0)

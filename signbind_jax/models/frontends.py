@@ -1,5 +1,6 @@
 """Frontends: one vector a frame from keypoints, mouth crops or mouth landmarks."""
 
+import itertools
 from functools import partial
 
 import jax
@@ -114,6 +115,66 @@ class PoseFrontend(nnx.Module):
                 x = _flat(part_btkc, differences(part_btkc, clip_bt)).astype(self.dtype)
                 embedded[part] = self.embed[part](x)
         x_btd = jnp.concatenate([embedded[part] for part in self.parts], axis=-1)
+        return self.norm(self.fuse(dropout(jax.nn.silu(x_btd), self.rate, key)))
+
+
+# The joint before each of a hand's points but the wrist, and all pairs of its points.
+_BEFORE = [0 if i % 4 == 1 else i - 1 for i in range(1, len(keypoints.HAND))]
+_PAIRS = list(itertools.combinations(range(len(keypoints.HAND)), 2))
+_MOVING = [0, *range(4, len(keypoints.HAND), 4)]  # wrist and tips, whose motion is read: J and Z
+
+
+def finger_shape(points_btkc, seen_btk1):
+    """Gives where each bone points and how far all points are from each other.
+
+    points_btkc (b, t, 21, 2) in sizes of the hand -> unit vectors (b, t, 20, 2) and distances
+    (b, t, 210, 1), which no turn of the hand in the picture changes; 0 where a point is missing.
+    """
+    before, (first, second) = jnp.array(_BEFORE), jnp.array(_PAIRS).T
+    bone_btkc = points_btkc[:, :, 1:] - points_btkc[:, :, before]
+    # The direction of a bone that points at the camera is noise: it stays short.
+    bone_btkc = bone_btkc / (_length(bone_btkc) + 0.05)
+    apart_btk1 = _length(points_btkc[:, :, first] - points_btkc[:, :, second])
+    bone_btkc *= seen_btk1[:, :, 1:] & seen_btk1[:, :, before]
+    return bone_btkc, apart_btk1 * (seen_btk1[:, :, first] & seen_btk1[:, :, second])
+
+
+def _length(x_btkc):
+    return jnp.sqrt(jnp.square(x_btkc).sum(axis=-1, keepdims=True) + 1e-4)
+
+
+class HandShapeFrontend(nnx.Module):
+    """The shapes of the hands alone to d_model: fingerspelling, with a body or without one.
+
+    Nothing of where a hand is or how large enters, so that a hand without a body reads as the same
+    hand with one. The left hand is mirrored; where both are seen, a learnt score says how much each
+    of them counts.
+    """
+
+    def __init__(self, config, rngs: nnx.Rngs):
+        self.dtype, self.rate = config.dtype, config.dropout
+        e, n_points = config.d_part, len(keypoints.HAND)
+        n_in = 2 * (n_points + len(_BEFORE) + len(_MOVING)) + len(_PAIRS)
+        linear = partial(Linear, bias=True, rngs=rngs)
+        self.embed = linear((n_in,), (e,), ("input",), ("mlp",))
+        self.hand_shape = linear((e,), (e,), ("input",), ("mlp",))
+        self.score = Linear((e,), (1,), ("input",), ("kernel",), rngs=rngs)
+        self.fuse = linear((e,), (config.d_model,), ("input",), ("model",))
+        self.norm = RMSNorm(config.d_model, rngs=rngs)
+
+    def __call__(self, x_btkc, key=None, clip_bt=None):
+        """Reads x_btkc (b, t, 91, 3) in shoulder widths, missing = 0 -> (b, t, d_model)."""
+        left_btkc = x_btkc[:, :, PARTS["left_hand"]] * jnp.array([-1.0, 1.0, 1.0], x_btkc.dtype)
+        hand_btkc = jnp.concatenate([left_btkc, x_btkc[:, :, PARTS["right_hand"]]])
+        clip_bt = None if clip_bt is None else jnp.tile(clip_bt, (2, 1))
+        shape_btkc, seen_btk1 = wrist_centred(hand_btkc), hand_btkc[..., 2:] > 0
+        motion_btkc = differences(hand_btkc[:, :, jnp.array(_MOVING)], clip_bt)
+        x = _flat(shape_btkc, *finger_shape(shape_btkc, seen_btk1), motion_btkc)
+        x_btd = self.hand_shape(jax.nn.silu(self.embed(x.astype(self.dtype))))
+        # A hand that is not seen counts for nothing where the other one is.
+        score_bt1 = jnp.where(seen_btk1.any(axis=2), self.score(x_btd).astype(jnp.float32), -1e9)
+        share_ibt1 = jax.nn.softmax(score_bt1.reshape(2, -1, *score_bt1.shape[1:]), axis=0)
+        x_btd = (x_btd.reshape(2, -1, *x_btd.shape[1:]) * share_ibt1.astype(self.dtype)).sum(axis=0)
         return self.norm(self.fuse(dropout(jax.nn.silu(x_btd), self.rate, key)))
 
 

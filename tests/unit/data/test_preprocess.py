@@ -163,6 +163,18 @@ def test_the_mirror_swaps_the_hands():
     np.testing.assert_allclose(x[:2, :20, left], wanted, atol=1e-5)
 
 
+def test_a_mirrored_camera_takes_clips_whole_and_leaves_left_left():
+    pose = some_pose()
+    found = set()
+    for seed in range(10):
+        config = dataclasses.replace(OFF, mirrored_camera=0.5)
+        x, _ = pose_of(pose, key=jax.random.key(seed), config=config)
+        signs = np.sign(x[0, :20, :, 0]) * np.sign(pose[0, :20, :, 0].astype(np.float32))
+        np.testing.assert_allclose(np.abs(x[0, :20]), np.abs(pose[0, :20]), atol=1e-5)
+        found.add(tuple(np.unique(signs[signs != 0])))
+    assert found == {(-1.0,), (1.0,)}
+
+
 def test_a_rotation_keeps_distances_and_a_translation_keeps_differences():
     pose = some_pose()
     for config in (

@@ -360,5 +360,5 @@ def test_stand_in_of_the_worked_example(tmp_path):
     assert info.splits == {"train": 1, "validation": 1, "test": 2}
     for clip in info.split("test"):
         path = tmp_path / "new" / f"{clip.id}.npz"
-        alone = read_clip_file(path, Kind.LANDMARKS, None).modalities["pose"]
+        alone = read_clip_file(path, Kind.LANDMARKS, None).clip.modalities["pose"]
         assert np.array_equal(alone.data, clip.modalities["pose"].data)

@@ -30,8 +30,8 @@ def letter_clip(letter: str, pose, fps: float) -> Clip:
 
 
 @pytest.fixture
-def letters() -> dict[str, Clip]:
-    return {letter: recording(letter, i) for i, letter in enumerate("abcde")}
+def letters() -> dict[str, list[Clip]]:
+    return {letter: [recording(letter, i)] for i, letter in enumerate("abcde")}
 
 
 def test_approach_and_retreat_are_cut_off_but_a_letter_that_moves_is_whole():
@@ -60,9 +60,9 @@ def test_a_joined_word_holds_its_letters_in_order_without_jumps(letters):
 
 
 def test_a_hand_missing_in_one_letter_is_not_mixed_with_zeros(letters):
-    pose = letters["a"].modalities["pose"].data.copy()
+    pose = letters["a"][0].modalities["pose"].data.copy()
     pose[:, keypoints.LEFT_HAND_SLICE] = (-2.0, 0.5, 1.0)
-    letters["a"] = letter_clip("a", pose, FPS)
+    letters["a"] = [letter_clip("a", pose, FPS)]
     clip = join(letters, "cab", seed=0)
     left_tkc = clip.modalities["pose"].data[:, keypoints.LEFT_HAND_SLICE]
     seen_tk = left_tkc[..., 2] > 0
@@ -81,7 +81,7 @@ def test_words_that_cannot_be_joined_are_refused(letters, word, said):
 
 def test_letters_at_two_frame_rates_are_refused(letters):
     fast = recording("e", 4)
-    letters["e"] = letter_clip("e", fast.modalities["pose"].data, 50.0)
+    letters["e"] = [letter_clip("e", fast.modalities["pose"].data, 50.0)]
     with pytest.raises(SignBindError, match="pose_fps"):
         join(letters, "bed", seed=0)
 
@@ -122,8 +122,23 @@ def test_a_seed_gives_the_same_words_and_the_same_bits(corpus):
     assert [c.text for c in once["test"]] != [c.text for c in other["test"]]
 
 
-def test_a_letter_recorded_twice_is_refused(corpus):
+def test_every_recording_of_a_letter_is_read_and_words_take_any(corpus):
     with open(corpus / "manifest.tsv", "a", encoding="utf-8") as file:
-        file.write("again\ttrain\ta\ta.npz\ta\n")
-    with pytest.raises(SignBindError, match="letter 'a': found rec_a and again"):
+        file.write("again\ttrain\ta\tb.npz\ta\n")
+    clips, _ = read(corpus, seed=0)
+    assert {"rec_a_recorded", "again_recorded"} <= {clip.id for clip in clips["letters"]}
+    letters = {"a": [recording("a", 1), recording("a", 3)], "b": [recording("b", 2)]}
+    places = set()
+    for seed in range(20):
+        word = join(letters, "aba", seed).modalities["pose"].data[:, RIGHT_WRIST, 0]
+        places.add((int(word[0]), int(word[-1])))
+    assert places == {(1, 1), (1, 3), (3, 1), (3, 3)}
+
+
+def test_letters_of_several_signers_are_not_joined(corpus):
+    manifest = corpus / "manifest.tsv"
+    header, *rows = manifest.read_text(encoding="utf-8").splitlines()
+    rows = [f"{row}\t{'one' if i else 'two'}" for i, row in enumerate(rows)]
+    manifest.write_text("\n".join([header + "\tsigner", *rows]) + "\n", encoding="utf-8")
+    with pytest.raises(SignBindError, match="signer: found 'two' and 'one'"):
         read(corpus, seed=0)

@@ -71,10 +71,41 @@ def test_without_shoulders_the_hands_give_the_scale(tmp_path):
     for factor in (1, 3):
         path = saved(tmp_path / f"{factor}.npz", keypoints=frames() * factor, scores=scores)
         pose = read_pose_file(path)
-        assert pose.notes == ("no shoulders: scaled by the hands",)
+        assert pose.notes == ("no shoulders: normalised by the hands",)
         assert not pose.points[:, keypoints.LEFT_SHOULDER].any()
         sized[factor] = pose.points.astype(float)
     np.testing.assert_allclose(sized[1], sized[3], atol=5e-3)
+
+
+@pytest.mark.parametrize("side", ["right", "left", None])
+def test_a_hand_without_a_body_reads_as_that_hand_of_a_body_without_shoulders(tmp_path, side):
+    scores = np.zeros((4, 133))
+    hand = slice(91, 112) if side == "left" else slice(112, 133)
+    scores[:, hand] = 1
+    body = read_pose_file(saved(tmp_path / "body.npz", scores=scores))
+    alone = {"keypoints": frames()[:, hand], "scores": scores[:, hand]}
+    if side:
+        alone["scheme"] = f"{side}_hand_21"
+    pose = read_pose_file(saved(tmp_path / "hand.npz", **alone))
+    np.testing.assert_array_equal(pose.points, body.points)
+    assert pose.notes[-1] == "no shoulders: normalised by the hands"
+    assert ("one hand of an unknown side: taken as the right" in pose.notes) == (side is None)
+
+
+@pytest.mark.parametrize("side", ["LEFT", "RIGHT"])
+def test_a_pose_file_of_one_hand_says_which(tmp_path, side):
+    part = PoseHeaderComponent(
+        f"{side}_HAND_LANDMARKS", [f"{i}" for i in range(21)], [], [(0, 0, 0)], "XYZC"
+    )
+    header = PoseHeader(0.1, PoseHeaderDimensions(640, 480, 0), [part])
+    points = np.random.default_rng(0).uniform(100, 300, (4, 1, 21, 3)).astype(np.float32)
+    body = NumPyPoseBody(25, points, np.ones((4, 1, 21), np.float32))
+    with open(tmp_path / "a.pose", "wb") as file:
+        Pose(header, body).write(file)
+    pose = read_pose_file(tmp_path / "a.pose")
+    of = {"LEFT": keypoints.LEFT_HAND_SLICE, "RIGHT": keypoints.RIGHT_HAND_SLICE}
+    assert (pose.points[:, of.pop(side), 2] == 1).all()
+    assert not pose.points[:, next(iter(of.values()))].any()
 
 
 def test_a_third_column_that_is_no_confidence_is_refused(tmp_path):

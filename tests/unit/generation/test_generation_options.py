@@ -86,7 +86,7 @@ def test_a_seed_repeats_the_sentences_whatever_batch_they_fall_into(tree, said, 
 
 
 def test_translate_writes_with_the_settings_it_is_given(tree):
-    clips = ClipList([read_clip_file(tree / "a.npz", Kind.LANDMARKS, None)])
+    clips = ClipList([read_clip_file(tree / "a.npz", Kind.LANDMARKS, None).clip])
     streams = Translator(tree / "alignment").read(clips)
     settings = [
         given(parsed(translate, "--temperature=5", "--max_new_tokens=3", seed, "a.npz"))

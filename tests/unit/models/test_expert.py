@@ -26,7 +26,7 @@ TINY = {
     "channels": (4, 8),
     "conv_kernel": 5,
 }
-FRONTENDS = ("pose", "lips", "mouth_landmarks")
+FRONTENDS = ("pose", "lips", "mouth_landmarks", "hand_shape")
 
 
 def make(frontend: str, **changes) -> Expert:
@@ -139,6 +139,30 @@ def test_mouth_landmarks_come_from_the_whole_layout_or_alone():
     whole = read(expert, x, mask).log_probs_bsv
     alone = read(expert, x[:, :, keypoints.MOUTH_SLICE], mask).log_probs_bsv
     np.testing.assert_allclose(whole, alone, atol=1e-6)
+
+
+def test_a_hand_reads_alike_wherever_it_is_however_large_and_whichever_it_is():
+    expert = make("hand_shape")
+    hand = np.abs(clips("pose", 1, 8)[:, :1, keypoints.RIGHT_HAND_SLICE]) + (0.1, 0.1, 0)
+    mask = np.ones((1, 8), bool)
+
+    def of(side, hand_btkc, body=None):
+        x = np.zeros((1, 8, keypoints.K, 3), np.float32) if body is None else body.copy()
+        x[:, :, side] = hand_btkc
+        return np.asarray(read(expert, x, mask).log_probs_bsv)
+
+    alone = of(keypoints.RIGHT_HAND_SLICE, hand)
+    moved = hand * (3, 3, 1) + (2, -1, 0)
+    mirrored = hand * (-1, 1, 1)
+    body = clips("pose", 1, 8)
+    body[:, :, keypoints.LEFT_HAND_SLICE] = 0
+    for other in (
+        of(keypoints.RIGHT_HAND_SLICE, moved),
+        of(keypoints.LEFT_HAND_SLICE, mirrored),
+        of(keypoints.RIGHT_HAND_SLICE, hand, body),
+    ):
+        np.testing.assert_allclose(alone, other, atol=1e-4)
+    assert np.abs(of(keypoints.RIGHT_HAND_SLICE, mirrored) - alone).max() > 1e-2
 
 
 @pytest.mark.parametrize("frontend", FRONTENDS)

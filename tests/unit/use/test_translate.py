@@ -63,7 +63,7 @@ def test_mouth_crops_beside_the_landmarks_become_a_lip_stream(tmp_path):
     without = write(tmp_path / "pose.npz")
     made = reader(lipreading="lips")
     clips = ClipList(
-        [read_clip_file(path, Kind.LANDMARKS, made.lip_size) for path in (with_crops, without)]
+        [read_clip_file(path, Kind.LANDMARKS, made.lip_size).clip for path in (with_crops, without)]
     )
     assert clips.lengths("lips").tolist() == [30, 0] and clips[0].modalities["lips"].fps == 20
     assert decode_mosaic(clips[0].modalities["lips"].data, 30).shape == (
@@ -81,7 +81,7 @@ def test_crops_stay_unread_where_no_expert_reads_them(tmp_path):
     made = reader(signing="pose", lipreading="mouth_landmarks")
     assert made.lip_size is None
     path = write(tmp_path / "a.npz", lips=np.zeros(3))
-    clip = read_clip_file(path, Kind.LANDMARKS, made.lip_size)
+    clip = read_clip_file(path, Kind.LANDMARKS, made.lip_size).clip
     assert clip.modalities.keys() == {"pose"} and clip.n_frames("pose") == 40
 
 
@@ -105,6 +105,17 @@ def test_one_bad_file_is_named_and_costs_no_other(tmp_path, fields, said):
         read_clip_file(bad, Kind.LANDMARKS, 32)
     read = read_inputs(bad, good)
     assert read.names == ["good.npz"] and len(read.faults) == 1
+
+
+def test_what_was_repaired_is_told_by_clip(tmp_path):
+    body = write(tmp_path / "body.npz")
+    hands = [tmp_path / f"hand{i}.npz" for i in range(2)]
+    for hand in hands:
+        points = np.random.default_rng(0).uniform(200, 300, (9, 21, 2))
+        np.savez(hand, keypoints=points, fps=25.0, scheme="left_hand_21")
+    read = read_inputs(body, *hands)
+    told = "pose: no shoulders: normalised by the hands: 2 clips (hand0.npz, hand1.npz)"
+    assert read.notes == [told] and len(read.clips) == 3
 
 
 def test_a_file_that_another_process_cannot_read_is_left_out_here_too(tmp_path, monkeypatch):
