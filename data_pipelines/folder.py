@@ -13,6 +13,9 @@ not leave its directory.
 - `video`: the recording itself; landmarks and crops have to be extracted from it first.
 - `streams`: a `.jsonl` or `.jsonl.gz` file (`data_pipelines.readers.token_streams`) with a line of
   the row's id, of which tokens and times count; labels are the manifest's.
+
+What fusion reads where a row gives no `fusion_targets` are the lemmas of the text's content words,
+as they are signed. Of speech read from lips it is every word: `--every_word`.
 """
 
 import difflib
@@ -25,6 +28,7 @@ from pathlib import Path
 from signbind_jax import files
 from signbind_jax.data.clip import check_id
 from signbind_jax.data.dataset_description import check_split_name
+from signbind_jax.data.labels import words_of
 from signbind_jax.data_pipelines.corpus import (
     Corpus,
     ReadResult,
@@ -62,7 +66,9 @@ class ManifestRow:
         return self.cells["id"]
 
 
-def open_corpus(source: Path, lip_size: int = 32, poses: Path | None = None) -> Corpus:
+def open_corpus(
+    source: Path, lip_size: int = 32, poses: Path | None = None, every_word: bool = False
+) -> Corpus:
     """A folder corpus, its rows in the manifest's order.
 
     The whole manifest is checked before anything is read.
@@ -71,6 +77,7 @@ def open_corpus(source: Path, lip_size: int = 32, poses: Path | None = None) -> 
       source: the directory that holds `manifest.tsv`.
       lip_size: side of the grey mouth crops in pixels.
       poses: where `signbind extract` put what belongs to rows with a video alone.
+      every_word: fusion reads all words of a text, in lower case, where a row does not say.
 
     Raises:
       SignBindError: on a missing or unknown column, a duplicate id, a missing file, a path
@@ -87,9 +94,10 @@ def open_corpus(source: Path, lip_size: int = 32, poses: Path | None = None) -> 
         "lip_size": lip_size,
         "poses": str(poses.absolute()) if poses else "",
     }
-    return Corpus(
-        by_split, partial(read_row, lip_size=lip_size, poses=poses), record, recording=_recording
-    )
+    if every_word:  # came later: datasets without it are as they were
+        record["every_word"] = True
+    read = partial(read_row, lip_size=lip_size, poses=poses, every_word=every_word)
+    return Corpus(by_split, read, record, recording=_recording)
 
 
 def _recording(row: ManifestRow) -> Recording | None:
@@ -102,12 +110,20 @@ def add_arguments(parser) -> None:
     add_lip_size(parser)
     text = "what signbind extract wrote, for rows with a video alone"
     add_directory(parser, "poses", text)
+    parser.add_argument(
+        "--every_word",
+        action="store_true",
+        help="fusion reads all words of a text where a row gives no fusion_targets, and not the "
+        "lemmas of its content words: for speech read from lips",
+    )
 
 
 from_arguments = forwarded(open_corpus)
 
 
-def read_row(row: ManifestRow, lip_size: int, poses: Path | None = None) -> ReadResult:
+def read_row(
+    row: ManifestRow, lip_size: int, poses: Path | None = None, every_word: bool = False
+) -> ReadResult:
     """The clip of a row, and what was repaired in it.
 
     Raises:
@@ -124,6 +140,8 @@ def read_row(row: ManifestRow, lip_size: int, poses: Path | None = None) -> Read
         paths[Kind.LANDMARKS] = find(poses, row.id, row.paths["video"])
     tokens = {name: tuple(cells[name].split()) for name in TOKENS}
     tokens["spelled"] = tuple(word.lower() for word in tokens["spelled"])
+    if every_word and not tokens["fusion_targets"]:
+        tokens["fusion_targets"] = tuple(words_of(cells["text"].lower()))
     languages = {name: cells[name] for name in LANGUAGES}
     given = {kind: path for kind, path in paths.items() if path is not None}
     labels = {"text": cells["text"], **languages, **tokens}

@@ -18,6 +18,7 @@ import numpy as np
 from signbind_jax import files, keypoints
 from signbind_jax.data import lips
 from signbind_jax.data.clip import Frames, check_id, pose_frames
+from signbind_jax.data_pipelines.extraction.result import read_result
 from signbind_jax.data_pipelines.readers.poses import Pose, read_pose_file
 from signbind_jax.errors import SignBindError
 
@@ -35,10 +36,11 @@ def file_of(directory: Path, clip_id: str, suffix: str = SUFFIXES[0]) -> Path:
 
 
 def find(directory: Path, clip_id: str, video: Path | None = None) -> Path:
-    """The file of a clip.
+    """The file of a clip: that of its id, else the one that `signbind extract` named by its video.
 
     Args:
-      video: its recording, which may have lent the file its name.
+      video: its recording, all of which is the clip. A file of that name counts where it says that
+        it was extracted from a whole video of this name and size, as `signbind extract` asks too.
 
     Raises:
       SignBindError: as `file_of`; no such file, and which are there. In front of the first colon
@@ -51,14 +53,29 @@ def find(directory: Path, clip_id: str, video: Path | None = None) -> Path:
     wanted = file_of(directory, clip_id)
     reason = "no pose file: extract it first (signbind extract)"
     near = _nearest(wanted)
-    if video is not None and any((directory / f"{video.stem}{end}").is_file() for end in SUFFIXES):
-        near = [video.stem]
-        reason = (
-            "no pose file of this id, but one named by the video: extract with --list, which "
-            "gives clips their ids (signbind data clips)"
-        )
+    for path in (directory / f"{video.stem}{end}" for end in SUFFIXES) if video else ():
+        if path.is_file() and _is_of(path, video):
+            return path
+        if path.is_file():
+            near = [video.stem]
+            reason = (
+                "no pose file of this id, and the one named by the video is not known to be of it: "
+                "extract with --list, which gives clips their ids (signbind data clips)"
+            )
     there = f"nearest are {', '.join(near)}" if near else "there is none"
     raise SignBindError(f"{wanted} or .pose ({there}): {reason}")
+
+
+def _is_of(path: Path, video: Path) -> bool:
+    """Whether `signbind extract` made a file of all of this video."""
+    if path.suffix != ".npz":
+        return False
+    try:
+        made = read_result(path)
+    except SignBindError:  # somebody else's file
+        return False
+    wanted = (video.name, video.stat().st_size, 0.0, None)
+    return made is not None and wanted == (made.video, made.video_bytes, made.start_s, made.end_s)
 
 
 def _nearest(wanted: Path) -> list[str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from signbind_jax.data.clip import Clip
 from signbind_jax.errors import SignBindError
-from signbind_jax.metrics import rouge, text, tokenizers
+from signbind_jax.metrics import conventions, rouge, text, tokenizers
 from signbind_jax.metrics.sequence import edit_distance
 
 
@@ -149,14 +149,16 @@ def translation_scores(clips: Sequence[Clip], hypotheses: Sequence[str]) -> dict
     """Computes all translation scores of a data set, JSON-ready.
 
     BLEU-4 and chrF are sacrebleu's defaults (13a, cased, exponential smoothing), ROUGE-L is
-    that of the `unisign` convention with the words of the `rouge_score` library.
+    that of the `unisign` convention with the words of the `rouge_score` library. The word error
+    rate is that of the `wer` convention: words as they stand between spaces, in their case.
 
     Args:
       clips: what was signed; `text`, `spelled`, `homonym_pairs` and `contrasts` are read.
       hypotheses: what was written, one sentence a clip.
 
     Returns:
-      n, bleu4, bleu_signature, chrf, chrf_signature, rouge_l, rouge_l_signature; and
+      n, bleu4, bleu_signature, chrf, chrf_signature, rouge_l, rouge_l_signature,
+      word_error_rate, word_error_rate_signature; and
       name_recall, homonym_accuracy and homonym_swapped, contrast_accuracy, with how many
       items were judged as n_names, n_homonyms, n_contrasts. Values are percentages, None where
       there is nothing to judge.
@@ -194,9 +196,11 @@ def _corpus_scores(references: Sequence[str], hypotheses: Sequence[str]) -> dict
             "bleu": text.bleu(references, hypotheses, orders=(4,))[0],
             "chrf": text.chrf(references, hypotheses),
             "rouge_l": rouge.rouge_l(*words, beta=1.0, note="tok:rouge_score|case:lc"),
+            "word_error_rate": conventions.wer(references, hypotheses)[0],
         }
     result = {}
-    for key, name in (("bleu", "bleu4"), ("chrf", "chrf"), ("rouge_l", "rouge_l")):
+    for key in ("bleu", "chrf", "rouge_l", "word_error_rate"):
+        name = "bleu4" if key == "bleu" else key
         result[name] = scores[key].value if scores else None
         result[f"{key}_signature"] = scores[key].signature if scores else None
     return result

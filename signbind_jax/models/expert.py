@@ -33,6 +33,7 @@ from signbind_jax.ranges import (
     Range,
     Rate,
     Size,
+    Whole,
 )
 
 FRONTENDS = {
@@ -82,6 +83,7 @@ class ExpertConfig(Checked):
       d_part: size of one part's embedding (pose, hand_shape; twice this inside mouth_landmarks).
       parts: which parts the pose frontend reads.
       lip_size: height and width of a mouth crop in pixels.
+      lip_margin: pixels along every edge of it that are not looked at: a mouth fills the middle.
       lip_patch: side in pixels of the patches the lip stem reads; its stride.
       channels: channels of the lip frontend's stages; each but the first halves the image.
       dtype: of the computation; parameters, norms' sums and log posteriors are float32.
@@ -100,6 +102,7 @@ class ExpertConfig(Checked):
     d_part: Size = 64
     parts: Annotated[tuple[Annotated[str, OneOf(*PARTS)], ...], NonEmpty] = tuple(PARTS)
     lip_size: Size = 32
+    lip_margin: Whole = 0
     lip_patch: Size = 4
     channels: Channels = (16, 32, 64)
     dtype: DTypeName = "float32"
@@ -108,8 +111,15 @@ class ExpertConfig(Checked):
     def conflicts(self):
         if self.d_model % (2 * self.n_heads):
             yield "n_heads", f"a number for which d_model {self.d_model} gives heads of even size"
-        if self.lip_size % (cell := lip_cell(self.lip_patch, self.channels)):
-            yield "lip_size", f"a multiple of {cell}, which channels {self.channels} ask for"
+        cell = lip_cell(self.lip_patch, self.channels)
+        if self.lip_side <= 0 or self.lip_side % cell:
+            less = " behind the margins" if self.lip_margin else ""
+            yield "lip_size", f"a multiple of {cell}{less}, which channels {self.channels} ask for"
+
+    @property
+    def lip_side(self) -> int:
+        """Height and width in pixels of what is looked at of a mouth crop."""
+        return self.lip_size - 2 * self.lip_margin
 
     def n_steps(self, n_frames):
         """Counts the output steps of a clip of `n_frames` frames; a number or an array."""

@@ -260,7 +260,7 @@ class LipFrontend(nnx.Module):
 
     def __init__(self, config, rngs: nnx.Rngs):
         self.dtype, self.rate = config.dtype, config.dropout
-        channels, self.patch = config.channels, config.lip_patch
+        channels, self.patch, self.margin = config.channels, config.lip_patch, config.lip_margin
         linear = partial(Linear, bias=True, rngs=rngs)
         self.stem = linear((3 * self.patch**2,), (channels[0],), ("input",), ("channels",))
         pairs = zip(channels, channels[1:], strict=False)
@@ -268,13 +268,15 @@ class LipFrontend(nnx.Module):
             [linear((4 * inner,), (outer,), ("input",), ("channels",)) for inner, outer in pairs]
         )
         self.blocks = nnx.List([ResidualBlock(c, rngs) for c in channels[1:]])
-        side = config.lip_size // lip_cell(self.patch, channels)
+        side = config.lip_side // lip_cell(self.patch, channels)
         self.out = linear((side**2 * channels[-1],), (config.d_model,), ("input",), ("model",))
         self.norm = RMSNorm(config.d_model, rngs=rngs)
 
     def __call__(self, x_bfhw, key=None, clip_bf=None):
         """Reads x_bfhw (b, f, size, size), zero mean and about unit variance -> (b, f, d_model)."""
-        b, f, h, w = x_bfhw.shape
+        b, f, *size = x_bfhw.shape
+        h, w = (n - 2 * self.margin for n in size)
+        x_bfhw = x_bfhw[:, :, self.margin : self.margin + h, self.margin : self.margin + w]
         patch = _patches(x_bfhw.astype(self.dtype).reshape(b * f, h, w, 1), self.patch)
         patch = patch.reshape(b, f, *patch.shape[1:])
         before, after = time_shift(patch, 1, clip_bf), time_shift(patch, -1, clip_bf)

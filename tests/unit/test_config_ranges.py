@@ -236,6 +236,7 @@ ARGUMENTS = [
     ("signing:a\nb", "unknown name 'a\\nb'"),
     ("signing:size=base,chips=99999999", "config.data.frames_per_batch"),
     ("alignment:size=base", "size of alignment: unknown name 'base'; known: few, small, tiny"),
+    ("lipreading:recorded,size=few", "recorded: found it with size=few, wanted it with size=small"),
     ("translation:size=large", "unknown name 'large'; known: few, small, tiny"),
     ("translation:llm", "llm: found True, wanted str"),
     ("translation:llm=llama-3.2-3b,chip=x", "chip: unknown name 'x'"),

@@ -1,3 +1,4 @@
+import json
 import os
 from pathlib import Path
 
@@ -128,8 +129,8 @@ def test_a_file_named_by_its_video_is_told(source, tmp_path):
     write_manifest(source, *rows, header=header)
     _, report = read(source, poses=poses)
     assert report.left_out == {
-        "no pose file of this id, but one named by the video: extract with --list, which gives "
-        "clips their ids (signbind data clips)": ["day/1"],
+        "no pose file of this id, and the one named by the video is not known to be of it: "
+        "extract with --list, which gives clips their ids (signbind data clips)": ["day/1"],
         "no pose file: extract it first (signbind extract)": ["clip_8"],
     }
     for row, said in zip(
@@ -143,6 +144,33 @@ def test_a_file_named_by_its_video_is_told(source, tmp_path):
         write_manifest(source, row, header=header)
         with pytest.raises(SignBindError, match=said):
             read(source, strict=True, poses=poses)
+
+
+def test_what_was_extracted_under_the_video_s_name_is_found(source, tmp_path):
+    poses = tmp_path / "poses"
+    poses.mkdir()
+    for name, n_bytes in (("talk", 4), ("walk", 5)):
+        (source / f"{name}.mp4").write_bytes(b"mpeg")
+        write_pose(poses / f"{name}.npz", 20)
+        with np.load(poses / f"{name}.npz") as archive:
+            fields = dict(archive)
+        about = {"frames": 20, "found": {}, "video": f"{name}.mp4", "video_bytes": n_bytes}
+        np.savez(poses / f"{name}.npz", **fields, about=json.dumps(about))
+    rows = ("s1_talk|train|Hi.|talk.mp4", "s1_walk|train|Hi.|walk.mp4")
+    write_manifest(source, *rows, header="id split text video")
+    clips, report = read(source, poses=poses)
+    assert [clip.id for clip in clips["train"]] == ["s1_talk"]
+    (reason,) = report.left_out  # a file of another video of that name
+    assert "not known to be of it" in reason and report.left_out[reason] == ["s1_walk"]
+
+
+def test_fusion_reads_every_word_where_it_is_asked_to(source):
+    rows = ("lips|train|Bin blue at F, now.|a.npz|", "own|train|Bin blue.|a.npz|BIN")
+    write_manifest(source, *rows, header="id split text pose fusion_targets")
+    content, every = (read(source, every_word=asked)[0]["train"] for asked in (False, True))
+    assert [clip.fusion_targets for clip in content] == [(), ("BIN",)]
+    words = ("bin", "blue", "at", "f", "now")
+    assert [clip.fusion_targets for clip in every] == [words, ("BIN",)]
 
 
 def test_strict_makes_such_a_clip_an_error(source):

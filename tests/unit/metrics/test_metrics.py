@@ -293,10 +293,13 @@ def test_translation_scores_of_a_perfect_and_of_a_careless_system():
     for key in ("bleu4", "chrf", "rouge_l", "name_recall", "homonym_accuracy", "contrast_accuracy"):
         assert perfect[key] == pytest.approx(100), key
     assert (perfect["n"], perfect["n_names"], perfect["n_homonyms"]) == (2, 1, 2)
-    assert "tok:13a" in perfect["bleu_signature"]
+    assert "tok:13a" in perfect["bleu_signature"] and perfect["word_error_rate"] == 0
     careless = translation.translation_scores(clips, ["The old bank visited Ana.", "The bank."])
     assert careless["name_recall"] == 0 and careless["contrast_accuracy"] == 0
     assert careless["homonym_accuracy"] == pytest.approx(50)
+    # Five of five words replaced; one of six replaced, four left out.
+    assert careless["word_error_rate"] == pytest.approx(100 * 10 / 11)
+    assert "S:6|D:4|I:0|N:11" in careless["word_error_rate_signature"]
 
 
 def test_what_cannot_be_judged_is_none():

@@ -228,12 +228,24 @@ def test_bfloat16_computation_keeps_float32_posteriors():
         ({"conv_kernel": 8}, "conv_kernel: found 8, wanted .*, odd"),
         ({"parts": ("body", "feet")}, "parts: found .*feet.*, wanted a list.* each one of 'body'"),
         ({"frontend": "lips", "lip_size": 30}, "lip_size: found 30, wanted a multiple of 8"),
+        ({"lip_size": 32, "lip_margin": 16}, "lip_size: found 32, .* of 8 behind the margins"),
     ],
 )
 def test_an_impossible_config_is_told_in_one_line(changes, message):
     with pytest.raises(SignBindError, match=message) as error:
         ExpertConfig(**(TINY | {"frontend": "pose"} | changes))
     assert "\n" not in str(error.value)
+
+
+def test_the_margins_of_a_mouth_crop_are_not_looked_at():
+    expert, mask = make("lips", lip_size=24, lip_margin=4), np.ones((1, 8), bool)
+    x = np.random.default_rng(0).standard_normal((1, 8, 24, 24), np.float32)
+    elsewhere = np.full_like(x, 9.0)
+    elsewhere[:, :, 4:-4, 4:-4] = x[:, :, 4:-4, 4:-4]
+    read_of = [read(expert, crops, mask).log_probs_bsv for crops in (x, elsewhere)]
+    np.testing.assert_array_equal(*read_of)
+    elsewhere[:, :, 4, 4] += 1.0
+    assert not np.array_equal(read_of[0], read(expert, elsewhere, mask).log_probs_bsv)
 
 
 def test_an_expert_learns_to_spell_hand_shapes_it_is_shown():
