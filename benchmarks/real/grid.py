@@ -26,7 +26,7 @@ from statistics import mean, mode
 import numpy as np
 from PIL import Image, ImageDraw
 
-from benchmarks.real.work import Work, make_parser
+from benchmarks.real.work import Work, make_parser, run_benchmark
 from signbind_jax import files
 from signbind_jax.data.dataset import open_dataset
 from signbind_jax.errors import SignBindError
@@ -328,4 +328,4 @@ def draw(path: Path, read: Sequence[Read]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

@@ -11,7 +11,6 @@ and seeds; `words_accuracy` that over words joined from these takes, which nobod
 
 import os
 import string
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -19,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.real.work import Work, make_parser
+from benchmarks.real.work import Work, make_parser, run_benchmark
 from signbind_jax import files
 from signbind_jax.errors import SignBindError
 
@@ -243,7 +242,7 @@ def _share(pairs: Sequence[tuple[str, str]]) -> float:
     return 100 * float(np.mean([a == b for a, b in pairs]))
 
 
-def main() -> int:
+def main() -> None:
     arguments = make_parser(__doc__, seeds=3).parse_args()
     began, work = time.monotonic(), Work(arguments.workdir)
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str((work.directory / "xla").absolute()))
@@ -258,8 +257,7 @@ def main() -> int:
     training = sum(work.training_minutes(name) for name in runs)
     minutes = {"training_minutes": training, "minutes": (time.monotonic() - began) / 60}
     work.finish(results | {name: round(value, 1) for name, value in minutes.items()})
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_benchmark(main)

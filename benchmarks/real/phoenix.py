@@ -241,4 +241,4 @@ def _without(row: dict, rate: float, draw: int) -> dict:
 
 
 if __name__ == "__main__":
-    main()
+    work.run_benchmark(main)

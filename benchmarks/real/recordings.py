@@ -8,14 +8,13 @@ a clip shows no shoulders, as its hand or face is scaled (docs/use/translate_you
 """
 
 import itertools
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.real import letters
-from benchmarks.real.work import Work, make_parser
+from benchmarks.real.work import Work, make_parser, run_benchmark
 from signbind_jax import keypoints
 from signbind_jax.data import lips
 from signbind_jax.data.clip import Clip
@@ -171,7 +170,7 @@ def sets(arguments) -> Iterator[tuple[str, Callable[[], Iterable[Clip]]]]:
     yield "synthetic", lambda: some_of(open_synthetic(SyntheticConfig(train=CLIPS)), "train")
 
 
-def main() -> int:
+def main() -> None:
     parser = make_parser(__doc__, seeds=1)
     parser.add_argument("--grid", type=Path, metavar="DIR", help="extracted poses and mouth crops")
     arguments = parser.parse_args()
@@ -188,8 +187,7 @@ def main() -> int:
     for what in rows:
         print(f"| {what} | " + " | ".join(one.of(what) for one in measured.values()) + " |")
     work.finish({name: {what: one.of(what) for what in rows} for name, one in measured.items()})
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_benchmark(main)

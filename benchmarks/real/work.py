@@ -7,12 +7,14 @@ become a corpus that `signbind data build` reads.
 
 import argparse
 import json
+import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks import harness
 from signbind_jax import files
+from signbind_jax.errors import SignBindError
 from signbind_jax.processes.parallel_runs import run_all
 from signbind_jax.train.summary import read_summary
 
@@ -47,6 +49,14 @@ def make_parser(doc: str, seeds: int) -> argparse.ArgumentParser:
         "--seeds", type=int, default=seeds, metavar="N", help="trainings (default: %(default)s)"
     )
     return parser
+
+
+def run_benchmark(main: Callable[[], object]) -> None:
+    """Runs a benchmark; wrong input ends it in one line, with exit code 1."""
+    try:
+        main()
+    except SignBindError as error:
+        sys.exit(f"benchmark: error: {error}")
 
 
 class Work:
