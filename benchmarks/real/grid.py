@@ -176,7 +176,7 @@ def failures(work: Work, name: str) -> Path:
 def build(work: Work, name: str, source: Path) -> list[str]:
     """The command that builds a dataset."""
     command = ["data", "build", "folder", f"--source={source}", f"--out={dataset(work, name)}"]
-    return [*command, "--every_word", f"--lip_size={LIP_SIZE}"]
+    return [*command, "--every_word", f"--lip_size={LIP_SIZE}", "--overwrite"]
 
 
 def rows_of(table: Path) -> list[dict[str, str]]:

@@ -106,8 +106,8 @@ class Recorder:
     def build(self) -> list:
         """The command that makes a dataset of it."""
         sizes = [f"--{split}={n}" for split, n in WORDS.items()]
-        source = f"--source={self.corpus}"
-        return ["data", "build", "joined_letters", source, f"--out={self.data}", *sizes]
+        places = [f"--source={self.corpus}", f"--out={self.data}", "--overwrite"]
+        return ["data", "build", "joined_letters", *places, *sizes]
 
 
 def recorders(directory: Path, root: Path, prefix: str = "") -> list[Recorder]:

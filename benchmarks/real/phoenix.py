@@ -14,7 +14,6 @@ scored.
 """
 
 import argparse
-import gzip
 import hashlib
 import json
 import random
@@ -24,6 +23,12 @@ from pathlib import Path
 
 from benchmarks.real import work
 from signbind_jax import files
+from signbind_jax.data_pipelines.readers.token_streams import (
+    SUFFIXES,
+    is_token_file,
+    read_lines,
+    stem_of,
+)
 from signbind_jax.errors import SignBindError
 
 # system -> the streams it has, whether it knows when a token was read, and `text_room`: a gloss is
@@ -199,8 +204,8 @@ class Phoenix:
 
 def _only_split(directory: Path) -> Path:
     """The file that is scored: of several `dev`."""
-    paths = sorted((*directory.glob("*.jsonl"), *directory.glob("*.jsonl.gz")))
-    chosen = [path for path in paths if len(paths) == 1 or path.name.startswith("dev.")]
+    paths = sorted(path for path in directory.glob("*") if is_token_file(path))
+    chosen = [path for path in paths if len(paths) == 1 or stem_of(path) == "dev"]
     if len(chosen) != 1:
         found = ", ".join(path.name for path in paths) or "none"
         raise SignBindError(f"{directory}: found files {found}, wanted one .jsonl[.gz], or dev")
@@ -208,16 +213,15 @@ def _only_split(directory: Path) -> Path:
 
 
 def _split(directory: Path, name: str) -> Path:
-    for path in (directory / f"{name}.jsonl", directory / f"{name}.jsonl.gz"):
-        if path.exists():
+    for end in SUFFIXES:
+        if (path := directory / f"{name}{end}").exists():
             return path
     raise SignBindError(f"{directory}: found no {name}.jsonl[.gz], wanted the sentences of {name}")
 
 
 def _read(path: Path) -> list[dict]:
     """Its lines, glosses in lower case."""
-    with gzip.open(path, "rt") if path.suffix == ".gz" else open(path, encoding="utf-8") as file:
-        rows = [json.loads(line) for line in file if line.strip()]
+    rows = [json.loads(line.text) for line in read_lines(path)]
     for row in rows:
         if "gloss" in row:
             row["gloss"] = [gloss.lower() for gloss in row["gloss"]]
@@ -225,8 +229,7 @@ def _read(path: Path) -> list[dict]:
 
 
 def _with_digest(path: Path) -> str:
-    name = path.name.removesuffix(".gz").removesuffix(".jsonl")
-    return f"{name}_{hashlib.sha256(path.read_bytes()).hexdigest()[:8]}"
+    return f"{stem_of(path)}_{hashlib.sha256(path.read_bytes()).hexdigest()[:8]}"
 
 
 def _bleu(scores: Mapping) -> float:
