@@ -102,16 +102,25 @@ class DataConfig(Checked):
 
 @dataclass(frozen=True)
 class OptimConfig(Checked):
-    """AdamW with linear warm-up and cosine decay to `final_share` of the peak."""
+    """AdamW with linear warm-up and cosine decay to `final_share` of the peak.
+
+    Attributes:
+      warmup_share: the warm-up as a share of all steps, in place of `warmup_steps`; 0: those.
+      average: share of the steps so far over which weights are averaged, see
+        `train.optim.average_weights`; the averages are what is scored, kept and handed on.
+        0: the weights themselves are.
+    """
 
     learning_rate: Annotated[float, Range(above=0, most=10)] = 1e-3
     warmup_steps: Whole = 100
+    warmup_share: Rate = 0.0
     final_share: Share = 0.02
     weight_decay: Strength = 0.01
     b1: Rate = 0.9
     b2: Rate = 0.98
     clip_norm: Positive = 1.0
     accumulate: Count = 1
+    average: Share = 0.0
 
 
 @dataclass(frozen=True)
@@ -174,6 +183,8 @@ class RunConfig(Checked):
     the stage itself. Each is checked by the dataclass it is for.
 
     Attributes:
+      epochs: how often the training split is gone through, in place of `steps`, which sweeps and
+        `signbind preflight` alone still read; 0: `steps` counts.
       log_every, evaluate_every, checkpoint_every: steps between two; 0: at the end alone.
       keep_checkpoints: how many of the newest steps stay.
       keep_best: whether the step with the best main metric on `data.validation` stays too.
@@ -189,6 +200,7 @@ class RunConfig(Checked):
     stage: Annotated[str, OneOf(more=streams.stages)]
     seed: Seed = 0
     steps: Count = 1000
+    epochs: Annotated[float, Range(0, 1_000_000)] = 0.0
     log_every: Whole = 20
     evaluate_every: Whole = 0
     checkpoint_every: Whole = 500
@@ -232,6 +244,16 @@ class RunConfig(Checked):
         read = [name for name in streams.names() if name in shipped or self.parents.get(name)]
         return (*read, *(name for name in given if name not in read))
 
+    def in_steps(self, steps_per_epoch: int) -> "RunConfig":
+        """The run with as many `steps` as its `epochs`, if it has any, are; of the same digest.
+
+        Raises:
+          SignBindError: more than can be counted.
+        """
+        if not self.epochs:
+            return self
+        return dataclasses.replace(self, steps=max(round(self.epochs * steps_per_epoch), 1))
+
     def to_json(self) -> dict:
         """A JSON-ready copy, read back by `from_mapping(RunConfig, ...)`."""
         return dataclasses.asdict(self)
@@ -252,9 +274,17 @@ class RunConfig(Checked):
             "wandb",
         ):
             del record[key]
-        for key in ("weights", "row_frames", "streams"):  # came later: not there, not used
-            if not record["data"][key]:
-                del record["data"][key]
+        del record["steps" if self.epochs else "epochs"]
+        # What came later is not there where it is not used.
+        for section, key in (
+            ("data", "weights"),
+            ("data", "row_frames"),
+            ("data", "streams"),
+            ("optim", "warmup_share"),
+            ("optim", "average"),
+        ):
+            if not record[section][key]:
+                del record[section][key]
         for key in ("directory", "threads", "stream_cache", "validation"):
             del record["data"][key]
         for key, value in record["augment"].items():  # was once given by position
@@ -329,6 +359,8 @@ def load_config(spec: str, overrides: typing.Mapping[str, str] | None = None) ->
     if overrides:
         from signbind_jax.stages.sections import default_of
 
+        if "steps" in overrides and "epochs" not in overrides:
+            values["epochs"] = 0.0  # what is typed counts
         for path, text in overrides.items():
             override(values, path, text, functools.partial(default_of, values.get("stage")))
     return from_mapping(RunConfig, values)

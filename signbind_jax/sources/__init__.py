@@ -6,6 +6,7 @@ from signbind_jax.sources.source import BatchSource
 
 def open_source(config: RunConfig) -> BatchSource:
     """The source of the stage that `config.stage` names, its data and parents opened and checked.
+    Its `config` is the one given with its epochs, if it has any, counted in steps.
 
     Raises:
       SignBindError: whatever is wrong with the config, data and parents.
@@ -21,4 +22,6 @@ def open_source(config: RunConfig) -> BatchSource:
         from signbind_jax.sources.translation import TranslationSource as kind
     else:
         from signbind_jax.sources.expert import ExpertSource as kind
-    return kind(config)
+    source = kind(config)
+    source.config = config.in_steps(source.plan.steps_per_epoch)
+    return source

@@ -51,6 +51,7 @@ from signbind_jax.stages.sections import check_sections
 from signbind_jax.stages.stage import Stage
 from signbind_jax.train.best_step import Best
 from signbind_jax.train.metric_log import open_log
+from signbind_jax.train.optim import swap_average
 from signbind_jax.train.profile_trace import ProfileTrace
 from signbind_jax.train.resume import best_until, check_not_lost, newest_step, summary_of
 from signbind_jax.train.summary import write_summary
@@ -125,6 +126,7 @@ def _train(
     config: RunConfig, workdir: Path, announce: Callable, anew: str, other_versions: bool
 ) -> TrainResult:
     source = open_source(config)
+    config = source.config
     stage = make_stage(config, source.shapes)
     _check_validation(source)
     _check_slices(source)
@@ -133,7 +135,8 @@ def _train(
     sharding.check_rows_by_process(mesh)
     for _, rows in source.plan.shapes:
         sharding.check_rows_divide(rows, config.data.batch_multiple, mesh)
-    for note in filter(None, (anew, *source.notes)):
+    counted = f"{config.epochs:g} epochs are {config.steps:,} steps" if config.epochs else ""
+    for note in filter(None, (anew, *source.notes, counted)):
         announce(f"{stage.name}: {note}")
     run = _Run(stage, source, mesh)
     checkpoints = CheckpointDir(workdir / "checkpoints", keep=config.keep_checkpoints)
@@ -184,7 +187,7 @@ class _Run(TrainStep):
             self._check_resumed(checkpoints.directory, step, saved, other_versions)
             trained, frozen = self.split(nnx.merge_state(params, restored["params"]))
             announce(f"{stage.name}: resumed at step {step}")
-            return {**restored, "params": trained}, frozen
+            return swap_average({**restored, "params": trained}), frozen
         return state, frozen
 
     def _check_resumed(self, directory, step: int, saved: Manifest, other_versions: bool) -> None:
@@ -203,7 +206,10 @@ class _Run(TrainStep):
         self.manifest = dataclasses.replace(self.manifest, versions=joined)
 
     def stored(self, state: dict, frozen: nnx.State) -> dict:
-        """What a checkpoint holds: every parameter but those that stay in a parent's files."""
+        """What a checkpoint holds: every parameter but those that stay in a parent's files. Where
+        weights are averaged, their averages, and the weights that train in the optimiser's state.
+        """
+        state = swap_average(state)
         kept, _ = nnx.split_state(frozen, lambda path, _: self.stage.stores(path), ...)
         return {**state, "params": nnx.merge_state(state["params"], kept)}
 
@@ -284,7 +290,8 @@ class _Run(TrainStep):
         if not split:
             log.write(step, "end", {})
             return {}, False
-        params = sharding.own_copy(nnx.merge_state(state["params"], frozen))
+        judged = swap_average(state)["params"]
+        params = sharding.own_copy(nnx.merge_state(judged, frozen))
         evaluator = self.source.evaluator(lambda: (self.graphdef, params))
         try:
             found = evaluator.run(self.source.dataset.split(split))

@@ -1,6 +1,9 @@
-"""The optimiser: AdamW, warm-up and cosine decay, clipping by global norm."""
+"""The optimiser: AdamW, warm-up and cosine decay, clipping by global norm, averaged weights."""
+
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from signbind_jax.config import OptimConfig
@@ -8,7 +11,8 @@ from signbind_jax.config import OptimConfig
 
 def make_schedule(config: OptimConfig, steps: int) -> optax.Schedule:
     """Learning rate by step: linear warm-up, then cosine decay over the rest of `steps`."""
-    warmup = min(config.warmup_steps, max(steps - 1, 1))
+    warmup = round(config.warmup_share * steps) or config.warmup_steps
+    warmup = min(warmup, max(steps - 1, 1))
     return optax.warmup_cosine_decay_schedule(
         init_value=0.0,
         peak_value=config.learning_rate,
@@ -33,4 +37,46 @@ def make_optimizer(config: OptimConfig, steps: int) -> optax.GradientTransformat
             weight_decay=config.weight_decay,
             mask=decayed,
         ),
+        *([average_weights(config.average)] if config.average else ()),
     )
+
+
+class AverageState(NamedTuple):
+    """Of `average_weights`: updates so far, and the average in the parameters' own structure."""
+
+    count: jax.Array
+    average: Any
+
+
+def average_weights(share: float) -> optax.GradientTransformation:
+    """Averages the weights that the updates before it in a chain lead to.
+
+    Update t moves the average 1 / (share * t) of the way to the new weights, and all of it as long
+    as that is more (Shamir & Zhang, 2013): it spans the same share of the steps however many there
+    are, so that it needs neither a beginning nor the end of the schedule. With share 1 it is the
+    mean of all weights so far.
+    """
+
+    def init(params):
+        return AverageState(jnp.zeros((), jnp.int32), jax.tree.map(jnp.copy, params))
+
+    def update(updates, state, params):
+        count = state.count + 1
+        rate = jnp.minimum(1.0, 1.0 / (share * count))
+        average = jax.tree.map(
+            lambda a, p, u: a + rate * (p + u - a), state.average, params, updates
+        )
+        return updates, AverageState(count, average)
+
+    return optax.GradientTransformation(init, update)
+
+
+def swap_average(state: dict) -> dict:
+    """A training state with weights and averages exchanged: averages under "params", where all who
+    read weights look, and the weights that train in the optimiser's state. A second time, the
+    state as it was; a state without averages stays as it is."""
+    *others, last = state["opt_state"]
+    if not isinstance(last, AverageState):
+        return state
+    swapped = last._replace(average=state["params"])
+    return {**state, "params": last.average, "opt_state": (*others, swapped)}

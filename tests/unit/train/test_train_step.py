@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from signbind_jax.config import OptimConfig, RunConfig
+from signbind_jax.config import OptimConfig, RunConfig, load_config
 from signbind_jax.distributed import sharding
+from signbind_jax.preflight.memory import bytes_a_chip
+from signbind_jax.stages import assumed_stage
 from signbind_jax.stages.stage import Stage
+from signbind_jax.train.optim import make_schedule, swap_average
 from signbind_jax.train.train_step import TrainStep
 
 X_B, WEIGHT_B = np.array([1.0, 2.0, 3.0, 4.0]), np.array([1.0, 1.0, 2.0, 0.0])
@@ -90,3 +93,59 @@ def test_a_batch_is_compiled_for_as_it_is_put():
     for wanted, found in zip(jax.tree.leaves(spec), jax.tree.leaves(batch), strict=True):
         assert (wanted.shape, wanted.dtype) == (found.shape, found.dtype)
         assert wanted.sharding.is_equivalent_to(found.sharding, found.ndim)
+
+
+def states_of(step, trained, frozen, n: int) -> list[dict]:
+    """The first state and those after each of n steps."""
+    states = [{"params": trained, "opt_state": step.tx.init(trained), "step": jnp.int32(0)}]
+    for _ in range(n):
+        grads, _ = gradients(step, states[-1]["params"], frozen)
+        states.append(step.update(states[-1], grads))
+    return states
+
+
+def slope_of(state) -> float:
+    return float(jax.tree.leaves(state["params"])[0][0])
+
+
+def test_averages_span_the_same_share_of_the_steps_however_many_there_are():
+    states = states_of(*step_of(learning_rate=0.25, average=1.0), 6)
+    slopes = [slope_of(state) for state in states[1:]]
+    assert slope_of(swap_average(states[-1])) == pytest.approx(np.mean(slopes), abs=1e-6)
+    # Over a tenth of ten steps: the last one.
+    states = states_of(*step_of(learning_rate=0.25, average=0.1), 10)
+    assert slope_of(swap_average(states[-1])) == pytest.approx(slope_of(states[-1]), abs=1e-6)
+
+
+def test_averages_change_nothing_of_what_trains_and_swapping_them_twice_nothing_at_all():
+    plain = states_of(*step_of(learning_rate=0.25), 4)
+    averaged = states_of(*step_of(learning_rate=0.25, average=0.5), 4)
+    assert [slope_of(s) for s in plain] == [slope_of(s) for s in averaged]
+    swapped = swap_average(averaged[-1])
+    assert slope_of(swapped) != slope_of(averaged[-1])
+    assert slope_of(swap_average(swapped)) == slope_of(averaged[-1])
+    assert slope_of(swap_average(plain[-1])) == slope_of(plain[-1])
+
+
+def test_averages_are_placed_and_counted_as_the_parameters_are():
+    def held(**optim):
+        overrides = {f"optim.{name}": str(value) for name, value in optim.items()}
+        config = load_config("language_model:size=tiny", overrides)
+        state, _ = TrainStep(assumed_stage(config), sharding.make_mesh()).abstract_state()
+        return state, bytes_a_chip(state["opt_state"])
+
+    state, averaged = held(average=0.1)
+    params = jax.tree.leaves(state["params"])
+    averages = jax.tree.leaves(swap_average(state)["params"])
+    assert [(x.shape, x.sharding) for x in params] == [(x.shape, x.sharding) for x in averages]
+    count = 4
+    assert averaged == held()[1] + bytes_a_chip(state["params"]) + count
+
+
+def test_a_warm_up_is_a_share_of_the_steps_or_a_number_of_them():
+    def warm_up(steps, **optim):
+        schedule = make_schedule(OptimConfig(**optim), steps)
+        return int(np.argmax([schedule(i) for i in range(steps)]))
+
+    assert warm_up(400, warmup_share=0.1) == 40 and warm_up(200, warmup_share=0.1) == 20
+    assert warm_up(400, warmup_steps=30) == 30
