@@ -26,20 +26,18 @@ from signbind_jax.ranges import (
     FieldError,
     NonNegative,
     OneOf,
-    Positive,
     Range,
-    Rate,
     Seed,
     Share,
     Size,
     StepSpan,
-    Strength,
     Text,
     Whole,
     field_error,
     hints_of,
 )
 from signbind_jax.streams import Name, ParentName, StreamName
+from signbind_jax.train.optim_config import OptimConfig
 
 NO_RUNS = ("__init__", "common", "open_llm", "real", "shipped")  # what configs/ holds besides
 
@@ -101,29 +99,6 @@ class DataConfig(Checked):
 
 
 @dataclass(frozen=True)
-class OptimConfig(Checked):
-    """AdamW with linear warm-up and cosine decay to `final_share` of the peak.
-
-    Attributes:
-      warmup_share: the warm-up as a share of all steps, in place of `warmup_steps`; 0: those.
-      average: share of the steps so far over which weights are averaged, see
-        `train.optim.average_weights`; the averages are what is scored, kept and handed on.
-        0: the weights themselves are.
-    """
-
-    learning_rate: Annotated[float, Range(above=0, most=10)] = 1e-3
-    warmup_steps: Whole = 100
-    warmup_share: Rate = 0.0
-    final_share: Share = 0.02
-    weight_decay: Strength = 0.01
-    b1: Rate = 0.9
-    b2: Rate = 0.98
-    clip_norm: Positive = 1.0
-    accumulate: Count = 1
-    average: Share = 0.0
-
-
-@dataclass(frozen=True)
 class MeshConfig(Checked):
     """Devices along the mesh axes; `data=-1` takes what the others leave."""
 
@@ -174,6 +149,12 @@ class AssumedConfig(Checked):
     decoder: dict = field(default_factory=dict)
 
 
+def _conventions() -> list[str]:
+    from signbind_jax.metrics import conventions  # late: sacrebleu takes its time
+
+    return conventions.translation()
+
+
 @dataclass(frozen=True)
 class RunConfig(Checked):
     """Everything one training run is made from.
@@ -188,6 +169,10 @@ class RunConfig(Checked):
       log_every, evaluate_every, checkpoint_every: steps between two; 0: at the end alone.
       keep_checkpoints: how many of the newest steps stay.
       keep_best: whether the step with the best main metric on `data.validation` stays too.
+      convention: whose BLEU-4 is the main metric of a stage that writes sentences, as
+        `signbind score --convention` names them; empty: sacrebleu's default.
+      patience: evaluations without a better step after which a run ends; 0: never before
+        `steps`.
       profile: the steps of which a profiler trace is written, such as "100:110" for steps 100 to
         109; empty: none.
       wandb: the Weights & Biases project to log to as well; empty: none.
@@ -206,6 +191,8 @@ class RunConfig(Checked):
     checkpoint_every: Whole = 500
     keep_checkpoints: Count = 2
     keep_best: bool = False
+    convention: Annotated[str, OneOf("", more=_conventions)] = ""
+    patience: Whole = 0
     profile: StepSpan = ""
     wandb: Text = ""
     data: DataConfig = field(default_factory=DataConfig)
@@ -222,6 +209,10 @@ class RunConfig(Checked):
     def conflicts(self):
         if self.keep_best and not self.data.validation:
             yield "keep_best", "False where data.validation is empty: nothing says what is best"
+        if self.patience and not (self.keep_best and self.evaluate_every):
+            yield "patience", "0 without keep_best and evaluate_every"
+        if self.convention and self.stage in (*streams.names(), "fusion"):
+            yield "convention", f"nothing for {self.stage}, which writes no sentences"
         for name in self.data.streams:
             if self.parents.get(name):
                 wanted = "nothing: data.streams takes that stream from the dataset"
@@ -245,13 +236,11 @@ class RunConfig(Checked):
         return (*read, *(name for name in given if name not in read))
 
     def in_steps(self, steps_per_epoch: int) -> "RunConfig":
-        """The run with as many `steps` as its `epochs`, if it has any, are; of the same digest.
+        """The run with as many `steps` as its `epochs` are; of the same digest.
 
         Raises:
           SignBindError: more than can be counted.
         """
-        if not self.epochs:
-            return self
         return dataclasses.replace(self, steps=max(round(self.epochs * steps_per_epoch), 1))
 
     def to_json(self) -> dict:
@@ -270,6 +259,8 @@ class RunConfig(Checked):
             "checkpoint_every",
             "keep_checkpoints",
             "keep_best",
+            "convention",
+            "patience",
             "profile",
             "wandb",
         ):
@@ -282,6 +273,7 @@ class RunConfig(Checked):
             ("data", "streams"),
             ("optim", "warmup_share"),
             ("optim", "average"),
+            ("optim", "factors"),
         ):
             if not record[section][key]:
                 del record[section][key]

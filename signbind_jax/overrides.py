@@ -21,8 +21,8 @@ from signbind_jax.files import shorten
 from signbind_jax.ranges import field_error
 
 LITERAL_CHARACTERS = 10_000  # of an override that may be a Python literal; longer ones are text
-# Each stage has its fields; a run's streams may come with its data.
-FREE_SECTIONS = ("model", "augment", "options", "fusion", "decoder", "streams")
+# Each stage has its fields and parts; a run's streams may come with its data.
+FREE_SECTIONS = ("model", "augment", "options", "fusion", "decoder", "streams", "factors")
 _OPTION = re.compile(r"--?(no)?config\.([^=]*)(?:=(.*))?", re.DOTALL)
 _PATH = re.compile(r"(\w{1,80}(?:\.\w{1,80}){0,9})((?:\[-?\d{1,9}\]){0,3})")
 _BOOLEANS = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}

@@ -21,6 +21,7 @@ from signbind_jax.evaluate.evaluation import ClipOutput, Evaluation
 from signbind_jax.generation import config as generation_config
 from signbind_jax.generation.config import GenerationConfig, read_options
 from signbind_jax.hf.tokenizer import TextTokenizer
+from signbind_jax.metrics import conventions
 from signbind_jax.metrics.sequence import error_counts
 from signbind_jax.metrics.translation import name_recall, translation_scores
 from signbind_jax.overrides import unknown_name
@@ -154,14 +155,24 @@ class FusionEvaluator(Evaluator):
 
 
 class LanguageModelEvaluator(Evaluator):
-    """Scores of sentences that a decoder writes from the true streams as text: `oracle_text`."""
+    """Scores of sentences that a decoder writes from the true streams as text: `oracle_text`.
 
-    def __init__(self, weights: Weights, tokenizer: TextTokenizer, generation: GenerationConfig):
+    convention: whose BLEU-4 is scored as well; empty: nobody's.
+    """
+
+    def __init__(
+        self,
+        weights: Weights,
+        tokenizer: TextTokenizer,
+        generation: GenerationConfig,
+        convention: str = "",
+    ):
         self.weights, self.tokenizer, self.generation = weights, tokenizer, generation
+        self.convention = convention
 
     def run(self, clips):
         hypotheses = write_from_text(*self.weights(), self.tokenizer, clips, self.generation)
-        return _translation(clips, hypotheses)
+        return translation_evaluation(clips, hypotheses, self.convention)
 
     def evaluations(self, clips, only=()):
         _check_variants(only, ("oracle_text",))
@@ -169,10 +180,14 @@ class LanguageModelEvaluator(Evaluator):
 
 
 class TranslationEvaluator(Evaluator):
-    """Scores of what a system translates, all of its streams present or some of them."""
+    """Scores of what a system translates, all of its streams present or some of them.
 
-    def __init__(self, system: System):
+    convention: as of `LanguageModelEvaluator`.
+    """
+
+    def __init__(self, system: System, convention: str = ""):
         self.system, self.generation = system, system.generation
+        self.convention = convention
 
     def run(self, clips):
         return self.variants(clips, ("all",))["all"]
@@ -189,7 +204,7 @@ class TranslationEvaluator(Evaluator):
         for variant, keep in streams.variants(self.system.streams).items():
             if not only or variant in only:
                 hypotheses = self.system.write(read, keep)
-                found[variant] = _translation(clips, hypotheses)
+                found[variant] = translation_evaluation(clips, hypotheses, self.convention)
                 found[variant].scores["name_recall_read"] = _name_recall(
                     clips.labels, hypotheses, read_right
                 )
@@ -252,6 +267,25 @@ def open_evaluator(run: Artefact, settings: Mapping[str, Any] | None = None) -> 
     return TranslationEvaluator(Translator(run.workdir, settings, step=run.step))
 
 
+def translation_evaluation(
+    clips: ClipDataset, hypotheses: Sequence[str], convention: str = ""
+) -> Evaluation:
+    """Scores of what was written of a split; `convention`: whose BLEU-4 is among them, too."""
+    references = [clip.text for clip in clips.labels]
+
+    def score() -> dict:
+        scores = translation_scores(clips.labels, hypotheses)
+        if convention and references:
+            found = conventions.bleu4(convention, references, hypotheses)
+            name = f"bleu4_{convention}"
+            scores |= {name: found.value, f"{name}_signature": found.signature}
+        return scores
+
+    scores = hosts.broadcast("scoring", score)
+    logged = {name: value for name, value in scores.items() if isinstance(value, float)}
+    return Evaluation(scores, logged, _outputs(clips.ids, references, hypotheses))
+
+
 def _check_variants(only: Collection[str], known: Collection[str]) -> None:
     for name in only:
         if name not in known:
@@ -295,13 +329,6 @@ def _with_streams(clip: Clip, streams: Mapping[str, Sequence[TimedToken]]) -> Cl
 def _numbers(scores: Mapping[str, float | None]) -> dict[str, float]:
     """Without those that nothing was there to be scored by, such as reference tokens."""
     return {name: float(value) for name, value in scores.items() if value is not None}
-
-
-def _translation(clips: ClipDataset, hypotheses: Sequence[str]) -> Evaluation:
-    scores = hosts.broadcast("scoring", lambda: translation_scores(clips.labels, hypotheses))
-    logged = {name: value for name, value in scores.items() if isinstance(value, float)}
-    references = [clip.text for clip in clips.labels]
-    return Evaluation(scores, logged, _outputs(clips.ids, references, hypotheses))
 
 
 def _name_recall(

@@ -167,6 +167,17 @@ def _edit_score(
     )
 
 
+def translation() -> list[str]:
+    """The conventions for sentences, by name."""
+    return [name for name, convention in CONVENTIONS.items() if convention.translation]
+
+
+def bleu4(name: str, references: Sentences, hypotheses: Sentences) -> Score:
+    """BLEU-4 by one of the conventions for sentences."""
+    scores = CONVENTIONS[name].scores(references, hypotheses)
+    return next(score for score in scores if score.name == "BLEU-4")
+
+
 CONVENTIONS = {
     "unisign": Convention(
         "Uni-Sign, SSVP-SLT: sacrebleu 13a, cased, exp smoothing, BLEU-1..4; chrF; ROUGE-L",

@@ -40,6 +40,8 @@ def metric_of(key: str) -> Metric:
         bare = bare.removeprefix(prefix)
     if bare in METRICS:
         return METRICS[bare]
+    if bare.startswith("bleu4_"):  # by a convention
+        return METRICS["bleu4"]._replace(label=f"BLEU-4 as {bare.removeprefix('bleu4_')}")
     for stream in streams.specs():
         if stream.metric == bare:
             return Metric(bare.replace("_", " "), "%", "higher" if stream.accuracy else "lower")

@@ -23,5 +23,7 @@ def open_source(config: RunConfig) -> BatchSource:
     else:
         from signbind_jax.sources.expert import ExpertSource as kind
     source = kind(config)
-    source.config = config.in_steps(source.plan.steps_per_epoch)
+    if config.epochs:
+        source.config = config.in_steps(source.plan.steps_per_epoch)
+        source.notes.append(f"{config.epochs:g} epochs are {source.config.steps:,} steps")
     return source

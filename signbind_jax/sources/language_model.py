@@ -80,4 +80,5 @@ class LanguageModelSource(BatchSource):
         return artefact.tokenizer_files(self.tokenizer)
 
     def evaluator(self, weights):
-        return LanguageModelEvaluator(weights, self.tokenizer, self.options.generation)
+        given = self.tokenizer, self.options.generation, self.config.convention
+        return LanguageModelEvaluator(weights, *given)

@@ -115,7 +115,7 @@ class AlignmentSource(FusionSource):
     def evaluator(self, weights):
         parts = self.shapes.prompt_parts
         given = self.fusion_targets, self.tokenizer, parts, self.options.generation
-        return TranslationEvaluator(System(self.reader, weights, *given))
+        return TranslationEvaluator(System(self.reader, weights, *given), self.config.convention)
 
 
 class TranslationSource(AlignmentSource):

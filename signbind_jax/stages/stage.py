@@ -31,6 +31,8 @@ class Stage:
 
     def __init__(self, config: RunConfig, shapes: Any):
         self.config, self.shapes = config, shapes
+        if config.convention:
+            self.main_metric = f"bleu4_{config.convention}"
         self.model_config: ModelConfig
 
     @property

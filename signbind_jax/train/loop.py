@@ -49,7 +49,7 @@ from signbind_jax.sources.source import BatchSource
 from signbind_jax.stages import make_stage
 from signbind_jax.stages.sections import check_sections
 from signbind_jax.stages.stage import Stage
-from signbind_jax.train.best_step import Best
+from signbind_jax.train.best_step import BestSoFar
 from signbind_jax.train.metric_log import open_log
 from signbind_jax.train.optim import swap_average
 from signbind_jax.train.profile_trace import ProfileTrace
@@ -135,8 +135,7 @@ def _train(
     sharding.check_rows_by_process(mesh)
     for _, rows in source.plan.shapes:
         sharding.check_rows_divide(rows, config.data.batch_multiple, mesh)
-    counted = f"{config.epochs:g} epochs are {config.steps:,} steps" if config.epochs else ""
-    for note in filter(None, (anew, *source.notes, counted)):
+    for note in filter(None, (anew, *source.notes)):
         announce(f"{stage.name}: {note}")
     run = _Run(stage, source, mesh)
     checkpoints = CheckpointDir(workdir / "checkpoints", keep=config.keep_checkpoints)
@@ -161,7 +160,6 @@ class _Run(TrainStep):
         super().__init__(stage, mesh)
         self.source = source
         self.manifest = artefact.make_manifest(source, stage.model_config)  # of what it saves
-        self.best: Best | None = None
 
     def start(self, checkpoints: CheckpointDir, announce: Callable, other_versions: bool):
         """The state to go on from, by the start order: (trained state, frozen parameters)."""
@@ -217,7 +215,7 @@ class _Run(TrainStep):
         """Runs to `config.steps` or to a signal."""
         config, stage, source, manifest = self.config, self.stage, self.source, self.manifest
         step = int(state["step"])
-        self.best = best_until(step, checkpoints)
+        best = self.best = BestSoFar(config, stage.main_metric, best_until(step, checkpoints))
         scores: dict[str, float] = {}
         programs = self.programs(state, frozen)
         flat = programs.flatten(state)
@@ -234,9 +232,9 @@ class _Run(TrainStep):
             if not stopping and self._evaluates(step):
                 with rates.paused():
                     scores, stopping = self._catch_up(step, programs.unflatten(flat), frozen, log)
-                if best := self._new_best(step, scores):
-                    checkpoints.mark_best(best)
-            while step < config.steps and not stopping:
+                if new := best.renewed(step, scores):
+                    checkpoints.mark_best(new)
+            while step < config.steps and not stopping and not best.is_final:
                 trace.begin(step + 1, flat)
                 plan_step = source.plan.step(step)
                 batch = sharding.put_batch(feed.next(batches), self.mesh)
@@ -245,18 +243,18 @@ class _Run(TrainStep):
                 measured = is_logged(step, config)
                 flat, metrics = programs(flat, batch, shape, measured=measured)
                 logged.add(step, plan_step, feed.share, metrics)
-                last, best = step == config.steps, None
+                last, new = step == config.steps, None
                 stopping = signals.stops()
                 if self._evaluates(step) and not stopping:
                     logged.flush()
                     with rates.paused():
                         scores, stopping = self._score(step, programs.unflatten(flat), frozen, log)
-                    best = self._new_best(step, scores)
-                if _due(step, config.checkpoint_every) or best or stopping and not last:
+                    new = best.renewed(step, scores)
+                if _due(step, config.checkpoint_every) or new or stopping and not last:
                     logged.flush()
                     with rates.paused():
                         stored = self.stored(programs.unflatten(flat), frozen)
-                        checkpoints.save(step, stored, manifest, best=best)
+                        checkpoints.save(step, stored, manifest, best=new)
             logged.flush()
             trace.close()
         return self._end(
@@ -264,18 +262,25 @@ class _Run(TrainStep):
         )
 
     def _end(self, step, scores, state, frozen, checkpoints, log, workdir, losses) -> TrainResult:
-        """Saves and scores the last step, where no earlier start did, and writes the summary."""
+        """Saves the last step, scores it unless `scores` are its own, as where patience ended, and
+        writes the summary; where no earlier start did."""
         config = self.config
-        finished = step >= config.steps
+        is_final = self.best.is_final
+        finished = step >= config.steps or is_final
         if finished and (summary := summary_of(workdir, checkpoints, step, config.digest)):
             return TrainResult(step, summary["seconds"], summary["scores"], losses, True)
         if finished:
             if newest_step(checkpoints) != step:
                 checkpoints.save(step, self.stored(state, frozen), self.manifest)
-            scores, stopping = self._score(step, state, frozen, log)
-            finished = not stopping
-            if best := self._new_best(step, scores):
-                checkpoints.mark_best(best)
+            if is_final and hosts.is_primary():
+                tqdm.write(
+                    f"{self.stage.name}: {self.best}, none better since: ends at step {step}"
+                )
+            if not is_final:
+                scores, stopping = self._score(step, state, frozen, log)
+                finished = not stopping
+                if new := self.best.renewed(step, scores):
+                    checkpoints.mark_best(new)
         checkpoints.wait()
         result = TrainResult(step, log.seconds, scores, losses, finished)
         if hosts.is_primary():
@@ -290,8 +295,7 @@ class _Run(TrainStep):
         if not split:
             log.write(step, "end", {})
             return {}, False
-        judged = swap_average(state)["params"]
-        params = sharding.own_copy(nnx.merge_state(judged, frozen))
+        params = sharding.own_copy(nnx.merge_state(swap_average(state)["params"], frozen))
         evaluator = self.source.evaluator(lambda: (self.graphdef, params))
         try:
             found = evaluator.run(self.source.dataset.split(split))
@@ -314,17 +318,6 @@ class _Run(TrainStep):
         split = self.config.data.validation
         held = hosts.broadcast("looking for scores", lambda: log.held(step, split))
         return (held, False) if held else self._score(step, state, frozen, log)
-
-    def _new_best(self, step: int, scores: dict[str, float]) -> Best | None:
-        """The step as the best one so far, where it is and the config wants it kept."""
-        metric = self.stage.main_metric
-        if not self.config.keep_best or metric not in scores:
-            return None
-        new = Best(step, metric, scores[metric])
-        if not new.beats(self.best):
-            return None
-        self.best = new
-        return new
 
 
 def _check_validation(source: BatchSource) -> None:
@@ -356,6 +349,8 @@ def _schedule_digest(config: RunConfig) -> str:
         config.evaluate_every,
         config.checkpoint_every,
         config.keep_best,
+        config.convention,
+        config.patience,
         config.data.validation,
         dataclasses.astuple(config.mesh),
     ]

@@ -1,5 +1,6 @@
 """The optimiser: AdamW, warm-up and cosine decay, clipping by global norm, averaged weights."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -7,6 +8,8 @@ import jax.numpy as jnp
 import optax
 
 from signbind_jax.config import OptimConfig
+from signbind_jax.distributed.sharding import path_parts
+from signbind_jax.errors import SignBindError
 
 
 def make_schedule(config: OptimConfig, steps: int) -> optax.Schedule:
@@ -37,8 +40,36 @@ def make_optimizer(config: OptimConfig, steps: int) -> optax.GradientTransformat
             weight_decay=config.weight_decay,
             mask=decayed,
         ),
+        *([scale_by_part(config.factors)] if config.factors else ()),
         *([average_weights(config.average)] if config.average else ()),
     )
+
+
+def scale_by_part(factors: Mapping[str, float]) -> optax.GradientTransformation:
+    """Multiplies updates by the factor of the part of the model, its first name, that they are of.
+
+    Raises:
+      SignBindError: at `init`, a part of which nothing trains.
+    """
+
+    def init(params):
+        paths = (path for path, _ in jax.tree_util.tree_flatten_with_path(params)[0])
+        parts = {path_parts(path)[0] for path in paths}
+        for name in factors.keys() - parts:
+            raise SignBindError(
+                f"config.optim.factors.{name}: found a factor for it, wanted one of the parts that "
+                f"train: {', '.join(sorted(parts))}"
+            )
+        return optax.EmptyState()
+
+    def update(updates, state, params=None):
+        del params
+        scaled = jax.tree_util.tree_map_with_path(
+            lambda path, u: u * factors.get(path_parts(path)[0], 1.0), updates
+        )
+        return scaled, state
+
+    return optax.GradientTransformation(init, update)
 
 
 class AverageState(NamedTuple):

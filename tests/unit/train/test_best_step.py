@@ -7,11 +7,14 @@ import pytest
 from signbind_jax import cli
 from signbind_jax.checkpoint import artefact
 from signbind_jax.config import load_config
+from signbind_jax.data.dataset import open_dataset
 from signbind_jax.errors import SignBindError
 from signbind_jax.evaluate.evaluation import Evaluation
-from signbind_jax.evaluate.evaluators import LanguageModelEvaluator
+from signbind_jax.evaluate.evaluators import LanguageModelEvaluator, translation_evaluation
+from signbind_jax.stages import assumed_stage
 from signbind_jax.train.best_step import FILE
 from signbind_jax.train.loop import train
+from signbind_jax.train.summary import read_summary
 
 
 @pytest.fixture
@@ -120,3 +123,49 @@ def test_keep_best_without_validation_is_refused():
 def test_what_is_kept_is_no_part_of_the_digest():
     plain = load_config("language_model:size=tiny")
     assert load_config("language_model:size=tiny", {"keep_best": "True"}).digest == plain.digest
+
+
+def test_a_run_ends_once_patience_has_passed_without_a_better_step_and_stays_ended(scored, capsys):
+    run = scored([10, 30, 20, 30], steps=40, patience="2")
+    assert steps_of(run) == [4, 8] and artefact.open_artefact(run, "best").step == 4
+    assert "bleu4 30.00 at step 4, none better since: ends at step 8" in capsys.readouterr().out
+    summary = read_summary(run)
+    assert summary["finished"] and summary["step"] == 8 and summary["scores"] == {"bleu4": 30.0}
+    scored([], steps=40, patience="2")
+    # With more patience it goes on.
+    scored([40, None], steps=40, patience="3")
+    assert artefact.open_artefact(run, "best").step == 10
+
+
+def test_an_interrupted_evaluation_is_no_reason_to_end(scored):
+    scored([30, None], steps=40, patience="1")
+    run = scored([40, 10], steps=40, patience="1")
+    assert steps_of(run) == [4, 6]
+
+
+def test_patience_without_a_best_step_is_refused():
+    with pytest.raises(SignBindError, match="config.patience: found 2, wanted 0 without keep_best"):
+        load_config("language_model:size=tiny", {"patience": "2", "evaluate_every": "2"})
+
+
+def test_a_convention_says_which_step_is_best():
+    def best(convention, stage="language_model"):
+        config = load_config(f"{stage}:size=tiny", {"convention": convention})
+        return assumed_stage(config).main_metric, config.digest
+
+    metric, digest = best("how2sign")
+    assert metric == "bleu4_how2sign" and best("") == ("bleu4", digest)
+    with pytest.raises(SignBindError, match="convention: found 'how2sign', wanted nothing for fus"):
+        best("how2sign", "fusion")
+    with pytest.raises(SignBindError, match="convention: found 'letters', wanted one of"):
+        best("letters")
+
+
+def test_validation_is_scored_by_the_convention_beside_our_own(synthetic):
+    clips = open_dataset(synthetic).split("validation")
+    lower = [clip.text.lower() for clip in clips.labels]
+    found = translation_evaluation(clips, lower, "how2sign")
+    # It lower-cases both sides.
+    assert found.logged["bleu4_how2sign"] == pytest.approx(100) and found.logged["bleu4"] < 99
+    assert "lc" in found.scores["bleu4_how2sign_signature"]
+    assert "bleu4_how2sign" not in translation_evaluation(clips, lower).scores

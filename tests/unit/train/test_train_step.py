@@ -10,10 +10,11 @@ from flax import nnx
 
 from signbind_jax.config import OptimConfig, RunConfig, load_config
 from signbind_jax.distributed import sharding
+from signbind_jax.errors import SignBindError
 from signbind_jax.preflight.memory import bytes_a_chip
 from signbind_jax.stages import assumed_stage
 from signbind_jax.stages.stage import Stage
-from signbind_jax.train.optim import make_schedule, swap_average
+from signbind_jax.train.optim import make_optimizer, make_schedule, swap_average
 from signbind_jax.train.train_step import TrainStep
 
 X_B, WEIGHT_B = np.array([1.0, 2.0, 3.0, 4.0]), np.array([1.0, 1.0, 2.0, 0.0])
@@ -149,3 +150,26 @@ def test_a_warm_up_is_a_share_of_the_steps_or_a_number_of_them():
 
     assert warm_up(400, warmup_share=0.1) == 40 and warm_up(200, warmup_share=0.1) == 20
     assert warm_up(400, warmup_steps=30) == 30
+
+
+def test_each_part_of_a_model_has_its_share_of_the_learning_rate():
+    def after(**optim):
+        config = RunConfig("signing", optim=OptimConfig(warmup_steps=0, **optim))
+        tx = make_optimizer(config.optim, config.steps)
+        params = {"fusion": {"w": jnp.ones((2, 2))}, "projector": {"w": jnp.ones((2, 2))}}
+        updates, _ = tx.update(params, tx.init(params), params)
+        return {name: float(part["w"][0, 0]) for name, part in updates.items()}
+
+    plain, factored = after(), after(factors={"fusion": 0.25})
+    assert factored["fusion"] == pytest.approx(0.25 * plain["fusion"])
+    assert factored["projector"] == plain["projector"]
+    with pytest.raises(SignBindError, match="factors.fuson: found a factor for it.*projector"):
+        after(factors={"fuson": 0.25})
+
+
+def test_factors_are_typed_by_part_and_change_the_digest():
+    config = load_config("translation", {"optim.factors.fusion": "2"})
+    assert config.optim.factors == {"fusion": 2.0}
+    assert config.digest != load_config("translation").digest
+    with pytest.raises(SignBindError, match="config.optim.factors.fusion: found -1"):
+        load_config("translation", {"optim.factors.fusion": "-1"})
