@@ -11,6 +11,8 @@ from signbind_jax import files
 from signbind_jax.checkpoint import artefact
 from signbind_jax.data.dataset import ClipDataset, open_dataset
 from signbind_jax.distributed import hosts
+from signbind_jax.errors import SignBindError
+from signbind_jax.evaluate import length_penalty
 from signbind_jax.evaluate.evaluation import Evaluation
 from signbind_jax.evaluate.evaluators import Evaluator, open_evaluator
 from signbind_jax.generation import config as generation_config
@@ -139,12 +141,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also write what was read in the clips, with its times, as .jsonl or .jsonl.gz that "
         "signbind data build streams and signbind translate read",
     )
+    length_penalty.add_argument(parser)
     generation_config.add_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """`signbind evaluate`: prints one line a score, below how the sentences were written."""
     settings = generation_config.given(arguments)
+    if arguments.length_penalties:
+        _choose_length_penalty(arguments, settings)
+        return 0
     record = evaluate(
         arguments.checkpoint,
         arguments.data,
@@ -165,6 +171,21 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json and hosts.is_primary():
         files.write_json(arguments.json, record)
     return 0
+
+
+def _choose_length_penalty(arguments: argparse.Namespace, settings: dict) -> None:
+    for name in ("variants", "hypotheses", "references", "streams", "length_penalty"):
+        if getattr(arguments, name) not in ("", None):
+            raise SignBindError(
+                f"--{name}: found it beside --length_penalties, wanted it once one is chosen"
+            )
+    place = arguments.checkpoint, arguments.data, arguments.split, arguments.length_penalties
+    record = length_penalty.choose(
+        *place, settings, step=arguments.step, convention=arguments.convention
+    )
+    length_penalty.show(record)
+    if arguments.json and hosts.is_primary():
+        files.write_json(arguments.json, record)
 
 
 def _lines(scores: dict, prefix: str = ""):

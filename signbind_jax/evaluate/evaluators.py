@@ -71,6 +71,15 @@ class Evaluator:
         _check_variants(only, ())
         return {"": self.run(clips)}
 
+    def rewritten(self, settings: Mapping[str, Any]) -> "Evaluator":
+        """The same, with other fields of GenerationConfig.
+
+        Raises:
+          SignBindError: this stage writes no sentences; settings that do not go together.
+        """
+        name = next(iter(settings))
+        raise SignBindError(f"generation.{name}: found it for a stage that writes no sentences")
+
     def streams(self, clips: ClipDataset) -> list[Clip]:
         """The clips without modalities, with what was read in each of those that were there.
 
@@ -178,6 +187,10 @@ class LanguageModelEvaluator(Evaluator):
         _check_variants(only, ("oracle_text",))
         return {"oracle_text": self.run(clips)}
 
+    def rewritten(self, settings):
+        generation = generation_config.overridden(self.generation, settings)
+        return LanguageModelEvaluator(self.weights, self.tokenizer, generation, self.convention)
+
 
 class TranslationEvaluator(Evaluator):
     """Scores of what a system translates, all of its streams present or some of them.
@@ -225,6 +238,10 @@ class TranslationEvaluator(Evaluator):
     def evaluations(self, clips, only=()):
         _check_variants(only, streams.variants(self.system.streams))
         return self.variants(clips, only)
+
+    def rewritten(self, settings):
+        generation = generation_config.overridden(self.generation, settings)
+        return TranslationEvaluator(self.system.writing(generation), self.convention)
 
     def streams(self, clips):
         return _streams_of(self.system.reader, clips)

@@ -1,5 +1,6 @@
 """System: experts, fusion and LLM as one, from clips to streams to sentences."""
 
+import dataclasses
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -46,6 +47,11 @@ class System:
     def tokens(self, streams: SplitStreams, clip: int) -> dict[str, list[TimedToken]]:
         """The streams of one clip as readable tokens, by stream name."""
         return self.reader.tokens(streams, clip)
+
+    def writing(self, generation: GenerationConfig) -> "System":
+        """The same system, whose sentences are written otherwise."""
+        own = {field.name: getattr(self, field.name) for field in dataclasses.fields(System)}
+        return System(**own | {"generation": generation})
 
     def write(self, streams: SplitStreams, keep: Collection[str] | None = None) -> list[str]:
         """The sentence of each clip with the streams named in `keep` present; None: all."""
