@@ -53,6 +53,11 @@ def pseudo_glosses(text: str, language: str) -> tuple[str, ...]:
       text: a sentence.
       language: BCP-47 tag such as "en" or "de-CH"; empty where unknown.
     """
+    return tuple(gloss for _, gloss in _glossed(text, language) if gloss)
+
+
+def _glossed(text: str, language: str) -> list[tuple[str, str]]:
+    """The words of a sentence, each with its lemma; that of one that is no content word is ""."""
     primary = _primary(language)
     text = unicodedata.normalize("NFC", text).translate(_APOSTROPHES)
     if primary == "en":
@@ -67,12 +72,43 @@ def pseudo_glosses(text: str, language: str) -> tuple[str, ...]:
     lemmatised = primary in SUPPORTED_LANGUAGES
     glosses = []
     for word in words_of(text):
-        if word.lower() in stops:
-            continue
-        lemma = simplemma.lemmatize(word, lang=primary) if lemmatised else word
-        if lemma.lower() not in stops:
-            glosses.append(lemma.lower())
-    return tuple(glosses)
+        lemma = ""
+        if word.lower() not in stops:
+            lemma = (simplemma.lemmatize(word, lang=primary) if lemmatised else word).lower()
+        glosses.append((word, "" if lemma in stops else lemma))
+    return glosses
+
+
+def _in_order_of_text(clip: Clip, glossed: list[tuple[str, str]]) -> tuple[str, ...]:
+    """Pseudo-glosses and spelled words of a clip as its text has them in order; spelled words that
+    are not in the text stand behind it.
+
+    glossed: the words of its text, with the lemmas that count.
+    """
+    words = [word.casefold() for word, _ in glossed]
+    spelled_at: dict[int, str] = {}
+    inside: set[int] = set()
+    behind = []
+    for spelled in clip.spelled:
+        own = [word.casefold() for word in words_of(spelled.translate(_APOSTROPHES))]
+        places = (
+            i
+            for i in range(len(words) - len(own) + 1)
+            if words[i : i + len(own)] == own and i not in inside
+        )
+        place = next(places, None) if own else None
+        if place is None:
+            behind.append(spelled)
+        else:
+            spelled_at[place] = spelled
+            inside.update(range(place, place + len(own)))
+    ordered: list[str] = []
+    for i, (_, gloss) in enumerate(glossed):
+        if i in spelled_at:
+            ordered.append(FINGERSPELLED_PREFIX + spelled_at[i])
+        if gloss:
+            ordered.append(gloss)
+    return (*ordered, *(FINGERSPELLED_PREFIX + word for word in behind))
 
 
 def phonemes(text: str, language: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -161,8 +197,9 @@ def targets(clip: Clip, labelled: frozenset[str] = frozenset()) -> dict[str, tup
 
     `gloss` (signing) and `phonemes` (lipreading) are the corpus's labels, else derived from
     the text. `letters` (fingerspelling) come from the spelled words. `fusion_targets` (fusion) are
-    the corpus's, else the glosses followed by the spelled words, whose place in time is not
-    known; see `fusion_tokens`. Pseudo-glosses leave out the words that are spelled.
+    the corpus's, else pseudo-glosses and spelled words in the order of the text; behind the
+    corpus's own glosses, of whose order the text does not tell, stand the spelled words; see
+    `fusion_tokens`. Pseudo-glosses leave out the words that are spelled.
 
     A clip whose text is nothing but its spelled words is one of a fingerspelling corpus. Its
     letters keep the spaces between the words, which published letter accuracies count, and its
@@ -172,14 +209,19 @@ def targets(clip: Clip, labelled: frozenset[str] = frozenset()) -> dict[str, tup
     """
     only_spelled = bool(clip.spelled) and clip.text.lower().split() == list(clip.spelled)
     gloss = clip.gloss
+    ordered = gloss + tuple(FINGERSPELLED_PREFIX + word for word in clip.spelled)
     if not gloss and "gloss" not in labelled:
         # Lemmas of the spelled words as well: "james" may have become another word by now.
         spelled = {*clip.spelled, *pseudo_glosses(" ".join(clip.spelled), clip.text_language)}
-        words = pseudo_glosses(clip.text, clip.text_language)
-        gloss = tuple(word for word in words if word not in spelled)
+        glossed = [
+            (word, "" if gloss in spelled else gloss)
+            for word, gloss in _glossed(clip.text, clip.text_language)
+        ]
+        gloss = tuple(gloss for _, gloss in glossed if gloss)
+        ordered = _in_order_of_text(clip, glossed)
     fusion_targets = clip.fusion_targets
     if not fusion_targets and "fusion_targets" not in labelled:
-        fusion_targets = gloss + tuple(FINGERSPELLED_PREFIX + word for word in clip.spelled)
+        fusion_targets = ordered
     spoken = clip.phonemes
     if not spoken and "phonemes" not in labelled and not only_spelled:
         spoken = phonemes(clip.text, clip.text_language)[0]

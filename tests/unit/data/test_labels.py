@@ -77,6 +77,25 @@ def test_targets_are_derived_where_labels_are_absent():
     assert glossed["fusion_targets"] == ("VISIT", "fs-", "b", "o")
 
 
+@pytest.mark.parametrize(
+    ("text", "spelled", "fused"),
+    [
+        ("James visited her in Leeds.", ("james", "leeds"), "fs-james visit her fs-leeds"),
+        ("Leeds is where James lives.", ("james", "leeds"), "fs-leeds where fs-james live"),
+        ("Anna's sister Anna-Lee saw Anna.", ("anna-lee",), "sister fs-anna-lee see"),
+        ("Anna met Anna.", ("anna", "anna"), "fs-anna meet fs-anna"),
+        ("We met Anna; Anna smiled.", ("anna",), "we meet fs-anna smile"),
+        ("We met her.", ("anna",), "we meet her fs-anna"),
+        ("", ("anna",), "fs-anna"),
+    ],
+)
+def test_derived_fusion_targets_have_the_spelled_words_where_the_text_has_them(
+    text, spelled, fused
+):
+    found = targets(Clip("c", text, "en", spelled=spelled))["fusion_targets"]
+    assert found == fusion_tokens(tuple(fused.split()))
+
+
 def test_a_clip_without_any_label_has_empty_targets():
     assert targets(Clip("c", "?", "en")) == dict.fromkeys(
         ("gloss", "letters", "phonemes", "fusion_targets"), ()
