@@ -22,11 +22,12 @@ class FusionSource(BatchSource):
 
     def __init__(self, config: RunConfig):
         super().__init__(config)
+        self._open_parents()
         experts = open_experts(config)
         train = self.dataset.split(config.data.train)
         given = [GivenReader.of(name, train) for name in config.data.streams]
         self.reader = StreamReader(config, experts, given)
-        self.parents = {name: expert.digest for name, expert in experts.items()}
+        self.parents |= {name: expert.digest for name, expert in experts.items()}
         self.fusion_targets = Vocabulary.from_sequences(
             FUSION_TARGETS, (labels["fusion_targets"] for labels in train.targets)
         )
@@ -45,6 +46,9 @@ class FusionSource(BatchSource):
         capacities = self.sentences.capacities(self.plan.buckets)
         self.shapes = self._make_shapes(fusion, capacities)
         self._note(train, fusion.ctc_frames)
+
+    def _open_parents(self) -> None:
+        """Opens what stages behind fusion are built on, before streams are read."""
 
     def _fusion_config(self, sizes: dict) -> FusionConfig:
         """That of fusion, which has to go with the sizes that data and experts give."""

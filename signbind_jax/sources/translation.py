@@ -29,12 +29,11 @@ class AlignmentSource(FusionSource):
 
     parent = "fusion"
 
-    def __init__(self, config: RunConfig):
-        self.options = read_options(TranslationOptions, config.options)
-        self.parent_artefact = self._open_parent(config)
-        self.decoder_artefact = self._open_decoder(config)
+    def _open_parents(self):
+        self.options = read_options(TranslationOptions, self.config.options)
+        self.parent_artefact = self._open_parent(self.config)
+        self.decoder_artefact = self._open_decoder(self.config)
         self.tokenizer = self.decoder_artefact.tokenizer
-        super().__init__(config)
         self.parents[self.parent] = self.parent_artefact.digest
         self.parents["language_model"] = self.decoder_artefact.digest
 
@@ -63,7 +62,9 @@ class AlignmentSource(FusionSource):
             where = f"config.parents.language_model: {name}"
             check_parent(decoder.manifest, {"stage": "language_model"}, where)
             return decoder
-        return open_pretrained(hub.find(name), self.options.instruction)
+        clips = self.dataset.split(config.data.train).labels
+        instruction = self.options.instruction_in({clip.text_language for clip in clips})
+        return open_pretrained(hub.find(name), instruction)
 
     @property
     def imported(self) -> bool:

@@ -1,7 +1,7 @@
 """Stages 3 and 4: fused tokens become a soft prefix of the LLM, which writes the sentence."""
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from signbind_jax.config import RunConfig, from_mapping
+from signbind_jax.data.language_names import language_name
 from signbind_jax.data.sentences import Sentences
 from signbind_jax.data.vocabulary import Vocabulary
 from signbind_jax.generation.config import GenerationConfig, read_options
@@ -43,7 +44,8 @@ class TranslationOptions(Checked):
       fused_text: whether what fusion read also stands behind the soft prefix as text.
       text_room: how many of the LLM's tokens of that text there is room for, for each token of the
         streams; what does not fit is counted. Less where most streams have no text saves time.
-      instruction: what a pretrained LLM is asked to do.
+      instruction: what a pretrained LLM is asked to do; {language} stands for the languages of
+        the training texts.
       frozen_dtype: of a pretrained LLM's frozen weights, "float32" or "bfloat16".
       compute_dtype: of the LLM's computation, "float32" or "bfloat16"; empty: as it was trained
         here, float32 for a pretrained one.
@@ -60,7 +62,7 @@ class TranslationOptions(Checked):
     ctc_weight: Annotated[float, Range(0, 1000)] = 0.3
     fused_text: bool = True
     text_room: TextRoom = 1.0
-    instruction: Text = "Write the English sentence that these signs, in order, say."
+    instruction: Text = "Write the {language} sentence that these signs, in order, say."
     frozen_dtype: DTypeName = "float32"
     compute_dtype: Annotated[str, OneOf("", "float32", "bfloat16")] = ""
     remat: Annotated[str, OneOf("nothing", "elementwise", "everything")] = "nothing"
@@ -75,6 +77,14 @@ class TranslationOptions(Checked):
     def lora(self) -> LoRAConfig:
         """The LLM's adapters."""
         return LoRAConfig(self.lora_rank, self.lora_alpha, self.lora_dropout, self.lora_targets)
+
+    def instruction_in(self, languages: Iterable[str]) -> str:
+        """The instruction for texts of these languages, as BCP-47 tags; where none is known, it
+        names none."""
+        names = sorted({language_name(tag) for tag in languages if tag})
+        if not names:
+            return self.instruction.replace("{language} ", "").replace("{language}", "")
+        return self.instruction.replace("{language}", " or ".join(names))
 
     def set_up(self, decoder: DecoderConfig) -> DecoderConfig:
         """The LLM as these options run it."""
