@@ -1,9 +1,15 @@
-"""Sizes, rows and steps for real corpora on TPUs and GPUs: `size=base` and `size=large`.
+"""Sizes, rows and schedules for real corpora on TPUs and GPUs: `size=base` and `size=large`.
 
 Starting points: `signbind preflight` says that they fit and how long a step may take
 (docs/use/check_fit_and_speed.md); none of them has been trained, as neither corpora nor
 accelerators were at hand. Arguments: `corpus`, one of CORPORA, and `chips`, the devices of the
 slice or GPUs: batches have a row for each at least.
+
+What follows from the data itself when a run starts, and is nowhere here: vocabularies, how many
+steps an epoch has, the side of the mouth crops (`--lip_size` of `signbind data build`; 96 suits
+these models, which take multiples of 32), how long targets are. `Corpus` holds what has to be
+known before; `signbind data audit DATA --configs NAME:size=base,corpus=CORPUS` compares the
+subsampling with a dataset.
 """
 
 from dataclasses import dataclass
@@ -25,10 +31,17 @@ class Corpus:
       row_frames: frames of a row that experts train on; holds the longest clip.
       rows: rows of an expert's batch.
       sentences: sentences of a later stage's batch.
-      epochs: of an expert and of fusion; `clips` of them make one.
-      clips: of the training split, as published.
-      seconds: mean duration of a clip, to count rows an epoch.
-      glosses: size of the vocabulary of glosses or pseudo-glosses, roughly.
+      epochs: of an expert and of fusion; passes over the corpus's own training split.
+      clips: of the training split, as published, for estimates of the steps alone.
+      seconds: mean duration of a clip, for the same.
+      glosses: size of the vocabulary of glosses or pseudo-glosses, roughly, for `assumed`.
+      signing_steps: frames a step of the signing expert, from how fast pseudo-glosses follow each
+        other: at 4 frames one in forty of How2Sign's rows is too short for them, at 2 none.
+      impossible: the share of clips that may be too short for their targets at a frame a step:
+        cut too narrowly, they are left out and counted. Of 40 released rows of How2Sign two are
+        too short for their phonemes.
+      keep_empty: see `DataConfig`; 0 where an empty target means that nobody labelled the clip,
+        as with the spottings of BOBSL.
     """
 
     row_frames: int
@@ -38,13 +51,16 @@ class Corpus:
     clips: int
     seconds: float
     glosses: int
+    signing_steps: int = 2
+    impossible: float = 0.1
+    keep_empty: float = 1.0
 
 
 CORPORA = {
     "how2sign": Corpus(2048, 32, 256, 60, 31_048, 7.0, 8192),
     "chicago_fswild_plus": Corpus(512, 128, 512, 80, 50_402, 3.0, 8192),
-    "bobsl": Corpus(512, 512, 1024, 12, 1_000_000, 5.0, 16_384),
-    "mixture": Corpus(2048, 128, 1024, 12, 1_200_000, 5.0, 16_384),
+    "bobsl": Corpus(512, 512, 1024, 12, 1_000_000, 5.0, 16_384, keep_empty=0.0),
+    "mixture": Corpus(2048, 128, 1024, 12, 1_200_000, 5.0, 16_384, keep_empty=0.0),
 }
 FPS = 25
 
@@ -81,14 +97,14 @@ MODELS = {
         "base": {
             **_EXPERT["base"],
             "conv_kernel": 15,
-            "lip_size": 96,
+            "subsample": 1,  # at 2, 9 of How2Sign's 40 are too short for their phonemes
             "lip_patch": 4,
             "channels": (64, 128, 256, 512),
         },
         "large": {
             **_EXPERT["large"],
             "conv_kernel": 15,
-            "lip_size": 96,
+            "subsample": 1,
             "lip_patch": 4,
             "channels": (96, 192, 384, 768),
         },
@@ -96,6 +112,16 @@ MODELS = {
     "fusion": _FUSION,
     "language_model": _DECODER,
 }
+# Of real mouths, where the drawn ones of the synthetic corpus need none of it: as
+# `lipreading:recorded`, in which it was measured, a crop's width taken into account.
+_LIPS = {
+    "speed": 0.15,
+    "lip_shift": 4,
+    "brightness": 0.1,
+    "contrast": 0.2,
+    "mirror": 0.5,
+}
+LIP_SIZE = 96  # pixels, what is assumed where there is no data
 _PEAK = {"base": 5e-4, "large": 3e-4}  # learning rate
 
 
@@ -118,9 +144,9 @@ def apply_size(config: ConfigDict, size: str, corpus: str, chips: int) -> Config
         _expert(config, of)
     else:
         _tokens(config, of)
-    config.optim.update(
-        {"learning_rate": _PEAK[size], "weight_decay": 0.05, "warmup_steps": config.steps // 20}
-    )
+    config.epochs = float(of.epochs)
+    config.optim.update({"learning_rate": _PEAK[size], "weight_decay": 0.05, "warmup_share": 0.05})
+    config.keep_best = True
     config.evaluate_every = max(config.steps // 20, 1)
     config.checkpoint_every = min(1000, config.evaluate_every)
     return config
@@ -129,6 +155,7 @@ def apply_size(config: ConfigDict, size: str, corpus: str, chips: int) -> Config
 def _expert(config: ConfigDict, of: Corpus) -> None:
     """Filled rows, bfloat16, each block computed again in the backward pass."""
     config.model.dtype, config.model.remat = "bfloat16", True
+    config.data.max_impossible = of.impossible
     config.data.row_frames = of.row_frames
     rows = _multiple(of.rows, config.data.batch_multiple)
     config.data.frames_per_batch = rows * of.row_frames
@@ -143,11 +170,18 @@ def _expert(config: ConfigDict, of: Corpus) -> None:
         }
     )
     if config.stage == "lipreading":
-        config.assumed.vocabulary = 48
+        config.assumed.vocabulary, config.assumed.lip_size = 48, LIP_SIZE
+        with config.augment.unlocked():
+            config.augment.update(_LIPS)
+    if config.stage == "signing":
+        config.model.subsample = of.signing_steps
+        config.data.keep_empty = of.keep_empty
 
 
 def _tokens(config: ConfigDict, of: Corpus) -> None:
     config.data.n_buckets = 5
+    if config.stage == "fusion":
+        config.data.keep_empty = of.keep_empty
     config.assumed.update(
         {
             "longest": 160,

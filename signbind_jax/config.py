@@ -60,7 +60,9 @@ class DataConfig(Checked):
       max_impossible: the largest share of clips whose CTC target may be longer than the
         output; above it the run refuses to start.
       keep_empty: share of the clips with an empty CTC target, such as those in which nothing is
-        spelled, that an expert trains on. Some are needed: without any it reads into them.
+        spelled, that an expert or fusion trains on; alignment and translation, which learn their
+        sentences too, weigh CTC by it there. Some are needed, or fusion and experts read into
+        them; none where nobody labelled what they hold.
       stream_cache: where decoded expert streams are kept; empty: `streams` beside the run.
       streams: those that the stages behind the experts take from the dataset itself, whose clips
         came with them, in the order in which fusion numbers them.
@@ -121,6 +123,7 @@ class AssumedConfig(Checked):
       longest: frames (experts) or tokens (later stages) of the longest bucket.
       clips_per_row: the most clips of an expert's row.
       target: tokens of the longest CTC target.
+      lip_size: side in pixels of the mouth crops.
       vocabulary: symbols that an expert or a decoder from scratch tells apart.
       streams: stream -> size of its vocabulary, the blank included.
       fusion_targets: size of the fused vocabulary, blank included.
@@ -135,6 +138,7 @@ class AssumedConfig(Checked):
     longest: Count = 384
     clips_per_row: Count = 8
     target: Count = 48
+    lip_size: Size = 32
     vocabulary: Annotated[int, Range(2, LARGEST)] = 1024
     streams: dict[StreamName, Count] = field(
         default_factory=lambda: {spec.name: spec.assumed_vocabulary for spec in streams.specs()}

@@ -157,6 +157,8 @@ def crop_size(survey: Survey, config: AuditedConfig) -> Finding:
     check, wanted = f"crop_size_{config.spec}", config.model.lip_size
     if not reads_lips(config.model.frontend):
         return skipped(check, "this expert reads no mouth crops")
+    if "lip_size" not in config.run.model:
+        return skipped(check, "this expert takes mouth crops as they are")
     sizes = {size for split in survey.splits.values() for size in split.tally.lip_sizes}
     if not sizes:
         return skipped(check, "no mouth crops were read")

@@ -82,7 +82,8 @@ class ExpertConfig(Checked):
       dropout: rate within the frontend and on every residual branch.
       d_part: size of one part's embedding (pose, hand_shape; twice this inside mouth_landmarks).
       parts: which parts the pose frontend reads.
-      lip_size: height and width of a mouth crop in pixels.
+      lip_size: height and width of a mouth crop in pixels; where a run's config does not say,
+        those of its dataset.
       lip_margin: pixels along every edge of it that are not looked at: a mouth fills the middle.
       lip_patch: side in pixels of the patches the lip stem reads; its stride.
       channels: channels of the lip frontend's stages; each but the first halves the image.

@@ -5,13 +5,14 @@ import numpy as np
 
 from signbind_jax import ctc, streams
 from signbind_jax.config import RunConfig
+from signbind_jax.data.batch import MODALITIES, reads_lips
 from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.data.loader import clip_batches
 from signbind_jax.data.training_plan import training_plan
 from signbind_jax.data.vocabulary import BLANK, Vocabulary
 from signbind_jax.errors import SignBindError
 from signbind_jax.evaluate.evaluators import ExpertEvaluator
-from signbind_jax.sources.source import BatchSource
+from signbind_jax.sources.source import BatchSource, without_empty
 from signbind_jax.stages.expert import (
     ExpertShapes,
     check_crops,
@@ -32,11 +33,16 @@ class ExpertSource(BatchSource):
         self._targets = [labels[self.stream.target] for labels in train.targets]
         self.vocabulary = self._make_vocabulary()
         self.vocabularies = {self.stream.vocabulary: self.vocabulary}
-        self.model_config = expert_config(config, len(self.vocabulary))
+        frontend = config.model.get("frontend", self.stream.frontend)
+        crops = train.lip_size if frontend in MODALITIES and reads_lips(frontend) else None
+        lip_size = crops and crops[0]
+        self.model_config = expert_config(config, len(self.vocabulary), lip_size)
         self.lengths = modality_lengths(train, self.model_config.frontend)
         check_crops(self.model_config, train, "config.model.lip_size")
         self._check_feasible(train)
-        self._thin_empty()
+        empty = np.array([not target for target in self._targets])
+        self.lengths, note = without_empty(self.lengths, empty, config)
+        self.notes += note
         self.plan = training_plan(
             self.lengths, config.data, config.seed, times=train.times, rows=True
         )
@@ -45,6 +51,7 @@ class ExpertSource(BatchSource):
             n_tokens=len(self.vocabulary),
             target=-(-max(map(len, self.target_ids)) // 8) * 8,
             clips_per_row=self.plan.clips_per_row,
+            lip_size=lip_size,
         )
         self.notes.append(
             f"{self.plan.n_clips} clips, {self.plan.steps_per_epoch} steps an epoch, "
@@ -89,19 +96,6 @@ class ExpertSource(BatchSource):
         self.lengths = np.where(impossible, 0, self.lengths)
         if impossible.any():
             self.notes.append(f"{impossible.sum()} clips left out: target longer than CTC output")
-
-    def _thin_empty(self) -> None:
-        """Leaves out the stated share of the clips whose target is empty."""
-        empty = np.array([not t for t in self._targets])
-        chance = np.random.Generator(np.random.Philox(key=[self.config.seed, 0]))
-        left_out = empty & (self.lengths > 0)
-        left_out &= chance.random(len(empty)) >= self.config.data.keep_empty
-        self.lengths = np.where(left_out, 0, self.lengths)
-        if left_out.any():
-            self.notes.append(
-                f"{left_out.sum()} of {empty.sum()} clips with an empty target left "
-                "out (data.keep_empty)"
-            )
 
     def batch(self, i):
         return next(self.batches(i, i + 1))

@@ -12,7 +12,7 @@ from signbind_jax.data.training_plan import training_plan
 from signbind_jax.data.vocabulary import FUSION_TARGETS, Vocabulary
 from signbind_jax.evaluate.evaluators import FusionEvaluator
 from signbind_jax.models.fusion import FusionConfig
-from signbind_jax.sources.source import BatchSource
+from signbind_jax.sources.source import BatchSource, without_empty
 from signbind_jax.stages.fusion import FusionShapes
 from signbind_jax.stages.read_streams import GivenReader, StreamReader, open_experts
 
@@ -40,9 +40,8 @@ class FusionSource(BatchSource):
         }
         fusion = self._fusion_config(sizes)
         self.sentences = self._label(train, self.reader.read(train))
-        self.plan = training_plan(
-            self.sentences.lengths, config.data, config.seed, times=train.times, multiple=4
-        )
+        lengths = self._drawn_lengths()
+        self.plan = training_plan(lengths, config.data, config.seed, times=train.times, multiple=4)
         capacities = self.sentences.capacities(self.plan.buckets)
         self.shapes = self._make_shapes(fusion, capacities)
         self._note(train, fusion.ctc_frames)
@@ -53,6 +52,13 @@ class FusionSource(BatchSource):
     def _fusion_config(self, sizes: dict) -> FusionConfig:
         """That of fusion, which has to go with the sizes that data and experts give."""
         return from_mapping(FusionConfig, self.config.model | sizes, "config.model")
+
+    def _drawn_lengths(self) -> np.ndarray:
+        """Tokens of each clip; 0 of those that are not trained on."""
+        empty = np.array([not target for target in self.sentences.targets])
+        lengths, note = without_empty(self.sentences.lengths, empty, self.config)
+        self.notes += note
+        return lengths
 
     def _make_shapes(self, fusion: FusionConfig, capacities: dict):
         return FusionShapes(fusion.n_ids, fusion.d_hidden, fusion.n_targets, capacities)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 from flax import nnx
 
 from signbind_jax.config import RunConfig
@@ -64,3 +65,22 @@ class BatchSource:
     def evaluator(self, weights: Weights) -> Evaluator:
         """What scores weights of the stage that is trained."""
         raise NotImplementedError
+
+
+def without_empty(
+    lengths: np.ndarray, empty: np.ndarray, config: RunConfig
+) -> tuple[np.ndarray, list[str]]:
+    """Lengths of clips with 0 for those with an empty CTC target that are not trained on, and what
+    to tell of them.
+
+    Args:
+      empty: bool (clips,).
+      config: its `data.keep_empty` says which share is kept.
+    """
+    chance = np.random.Generator(np.random.Philox(key=[config.seed, 0]))
+    left_out = empty & (lengths > 0)
+    left_out &= chance.random(len(empty)) >= config.data.keep_empty
+    if not left_out.any():
+        return lengths, []
+    told = f"{left_out.sum()} of {empty.sum()} clips with an empty target left out"
+    return np.where(left_out, 0, lengths), [f"{told} (data.keep_empty)"]

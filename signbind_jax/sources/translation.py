@@ -87,6 +87,9 @@ class AlignmentSource(FusionSource):
         config = self.parent_artefact.model_config
         return config.fusion if isinstance(config, SignBindConfig) else config
 
+    def _drawn_lengths(self):
+        return self.sentences.lengths  # sentences are learnt of all
+
     def _make_shapes(self, fusion, capacities):
         decoder = self.decoder_artefact.model_config
         fused_text = self.options.fused_text

@@ -77,11 +77,13 @@ class ExpertShapes:
       n_tokens: size of the vocabulary, the blank included.
       target: room for the tokens of a CTC target.
       clips_per_row: the most clips of a row.
+      lip_size: side in pixels of the mouth crops; None: there are none.
     """
 
     n_tokens: int
     target: int
     clips_per_row: int
+    lip_size: int | None = None
 
     @classmethod
     def assumed(cls, config: RunConfig) -> "ExpertShapes":
@@ -91,16 +93,20 @@ class ExpertShapes:
             n_tokens=1 + len(alphabet) if alphabet else sizes.vocabulary,
             target=-(-sizes.target // 8) * 8,
             clips_per_row=sizes.clips_per_row,
+            lip_size=sizes.lip_size,
         )
 
 
-def expert_config(config: RunConfig, n_tokens: int) -> ExpertConfig:
-    """The expert that a run's config asks for.
+def expert_config(config: RunConfig, n_tokens: int, lip_size: int | None = None) -> ExpertConfig:
+    """The expert that a run's config asks for, of mouth crops of `lip_size` where it does not say.
 
     Raises:
       SignBindError: a value in `config.model` that does not go.
     """
-    given = {"frontend": streams.get(config.stage).frontend} | config.model
+    given = {"frontend": streams.get(config.stage).frontend}
+    if lip_size:
+        given["lip_size"] = lip_size
+    given |= config.model
     return from_mapping(ExpertConfig, given | {"n_tokens": n_tokens}, "config.model")
 
 
@@ -114,7 +120,7 @@ class ExpertStage(Stage):
         super().__init__(config, shapes)
         self.main_metric = streams.get(config.stage).metric
         self.augment = from_mapping(AugmentConfig, config.augment, "config.augment")
-        self.model_config = expert_config(config, shapes.n_tokens)
+        self.model_config = expert_config(config, shapes.n_tokens, shapes.lip_size)
 
     def _one_row(self, length):
         nothing = np.full((1, self.shapes.clips_per_row), EMPTY_ROW, np.int32)

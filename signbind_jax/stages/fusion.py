@@ -23,14 +23,20 @@ from signbind_jax.stages.stage import Stage
 FUSED_CAPACITY = 96
 
 
-def ctc_sums(log_probs_bsv, mask_bm, batch):
-    """Summed CTC loss of the fused tokens and the samples it counts."""
+def ctc_sums(log_probs_bsv, mask_bm, batch, keep_empty: float = 1.0):
+    """Summed CTC loss of the fused tokens and the samples it counts.
+
+    keep_empty: weight of the samples with an empty target.
+    """
     clip_bs = jnp.where(frame_mask(mask_bm, log_probs_bsv), 0, -1)
     loss_b1, feasible_b1 = ctc.ctc_loss(
         log_probs_bsv, clip_bs, batch.target_bn[:, None], batch.target_length_b[:, None]
     )
     counted_b = feasible_b1[:, 0] & batch.valid_b
-    return jnp.sum(loss_b1[:, 0] * counted_b), counted_b
+    loss_b = loss_b1[:, 0] * counted_b
+    if keep_empty < 1:
+        loss_b *= jnp.where(batch.target_length_b > 0, 1.0, keep_empty)
+    return jnp.sum(loss_b), counted_b
 
 
 @dataclass(frozen=True)

@@ -176,7 +176,8 @@ class AlignmentStage(FusionStage):
             decoder_key,
             smoothing=self.options.smoothing,
         )
-        ctc_loss, _ = ctc_sums(prefix.log_probs_bsv, prefix.fused_mask_bm, batch)
+        keep_empty = self.config.data.keep_empty
+        ctc_loss, _ = ctc_sums(prefix.log_probs_bsv, prefix.fused_mask_bm, batch, keep_empty)
         loss = jnp.sum(loss_bl)
         metrics = {
             "accuracy": jnp.sum(correct_bl),

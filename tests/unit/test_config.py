@@ -219,8 +219,27 @@ def test_real_sizes_give_every_chip_a_row_of_the_corpus(stage, corpus):
         row = config.data.row_frames or config.assumed.longest
         rows = config.data.frames_per_batch // row
         assert rows >= chips and rows % chips == 0 and config.data.batch_multiple == chips
-        assert 1000 < config.steps < 100_000 and config.optim.warmup_steps < config.steps
+        assert config.epochs >= 10 and config.optim.warmup_share
+        assert 1000 < config.steps < 100_000 and 10 < config.evaluate_every < config.steps / 10
         assert config.model["d_model"] == (512 if size == "base" else 1024)
+
+
+def test_mouths_of_real_corpora_are_augmented_and_every_phoneme_has_a_step():
+    drawn, real_mouths = load_config("lipreading"), load_config("lipreading:size=base")
+    assert real_mouths.augment["lip_shift"] > drawn.augment["lip_shift"] == 0
+    assert real_mouths.augment["brightness"] > drawn.augment["brightness"] == 0
+    assert real_mouths.model["subsample"] == 1 and real_mouths.assumed.lip_size == 96
+
+
+def test_nobody_labelled_the_clips_of_bobsl_that_have_no_spotting():
+    for stage in ("signing", "fusion"):
+        assert load_config(f"{stage}:size=base,corpus=bobsl").data.keep_empty == 0
+        assert load_config(f"{stage}:size=base,corpus=how2sign").data.keep_empty == 1
+
+
+def test_open_models_are_tuned_for_epochs_of_whatever_corpus():
+    for stage in ("alignment", "translation"):
+        assert load_config(f"{stage}:llm=llama-3.2-1b,chip=v5p,chips=4").epochs >= 2
 
 
 @pytest.mark.parametrize("stage", sorted(common.NATURAL))

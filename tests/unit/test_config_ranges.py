@@ -12,10 +12,12 @@ import signbind_jax.data_pipelines.synthetic.corpus  # noqa: F401  its config is
 from signbind_jax import cli
 from signbind_jax.checkpoint import artefact
 from signbind_jax.config import RunConfig, load_config
+from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.distributed import sharding
 from signbind_jax.errors import SignBindError
 from signbind_jax.ranges import Checked, FieldError, OneOf, Range, fit, hints_of, parts_of
 from signbind_jax.sources import open_source
+from signbind_jax.stages import make_stage
 from signbind_jax.stages.sections import check_sections
 
 DEEP = "(" * 100_000
@@ -56,6 +58,13 @@ WRONG = [
         for text in ("-1e-3", "0", "1e-60", "1e999", "nan", "1e30", "'1'", "1j", "9" * 400, "True")
     ),
     ("signing", "optim.warmup_steps", "-5", "at least 0"),
+    ("signing", "optim.warmup_share", "1", "below 1"),
+    ("signing", "optim.average", "1.5", "at most 1"),
+    ("signing", "optim.factors", "2", "one of its fields"),
+    ("signing", "optim.factors.encoder", "-1", "at least 0"),
+    ("signing", "epochs", "-1", "at least 0"),
+    ("signing", "patience", "-1", "at least 0"),
+    ("language_model", "convention", "how2sing", "did you mean 'how2sign'?"),
     ("signing", "optim.b1", "1", "below 1"),
     ("signing", "optim.b2", "2", "below 1"),
     ("signing", "optim.b2", "0.999999999", "below 1"),
@@ -356,6 +365,13 @@ def test_crops_of_another_size_than_the_models_are_told_before_training(syntheti
     overrides = {"data.directory": str(synthetic), "model.lip_size": "64"}
     with pytest.raises(SignBindError, match="config.model.lip_size: found 64, wanted .*, 32x32"):
         open_source(load_config("lipreading:size=tiny", overrides))
+
+
+def test_an_expert_reads_crops_in_the_size_that_the_dataset_has(synthetic, monkeypatch):
+    monkeypatch.setattr(ClipDataset, "lip_size", (48, 48))
+    source = open_source(load_config("lipreading:size=tiny", {"data.directory": str(synthetic)}))
+    stage = make_stage(source.config, source.shapes)
+    assert source.model_config == stage.model_config and stage.model_config.lip_size == 48
 
 
 def test_rows_that_do_not_divide_over_the_mesh_are_told():

@@ -129,7 +129,7 @@ def recorded_again(split: str, modality: str, into: str = "train"):
         (replaced(still), {"still_lips": "warning"}),
         (
             replaced(lambda c: with_lips(c, moving_lips(1, size=48))),
-            {"lip_sizes": "error", "crop_size_lipreading": "warning"},
+            {"lip_sizes": "error"},
         ),
         (changed(text="?!"), {"empty_text": "error"}),
         (changed(text="Friend."), {"one_word_text": "note"}),
