@@ -15,7 +15,7 @@ from typing import Annotated
 
 from signbind_jax.data.vocabulary import FUSION_TARGETS, LETTERS
 from signbind_jax.errors import SignBindError
-from signbind_jax.ranges import LARGEST, Checked, Count, Matching, OneOf, Range, Share, Text
+from signbind_jax.ranges import LARGEST, Checked, Matching, OneOf, Range, Share, Text
 
 PARENTS_BEHIND = ("language_model", "fusion", "alignment")  # the experts; others build on them
 STAGES_BEHIND = (*PARENTS_BEHIND, "translation")
@@ -63,9 +63,8 @@ class StreamSpec(Checked):
         one that `labels.targets` knows: gloss, letters, phonemes.
       alphabet: a fixed vocabulary; empty: the tokens of the training split.
       vocabulary: its name, empty: that of `target`; no two streams share one.
-      capacity: the most tokens read of one clip.
       drop, substitute: shares of the tokens that training behind the expert loses or replaces by
-        another clip's.
+        others of the stream.
       drop_stream: how often the whole stream is absent in training behind the expert.
       assumed_vocabulary: its size where `signbind preflight` has no data.
       short: its name in variants of a translation such as "signing+lips"; empty: `name`.
@@ -81,7 +80,6 @@ class StreamSpec(Checked):
     label: object = None
     alphabet: tuple[Text, ...] = ()
     vocabulary: Text = ""
-    capacity: Count = 64
     drop: Share = 0.02
     substitute: Share = 0.03
     drop_stream: Share = 0.25
@@ -220,7 +218,6 @@ SIGNING = StreamSpec(
     "signing",
     target="gloss",
     metric="gloss_wer",
-    capacity=24,
     drop=0.02,
     substitute=0.03,
     drop_stream=0.05,
@@ -238,7 +235,6 @@ FINGERSPELLING = StreamSpec(
     metric="letter_accuracy",
     accuracy=True,
     alphabet=LETTERS,
-    capacity=40,
     drop=0.01,
     substitute=0.01,
     drop_stream=0.25,
@@ -258,7 +254,6 @@ LIPREADING = StreamSpec(
     target="phonemes",
     metric="phoneme_error_rate",
     frontend="lips",
-    capacity=96,
     drop=0.04,
     substitute=0.08,
     drop_stream=0.25,

@@ -20,8 +20,6 @@ from signbind_jax.models.token_noise import TokenNoiseConfig, add_noise
 from signbind_jax.processes import interrupts
 from signbind_jax.stages.stage import Stage
 
-FUSED_CAPACITY = 96
-
 
 def ctc_sums(log_probs_bsv, mask_bm, batch, keep_empty: float = 1.0):
     """Summed CTC loss of the fused tokens and the samples it counts.
@@ -125,4 +123,4 @@ def read_fused(
 def _read_fused(graphdef, params, batch):
     module = nnx.merge(graphdef, params)
     _, mask_bm, log_probs_bsv = getattr(module, "fusion", module)(batch.tokens)
-    return read_ctc(log_probs_bsv, mask_bm, FUSED_CAPACITY)[0]
+    return read_ctc(log_probs_bsv, mask_bm, log_probs_bsv.shape[1])[0]

@@ -102,14 +102,13 @@ class ExpertReader:
         if not (lengths > 0).any():
             return gather(len(clips), d_hidden, ())
         graphdef, params = self.weights()
-        capacity = streams.get(self.name).capacity
         plan = reading_plan(lengths, self.row_frames)
         own = EvaluationPlan([plan.step(i) for i in hosts.own_steps(plan.n_steps)])
         batches = clip_batches(clips, own, self.config.frontend, [[]] * len(clips), 8)
         shown = progress.shown(batches, f"reading {self.name}", own.n_steps, "batch")
         decoded = []
         for batch in interrupts.until_asked(shown):
-            stream = jax.device_get(read_batch(graphdef, params, batch, capacity))
+            stream = jax.device_get(read_batch(graphdef, params, batch))
             hidden_bnd = stream.hidden_bnd[..., :d_hidden]
             decoded.append((batch.index_bg, replace(stream, hidden_bnd=hidden_bnd)))
         hosts.check_uninterrupted(f"reading {clips.name}")

@@ -43,7 +43,6 @@ streams.register(
         metric="handshape_error_rate",
         frontend="hands",
         label=first_letters,
-        capacity=24,
     )
 )
 

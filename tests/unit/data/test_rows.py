@@ -340,12 +340,12 @@ def test_streams_read_in_filled_rows_are_those_read_one_clip_a_row(synthetic):
 
     def read(plan):
         batches = clip_batches(clips, plan, "mouth_landmarks", [()] * len(clips), 1)
-        read = ((b.index_bg, jax.device_get(read_batch(graphdef, params, b, 5))) for b in batches)
+        read = ((b.index_bg, jax.device_get(read_batch(graphdef, params, b))) for b in batches)
         return gather(len(clips), stage.model_config.d_model, read)
 
     alone = read(evaluation_plan(lengths, choose_buckets(lengths, 1), 1024))
     in_rows = read(reading_plan(lengths))
-    assert np.diff(alone.first).max() == 5 and alone.overflow.any()
+    assert np.diff(alone.first).max() > 5 and not alone.overflow.any()
     for name in ("first", "ids", "overflow"):
         np.testing.assert_array_equal(getattr(in_rows, name), getattr(alone, name))
     for name in ("hidden", "start", "end", "confidence"):
