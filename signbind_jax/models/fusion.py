@@ -145,9 +145,14 @@ def _radial_basis(ratio_bm):
 
 
 def _geometric_decay(key, shape, dtype):
-    """Gives log rates of 0.125, 0.5, 2, 8, ... a second, one a head."""
+    """Gives log rates from 0.125 to 8 a second, one a head, each as many times the one before it.
+
+    A head that fades faster sees itself alone: it has no gradient and never learns another rate.
+    """
     del key
-    return jnp.log(0.125 * 4.0 ** jnp.arange(shape[0], dtype=dtype))
+    (n,) = shape
+    spread = jnp.arange(n, dtype=dtype) * (3 / max(n - 1, 1))
+    return jnp.log(0.125 * 4.0**spread)
 
 
 class FusionLayer(nnx.Module):

@@ -12,6 +12,7 @@ from signbind_jax.models.fusion import StreamTokens, keep_streams
 from signbind_jax.ranges import Checked, Rate, Share, Strength
 from signbind_jax.streams import StreamName
 
+_POOL = 128  # tokens of a stream that stand in for others in a batch
 Shares = dict[StreamName, Share]
 
 
@@ -25,7 +26,8 @@ class TokenNoiseConfig(Checked):
 
     Attributes:
       drop: share of tokens removed.
-      substitute: share of tokens replaced by another clip's token of the same stream.
+      substitute: share of tokens replaced by another one of the same stream, as often as it
+        occurs in the batch.
       drop_hidden: share of tokens that lose their hidden vector and keep their id: the vectors
         are so rich that fusion can learn training clips by heart from them.
       jitter_s: standard deviation in seconds of each token's time.
@@ -53,22 +55,28 @@ def add_noise(
 ) -> StreamTokens:
     """Adds noise to the streams `names`; a row's noise is drawn from its own clip `index_b`.
 
-    Substitution takes the token of a neighbouring row at the same position where that token is
-    of the same stream, so ids keep the corpus's frequencies.
+    Substitutes come from the tokens of the whole batch, so that ids keep the corpus's frequencies
+    and rare streams are substituted as often as is asked for.
     """
     n_streams = len(names)
     substitute_y, drop_y, drop_stream_y = (
         config.shares(kind, names) for kind in ("substitute", "drop", "drop_stream")
     )
-    other = jax.tree.map(lambda x: jnp.roll(x, 1, axis=0), tokens)
+    pool_key, key = jax.random.split(key)
+    pool_ids_yn, pool_hidden_ynd, pool_mask_yn = _pool(tokens, pool_key, n_streams)
 
-    def one_row(own: StreamTokens, other: StreamTokens, index):
-        keys = jax.random.split(jax.random.fold_in(key, index), 7)
+    def one_row(own: StreamTokens, index):
+        keys = jax.random.split(jax.random.fold_in(key, index), 8)
         m = own.ids_bm.shape[0]
         swap = jax.random.uniform(keys[0], (m,)) < substitute_y[own.stream_bm]
-        swap &= own.mask_bm & other.mask_bm & (own.stream_bm == other.stream_bm)
-        ids = jnp.where(swap, other.ids_bm, own.ids_bm)
-        hidden = jnp.where(swap[:, None], other.hidden_bmd, own.hidden_bmd)
+        # From a random place of the pool on, the first token that is another one.
+        first = jax.random.randint(keys[7], (m, 1), 0, _POOL)
+        other = pool_mask_yn[own.stream_bm] & (pool_ids_yn[own.stream_bm] != own.ids_bm[:, None])
+        wait = jnp.where(other, (jnp.arange(_POOL) - first) % _POOL, _POOL)
+        chosen = jnp.argmin(wait, axis=1)
+        swap &= own.mask_bm & other.any(axis=1)
+        ids = jnp.where(swap, pool_ids_yn[own.stream_bm, chosen], own.ids_bm)
+        hidden = jnp.where(swap[:, None], pool_hidden_ynd[own.stream_bm, chosen], own.hidden_bmd)
         lost = jax.random.uniform(keys[1], (m,)) < drop_y[own.stream_bm]
         kept = own.mask_bm & ~lost
         shift_s = config.shift_s * jax.random.uniform(keys[2], (n_streams,), minval=-1, maxval=1)
@@ -88,5 +96,19 @@ def add_noise(
         )
         return noisy, ~absent
 
-    noisy, keep_by = jax.vmap(one_row)(tokens, other, index_b)
+    noisy, keep_by = jax.vmap(one_row)(tokens, index_b)
     return keep_streams(noisy, keep_by)
+
+
+def _pool(tokens: StreamTokens, key, n_streams: int):
+    """Draws _POOL tokens of each stream from a batch: ids_yn, hidden_ynd, and mask_yn, which is
+    False where a stream has fewer."""
+    rank_bm = jax.random.uniform(key, tokens.ids_bm.shape)
+    of_stream_ybm = tokens.stream_bm == jnp.arange(n_streams)[:, None, None]
+    rank_ybm = jnp.where(of_stream_ybm & tokens.mask_bm, rank_bm, -1.0)
+    rank_yn = rank_ybm.reshape(n_streams, -1)
+    missing = max(_POOL - rank_yn.shape[1], 0)
+    rank_yn = jnp.pad(rank_yn, ((0, 0), (0, missing)), constant_values=-1.0)
+    rank_yn, place_yn = jax.lax.top_k(rank_yn, _POOL)
+    row_yn, column_yn = jnp.divmod(place_yn, tokens.ids_bm.shape[1])
+    return tokens.ids_bm[row_yn, column_yn], tokens.hidden_bmd[row_yn, column_yn], rank_yn >= 0

@@ -12,6 +12,7 @@ from flax import nnx
 from signbind_jax.models.fusion import (
     Fusion,
     FusionConfig,
+    FusionLayer,
     StreamTokens,
     intervals,
     keep_streams,
@@ -140,17 +141,63 @@ def test_noise_never_takes_every_stream_and_drops_about_what_it_says():
     assert (shares > 0.2).all() and (shares < 0.6).all()
 
 
-@pytest.mark.parametrize("field", ["ids_bm", "hidden_bmd"])
-def test_substitution_takes_tokens_of_the_same_stream(field):
-    x = tokens(b=16, m=12)
+def test_substitution_is_as_frequent_as_asked_and_takes_tokens_of_the_same_stream():
+    """Also in a stream of which few clips have a token, and none at the place of another's."""
+    rng = np.random.default_rng(0)
+    b, m = 64, 12
+    stream_bm = np.where(np.arange(m) < 2, 1, 2 * rng.integers(0, 2, (b, m)))
+    stream_bm[np.arange(b) % 8 > 0, :2] = 0  # one clip in eight spells
+    stream_bm = rng.permuted(stream_bm, axis=1)
+    ids_bm = 10 * stream_bm + rng.choice(4, (b, m), p=[0.7, 0.1, 0.1, 0.1])
     x = dataclasses.replace(
-        x, ids_bm=x.stream_bm + 1, hidden_bmd=jnp.ones((16, 12, 8)) * x.stream_bm[..., None]
+        tokens(b=b, m=m),
+        stream_bm=jnp.array(stream_bm),
+        ids_bm=jnp.array(ids_bm),
+        hidden_bmd=jnp.array(ids_bm, jnp.float32)[..., None] * jnp.ones(8),
+        mask_bm=jnp.ones((b, m), bool),
     )
-    config = TokenNoiseConfig(
-        drop=NEVER, substitute=dict.fromkeys(SHIPPED, 1.0), drop_hidden=0.0, drop_stream=NEVER
-    )
-    noisy = add_noise(x, jnp.arange(16), jax.random.key(0), config, SHIPPED)
-    np.testing.assert_array_equal(getattr(noisy, field), getattr(x, field))
+    asked = {"signing": 0.1, "fingerspelling": 0.3, "lipreading": 0.2}
+    config = TokenNoiseConfig(drop=NEVER, substitute=asked, drop_hidden=0.0, drop_stream=NEVER)
+    noise = jax.jit(lambda key: add_noise(x, jnp.arange(b), key, config, SHIPPED))
+    drawn = [noise(jax.random.key(i)) for i in range(20)]
+    ids_ibm = np.stack([np.asarray(noisy.ids_bm) for noisy in drawn])
+    assert (ids_ibm // 10 == stream_bm).all()
+    for noisy in drawn:
+        np.testing.assert_array_equal(noisy.hidden_bmd[..., 0], noisy.ids_bm)
+    for stream, share in enumerate(asked.values()):
+        changed = (ids_ibm != ids_bm)[:, stream_bm == stream].mean()
+        assert changed == pytest.approx(share, rel=0.2), stream
+    # What stands in for a rare token is mostly the frequent one.
+    substitutes = ids_ibm[(ids_ibm != ids_bm) & (ids_bm % 10 > 0)]
+    assert (substitutes % 10 == 0).mean() > 0.6
+
+
+@pytest.mark.parametrize("n_heads", [1, 4, 8, 16])
+def test_every_head_learns_how_fast_it_fades(n_heads):
+    config = FusionConfig(**SIZES | {"n_heads": n_heads, "d_model": 32})
+    layer = FusionLayer(config, nnx.Rngs(0))
+    rates = np.exp(np.asarray(layer.log_decay[...]))
+    assert rates[0] == 0.125 and rates[-1] == pytest.approx(8 if n_heads > 1 else 0.125)
+    if n_heads == 4:
+        np.testing.assert_allclose(rates, [0.125, 0.5, 2, 8], rtol=1e-6)
+    rng = np.random.default_rng(0)
+    x_bmd = jnp.array(rng.normal(size=(1, 12, 32)), jnp.float32)
+    middle_bm = jnp.arange(12.0)[None] * 0.3  # signs at the pace of signing
+    distance_bmm = jnp.abs(middle_bm[:, :, None] - middle_bm[:, None])
+    half = 32 // n_heads // 2
+    straight = jnp.ones((1, 12, half)), jnp.zeros((1, 12, half))
+
+    graphdef, params = nnx.split(layer)
+
+    @jax.jit
+    @jax.grad
+    def gradients(params):
+        layer = nnx.merge(graphdef, params)
+        y = layer(x_bmd, *straight, distance_bmm, jnp.ones((1, 12), bool), None)
+        return jnp.sum(jnp.square(y))
+
+    gradient = np.abs(gradients(params)["log_decay"][...])
+    assert gradient.min() > 1e-3 * gradient.max()
 
 
 def test_dropped_hidden_vectors_leave_the_token():
