@@ -163,7 +163,7 @@ def read_outcome(
         directory,
         state,
         step=summary["step"] if finished else step,
-        steps=steps,
+        steps=summary["step"] if finished else steps,  # epochs and patience decide it, too
         seconds=number(summary.get("seconds")),
         scores=scores if finished else {},
         loss=loss,

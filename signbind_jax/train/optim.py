@@ -11,6 +11,8 @@ from signbind_jax.config import OptimConfig
 from signbind_jax.distributed.sharding import path_parts
 from signbind_jax.errors import SignBindError
 
+_NOT_DECAYED = ("scale", "bias", "log_decay")
+
 
 def make_schedule(config: OptimConfig, steps: int) -> optax.Schedule:
     """Learning rate by step: linear warm-up, then cosine decay over the rest of `steps`."""
@@ -26,10 +28,14 @@ def make_schedule(config: OptimConfig, steps: int) -> optax.Schedule:
 
 
 def make_optimizer(config: OptimConfig, steps: int) -> optax.GradientTransformation:
-    """AdamW (Loshchilov & Hutter, 2019); one-dimensional parameters are not decayed."""
+    """AdamW (Loshchilov & Hutter, 2019); scales of norms, biases, rates of decay with time and
+    other vectors keep their weight, also where those of all layers are stacked."""
+
+    def is_decayed(path, x):
+        return x.ndim > 1 and path_parts(path)[-1] not in _NOT_DECAYED
 
     def decayed(params):
-        return jax.tree.map(lambda x: x.ndim > 1, params)
+        return jax.tree_util.tree_map_with_path(is_decayed, params)
 
     return optax.chain(
         optax.clip_by_global_norm(config.clip_norm),

@@ -68,6 +68,13 @@ def test_points_are_ranked_averaged_and_drawn(tmp_path, capsys):
     assert len(ids) == len(set(ids))
 
 
+def test_a_finished_point_had_as_many_steps_as_its_epochs_were(tmp_path):
+    config = sweep_file(tmp_path / "s.py", GRID, "epochs = 2.0", "steps = 1000")
+    finished_points(tmp_path / "w", config, {0: 50.0})
+    finished, waiting = read_record(tmp_path / "w").outcomes[:2]
+    assert (finished.step, finished.steps) == (20, 20) and waiting.steps == 1000
+
+
 def test_higher_is_better_where_it_is(tmp_path, capsys):
     config = sweep_file(tmp_path / "s.py", GRID)
     sweep = finished_points(tmp_path / "w", config, {0: 1.0, 1: 2.0})

@@ -11,6 +11,7 @@ from flax import nnx
 from signbind_jax.config import OptimConfig, RunConfig, load_config
 from signbind_jax.distributed import sharding
 from signbind_jax.errors import SignBindError
+from signbind_jax.models.fusion import Fusion, FusionConfig
 from signbind_jax.preflight.memory import bytes_a_chip
 from signbind_jax.stages import assumed_stage
 from signbind_jax.stages.stage import Stage
@@ -173,3 +174,23 @@ def test_factors_are_typed_by_part_and_change_the_digest():
     assert config.digest != load_config("translation").digest
     with pytest.raises(SignBindError, match="config.optim.factors.fusion: found -1"):
         load_config("translation", {"optim.factors.fusion": "-1"})
+
+
+def test_scales_biases_and_rates_keep_their_weight_also_where_layers_are_stacked():
+    config = FusionConfig(n_ids=(5, 5), d_hidden=4, n_targets=6, d_model=8, n_heads=2, d_mlp=8)
+    shapes = nnx.state(nnx.eval_shape(lambda: Fusion(config, nnx.Rngs(0))))
+    params = jax.tree.map(lambda x: np.ones(x.shape, np.float32), shapes)
+    tx = make_optimizer(OptimConfig(warmup_steps=0, weight_decay=1.0), 10)
+
+    @jax.jit
+    def of_decay_alone(params):
+        nothing = jax.tree.map(jnp.zeros_like, params)
+        return tx.update(nothing, tx.init(params), params)[0]
+
+    updates = nnx.to_flat_state(of_decay_alone(params))
+    decayed = {path[-1]: bool(np.any(np.asarray(x[...]) != 0)) for path, x in updates}
+    assert params["layers"]["norm_mlp"]["scale"].ndim == 2
+    assert decayed == {
+        **dict.fromkeys(("kernel", "table"), True),
+        **dict.fromkeys(("scale", "log_decay", "bias"), False),
+    }
