@@ -16,8 +16,8 @@ _NOT_DECAYED = ("scale", "bias", "log_decay")
 
 def make_schedule(config: OptimConfig, steps: int) -> optax.Schedule:
     """Learning rate by step: linear warm-up, then cosine decay over the rest of `steps`."""
-    warmup = round(config.warmup_share * steps) or config.warmup_steps
-    warmup = min(warmup, max(steps - 1, 1))
+    share = config.warmup_share
+    warmup = min(round(share * steps) if share else config.warmup_steps, max(steps - 1, 1))
     return optax.warmup_cosine_decay_schedule(
         init_value=0.0,
         peak_value=config.learning_rate,
@@ -61,7 +61,7 @@ def scale_by_part(factors: Mapping[str, float]) -> optax.GradientTransformation:
     def init(params):
         paths = (path for path, _ in jax.tree_util.tree_flatten_with_path(params)[0])
         parts = {path_parts(path)[0] for path in paths}
-        for name in factors.keys() - parts:
+        for name in sorted(factors.keys() - parts):
             raise SignBindError(
                 f"config.optim.factors.{name}: found a factor for it, wanted one of the parts that "
                 f"train: {', '.join(sorted(parts))}"

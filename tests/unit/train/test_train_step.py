@@ -150,7 +150,7 @@ def test_a_warm_up_is_a_share_of_the_steps_or_a_number_of_them():
         return int(np.argmax([schedule(i) for i in range(steps)]))
 
     assert warm_up(400, warmup_share=0.1) == 40 and warm_up(200, warmup_share=0.1) == 20
-    assert warm_up(400, warmup_steps=30) == 30
+    assert warm_up(400, warmup_steps=30) == 30 and warm_up(8, warmup_share=0.01) == 0
 
 
 def test_each_part_of_a_model_has_its_share_of_the_learning_rate():
