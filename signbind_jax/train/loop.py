@@ -204,9 +204,8 @@ class _Run(TrainStep):
         self.manifest = dataclasses.replace(self.manifest, versions=joined)
 
     def stored(self, state: dict, frozen: nnx.State) -> dict:
-        """What a checkpoint holds: every parameter but those that stay in a parent's files. Where
-        weights are averaged, their averages, and the weights that train in the optimiser's state.
-        """
+        """What a checkpoint holds: every parameter but those that stay in a parent's files; of
+        averaged weights the averages, beside those that train in the optimiser's state."""
         state = swap_average(state)
         kept, _ = nnx.split_state(frozen, lambda path, _: self.stage.stores(path), ...)
         return {**state, "params": nnx.merge_state(state["params"], kept)}
