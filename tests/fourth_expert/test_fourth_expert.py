@@ -203,7 +203,6 @@ WRONG = [
     ({"label": "gloss"}, "label: found 'gloss', wanted a function"),
     ({"label": None, "target": "gloss"}, "vocabulary: found 'gloss', which signing has"),
     ({"drop": 1.5}, "drop: found 1.5, wanted a number, at least 0 and at most 1"),
-    ({"capacity": 0}, "capacity: found 0"),
 ]
 
 
