@@ -10,6 +10,7 @@ from signbind_jax.data.sentences import Sentences
 from signbind_jax.data.stream_cache import SplitStreams
 from signbind_jax.data.training_plan import training_plan
 from signbind_jax.data.vocabulary import FUSION_TARGETS, Vocabulary
+from signbind_jax.evaluate import stream_errors
 from signbind_jax.evaluate.evaluators import FusionEvaluator
 from signbind_jax.models.fusion import FusionConfig
 from signbind_jax.sources.source import BatchSource
@@ -38,13 +39,15 @@ class FusionSource(BatchSource):
             "n_targets": len(self.fusion_targets),
         }
         fusion = self._fusion_config(sizes)
-        self.sentences = self._label(train, self.reader.read(train))
+        read = self.reader.read(train)
+        self.sentences = self._label(train, read)
         self.plan = training_plan(
             self.sentences.lengths, config.data, config.seed, times=train.times, multiple=4
         )
         capacities = self.sentences.capacities(self.plan.buckets)
         self.shapes = self._make_shapes(fusion, capacities)
         self._note(train, fusion.ctc_frames)
+        self.notes += stream_errors.lines(self.reader, (train, read), *self._unseen())
 
     def _fusion_config(self, sizes: dict) -> FusionConfig:
         """That of fusion, which has to go with the sizes that data and experts give."""
@@ -52,6 +55,14 @@ class FusionSource(BatchSource):
 
     def _make_shapes(self, fusion: FusionConfig, capacities: dict):
         return FusionShapes(fusion.n_ids, fusion.d_hidden, fusion.n_targets, capacities)
+
+    def _unseen(self) -> list[tuple[ClipDataset, SplitStreams]]:
+        """The validation split with its streams, unless there is none or training reads it."""
+        name = self.config.data.validation
+        if name == self.config.data.train or name not in self.dataset.splits:
+            return []
+        clips = self.dataset.split(name)
+        return [(clips, self.reader.read(clips))]
 
     def _note(self, train: ClipDataset, ctc_frames: int) -> None:
         overflow = sum(int(e.overflow.sum()) for e in self.sentences.streams.experts.values() if e)
