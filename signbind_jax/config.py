@@ -15,6 +15,7 @@ from typing import Annotated, Any
 from ml_collections import ConfigDict
 
 from signbind_jax import configs, streams
+from signbind_jax.data.folds import ALL, GROUPS, RECORDING, Fold
 from signbind_jax.errors import SignBindError
 from signbind_jax.files import shorten
 from signbind_jax.overrides import override, unknown_name
@@ -64,6 +65,9 @@ class DataConfig(Checked):
       keep_empty: share of the clips with an empty CTC target, such as those in which nothing is
         spelled, that an expert trains on. Some are needed: without any it reads into them.
       stream_cache: where decoded expert streams are kept; empty: `streams` beside the run.
+      fold: of an expert: the clips of `train` that it leaves out, "k/K" for part k of K, so that
+        it reads them unseen; empty: none.
+      fold_by: what stays together in a fold: the clips of a recording or of a signer.
       streams: those that the stages behind the experts take from the dataset itself, whose clips
         came with them, in the order in which fusion numbers them.
     """
@@ -80,6 +84,8 @@ class DataConfig(Checked):
     max_impossible: Share = 0.02
     keep_empty: Share = 1.0
     stream_cache: Text = ""
+    fold: Fold = ""
+    fold_by: Annotated[str, OneOf(*GROUPS)] = RECORDING
     streams: tuple[Name, ...] = ()
 
     def __post_init__(self):
@@ -184,6 +190,10 @@ class RunConfig(Checked):
     `parents` are run directories of the artefacts a stage builds on, by the stage that made
     them; empty where it needs none. `language_model` may also name a pretrained model: a Hugging
     Face directory, what `signbind llm fetch` made, or a hub id.
+
+    `crossfit` are, by stream, directories that `signbind crossfit` made: the clips of `data.train`
+    are then read by its experts that have not seen them. Its expert of all clips reads the others,
+    where `parents` names none.
     """
 
     stage: Annotated[str, OneOf(more=streams.stages)]
@@ -202,6 +212,9 @@ class RunConfig(Checked):
     parents: dict[ParentName, Text] = field(
         default_factory=lambda: dict.fromkeys(streams.parents(), "")
     )
+    crossfit: dict[StreamName, Text] = field(
+        default_factory=lambda: dict.fromkeys(streams.names(), "")
+    )
     assumed: AssumedConfig = field(default_factory=AssumedConfig)
     model: dict = field(default_factory=dict)
     augment: dict = field(default_factory=dict)
@@ -211,14 +224,18 @@ class RunConfig(Checked):
         if self.keep_best and not self.data.validation:
             yield "keep_best", "False where data.validation is empty: nothing says what is best"
         for name in self.data.streams:
-            if self.parents.get(name):
-                wanted = "nothing: data.streams takes that stream from the dataset"
-                raise field_error("RunConfig", f"parents.{name}", self.parents[name], wanted)
+            for section in ("parents", "crossfit"):
+                if found := getattr(self, section).get(name):
+                    wanted = "nothing: data.streams takes that stream from the dataset"
+                    raise field_error("RunConfig", f"{section}.{name}", found, wanted)
 
     def __post_init__(self):
         super().__post_init__()
         known = dict.fromkeys((*streams.SHIPPED, *streams.PARENTS_BEHIND), "")
         object.__setattr__(self, "parents", known | self.parents)
+        for name, directory in self.crossfit.items():
+            if directory and not self.parents.get(name):
+                self.parents[name] = str(Path(directory) / ALL)
 
     @property
     def streams(self) -> tuple[str, ...]:
@@ -242,6 +259,7 @@ class RunConfig(Checked):
         for key in (
             "mesh",
             "parents",
+            "crossfit",
             "assumed",
             "log_every",
             "evaluate_every",
@@ -252,7 +270,9 @@ class RunConfig(Checked):
             "wandb",
         ):
             del record[key]
-        for key in ("weights", "row_frames", "streams"):  # came later: not there, not used
+        if not record["data"]["fold"]:
+            del record["data"]["fold_by"]
+        for key in ("weights", "row_frames", "streams", "fold"):  # came later: not there, not used
             if not record["data"][key]:
                 del record["data"][key]
         for key in ("directory", "threads", "stream_cache", "validation"):

@@ -16,6 +16,7 @@ from signbind_jax.stages.read_streams import ExpertReader, GivenReader, StreamRe
 MOST_FACTOR = 1.3
 # Clips of a split that are compared, evenly spread: aligning millions would hold up every start.
 MOST_CLIPS = 2000
+_UNSEEN = "; `signbind crossfit` makes training streams of experts that have not seen the clips"
 _DERIVED = ("gloss", "phonemes")  # targets that come from the text where a corpus has no labels
 
 
@@ -89,7 +90,9 @@ def lines(reader: StreamReader, *splits: tuple[ClipDataset, SplitStreams]) -> li
         if len(rates) > 1 and trusted_too_much(*counts):
             told.append(
                 f"warning: stream {name} is over {MOST_FACTOR} times as wrong on {names[1]} as on "
-                f"{names[0]}: what trains on it learns to trust it more than it may"
+                f"{names[0]}: what trains on it learns to trust it more than it may; as many "
+                f"tokens more are lost and replaced by {fitted_noise(name, *counts)}"
+                f"{'' if name in reader.unseen else _UNSEEN}"
             )
     return told
 
@@ -100,6 +103,16 @@ def trusted_too_much(trained_on: ErrorCounts, unseen: ErrorCounts) -> bool:
     found = unseen.s + unseen.d + unseen.i
     allowed = MOST_FACTOR * trained_on.rate / 100 * unseen.n
     return found - allowed > 2 * found**0.5
+
+
+def fitted_noise(name: str, trained_on: ErrorCounts, unseen: ErrorCounts) -> str:
+    """Options of a stage behind the experts by which training streams lose and replace as many
+    tokens more as unseen ones do; insertions have no counterpart there."""
+    more = {
+        "drop": unseen.d / unseen.n - trained_on.d / trained_on.n,
+        "substitute": unseen.s / unseen.n - trained_on.s / trained_on.n,
+    }
+    return " ".join(f"--config.augment.{k}.{name}={max(x, 0.0):.3f}" for k, x in more.items())
 
 
 def target_told(name: str, clips: ClipDataset) -> str:

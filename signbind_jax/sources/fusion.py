@@ -4,6 +4,7 @@ import jax
 import numpy as np
 
 from signbind_jax import ctc
+from signbind_jax.checkpoint.artefact import Artefact
 from signbind_jax.config import RunConfig, from_mapping
 from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.data.sentences import Sentences
@@ -16,6 +17,7 @@ from signbind_jax.models.fusion import FusionConfig
 from signbind_jax.sources.source import BatchSource
 from signbind_jax.stages.fusion import FusionShapes
 from signbind_jax.stages.read_streams import GivenReader, StreamReader, open_experts
+from signbind_jax.stages.unseen_streams import open_unseen
 
 
 class FusionSource(BatchSource):
@@ -28,6 +30,7 @@ class FusionSource(BatchSource):
         given = [GivenReader.of(name, train) for name in config.data.streams]
         self.reader = StreamReader(config, experts, given)
         self.parents = {name: expert.digest for name, expert in experts.items()}
+        self._open_unseen(experts, train)
         self.fusion_targets = Vocabulary.from_sequences(
             FUSION_TARGETS, (labels["fusion_targets"] for labels in train.targets)
         )
@@ -47,7 +50,9 @@ class FusionSource(BatchSource):
         capacities = self.sentences.capacities(self.plan.buckets)
         self.shapes = self._make_shapes(fusion, capacities)
         self._note(train, fusion.ctc_frames)
-        self.notes += stream_errors.lines(self.reader, (train, read), *self._unseen())
+        other = self._validation()
+        unseen = [(other, self.reader.read(other))] if other else []
+        self.notes += stream_errors.lines(self.reader, (train, read), *unseen)
 
     def _fusion_config(self, sizes: dict) -> FusionConfig:
         """That of fusion, which has to go with the sizes that data and experts give."""
@@ -56,13 +61,24 @@ class FusionSource(BatchSource):
     def _make_shapes(self, fusion: FusionConfig, capacities: dict):
         return FusionShapes(fusion.n_ids, fusion.d_hidden, fusion.n_targets, capacities)
 
-    def _unseen(self) -> list[tuple[ClipDataset, SplitStreams]]:
-        """The validation split with its streams, unless there is none or training reads it."""
+    def _open_unseen(self, experts: dict[str, Artefact], train: ClipDataset) -> None:
+        readers, other = self.reader.readers, self._validation() or train
+        unseen = open_unseen(self.config, experts, readers, train, other)
+        self.reader.unseen = unseen
+        for name, reader in unseen.items():
+            self.parents |= reader.digests
+            own = (reader.fold_of >= 0).sum()
+            self.notes.append(
+                f"stream {name}: {own} of {len(train)} clips of {train.name} are read by the "
+                f"{len(reader.folds)} experts of {self.config.crossfit[name]} that left them out"
+            )
+
+    def _validation(self) -> ClipDataset | None:
+        """The validation split, unless there is none or training reads it."""
         name = self.config.data.validation
         if name == self.config.data.train or name not in self.dataset.splits:
-            return []
-        clips = self.dataset.split(name)
-        return [(clips, self.reader.read(clips))]
+            return None
+        return self.dataset.split(name)
 
     def _note(self, train: ClipDataset, ctc_frames: int) -> None:
         overflow = sum(int(e.overflow.sum()) for e in self.sentences.streams.experts.values() if e)
@@ -88,6 +104,10 @@ class FusionSource(BatchSource):
     def batch(self, i):
         step = self.plan.step(i).for_process(jax.process_index(), jax.process_count())
         return self.sentences.batch(step, self.shapes.capacities[step.bucket_length])
+
+    def parent_directories(self):
+        folds = [reader.directories for reader in self.reader.unseen.values()]
+        return super().parent_directories() | {k: v for fold in folds for k, v in fold.items()}
 
     def evaluator(self, weights):
         return FusionEvaluator(self.reader, weights, self.fusion_targets)

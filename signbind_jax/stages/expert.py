@@ -69,6 +69,14 @@ def read_batch(graphdef, params, batch: RowBatch, capacity: int) -> TokenStream:
     )
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def read_hidden(graphdef, params, batch: RowBatch):
+    """An expert's hidden vectors hidden_bsd of all steps of a batch, and which are of a clip."""
+    model: Expert = nnx.merge(graphdef, params)
+    output = model(*prepare(batch, model.config.frontend))
+    return output.hidden_bsd.astype(jnp.float32), output.clip_bs >= 0
+
+
 @dataclass(frozen=True)
 class ExpertShapes:
     """What data decide of an expert.

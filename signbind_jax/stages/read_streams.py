@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
@@ -36,6 +37,9 @@ from signbind_jax.errors import SignBindError
 from signbind_jax.models.expert import ExpertConfig
 from signbind_jax.processes import interrupts
 from signbind_jax.stages.expert import check_crops, modality_lengths, read_batch
+
+if TYPE_CHECKING:
+    from signbind_jax.stages.unseen_streams import UnseenReader
 
 logger = logging.getLogger(__name__)
 
@@ -85,13 +89,16 @@ class ExpertReader:
         """The same as `read`, decoded once and kept under the digests of split and expert."""
         return cached(cache, clips.digest, self.digest, lambda: self.read(clips))
 
-    def read(self, clips: Clips, *, hidden: bool = True) -> ExpertTokens:
+    def read(
+        self, clips: Clips, *, hidden: bool = True, chosen: np.ndarray | None = None
+    ) -> ExpertTokens:
         """Tokens of every clip; none where the modality is absent.
 
         Of several processes each reads its part, and all get the whole.
 
         Args:
           hidden: False leaves the hidden vectors out.
+          chosen: bool (clips,), those that are read; None: all.
 
         Raises:
           SignBindError: crops of another size than the expert was trained on.
@@ -99,6 +106,7 @@ class ExpertReader:
         """
         check_crops(self.config, clips, f"{self.name}: model.lip_size")
         lengths, d_hidden = self.lengths(clips), self.d_hidden if hidden else 0
+        lengths = lengths if chosen is None else np.where(chosen, lengths, 0)
         if not (lengths > 0).any():
             return gather(len(clips), d_hidden, ())
         graphdef, params = self.weights()
@@ -197,6 +205,7 @@ class StreamReader:
       readers: by stream: its expert, or what takes it from the clips; some streams may have none.
       cache: where experts' streams of whole splits are kept: beside the first expert unless the
         config says.
+      unseen: by stream, what reads the training split in the expert's place; mostly empty.
 
     Args:
       given: the readers of `config.data.streams`.
@@ -215,6 +224,7 @@ class StreamReader:
         }
         beside = next((expert.workdir.parent for expert in experts.values()), Path()) / "streams"
         self.cache = Path(config.data.stream_cache or beside)
+        self.unseen: Mapping[str, UnseenReader] = {}
 
     def vocabulary(self, name: str) -> Vocabulary:
         """That of a stream; the blank alone where nothing reads it."""
@@ -240,7 +250,11 @@ class StreamReader:
             instead = given_instead(reader, clips)
             if instead:
                 _check_one_source(reader, instead, clips)
-            read[name] = reader.read(clips) if loose else reader.read_split(clips, self.cache)
+            unseen = None if loose else self.unseen.get(name)
+            if unseen and unseen.train.digest == clips.digest:
+                read[name] = unseen.read_split()
+            else:
+                read[name] = reader.read(clips) if loose else reader.read_split(clips, self.cache)
             if instead:
                 read[name] = joined([read[name], instead.read(clips)])
         return SplitStreams(read)

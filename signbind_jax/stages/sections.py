@@ -46,6 +46,7 @@ def check_sections(config: RunConfig) -> None:
       SignBindError: an unknown name (with the near miss), a value of the wrong type or out of
         range, or a field that this stage does not read.
     """
+    _check_folds(config)
     kinds = _SECTIONS.get(config.stage, _EXPERT)
     for section in ("model", "augment", "options"):
         values, where = getattr(config, section), f"config.{section}"
@@ -104,6 +105,20 @@ def resolved(config: RunConfig) -> dict:
 def _of_stream(stage: str, kind: type) -> Mapping[str, Any]:
     """What an expert's model has where its config does not say."""
     return {"frontend": streams.get(stage).frontend} if kind is ExpertConfig else {}
+
+
+def _check_folds(config: RunConfig) -> None:
+    """Experts alone leave out a fold; what is read unseen are the streams behind them."""
+    expert = config.stage in streams.names()
+    found = {"data.fold": "" if expert else config.data.fold}
+    if expert or config.stage == "language_model":
+        found |= {f"crossfit.{name}": value for name, value in config.crossfit.items()}
+    for name, value in found.items():
+        if value:
+            raise SignBindError(
+                f"config.{name}: found {shorten(value)}, wanted nothing: {config.stage} does not "
+                "read it"
+            )
 
 
 def _check_unread(config: RunConfig, section: str, values: dict) -> None:

@@ -1,4 +1,4 @@
-"""A stage behind the experts says how wrong its streams are, and warns of those not to be trusted."""
+"""A stage behind the experts says how wrong its streams are, and warns of those not to trust."""
 
 import json
 
@@ -39,6 +39,8 @@ def test_streams_that_are_right_on_training_clips_alone_are_warned_of(data):
     wanted = "stream signing: 0.0 % wrong on train, 50.0 % wrong on validation, by the labels of"
     assert f"{wanted} gloss" in told
     assert "warning: stream signing is over 1.3 times as wrong on validation as on train" in told
+    noise = "--config.augment.drop.signing=0.000 --config.augment.substitute.signing=0.500"
+    assert noise in told
     assert "mouth" not in told  # nobody says what the mouth said
 
 
