@@ -68,6 +68,8 @@ class DataConfig(Checked):
       fold: of an expert: the clips of `train` that it leaves out, "k/K" for part k of K, so that
         it reads them unseen; empty: none.
       fold_by: what stays together in a fold: the clips of a recording or of a signer.
+      unread_s: seconds of the runs in which an expert reads nothing, which stages behind it get as
+        tokens with their hidden vectors; 0: they get none of these.
       streams: those that the stages behind the experts take from the dataset itself, whose clips
         came with them, in the order in which fusion numbers them.
     """
@@ -84,6 +86,7 @@ class DataConfig(Checked):
     max_impossible: Share = 0.02
     keep_empty: Share = 1.0
     stream_cache: Text = ""
+    unread_s: Annotated[float, Range(0, 10)] = 0.0
     fold: Fold = ""
     fold_by: Annotated[str, OneOf(*GROUPS)] = RECORDING
     streams: tuple[Name, ...] = ()
@@ -272,7 +275,7 @@ class RunConfig(Checked):
             del record[key]
         if not record["data"]["fold"]:
             del record["data"]["fold_by"]
-        for key in ("weights", "row_frames", "streams", "fold"):  # came later: not there, not used
+        for key in ("weights", "row_frames", "streams", "unread_s", "fold"):  # came later
             if not record["data"][key]:
                 del record["data"][key]
         for key in ("directory", "threads", "stream_cache", "validation"):

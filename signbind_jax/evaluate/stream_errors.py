@@ -7,6 +7,7 @@ import numpy as np
 from signbind_jax import streams
 from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.data.stream_cache import ExpertTokens, SplitStreams
+from signbind_jax.data.vocabulary import UNREAD
 from signbind_jax.distributed import hosts
 from signbind_jax.metrics.sequence import ErrorCounts, error_counts
 from signbind_jax.stages.read_streams import ExpertReader, GivenReader, StreamReader, lengths_of
@@ -43,10 +44,11 @@ def transcripts(
     present = lengths_of(reader, clips) > 0
     found = np.flatnonzero(present if chosen is None else present & chosen)
     target = streams.get(reader.name).target
+    read = [reader.vocabulary.decode(tokens.ids[tokens.of(i)]) for i in found]
     return Transcripts(
         found,
         [list(clips.targets[i][target]) for i in found],
-        [reader.vocabulary.decode(tokens.ids[tokens.of(i)]) for i in found],
+        [[token for token in row if token != UNREAD] for row in read],
     )
 
 

@@ -10,7 +10,7 @@ from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.data.sentences import Sentences
 from signbind_jax.data.stream_cache import SplitStreams
 from signbind_jax.data.training_plan import training_plan
-from signbind_jax.data.vocabulary import FUSION_TARGETS, Vocabulary
+from signbind_jax.data.vocabulary import FUSION_TARGETS, UNREAD, Vocabulary
 from signbind_jax.evaluate import stream_errors
 from signbind_jax.evaluate.evaluators import FusionEvaluator
 from signbind_jax.models.fusion import FusionConfig
@@ -40,6 +40,7 @@ class FusionSource(BatchSource):
             "n_ids": tuple(len(v) for v in vocabularies),
             "d_hidden": self.reader.d_hidden,
             "n_targets": len(self.fusion_targets),
+            "unread": tuple(v.tokens[-1] == UNREAD for v in vocabularies),
         }
         fusion = self._fusion_config(sizes)
         read = self.reader.read(train)
@@ -59,7 +60,8 @@ class FusionSource(BatchSource):
         return from_mapping(FusionConfig, self.config.model | sizes, "config.model")
 
     def _make_shapes(self, fusion: FusionConfig, capacities: dict):
-        return FusionShapes(fusion.n_ids, fusion.d_hidden, fusion.n_targets, capacities)
+        sizes = fusion.n_ids, fusion.d_hidden, fusion.n_targets
+        return FusionShapes(*sizes, capacities, fusion.unread)
 
     def _open_unseen(self, experts: dict[str, Artefact], train: ClipDataset) -> None:
         readers, other = self.reader.readers, self._validation() or train

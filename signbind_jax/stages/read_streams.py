@@ -31,7 +31,7 @@ from signbind_jax.data.stream_cache import (
     in_order,
     joined,
 )
-from signbind_jax.data.vocabulary import BLANK, Vocabulary
+from signbind_jax.data.vocabulary import BLANK, UNREAD, Vocabulary
 from signbind_jax.distributed import hosts
 from signbind_jax.errors import SignBindError
 from signbind_jax.models.expert import ExpertConfig
@@ -56,7 +56,8 @@ class ExpertReader:
       config, vocabulary: the expert's.
       weights: what gives its graph definition and parameters.
       row_frames: of the rows it was trained on, see `reading_plan`.
-      digest: of its artefact, under which read splits are kept; empty: none is.
+      digest: of its artefact and of what is read, under which read splits are kept; empty: none is.
+      unread_s: seconds of the runs that become tokens where nothing is read; 0: none do.
     """
 
     name: str
@@ -65,6 +66,7 @@ class ExpertReader:
     weights: Weights
     row_frames: int
     digest: str = ""
+    unread_s: float = 0.0
 
     @property
     def d_hidden(self) -> int:
@@ -72,14 +74,16 @@ class ExpertReader:
         return self.config.d_model
 
     @classmethod
-    def of(cls, expert: Artefact) -> "ExpertReader":
+    def of(cls, expert: Artefact, unread_s: float = 0.0) -> "ExpertReader":
         """That of a trained expert, whose weights are loaded once."""
         vocabulary = expert.vocabularies[streams.get(expert.stage).vocabulary]
         weights = functools.cache(expert.load_params)
-        row_frames = expert.config.data.row_frames
-        return cls(
-            expert.stage, expert.model_config, vocabulary, weights, row_frames, expert.digest
-        )
+        row_frames, digest = expert.config.data.row_frames, expert.digest
+        if unread_s:
+            vocabulary = replace(vocabulary, tokens=(*vocabulary.tokens, UNREAD))
+            digest = f"{digest} unread {unread_s:g}"
+        given = expert.stage, expert.model_config, vocabulary, weights, row_frames
+        return cls(*given, digest, unread_s)
 
     def lengths(self, clips: Clips) -> np.ndarray:
         """Frames of what the expert reads, by clip; 0 where it is absent."""
@@ -117,7 +121,7 @@ class ExpertReader:
         shown = progress.shown(batches, f"reading {self.name}", own.n_steps, "batch")
         decoded = []
         for batch in interrupts.until_asked(shown):
-            stream = jax.device_get(read_batch(graphdef, params, batch, capacity))
+            stream = jax.device_get(read_batch(graphdef, params, batch, capacity, self.unread_s))
             hidden_bnd = stream.hidden_bnd[..., :d_hidden]
             decoded.append((batch.index_bg, replace(stream, hidden_bnd=hidden_bnd)))
         hosts.check_uninterrupted(f"reading {clips.name}")
@@ -219,7 +223,7 @@ class StreamReader:
     ):
         self.streams = config.streams
         self.readers: dict[str, ExpertReader | GivenReader] = {
-            **{name: ExpertReader.of(expert) for name, expert in experts.items()},
+            **{name: ExpertReader.of(x, config.data.unread_s) for name, x in experts.items()},
             **{reader.name: reader for reader in given},
         }
         beside = next((expert.workdir.parent for expert in experts.values()), Path()) / "streams"
@@ -284,12 +288,13 @@ class StreamReader:
 
 
 def readable(tokens: ExpertTokens, vocabulary: Vocabulary, clip: int) -> list[TimedToken]:
-    """The tokens of one clip with their text."""
+    """The tokens of one clip with their text; what was left unread has none."""
     own = tokens.of(clip)
     numbers = zip(tokens.start[own], tokens.end[own], tokens.confidence[own], strict=True)
     return [
         TimedToken(vocabulary.tokens[i], *map(exact, row))
         for i, row in zip(tokens.ids[own], numbers, strict=True)
+        if vocabulary.tokens[i] != UNREAD
     ]
 
 

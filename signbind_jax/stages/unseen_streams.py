@@ -76,7 +76,7 @@ class UnseenReader:
     def _read(self) -> ExpertTokens:
         parts = [self.full.read(self.train, chosen=self.fold_of < 0)]
         for k, fold in enumerate(self.folds):
-            reader = ExpertReader.of(fold)
+            reader = ExpertReader.of(fold, self.full.unread_s)
             tokens = reader.read(self.train, chosen=self.fold_of == k)
             map_dd, shift_d = _hidden_map(reader, self.full, self.alike)
             hidden = (tokens.hidden.astype(np.float32) @ map_dd + shift_d).astype(np.float16)

@@ -68,7 +68,7 @@ def test_runs_are_commands_for_whoever_starts_them(tree):
     [
         ((), "fusion:size=tiny", 1, "--config: found fusion, wanted an expert: signing"),
         (("--folds=9",), "signing:size=tiny", 1, "found 9 folds, wanted at most 4: split train"),
-        (("--folds=1",), "signing:size=tiny", 2, "found 1, wanted a whole number, at least 2"),
+        (("--folds=1",), "signing:size=tiny", 2, "found '1', wanted a whole number, at least 2"),
         (("--config.data.fold=0/2",), "signing", 2, "found it here, wanted --folds and --by"),
     ],
 )
