@@ -105,7 +105,11 @@ class ExpertSource(BatchSource):
                 f"config.data.fold: found {fold}, which holds out every clip of split {train.name} "
                 f"that {self.config.stage} can learn from, wanted a smaller part"
             )
-        self.notes.append(f"fold {fold} by {by}: {held_out.sum()} of {len(train)} clips held out")
+        alone = sum(by == folds.RECORDING and not clip.recording for clip in train.labels)
+        self.notes.append(
+            f"fold {fold} by {by}: {held_out.sum()} of {len(train)} clips held out"
+            + (f"; {alone} of no known recording count as one each" if alone else "")
+        )
         return [train.ids[i] for i in np.flatnonzero(held_out)]
 
     def _thin_empty(self) -> None:

@@ -166,6 +166,8 @@ def test_an_expert_alone_holds_out_a_fold_and_a_stage_behind_it_alone_is_cross_f
     assert set(source.plan.step(0).ids.ravel()) - {-1} == {
         i for i, n in enumerate(source.lengths) if n
     }
+    told = "fold 0/2 by recording: 2 of 4 clips held out; 4 of no known recording count as one each"
+    assert told in source.notes
     assert len(source.held_out) == 2 and len(source.vocabulary) == 6
     manifest = make_manifest(source, make_stage(source.config, source.shapes).model_config)
     assert manifest.files.keys() == {HELD_OUT}
