@@ -1,7 +1,7 @@
 """Runs of every stage behind one expert, with random weights: as good as trained ones where a
 test asks what is done with them, and made without a training step."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -22,12 +22,12 @@ LIKELY_END = 6.0  # how much larger the embedding of the end is: it often leads 
 SENTENCES = ("ANNA COME|Anna came.", "BOB SIT|Bob sat.", "COME HOME|We came home.", "SIT|Sit!")
 
 
-def write_dataset(tree: Path) -> Path:
+def write_dataset(tree: Path, sentences: Sequence[str] = SENTENCES) -> Path:
     """A dataset of the same few sentences in every split; their pose is `tree/a.npz`."""
     frame_corpora.write_pose(tree / "a.npz", 24)
     rows = ["id|split|gloss|text|signer|pose"]
     for split in ("train", "validation", "test"):
-        rows += [f"{split}{i}|{split}|{s}|kim|a.npz" for i, s in enumerate(SENTENCES)]
+        rows += [f"{split}{i}|{split}|{s}|kim|a.npz" for i, s in enumerate(sentences)]
     (tree / "manifest.tsv").write_text("\n".join(rows).replace("|", "\t") + "\n")
     out = tree / "data"
     build = ["data", "build", "folder", f"--source={tree}", f"--out={out}", "--workers=1"]

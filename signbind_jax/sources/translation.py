@@ -5,9 +5,11 @@ from pathlib import Path
 
 from flax import nnx
 
+from signbind_jax import streams
 from signbind_jax.checkpoint import artefact
 from signbind_jax.checkpoint.manifest import check_parent
 from signbind_jax.config import RunConfig
+from signbind_jax.data.vocabulary import FUSION_TARGETS
 from signbind_jax.errors import SignBindError
 from signbind_jax.evaluate.evaluators import TranslationEvaluator
 from signbind_jax.generation.config import read_options
@@ -16,6 +18,7 @@ from signbind_jax.hf.pretrained import Pretrained, open_pretrained
 from signbind_jax.models.signbind import SignBindConfig
 from signbind_jax.sources.fusion import FusionSource
 from signbind_jax.stages.language_model import encode_sentence
+from signbind_jax.stages.read_streams import GivenReader
 from signbind_jax.stages.system import System
 from signbind_jax.stages.translation import (
     SignBindShapes,
@@ -64,6 +67,21 @@ class AlignmentSource(FusionSource):
             check_parent(decoder.manifest, {"stage": "language_model"}, where)
             return decoder
         return open_pretrained(hub.find(name), self.options.instruction)
+
+    def _given_reader(self, name, train):
+        vocabulary = streams.given_vocabulary(name)
+        if vocabulary not in self.parent_artefact.vocabularies:
+            return super()._given_reader(name, train)  # refused further on
+        return GivenReader(name, self.parent_artefact.vocabularies[vocabulary])
+
+    def _fusion_targets(self):
+        """Those of the parent, which may have been trained on more than this."""
+        vocabulary = self.parent_artefact.vocabularies.get(FUSION_TARGETS)
+        if vocabulary is None:
+            return super()._fusion_targets()  # refused further on
+        where = f"config.parents.{self.parent}: {self.parent_artefact.workdir}"
+        self._check_coverage(vocabulary, "fusion_targets", where)
+        return vocabulary
 
     @property
     def imported(self) -> bool:

@@ -46,6 +46,7 @@ def check_sections(config: RunConfig) -> None:
       SignBindError: an unknown name (with the near miss), a value of the wrong type or out of
         range, or a field that this stage does not read.
     """
+    _check_vocabulary(config)
     kinds = _SECTIONS.get(config.stage, _EXPERT)
     for section in ("model", "augment", "options"):
         values, where = getattr(config, section), f"config.{section}"
@@ -104,6 +105,22 @@ def resolved(config: RunConfig) -> dict:
 def _of_stream(stage: str, kind: type) -> Mapping[str, Any]:
     """What an expert's model has where its config does not say."""
     return {"frontend": streams.get(stage).frontend} if kind is ExpertConfig else {}
+
+
+def _check_vocabulary(config: RunConfig) -> None:
+    if config.stage == "language_model":
+        why = "language_model fits a tokenizer to its text"
+    elif config.stage in ("alignment", "translation"):
+        why = f"{config.stage} has the vocabulary of the fusion it builds on"
+    elif config.stage != "fusion" and streams.get(config.stage).alphabet:
+        why = f"{config.stage} reads a fixed alphabet"
+    else:
+        return
+    for name, default in (("vocabulary", ""), ("min_count", 1)):
+        if (found := getattr(config.data, name)) != default:
+            raise SignBindError(
+                f"config.data.{name}: found {shorten(found)}, wanted nothing: {why}"
+            )
 
 
 def _check_unread(config: RunConfig, section: str, values: dict) -> None:

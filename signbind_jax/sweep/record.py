@@ -184,7 +184,7 @@ def conditions(config: RunConfig) -> dict[str, Any]:
       SignBindError: the dataset cannot be opened.
     """
     parents = {}
-    for name, place in config.parents.items():
+    for name, place in (config.parents | {artefact.INIT: config.init_from}).items():
         if place and (Path(place) / artefact.FILE).exists():
             parents[name] = artefact.open_artefact(place).digest
         elif place:
