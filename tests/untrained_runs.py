@@ -56,17 +56,20 @@ def write_run(name: str, tree: Path, **overrides: str) -> Path:
             table_vd[...] = table_vd[...].at[source.tokenizer.eos_id].mul(LIKELY_END)
         manifest = artefact.make_manifest(source, stage.model_config)
         artefact.write(workdir, source, stage.model_config, manifest)
-        checkpoints.save(1, {"params": params}, manifest, wait=True)
+        stored, _ = nnx.split_state(params, lambda path, _: stage.stores(path), ...)
+        checkpoints.save(1, {"params": stored}, manifest, wait=True)
     return workdir
 
 
-def write_alignment(tree: Path, fusion: Mapping[str, str] | None = None) -> Path:
+def write_alignment(
+    tree: Path, fusion: Mapping[str, str] | None = None, sentences: Sequence[str] = SENTENCES
+) -> Path:
     """An alignment run in `tree`, with its parents: a signing expert alone, fusion and a language
     model.
 
     fusion: overrides of the config of fusion.
     """
-    write_dataset(tree)
+    write_dataset(tree, sentences)
     signing = {"parents.signing": str(write_run("signing", tree))}
     parents = {
         f"parents.{name}": str(write_run(name, tree, **more))

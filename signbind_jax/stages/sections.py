@@ -28,6 +28,7 @@ _FROM_DATA = {
     FusionConfig: {"n_ids": (1,), "d_hidden": 1, "n_targets": 2},
     DecoderConfig: {"vocab_size": 2},
 }
+_BUILT_ON = {"alignment": "fusion", "translation": "alignment"}
 _EXPERT = {"model": ExpertConfig, "augment": AugmentConfig}
 _BEHIND = {"augment": TokenNoiseConfig, "options": TranslationOptions}
 _SECTIONS = {
@@ -110,7 +111,9 @@ def _of_stream(stage: str, kind: type) -> Mapping[str, Any]:
 def _check_vocabulary(config: RunConfig) -> None:
     if config.stage == "language_model":
         why = "language_model fits a tokenizer to its text"
-    elif config.stage in ("alignment", "translation"):
+    elif config.stage in _BUILT_ON:
+        if config.init_from and not config.parents[_BUILT_ON[config.stage]]:
+            return
         why = f"{config.stage} has the vocabulary of the fusion it builds on"
     elif config.stage != "fusion" and streams.get(config.stage).alphabet:
         why = f"{config.stage} reads a fixed alphabet"

@@ -1,14 +1,15 @@
 """`init.from`: a run starts from the parameters of a trained run of the same stage.
 
-Taken is what this stage trains, by path; the rest is its parents'. Tables with an entry for each
-token (CTC heads, embeddings) are taken token by token, so that corpora may differ in what they
-label: a token that the trained run did not know keeps the value it has without `init.from`.
+Taken is what this stage trains and no parent brings, and what it tunes of the LLM. Parameters are
+found by path. Tables with an entry for each token (CTC heads, embeddings) are taken token by token,
+so that corpora may differ in what they label: a token that the trained run did not know keeps the
+value it has without `init.from`.
 """
 
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from signbind_jax import sealed
 from signbind_jax.checkpoint.artefact import Artefact, init_of, open_artefact
 from signbind_jax.checkpoint.model_record import ModelConfig
 from signbind_jax.config import RunConfig
+from signbind_jax.data.vocabulary import Vocabulary
 from signbind_jax.distributed import hosts
 from signbind_jax.distributed.sharding import path_string
 from signbind_jax.errors import SignBindError
@@ -50,7 +52,6 @@ _MAY_DIFFER = frozenset(
         "targets",
     }
 )
-_OTHERS = {"new": "new", "left": "left there"}
 _EXAMPLES = 3
 
 
@@ -96,15 +97,10 @@ class Carried:
     def tell(self, workdir: Path, stage: str, announce: Callable) -> None:
         """Says in a few lines what was taken over, and writes all of it as `init.json`."""
         record = self.record
-        arrays = {"matched": f"{record['matched']:,} arrays"} | {k: record[k] for k in _OTHERS}
-        tables = {
-            what: table | {"matched": f"{table['matched']:,}"}
-            for what, table in record["tables"].items()
-        }
-        here = f"{record['from']}, step {record['step']}"
-        for what, of in ({here: arrays} | tables).items():
-            others = "".join(_some(of[word], said) for word, said in _OTHERS.items())
-            announce(f"{stage}: init.from: {what}: {of['matched']} taken over{others}")
+        lines = [_line(f"{record['from']}, step {record['step']}", record, " arrays")]
+        lines += [_line(what, table) for what, table in record["tables"].items()]
+        for line in lines:
+            announce(f"{stage}: init.from: {line}")
         if hosts.is_primary():
             sealed.write(workdir / FILE, record)
 
@@ -155,8 +151,10 @@ class Init:
                 "give it the same, or start from another run"
             )
 
-    def carried(self, stage: Stage, source: BatchSource, mesh) -> Carried:
+    def carried(self, stage: Stage, source: BatchSource, mesh, given: Container[tuple]) -> Carried:
         """What the run brings, sharded over `mesh`.
+
+        given: paths that parents bring.
 
         Raises:
           SignBindError: its arrays are damaged, or one has another shape.
@@ -166,11 +164,15 @@ class Init:
         except SignBindError as error:
             raise SignBindError(f"config.init.from: {error}") from error
         model = nnx.state(nnx.eval_shape(lambda: stage.make_model(nnx.Rngs(0))))
-        new = {path: x for path, x in nnx.to_flat_state(model) if stage.trains(path)}
+        new = {
+            path: x
+            for path, x in nnx.to_flat_state(model)
+            if stage.trains(path) and (path not in given or path[0] == "decoder")
+        }
         tables = _tables(self.run.model_config, self.run)
         own_tables = _tables(stage.model_config, source)
         whole, rows, told = {}, {}, {}
-        for path in new.keys() & old.keys():
+        for path in (path for path in new if path in old):  # in the order of every process
             table, own = tables.get(path), own_tables.get(path)
             if own is None or list(table.entries) == list(own.entries):
                 shapes = (x[path].get_value().shape for x in (old, new))
@@ -236,7 +238,8 @@ def _tables(model: ModelConfig, run: Artefact | BatchSource) -> dict[tuple, Tabl
         }
     vocabularies = list(run.vocabularies.values())
     if isinstance(model, ExpertConfig):
-        return _head("head", vocabularies[0])
+        (vocabulary,) = vocabularies
+        return _head("head", vocabulary.name, vocabulary)
     assert isinstance(model, FusionConfig)
     streams, (*inputs, targets) = run.config.streams, vocabularies
     ids = [
@@ -244,18 +247,18 @@ def _tables(model: ModelConfig, run: Artefact | BatchSource) -> dict[tuple, Tabl
         for name, vocabulary in zip(streams, inputs, strict=True)
         for token in vocabulary.tokens
     ]
-    return _head("ctc_head", targets) | {
+    return _head("ctc_head", "fused tokens", targets) | {
         ("id_embed", "table"): Table("tokens of streams", 0, ids),
         ("stream_embed", "table"): Table("streams", 0, streams),
         ("hidden", "kernel"): Table("streams", 1, streams),
     }
 
 
-def _head(name: str, vocabulary) -> dict[tuple, Table]:
+def _head(path: str, what: str, vocabulary: Vocabulary) -> dict[tuple, Table]:
     """Of a CTC head."""
     return {
-        (name, "kernel"): Table(vocabulary.name, 1, vocabulary.tokens),
-        (name, "bias"): Table(vocabulary.name, 0, vocabulary.tokens),
+        (path, "kernel"): Table(what, 1, vocabulary.tokens),
+        (path, "bias"): Table(what, 0, vocabulary.tokens),
     }
 
 
@@ -280,11 +283,14 @@ def _move(new, old, here, there, axis: int):
     return jnp.moveaxis(jnp.moveaxis(new, axis, 0).at[here].set(taken), 0, axis)
 
 
-def _some(names: Sequence[str], word: str) -> str:
-    if not names:
-        return ""
-    more = " and others" if len(names) > _EXAMPLES else ""
-    return f", {len(names):,} {word} ({', '.join(names[:_EXAMPLES])}{more})"
+def _line(what: str, matches: Mapping[str, Any], unit: str = "") -> str:
+    """How much was matched, what is new and what was left, with examples."""
+    line = f"{what}: {matches['matched']:,}{unit} taken over"
+    for names, word in ((matches["new"], "new"), (matches["left"], "left there")):
+        if names:
+            more = " and others" if len(names) > _EXAMPLES else ""
+            line += f", {len(names):,} {word} ({', '.join(names[:_EXAMPLES])}{more})"
+    return line
 
 
 def _flat(config: Any, prefix: str = "") -> dict[str, Any]:

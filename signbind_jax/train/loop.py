@@ -172,7 +172,7 @@ class _Run(TrainStep):
         resumed = newest_step(checkpoints) is not None
         carried = None
         if self.init and not resumed:
-            carried = self.init.carried(stage, self.source, self.mesh)
+            carried = self.init.carried(stage, self.source, self.mesh, given)
             given |= carried.whole
         self.graphdef, params = sharding.init_sharded(
             stage.make_model, self.mesh, self.config.seed, given
