@@ -121,7 +121,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         description="Multi-stream sign language translation: experts, fusion, LLM.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="commands:\n"
-        + "\n".join(f"  {name:14s}{text}" for name, (_, text) in COMMANDS.items())
+        + "\n".join(f"  {name:17s}{text}" for name, (_, text) in COMMANDS.items())
         + "\n\n`signbind COMMAND --help` explains each; --debug shows tracebacks.\n"
         "--import=FILE.py runs a Python file first, such as one that registers a stream.",
     )

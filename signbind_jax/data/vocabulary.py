@@ -136,13 +136,13 @@ class Coverage:
     @property
     def share(self) -> float:
         """Of the tokens, those in the vocabulary; 1 where there is none."""
-        return self.n_known / max(self.n, 1) if self.n else 1.0
+        return self.n_known / self.n if self.n else 1.0
 
-    def check(self, where: str, corpus: str) -> None:
+    def check(self, where: str, corpus: str, wanted: str) -> None:
         """Refuses a vocabulary of another language or corpus.
 
         Args:
-          where: what names the vocabulary, for the error.
+          where, wanted: what names the vocabulary, and what to give instead, for the error.
           corpus: what names the data.
 
         Raises:
@@ -152,7 +152,7 @@ class Coverage:
             raise SignBindError(
                 f"{where}: found {self.n_known:,} of the {self.n:,} tokens of {corpus} in the "
                 f"vocabulary ({100 * self.share:.1f} %; not {', '.join(self.unknown[:3])}), wanted "
-                f"at least {100 * LEAST_COVERAGE:g} %: a vocabulary of that language and labelling"
+                f"at least {100 * LEAST_COVERAGE:g} %: {wanted}"
             )
 
 
@@ -173,7 +173,7 @@ def read_vocabulary(path: Path | str, kind: str, name: str) -> Vocabulary:
     Raises:
       SignBindError: a damaged file, one of another kind, or tokens that are none or there twice.
     """
-    record, where = sealed.read(path, frozenset({"kind", "tokens"})), f"{path}"
+    record, where = sealed.read(path, frozenset({"kind", "tokens"})), str(path)
     found = files.field(record, "kind", str, where)
     if found != kind:
         raise SignBindError(f"{where}: kind: found {files.shorten(found)}, wanted {kind}")

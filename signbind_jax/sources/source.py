@@ -17,6 +17,8 @@ from signbind_jax.evaluate.evaluators import Evaluator
 from signbind_jax.stages.read_streams import Weights
 from signbind_jax.stages.stage import Stage
 
+OF_THE_CORPUS = "give a vocabulary of its language and labelling"
+
 
 class BatchSource:
     """Opens data and parents when it is made, so that what is wrong shows before anything is
@@ -50,22 +52,24 @@ class BatchSource:
         data = self.config.data
         if data.vocabulary:
             vocabulary = read_vocabulary(data.vocabulary, kind, name)
-            field = f"vocabulary: {data.vocabulary}"
+            where, wanted = f"vocabulary: {data.vocabulary}", OF_THE_CORPUS
         else:
             vocabulary = counted_vocabulary(name, kind, self._train_targets(kind), data.min_count)
-            field = f"min_count: {data.min_count}"
-        self._check_coverage(vocabulary, kind, f"config.data.{field}")
+            where, wanted = f"min_count: {data.min_count}", "give a smaller count"
+        self._check_coverage(vocabulary, kind, f"config.data.{where}", wanted)
         return vocabulary
 
-    def _check_coverage(self, vocabulary: Vocabulary, kind: str, where: str) -> None:
+    def _check_coverage(
+        self, vocabulary: Vocabulary, kind: str, where: str, wanted: str = OF_THE_CORPUS
+    ) -> None:
         """Notes what of the training split's targets a vocabulary leaves out.
 
         Raises:
-          SignBindError: see `Coverage.check`; begins with `where`.
+          SignBindError: see `Coverage.check`; begins with `where` and ends in `wanted`.
         """
         data, targets = self.config.data, self._train_targets(kind)
         found = Coverage.of(vocabulary, count(targets))
-        found.check(where, f"split {data.train} of {data.directory}")
+        found.check(where, f"split {data.train} of {data.directory}", wanted)
         if found.unknown:
             emptied = sum(bool(target) and not vocabulary.encode(target) for target in targets)
             self.notes.append(

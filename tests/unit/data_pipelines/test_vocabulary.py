@@ -127,7 +127,7 @@ def test_a_vocabulary_of_another_language_is_refused(datasets, shared):
     assert str(raised.value) == (
         f"config.data.vocabulary: {shared[0]}: found 1 of the 6 tokens of split train of "
         f"{datasets[2]} in the vocabulary (16.7 %; not HUND, BOB, KATZE), wanted at least 50 %: "
-        "a vocabulary of that language and labelling"
+        "give a vocabulary of its language and labelling"
     )
 
 
