@@ -209,7 +209,7 @@ def open_init(config: RunConfig, workdir: Path) -> Init | None:
     if not directory:
         return None
     before = init_of(workdir)
-    if before and os.path.realpath(before[0]) == os.path.realpath(directory):
+    if before and os.path.abspath(before[0]) == os.path.abspath(directory):
         return Init(directory, before[1], None)
     try:
         run = open_artefact(directory)
