@@ -13,6 +13,7 @@ from signbind_jax.data.labels import counted_vocabulary
 from signbind_jax.data.mixture import Mixture, open_data
 from signbind_jax.data.read_ahead import read_ahead
 from signbind_jax.data.vocabulary import Coverage, Vocabulary, count, read_vocabulary
+from signbind_jax.errors import SignBindError
 from signbind_jax.evaluate.evaluators import Evaluator
 from signbind_jax.stages.read_streams import Weights
 from signbind_jax.stages.stage import Stage
@@ -51,7 +52,10 @@ class BatchSource:
         """
         data = self.config.data
         if data.vocabulary:
-            vocabulary = read_vocabulary(data.vocabulary, kind, name)
+            try:
+                vocabulary = read_vocabulary(data.vocabulary, kind, name)
+            except SignBindError as error:
+                raise SignBindError(f"config.data.vocabulary: {error}") from error
             where, wanted = f"vocabulary: {data.vocabulary}", OF_THE_CORPUS
         else:
             vocabulary = counted_vocabulary(name, kind, self._train_targets(kind), data.min_count)

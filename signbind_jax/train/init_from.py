@@ -67,7 +67,7 @@ class Table:
 
     what: str
     axis: int
-    entries: Sequence[Any]
+    entries: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -262,7 +262,7 @@ def _head(path: str, what: str, vocabulary: Vocabulary) -> dict[tuple, Table]:
     }
 
 
-def _matches(there: Sequence, here: Sequence) -> tuple[np.ndarray, np.ndarray]:
+def _matches(there: Sequence[str], here: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Indices of the entries that both have, in `there` and in `here`."""
     known = {entry: i for i, entry in enumerate(there)}
     pairs = [(known[entry], i) for i, entry in enumerate(here) if entry in known]

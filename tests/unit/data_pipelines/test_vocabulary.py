@@ -121,6 +121,11 @@ def test_a_file_that_is_none_is_refused(tmp_path, record, told):
     assert "\n" not in str(raised.value)
 
 
+def test_a_run_names_the_field_of_a_file_that_is_none(datasets):
+    with pytest.raises(SignBindError, match="^config.data.vocabulary: none.json: "):
+        source_of(datasets[0], vocabulary="none.json")
+
+
 def test_a_vocabulary_of_another_language_is_refused(datasets, shared):
     with pytest.raises(SignBindError) as raised:
         source_of(datasets[2], vocabulary=shared[0])
