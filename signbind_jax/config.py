@@ -72,6 +72,9 @@ class DataConfig(Checked):
         tokens with their hidden vectors; 0: they get none of these.
       streams: those that the stages behind the experts take from the dataset itself, whose clips
         came with them, in the order in which fusion numbers them.
+      vocabulary: a file that `signbind data vocabulary` wrote, whose tokens an expert or fusion
+        learns to read; empty: those of the training split. Others are left out of targets.
+      min_count: without a file, tokens that occur less often in the training split are left out.
     """
 
     directory: Text = ""
@@ -90,6 +93,8 @@ class DataConfig(Checked):
     fold: Fold = ""
     fold_by: Annotated[str, OneOf(*GROUPS)] = RECORDING
     streams: tuple[Name, ...] = ()
+    vocabulary: Text = ""
+    min_count: Count = 1
 
     def __post_init__(self):
         super().__post_init__()
@@ -107,6 +112,8 @@ class DataConfig(Checked):
             yield "weights", f"one number for each of the {n} directories, not all 0"
         if len(set(self.streams)) < len(self.streams):
             yield "streams", "each name once"
+        if self.vocabulary and self.min_count > 1:
+            yield "min_count", "1 beside data.vocabulary, whose tokens are counted already"
 
 
 @dataclass(frozen=True)
@@ -197,6 +204,9 @@ class RunConfig(Checked):
     `crossfit` are, by stream, directories that `signbind crossfit` made: the clips of `data.train`
     are then read by its experts that have not seen them. Its expert of all clips reads the others,
     where `parents` names none.
+
+    `init.from` is the directory of a trained run of the same stage, from whose parameters this one
+    starts (`train/init_from.py`); empty: none.
     """
 
     stage: Annotated[str, OneOf(more=streams.stages)]
@@ -218,6 +228,7 @@ class RunConfig(Checked):
     crossfit: dict[StreamName, Text] = field(
         default_factory=lambda: dict.fromkeys(streams.names(), "")
     )
+    init: dict[Annotated[str, OneOf("from")], Text] = field(default_factory=lambda: {"from": ""})
     assumed: AssumedConfig = field(default_factory=AssumedConfig)
     model: dict = field(default_factory=dict)
     augment: dict = field(default_factory=dict)
@@ -239,6 +250,11 @@ class RunConfig(Checked):
         for name, directory in self.crossfit.items():
             if directory and not self.parents.get(name):
                 self.parents[name] = str(Path(directory) / ALL)
+
+    @property
+    def init_from(self) -> str:
+        """The run that `init.from` names; empty: none."""
+        return self.init.get("from", "")
 
     @property
     def streams(self) -> tuple[str, ...]:
@@ -263,6 +279,7 @@ class RunConfig(Checked):
             "mesh",
             "parents",
             "crossfit",
+            "init",
             "assumed",
             "log_every",
             "evaluate_every",
@@ -278,7 +295,9 @@ class RunConfig(Checked):
         for key in ("weights", "row_frames", "streams", "unread_s", "fold"):  # came later
             if not record["data"][key]:
                 del record["data"][key]
-        for key in ("directory", "threads", "stream_cache", "validation"):
+        if record["data"]["min_count"] == 1:
+            del record["data"]["min_count"]
+        for key in ("directory", "threads", "stream_cache", "validation", "vocabulary"):
             del record["data"][key]
         for key, value in record["augment"].items():  # was once given by position
             if isinstance(value, dict) and value.keys() == set(streams.SHIPPED):

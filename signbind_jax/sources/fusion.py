@@ -27,20 +27,19 @@ class FusionSource(BatchSource):
         super().__init__(config)
         experts = open_experts(config)
         train = self.dataset.split(config.data.train)
-        given = [GivenReader.of(name, train) for name in config.data.streams]
+        given = [self._given_reader(name, train) for name in config.data.streams]
         self.reader = StreamReader(config, experts, given)
         self.parents = {name: expert.digest for name, expert in experts.items()}
         self._open_unseen(experts, train)
-        self.fusion_targets = Vocabulary.from_sequences(
-            FUSION_TARGETS, (labels["fusion_targets"] for labels in train.targets)
-        )
+        self.fusion_targets = self._fusion_targets()
         vocabularies = [self.reader.vocabulary(name) for name in config.streams]
         self.vocabularies = {v.name: v for v in (*vocabularies, self.fusion_targets)}
+        unread = tuple(v.tokens[-1] == UNREAD for v in vocabularies)
         sizes = {
             "n_ids": tuple(len(v) for v in vocabularies),
             "d_hidden": self.reader.d_hidden,
             "n_targets": len(self.fusion_targets),
-            "unread": tuple(v.tokens[-1] == UNREAD for v in vocabularies),
+            "unread": unread if any(unread) else (),
         }
         fusion = self._fusion_config(sizes)
         read = self.reader.read(train)
@@ -54,6 +53,12 @@ class FusionSource(BatchSource):
         other = self._validation()
         unseen = [(other, self.reader.read(other))] if other else []
         self.notes += stream_errors.lines(self.reader, (train, read), *unseen)
+
+    def _given_reader(self, name: str, train: ClipDataset) -> GivenReader:
+        return GivenReader.of(name, train)
+
+    def _fusion_targets(self) -> Vocabulary:
+        return self._target_vocabulary("fusion_targets", FUSION_TARGETS)
 
     def _fusion_config(self, sizes: dict) -> FusionConfig:
         """That of fusion, which has to go with the sizes that data and experts give."""

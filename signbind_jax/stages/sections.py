@@ -28,6 +28,7 @@ _FROM_DATA = {
     FusionConfig: {"n_ids": (1,), "d_hidden": 1, "n_targets": 2, "unread": ()},
     DecoderConfig: {"vocab_size": 2},
 }
+_BUILT_ON = {"alignment": "fusion", "translation": "alignment"}
 _EXPERT = {"model": ExpertConfig, "augment": AugmentConfig}
 _BEHIND = {"augment": TokenNoiseConfig, "options": TranslationOptions}
 _SECTIONS = {
@@ -47,6 +48,7 @@ def check_sections(config: RunConfig) -> None:
         range, or a field that this stage does not read.
     """
     _check_streams(config)
+    _check_vocabulary(config)
     kinds = _SECTIONS.get(config.stage, _EXPERT)
     for section in ("model", "augment", "options"):
         values, where = getattr(config, section), f"config.{section}"
@@ -119,6 +121,24 @@ def _check_streams(config: RunConfig) -> None:
             raise SignBindError(
                 f"config.{name}: found {shorten(value)}, wanted nothing: {config.stage} does not "
                 "read it"
+            )
+
+
+def _check_vocabulary(config: RunConfig) -> None:
+    if config.stage == "language_model":
+        why = "language_model fits a tokenizer to its text"
+    elif config.stage in _BUILT_ON:
+        if config.init_from and not config.parents[_BUILT_ON[config.stage]]:
+            return
+        why = f"{config.stage} has the vocabulary of the fusion it builds on"
+    elif config.stage != "fusion" and streams.get(config.stage).alphabet:
+        why = f"{config.stage} reads a fixed alphabet"
+    else:
+        return
+    for name, default in (("vocabulary", ""), ("min_count", 1)):
+        if (found := getattr(config.data, name)) != default:
+            raise SignBindError(
+                f"config.data.{name}: found {shorten(found)}, wanted nothing: {why}"
             )
 
 

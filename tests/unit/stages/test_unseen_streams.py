@@ -115,9 +115,7 @@ def test_folds_that_do_not_go_together_are_told_in_a_line(tree, tmp_path, damage
         other = tmp_path / "other"
         other.mkdir()
         sentences = [s.replace("ANNA", "EVE") for s in untrained_runs.SENTENCES]
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(untrained_runs, "SENTENCES", sentences)
-            untrained_runs.write_dataset(other)
+        untrained_runs.write_dataset(other, sentences)
         for k in range(FOLDS):
             write_fold(other, crossfit, k)
     with pytest.raises(SignBindError) as raised:
