@@ -162,7 +162,7 @@ def render(drawn: Sentence, who: Signer, line: Timeline, rng: np.random.Generato
     """Pose f16 (t, 91, 3) and mouth crops uint8 (t, 32, 32) of a planned clip."""
     time_t = np.arange(math.ceil(line.duration * FPS)) / FPS
     strong_tp, weak_tp = motion.hand_motion(drawn, line, who, time_t, rng)
-    mouth_tp = mouth.mouth_motion(line, time_t, rng)
+    mouth_tp = mouth.mouth_motion(line, who.levers, time_t, rng)
     head_t3, brows_t, blink_t, sway_t3 = _face_and_sway(drawn, line, time_t, rng)
     points_tk3 = body.keypoints(
         strong_tp, weak_tp, mouth_tp, head_t3, brows_t, blink_t, sway_t3, who
