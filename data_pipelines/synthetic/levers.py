@@ -89,8 +89,8 @@ EASY = Levers()
 
 HARD = Levers(
     speed=(0.8, 1.35),
-    letter_rate=(8.2, 11.8),
-    letter_rates=(8.0, 12.0),
+    letter_rate=(8.6, 11.4),
+    letter_rates=(8.4, 11.4),
     sign_seconds=(0.26, 0.56),
     transition=0.45,
     strong_hand_spells=True,

@@ -11,8 +11,10 @@ from signbind_jax.data_pipelines.synthetic.hard.words import Term, lexicon
 TOPIC_SHARE = 0.4
 # A word of rank r among those of its category and topic is drawn as often as 1 / (r + this).
 ZIPF_SHIFT = 1.5
+# Share of the things that are among the few that go with their verb, and how many these are.
+USUAL, N_USUAL = 0.5, 8
 PRONOUN_SHARE, NAME_SHARE, TOWN_SHARE, SPELLED_SHARE = 0.4, 0.12, 0.15, 0.06
-SECOND_CLAUSE = 0.3
+SECOND_CLAUSE = 0.5
 
 PRONOUNS = ("i", "you", "he", "she", "we", "they")
 OWNERS = ("my", "your", "his", "her", "our", "their")
@@ -95,11 +97,13 @@ class Draw:
     def _chance(self, p: float) -> bool:
         return self._rng.random() < p
 
-    def _term(self, category: str) -> Term:
+    def _term(self, category: str, verb: Term | None = None) -> Term:
         words = lexicon().words
         topic = self._topic if self._chance(TOPIC_SHARE) else "general"
         if (category, topic) not in words:
             topic = "general"
+        if verb is not None and self._chance(USUAL):
+            return self._rng.choice(_usual(verb.names[0], category, topic))
         terms, weights = _by_frequency(category, topic)
         return self._rng.choices(terms, weights)[0]
 
@@ -119,16 +123,18 @@ class Draw:
             return ""
         return self._name() if self._chance(NAME_SHARE) else self._rng.choice(OWNERS)
 
-    def _thing(self) -> Thing:
+    def _thing(self, verb: Term | None = None) -> Thing:
         adjective = self._term("is-thing") if self._chance(0.35) else None
         if self._chance(SPELLED_SHARE):
             spelled, _ = _by_frequency("spelled", self._topic)
             return Thing(noun=self._rng.choice(spelled), adjective=adjective, mass=True)
         if self._chance(0.15):
-            return Thing(noun=self._term("mass"), adjective=adjective, mass=True)
+            return Thing(noun=self._term("mass", verb), adjective=adjective, mass=True)
         number = self._term("number") if self._chance(0.12) else None
         owner = "" if number else self._owner(0.2)
-        return Thing(noun=self._term("thing"), adjective=adjective, number=number, owner=owner)
+        return Thing(
+            noun=self._term("thing", verb), adjective=adjective, number=number, owner=owner
+        )
 
     def _place(self) -> Thing:
         if self._chance(TOWN_SHARE):
@@ -180,11 +186,8 @@ class Draw:
                 "object": self._thing(),
                 "receiver": self._other(),
             }
-        return {
-            "subject": self._person(),
-            "verb": self._term("do-thing"),
-            "object": self._thing(),
-        }
+        verb = self._term("do-thing")
+        return {"subject": self._person(), "verb": verb, "object": self._thing(verb)}
 
     def _other(self) -> Thing:
         """A person who is no subject, by noun or name."""
@@ -198,3 +201,11 @@ def _by_frequency(category: str, topic: str) -> tuple[tuple[Term, ...], list[flo
     """The words of a category and a topic, and how often each is drawn."""
     terms = lexicon().words[category, topic]
     return terms, [1.0 / (term.rank + ZIPF_SHIFT) for term in terms]
+
+
+@cache
+def _usual(verb: str, category: str, topic: str) -> list[Term]:
+    """What goes with a verb; the same for every seed."""
+    return random.Random(f"usual {verb} {category} {topic}").choices(
+        *_by_frequency(category, topic), k=N_USUAL
+    )
