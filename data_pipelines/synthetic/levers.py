@@ -37,6 +37,7 @@ class Levers:
       shaky_start, shaky_times: chance a frame that a hand's noise grows for three frames, and by
         how many times; `all_shake`: body and face shake too.
       exact_confidence: a point that is found has a confidence of 1.
+      bottom: lower edge of the picture, by signer.
       loss: chance a frame that a hand is lost, by signer; `loss_frames` for how long on average.
       long_losses: share of the losses that take 20 frames; `no_hand` of the clips without a hand.
       lost_frame: chance a frame that nothing is found.
@@ -74,6 +75,7 @@ class Levers:
     shaky_times: float = 3.0
     all_shake: bool = False
     exact_confidence: bool = False
+    bottom: Span = (-1.7, -1.15)
     loss: Span = (0.001, 0.004)
     loss_frames: float = 2.5
     long_losses: float = 0.0
@@ -111,20 +113,21 @@ HARD = Levers(
     chance_angles=6.0,
     chance_turn=8.0,
     chance_size=0.2,
-    noise=(0.0007, 0.0014),
-    body_noise=1.0,
-    face_noise=0.5,
+    noise=(0.0004, 0.0008),
+    body_noise=1.5,
+    face_noise=0.8,
     shaky_start=0.035,
     shaky_times=9.0,
     all_shake=True,
     exact_confidence=True,
+    bottom=(-2.4, -1.3),
     loss=(0.002, 0.006),
     loss_frames=1.5,
     long_losses=0.1,
     no_hand=0.01,
     lost_frame=0.004,
-    mouth_opening=0.55,
-    mouth_noise=0.003,
+    mouth_opening=0.75,
+    mouth_noise=0.0015,
     crop_drift=0.0015,
     crop_noise=0.004,
 )

@@ -111,7 +111,7 @@ def make_signer(
         turn_bias_3=rng.normal(0.0, levers.own_turn, 3),
         spelling_place_3=np.array([-0.64, 0.06, 0.35]) + rng.normal(0.0, 0.06, 3),
         camera_3=rng.normal(0.0, levers.camera),
-        bottom=rng.uniform(-1.7, -1.15),
+        bottom=rng.uniform(*levers.bottom),
         noise=rng.uniform(*levers.noise),
         loss=rng.uniform(*levers.loss),
         skin=skin,
