@@ -151,7 +151,7 @@ def told_apart(n_signers: int) -> dict[str, float]:
             [isolated(gloss, who, np.random.default_rng([i, j])) for j, gloss in enumerate(glosses)]
             for i, who in enumerate(people)
         ]
-    )
+    ).astype(np.float32)
     right = np.arange(len(glosses))
     nearest, linear = [], []
     for i in range(n_signers):
@@ -177,7 +177,7 @@ def _nearest(x_nd: np.ndarray, to_md: np.ndarray) -> np.ndarray:
 
 def main() -> None:
     parser = make_parser(__doc__)
-    parser.add_argument("--signers", type=int, default=6, metavar="N", help="(default: 6)")
+    parser.add_argument("--signers", type=int, default=5, metavar="N", help="(default: 5)")
     arguments = parser.parse_args()
     found = language(3000) | timing(500)
     if arguments.signers:

@@ -123,8 +123,11 @@ def _write_truth(out: Path, corpus: Corpus) -> Path:
     except OSError as error:
         raise SignBindError(f"{directory}: cannot be written: {error.strerror or error}") from error
     for split, rows in corpus.splits.items():
+        path = directory / f"{split}.jsonl.gz"
         if rows:
-            write_clips(directory / f"{split}.jsonl.gz", map(corpus.truth, rows), split)
+            write_clips(path, map(corpus.truth, rows), split)
+        else:  # of a dataset that was here before
+            path.unlink(missing_ok=True)
     return directory
 
 

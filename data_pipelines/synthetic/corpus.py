@@ -64,6 +64,13 @@ def add_arguments(parser) -> None:
         choices=hard.TRAINED,
         help=f"what split train of the hard preset is (default: {hard.TRAINED[0]})",
     )
+    parser.add_argument(
+        "--gold",
+        action="store_true",
+        default=None,
+        help="the hard preset with nothing withheld, to tell what is hard to see from what is "
+        "hard to learn from text",
+    )
     sizes = ", ".join(f"{hard.PARTS[part].clips} of {part}" for part in hard.TRAINED)
     what = {
         "seed": "another corpus of the same kind (default: 0)",
@@ -89,6 +96,7 @@ def from_arguments(arguments) -> Corpus:
         given = {"part": part, "train": hard.PARTS[part].clips} | _given(arguments, hard.HardConfig)
         return hard.open_corpus(hard.HardConfig(**given))
     _refuse(arguments, "part", "hard")
+    _refuse(arguments, "gold", "hard")
     return open_corpus(SyntheticConfig(**_given(arguments, SyntheticConfig)))
 
 

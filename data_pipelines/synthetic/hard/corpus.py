@@ -42,24 +42,26 @@ class Part:
       n_signers: how many people sign it, nobody in two parts.
       clips: how many there are by default.
       labelled: whether its clips have gold labels.
+      other_topics: whether its sentences are about `OTHER_TOPICS`, or about all others.
       names: whose names it spells (`names.allowed`).
     """
 
     n_signers: int
     clips: int
     labelled: bool = False
+    other_topics: bool = False
     names: str = "train"
 
-    def topics(self, name: str) -> tuple[str, ...]:
+    @property
+    def topics(self) -> tuple[str, ...]:
         """What its sentences are about."""
-        others = name == "labelled"
-        return tuple(t for t in lexicon().topics if (t in OTHER_TOPICS) == others)
+        return tuple(t for t in lexicon().topics if (t in OTHER_TOPICS) == self.other_topics)
 
 
 PARTS = {
     "main": Part(12, 6000),
     "weak": Part(60, 5000),
-    "labelled": Part(4, 500, labelled=True),
+    "labelled": Part(4, 500, labelled=True, other_topics=True),
     "spotted": Part(8, 2000),
     "validation": Part(5, 400, labelled=True, names="validation"),
     "test": Part(5, 400, labelled=True, names="test"),
@@ -75,6 +77,7 @@ class HardConfig(Checked):
       seed: another seed gives other sentences, names and signers of the same language.
       part: one of `TRAINED`, the clips of split train.
       train, validation, test: clips a split.
+      gold: nothing is withheld from training.
     """
 
     seed: Seed = 0
@@ -82,6 +85,12 @@ class HardConfig(Checked):
     train: Whole = PARTS["main"].clips
     validation: Whole = PARTS["validation"].clips
     test: Whole = PARTS["test"].clips
+    gold: bool = False
+
+    @property
+    def withheld(self) -> dict[str, list[str]]:
+        """Split -> the labels that its clips are not told."""
+        return {} if self.gold or PARTS[self.part].labelled else {"train": list(LABELS)}
 
 
 def open_corpus(config: HardConfig) -> Corpus:
@@ -89,33 +98,36 @@ def open_corpus(config: HardConfig) -> Corpus:
     parts = {"train": config.part, "validation": "validation", "test": "test"}
     return Corpus(
         {split: Places(part, range(getattr(config, split))) for split, part in parts.items()},
-        functools.partial(_read, config.seed),
+        functools.partial(_read, config.seed, config.gold),
         {
             "corpus": "synthetic",
             "synthetic": True,
             "preset": "hard",
             **dataclasses.asdict(config),
-            "withheld": {} if PARTS[config.part].labelled else {"train": list(LABELS)},
+            "withheld": config.withheld,
         },
         truth=functools.partial(_truth, config.seed),
     )
 
 
-def _read(seed: int, place: Place) -> ReadResult:
-    return ReadResult(generate_clip(seed, place.split, place.index))
+def _read(seed: int, gold: bool, place: Place) -> ReadResult:
+    return ReadResult(generate_clip(seed, place.split, place.index, gold))
 
 
 def _truth(seed: int, place: Place) -> Clip:
     return Performance.of(seed, place.split, place.index).truth()
 
 
-def generate_clip(seed: int, part: str, index: int) -> Clip:
-    """One clip; the same arguments give the same bytes, whatever was made before."""
+def generate_clip(seed: int, part: str, index: int, gold: bool = False) -> Clip:
+    """One clip; the same arguments give the same bytes, whatever was made before.
+
+    gold: its labels are not withheld.
+    """
     made = Performance.of(seed, part, index)
     pose_tk3, crops_fhw = render(made.drawn, made.who, made.line, made.rng)
     kept = slice(*made.frames)
     truth = made.truth()
-    withheld = {} if PARTS[part].labelled else dict.fromkeys(LABELS, ())
+    withheld = {} if gold or PARTS[part].labelled else dict.fromkeys(LABELS, ())
     streams = made.spottings(truth) if part == "spotted" else {}
     return dataclasses.replace(
         truth,
@@ -253,7 +265,7 @@ def sentence(seed: int, part: str, index: int, attempt: int = 0) -> Sentence:
     """The sentence of one clip: signs and English of one meaning."""
     rng = random.Random(f"hard sentence/{seed}/{part}/{index}/{attempt}")
     of = PARTS[part]
-    meaning = Draw(rng, of.topics(part), of.names).meaning()
+    meaning = Draw(rng, of.topics, of.names).meaning()
     first, last = meaning.clauses[0], meaning.clauses[-1]
     asked = first.question
     face = "" if not asked else asked if asked == "yes-no" else "wh"

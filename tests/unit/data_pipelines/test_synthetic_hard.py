@@ -157,6 +157,7 @@ def test_what_is_withheld_in_training_is_there_in_test():
     assert not train.streams and not test.streams
     assert test.gloss and test.fusion_targets and corpus.generate_clip(0, "labelled", 4).gloss
     truth = corpus.Performance.of(0, "main", 4).truth()
+    assert corpus.generate_clip(0, "main", 4, gold=True).gloss == truth.gloss
     assert (truth.id, truth.text) == (train.id, train.text)
     assert tuple(token.token for token in truth.streams["signing"]) == truth.gloss
 
@@ -248,6 +249,8 @@ def test_bad_options_are_named(capsys, tmp_path):
     command = ["data", "build", "synthetic", f"--out={tmp_path / 'a'}"]
     assert cli.main([*command, "--part=weak"]) == 1
     assert "--part: found weak, wanted it with --preset=hard alone" in capsys.readouterr().err
+    assert cli.main([*command, "--gold"]) == 1
+    assert "--gold: found True, wanted it with --preset=hard alone" in capsys.readouterr().err
     assert cli.main([*command, "--preset=hard", "--time_split=3"]) == 1
     assert "--time_split: found 3" in capsys.readouterr().err
     with pytest.raises(SignBindError, match="part: found 'all', wanted one of 'main'"):
