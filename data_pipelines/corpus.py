@@ -62,8 +62,8 @@ class Corpus:
       left_out: reason -> ids of the clips that have no row, known when the corpus is listed.
       published: split name -> clips that the corpus was published with, for the audit.
       recording: the video of a row, for `signbind extract`; None where it is not there.
-      truth: what a row's clip is not told, labels and times, for a file beside the dataset; None
-        where nothing is withheld.
+      truth: a row's clip with the labels and times that its dataset withholds, for a file beside
+        that; None where there is nothing to say.
     """
 
     splits: Mapping[str, Sequence[Row]]

@@ -25,8 +25,8 @@ class Signer:
       name: such as "train-03".
       levers: the preset that the signer belongs to.
       articulations: how each gloss is signed, before anybody's own habits.
-      left_handed: signs with the left hand, spells with the right.
-      speed: factor on signing and mouthing, 0.85 to 1.2.
+      left_handed: the strong hand is the left one.
+      speed: factor on signing and mouthing.
       letter_rate: letters a second, before a clip's own variation.
       shoulders, upper_arm, forearm, hand, head: sizes; `head_height` of the nose.
       space_scale, space_offset_3: how large and where signs are made.

@@ -14,6 +14,7 @@ from signbind_jax.data_pipelines.synthetic.hard import corpus, english, signing,
 from signbind_jax.data_pipelines.synthetic.hard.meaning import Draw
 from signbind_jax.data_pipelines.synthetic.hard.signs import articulations, of_signer
 from signbind_jax.errors import SignBindError
+from tests.audit_datasets import audited
 
 
 @pytest.fixture(scope="module")
@@ -223,6 +224,10 @@ def built(tmp_path_factory):
     return out
 
 
+def clips_in(directory, split):
+    return open_dataset(directory).split(split).labels
+
+
 def test_training_derives_from_the_text_what_validation_is_told(built):
     data = open_dataset(built)
     assert data.splits == {"train": 6, "validation": 3} and data.split("train").streams
@@ -233,6 +238,14 @@ def test_training_derives_from_the_text_what_validation_is_told(built):
         data.split("validation").labels, data.split("validation").targets, strict=True
     ):
         assert targets["gloss"] == clip.gloss and targets["phonemes"] == clip.phonemes
+
+
+def test_an_audit_knows_what_is_withheld_and_that_only_training_has_spottings(built):
+    result = audited(built)
+    found = {one.check: one.found for one in result.findings}
+    assert "6 of 9 clips" in found["stream spotting"]
+    derived = set(labels.pseudo_glosses(" ".join(c.text for c in clips_in(built, "train")), "en"))
+    assert f"train has {len(derived)} kinds" in found["unseen_gloss"]
 
 
 def test_the_truth_beside_a_dataset_is_a_corpus_of_streams(built, tmp_path):
