@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import random
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -257,7 +256,7 @@ def timed(tokens: list[tuple], start: float, end: float) -> tuple[TimedToken, ..
 def signer(seed: int, part: str, number: int) -> Signer:
     """The signer `number` of a part."""
     rng = np.random.default_rng([seed, zlib.crc32(f"hard signer {part}".encode()), number])
-    own: Mapping = signs.of_signer(random.Random(f"hard signs/{seed}/{part}/{number}"))
+    own = signs.of_signer(random.Random(f"hard signs/{seed}/{part}/{number}"))
     return make_signer(f"{part}-{number:02d}", rng, HARD, own)
 
 

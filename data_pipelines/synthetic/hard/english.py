@@ -3,7 +3,8 @@
 import random
 
 from signbind_jax.data_pipelines.synthetic.hard import words
-from signbind_jax.data_pipelines.synthetic.hard.meaning import OWNERS, Clause, Meaning, Term, Thing
+from signbind_jax.data_pipelines.synthetic.hard.meaning import OWNERS, Clause, Meaning, Thing
+from signbind_jax.data_pipelines.synthetic.hard.words import Term
 
 # Share of what may be left out that the hands alone say.
 UNSAID = 0.12
@@ -121,10 +122,10 @@ class _Writer:
 
     def _no(self, auxiliary: str) -> str:
         """ "did not" or "didn't"."""
-        short = {"will": "won't", "can": "can't", "may": "may not", "will be": "won't be"}
-        if self._chance(0.6):
-            return short.get(auxiliary, f"{auxiliary}n't" if auxiliary != "am" else "am not")
-        return f"{auxiliary} not" if auxiliary != "will be" else "will not be"
+        short = {"will": "won't", "can": "can't", "may": "may not", "am": "am not"}
+        auxiliary, _, be = auxiliary.partition(" ")  # of "will be"
+        text = short.get(auxiliary, f"{auxiliary}n't") if self._chance(0.6) else f"{auxiliary} not"
+        return f"{text} {be}".rstrip()
 
     def _finite(self, verb: str, clause: Clause, subject: str) -> str:
         """The verb with its tense, negation and modal."""
@@ -159,11 +160,9 @@ class _Writer:
         text = self._statement(clause) + where
         if not when:
             return text
-        return (
-            f"{when}{',' if self._chance(0.5) else ''} {text}"
-            if self._chance(0.4)
-            else (f"{text} {when}")
-        )
+        if self._chance(0.4):
+            return f"{when}{',' if self._chance(0.5) else ''} {text}"
+        return f"{text} {when}"
 
     def _where(self, clause: Clause) -> str:
         place = clause.place
@@ -212,8 +211,7 @@ class _Writer:
 
     def _objects(self, clause: Clause) -> str:
         if clause.object is None or clause.question == "what":
-            receiver = f" to {self.thing(clause.receiver, True)}" if clause.receiver else ""
-            return receiver
+            return f" to {self.thing(clause.receiver, as_object=True)}" if clause.receiver else ""
         thing = self.thing(clause.object, as_object=True)
         if clause.receiver is None:
             return f" {thing}"
@@ -223,16 +221,16 @@ class _Writer:
     def _question(self, clause: Clause) -> str:
         subject = self.thing(clause.subject)
         wh = "" if clause.question == "yes-no" else f"{clause.question} "
+        no = " not" if clause.negated else ""
         if clause.quality:
             be, _, rest = self._be(clause, subject).partition(" ")
             rest = f" {rest}" if rest else ""
-            return f"{wh}{be} {subject}{rest} {self._word(clause.quality)}"
+            return f"{wh}{be} {subject}{no}{rest} {self._word(clause.quality)}"
         verb = self._word(clause.verb)
         if clause.question == "who":
             asked = Clause("act", Thing(), tense=clause.tense, negated=clause.negated)
             return f"who {self._finite(verb, asked, 'who')}{self._objects(clause)}"
         auxiliary = self._auxiliary(clause, subject)
-        no = " not" if clause.negated else ""
         return f"{wh}{auxiliary} {subject}{no} {verb}{self._objects(clause)}"
 
 

@@ -13,7 +13,7 @@ TOPIC_SHARE = 0.4
 ZIPF_SHIFT = 1.5
 # Share of the things that are among the few that go with their verb, and how many these are.
 USUAL, N_USUAL = 0.5, 8
-PRONOUN_SHARE, NAME_SHARE, TOWN_SHARE, SPELLED_SHARE = 0.4, 0.12, 0.15, 0.06
+PRONOUN_SHARE, NAME_SHARE, TOWN_SHARE, SPELLED_SHARE = 0.4, 0.18, 0.25, 0.06
 SECOND_CLAUSE = 0.5
 
 PRONOUNS = ("i", "you", "he", "she", "we", "they")

@@ -4,8 +4,8 @@ import random
 from collections.abc import Iterable
 
 from signbind_jax.data_pipelines.synthetic.draw import Word
-from signbind_jax.data_pipelines.synthetic.hard.meaning import OWNERS, Clause, Meaning, Term, Thing
-from signbind_jax.data_pipelines.synthetic.hard.words import lexicon
+from signbind_jax.data_pipelines.synthetic.hard.meaning import OWNERS, Clause, Meaning, Thing
+from signbind_jax.data_pipelines.synthetic.hard.words import Term, lexicon
 
 # Share of what may be left out (times, places, qualities, ...) that the text alone says.
 UNSIGNED = 0.15
