@@ -16,7 +16,7 @@ from signbind_jax.data_pipelines.synthetic.signs import (
 # Share of the signs that are made from an earlier one by another value of one parameter.
 MINIMAL_PAIRS = 0.5
 # Share of the glosses that some signers sign in another way; how many of the signers do.
-VARIANTS, VARIANT_SIGNERS = 0.10, 0.35
+VARIANTS, VARIANT_SIGNERS = 0.20, 0.4
 # Frequencies of hand shapes fall off as in sign languages: a few make most signs.
 _SHAPE_WEIGHTS = [1.0 / (i + 4) for i in range(len(SHAPES))]
 
