@@ -18,6 +18,7 @@ COMMANDS = {
     "data clips": ("data_pipelines.clips", "lists the recordings of a corpus for `extract`"),
     "extract": ("data_pipelines.extraction.command", "landmarks and mouth crops from videos"),
     "data audit": ("data_pipelines.audit.command", "what is wrong with a dataset, with counts"),
+    "data vocabulary": ("data_pipelines.vocabulary", "a vocabulary that runs on datasets share"),
     "train": ("train.command", "trains one stage"),
     "preflight": ("preflight.command", "whether and how fast a config runs on a TPU"),
     "sweep": ("sweep.command", "trains a stage at every point of a grid"),
@@ -120,7 +121,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         description="Multi-stream sign language translation: experts, fusion, LLM.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="commands:\n"
-        + "\n".join(f"  {name:14s}{text}" for name, (_, text) in COMMANDS.items())
+        + "\n".join(f"  {name:17s}{text}" for name, (_, text) in COMMANDS.items())
         + "\n\n`signbind COMMAND --help` explains each; --debug shows tracebacks.\n"
         "--import=FILE.py runs a Python file first, such as one that registers a stream.",
     )

@@ -66,6 +66,9 @@ class DataConfig(Checked):
       stream_cache: where decoded expert streams are kept; empty: `streams` beside the run.
       streams: those that the stages behind the experts take from the dataset itself, whose clips
         came with them, in the order in which fusion numbers them.
+      vocabulary: a file that `signbind data vocabulary` wrote, whose tokens an expert or fusion
+        learns to read; empty: those of the training split. Others are left out of targets.
+      min_count: without a file, tokens that occur less often in the training split are left out.
     """
 
     directory: Text = ""
@@ -81,6 +84,8 @@ class DataConfig(Checked):
     keep_empty: Share = 1.0
     stream_cache: Text = ""
     streams: tuple[Name, ...] = ()
+    vocabulary: Text = ""
+    min_count: Count = 1
 
     def __post_init__(self):
         super().__post_init__()
@@ -98,6 +103,8 @@ class DataConfig(Checked):
             yield "weights", f"one number for each of the {n} directories, not all 0"
         if len(set(self.streams)) < len(self.streams):
             yield "streams", "each name once"
+        if self.vocabulary and self.min_count > 1:
+            yield "min_count", "1 beside data.vocabulary, whose tokens are counted already"
 
 
 @dataclass(frozen=True)
@@ -184,6 +191,9 @@ class RunConfig(Checked):
     `parents` are run directories of the artefacts a stage builds on, by the stage that made
     them; empty where it needs none. `language_model` may also name a pretrained model: a Hugging
     Face directory, what `signbind llm fetch` made, or a hub id.
+
+    `init.from` is the directory of a trained run of the same stage, from whose parameters this one
+    starts (`train/init_from.py`); empty: none.
     """
 
     stage: Annotated[str, OneOf(more=streams.stages)]
@@ -202,6 +212,7 @@ class RunConfig(Checked):
     parents: dict[ParentName, Text] = field(
         default_factory=lambda: dict.fromkeys(streams.parents(), "")
     )
+    init: dict[Annotated[str, OneOf("from")], Text] = field(default_factory=lambda: {"from": ""})
     assumed: AssumedConfig = field(default_factory=AssumedConfig)
     model: dict = field(default_factory=dict)
     augment: dict = field(default_factory=dict)
@@ -219,6 +230,11 @@ class RunConfig(Checked):
         super().__post_init__()
         known = dict.fromkeys((*streams.SHIPPED, *streams.PARENTS_BEHIND), "")
         object.__setattr__(self, "parents", known | self.parents)
+
+    @property
+    def init_from(self) -> str:
+        """The run that `init.from` names; empty: none."""
+        return self.init.get("from", "")
 
     @property
     def streams(self) -> tuple[str, ...]:
@@ -242,6 +258,7 @@ class RunConfig(Checked):
         for key in (
             "mesh",
             "parents",
+            "init",
             "assumed",
             "log_every",
             "evaluate_every",
@@ -255,7 +272,9 @@ class RunConfig(Checked):
         for key in ("weights", "row_frames", "streams"):  # came later: not there, not used
             if not record["data"][key]:
                 del record["data"][key]
-        for key in ("directory", "threads", "stream_cache", "validation"):
+        if record["data"]["min_count"] == 1:
+            del record["data"]["min_count"]
+        for key in ("directory", "threads", "stream_cache", "validation", "vocabulary"):
             del record["data"][key]
         for key, value in record["augment"].items():  # was once given by position
             if isinstance(value, dict) and value.keys() == set(streams.SHIPPED):

@@ -31,6 +31,9 @@ class ExpertSource(BatchSource):
         train = self.dataset.split(config.data.train)
         self._targets = [labels[self.stream.target] for labels in train.targets]
         self.vocabulary = self._make_vocabulary()
+        self._targets = [
+            [token for token in target if token in self.vocabulary] for target in self._targets
+        ]
         self.vocabularies = {self.stream.vocabulary: self.vocabulary}
         self.model_config = expert_config(config, len(self.vocabulary))
         self.lengths = modality_lengths(train, self.model_config.frontend)
@@ -60,7 +63,7 @@ class ExpertSource(BatchSource):
                 f"found no {self.stream.target} label, wanted some to train "
                 f"{self.config.stage}"
             )
-        return Vocabulary.from_sequences(self.stream.vocabulary, self._targets)
+        return self._target_vocabulary(self.stream.target, self.stream.vocabulary)
 
     def _check_feasible(self, train: ClipDataset) -> None:
         """Counts the clips whose target is longer than the CTC output, leaves them out, and

@@ -24,12 +24,10 @@ class FusionSource(BatchSource):
         super().__init__(config)
         experts = open_experts(config)
         train = self.dataset.split(config.data.train)
-        given = [GivenReader.of(name, train) for name in config.data.streams]
+        given = [self._given_reader(name, train) for name in config.data.streams]
         self.reader = StreamReader(config, experts, given)
         self.parents = {name: expert.digest for name, expert in experts.items()}
-        self.fusion_targets = Vocabulary.from_sequences(
-            FUSION_TARGETS, (labels["fusion_targets"] for labels in train.targets)
-        )
+        self.fusion_targets = self._fusion_targets()
         vocabularies = [self.reader.vocabulary(name) for name in config.streams]
         self.vocabularies = {v.name: v for v in (*vocabularies, self.fusion_targets)}
         sizes = {
@@ -45,6 +43,12 @@ class FusionSource(BatchSource):
         capacities = self.sentences.capacities(self.plan.buckets)
         self.shapes = self._make_shapes(fusion, capacities)
         self._note(train, fusion.ctc_frames)
+
+    def _given_reader(self, name: str, train: ClipDataset) -> GivenReader:
+        return GivenReader.of(name, train)
+
+    def _fusion_targets(self) -> Vocabulary:
+        return self._target_vocabulary("fusion_targets", FUSION_TARGETS)
 
     def _fusion_config(self, sizes: dict) -> FusionConfig:
         """That of fusion, which has to go with the sizes that data and experts give."""

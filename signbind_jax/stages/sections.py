@@ -28,6 +28,7 @@ _FROM_DATA = {
     FusionConfig: {"n_ids": (1,), "d_hidden": 1, "n_targets": 2},
     DecoderConfig: {"vocab_size": 2},
 }
+_BUILT_ON = {"alignment": "fusion", "translation": "alignment"}
 _EXPERT = {"model": ExpertConfig, "augment": AugmentConfig}
 _BEHIND = {"augment": TokenNoiseConfig, "options": TranslationOptions}
 _SECTIONS = {
@@ -46,6 +47,7 @@ def check_sections(config: RunConfig) -> None:
       SignBindError: an unknown name (with the near miss), a value of the wrong type or out of
         range, or a field that this stage does not read.
     """
+    _check_vocabulary(config)
     kinds = _SECTIONS.get(config.stage, _EXPERT)
     for section in ("model", "augment", "options"):
         values, where = getattr(config, section), f"config.{section}"
@@ -104,6 +106,24 @@ def resolved(config: RunConfig) -> dict:
 def _of_stream(stage: str, kind: type) -> Mapping[str, Any]:
     """What an expert's model has where its config does not say."""
     return {"frontend": streams.get(stage).frontend} if kind is ExpertConfig else {}
+
+
+def _check_vocabulary(config: RunConfig) -> None:
+    if config.stage == "language_model":
+        why = "language_model fits a tokenizer to its text"
+    elif config.stage in _BUILT_ON:
+        if config.init_from and not config.parents[_BUILT_ON[config.stage]]:
+            return
+        why = f"{config.stage} has the vocabulary of the fusion it builds on"
+    elif config.stage != "fusion" and streams.get(config.stage).alphabet:
+        why = f"{config.stage} reads a fixed alphabet"
+    else:
+        return
+    for name, default in (("vocabulary", ""), ("min_count", 1)):
+        if (found := getattr(config.data, name)) != default:
+            raise SignBindError(
+                f"config.data.{name}: found {shorten(found)}, wanted nothing: {why}"
+            )
 
 
 def _check_unread(config: RunConfig, section: str, values: dict) -> None:
