@@ -22,6 +22,7 @@ COMMANDS = {
     "train": ("train.command", "trains one stage"),
     "preflight": ("preflight.command", "whether and how fast a config runs on a TPU"),
     "sweep": ("sweep.command", "trains a stage at every point of a grid"),
+    "crossfit": ("crossfit.command", "experts that each leave out a fold of the clips"),
     "evaluate": ("evaluate.command", "scores a trained stage on a split"),
     "translate": ("use.translate", "writes the sentences of clips"),
     "llm fetch": ("hf.fetch_command", "puts a pretrained language model on disk"),
@@ -82,7 +83,8 @@ def _open_standard_streams() -> None:
 def _trains_here(argv: list[str]) -> bool:
     """Whether this process is a training run; known before anything is imported for it."""
     name = next((a for a in argv if a != "--debug" and not a.startswith(IMPORT)), None)
-    return name == "train" or name == "sweep" and any(a.startswith("--point") for a in argv)
+    one_of_many = name in ("sweep", "crossfit") and any(a.startswith("--point") for a in argv)
+    return name == "train" or one_of_many
 
 
 def _run(argv: list[str], debug: bool) -> int:

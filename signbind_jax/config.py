@@ -15,6 +15,7 @@ from typing import Annotated, Any
 from ml_collections import ConfigDict
 
 from signbind_jax import configs, streams
+from signbind_jax.data.folds import ALL, GROUPS, RECORDING, Fold
 from signbind_jax.errors import SignBindError
 from signbind_jax.files import shorten
 from signbind_jax.overrides import override, unknown_name
@@ -64,6 +65,11 @@ class DataConfig(Checked):
       keep_empty: share of the clips with an empty CTC target, such as those in which nothing is
         spelled, that an expert trains on. Some are needed: without any it reads into them.
       stream_cache: where decoded expert streams are kept; empty: `streams` beside the run.
+      fold: of an expert: the clips of `train` that it leaves out, "k/K" for part k of K, so that
+        it reads them unseen; empty: none.
+      fold_by: what stays together in a fold: the clips of a recording or of a signer.
+      unread_s: seconds of the runs in which an expert reads nothing, which stages behind it get as
+        tokens with their hidden vectors; 0: they get none of these.
       streams: those that the stages behind the experts take from the dataset itself, whose clips
         came with them, in the order in which fusion numbers them.
       vocabulary: a file that `signbind data vocabulary` wrote, whose tokens an expert or fusion
@@ -83,6 +89,9 @@ class DataConfig(Checked):
     max_impossible: Share = 0.02
     keep_empty: Share = 1.0
     stream_cache: Text = ""
+    unread_s: Annotated[float, Range(0, 10)] = 0.0
+    fold: Fold = ""
+    fold_by: Annotated[str, OneOf(*GROUPS)] = RECORDING
     streams: tuple[Name, ...] = ()
     vocabulary: Text = ""
     min_count: Count = 1
@@ -192,6 +201,10 @@ class RunConfig(Checked):
     them; empty where it needs none. `language_model` may also name a pretrained model: a Hugging
     Face directory, what `signbind llm fetch` made, or a hub id.
 
+    `crossfit` are, by stream, directories that `signbind crossfit` made: the clips of `data.train`
+    are then read by its experts that have not seen them. Its expert of all clips reads the others,
+    where `parents` names none.
+
     `init.from` is the directory of a trained run of the same stage, from whose parameters this one
     starts (`train/init_from.py`); empty: none.
     """
@@ -212,6 +225,9 @@ class RunConfig(Checked):
     parents: dict[ParentName, Text] = field(
         default_factory=lambda: dict.fromkeys(streams.parents(), "")
     )
+    crossfit: dict[StreamName, Text] = field(
+        default_factory=lambda: dict.fromkeys(streams.names(), "")
+    )
     init: dict[Annotated[str, OneOf("from")], Text] = field(default_factory=lambda: {"from": ""})
     assumed: AssumedConfig = field(default_factory=AssumedConfig)
     model: dict = field(default_factory=dict)
@@ -222,14 +238,18 @@ class RunConfig(Checked):
         if self.keep_best and not self.data.validation:
             yield "keep_best", "False where data.validation is empty: nothing says what is best"
         for name in self.data.streams:
-            if self.parents.get(name):
-                wanted = "nothing: data.streams takes that stream from the dataset"
-                raise field_error("RunConfig", f"parents.{name}", self.parents[name], wanted)
+            for section in ("parents", "crossfit"):
+                if found := getattr(self, section).get(name):
+                    wanted = "nothing: data.streams takes that stream from the dataset"
+                    raise field_error("RunConfig", f"{section}.{name}", found, wanted)
 
     def __post_init__(self):
         super().__post_init__()
         known = dict.fromkeys((*streams.SHIPPED, *streams.PARENTS_BEHIND), "")
         object.__setattr__(self, "parents", known | self.parents)
+        for name, directory in self.crossfit.items():
+            if directory and not self.parents.get(name):
+                self.parents[name] = str(Path(directory) / ALL)
 
     @property
     def init_from(self) -> str:
@@ -258,6 +278,7 @@ class RunConfig(Checked):
         for key in (
             "mesh",
             "parents",
+            "crossfit",
             "init",
             "assumed",
             "log_every",
@@ -269,7 +290,9 @@ class RunConfig(Checked):
             "wandb",
         ):
             del record[key]
-        for key in ("weights", "row_frames", "streams"):  # came later: not there, not used
+        if not record["data"]["fold"]:
+            del record["data"]["fold_by"]
+        for key in ("weights", "row_frames", "streams", "unread_s", "fold"):  # came later
             if not record["data"][key]:
                 del record["data"][key]
         if record["data"]["min_count"] == 1:

@@ -35,20 +35,25 @@ def write_dataset(tree: Path, sentences: Sequence[str] = SENTENCES) -> Path:
     return out
 
 
-def write_run(name: str, tree: Path, **overrides: str) -> Path:
-    """A run of config `name` at tiny size on `tree/data`, in `tree/name`."""
+def write_run(
+    name: str, tree: Path, *, workdir: Path | None = None, weights: int = SEED, **overrides: str
+) -> Path:
+    """A run of config `name` at tiny size on `tree/data`, in `workdir` or `tree/name`.
+
+    weights: their seed.
+    """
     given = {"data.directory": str(tree / "data")} | overrides
     source = open_source(load_config(f"{name}:size=tiny", given))
     stage = make_stage(source.config, source.shapes)
     _, params = nnx.split(nnx.eval_shape(lambda: stage.make_model(nnx.Rngs(0))))
-    random = np.random.default_rng(SEED)
+    random = np.random.default_rng(weights)
 
     def fill(path, leaf):
         is_norm = any("norm" in str(key) for key in path)
         return jnp.asarray(SCALE * random.normal(size=leaf.shape) + is_norm, leaf.dtype)
 
-    workdir = tree / name
-    workdir.mkdir()
+    workdir = workdir or tree / name
+    workdir.mkdir(parents=True)
     with CheckpointDir(workdir / "checkpoints") as checkpoints:
         params = jax.tree.map_with_path(fill, params)
         if name == "language_model":

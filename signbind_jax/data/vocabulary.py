@@ -12,6 +12,7 @@ from signbind_jax import files, sealed
 from signbind_jax.errors import SignBindError
 
 BLANK = "<blank>"
+UNREAD = "<unread>"  # last of a stream's tokens: a while in which its expert read nothing
 # What fusion reads out, as datasets and artefacts call it: another name would change the digests of
 # those that exist.
 FUSION_TARGETS = "senses"

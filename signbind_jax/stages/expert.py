@@ -58,15 +58,26 @@ def prepare(batch: RowBatch, frontend: str, key=None, augment: AugmentConfig | N
     return prepared(batch.frames_bt, batch.start_bg, batch.length_bg, batch.index_bg, key, augment)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 3))
-def read_batch(graphdef, params, batch: RowBatch, capacity: int) -> TokenStream:
-    """What an expert reads from a batch, times in seconds, at most `capacity` tokens a clip."""
+@functools.partial(jax.jit, static_argnums=(0, 3, 4))
+def read_batch(
+    graphdef, params, batch: RowBatch, capacity: int, unread_s: float = 0.0
+) -> TokenStream:
+    """What an expert reads from a batch, times in seconds, at most `capacity` tokens a clip, and
+    what it leaves unread, see `ctc.greedy_stream`."""
     model: Expert = nnx.merge(graphdef, params)
     output = model(*prepare(batch, model.config.frontend))
     seconds_bg = model.seconds_per_step(jnp.maximum(batch.fps_bg, 1.0))
     return ctc.greedy_stream(
-        output.log_probs_bsv, output.hidden_bsd, output.clip_bs, seconds_bg, capacity
+        output.log_probs_bsv, output.hidden_bsd, output.clip_bs, seconds_bg, capacity, unread_s
     )
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def read_hidden(graphdef, params, batch: RowBatch):
+    """An expert's hidden vectors hidden_bsd of all steps of a batch, and which are of a clip."""
+    model: Expert = nnx.merge(graphdef, params)
+    output = model(*prepare(batch, model.config.frontend))
+    return output.hidden_bsd.astype(jnp.float32), output.clip_bs >= 0
 
 
 @dataclass(frozen=True)

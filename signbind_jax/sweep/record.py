@@ -13,6 +13,7 @@ from typing import Any
 from signbind_jax import files, sealed
 from signbind_jax.checkpoint import artefact
 from signbind_jax.config import RunConfig
+from signbind_jax.data.folds import fold_directories
 from signbind_jax.data.mixture import open_data
 from signbind_jax.errors import SignBindError
 from signbind_jax.report.run_files import number, read_log
@@ -189,6 +190,9 @@ def conditions(config: RunConfig) -> dict[str, Any]:
             parents[name] = artefact.open_artefact(place).digest
         elif place:
             parents[name] = place
+    for name, directory in config.crossfit.items():
+        for k, place in fold_directories(Path(directory)).items() if directory else ():
+            parents[f"{name}/fold{k}"] = artefact.open_artefact(place).digest
     if not config.data.directory:
         raise SignBindError(
             "config.data.directory: found nothing, wanted a dataset; give "

@@ -35,7 +35,7 @@ from signbind_jax.sources.source import BatchSource
 from signbind_jax.stages.stage import Stage
 
 FILE = "init.json"
-# Fields of models in which the two runs may differ: sizes of vocabularies, and what changes no
+# Fields of models in which the two runs may differ: what vocabularies decide, and what changes no
 # parameter and no meaning of one.
 _MAY_DIFFER = frozenset(
     {
@@ -43,6 +43,7 @@ _MAY_DIFFER = frozenset(
         "n_ids",
         "n_targets",
         "vocab_size",
+        "unread",
         "dropout",
         "dtype",
         "compute_dtype",
