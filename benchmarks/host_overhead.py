@@ -72,7 +72,7 @@ def main() -> None:
     config = load_config(arguments.config, overrides)
     training._Run = IdleRun
     parts = {
-        "drawing a batch": thread_times(training._Feed, "next"),
+        "drawing a batch": thread_times(training.Feed, "next"),
         "sending it": thread_times(training.sharding, "put_batch"),
         "calling the programs": thread_times(StepPrograms, "__call__"),
         "reading and logging metrics": thread_times(training.TrainLog, "add"),

@@ -107,7 +107,28 @@ def run(arguments: argparse.Namespace) -> int:
     for line in report.lines():
         print(line)
     print(f"dataset written to {arguments.out}")
+    if corpus.truth is not None:
+        print(f"truth written to {_write_truth(arguments.out, corpus)}")
     return 0
+
+
+def _write_truth(out: Path, corpus: Corpus) -> Path:
+    """Writes what the clips are not told beside the dataset, as token streams, a file a split."""
+    from signbind_jax.data_pipelines.readers.token_streams import write_clips
+
+    out = Path(out).absolute()
+    directory = out.with_name(f"{out.name}.truth")
+    try:
+        directory.mkdir(exist_ok=True)
+    except OSError as error:
+        raise SignBindError(f"{directory}: cannot be written: {error.strerror or error}") from error
+    for split, rows in corpus.splits.items():
+        path = directory / f"{split}.jsonl.gz"
+        if rows:
+            write_clips(path, map(corpus.truth, rows), split)
+        else:  # of a dataset that was here before
+            path.unlink(missing_ok=True)
+    return directory
 
 
 def open_corpus(arguments: argparse.Namespace) -> Corpus:

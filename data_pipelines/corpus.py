@@ -62,6 +62,8 @@ class Corpus:
       left_out: reason -> ids of the clips that have no row, known when the corpus is listed.
       published: split name -> clips that the corpus was published with, for the audit.
       recording: the video of a row, for `signbind extract`; None where it is not there.
+      truth: a row's clip with the labels and times that its dataset withholds, for a file beside
+        that; None where there is nothing to say.
     """
 
     splits: Mapping[str, Sequence[Row]]
@@ -70,6 +72,7 @@ class Corpus:
     left_out: Mapping[str, Sequence[str]] = field(default_factory=dict)
     published: Mapping[str, int] = field(default_factory=dict)
     recording: Callable[[Row], Recording | None] = lambda row: None
+    truth: Callable[[Row], Clip] | None = None
 
     @property
     def place(self) -> str:

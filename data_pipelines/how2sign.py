@@ -159,6 +159,7 @@ def _read(poses: Poses | None, videos: Videos | None, sentence: Sentence) -> Rea
         signer=sentence.signer,
         gloss=sentence.gloss,
         modalities=modalities,
+        recording=sentence.video,
     )
     odd = [*sentence.mended, *_oddities(sentence, modalities["pose"].seconds, videos)]
     return ReadResult(clip, repaired | dict.fromkeys(odd, 1))

@@ -18,9 +18,11 @@ COMMANDS = {
     "data clips": ("data_pipelines.clips", "lists the recordings of a corpus for `extract`"),
     "extract": ("data_pipelines.extraction.command", "landmarks and mouth crops from videos"),
     "data audit": ("data_pipelines.audit.command", "what is wrong with a dataset, with counts"),
+    "data vocabulary": ("data_pipelines.vocabulary", "a vocabulary that runs on datasets share"),
     "train": ("train.command", "trains one stage"),
     "preflight": ("preflight.command", "whether and how fast a config runs on a TPU"),
     "sweep": ("sweep.command", "trains a stage at every point of a grid"),
+    "crossfit": ("crossfit.command", "experts that each leave out a fold of the clips"),
     "evaluate": ("evaluate.command", "scores a trained stage on a split"),
     "translate": ("use.translate", "writes the sentences of clips"),
     "llm fetch": ("hf.fetch_command", "puts a pretrained language model on disk"),
@@ -81,7 +83,8 @@ def _open_standard_streams() -> None:
 def _trains_here(argv: list[str]) -> bool:
     """Whether this process is a training run; known before anything is imported for it."""
     name = next((a for a in argv if a != "--debug" and not a.startswith(IMPORT)), None)
-    return name == "train" or name == "sweep" and any(a.startswith("--point") for a in argv)
+    one_of_many = name in ("sweep", "crossfit") and any(a.startswith("--point") for a in argv)
+    return name == "train" or one_of_many
 
 
 def _run(argv: list[str], debug: bool) -> int:
@@ -120,7 +123,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         description="Multi-stream sign language translation: experts, fusion, LLM.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="commands:\n"
-        + "\n".join(f"  {name:14s}{text}" for name, (_, text) in COMMANDS.items())
+        + "\n".join(f"  {name:17s}{text}" for name, (_, text) in COMMANDS.items())
         + "\n\n`signbind COMMAND --help` explains each; --debug shows tracebacks.\n"
         "--import=FILE.py runs a Python file first, such as one that registers a stream.",
     )

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 from ml_collections import ConfigDict
 
 from signbind_jax import configs, streams
+from signbind_jax.data.folds import ALL, GROUPS, RECORDING, Fold
 from signbind_jax.errors import SignBindError
 from signbind_jax.files import shorten
 from signbind_jax.overrides import override, unknown_name
@@ -64,8 +65,16 @@ class DataConfig(Checked):
         sentences too, weigh CTC by it there. Some are needed, or fusion and experts read into
         them; none where nobody labelled what they hold.
       stream_cache: where decoded expert streams are kept; empty: `streams` beside the run.
+      fold: of an expert: the clips of `train` that it leaves out, "k/K" for part k of K, so that
+        it reads them unseen; empty: none.
+      fold_by: what stays together in a fold: the clips of a recording or of a signer.
+      unread_s: seconds of the runs in which an expert reads nothing, which stages behind it get as
+        tokens with their hidden vectors; 0: they get none of these.
       streams: those that the stages behind the experts take from the dataset itself, whose clips
         came with them, in the order in which fusion numbers them.
+      vocabulary: a file that `signbind data vocabulary` wrote, whose tokens an expert or fusion
+        learns to read; empty: those of the training split. Others are left out of targets.
+      min_count: without a file, tokens that occur less often in the training split are left out.
     """
 
     directory: Text = ""
@@ -80,7 +89,12 @@ class DataConfig(Checked):
     max_impossible: Share = 0.02
     keep_empty: Share = 1.0
     stream_cache: Text = ""
+    unread_s: Annotated[float, Range(0, 10)] = 0.0
+    fold: Fold = ""
+    fold_by: Annotated[str, OneOf(*GROUPS)] = RECORDING
     streams: tuple[Name, ...] = ()
+    vocabulary: Text = ""
+    min_count: Count = 1
 
     def __post_init__(self):
         super().__post_init__()
@@ -98,6 +112,8 @@ class DataConfig(Checked):
             yield "weights", f"one number for each of the {n} directories, not all 0"
         if len(set(self.streams)) < len(self.streams):
             yield "streams", "each name once"
+        if self.vocabulary and self.min_count > 1:
+            yield "min_count", "1 beside data.vocabulary, whose tokens are counted already"
 
 
 @dataclass(frozen=True)
@@ -184,6 +200,13 @@ class RunConfig(Checked):
     `parents` are run directories of the artefacts a stage builds on, by the stage that made
     them; empty where it needs none. `language_model` may also name a pretrained model: a Hugging
     Face directory, what `signbind llm fetch` made, or a hub id.
+
+    `crossfit` are, by stream, directories that `signbind crossfit` made: the clips of `data.train`
+    are then read by its experts that have not seen them. Its expert of all clips reads the others,
+    where `parents` names none.
+
+    `init.from` is the directory of a trained run of the same stage, from whose parameters this one
+    starts (`train/init_from.py`); empty: none.
     """
 
     stage: Annotated[str, OneOf(more=streams.stages)]
@@ -205,6 +228,10 @@ class RunConfig(Checked):
     parents: dict[ParentName, Text] = field(
         default_factory=lambda: dict.fromkeys(streams.parents(), "")
     )
+    crossfit: dict[StreamName, Text] = field(
+        default_factory=lambda: dict.fromkeys(streams.names(), "")
+    )
+    init: dict[Annotated[str, OneOf("from")], Text] = field(default_factory=lambda: {"from": ""})
     assumed: AssumedConfig = field(default_factory=AssumedConfig)
     model: dict = field(default_factory=dict)
     augment: dict = field(default_factory=dict)
@@ -218,14 +245,23 @@ class RunConfig(Checked):
         if self.convention and self.stage in (*streams.names(), "fusion"):
             yield "convention", f"nothing for {self.stage}, which writes no sentences"
         for name in self.data.streams:
-            if self.parents.get(name):
-                wanted = "nothing: data.streams takes that stream from the dataset"
-                raise field_error("RunConfig", f"parents.{name}", self.parents[name], wanted)
+            for section in ("parents", "crossfit"):
+                if found := getattr(self, section).get(name):
+                    wanted = "nothing: data.streams takes that stream from the dataset"
+                    raise field_error("RunConfig", f"{section}.{name}", found, wanted)
 
     def __post_init__(self):
         super().__post_init__()
         known = dict.fromkeys((*streams.SHIPPED, *streams.PARENTS_BEHIND), "")
         object.__setattr__(self, "parents", known | self.parents)
+        for name, directory in self.crossfit.items():
+            if directory and not self.parents.get(name):
+                self.parents[name] = str(Path(directory) / ALL)
+
+    @property
+    def init_from(self) -> str:
+        """The run that `init.from` names; empty: none."""
+        return self.init.get("from", "")
 
     @property
     def streams(self) -> tuple[str, ...]:
@@ -257,6 +293,8 @@ class RunConfig(Checked):
         for key in (
             "mesh",
             "parents",
+            "crossfit",
+            "init",
             "assumed",
             "log_every",
             "evaluate_every",
@@ -270,18 +308,19 @@ class RunConfig(Checked):
         ):
             del record[key]
         del record["steps" if self.epochs else "epochs"]
+        if not record["data"]["fold"]:
+            del record["data"]["fold_by"]
         # What came later is not there where it is not used.
-        for section, key in (
-            ("data", "weights"),
-            ("data", "row_frames"),
-            ("data", "streams"),
-            ("optim", "warmup_share"),
-            ("optim", "average"),
-            ("optim", "factors"),
+        for section, keys in (
+            ("data", ("weights", "row_frames", "streams", "unread_s", "fold")),
+            ("optim", ("warmup_share", "average", "factors")),
         ):
-            if not record[section][key]:
-                del record[section][key]
-        for key in ("directory", "threads", "stream_cache", "validation"):
+            for key in keys:
+                if not record[section][key]:
+                    del record[section][key]
+        if record["data"]["min_count"] == 1:
+            del record["data"]["min_count"]
+        for key in ("directory", "threads", "stream_cache", "validation", "vocabulary"):
             del record["data"][key]
         for key, value in record["augment"].items():  # was once given by position
             if isinstance(value, dict) and value.keys() == set(streams.SHIPPED):

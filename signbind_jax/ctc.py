@@ -165,7 +165,9 @@ def _lattice(emit_bsz, clip_bs, skip_bgz, starts_bgz):
     return jax.lax.scan(body, jnp.full((b, z), NEVER), steps)[1]
 
 
-def greedy_stream(log_probs_bsv, hidden_bsd, clip_bs, seconds_per_step_bg, capacity: int):
+def greedy_stream(
+    log_probs_bsv, hidden_bsd, clip_bs, seconds_per_step_bg, capacity: int, unread_s: float = 0.0
+):
     """The best path as a TokenStream: repeats collapsed, blanks dropped, each clip on its own.
 
     A token lasts as long as its steps; its middle is the mean of its steps and of one step either
@@ -175,10 +177,13 @@ def greedy_stream(log_probs_bsv, hidden_bsd, clip_bs, seconds_per_step_bg, capac
       clip_bs: which clip of its row a step belongs to, -1 for none; in ascending order.
       seconds_per_step_bg: turns steps of each clip into seconds.
       capacity: the most tokens of one clip; those beyond it are counted in `overflow_bg`.
+      unread_s: above 0, runs of blanks become tokens too, of about so many seconds and beside
+        `capacity`: id v, the mean hidden vector of their steps, and as confidence how likely a step
+        is no blank. Runs of less than half of it are dropped.
     """
     g = jnp.shape(seconds_per_step_bg)[1]
     clips_g = jnp.arange(g)
-    n = max(capacity, min(clip_bs.shape[1], g * capacity))
+    n = clip_bs.shape[1] if unread_s else max(capacity, min(clip_bs.shape[1], g * capacity))
     id_bs = jnp.argmax(log_probs_bsv, axis=-1).astype(jnp.int32)
     id_bs = jnp.where(clip_bs >= 0, id_bs, 0)
     posterior_bs = jnp.exp(log_probs_bsv.max(axis=-1))
@@ -190,6 +195,14 @@ def greedy_stream(log_probs_bsv, hidden_bsd, clip_bs, seconds_per_step_bg, capac
     rank_bs = jnp.cumsum(begins_bs, axis=1) - 1 - _of_clip(before_bg, clip_bs)
     kept_bs = (id_bs != 0) & (rank_bs < capacity)
     begins_bs &= kept_bs
+    weight_bs = posterior_bs
+    if unread_s:
+        steps_bg = unread_s / jnp.maximum(jnp.asarray(seconds_per_step_bg, jnp.float32), 1e-6)
+        unread_bs, first_bs = _blank_runs(id_bs, clip_bs, _of_clip(steps_bg, clip_bs))
+        kept_bs, begins_bs = kept_bs | unread_bs, begins_bs | first_bs
+        id_bs = jnp.where(unread_bs, log_probs_bsv.shape[-1], id_bs)
+        posterior_bs = jnp.where(unread_bs, 1 - jnp.exp(log_probs_bsv[..., 0]), posterior_bs)
+        weight_bs = jnp.where(unread_bs, 1.0, weight_bs)
     place_bs = jnp.cumsum(begins_bs, axis=1) - 1
     # One-hot sums rather than scatters: static, and matrix products on an accelerator.
     at_bsn = (place_bs[..., None] == jnp.arange(n)) & kept_bs[..., None]
@@ -201,8 +214,9 @@ def greedy_stream(log_probs_bsv, hidden_bsd, clip_bs, seconds_per_step_bg, capac
     seconds_bn = _of_clip(jnp.asarray(seconds_per_step_bg, jnp.float32), clip_bn)
     middle_bn = _middle(log_probs_bsv, clip_bs, ids_bn, clip_bn, at_bsn)
     middle_bn = middle_bn - _of_clip(first_bg, clip_bn)
-    weight_bsn = jnp.where(at_bsn, posterior_bs[..., None], 0.0)
+    weight_bsn = jnp.where(at_bsn, weight_bs[..., None], 0.0)
     weight_bn = weight_bsn.sum(axis=1)
+    confidence_bn = jnp.where(at_bsn, posterior_bs[..., None], 0.0).sum(axis=1)
     mean_bsn = (weight_bsn / jnp.maximum(weight_bn, 1e-9)[:, None]).astype(hidden_bsd.dtype)
     mask_bn = clip_bn >= 0
     return TokenStream(
@@ -210,10 +224,27 @@ def greedy_stream(log_probs_bsv, hidden_bsd, clip_bs, seconds_per_step_bg, capac
         hidden_bnd=jnp.einsum("bsn,bsd->bnd", mean_bsn, hidden_bsd),
         start_bn=jnp.maximum(middle_bn - n_steps_bn / 2, 0.0) * seconds_bn * mask_bn,
         end_bn=(middle_bn + n_steps_bn / 2) * seconds_bn * mask_bn,
-        confidence_bn=weight_bn / jnp.maximum(n_steps_bn, 1),
+        confidence_bn=confidence_bn / jnp.maximum(n_steps_bn, 1),
         clip_bn=clip_bn,
         overflow_bg=jnp.maximum(n_begun_bg - capacity, 0).astype(jnp.int32),
     )
+
+
+def _blank_runs(id_bs, clip_bs, steps_bs):
+    """Runs of blanks in equal parts of about `steps_bs` steps: which steps are in one, and which
+    begin one."""
+    s = jnp.broadcast_to(jnp.arange(id_bs.shape[1]), id_bs.shape)
+    blank_bs = (id_bs == 0) & (clip_bs >= 0)
+    joins_bs = blank_bs & _delayed(blank_bs, False) & (clip_bs == _delayed(clip_bs, -1))
+    first_bs = jax.lax.cummax(jnp.where(joins_bs, 0, s), axis=1)
+    ends_bs = jnp.pad(~joins_bs[:, 1:], ((0, 0), (0, 1)), constant_values=True)
+    last_bs = jax.lax.cummin(jnp.where(ends_bs, s, s.shape[1]), axis=1, reverse=True)
+    length_bs, place_bs = last_bs - first_bs + 1, s - first_bs
+    parts_bs = jnp.round(length_bs / jnp.maximum(steps_bs, 1.0)).astype(jnp.int32)
+    part_bs = place_bs * parts_bs // length_bs
+    inside_bs = blank_bs & (parts_bs > 0)
+    before_bs = jnp.where(place_bs > 0, (place_bs - 1) * parts_bs // length_bs, -1)
+    return inside_bs, inside_bs & (part_bs != before_bs)
 
 
 def _delayed(x_bs, first):
@@ -230,8 +261,11 @@ def _middle(log_probs_bsv, clip_bs, ids_bn, clip_bn, at_bsn):
     padded = jnp.pad(at_bsn, ((0, 0), (1, 1), (0, 0)))
     near_bsn = at_bsn | padded[:, 2:] | padded[:, :-2]
     near_bsn &= clip_bs[..., None] == clip_bn[:, None]
-    posterior_bsn = jnp.exp(jnp.take_along_axis(log_probs_bsv, ids_bn[:, None], axis=2))
+    v = log_probs_bsv.shape[-1]
+    known_bn = jnp.minimum(ids_bn, v - 1)
+    posterior_bsn = jnp.exp(jnp.take_along_axis(log_probs_bsv, known_bn[:, None], axis=2))
     odds_bsn = posterior_bsn / jnp.maximum(1.0 - posterior_bsn, 1e-6)
     weight_bsn = jnp.where(near_bsn, odds_bsn**0.3, 0.0)
+    weight_bsn = jnp.where(ids_bn[:, None] < v, weight_bsn, at_bsn)  # an unread run has no odds
     total_bn = jnp.maximum(weight_bsn.sum(axis=1), 1e-9)
     return jnp.einsum("bsn,s->bn", weight_bsn, jnp.arange(at_bsn.shape[1]) + 0.5) / total_bn

@@ -23,6 +23,7 @@ from signbind_jax.data_pipelines.corpus import Corpus, read_clips
 from signbind_jax.data_pipelines.readers.clip_file import Kind, read_clip_file
 from signbind_jax.data_pipelines.synthetic.corpus import SyntheticConfig
 from signbind_jax.data_pipelines.synthetic.corpus import open_corpus as open_synthetic
+from signbind_jax.data_pipelines.synthetic.hard import corpus as hard
 from signbind_jax.data_pipelines.writing.build_report import BuildReport
 
 CLIPS = 200  # at most, of a set
@@ -168,6 +169,7 @@ def sets(arguments) -> Iterator[tuple[str, Callable[[], Iterable[Clip]]]]:
         paths = sorted(arguments.grid.glob("*.npz"))[:CLIPS]
         yield "grid", lambda: (read_clip_file(p, Kind.LANDMARKS, LIP_SIZE).clip for p in paths)
     yield "synthetic", lambda: some_of(open_synthetic(SyntheticConfig(train=CLIPS)), "train")
+    yield "hard", lambda: some_of(hard.open_corpus(hard.HardConfig(train=CLIPS)), "train")
 
 
 def main() -> None:

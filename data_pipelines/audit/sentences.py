@@ -117,12 +117,12 @@ def unseen_tokens(survey: Survey, kind: str) -> Finding:
     check = f"unseen_{kind}"
     if "train" not in survey.splits or len(survey.splits) < 2:
         return skipped(check, "needs a split train and another one")
-    known = survey.splits["train"].tally.tokens[kind]
+    known = survey.splits["train"].tally.tokens.get(kind)
     if not known:
         return skipped(check, f"the split train has no {kind} labels and none could be derived")
     parts, shares, unseen = [], [], {}
     for name, split in survey.splits.items():
-        counts = split.tally.tokens[kind]
+        counts = split.tally.tokens.get(kind)  # of a stream that no clip of the split came with
         if name == "train" or not counts:
             continue
         unknown = {token: n for token, n in counts.items() if token not in known}

@@ -218,10 +218,11 @@ def _tasks(info, opened, closed, places, labelled) -> Iterator[_Task]:
             continue
         try:
             clips = split.read_labels()
+            known = labelled - info.withheld(name)
             for start in range(0, len(split), CLIPS_PER_TASK):
                 run = tuple(islice(clips, CLIPS_PER_TASK))
                 read = tuple(places[name][start : start + len(run)].tolist())
-                yield _Task(info.directory, name, start, run, read, labelled)
+                yield _Task(info.directory, name, start, run, read, known)
         except SignBindError as error:  # the index is damaged further on
             closed[name] = str(error)
 

@@ -191,6 +191,7 @@ def _read(row: FeatureClip, directory: Path, fps: float) -> ReadResult:
         text_language="en",
         signed_language="ase",
         modalities={"pose": pose_frames(pose.points, pose.fps)},
+        recording=row.video,
     )
     return ReadResult(clip, notes_of(pose))
 

@@ -111,6 +111,7 @@ def read_sentence(
         signed_language=signed_language,
         gloss=row.gloss,
         modalities=modalities,
+        recording=row.video,
     )
     return ReadResult(clip, repaired | dict.fromkeys(row.notes, 1))
 

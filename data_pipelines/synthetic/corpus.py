@@ -2,9 +2,7 @@
 
 import dataclasses
 import functools
-import math
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,15 +10,14 @@ import numpy as np
 from signbind_jax.data.clip import Clip, pose_frames
 from signbind_jax.data.lips import lip_frames
 from signbind_jax.data_pipelines.corpus import Corpus, ReadResult
-from signbind_jax.data_pipelines.synthetic import body, crops, motion, mouth, tracker
 from signbind_jax.data_pipelines.synthetic.grammar import SPLITS, TIME_SPLITS, Sentence, sentence
+from signbind_jax.data_pipelines.synthetic.hard import corpus as hard
+from signbind_jax.data_pipelines.synthetic.places import Place, Places
+from signbind_jax.data_pipelines.synthetic.render import FPS, MAX_SECONDS, render
 from signbind_jax.data_pipelines.synthetic.signer import N_SIGNERS, Signer, signer, signer_group
 from signbind_jax.data_pipelines.synthetic.timeline import Timeline, schedule
 from signbind_jax.errors import SignBindError
 from signbind_jax.ranges import Checked, Whole, argument
-
-FPS = 25.0
-MAX_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -44,35 +41,6 @@ class SyntheticConfig(Checked):
         return self.time_split if split in TIME_SPLITS else getattr(self, split)
 
 
-@dataclass(frozen=True)
-class Place:
-    """A clip of the corpus: its split and its index in it."""
-
-    split: str
-    index: int
-
-    @property
-    def id(self) -> str:
-        """The clip's id."""
-        return f"{self.split}-{self.index:06d}"
-
-
-@dataclass(frozen=True)
-class Places(Sequence):
-    """The places of a split, in order; takes no memory."""
-
-    split: str
-    indices: range
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, i):
-        if isinstance(i, slice):
-            return Places(self.split, self.indices[i])
-        return Place(self.split, self.indices[i])
-
-
 def open_corpus(config: SyntheticConfig) -> Corpus:
     """The corpus of a configuration: every split's clips in order of their index."""
     return Corpus(
@@ -84,27 +52,66 @@ def open_corpus(config: SyntheticConfig) -> Corpus:
 
 def add_arguments(parser) -> None:
     """Options of `signbind data build synthetic`."""
+    parser.add_argument(
+        "--preset",
+        choices=("easy", "hard"),
+        default="easy",
+        help="hard: many signs that differ little, labels withheld, English in many ways "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--part",
+        choices=hard.TRAINED,
+        help=f"what split train of the hard preset is (default: {hard.TRAINED[0]})",
+    )
+    parser.add_argument(
+        "--gold",
+        action="store_true",
+        default=None,
+        help="the hard preset with nothing withheld, to tell what is hard to see from what is "
+        "hard to learn from text",
+    )
+    sizes = ", ".join(f"{hard.PARTS[part].clips} of {part}" for part in hard.TRAINED)
     what = {
-        "seed": "another corpus of the same kind",
-        "train": "clips in train",
-        "validation": "clips in validation",
-        "test": "clips in test",
-        "time_split": "clips in each split that time alone decides",
+        "seed": "another corpus of the same kind (default: 0)",
+        "train": f"clips in train (default: {SyntheticConfig.train}; hard: {sizes})",
+        "validation": f"clips in validation (default: {SyntheticConfig.validation})",
+        "test": f"clips in test (default: {SyntheticConfig.test})",
+        "time_split": "clips in each split that time alone decides, of which the hard preset has "
+        f"none (default: {SyntheticConfig.time_split})",
     }
-    for field in dataclasses.fields(SyntheticConfig):
-        parser.add_argument(
-            f"--{field.name}",
-            type=argument(Whole),
-            default=field.default,
-            metavar="N",
-            help=f"{what[field.name]} (default: {field.default})",
-        )
+    for name, text in what.items():
+        parser.add_argument(f"--{name}", type=argument(Whole), metavar="N", help=text)
 
 
 def from_arguments(arguments) -> Corpus:
-    """The corpus that parsed arguments ask for."""
-    names = [field.name for field in dataclasses.fields(SyntheticConfig)]
-    return open_corpus(SyntheticConfig(**{name: getattr(arguments, name) for name in names}))
+    """The corpus that parsed arguments ask for.
+
+    Raises:
+      SignBindError: an option that the preset does not have.
+    """
+    if arguments.preset == "hard":
+        _refuse(arguments, "time_split", "easy")
+        part = arguments.part or hard.TRAINED[0]
+        given = {"part": part, "train": hard.PARTS[part].clips} | _given(arguments, hard.HardConfig)
+        return hard.open_corpus(hard.HardConfig(**given))
+    _refuse(arguments, "part", "hard")
+    _refuse(arguments, "gold", "hard")
+    return open_corpus(SyntheticConfig(**_given(arguments, SyntheticConfig)))
+
+
+def _given(arguments, config: type) -> dict:
+    """The options of a config that the command line set."""
+    names = (field.name for field in dataclasses.fields(config))
+    return {name: value for name in names if (value := getattr(arguments, name)) is not None}
+
+
+def _refuse(arguments, name: str, preset: str) -> None:
+    if getattr(arguments, name) is not None:
+        raise SignBindError(
+            f"synthetic corpus: --{name}: found {getattr(arguments, name)}, wanted it with "
+            f"--preset={preset} alone"
+        )
 
 
 def _read(seed: int, place: Place) -> ReadResult:
@@ -156,45 +163,3 @@ def plan(
         if line.duration <= MAX_SECONDS:
             return drawn, who, line, rng
         attempt += 1
-
-
-def render(drawn: Sentence, who: Signer, line: Timeline, rng: np.random.Generator):
-    """Pose f16 (t, 91, 3) and mouth crops uint8 (t, 32, 32) of a planned clip."""
-    time_t = np.arange(math.ceil(line.duration * FPS)) / FPS
-    strong_tp, weak_tp = motion.hand_motion(drawn, line, who, time_t, rng)
-    mouth_tp = mouth.mouth_motion(line, time_t, rng)
-    head_t3, brows_t, blink_t, sway_t3 = _face_and_sway(drawn, line, time_t, rng)
-    points_tk3 = body.keypoints(
-        strong_tp, weak_tp, mouth_tp, head_t3, brows_t, blink_t, sway_t3, who
-    )
-    return tracker.track(points_tk3, who, rng), crops.mouth_crops(mouth_tp, who, rng)
-
-
-def _face_and_sway(drawn: Sentence, line: Timeline, time_t, rng: np.random.Generator):
-    """Head turns (t, 3), brows (t,), blinks (t,) and sway (t, 3).
-
-    Brows rise for yes-no questions and fall for others; the head shakes with a negation.
-    """
-    phase, rate = rng.uniform(0, 2 * np.pi, (3, 3)), rng.uniform(0.15, 0.6, (3, 3))
-    waves = np.sin(2 * np.pi * rate[..., None] * time_t + phase[..., None])
-    head_t3 = (waves[0] * np.array([[3.0], [2.0], [2.0]])).T + rng.normal(0, 1.5, 3)
-    sway_t3 = (waves[1] * np.array([[0.02], [0.008], [0.01]])).T
-    brows_t = 0.12 * waves[2, 0]
-    last = line.signs[-1]
-    if drawn.face in ("yes-no", "wh"):
-        begin = line.signs[0].start if drawn.face == "yes-no" else last.start - 0.4
-        on = _fade(time_t, begin, line.duration - 0.1)
-        brows_t = brows_t + (0.9 if drawn.face == "yes-no" else -0.7) * on
-        head_t3[:, 1] += 4.0 * on
-    elif drawn.face == "negation":
-        on = _fade(time_t, last.start - 0.4, last.end + 0.2)
-        head_t3[:, 0] += 11.0 * on * np.sin(2 * np.pi * 2.2 * (time_t - last.start))
-    blink_t = np.zeros_like(time_t)
-    for _ in range(rng.poisson(line.duration * 0.3)):
-        blink_t += np.exp(-0.5 * ((time_t - rng.uniform(0, line.duration)) / 0.06) ** 2)
-    return head_t3, brows_t, np.minimum(blink_t, 1.0), sway_t3
-
-
-def _fade(time_t: np.ndarray, begin: float, end: float) -> np.ndarray:
-    """1 between two moments, with flanks of 0.15 s."""
-    return np.clip((time_t - begin) / 0.15, 0, 1) * np.clip((end - time_t) / 0.15, 0, 1)

@@ -21,7 +21,7 @@ def mouth_crops(mouth_tp: np.ndarray, signer: Signer, rng: np.random.Generator) 
         np.float32
     )[:, :, None]
     axis = ((np.arange(SIZE, dtype=np.float32) + 0.5) / SIZE * 2 - 1) * _REACH / signer.mouth_size
-    drift = _drift(rng, t, 0.004) + rng.normal(0.0, 0.004, 2)
+    drift = _drift(rng, t, signer.levers.crop_drift) + rng.normal(0.0, 0.004, 2)
     x = axis[None, :] - drift[:, :1].astype(np.float32)
     y = (axis[None, :] - 0.012 - drift[:, 1:].astype(np.float32))[:, :, None]
 
@@ -57,7 +57,9 @@ def mouth_crops(mouth_tp: np.ndarray, signer: Signer, rng: np.random.Generator) 
     # The line between closed lips is dark.
     line = _between(y, inner_top - 0.004, inner_top + 0.004) * column
     picture = picture * (1 - 0.45 * line * np.clip(1.5 - 10 * opening, 0, 1)[:, :, None])
-    picture = picture + rng.standard_normal(picture.shape, dtype=np.float32) * 0.012
+    picture = (
+        picture + rng.standard_normal(picture.shape, dtype=np.float32) * signer.levers.crop_noise
+    )
     gain = np.float32(rng.uniform(0.9, 1.1))
     return np.clip(picture * (255.0 * gain), 0, 255).astype(np.uint8)
 

@@ -5,19 +5,16 @@ import numpy as np
 from signbind_jax.data_pipelines.synthetic.alphabet import ALPHABET, LETTER_PATHS
 from signbind_jax.data_pipelines.synthetic.grammar import Sentence
 from signbind_jax.data_pipelines.synthetic.hand import multiply, quaternion
-from signbind_jax.data_pipelines.synthetic.lexicon import GLOSSES
+from signbind_jax.data_pipelines.synthetic.levers import Levers
 from signbind_jax.data_pipelines.synthetic.signer import Signer
 from signbind_jax.data_pipelines.synthetic.signs import SHAPES, STROKE_SAMPLES, TURNS, state, stroke
 from signbind_jax.data_pipelines.synthetic.timeline import Spelling, Timeline
 
-# The part of a sign's time that is the way to it.
-_TRANSITION = 0.38
 _TRAVEL_SECONDS = 0.28
 _REST = state(np.array([[-0.42, -1.22, 0.25]]), TURNS["down"], SHAPES["bent"])
 _HALF_REST = state(np.array([[-0.25, -0.98, 0.40]]), TURNS["down"], SHAPES["bent"])
 _SLIDE = 0.16
 _BOUNCE = 0.07
-_GLOSS_NUMBER = {gloss: i for i, gloss in enumerate(GLOSSES)}
 
 
 class Keys:
@@ -75,29 +72,73 @@ def hand_motion(
 ) -> tuple[np.ndarray, np.ndarray]:
     """States (t, 27) of the strong and of the weak hand, both as right hands.
 
-    The weak hand spells the names; a sign of two hands that meets a name loses it.
+    The weak hand spells the names; a sign of two hands that meets a name loses it. Where the
+    strong hand spells, the weak one waits.
     """
-    strong, activities = Keys(_REST), []
+    levers = signer.levers
+    strong = Keys(_REST)
     rests = bool(rng.random() < 0.5)
-    slots = [("sign", sign.start, sign) for sign in line.signs]
+    beside = [] if levers.strong_hand_spells else line.spellings
+    strokes, activities = _strokes(sentence, line, signer, beside, rng)
+    slots = [
+        ("sign", sign.start, keys)
+        for sign, keys in zip(line.signs, _drawn_together(strokes, levers), strict=True)
+    ]
     slots += [("name", spelling.slot[0], spelling) for spelling in line.spellings]
-    busy = [(s.start - _TRAVEL_SECONDS, s.end + 0.1) for s in line.spellings]
     for kind, start, event in sorted(slots, key=lambda slot: slot[1]):
         if strong.last_time > 0.0 or kind == "name":
             strong.hold(start)
-        if kind == "name":
-            if rests and event.slot[1] - start > 0.6:
-                strong.add([start + 0.3], _HALF_REST)
-            continue
-        gloss = sentence.words[event.place].entry.gloss
-        times = np.linspace(start + _TRANSITION * (event.end - start), event.end, STROKE_SAMPLES)
-        made = stroke(gloss)
-        strong.add(times, _personal(made.strong_mp, gloss, signer, rng))
-        if made.weak_mp is not None and not any(a < event.end and start < b for a, b in busy):
-            activities.append((times, _personal(made.weak_mp, gloss, signer, rng)))
+        if kind == "sign":
+            strong.add(*event)
+        elif levers.strong_hand_spells:
+            strong.add(*_spelling_keys(event, signer, rng))
+        elif rests and event.slot[1] - start > 0.6:
+            strong.add([start + 0.3], _HALF_REST)
     strong.add([strong.last_time + _TRAVEL_SECONDS], _REST)
-    activities += [_spelling_keys(spelling, signer, rng) for spelling in line.spellings]
+    activities += [_spelling_keys(spelling, signer, rng) for spelling in beside]
     return strong.frames(time_t), _weak_keys(activities).frames(time_t)
+
+
+Stroked = tuple[np.ndarray, np.ndarray]  # moments (m,) and states (m, 27)
+
+
+def _strokes(
+    sentence: Sentence, line: Timeline, signer: Signer, beside: list[Spelling], rng
+) -> tuple[list[Stroked], list[Stroked]]:
+    """What the strong hand does in each sign, and the weak hand where it is free."""
+    levers = signer.levers
+    busy = [(s.start - _TRAVEL_SECONDS, s.end + 0.1) for s in beside]
+    strong, weak = [], []
+    for sign in line.signs:
+        gloss = sentence.words[sign.place].entry.gloss
+        begin = sign.start + levers.transition * (sign.end - sign.start)
+        times = np.linspace(begin, sign.end, STROKE_SAMPLES)
+        made = stroke(gloss, signer.articulations[gloss])
+        strong.append((times, _personal(made.strong_mp, gloss, signer, rng)))
+        if made.weak_mp is None or any(a < sign.end and sign.start < b for a, b in busy):
+            continue
+        if not levers.weak_drop or rng.random() >= levers.weak_drop:
+            weak.append((times, _personal(made.weak_mp, gloss, signer, rng)))
+    return strong, weak
+
+
+def _drawn_together(strokes: list[Stroked], levers: Levers) -> list[Stroked]:
+    """Strokes whose ends are drawn to the places and hand shapes of their neighbours."""
+    if not levers.coarticulation:
+        return strokes
+    s_m1 = np.linspace(0.0, 1.0, STROKE_SAMPLES)[:, None]
+    moved = [slice(0, 3), slice(7, None)]
+    drawn = []
+    for i, (times, states) in enumerate(strokes):
+        out = states.copy()
+        for near, pull_m1 in ((i - 1, (1.0 - s_m1) ** 2), (i + 1, s_m1**2)):
+            if 0 <= near < len(strokes):
+                middle = strokes[near][1][STROKE_SAMPLES // 2]
+                for part in moved:
+                    pull = levers.coarticulation * pull_m1
+                    out[:, part] += pull * (middle[part] - states[:, part])
+        drawn.append((times, out))
+    return drawn
 
 
 def _weak_keys(activities: list[tuple[np.ndarray, np.ndarray]]) -> Keys:
@@ -131,9 +172,16 @@ def _vary(
 
 
 def _personal(states: np.ndarray, gloss: str, signer: Signer, rng) -> np.ndarray:
-    states = _vary(states, signer, rng, place=0.025, turn=5.0, angles=3.5)
+    levers = signer.levers
+    if levers.chance_size:
+        middle = states[:, :3].mean(axis=0)
+        size = 1.0 + rng.normal(0.0, levers.chance_size)
+        states = np.concatenate([middle + size * (states[:, :3] - middle), states[:, 3:]], axis=1)
+    states = _vary(
+        states, signer, rng, levers.chance_place, levers.chance_turn, levers.chance_angles
+    )
     states[:, :3] *= signer.space_scale
-    states[:, :3] += signer.space_offset_3 + signer.gloss_shift_g3[_GLOSS_NUMBER[gloss]]
+    states[:, :3] += signer.space_offset_3 + signer.gloss_shift[gloss]
     return states
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from signbind_jax.data_pipelines.synthetic.levers import Levers
 from signbind_jax.data_pipelines.synthetic.motion import interpolate
 from signbind_jax.data_pipelines.synthetic.timeline import Timeline
 
@@ -50,7 +51,9 @@ def looks(phoneme: str) -> tuple[np.ndarray, ...]:
     return tuple(_LOOK[part] for part in _GLIDES.get(phoneme, (phoneme,)))
 
 
-def mouth_motion(line: Timeline, time_t: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def mouth_motion(
+    line: Timeline, levers: Levers, time_t: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
     """Mouth states (t, 7): looks that run into each other, a neutral mouth between words."""
     times, states = [0.0], [NEUTRAL]
     for word in line.mouthings:
@@ -71,4 +74,5 @@ def mouth_motion(line: Timeline, time_t: np.ndarray, rng: np.random.Generator) -
     # Neighbours pull at each look, and a mouth is never quite still.
     padded = np.pad(motion_tp, ((1, 1), (0, 0)), mode="edge")
     motion_tp = 0.1 * padded[:-2] + 0.8 * padded[1:-1] + 0.1 * padded[2:]
-    return motion_tp + rng.normal(0.0, 0.02, motion_tp.shape)
+    motion_tp[:, 0] *= levers.mouth_opening
+    return motion_tp + rng.normal(0.0, levers.mouth_noise, motion_tp.shape)

@@ -1,5 +1,6 @@
 """Signers: bodies, habits, cameras and skins, each a function of seed, split and number."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -7,7 +8,8 @@ import numpy as np
 
 from signbind_jax.data_pipelines.synthetic.grammar import TIME_SPLITS
 from signbind_jax.data_pipelines.synthetic.hand import POSE_SIZE
-from signbind_jax.data_pipelines.synthetic.lexicon import GLOSSES
+from signbind_jax.data_pipelines.synthetic.levers import EASY, Levers
+from signbind_jax.data_pipelines.synthetic.signs import Articulation, articulations
 
 # Signers a split; the time splits are signed by the test signers.
 N_SIGNERS = {"train": 24, "validation": 6, "test": 6}
@@ -21,12 +23,14 @@ class Signer:
 
     Attributes:
       name: such as "train-03".
-      left_handed: signs with the left hand, spells with the right.
-      speed: factor on signing and mouthing, 0.85 to 1.2.
+      levers: the preset that the signer belongs to.
+      articulations: how each gloss is signed, before anybody's own habits.
+      left_handed: the strong hand is the left one.
+      speed: factor on signing and mouthing.
       letter_rate: letters a second, before a clip's own variation.
       shoulders, upper_arm, forearm, hand, head: sizes; `head_height` of the nose.
       space_scale, space_offset_3: how large and where signs are made.
-      gloss_shift_g3: own place of each gloss.
+      gloss_shift: own place of each gloss.
       angle_bias_a, turn_bias_3: own habit of the fingers and of the wrist.
       spelling_place_3: where names are spelled, for a right hand.
       camera_3: yaw, pitch, roll of the camera.
@@ -36,6 +40,8 @@ class Signer:
     """
 
     name: str
+    levers: Levers
+    articulations: Mapping[str, Articulation]
     left_handed: bool
     speed: float
     letter_rate: float
@@ -47,7 +53,7 @@ class Signer:
     head_height: float
     space_scale: float
     space_offset_3: np.ndarray
-    gloss_shift_g3: np.ndarray
+    gloss_shift: Mapping[str, np.ndarray]
     angle_bias_a: np.ndarray
     turn_bias_3: np.ndarray
     spelling_place_3: np.ndarray
@@ -72,28 +78,42 @@ def signer_group(split: str) -> str:
 def signer(seed: int, group: str, number: int) -> Signer:
     """The signer `number` of train, validation or test."""
     rng = np.random.default_rng([seed, _CODES[group], number])
+    return make_signer(f"{group}-{number:02d}", rng, EASY, articulations())
+
+
+def make_signer(
+    name: str,
+    rng: np.random.Generator,
+    levers: Levers,
+    signs: Mapping[str, Articulation],
+) -> Signer:
+    """A signer whose body and habits chance decides within what the levers say."""
     skin = rng.uniform(0.35, 0.85)
     return Signer(
-        name=f"{group}-{number:02d}",
+        name=name,
+        levers=levers,
+        articulations=signs,
         left_handed=bool(rng.random() < _LEFT_HANDED),
-        speed=rng.uniform(0.85, 1.2),
-        letter_rate=rng.uniform(4.6, 7.2),
+        speed=rng.uniform(*levers.speed),
+        letter_rate=rng.uniform(*levers.letter_rate),
         shoulders=rng.normal(1.0, 0.03),
         upper_arm=rng.normal(0.82, 0.03),
         forearm=rng.normal(0.72, 0.03),
         hand=rng.normal(0.48, 0.03),
         head=rng.normal(1.0, 0.06),
         head_height=rng.normal(0.74, 0.04),
-        space_scale=rng.normal(1.0, 0.05),
+        space_scale=rng.normal(1.0, levers.own_space),
         space_offset_3=rng.normal(0.0, 0.045, 3),
-        gloss_shift_g3=rng.normal(0.0, 0.04, (len(GLOSSES), 3)),
-        angle_bias_a=rng.normal(0.0, 3.5, POSE_SIZE),
-        turn_bias_3=rng.normal(0.0, 4.0, 3),
+        gloss_shift=dict(
+            zip(signs, rng.normal(0.0, levers.own_place, (len(signs), 3)), strict=True)
+        ),
+        angle_bias_a=rng.normal(0.0, levers.own_angles, POSE_SIZE),
+        turn_bias_3=rng.normal(0.0, levers.own_turn, 3),
         spelling_place_3=np.array([-0.64, 0.06, 0.35]) + rng.normal(0.0, 0.06, 3),
-        camera_3=rng.normal(0.0, [7.0, 3.0, 2.0]),
-        bottom=rng.uniform(-1.7, -1.15),
-        noise=rng.uniform(0.008, 0.016),
-        loss=rng.uniform(0.001, 0.004),
+        camera_3=rng.normal(0.0, levers.camera),
+        bottom=rng.uniform(*levers.bottom),
+        noise=rng.uniform(*levers.noise),
+        loss=rng.uniform(*levers.loss),
         skin=skin,
         lip=skin * rng.uniform(0.62, 0.8),
         light_2=rng.normal(0.0, 0.07, 2),

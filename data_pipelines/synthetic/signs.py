@@ -150,9 +150,8 @@ def state(place_m3, turn_m4, angles_ma) -> np.ndarray:
 
 
 @cache
-def stroke(gloss: str) -> Stroke:
+def stroke(gloss: str, sign: Articulation) -> Stroke:
     """The stroke of a gloss as an average signer makes it."""
-    sign = articulations()[gloss]
     s = np.linspace(0.0, 1.0, STROKE_SAMPLES)
     place = np.array(LOCATIONS[sign.location])
     if sign.hands == "both":

@@ -5,15 +5,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from signbind_jax.data_pipelines.synthetic.grammar import Sentence
+from signbind_jax.data_pipelines.synthetic.levers import Levers
 from signbind_jax.data_pipelines.synthetic.signer import Signer
 
-# Displacement against the hands: one part a clip, one part an event, 0.4 s at most together.
-CLIP_OFFSET, EVENT_OFFSET = 0.25, 0.15
-MOUTHED_SHARE = 0.25
 TWIN_DISTANCE = 1.0
 NAME_GAP = (1.4, 1.75)
-_SIGN_SECONDS = (0.36, 0.50)
-_LETTER_RATES = (4.35, 7.4)
 # A name's place in the hand timeline begins a little before and ends a little after it.
 _RAISE, _LOWER = 0.15, 0.10
 _MOUTH_GAP = 0.06
@@ -90,20 +86,24 @@ class Timeline:
 def schedule(sentence: Sentence, signer: Signer, rng: np.random.Generator) -> Timeline:
     """Sets signs one after the other, then names and mouthings displaced against them."""
     line, now = Timeline(), 0.0
-    mouth_offset, spelling_offset = rng.uniform(-CLIP_OFFSET, CLIP_OFFSET, 2)
-    rate = float(np.clip(signer.letter_rate * rng.uniform(0.88, 1.12), *_LETTER_RATES))
+    levers = signer.levers
+    most_2 = np.array([levers.mouth_offset[0], levers.spelling_offset[0]])
+    mouth_offset, spelling_offset = rng.uniform(-most_2, most_2)
+    rate = float(np.clip(signer.letter_rate * rng.uniform(0.88, 1.12), *levers.letter_rates))
     centres: dict[int, float] = {}
     for place, word in enumerate(sentence.words):
         if word.entry is None:
             if not (line.spellings and place in line.spellings[-1].places):
-                spelling = _spell(sentence, place, now, rate, spelling_offset, rng)
+                spelling = _spell(sentence, place, now, rate, spelling_offset, levers, rng)
                 line.spellings.append(spelling)
                 now = spelling.slot[1]
             continue
-        seconds = float(np.clip(0.45 / signer.speed * rng.uniform(0.94, 1.06), *_SIGN_SECONDS))
+        seconds = float(
+            np.clip(0.45 / signer.speed * rng.uniform(0.94, 1.06), *levers.sign_seconds)
+        )
         centre = now + seconds / 2
         mouthing = None
-        if _is_mouthed(sentence, place, rng):
+        if _is_mouthed(sentence, place, levers, rng):
             mouthing = _mouth(word, place, centre, mouth_offset, signer, rng)
         mouthing, delay = _make_room(line, mouthing)
         if place in sentence.twins[1:]:
@@ -119,20 +119,24 @@ def schedule(sentence: Sentence, signer: Signer, rng: np.random.Generator) -> Ti
     return line
 
 
-def _is_mouthed(sentence: Sentence, place: int, rng: np.random.Generator) -> bool:
+def _is_mouthed(sentence: Sentence, place: int, levers: Levers, rng: np.random.Generator) -> bool:
     entry = sentence.words[place].entry
     if place == sentence.silent_twin or not entry.phonemes:
         return False
-    return bool(entry.twin) or bool(rng.random() < MOUTHED_SHARE)
+    share = levers.mouthed_twins if entry.twin else levers.mouthed
+    return share == 1 or bool(rng.random() < share)
 
 
 def _mouth(word, place: int, centre: float, offset: float, signer: Signer, rng) -> Mouthing:
-    offset += rng.uniform(-EVENT_OFFSET, EVENT_OFFSET)
-    seconds = rng.uniform(0.118, 0.140, len(word.entry.phonemes)) / signer.speed
+    levers, phonemes = signer.levers, word.entry.phonemes
+    offset += rng.uniform(-levers.mouth_offset[1], levers.mouth_offset[1])
+    if levers.mouthed_in_part and rng.random() < levers.mouthed_in_part:
+        phonemes = phonemes[: max(2, round(len(phonemes) * rng.uniform(0.4, 0.8)))]
+    seconds = rng.uniform(*levers.phoneme_seconds, len(phonemes)) / signer.speed
     edges = np.concatenate([[0.0], np.cumsum(seconds)])
     return Mouthing(
         place,
-        word.entry.phonemes,
+        phonemes,
         edges - edges[-1] / 2 + centre + offset,
         offset,
         bool(word.entry.twin),
@@ -159,7 +163,13 @@ def _make_room(line: Timeline, mouthing: Mouthing | None) -> tuple[Mouthing | No
 
 
 def _spell(
-    sentence: Sentence, place: int, now: float, rate: float, offset: float, rng: np.random.Generator
+    sentence: Sentence,
+    place: int,
+    now: float,
+    rate: float,
+    offset: float,
+    levers: Levers,
+    rng: np.random.Generator,
 ) -> Spelling:
     names = [sentence.words[place].name]
     places = (place,)
@@ -172,7 +182,7 @@ def _spell(
     spacing = float(np.median(np.delete(steps, between) if len(names) == 2 else steps))
     if len(names) == 2:
         steps[between] = spacing * rng.uniform(*NAME_GAP)
-    offset += rng.uniform(-EVENT_OFFSET, EVENT_OFFSET)
+    offset += rng.uniform(-levers.spelling_offset[1], levers.spelling_offset[1])
     centres = np.concatenate([[0.0], np.cumsum(steps)]) + spacing / 2
     end = now + _RAISE + centres[-1] + spacing / 2 + _LOWER
     return Spelling(places, letters, now + _RAISE + centres + offset, spacing, (now, end), offset)

@@ -5,8 +5,11 @@ import numpy as np
 from signbind_jax.data_pipelines.synthetic.hand import quaternion, rotation
 from signbind_jax.data_pipelines.synthetic.signer import Signer
 from signbind_jax.keypoints import (
+    BODY_SLICE,
+    FACE_SLICE,
     LEFT_HAND_SLICE,
     LEFT_SHOULDER,
+    MOUTH_SLICE,
     RIGHT_HAND_SLICE,
     RIGHT_SHOULDER,
 )
@@ -45,21 +48,30 @@ def _picture(points_tk3: np.ndarray, signer: Signer, rng: np.random.Generator) -
 def _errors(image_tk2: np.ndarray, signer: Signer, rng: np.random.Generator):
     """Adds tracking noise; returns the points and confidences (t, k)."""
     t, k, _ = image_tk2.shape
+    levers = signer.levers
     width = np.linalg.norm(image_tk2[:, LEFT_SHOULDER] - image_tk2[:, RIGHT_SHOULDER], axis=-1)
     # Faces are tracked more exactly than hands.
-    size_k = np.full(k, 0.5)
-    size_k[:7], size_k[49:] = 0.8, 1.0
+    size_k = np.full(k, levers.face_noise)
+    size_k[:7], size_k[49:] = levers.body_noise, 1.0
     size_tk = np.broadcast_to(size_k * signer.noise, (t, k)).copy()
     for hand in _HANDS:
         # Fast hands are blurred; now and then a hand shakes for a moment.
         speed = np.linalg.norm(np.gradient(image_tk2[:, hand.start], axis=0), axis=-1) / width
-        shaky = _runs(rng, t, 0.004, 3.0) if t > 1 else np.zeros(t, bool)
-        size_tk[:, hand] *= (1.0 + 3.0 * np.minimum(speed, 0.3) + 3.0 * shaky)[:, None]
+        shaky = _runs(rng, t, levers.shaky_start, 3.0) if t > 1 else np.zeros(t, bool)
+        size_tk[:, hand] *= (1.0 + 3.0 * np.minimum(speed, 0.3) + levers.shaky_times * shaky)[
+            :, None
+        ]
+    if levers.all_shake:
+        for part in (BODY_SLICE, FACE_SLICE, MOUTH_SLICE):
+            shaky = _runs(rng, t, levers.shaky_start, 3.0)
+            size_tk[:, part] *= (1.0 + levers.shaky_times * shaky)[:, None]
     noise = rng.standard_normal((t, k, 2), dtype=np.float32)
     # A whole hand also drifts together.
     for hand in _HANDS:
         noise[:, hand] += 0.7 * rng.standard_normal((t, 1, 2))
     image_tk2 = image_tk2 + noise * (size_tk * width.mean())[..., None]
+    if levers.exact_confidence:
+        return image_tk2, np.ones((t, k))
     confidence = 0.98 - 5.0 * size_tk * np.abs(1.0 + 0.5 * noise[..., 0])
     return image_tk2, np.clip(confidence, 0.15, 1.0)
 
@@ -67,11 +79,16 @@ def _errors(image_tk2: np.ndarray, signer: Signer, rng: np.random.Generator):
 def _seen(points_tk3: np.ndarray, signer: Signer, rng: np.random.Generator) -> np.ndarray:
     """Which keypoints (t, k) the tracker finds."""
     t, k, _ = points_tk3.shape
+    levers = signer.levers
     seen = np.ones((t, k), bool)
     for hand in _HANDS:
         below = points_tk3[:, hand.start, 1] < signer.bottom
-        seen[:, hand] = ~(below | _runs(rng, t, signer.loss, 2.5))[:, None]
-    lost = _runs(rng, t, 0.0015, 1.5)
+        seen[:, hand] = ~(below | _runs(rng, t, signer.loss, levers.loss_frames))[:, None]
+        if levers.long_losses:
+            seen[_runs(rng, t, signer.loss * levers.long_losses, 20.0), hand] = False
+    if levers.no_hand and rng.random() < levers.no_hand:
+        seen[:, _HANDS[rng.integers(2)]] = False
+    lost = _runs(rng, t, levers.lost_frame, 1.5)
     lost[t // 2] = False  # some frame is always left
     seen[lost] = False
     return seen

@@ -38,6 +38,7 @@ logger = logging.getLogger(__name__)
 FILE = "artefact.json"
 TOKENIZER = "tokenizer"
 NEWEST, BEST = "newest", "best"
+INIT = "init.from"  # among the parents, the run it started from; no stage is called so
 # What it held when it carried no digest.
 _UNSEALED = frozenset({"stage", "config", "model", "vocabularies", "parents"})
 
@@ -178,7 +179,9 @@ def open_artefact(workdir: Path | str, step: int | str = NEWEST) -> Artefact:
     check_model(workdir, model_config, manifest, vocabularies)
     parents = files.field(record, "parents", dict, where)
     parents = {name: files.field(parents, name, str, f"{where}: parents") for name in parents}
-    _check_known(where, (stage, *parents))
+    # "signing/fold0" is an expert of signing.
+    named = {name.partition("/")[0] for name in parents.keys() - {INIT}}
+    _check_known(where, (stage, *sorted(named)))
     return Artefact(
         workdir=workdir,
         stage=stage,
@@ -311,6 +314,21 @@ def check_resumable(workdir: Path, config: RunConfig) -> str:
         f"{workdir / FILE}: {key}: found {old.get(key)!r}, wanted {new.get(key)!r}; another run "
         "lives here: give another --workdir or remove it"
     )
+
+
+def init_of(workdir: Path) -> tuple[Path, str] | None:
+    """Which run a run that has a checkpoint started from: its directory and artefact digest; None
+    where it started from none, or has no checkpoint yet.
+
+    Raises:
+      SignBindError: `artefact.json` is not as it was written.
+    """
+    with CheckpointDir(workdir / "checkpoints") as checkpoints:
+        if checkpoints.latest() is None or not (workdir / FILE).exists():
+            return None
+    record = _read(workdir)
+    directory = record["parents"].get(INIT)
+    return (workdir / directory, record["identity"]["parents"][INIT]) if directory else None
 
 
 def _check_known(where: str, names: Iterable[str]) -> None:

@@ -87,6 +87,7 @@ class Clip:
       text_language: BCP-47 tag of `text`, such as "en".
       signed_language: ISO 639-3 code, such as "ase"; may be empty.
       signer: the signer's name in the corpus; may be empty.
+      recording: the name of the recording that the clip is a span of; may be empty.
       modalities: what was recorded, of `MODALITIES`, by name.
       gloss: what the hands sign, in order, fingerspelled words left out. Words that share
         hands share a gloss.
@@ -117,6 +118,7 @@ class Clip:
     homonym_pairs: tuple[str, ...] = ()
     streams: Mapping[str, tuple[TimedToken, ...]] = field(default_factory=dict)
     seconds: float = 0.0
+    recording: str = ""
 
     def n_frames(self, modality: str) -> int:
         """Frames of a modality; 0 where it is absent."""
@@ -143,9 +145,10 @@ def check_bounds(clip: Clip) -> None:
         raise SignBindError(f"seconds: found {clip.seconds:g}, wanted at most {MOST_SECONDS:g}")
     tokens = {name: getattr(clip, name) for name in TOKENS}
     tokens |= {f"stream {name}": [t.token for t in row] for name, row in clip.streams.items()}
-    for name, value in ({name: getattr(clip, name) for name in TEXTS} | tokens).items():
+    texts = (*TEXTS, "recording")
+    for name, value in ({name: getattr(clip, name) for name in texts} | tokens).items():
         if value:
-            n = len(value) if name in TEXTS else sum(map(len, value)) + len(value)
+            n = len(value) if name in texts else sum(map(len, value)) + len(value)
             if n > MOST_CHARACTERS:
                 raise SignBindError(
                     f"{name}: found {n:,} characters, wanted at most {MOST_CHARACTERS:,}"

@@ -96,6 +96,10 @@ class DatasetInfo:
 
         return labelled(clip for name in self.splits for clip in self.split(name).read_labels())
 
+    def withheld(self, split: str) -> frozenset[str]:
+        """Kinds of labels that the clips of a split are not told, so that they are derived."""
+        return frozenset(self.description["source"].get("withheld", {}).get(split, ()))
+
     @property
     def splits(self) -> dict[str, int]:
         """Clips in each split."""
@@ -295,7 +299,8 @@ class ClipDataset(Sequence):
         """Target sequences of every clip, see `labels.targets`."""
         from signbind_jax.data.labels import targets
 
-        return [targets(clip, self.info.labelled) for clip in self.labels]
+        labelled = self.info.labelled - self.info.withheld(self.name)
+        return [targets(clip, labelled) for clip in self.labels]
 
     @cached_property
     def lip_size(self) -> tuple[int, int] | None:

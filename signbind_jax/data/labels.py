@@ -14,7 +14,7 @@ from pathlib import Path
 
 from signbind_jax import streams
 from signbind_jax.data.clip import FINGERSPELLED_PREFIX, Clip
-from signbind_jax.data.vocabulary import LETTERS
+from signbind_jax.data.vocabulary import LETTERS, Vocabulary
 from signbind_jax.errors import SignBindError, from_extra, missing_extra
 from signbind_jax.files import shorten
 
@@ -187,6 +187,18 @@ def labelled(clips: Iterable[Clip]) -> frozenset[str]:
         if len(found) == len(kinds):
             break
     return frozenset(found)
+
+
+def counted_vocabulary(
+    name: str, kind: str, sequences: Iterable[Iterable[str]], min_count: int
+) -> Vocabulary:
+    """The tokens of target sequences that occur `min_count` times at least. Letters that fusion
+    reads out stay however rare they are: names are spelled with them.
+
+    kind: which target, see `targets`.
+    """
+    always = (*LETTERS, FINGERSPELLED_PREFIX) if kind == "fusion_targets" else ()
+    return Vocabulary.from_sequences(name, sequences, min_count, frozenset(always))
 
 
 def targets(clip: Clip, labelled: frozenset[str] = frozenset()) -> dict[str, tuple[str, ...]]:

@@ -21,6 +21,7 @@ from signbind_jax.data.vocabulary import FUSION_TARGETS
 
 # Token fields of a clip -> what a dataset calls them; `FUSION_TARGETS` says why one differs.
 _TOKENS = {name: name for name in TOKENS} | {"fusion_targets": FUSION_TARGETS}
+RECORDING = "recording"  # of a clip, as lines of the index call it
 STREAMS = "streams"  # of a clip, as lines of the index and dataset.json call them
 LABEL_CHARACTERS = 2**23  # of a line of the index
 LENGTHS = {"pose": "pose_lengths", "lips": "lip_lengths"}  # modality -> array of the index
@@ -107,9 +108,12 @@ def _checked(labels: dict, pose: Frames, lips: Frames) -> Clip:
 
 
 def labels_to_json(clip: Clip) -> str:
-    """All of a clip but its arrays, as one line of JSON; streams stand here alone."""
+    """All of a clip but its arrays, as one line of JSON; recording and streams stand here
+    alone."""
     fields = fields_of(clip)
     line = {name: fields[name] for name in _KINDS}
+    if clip.recording:
+        line[RECORDING] = clip.recording
     if clip.streams:
         line["seconds"] = clip.seconds
         line[STREAMS] = {name: [t.row for t in tokens] for name, tokens in clip.streams.items()}
@@ -136,6 +140,9 @@ def labels_from_json(line: str, n_pose_frames: int) -> Clip:
     if type(record) is not dict or "id" not in record or "text" not in record:
         raise ValueError("found no object with id and text")
     seconds, streams = _streams(record)
+    recording = record.pop(RECORDING, "")
+    if type(recording) is not str:
+        raise ValueError(f"{RECORDING}: found {type(recording).__name__}, wanted text")
     for name, value in record.items():
         if type(value) not in _KINDS.get(name, ()):
             raise ValueError(f"{name[:40]!r}: found a value of type {type(value).__name__}")
@@ -149,7 +156,7 @@ def labels_from_json(line: str, n_pose_frames: int) -> Clip:
     named = {stored: name for name, stored in _TOKENS.items()}
     labels = {named.get(stored, stored): value for stored, value in record.items()}
     return _checked(
-        labels | {"seconds": seconds, STREAMS: streams},
+        labels | {"seconds": seconds, STREAMS: streams, RECORDING: recording},
         Frames(None, float(numbers["pose_fps"]), n_pose_frames),
         Frames(None, float(numbers["lip_fps"]), numbers["n_lip_frames"]),
     )

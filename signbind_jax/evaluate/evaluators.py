@@ -6,8 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from signbind_jax import streams
 from signbind_jax.checkpoint.artefact import Artefact
 from signbind_jax.data.clip import Clip, TimedToken, exact
@@ -18,6 +16,7 @@ from signbind_jax.data.vocabulary import FUSION_TARGETS, Vocabulary
 from signbind_jax.distributed import hosts
 from signbind_jax.errors import SignBindError
 from signbind_jax.evaluate.evaluation import ClipOutput, Evaluation
+from signbind_jax.evaluate.stream_errors import transcripts
 from signbind_jax.generation import config as generation_config
 from signbind_jax.generation.config import GenerationConfig, read_options
 from signbind_jax.hf.tokenizer import TextTokenizer
@@ -101,9 +100,8 @@ class ExpertEvaluator(Evaluator):
     def run(self, clips):
         reader, stream = self.reader, streams.get(self.reader.name)
         tokens = self._read(clips)
-        present = np.flatnonzero(reader.lengths(clips) > 0)
-        references = [list(clips.targets[i][stream.target]) for i in present]
-        hypotheses = [reader.vocabulary.decode(tokens.ids[tokens.of(i)]) for i in present]
+        present = reader.lengths(clips) > 0
+        present, references, hypotheses = transcripts(reader, tokens, clips, present)
 
         def score() -> dict:
             counts = error_counts(references, hypotheses)

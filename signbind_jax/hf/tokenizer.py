@@ -142,6 +142,12 @@ class TextTokenizer:
                 "written by TextTokenizer.save"
             ) from error
 
+    @property
+    def tokens(self) -> list[str]:
+        """The tokens by id; an id without one is called by its number."""
+        tokens = map(self._tokenizer.id_to_token, range(self.vocab_size))
+        return [f"id {i}" if token is None else token for i, token in enumerate(tokens)]
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 of everything that decides what an id means."""

@@ -42,6 +42,8 @@ class FusionConfig(Checked):
         `all_without_time` has neither. Those of tokens that came with the clips are 0.
       ctc_frames: CTC frames a fused token, which a spelled word's marker, doubled letters and
         tokens that fusion has to move take up.
+      unread: by stream, whether the last of its ids is a while in which nothing was read; empty: of
+        none. Gaps are those between tokens that were read.
       shortest_s, longest_s: wavelengths in seconds of the fastest and slowest rotary pair.
     """
 
@@ -56,12 +58,15 @@ class FusionConfig(Checked):
     time: bool = True
     hidden: bool = True
     ctc_frames: Annotated[int, Range(1, 100)] = 2
+    unread: tuple[bool, ...] = ()
     shortest_s: Positive = 0.25
     longest_s: Positive = 60.0
 
     def conflicts(self):
         if self.d_model % (2 * self.n_heads):
             yield "n_heads", f"a number for which d_model {self.d_model} gives heads of even size"
+        if len(self.unread) not in (0, len(self.n_ids)):
+            yield "unread", "one a stream"
         if self.longest_s <= self.shortest_s:
             yield "longest_s", f"more than shortest_s={self.shortest_s:g}"
 
@@ -265,7 +270,7 @@ class Fusion(nnx.Module):
             x_bmd = x_bmd + jnp.take_along_axis(projected, own, axis=2)[..., 0, :]
         features = [tokens.confidence_bm]
         if config.time:
-            gap_bm, after_bm, median_bm = intervals(tokens, len(config.n_ids))
+            gap_bm, after_bm, median_bm = intervals(self._read(tokens), len(config.n_ids))
             median_bm = jnp.maximum(median_bm, SHORTEST_GAP_S)
             duration_bm = tokens.end_bm - tokens.start_bm
             features += [
@@ -278,6 +283,15 @@ class Fusion(nnx.Module):
             ]
         x_bmd = x_bmd + self.features(jnp.stack(features, axis=-1))
         return x_bmd * tokens.mask_bm[..., None]
+
+    def _read(self, tokens: StreamTokens) -> StreamTokens:
+        """Those of them that were read."""
+        config = self.config
+        if not any(config.unread):
+            return tokens
+        ids = [n - 1 if unread else -1 for n, unread in zip(config.n_ids, config.unread)]
+        unread_bm = tokens.ids_bm == jnp.array(ids)[tokens.stream_bm]
+        return dataclasses.replace(tokens, mask_bm=tokens.mask_bm & ~unread_bm)
 
     def _angles(self, tokens: StreamTokens):
         config = self.config

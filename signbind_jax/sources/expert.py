@@ -5,6 +5,7 @@ import numpy as np
 
 from signbind_jax import ctc, streams
 from signbind_jax.config import RunConfig
+from signbind_jax.data import folds
 from signbind_jax.data.batch import MODALITIES, reads_lips
 from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.data.loader import clip_batches
@@ -32,6 +33,9 @@ class ExpertSource(BatchSource):
         train = self.dataset.split(config.data.train)
         self._targets = [labels[self.stream.target] for labels in train.targets]
         self.vocabulary = self._make_vocabulary()
+        self._targets = [
+            [token for token in target if token in self.vocabulary] for target in self._targets
+        ]
         self.vocabularies = {self.stream.vocabulary: self.vocabulary}
         frontend = config.model.get("frontend", self.stream.frontend)
         crops = train.lip_size if frontend in MODALITIES and reads_lips(frontend) else None
@@ -40,6 +44,7 @@ class ExpertSource(BatchSource):
         self.lengths = modality_lengths(train, self.model_config.frontend)
         check_crops(self.model_config, train, "config.model.lip_size")
         self._check_feasible(train)
+        self.held_out = self._hold_out(train)
         empty = np.array([not target for target in self._targets])
         self.lengths, note = without_empty(self.lengths, empty, config)
         self.notes += note
@@ -67,7 +72,7 @@ class ExpertSource(BatchSource):
                 f"found no {self.stream.target} label, wanted some to train "
                 f"{self.config.stage}"
             )
-        return Vocabulary.from_sequences(self.stream.vocabulary, self._targets)
+        return self._target_vocabulary(self.stream.target, self.stream.vocabulary)
 
     def _check_feasible(self, train: ClipDataset) -> None:
         """Counts the clips whose target is longer than the CTC output, leaves them out, and
@@ -97,6 +102,26 @@ class ExpertSource(BatchSource):
         if impossible.any():
             self.notes.append(f"{impossible.sum()} clips left out: target longer than CTC output")
 
+    def _hold_out(self, train: ClipDataset) -> list[str]:
+        """Leaves out the clips of the config's fold, and gives their ids. Their tokens stay in the
+        vocabulary, which all folds share."""
+        fold, by = self.config.data.fold, self.config.data.fold_by
+        if not fold:
+            return []
+        held_out = folds.held_out(train, fold, by)
+        self.lengths = np.where(held_out, 0, self.lengths)
+        if not self.lengths.any():
+            raise SignBindError(
+                f"config.data.fold: found {fold}, which holds out every clip of split {train.name} "
+                f"that {self.config.stage} can learn from, wanted a smaller part"
+            )
+        alone = sum(by == folds.RECORDING and not clip.recording for clip in train.labels)
+        self.notes.append(
+            f"fold {fold} by {by}: {held_out.sum()} of {len(train)} clips held out"
+            + (f"; {alone} of no known recording count as one each" if alone else "")
+        )
+        return [train.ids[i] for i in np.flatnonzero(held_out)]
+
     def batch(self, i):
         return next(self.batches(i, i + 1))
 
@@ -113,6 +138,11 @@ class ExpertSource(BatchSource):
             process_index=jax.process_index(),
             process_count=jax.process_count(),
         )
+
+    def side_files(self):
+        if not self.held_out:
+            return {}
+        return {folds.HELD_OUT: "".join(f"{clip}\n" for clip in self.held_out)}
 
     def evaluator(self, weights):
         given = self.config.stage, self.model_config, self.vocabulary, weights

@@ -4,17 +4,20 @@ import jax
 import numpy as np
 
 from signbind_jax import ctc
+from signbind_jax.checkpoint.artefact import Artefact
 from signbind_jax.config import RunConfig, from_mapping
 from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.data.sentences import Sentences
 from signbind_jax.data.stream_cache import SplitStreams
 from signbind_jax.data.training_plan import training_plan
-from signbind_jax.data.vocabulary import FUSION_TARGETS, Vocabulary
+from signbind_jax.data.vocabulary import FUSION_TARGETS, UNREAD, Vocabulary
+from signbind_jax.evaluate import stream_errors
 from signbind_jax.evaluate.evaluators import FusionEvaluator
 from signbind_jax.models.fusion import FusionConfig
 from signbind_jax.sources.source import BatchSource, without_empty
 from signbind_jax.stages.fusion import FusionShapes
 from signbind_jax.stages.read_streams import GivenReader, StreamReader, open_experts
+from signbind_jax.stages.unseen_streams import open_unseen
 
 
 class FusionSource(BatchSource):
@@ -25,26 +28,37 @@ class FusionSource(BatchSource):
         self._open_parents()
         experts = open_experts(config)
         train = self.dataset.split(config.data.train)
-        given = [GivenReader.of(name, train) for name in config.data.streams]
+        given = [self._given_reader(name, train) for name in config.data.streams]
         self.reader = StreamReader(config, experts, given)
         self.parents |= {name: expert.digest for name, expert in experts.items()}
-        self.fusion_targets = Vocabulary.from_sequences(
-            FUSION_TARGETS, (labels["fusion_targets"] for labels in train.targets)
-        )
+        self._open_unseen(experts, train)
+        self.fusion_targets = self._fusion_targets()
         vocabularies = [self.reader.vocabulary(name) for name in config.streams]
         self.vocabularies = {v.name: v for v in (*vocabularies, self.fusion_targets)}
+        unread = tuple(v.tokens[-1] == UNREAD for v in vocabularies)
         sizes = {
             "n_ids": tuple(len(v) for v in vocabularies),
             "d_hidden": self.reader.d_hidden,
             "n_targets": len(self.fusion_targets),
+            "unread": unread if any(unread) else (),
         }
         fusion = self._fusion_config(sizes)
-        self.sentences = self._label(train, self.reader.read(train))
+        read = self.reader.read(train)
+        self.sentences = self._label(train, read)
         lengths = self._drawn_lengths()
         self.plan = training_plan(lengths, config.data, config.seed, times=train.times, multiple=4)
         capacities = self.sentences.capacities(self.plan.buckets)
         self.shapes = self._make_shapes(fusion, capacities)
         self._note(train, fusion.ctc_frames)
+        other = self._validation()
+        unseen = [(other, self.reader.read(other))] if other else []
+        self.notes += stream_errors.lines(self.reader, (train, read), *unseen)
+
+    def _given_reader(self, name: str, train: ClipDataset) -> GivenReader:
+        return GivenReader.of(name, train)
+
+    def _fusion_targets(self) -> Vocabulary:
+        return self._target_vocabulary("fusion_targets", FUSION_TARGETS)
 
     def _open_parents(self) -> None:
         """Opens what stages behind fusion are built on, before streams are read."""
@@ -61,7 +75,27 @@ class FusionSource(BatchSource):
         return lengths
 
     def _make_shapes(self, fusion: FusionConfig, capacities: dict):
-        return FusionShapes(fusion.n_ids, fusion.d_hidden, fusion.n_targets, capacities)
+        sizes = fusion.n_ids, fusion.d_hidden, fusion.n_targets
+        return FusionShapes(*sizes, capacities, fusion.unread)
+
+    def _open_unseen(self, experts: dict[str, Artefact], train: ClipDataset) -> None:
+        readers, other = self.reader.readers, self._validation() or train
+        unseen = open_unseen(self.config, experts, readers, train, other)
+        self.reader.unseen = unseen
+        for name, reader in unseen.items():
+            self.parents |= reader.digests
+            own = (reader.fold_of >= 0).sum()
+            self.notes.append(
+                f"stream {name}: {own} of {len(train)} clips of {train.name} are read by the "
+                f"{len(reader.folds)} experts of {self.config.crossfit[name]} that left them out"
+            )
+
+    def _validation(self) -> ClipDataset | None:
+        """The validation split, unless there is none or training reads it."""
+        name = self.config.data.validation
+        if name == self.config.data.train or name not in self.dataset.splits:
+            return None
+        return self.dataset.split(name)
 
     def _note(self, train: ClipDataset, ctc_frames: int) -> None:
         overflow = sum(int(e.overflow.sum()) for e in self.sentences.streams.experts.values() if e)
@@ -87,6 +121,10 @@ class FusionSource(BatchSource):
     def batch(self, i):
         step = self.plan.step(i).for_process(jax.process_index(), jax.process_count())
         return self.sentences.batch(step, self.shapes.capacities[step.bucket_length])
+
+    def parent_directories(self):
+        folds = [reader.directories for reader in self.reader.unseen.values()]
+        return super().parent_directories() | {k: v for fold in folds for k, v in fold.items()}
 
     def evaluator(self, weights):
         return FusionEvaluator(self.reader, weights, self.fusion_targets)

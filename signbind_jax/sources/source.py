@@ -6,15 +6,20 @@ from typing import Any
 import numpy as np
 from flax import nnx
 
+from signbind_jax.checkpoint.artefact import INIT
 from signbind_jax.config import RunConfig
 from signbind_jax.data.batch_plan import BatchPlan
 from signbind_jax.data.dataset import DatasetInfo
+from signbind_jax.data.labels import counted_vocabulary
 from signbind_jax.data.mixture import Mixture, open_data
 from signbind_jax.data.read_ahead import read_ahead
-from signbind_jax.data.vocabulary import Vocabulary
+from signbind_jax.data.vocabulary import Coverage, Vocabulary, count, read_vocabulary
+from signbind_jax.errors import SignBindError
 from signbind_jax.evaluate.evaluators import Evaluator
 from signbind_jax.stages.read_streams import Weights
 from signbind_jax.stages.stage import Stage
+
+OF_THE_CORPUS = "give a vocabulary of its language and labelling"
 
 
 class BatchSource:
@@ -40,6 +45,48 @@ class BatchSource:
         self.parents: dict[str, str] = {}
         self.notes: list[str] = []
 
+    def _target_vocabulary(self, kind: str, name: str) -> Vocabulary:
+        """The vocabulary of a target, as `data.vocabulary` and `data.min_count` choose it.
+
+        Raises:
+          SignBindError: see `read_vocabulary` and `_check_coverage`.
+        """
+        data = self.config.data
+        if data.vocabulary:
+            try:
+                vocabulary = read_vocabulary(data.vocabulary, kind, name)
+            except SignBindError as error:
+                raise SignBindError(f"config.data.vocabulary: {error}") from error
+            where, wanted = f"vocabulary: {data.vocabulary}", OF_THE_CORPUS
+        else:
+            vocabulary = counted_vocabulary(name, kind, self._train_targets(kind), data.min_count)
+            where, wanted = f"min_count: {data.min_count}", "give a smaller count"
+        self._check_coverage(vocabulary, kind, f"config.data.{where}", wanted)
+        return vocabulary
+
+    def _check_coverage(
+        self, vocabulary: Vocabulary, kind: str, where: str, wanted: str = OF_THE_CORPUS
+    ) -> None:
+        """Notes what of the training split's targets a vocabulary leaves out.
+
+        Raises:
+          SignBindError: see `Coverage.check`; begins with `where` and ends in `wanted`.
+        """
+        data, targets = self.config.data, self._train_targets(kind)
+        found = Coverage.of(vocabulary, count(targets))
+        found.check(where, f"split {data.train} of {data.directory}", wanted)
+        if found.unknown:
+            emptied = sum(bool(target) and not vocabulary.encode(target) for target in targets)
+            self.notes.append(
+                f"{kind}: {found.n - found.n_known:,} of {found.n:,} tokens "
+                f"({100 * (1 - found.share):.1f} %), {len(found.unknown):,} of {found.kinds:,} "
+                "kinds, are not in the vocabulary and left out, such as "
+                f"{', '.join(found.unknown[:3])}; {emptied:,} clips are left without a token"
+            )
+
+    def _train_targets(self, kind: str) -> list[tuple[str, ...]]:
+        return [labels[kind] for labels in self.dataset.split(self.config.data.train).targets]
+
     def batch(self, i: int) -> Any:
         """The host batch of step i: the rows of this process."""
         raise NotImplementedError
@@ -54,8 +101,8 @@ class BatchSource:
         return {}
 
     def parent_directories(self) -> dict[str, str]:
-        """Where each parent lies; empty for those that are not there."""
-        return dict(self.config.parents)
+        """Where each parent and the run of `init.from` lie; empty for those that are not there."""
+        return self.config.parents | {INIT: self.config.init_from}
 
     def side_files(self) -> dict[str, str]:
         """What the artefact needs besides its weights, such as a tokenizer: path in the run

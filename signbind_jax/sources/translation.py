@@ -5,17 +5,21 @@ from pathlib import Path
 
 from flax import nnx
 
+from signbind_jax import streams
 from signbind_jax.checkpoint import artefact
 from signbind_jax.checkpoint.manifest import check_parent
 from signbind_jax.config import RunConfig
+from signbind_jax.data.vocabulary import FUSION_TARGETS
 from signbind_jax.errors import SignBindError
 from signbind_jax.evaluate.evaluators import TranslationEvaluator
 from signbind_jax.generation.config import read_options
 from signbind_jax.hf import hub
 from signbind_jax.hf.pretrained import Pretrained, open_pretrained
+from signbind_jax.models.fusion import FusionConfig
 from signbind_jax.models.signbind import SignBindConfig
 from signbind_jax.sources.fusion import FusionSource
 from signbind_jax.stages.language_model import encode_sentence
+from signbind_jax.stages.read_streams import GivenReader
 from signbind_jax.stages.system import System
 from signbind_jax.stages.translation import (
     SignBindShapes,
@@ -25,7 +29,11 @@ from signbind_jax.stages.translation import (
 
 
 class AlignmentSource(FusionSource):
-    """Streams, prompts and sentences of every clip, a trained fusion and an LLM."""
+    """Streams, prompts and sentences of every clip, a trained fusion and an LLM.
+
+    Attributes:
+      tunes: whether the run that `init.from` names stands in for `parent`, which is not named.
+    """
 
     parent = "fusion"
 
@@ -34,11 +42,15 @@ class AlignmentSource(FusionSource):
         self.parent_artefact = self._open_parent(self.config)
         self.decoder_artefact = self._open_decoder(self.config)
         self.tokenizer = self.decoder_artefact.tokenizer
-        self.parents[self.parent] = self.parent_artefact.digest
+        if not self.tunes:
+            self.parents[self.parent] = self.parent_artefact.digest
         self.parents["language_model"] = self.decoder_artefact.digest
 
     def _open_parent(self, config: RunConfig) -> artefact.Artefact:
         directory = config.parents[self.parent]
+        self.tunes = not directory and bool(config.init_from)
+        if self.tunes:
+            return artefact.open_artefact(config.init_from)  # checked by who starts from it
         if not directory:
             raise SignBindError(
                 f"config.parents.{self.parent}: found nothing, wanted the "
@@ -66,13 +78,31 @@ class AlignmentSource(FusionSource):
         instruction = self.options.instruction_in({clip.text_language for clip in clips})
         return open_pretrained(hub.find(name), instruction)
 
+    def _given_reader(self, name, train):
+        vocabulary = streams.given_vocabulary(name)
+        if self.tunes or vocabulary not in self.parent_artefact.vocabularies:
+            return super()._given_reader(name, train)
+        return GivenReader(name, self.parent_artefact.vocabularies[vocabulary])
+
+    def _fusion_targets(self):
+        """Those of the parent, which may have been trained on more than this."""
+        vocabulary = self.parent_artefact.vocabularies.get(FUSION_TARGETS)
+        if self.tunes or vocabulary is None:
+            return super()._fusion_targets()
+        where = f"config.parents.{self.parent}: {self.parent_artefact.workdir}"
+        self._check_coverage(vocabulary, "fusion_targets", where)
+        return vocabulary
+
     @property
     def imported(self) -> bool:
         """Whether the decoder comes from others and not from a language_model stage."""
         return isinstance(self.decoder_artefact, Pretrained)
 
     def _fusion_config(self, sizes):
-        """That of the parent, which must mean the same as experts and corpus by every id."""
+        """That of the parent, which must mean the same as experts and corpus by every id; of a run
+        that is tuned, the tables are taken by token."""
+        if self.tunes:
+            return dataclasses.replace(self._fusion_of_parent, **sizes)
         found, given = self.config.streams, self.parent_artefact.config.streams
         if found != given:
             raise SignBindError(
@@ -84,6 +114,10 @@ class AlignmentSource(FusionSource):
             "dimensions": {"d_hidden": sizes["d_hidden"]},
         }
         check_parent(self.parent_artefact.manifest, wanted, str(self.parent_artefact.workdir))
+        return self._fusion_of_parent
+
+    @property
+    def _fusion_of_parent(self) -> FusionConfig:
         config = self.parent_artefact.model_config
         return config.fusion if isinstance(config, SignBindConfig) else config
 
@@ -106,6 +140,8 @@ class AlignmentSource(FusionSource):
         return super().parent_directories() | {"language_model": str(self.decoder_artefact.workdir)}
 
     def initial_params(self, stage, mesh):
+        if self.tunes:
+            return self._decoder_params(stage, mesh)
         _, fusion = self.parent_artefact.load_params(mesh)
         return prefix_paths(("fusion",), fusion) | self._decoder_params(stage, mesh)
 
@@ -130,7 +166,7 @@ class TranslationSource(AlignmentSource):
     def _fusion_config(self, sizes):
         found = self.decoder_artefact.digest
         wanted = self.parent_artefact.manifest.parents.get("language_model", "")
-        if found != wanted:
+        if found != wanted and not self.tunes:
             raise SignBindError(
                 f"{self.decoder_artefact.workdir}: artefact digest: found {found[:12]}, wanted "
                 f"{wanted[:12]}: not the language model that {self.parent_artefact.workdir} was "
@@ -139,6 +175,8 @@ class TranslationSource(AlignmentSource):
         return super()._fusion_config(sizes)
 
     def initial_params(self, stage, mesh):
+        if self.tunes:
+            return self._decoder_params(stage, mesh)
         _, parent = self.parent_artefact.load_params(mesh, imported=False)
         decoder = self._decoder_params(stage, mesh) if self.imported else {}
         return prefix_paths((), parent) | decoder

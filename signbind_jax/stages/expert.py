@@ -58,9 +58,10 @@ def prepare(batch: RowBatch, frontend: str, key=None, augment: AugmentConfig | N
     return prepared(batch.frames_bt, batch.start_bg, batch.length_bg, batch.index_bg, key, augment)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def read_batch(graphdef, params, batch: RowBatch) -> TokenStream:
-    """What an expert reads from a batch, times in seconds: all of it, up to a token a step."""
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def read_batch(graphdef, params, batch: RowBatch, unread_s: float = 0.0) -> TokenStream:
+    """What an expert reads from a batch, times in seconds: all of it, up to a token a step, and
+    what it leaves unread, see `ctc.greedy_stream`."""
     model: Expert = nnx.merge(graphdef, params)
     output = model(*prepare(batch, model.config.frontend))
     seconds_bg = model.seconds_per_step(jnp.maximum(batch.fps_bg, 1.0))
@@ -70,7 +71,16 @@ def read_batch(graphdef, params, batch: RowBatch) -> TokenStream:
         output.clip_bs,
         seconds_bg,
         output.log_probs_bsv.shape[1],
+        unread_s,
     )
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def read_hidden(graphdef, params, batch: RowBatch):
+    """An expert's hidden vectors hidden_bsd of all steps of a batch, and which are of a clip."""
+    model: Expert = nnx.merge(graphdef, params)
+    output = model(*prepare(batch, model.config.frontend))
+    return output.hidden_bsd.astype(jnp.float32), output.clip_bs >= 0
 
 
 @dataclass(frozen=True)

@@ -46,17 +46,20 @@ class FusionShapes:
       d_hidden: size of the experts' largest hidden vector.
       n_targets: size of the fused vocabulary, blank included.
       capacities: length of a batch -> its room for (target, prompt, text) tokens.
+      unread: see `FusionConfig`.
     """
 
     n_ids: tuple[int, ...]
     d_hidden: int
     n_targets: int
     capacities: Mapping[int, tuple[int, int, int]]
+    unread: tuple[bool, ...] = ()
 
     @property
     def sizes(self) -> dict:
         """Those of them that FusionConfig has."""
-        return {"n_ids": self.n_ids, "d_hidden": self.d_hidden, "n_targets": self.n_targets}
+        names = ("n_ids", "d_hidden", "n_targets", "unread")
+        return {name: getattr(self, name) for name in names}
 
     @classmethod
     def assumed(cls, config: RunConfig) -> "FusionShapes":
@@ -66,7 +69,8 @@ class FusionShapes:
             sizes.streams.get(name, streams.get(name).assumed_vocabulary) for name in config.streams
         )
         capacity = (sizes.target, sizes.prompt_tail, sizes.text)
-        return cls(n_ids, sizes.d_hidden, sizes.fusion_targets, {sizes.longest: capacity})
+        unread = (True,) * len(n_ids) if config.data.unread_s else ()
+        return cls(n_ids, sizes.d_hidden, sizes.fusion_targets, {sizes.longest: capacity}, unread)
 
 
 class FusionStage(Stage):

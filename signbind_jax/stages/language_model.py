@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -37,7 +36,6 @@ class LanguageModelOptions(Checked):
       fresh_names: share of the samples whose spelled words are replaced by fresh ones.
       smoothing: share of each token of a sentence that the loss spreads evenly over all tokens
         (label smoothing: Szegedy et al., 2016).
-      prompt_drop: share of the prompt's tokens that training leaves out, drawn anew at every step.
       close_up: whether the padding between prompt and sentence is taken out before the layers run,
         a third of the work where both vary in length. Dropout then draws other numbers.
       generation: how the sentences of an evaluation are written.
@@ -46,7 +44,6 @@ class LanguageModelOptions(Checked):
     bpe_vocabulary: Annotated[int, Range(len(SPECIAL_TOKENS) + _BYTES, 2**20)] = 1024
     fresh_names: Share = 0.9
     smoothing: Rate = 0.0
-    prompt_drop: Rate = 0.0
     close_up: bool = False
     generation: GenerationConfig = GenerationConfig()
 
@@ -108,16 +105,9 @@ class LanguageModelStage(Stage):
         return empty_row(None, length, self.shapes.capacities)
 
     def loss(self, model: Decoder, batch, key):
-        prefix_bpd, prompt_mask_bp = model.embed(batch.prompt_ids_bp), batch.prompt_mask_bp
-        if self.options.prompt_drop:
-            key, drop_key = jax.random.split(key)
-            kept_bp = jax.random.bernoulli(
-                drop_key, 1 - self.options.prompt_drop, prompt_mask_bp.shape
-            )
-            prompt_mask_bp &= kept_bp.at[:, -1].set(True)  # what begins the sentence
         loss_bl, correct_bl = model.loss(
-            prefix_bpd,
-            prompt_mask_bp,
+            model.embed(batch.prompt_ids_bp),
+            batch.prompt_mask_bp,
             batch.text_ids_bl,
             batch.text_mask_bl,
             key,

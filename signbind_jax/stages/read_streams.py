@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
@@ -30,12 +31,15 @@ from signbind_jax.data.stream_cache import (
     in_order,
     joined,
 )
-from signbind_jax.data.vocabulary import BLANK, Vocabulary
+from signbind_jax.data.vocabulary import BLANK, UNREAD, Vocabulary
 from signbind_jax.distributed import hosts
 from signbind_jax.errors import SignBindError
 from signbind_jax.models.expert import ExpertConfig
 from signbind_jax.processes import interrupts
 from signbind_jax.stages.expert import check_crops, modality_lengths, read_batch
+
+if TYPE_CHECKING:
+    from signbind_jax.stages.unseen_streams import UnseenReader
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +56,8 @@ class ExpertReader:
       config, vocabulary: the expert's.
       weights: what gives its graph definition and parameters.
       row_frames: of the rows it was trained on, see `reading_plan`.
-      digest: of its artefact, under which read splits are kept; empty: none is.
+      digest: of its artefact and of what is read, under which read splits are kept; empty: none is.
+      unread_s: seconds of the runs that become tokens where nothing is read; 0: none do.
     """
 
     name: str
@@ -61,6 +66,7 @@ class ExpertReader:
     weights: Weights
     row_frames: int
     digest: str = ""
+    unread_s: float = 0.0
 
     @property
     def d_hidden(self) -> int:
@@ -68,14 +74,16 @@ class ExpertReader:
         return self.config.d_model
 
     @classmethod
-    def of(cls, expert: Artefact) -> "ExpertReader":
+    def of(cls, expert: Artefact, unread_s: float = 0.0) -> "ExpertReader":
         """That of a trained expert, whose weights are loaded once."""
         vocabulary = expert.vocabularies[streams.get(expert.stage).vocabulary]
         weights = functools.cache(expert.load_params)
-        row_frames = expert.config.data.row_frames
-        return cls(
-            expert.stage, expert.model_config, vocabulary, weights, row_frames, expert.digest
-        )
+        row_frames, digest = expert.config.data.row_frames, expert.digest
+        if unread_s:
+            vocabulary = replace(vocabulary, tokens=(*vocabulary.tokens, UNREAD))
+            digest = f"{digest} unread {unread_s:g}"
+        given = expert.stage, expert.model_config, vocabulary, weights, row_frames
+        return cls(*given, digest, unread_s)
 
     def lengths(self, clips: Clips) -> np.ndarray:
         """Frames of what the expert reads, by clip; 0 where it is absent."""
@@ -85,13 +93,16 @@ class ExpertReader:
         """The same as `read`, decoded once and kept under the digests of split and expert."""
         return cached(cache, clips.digest, self.digest, lambda: self.read(clips))
 
-    def read(self, clips: Clips, *, hidden: bool = True) -> ExpertTokens:
+    def read(
+        self, clips: Clips, *, hidden: bool = True, chosen: np.ndarray | None = None
+    ) -> ExpertTokens:
         """Tokens of every clip; none where the modality is absent.
 
         Of several processes each reads its part, and all get the whole.
 
         Args:
           hidden: False leaves the hidden vectors out.
+          chosen: bool (clips,), those that are read; None: all.
 
         Raises:
           SignBindError: crops of another size than the expert was trained on.
@@ -99,6 +110,7 @@ class ExpertReader:
         """
         check_crops(self.config, clips, f"{self.name}: model.lip_size")
         lengths, d_hidden = self.lengths(clips), self.d_hidden if hidden else 0
+        lengths = lengths if chosen is None else np.where(chosen, lengths, 0)
         if not (lengths > 0).any():
             return gather(len(clips), d_hidden, ())
         graphdef, params = self.weights()
@@ -108,7 +120,7 @@ class ExpertReader:
         shown = progress.shown(batches, f"reading {self.name}", own.n_steps, "batch")
         decoded = []
         for batch in interrupts.until_asked(shown):
-            stream = jax.device_get(read_batch(graphdef, params, batch))
+            stream = jax.device_get(read_batch(graphdef, params, batch, self.unread_s))
             hidden_bnd = stream.hidden_bnd[..., :d_hidden]
             decoded.append((batch.index_bg, replace(stream, hidden_bnd=hidden_bnd)))
         hosts.check_uninterrupted(f"reading {clips.name}")
@@ -196,6 +208,7 @@ class StreamReader:
       readers: by stream: its expert, or what takes it from the clips; some streams may have none.
       cache: where experts' streams of whole splits are kept: beside the first expert unless the
         config says.
+      unseen: by stream, what reads the training split in the expert's place; mostly empty.
 
     Args:
       given: the readers of `config.data.streams`.
@@ -209,11 +222,12 @@ class StreamReader:
     ):
         self.streams = config.streams
         self.readers: dict[str, ExpertReader | GivenReader] = {
-            **{name: ExpertReader.of(expert) for name, expert in experts.items()},
+            **{name: ExpertReader.of(x, config.data.unread_s) for name, x in experts.items()},
             **{reader.name: reader for reader in given},
         }
         beside = next((expert.workdir.parent for expert in experts.values()), Path()) / "streams"
         self.cache = Path(config.data.stream_cache or beside)
+        self.unseen: Mapping[str, UnseenReader] = {}
 
     def vocabulary(self, name: str) -> Vocabulary:
         """That of a stream; the blank alone where nothing reads it."""
@@ -239,7 +253,11 @@ class StreamReader:
             instead = given_instead(reader, clips)
             if instead:
                 _check_one_source(reader, instead, clips)
-            read[name] = reader.read(clips) if loose else reader.read_split(clips, self.cache)
+            unseen = None if loose else self.unseen.get(name)
+            if unseen and unseen.train.digest == clips.digest:
+                read[name] = unseen.read_split()
+            else:
+                read[name] = reader.read(clips) if loose else reader.read_split(clips, self.cache)
             if instead:
                 read[name] = joined([read[name], instead.read(clips)])
         return SplitStreams(read)
@@ -269,12 +287,13 @@ class StreamReader:
 
 
 def readable(tokens: ExpertTokens, vocabulary: Vocabulary, clip: int) -> list[TimedToken]:
-    """The tokens of one clip with their text."""
+    """The tokens of one clip with their text; what was left unread has none."""
     own = tokens.of(clip)
     numbers = zip(tokens.start[own], tokens.end[own], tokens.confidence[own], strict=True)
     return [
         TimedToken(vocabulary.tokens[i], *map(exact, row))
         for i, row in zip(tokens.ids[own], numbers, strict=True)
+        if vocabulary.tokens[i] != UNREAD
     ]
 
 

@@ -25,9 +25,10 @@ from signbind_jax.stages.translation import TranslationOptions
 # Sizes that data and parents decide, with stand-ins for the check.
 _FROM_DATA = {
     ExpertConfig: {"n_tokens": 2},
-    FusionConfig: {"n_ids": (1,), "d_hidden": 1, "n_targets": 2},
+    FusionConfig: {"n_ids": (1,), "d_hidden": 1, "n_targets": 2, "unread": ()},
     DecoderConfig: {"vocab_size": 2},
 }
+_BUILT_ON = {"alignment": "fusion", "translation": "alignment"}
 _EXPERT = {"model": ExpertConfig, "augment": AugmentConfig}
 _BEHIND = {"augment": TokenNoiseConfig, "options": TranslationOptions}
 _SECTIONS = {
@@ -46,6 +47,8 @@ def check_sections(config: RunConfig) -> None:
       SignBindError: an unknown name (with the near miss), a value of the wrong type or out of
         range, or a field that this stage does not read.
     """
+    _check_streams(config)
+    _check_vocabulary(config)
     kinds = _SECTIONS.get(config.stage, _EXPERT)
     for section in ("model", "augment", "options"):
         values, where = getattr(config, section), f"config.{section}"
@@ -104,6 +107,39 @@ def resolved(config: RunConfig) -> dict:
 def _of_stream(stage: str, kind: type) -> Mapping[str, Any]:
     """What an expert's model has where its config does not say."""
     return {"frontend": streams.get(stage).frontend} if kind is ExpertConfig else {}
+
+
+def _check_streams(config: RunConfig) -> None:
+    """Experts alone leave out a fold; how streams are read is for the stages behind them to say."""
+    expert = config.stage in streams.names()
+    found: dict[str, Any] = {"data.fold": "" if expert else config.data.fold}
+    if expert or config.stage == "language_model":
+        found |= {f"crossfit.{name}": value for name, value in config.crossfit.items()}
+        found["data.unread_s"] = config.data.unread_s
+    for name, value in found.items():
+        if value:
+            raise SignBindError(
+                f"config.{name}: found {shorten(value)}, wanted nothing: {config.stage} does not "
+                "read it"
+            )
+
+
+def _check_vocabulary(config: RunConfig) -> None:
+    if config.stage == "language_model":
+        why = "language_model fits a tokenizer to its text"
+    elif config.stage in _BUILT_ON:
+        if config.init_from and not config.parents[_BUILT_ON[config.stage]]:
+            return
+        why = f"{config.stage} has the vocabulary of the fusion it builds on"
+    elif config.stage != "fusion" and streams.get(config.stage).alphabet:
+        why = f"{config.stage} reads a fixed alphabet"
+    else:
+        return
+    for name, default in (("vocabulary", ""), ("min_count", 1)):
+        if (found := getattr(config.data, name)) != default:
+            raise SignBindError(
+                f"config.data.{name}: found {shorten(found)}, wanted nothing: {why}"
+            )
 
 
 def _check_unread(config: RunConfig, section: str, values: dict) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 from signbind_jax import files, overrides, versions
@@ -31,14 +32,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="one run directory a point, sweep.csv and sweep.html",
     )
     parser.add_argument(
+        "--metric", metavar="NAME", help="what ranks the points (default: the stage's own score)"
+    )
+    add_run_arguments(parser)
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments that say how points are trained, as `run_points` reads them."""
+    parser.add_argument(
         "--jobs",
         type=argument(Count),
         default=1,
         metavar="N",
         help="points at a time, each on its share of the cores; for CPUs (default: 1)",
-    )
-    parser.add_argument(
-        "--metric", metavar="NAME", help="what ranks the points (default: the stage's own score)"
     )
     parser.add_argument(versions.OPTION, action="store_true", help=versions.HELP)
     kind = parser.add_mutually_exclusive_group()
@@ -85,18 +91,31 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.report_only:
         report(workdir, arguments.metric)
         return 0
-    options = (versions.OPTION,) if arguments.other_versions else ()
-    sweep = load_sweep(arguments.config, arguments.overrides, options)
+    sweep = load_sweep(arguments.config, arguments.overrides, options_of(arguments))
+    return run_points(arguments, sweep, lambda: report(workdir, arguments.metric))
+
+
+def options_of(arguments: argparse.Namespace) -> tuple[str, ...]:
+    """Further arguments of each point's `signbind train`."""
+    return (versions.OPTION,) if arguments.other_versions else ()
+
+
+def run_points(arguments: argparse.Namespace, sweep: Sweep, make_report: Callable[[], bool]) -> int:
+    """Shows or trains points, all or one of them, as `add_run_arguments` has it; the exit code.
+
+    make_report: tells what came of all of them, and whether every one is finished.
+    """
+    workdir = arguments.workdir
     if arguments.print_commands:
         for point in sweep.points:
             print(f"{point.index}\t{shlex.join(['signbind', *point.command(workdir)])}")
         return 0
     if arguments.dry_run:
-        _show_plan(sweep, workdir)
+        show_plan(sweep, workdir)
         return 0
     if arguments.point is not None:
         return _train_one(sweep, arguments.point, workdir)
-    return _train_all(sweep, workdir, arguments.jobs, arguments.metric)
+    return _train_all(sweep, workdir, arguments.jobs, make_report)
 
 
 def report(workdir: Path, metric: str | None = None) -> bool:
@@ -119,13 +138,13 @@ def report(workdir: Path, metric: str | None = None) -> bool:
     return all(outcome.state == FINISHED for outcome in found.outcomes)
 
 
-def _train_all(sweep: Sweep, workdir: Path, jobs: int, metric: str | None) -> int:
+def _train_all(sweep: Sweep, workdir: Path, jobs: int, make_report: Callable[[], bool]) -> int:
     conditions = {point.index: record.conditions(point.config) for point in sweep.points}
     for point in sweep.points:
         record.check_point(workdir, point, conditions[point.index])
     record.write_record(workdir, sweep)
     through = train_points(sweep.points, workdir, jobs, conditions)
-    finished = report(workdir, metric)
+    finished = make_report()
     if not through:
         print("stopped by a signal; run the same command to go on")
     return 0 if through and finished else 1
@@ -168,7 +187,8 @@ def _train_here(point: Point, workdir: Path) -> int:
         raise
 
 
-def _show_plan(sweep: Sweep, workdir: Path) -> None:
+def show_plan(sweep: Sweep, workdir: Path) -> None:
+    """Prints how far each point is."""
     outcomes = [record.outcome_of(workdir, point) for point in sweep.points]
     for outcome in outcomes:
         print(

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from signbind_jax import sealed
+from signbind_jax import files, sealed
 from signbind_jax.checkpoint import artefact
 from signbind_jax.config import RunConfig
+from signbind_jax.data.folds import fold_directories
 from signbind_jax.data.mixture import open_data
 from signbind_jax.errors import SignBindError
 from signbind_jax.report.run_files import number, read_log
@@ -184,21 +185,27 @@ def conditions(config: RunConfig) -> dict[str, Any]:
       SignBindError: the dataset cannot be opened.
     """
     parents = {}
-    for name, place in config.parents.items():
+    for name, place in (config.parents | {artefact.INIT: config.init_from}).items():
         if place and (Path(place) / artefact.FILE).exists():
             parents[name] = artefact.open_artefact(place).digest
         elif place:
             parents[name] = place
+    for name, directory in config.crossfit.items():
+        for k, place in fold_directories(Path(directory)).items() if directory else ():
+            parents[f"{name}/fold{k}"] = artefact.open_artefact(place).digest
     if not config.data.directory:
         raise SignBindError(
             "config.data.directory: found nothing, wanted a dataset; give "
             "--config.data.directory=DIR"
         )
-    return {
+    found = {
         "data": open_data(config.data).digest,
         "validation": config.data.validation,
         "parents": parents,
     }
+    if config.data.vocabulary:
+        found["vocabulary"] = sealed.digest(files.read_text(config.data.vocabulary))
+    return found
 
 
 def check_point(workdir: Path, point: Point, wanted: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ Order inside the loop, and why:
 6. Every process of several takes the same turns: what one evaluates or saves, all do. Process 0
    alone speaks and writes files other than checkpoints.
 
-Start order: resume if a checkpoint exists; else the named parents; else scratch.
+Start order: resume if a checkpoint exists; else `init.from` and the named parents; else scratch.
 """
 
 import contextlib
@@ -26,7 +26,6 @@ import dataclasses
 import hashlib
 import json
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,12 +49,14 @@ from signbind_jax.stages import make_stage
 from signbind_jax.stages.sections import check_sections
 from signbind_jax.stages.stage import Stage
 from signbind_jax.train.best_step import BestSoFar
+from signbind_jax.train.init_from import Init, open_init
 from signbind_jax.train.metric_log import open_log
 from signbind_jax.train.optim import swap_average
 from signbind_jax.train.profile_trace import ProfileTrace
 from signbind_jax.train.resume import best_until, check_not_lost, newest_step, summary_of
 from signbind_jax.train.summary import write_summary
 from signbind_jax.train.train_metrics import (
+    Feed,
     Throughput,
     TrainLog,
     is_logged,
@@ -125,9 +126,13 @@ def _alone(workdir: Path) -> Iterator[None]:
 def _train(
     config: RunConfig, workdir: Path, announce: Callable, anew: str, other_versions: bool
 ) -> TrainResult:
+    init = open_init(config, workdir)
     source = open_source(config)
     config = source.config
     stage = make_stage(config, source.shapes)
+    if init:
+        init.check(stage, source)
+        source.parents[artefact.INIT] = init.digest
     _check_validation(source)
     _check_slices(source)
     hosts.check_agreement({"datasets": source.dataset.digest, "batch plan": source.plan.digest})
@@ -137,7 +142,7 @@ def _train(
         sharding.check_rows_divide(rows, config.data.batch_multiple, mesh)
     for note in filter(None, (anew, *source.notes)):
         announce(f"{stage.name}: {note}")
-    run = _Run(stage, source, mesh)
+    run = _Run(stage, source, mesh, init)
     checkpoints = CheckpointDir(workdir / "checkpoints", keep=config.keep_checkpoints)
     check_not_lost(workdir, checkpoints)
     state, frozen = run.start(checkpoints, announce, other_versions)
@@ -156,18 +161,26 @@ def _train(
 class _Run(TrainStep):
     """The compiled step of one stage on one mesh, and the loop around it."""
 
-    def __init__(self, stage: Stage, source: BatchSource, mesh):
+    def __init__(self, stage: Stage, source: BatchSource, mesh, init: Init | None):
         super().__init__(stage, mesh)
-        self.source = source
+        self.source, self.init = source, init
         self.manifest = artefact.make_manifest(source, stage.model_config)  # of what it saves
 
     def start(self, checkpoints: CheckpointDir, announce: Callable, other_versions: bool):
         """The state to go on from, by the start order: (trained state, frozen parameters)."""
         stage = self.stage
         given = self.source.initial_params(stage, self.mesh)
+        resumed = newest_step(checkpoints) is not None
+        carried = None
+        if self.init and not resumed:
+            carried = self.init.carried(stage, self.source, self.mesh, given)
+            given |= carried.whole
         self.graphdef, params = sharding.init_sharded(
             stage.make_model, self.mesh, self.config.seed, given
         )
+        if carried:
+            params = carried.into(params)
+            carried.tell(Path(checkpoints.directory).parent, stage.name, announce)
         trained, frozen = self.split(params)
         n = sum(x.size for x in jax.tree.leaves(trained))
         announce(
@@ -179,7 +192,7 @@ class _Run(TrainStep):
             "opt_state": sharding.init_optimizer(self.tx, trained, self.mesh),
             "step": jax.device_put(jnp.int32(0), sharding.replicated(self.mesh)),
         }
-        if newest_step(checkpoints) is not None:
+        if resumed:
             target = jax.tree.map(_abstract, self.stored(state, frozen))
             step, restored, saved = checkpoints.restore_latest(target)
             self._check_resumed(checkpoints.directory, step, saved, other_versions)
@@ -224,7 +237,7 @@ class _Run(TrainStep):
                 batches = {shape: self.batch_spec(*shape) for shape in source.plan.shapes}
                 programs.compile(flat, batches)
             hosts.barrier(f"step {step} of {stage.name}, compiled")
-            batches, feed = source.batches(step, config.steps), _Feed()
+            batches, feed = source.batches(step, config.steps), Feed()
             rates = Throughput(source.plan, stage.unit, programs.flops, peak_of(self.mesh))
             logged = TrainLog(log, bar, stage, programs, rates)
             stopping = signals.stops()
@@ -379,22 +392,3 @@ def _summary(result: TrainResult, config: RunConfig) -> dict:
         "scores": result.scores,
         "config_digest": config.digest,
     }
-
-
-class _Feed:
-    """Draws batches and notes how long that takes."""
-
-    def __init__(self):
-        self._began = time.monotonic()
-        self._waited = 0.0
-
-    def next(self, batches):
-        start = time.monotonic()
-        batch = next(batches)
-        self._waited += time.monotonic() - start
-        return batch
-
-    @property
-    def share(self) -> float:
-        """Of the time since the first step, compilation left out."""
-        return self._waited / max(time.monotonic() - self._began, 1e-9)

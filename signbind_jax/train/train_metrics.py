@@ -158,3 +158,23 @@ def show_evaluation(stage: Stage, step: int, found: Evaluation) -> None:
             f"  {sample.clip}\n    reference   {sample.reference}\n"
             f"    hypothesis  {sample.hypothesis}"
         )
+
+
+class Feed:
+    """Draws batches and notes how long that takes."""
+
+    def __init__(self):
+        self._began = time.monotonic()
+        self._waited = 0.0
+
+    def next(self, batches):
+        """Draws one."""
+        start = time.monotonic()
+        batch = next(batches)
+        self._waited += time.monotonic() - start
+        return batch
+
+    @property
+    def share(self) -> float:
+        """Of the time since the first step, compilation left out."""
+        return self._waited / max(time.monotonic() - self._began, 1e-9)

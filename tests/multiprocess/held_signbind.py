@@ -20,7 +20,7 @@ from signbind_jax.processes import interrupts
 # What is called at each place.
 PLACES = {
     "compile": (signbind_jax.train.step_programs.StepPrograms, "compile"),
-    "step": (signbind_jax.train.loop._Feed, "next"),
+    "step": (signbind_jax.train.loop.Feed, "next"),
     "save": (signbind_jax.train.loop.CheckpointDir, "save"),
     "evaluation": (signbind_jax.train.loop._Run, "_score"),
 }

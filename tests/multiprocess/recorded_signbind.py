@@ -14,7 +14,7 @@ from signbind_jax import cli
 from tests.multiprocess.held_signbind import hold_as_told
 
 
-class RecordedFeed(signbind_jax.train.loop._Feed):
+class RecordedFeed(signbind_jax.train.loop.Feed):
     def next(self, batches):
         batch = super().next(batches)
         with open(os.environ["DRAWN"], "a") as file:
@@ -25,5 +25,5 @@ class RecordedFeed(signbind_jax.train.loop._Feed):
 
 if __name__ == "__main__":
     hold_as_told()
-    signbind_jax.train.loop._Feed = RecordedFeed
+    signbind_jax.train.loop.Feed = RecordedFeed
     sys.exit(cli.main())

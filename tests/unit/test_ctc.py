@@ -24,11 +24,12 @@ def ctc_loss(log_probs_bsv, mask_bs, target_bn, target_length_b):
     return loss_bg[:, 0], feasible_bg[:, 0]
 
 
-@functools.partial(jax.jit, static_argnums=4)
-def greedy_stream(log_probs_bsv, hidden_bsd, mask_bs, seconds_b, capacity: int):
+@functools.partial(jax.jit, static_argnums=(4, 5))
+def greedy_stream(log_probs_bsv, hidden_bsd, mask_bs, seconds_b, capacity: int, unread_s=0.0):
     """Of rows that hold one clip each."""
     clip_bs = jnp.where(mask_bs, 0, -1)
-    return ctc.greedy_stream(log_probs_bsv, hidden_bsd, clip_bs, seconds_b[:, None], capacity)
+    seconds_bg = seconds_b[:, None]
+    return ctc.greedy_stream(log_probs_bsv, hidden_bsd, clip_bs, seconds_bg, capacity, unread_s)
 
 
 def log_softmax(logits):
@@ -185,7 +186,22 @@ def test_greedy_stream_places_tokens_in_time():
     assert stream.overflow_bg.tolist() == [[0], [0]]
 
 
-def test_clips_of_a_row_are_read_as_if_each_were_alone():
+def test_runs_of_blanks_become_tokens_where_they_are_asked_for():
+    path = [0] * 6 + [2, 0, 2] + [0] * 4 + [1]  # one blank alone is no run
+    hidden = np.arange(14.0)[None, :, None] * np.ones((1, 14, 2))
+    mask = np.arange(14)[None] < 13  # the 1 is no step of the clip
+    stream = greedy_stream(posteriors(path, 4)[None], hidden, mask, np.array([0.1]), 1, 0.3)
+    kept = np.flatnonzero(stream.mask_bn[0])
+    assert stream.ids_bn[0, kept].tolist() == [4, 4, 2, 4] and (kept == np.arange(4)).all()
+    np.testing.assert_allclose(stream.start_bn[0, kept], [0, 0.3, 0.6, 0.9], atol=0.02)
+    np.testing.assert_allclose(stream.end_bn[0, kept], [0.3, 0.6, 0.7, 1.3], atol=0.02)
+    np.testing.assert_allclose(stream.hidden_bnd[0, kept, 0], [1, 4, 6, 10.5], atol=1e-5)
+    np.testing.assert_allclose(stream.confidence_bn[0, kept], [0.1, 0.1, 0.9, 0.1], atol=1e-5)
+    assert stream.overflow_bg.tolist() == [[1]]  # of what was read, as without them
+
+
+@pytest.mark.parametrize("unread_s", [0.0, 0.15])
+def test_clips_of_a_row_are_read_as_if_each_were_alone(unread_s):
     random = np.random.default_rng(4)
     lengths, starts, seconds = [9, 5, 12], [0, 10, 16], [0.1, 0.04, 0.2]
     log_probs, hidden = random_log_probs(6, 1, 30, 4), random.normal(size=(1, 30, 3))
@@ -193,14 +209,13 @@ def test_clips_of_a_row_are_read_as_if_each_were_alone():
     clip = np.full((1, 30), -1)
     for g, (n, start) in enumerate(zip(lengths, starts, strict=True)):
         clip[0, start : start + n] = g
-    read = jax.jit(ctc.greedy_stream, static_argnums=4)
-    row = read(log_probs, hidden, clip, np.array([seconds]), 3)
+    read = jax.jit(ctc.greedy_stream, static_argnums=(4, 5))
+    row = read(log_probs, hidden, clip, np.array([seconds]), 3, unread_s)
     overflow = 0
     for g, (n, start) in enumerate(zip(lengths, starts, strict=True)):
         part = slice(start, start + n)
-        alone = greedy_stream(
-            log_probs[:, part], hidden[:, part], np.ones((1, n), bool), np.array([seconds[g]]), 3
-        )
+        given = log_probs[:, part], hidden[:, part], np.ones((1, n), bool), np.array([seconds[g]])
+        alone = greedy_stream(*given, 3, unread_s)
         own, kept = np.asarray(row.clip_bn[0]) == g, np.asarray(alone.mask_bn[0])
         assert kept.any()
         for name in ("ids_bn", "hidden_bnd", "start_bn", "end_bn", "confidence_bn"):

@@ -54,8 +54,6 @@ class DecoderConfig(Checked):
       attention_cap, logit_cap: scores are squashed to cap * tanh(score / cap); 0: not.
       embed_scale: embeddings of token ids are multiplied by it (Gemma: d_model ** 0.5).
       tie_embeddings: whether the embedding table is also the output layer.
-      prefix_sees_all: whether the positions of a prefix see each other, those behind them too, as
-        in an encoder (a prefix language model: Raffel et al., 2020).
       dropout: rate on the embeddings and on each residual branch, 0..1.
       compute_dtype: "float32" or "bfloat16"; norms, softmax and logits stay float32.
       remat: whether the backward pass recomputes the inside of each block.
@@ -90,7 +88,6 @@ class DecoderConfig(Checked):
     logit_cap: FactorOrNone = 0.0
     embed_scale: Factor = 1.0
     tie_embeddings: bool = True
-    prefix_sees_all: bool = False
     dropout: Rate = 0.0
     compute_dtype: DTypeName = "float32"
     remat: bool = False

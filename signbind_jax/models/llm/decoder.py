@@ -57,7 +57,7 @@ class Decoder(nnx.Module):
         """Gives float32 next-token logits_blv at every position; see `hidden_states`."""
         return self.logits(self.hidden_states(x_bld, mask_bl, key))
 
-    def hidden_states(self, x_bld, mask_bl, key=None, prefix_b=None):
+    def hidden_states(self, x_bld, mask_bl, key=None):
         """Runs the layers: x_bld before the output layer.
 
         With `logits` on a slice of it, a loss pays for the vocabulary only where it has targets.
@@ -66,12 +66,9 @@ class Decoder(nnx.Module):
           x_bld: embeddings.
           mask_bl: bool, False at padding.
           key: dropout key; None switches dropout off.
-          prefix_b: how many positions in front are a prefix, for `config.prefix_sees_all`; None:
-            none is.
         """
         position_bl = positions(mask_bl)
-        seen_bqu = self._seen(mask_bl, prefix_b)
-        inputs_of_kinds = attention_inputs(self.config, position_bl, position_bl, seen_bqu)
+        inputs_of_kinds = attention_inputs(self.config, position_bl, position_bl, causal(mask_bl))
         key_embed, keys = None, None
         if key is not None:
             key_embed, key_layers = jax.random.split(key)
@@ -117,8 +114,7 @@ class Decoder(nnx.Module):
         if capacity < p:
             raise ValueError(f"prefill: capacity {capacity} is less than the prefix, {p}")
         position_bp = positions(mask_bp)
-        seen_bqu = self._seen(mask_bp, jnp.full(len(mask_bp), p))
-        inputs_of_kinds = attention_inputs(self.config, position_bp, position_bp, seen_bqu)
+        inputs_of_kinds = attention_inputs(self.config, position_bp, position_bp, causal(mask_bp))
         graphdef, state = nnx.split(self.layers)
 
         def body(x_bqd, layer):
@@ -146,20 +142,19 @@ class Decoder(nnx.Module):
         room: int = 0,
     ):
         """Gives the cross-entropy of a text behind a prefix, see `LanguageModel`."""
-        (b, p), n = prefix_mask_bp.shape, text_ids_bl.shape[1]
+        p, n = prefix_mask_bp.shape[1], text_ids_bl.shape[1]
         x_bld = jnp.concatenate([prefix_bpd, self.embed(text_ids_bl[:, :-1])], axis=1)
         mask_bl = jnp.concatenate([prefix_mask_bp, text_mask_bl[:, :-1]], axis=1)
-        prefix_b = jnp.full(b, p)
         if 0 < room < mask_bl.shape[1]:
             order_bl = jnp.argsort(~mask_bl, axis=1, stable=True)[:, :room]
             x_bld = jnp.take_along_axis(x_bld, order_bl[..., None], axis=1)
             mask_bl = jnp.take_along_axis(mask_bl, order_bl, axis=1)
-            prefix_b = prefix_mask_bp.sum(axis=1)
-            at_bl = jnp.minimum(prefix_b[:, None] - 1 + jnp.arange(n), room - 1)
-            x_bld = self.hidden_states(x_bld, mask_bl, key, prefix_b)
+            n_prefix_b1 = prefix_mask_bp.sum(axis=1, keepdims=True)
+            at_bl = jnp.minimum(n_prefix_b1 - 1 + jnp.arange(n), room - 1)
+            x_bld = self.hidden_states(x_bld, mask_bl, key)
             x_bld = jnp.take_along_axis(x_bld, at_bl[..., None], axis=1)
         else:
-            x_bld = self.hidden_states(x_bld, mask_bl, key, prefix_b)[:, p - 1 :]
+            x_bld = self.hidden_states(x_bld, mask_bl, key)[:, p - 1 :]
         logits_blv = self.logits(x_bld).astype(jnp.float32)
         log_probs_blv = jax.nn.log_softmax(logits_blv)
         picked_bl = jnp.take_along_axis(log_probs_blv, text_ids_bl[..., None], axis=-1)[..., 0]
@@ -167,14 +162,6 @@ class Decoder(nnx.Module):
         if smoothing:
             picked_bl += smoothing * (jnp.mean(log_probs_blv, axis=-1) - picked_bl)
         return -picked_bl * text_mask_bl, correct_bl
-
-    def _seen(self, mask_bl, prefix_b):
-        """Says what each position sees: mask_bqu."""
-        seen_bqu = causal(mask_bl)
-        if self.config.prefix_sees_all and prefix_b is not None:
-            inside_bl = jnp.arange(mask_bl.shape[1]) < prefix_b[:, None]
-            seen_bqu |= inside_bl[:, :, None] & (inside_bl & mask_bl)[:, None]
-        return seen_bqu
 
     def linears(self) -> dict[str, layers.Linear]:
         """Lists the stacked linear layers that may carry adapters, by name."""

@@ -244,7 +244,7 @@ def test_no_two_signs_are_made_alike():
     assert set(table) == set(GLOSSES)
     for a, b in itertools.combinations(GLOSSES, 2):
         assert sum(x != y for x, y in zip(table[a], table[b], strict=True)) >= 2, (a, b)
-    strokes = np.stack([stroke(gloss).strong_mp[:, :3] for gloss in GLOSSES])
+    strokes = np.stack([stroke(gloss, table[gloss]).strong_mp[:, :3] for gloss in GLOSSES])
     used = np.ptp(strokes.reshape(-1, 3), axis=0)
     assert (used[:2] > 1.0).all()  # signs use the space in front of the signer
 

@@ -111,25 +111,7 @@ IDS = jnp.array([[3, 1, 4], [1, 5, 8]])
 PREFIX, TEXT = mask_of("0111", "1111"), mask_of("111", "110")
 
 
-def test_a_prefix_that_sees_all_is_read_alike_in_training_and_in_generation(x_bld):
-    decoder = tiny_decoder(prefix_sees_all=True)
-    prefix_bpd = x_bld[:, :4]
-    loss_bl, _ = decoder.loss(prefix_bpd, PREFIX, IDS, TEXT)
-    logits_bv, cache = prefill(decoder, prefix_bpd, PREFIX)
-    seen_b1u = jnp.pad(PREFIX, ((0, 0), (0, 4)), constant_values=True)[:, None]
-    seen_b1u &= jnp.arange(8) < 5
-    next_b1d, place_b1 = decoder.embed(IDS[:, :1]), PREFIX.sum(axis=1, keepdims=True)
-    logits_b1v, _ = step(decoder, next_b1d, cache, place_b1, seen_b1u)
-    for i, logits in enumerate((logits_bv, logits_b1v[:, 0])):
-        log_p_b = jax.nn.log_softmax(logits)[jnp.arange(2), IDS[:, i]]
-        np.testing.assert_allclose(-log_p_b, loss_bl[:, i], atol=1e-5)
-    causal_bl, _ = tiny_decoder().loss(prefix_bpd, PREFIX, IDS, TEXT)
-    assert jnp.abs(causal_bl - loss_bl)[:, 0].min() > 1e-3
-
-
-@pytest.mark.parametrize("sees_all", [False, True])
-def test_closing_up_the_padding_changes_no_loss(x_bld, sees_all):
-    decoder = tiny_decoder(prefix_sees_all=sees_all)
+def test_closing_up_the_padding_changes_no_loss(decoder, x_bld):
     given = x_bld[:, :4], mask_of("0111", "0011"), IDS, TEXT
     open_bl, _ = decoder.loss(*given)
     closed_bl, _ = decoder.loss(*given, room=5)

@@ -1,9 +1,6 @@
 """Stages are functions of a config and of shapes: what trains, what is stored, what is compiled."""
 
-import dataclasses
-
 import jax
-import jax.numpy as jnp
 import pytest
 from flax import nnx
 
@@ -91,18 +88,3 @@ def test_only_what_is_frozen_and_imported_is_held_in_another_type():
     assert stage.stored_dtype(("fusion", "norm")) == "float32"
     own = assumed_stage(load_config("alignment:size=tiny", {"options.frozen_dtype": "bfloat16"}))
     assert own.stored_dtype(("decoder", "norm")) == "float32"
-
-
-def test_a_prompt_that_is_left_out_says_nothing_but_where_the_sentence_begins():
-    config = load_config("language_model:size=tiny", {"options.prompt_drop": "0.999"})
-    stage = assumed_stage(config)
-    batch = jax.tree.map(
-        lambda x: jnp.ones(x.shape, x.dtype), stage.batch_spec(config.assumed.longest, 2)
-    )
-    model = stage.make_model(nnx.Rngs(0))
-
-    def loss(place):
-        ids_bp = batch.prompt_ids_bp.at[:, place].set(2)
-        return stage.loss(model, dataclasses.replace(batch, prompt_ids_bp=ids_bp), KEY)[0]
-
-    assert loss(0) == loss(-2) != loss(-1)
