@@ -6,8 +6,8 @@ from functools import cached_property
 
 import numpy as np
 
-from signbind_jax.config import DataConfig
 from signbind_jax.data.clip import Clip
+from signbind_jax.data.data_config import DataConfig
 from signbind_jax.data.dataset import ClipDataset, DatasetInfo, digest_of_json, open_dataset
 from signbind_jax.errors import SignBindError
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from signbind_jax.config import DataConfig
 from signbind_jax.data.batch_plan import BatchPlan, choose_buckets
+from signbind_jax.data.data_config import DataConfig
 from signbind_jax.data.row_plan import ALIGNMENT, N_SLOTS, RowPlan
 from signbind_jax.data.weighted_plan import WeightedPlan
 

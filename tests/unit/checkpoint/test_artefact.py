@@ -14,7 +14,8 @@ from signbind_jax.checkpoint import artefact
 from signbind_jax.checkpoint.checkpoint_dir import CheckpointDir
 from signbind_jax.checkpoint.manifest import artefact_digest
 from signbind_jax.checkpoint.model_record import model_record
-from signbind_jax.config import DataConfig, RunConfig
+from signbind_jax.config import RunConfig
+from signbind_jax.data.data_config import DataConfig
 from signbind_jax.data.vocabulary import Vocabulary
 from signbind_jax.errors import SignBindError
 from signbind_jax.hf.tokenizer import train_bpe

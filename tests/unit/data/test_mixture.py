@@ -6,9 +6,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from signbind_jax.config import DataConfig
 from signbind_jax.data.batch_plan import BatchPlan, choose_buckets
 from signbind_jax.data.clip import Clip, pose_frames
+from signbind_jax.data.data_config import DataConfig
 from signbind_jax.data.lips import lip_frames
 from signbind_jax.data.loader import clip_batches
 from signbind_jax.data.mixture import open_data

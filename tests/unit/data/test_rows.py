@@ -10,11 +10,12 @@ import pytest
 from flax import nnx
 
 from signbind_jax import ctc
-from signbind_jax.config import DataConfig, load_config
+from signbind_jax.config import load_config
 from signbind_jax.configs import lipreading, signing
 from signbind_jax.data.augment import AugmentConfig
 from signbind_jax.data.batch_plan import BatchPlan, choose_buckets, evaluation_plan
 from signbind_jax.data.clip import Clip, pose_frames
+from signbind_jax.data.data_config import DataConfig
 from signbind_jax.data.dataset import open_dataset
 from signbind_jax.data.lips import lip_frames
 from signbind_jax.data.loader import clip_batches
