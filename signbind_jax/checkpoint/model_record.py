@@ -24,6 +24,8 @@ _KINDS = {
     "decoder": (DecoderConfig, Decoder),
     "signbind": (SignBindConfig, SignBind),
 }
+# Fields that runs of before may have, at the value at which the model is the same without them.
+_GONE = {"prefix_sees_all": False}
 
 
 def model_record(config: ModelConfig) -> dict:
@@ -46,9 +48,17 @@ def read_model_config(record: Mapping, where: str) -> ModelConfig:
         )
     if kind == "signbind":
         values = {name: value for name, value in record.items() if name != "kind"}
-        return from_mapping(SignBindConfig, values, where)
-    values = files.field(record, "config", dict, where)
+        return from_mapping(SignBindConfig, _without_gone(values), where)
+    values = _without_gone(files.field(record, "config", dict, where))
     return from_mapping(_KINDS[kind][0], values, f"{where}.config")
+
+
+def _without_gone(values: Mapping) -> dict:
+    return {
+        name: _without_gone(value) if isinstance(value, Mapping) else value
+        for name, value in values.items()
+        if name not in _GONE or value != _GONE[name]
+    }
 
 
 def make_model(config: ModelConfig, rngs: nnx.Rngs) -> nnx.Module:

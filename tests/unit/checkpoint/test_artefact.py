@@ -13,7 +13,7 @@ from signbind_jax import sealed
 from signbind_jax.checkpoint import artefact
 from signbind_jax.checkpoint.checkpoint_dir import CheckpointDir
 from signbind_jax.checkpoint.manifest import artefact_digest
-from signbind_jax.checkpoint.model_record import model_record
+from signbind_jax.checkpoint.model_record import model_record, read_model_config
 from signbind_jax.config import RunConfig
 from signbind_jax.data.data_config import DataConfig
 from signbind_jax.data.vocabulary import Vocabulary
@@ -212,3 +212,13 @@ def test_a_damaged_artefact_is_not_taken_for_another_run(run):
     (run / "artefact.json").write_text(text.replace('"seed": 0', '"seed": 1'))
     with pytest.raises(SignBindError, match=r"artefact.json: digest: .* put a good copy there"):
         artefact.check_resumable(run, RunConfig("language_model"))
+
+
+def test_a_field_that_is_gone_is_no_matter_where_it_changed_nothing():
+    config = tiny_decoder().config
+    record = model_record(config)
+    record["config"]["prefix_sees_all"] = False
+    assert read_model_config(record, "run: model") == config
+    record["config"]["prefix_sees_all"] = True
+    with pytest.raises(SignBindError, match=r"run: model\.config\.prefix_sees_all: unknown name"):
+        read_model_config(record, "run: model")
