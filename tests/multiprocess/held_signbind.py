@@ -2,8 +2,9 @@
 
 python -m tests.multiprocess.held_signbind ARGUMENTS...
 HOLD names the place (`PLACES`), or PLACE:N for the N-th time there. MARKS names a directory: a
-process writes `came_<id>` into it when it is there, and waits for a file `go`, or until a signal
-has come and the processes have agreed on where to stop.
+process writes `came_<id>` into it when it is there, and waits until a signal has come and the
+processes have agreed on where to stop. Nothing else ends it: a process that went on by itself could
+be through its last step before the others have heard of the signal.
 """
 
 import os
@@ -37,7 +38,7 @@ def hold(place: str, n: int, marks: Path) -> None:
         calls += 1
         if calls == n:
             (marks / f"came_{os.getpid()}").touch()
-            while not ((marks / "go").exists() or _will_stop()):
+            while not _will_stop():
                 time.sleep(0.02)
         return inner(*arguments, **options)
 

@@ -52,8 +52,6 @@ class Run:
                 break  # what they said is told where their end is looked at
             time.sleep(0.02)
         processes[to].send_signal(number)
-        if place != "compile":  # there nothing is waited for
-            (marks / "go").touch()
         ended = wait_for(processes)
         assert [e.code for e in ended] == [INTERRUPTED] * n_processes, told_by(ended)
         return ended
