@@ -37,11 +37,7 @@ def get_config(arg=None):
 
 
 def _of_few_signers(config) -> None:
-    """Smaller, and augmented by what signers and cameras differ in.
-
-    Letters that are held for a second outlast what is hidden of them: where a tracker loses the
-    hand for some frames, what comes after is still the same letter.
-    """
+    """Smaller, and augmented by what signers and cameras differ in."""
     config.steps, config.evaluate_every = 1200, 0
     with config.model.unlocked(), config.augment.unlocked():
         config.model.update(
@@ -57,9 +53,6 @@ def _of_few_signers(config) -> None:
                 "scale": 0.25,
                 "shear": 0.25,
                 "keypoint_noise": 0.006,
-                "time_masks": 3,
-                "hand_drop": 0.5,
-                "hand_drop_frames": 15,
             }
         )
     config.data.update({"frames_per_batch": 4096, "row_frames": 512, "keep_empty": 1.0})
