@@ -8,8 +8,7 @@ spelling, and a score on them is a score on words nobody signed.
 The letters lie in a folder corpus (`data_pipelines.folder`), a letter a clip, named in its column
 `spelled`; of several recordings of a letter each word takes any. Three splits come of them:
 
-- `train`: the recordings as they are, and words of random letters, half of which the hand reaches
-  from another shape, and half of which it leaves for one: what moves is no letter yet;
+- `train`: the recordings as they are, and words of random letters;
 - `letters`: the recordings as they are, once more, to be scored on;
 - `test`: names that the training words do not contain, from the same recordings.
 """
@@ -41,8 +40,7 @@ from signbind_jax.errors import SignBindError
 STILL = 1.25  # shoulder widths a second: a hand that approaches or retreats moves faster
 TEMPO = (1.5, 3.0)  # how much faster than recorded a letter is played, at least and at most
 TRANSITION_S = (0.08, 0.2)  # seconds between two letters, at least and at most
-APPROACH_S = (0.1, 0.4)  # seconds from another shape to a word, and from it, at least and at most
-WORD_LENGTHS = (1, 7)  # letters of a training word
+WORD_LENGTHS = (2, 7)  # letters of a training word
 _WORDS = partial(whole_number, least=0, most=1_000_000)
 _SEEDS = partial(whole_number, least=0, most=2**63)
 
@@ -64,10 +62,9 @@ class Letter:
 
 @dataclass(frozen=True)
 class Word:
-    """A row: a word to be joined; `approached`: see `join`."""
+    """A row: a word to be joined."""
 
     word: str
-    approached: bool = False
 
     @property
     def id(self) -> str:
@@ -97,7 +94,7 @@ def open_corpus(source: Path, *, seed: int = 0, train: int = 500, test: int = 10
         for number, read in enumerate(recordings)
     ]
     splits = {
-        "train": [*recorded, *(Word(word, approached=True) for word in trained)],
+        "train": [*recorded, *map(Word, trained)],
         "letters": [dataclasses.replace(row, suffix="_recorded") for row in recorded],
         "test": list(map(Word, tested)),
     }
@@ -129,8 +126,7 @@ def _read(letters: Mapping[str, Sequence[ReadResult]], seed: int, row: Letter | 
         clip, repaired = letters[row.letter][row.number]
         return ReadResult(dataclasses.replace(clip, id=row.id), repaired)
     clips = {letter: [read.clip for read in letters[letter]] for letter in set(row.word)}
-    shapes = [read.clip for recordings in letters.values() for read in recordings]
-    return ReadResult(join(clips, row.word, seed, shapes if row.approached else ()))
+    return ReadResult(join(clips, row.word, seed))
 
 
 def read_letters(source: Path) -> tuple[dict[str, list[ReadResult]], dict[str, list[str]]]:
@@ -163,9 +159,7 @@ def read_letters(source: Path) -> tuple[dict[str, list[ReadResult]], dict[str, l
     return letters, report.left_out
 
 
-def join(
-    letter_clips: Mapping[str, Sequence[Clip]], word: str, seed: int, shapes: Sequence[Clip] = ()
-) -> Clip:
+def join(letter_clips: Mapping[str, Sequence[Clip]], word: str, seed: int) -> Clip:
     """A synthetic clip of a word, its letters joined from their recordings.
 
     Which recording of a letter it is, and how fast each letter and each transition, follows from
@@ -176,8 +170,6 @@ def join(
       word: of letters that are there. No letter may follow itself: signers slide or bounce a
         doubled letter, which recordings of single letters do not show.
       seed: of the tempi.
-      shapes: of the middle of any of these the hand comes half of the time, and half of the time
-        it goes there afterwards; none: the word begins and ends with its letters.
 
     Raises:
       SignBindError: an empty word; a letter that is missing or doubled; another frame rate.
@@ -196,26 +188,12 @@ def join(
             ends_tkc = np.stack([parts[-1][-1], played_tkc[0]])
             parts.append(_resample(ends_tkc, n_between + 2)[1:-1])
         parts.append(played_tkc)
-    if shapes and rng.random() < 0.5:
-        parts.insert(0, _moving(_middle(_any(shapes, rng)), parts[0][0], fps, rng)[:-1])
-    if shapes and rng.random() < 0.5:
-        parts.append(_moving(parts[-1][-1], _middle(_any(shapes, rng)), fps, rng)[1:])
     modalities = clips[0].modalities | {
         "pose": pose_frames(np.concatenate(parts).astype(np.float16), fps)
     }
     return dataclasses.replace(
         clips[0], id=Word(word).id, text=word, modalities=modalities, spelled=(word,)
     )
-
-
-def _moving(from_kc, to_kc, fps: float, rng: np.random.Generator) -> np.ndarray:
-    """The frames from one pose to another, with both."""
-    return _resample(np.stack([from_kc, to_kc]), max(round(rng.uniform(*APPROACH_S) * fps), 1) + 1)
-
-
-def _middle(clip: Clip) -> np.ndarray:
-    pose_tkc = clip.modalities["pose"].data
-    return pose_tkc[len(pose_tkc) // 2].astype(np.float32)
 
 
 def _any(clips: Sequence[Clip], rng: np.random.Generator) -> Clip:
