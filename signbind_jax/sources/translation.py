@@ -155,7 +155,8 @@ class AlignmentSource(FusionSource):
     def evaluator(self, weights):
         parts = self.shapes.prompt_parts
         given = self.fusion_targets, self.tokenizer, parts, self.options.generation
-        return TranslationEvaluator(System(self.reader, weights, *given), self.config.convention)
+        system = System(self.reader, weights, *given)
+        return TranslationEvaluator(system, self.config.convention, self.known_words)
 
 
 class TranslationSource(AlignmentSource):
