@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from signbind_jax import files, sealed
+from signbind_jax.data.labels import APOSTROPHES
 from signbind_jax.errors import SignBindError
 
 KNOWN_WORDS = "known_words.json"  # of a run that writes sentences
@@ -24,7 +25,6 @@ _MOST_CAPITALS = 0.5
 _WORD = re.compile(r"\w+(?:['-]\w+)*")
 _POSSESSIVE = re.compile(r"'s$")
 _FIRST_PERSON = re.compile(r"i'(?:m|d|ll|ve)$")
-_APOSTROPHES = str.maketrans("’‘ʼ`", "''''")
 # Between a word and the one before it: what ends a sentence or begins one that is quoted.
 _BEGINS = re.compile(r"[.!?…:;\"“”„«»()\[\]]|--|[–—]")
 _TITLES = ("mr", "mrs", "ms", "dr", "prof", "st", "mt")  # a full stop behind them ends nothing
@@ -130,7 +130,7 @@ class _Word(NamedTuple):
 
 def _words(text: str) -> Iterator[tuple[str, bool]]:
     """The words of a text, and whether each stands inside a sentence."""
-    text, before, end = text.translate(_APOSTROPHES), "", 0
+    text, before, end = text.translate(APOSTROPHES), "", 0
     for match in _WORD.finditer(text):
         gap = text[end : match.start()]
         begins = not before or _BEGINS.search(gap)

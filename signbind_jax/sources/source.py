@@ -34,7 +34,7 @@ class BatchSource:
       plan: which samples make up each step.
       shapes: what the stage is made from beside the config (`Stage.Shapes`).
       vocabularies: name -> Vocabulary, recorded in the manifest.
-      parents: name -> artefact digest of what the run builds on.
+      parents: name -> artefact digest of what the run builds on, files of `data.spellings` too.
       notes: lines about the data a user should see at start-up.
     """
 
@@ -44,7 +44,8 @@ class BatchSource:
         self.plan: BatchPlan
         self.shapes: Any
         self.vocabularies: dict[str, Vocabulary] = {}
-        self.parents: dict[str, str] = {}
+        found = self.dataset.spellings
+        self.parents = {f"data.spellings of {n[:12]}": found[n].digest for n in sorted(found)}
         self.notes: list[str] = []
 
     def _target_vocabulary(self, kind: str, name: str) -> Vocabulary:
