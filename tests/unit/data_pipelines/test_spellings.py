@@ -4,6 +4,7 @@ import dataclasses
 import json
 import random
 
+import numpy as np
 import pytest
 
 from signbind_jax import cli
@@ -100,7 +101,6 @@ def test_a_run_is_the_nearest_word_of_its_sentence_or_none():
 
 def test_a_pause_that_two_missed_letters_do_not_explain_parts_two_words():
     letters = [TimedToken(x, at, at + 0.05) for x, at in zip("anabobi", (0, 1, 4, 8, 9, 10, 11))]
-    assert discovery.spacing_s([letters]) == 0  # pauses of a second are between words
     quick = [t._replace(start=t.start / 10, end=t.end / 10) for t in letters]
     spacing = discovery.spacing_s([quick])
     runs = discovery.runs_of(0, quick, 3.3 * spacing, DiscoveryConfig())
@@ -137,6 +137,27 @@ def test_an_expert_learns_found_words_and_leaves_out_what_is_unclear(runs, tmp_p
     model_config = make_stage(source.config, source.shapes).model_config
     digests = make_manifest(source, model_config).parents
     assert digests == {f"data.spellings of {train.digest[:12]}": read_spellings(path).digest}
+
+
+def test_the_language_model_copies_fresh_names_in_place_of_found_ones(runs, tmp_path):
+    train = open_dataset(runs / "data").split("train")
+    path = tmp_path / "spellings.json"
+    spelled = {"train0": (TimedToken("anna", 0.0, 0.5),)}
+    write_spellings(path, Spellings(train.digest, spelled, frozenset()))
+    given = {"data.directory": str(runs / "data"), "options.fresh_names": "1"}
+    plain = open_source(load_config("language_model:size=tiny", given))
+    told = open_source(
+        load_config("language_model:size=tiny", given | {"data.spellings": str(path)})
+    )
+    assert len({text(told, i) for i in range(4)}) > 2
+    assert {text(plain, i) for i in range(4)} == {"Anna came."}
+
+
+def text(source, step):
+    """The sentence of the first clip as a step has it."""
+    batch = source.batch(step)
+    (row,) = np.flatnonzero(batch.index_b == 0)
+    return source.tokenizer.decode(batch.text_ids_bl[row][batch.text_mask_bl[row]])
 
 
 def test_spellings_of_another_dataset_and_damaged_ones_are_refused(runs, tmp_path):
