@@ -2,11 +2,15 @@
 
 import jax
 import numpy as np
+import pytest
 
+from signbind_jax.config import load_config
 from signbind_jax.data.vocabulary import Vocabulary
+from signbind_jax.errors import SignBindError
 from signbind_jax.hf.tokenizer import train_bpe
 from signbind_jax.models.fusion import StreamTokens
 from signbind_jax.models.spelled_text import SpelledText, letter_table, spelled_text
+from signbind_jax.sources import open_source
 
 LETTERS = Vocabulary.letters()
 # Word, when its first letter begins, how sure its letters are; a tenth of a second each.
@@ -39,3 +43,13 @@ def test_sure_runs_of_letters_are_words_in_order_of_time():
     assert written == tokenizer.encode(" anna bob", ("anna", "bob"))
     assert lost_b.tolist() == [0]
     assert write(rows, how, 6)[2].tolist() == [len(written) - 6]
+
+
+def test_letters_that_nothing_reads_are_told(runs):
+    names = ("signing", "language_model", "fusion")
+    given = {f"parents.{name}": str(runs / name) for name in names}
+    given |= {"data.directory": str(runs / "data"), "options.spelled_text": "0.5"}
+    with pytest.raises(
+        SignBindError, match="spelled_text: found 0.5 and nothing that reads finger"
+    ):
+        open_source(load_config("alignment:size=tiny", given))
