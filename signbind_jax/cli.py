@@ -19,6 +19,10 @@ COMMANDS = {
     "extract": ("data_pipelines.extraction.command", "landmarks and mouth crops from videos"),
     "data audit": ("data_pipelines.audit.command", "what is wrong with a dataset, with counts"),
     "data vocabulary": ("data_pipelines.vocabulary", "a vocabulary that runs on datasets share"),
+    "data spellings": (
+        "data_pipelines.spellings",
+        "which words are spelled in clips, by an expert",
+    ),
     "train": ("train.command", "trains one stage"),
     "preflight": ("preflight.command", "whether and how fast a config runs on a TPU"),
     "sweep": ("sweep.command", "trains a stage at every point of a grid"),

@@ -246,7 +246,8 @@ class RunConfig(Checked):
                     del record[section][key]
         if record["data"]["min_count"] == 1:
             del record["data"]["min_count"]
-        for key in ("directory", "threads", "stream_cache", "validation", "vocabulary"):
+        paths = ("directory", "stream_cache", "vocabulary", "spellings")
+        for key in (*paths, "threads", "validation"):
             del record["data"][key]
         for key, value in record["augment"].items():  # was once given by position
             if isinstance(value, dict) and value.keys() == set(streams.SHIPPED):

@@ -19,6 +19,7 @@ from signbind_jax.ranges import LARGEST, Checked, Matching, OneOf, Range, Share,
 
 PARENTS_BEHIND = ("language_model", "fusion", "alignment")  # the experts; others build on them
 STAGES_BEHIND = (*PARENTS_BEHIND, "translation")
+WRITING = ("language_model", "alignment", "translation")  # the stages that write sentences
 
 Name = Annotated[
     str,

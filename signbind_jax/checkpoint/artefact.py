@@ -31,6 +31,7 @@ from signbind_jax.errors import SignBindError
 from signbind_jax.files import shorten
 from signbind_jax.hf.pretrained import open_pretrained
 from signbind_jax.hf.tokenizer import TOKENIZER_BYTES, TextTokenizer
+from signbind_jax.metrics import names
 from signbind_jax.train.summary import summary_or_none
 
 logger = logging.getLogger(__name__)
@@ -276,6 +277,9 @@ def write(workdir: Path, source, model_config: ModelConfig, manifest: Manifest) 
     for name, text in source.side_files().items():
         (workdir / name).parent.mkdir(parents=True, exist_ok=True)
         files.write(workdir / name, text)
+    # Not among the side files: runs of before go on without it.
+    if source.config.stage in streams.WRITING:
+        names.write_known_words(workdir, source.known_words)
     parents = source.parent_directories().items()
     sealed.write(
         workdir / FILE,

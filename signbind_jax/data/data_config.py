@@ -49,6 +49,8 @@ class DataConfig(Checked):
         came with them, in the order in which fusion numbers them.
       vocabulary: a file that `signbind data vocabulary` wrote, whose tokens an expert or fusion
         learns to read; empty: those of the training split. Others are left out of targets.
+      spellings: files that `signbind data spellings` wrote, separated by commas: words found to be
+        spelled in splits of the datasets, which stand for the labels of clips that have none.
       min_count: without a file, tokens that occur less often in the training split are left out.
     """
 
@@ -69,6 +71,7 @@ class DataConfig(Checked):
     fold_by: Annotated[str, OneOf(*GROUPS)] = RECORDING
     streams: tuple[Name, ...] = ()
     vocabulary: Text = ""
+    spellings: Text = ""
     min_count: Count = 1
 
     def __post_init__(self):
@@ -80,6 +83,11 @@ class DataConfig(Checked):
     def directories(self) -> list[str]:
         """The datasets that `directory` names."""
         return [part.strip() for part in self.directory.split(",")]
+
+    @property
+    def spelling_files(self) -> list[str]:
+        """The files that `spellings` names."""
+        return [part.strip() for part in self.spellings.split(",") if part.strip()]
 
     def conflicts(self):
         n = len(self.directories)

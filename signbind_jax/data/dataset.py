@@ -8,7 +8,7 @@ import json
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from signbind_jax.data import record
 from signbind_jax.data.clip import MOST_FRAMES, Clip
 from signbind_jax.data.dataset_description import MEND, check_description, index_file
 from signbind_jax.data.lips import decode_mosaic
+from signbind_jax.data.spellings import Spellings
 from signbind_jax.errors import SignBindError
 
 DATASET_FILE = "dataset.json"
@@ -81,12 +82,14 @@ class DatasetInfo:
     Attributes:
       directory: where it lies.
       description: contents of `dataset.json` (source, build report, splits, files).
-      digest: SHA-256 over everything in the dataset.
+      digest: SHA-256 over everything in the dataset, and over the spelled words found in it.
+      spellings: digest of a split -> what was found to be spelled in it.
     """
 
     directory: Path
     description: dict
     digest: str
+    spellings: Mapping[str, Spellings] = dataclasses.field(default_factory=dict)
     _opened: dict = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
@@ -95,6 +98,16 @@ class DatasetInfo:
         from signbind_jax.data.labels import labelled
 
         return labelled(clip for name in self.splits for clip in self.split(name).read_labels())
+
+    def with_spellings(self, found: Iterable[Spellings]) -> "DatasetInfo":
+        """The same dataset with spelled words that were found in splits of it; those found in
+        others are left aside."""
+        digests = [self.split(name).digest for name in self.splits]
+        own = {spellings.split: spellings for spellings in found if spellings.split in digests}
+        if not own:
+            return self
+        digest = digest_of_json([self.digest, *(own[split].digest for split in sorted(own))])
+        return DatasetInfo(self.directory, self.description, digest, own)
 
     def withheld(self, split: str) -> frozenset[str]:
         """Kinds of labels that the clips of a split are not told, so that they are derived."""
@@ -249,7 +262,24 @@ class ClipDataset(Sequence):
         if self.streams:
             labels = self.labels[i]
             clip = dataclasses.replace(clip, streams=labels.streams, seconds=labels.seconds)
-        return clip
+        return self._told(clip)
+
+    def _told(self, clip: Clip) -> Clip:
+        """A clip with the spelled words that were found in it, unless the corpus says some."""
+        if self.spellings is None or clip.spelled:
+            return clip
+        return dataclasses.replace(clip, spelled=self.spellings.words(clip.id))
+
+    @property
+    def spellings(self) -> Spellings | None:
+        """What was found to be spelled in the split; None: nobody looked, or the run does not."""
+        return self.info.spellings.get(self.digest)
+
+    @cached_property
+    def unclear(self) -> np.ndarray:
+        """Bool (clips,), where something is spelled of which nobody knows what."""
+        ids = self.spellings.unclear if self.spellings else ()
+        return np.array([clip.id in ids and not clip.spelled for clip in self.labels], bool)
 
     @property
     def streams(self) -> tuple[str, ...]:
@@ -285,7 +315,7 @@ class ClipDataset(Sequence):
 
     def _labels_of(self, i: int, line: str) -> Clip:
         try:
-            return record.labels_from_json(line, int(self._lengths["pose"][i]))
+            return self._told(record.labels_from_json(line, int(self._lengths["pose"][i])))
         except (ValueError, RecursionError, SignBindError) as error:
             raise ValueError(f"labels of clip {i}: {_one_line(error)}") from error
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 
+from signbind_jax import files
 from signbind_jax.errors import SignBindError
 from signbind_jax.ranges import Matching
 
@@ -20,6 +21,7 @@ HELD_OUT = "held_out_clips.txt"  # of a run: the ids of the clips it left out, a
 RECORDING, SIGNER = "recording", "signer"
 GROUPS = (RECORDING, SIGNER)
 MOST_FOLDS = 100
+_HELD_OUT_BYTES = 2**29
 
 
 def parse_fold(fold: str) -> tuple[int, int] | None:
@@ -77,6 +79,18 @@ def held_out(clips: "ClipDataset", fold: str, by: str) -> np.ndarray:
         heapq.heapreplace(emptiest, (held + sizes[key], i))
         fold_of[key] = i
     return np.array([fold_of[key] == k for key in keys])
+
+
+def held_out_ids(workdir: Path) -> frozenset[str]:
+    """The ids of the clips that a run left out.
+
+    Raises:
+      SignBindError: it left out none.
+    """
+    path = workdir / HELD_OUT
+    if not path.exists():
+        raise SignBindError(f"{path}: not found, wanted a fold of `signbind crossfit`")
+    return frozenset(files.read_text(path, _HELD_OUT_BYTES).splitlines())
 
 
 def _key(clip, by: str) -> str:

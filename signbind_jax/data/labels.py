@@ -37,7 +37,7 @@ _CONTRACTIONS = (
     (re.compile(r"n't\b"), " not"),
     (re.compile(r"'(?:s|m|re|ve|ll|d)\b"), " "),
 )
-_APOSTROPHES = str.maketrans("’‘ʼ`´", "'''''")
+APOSTROPHES = str.maketrans("’‘ʼ`´", "'''''")
 _IDEOGRAPH = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")
 
 
@@ -59,7 +59,7 @@ def pseudo_glosses(text: str, language: str) -> tuple[str, ...]:
 def _glossed(text: str, language: str) -> list[tuple[str, str]]:
     """The words of a sentence, each with its lemma; that of one that is no content word is ""."""
     primary = _primary(language)
-    text = unicodedata.normalize("NFC", text).translate(_APOSTROPHES)
+    text = unicodedata.normalize("NFC", text).translate(APOSTROPHES)
     if primary == "en":
         # Lower case before contractions, so that "Don't" and "don't" are one rule.
         text = text.lower()
@@ -90,7 +90,7 @@ def _in_order_of_text(clip: Clip, glossed: list[tuple[str, str]]) -> tuple[str, 
     inside: set[int] = set()
     behind = []
     for spelled in clip.spelled:
-        own = [word.casefold() for word in words_of(spelled.translate(_APOSTROPHES))]
+        own = [word.casefold() for word in words_of(spelled.translate(APOSTROPHES))]
         places = (
             i
             for i in range(len(words) - len(own) + 1)
@@ -124,7 +124,7 @@ def phonemes(text: str, language: str) -> tuple[tuple[str, ...], tuple[str, ...]
     Returns:
       (phonemes, unknown words), both in the order of the text.
     """
-    words = words_of(text.translate(_APOSTROPHES).lower())
+    words = words_of(text.translate(APOSTROPHES).lower())
     if not has_pronunciations(language):
         return (), tuple(words)
     dictionary = _pronunciations()
@@ -280,7 +280,7 @@ def words_of(text: str) -> list[str]:
 
 
 def _symbols(spelled: tuple[str, ...]) -> list[str]:
-    text = "".join(spelled).translate(_APOSTROPHES).casefold()
+    text = "".join(spelled).translate(APOSTROPHES).casefold()
     return [c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c)]
 
 

@@ -9,20 +9,32 @@ import numpy as np
 from signbind_jax.data.clip import Clip
 from signbind_jax.data.data_config import DataConfig
 from signbind_jax.data.dataset import ClipDataset, DatasetInfo, digest_of_json, open_dataset
+from signbind_jax.data.spellings import Spellings, read_spellings
 from signbind_jax.errors import SignBindError
 
 
 def open_data(data: DataConfig) -> "DatasetInfo | Mixture":
-    """The dataset of a config, or the mixture of those that `data.directory` names.
+    """The dataset of a config, or the mixture of those that `data.directory` names, with the words
+    that files of `data.spellings` say are spelled.
 
     Raises:
-      SignBindError: see `open_dataset`.
+      SignBindError: see `open_dataset` and `read_spellings`; a file of another dataset.
     """
-    directories = data.directories
-    if len(directories) == 1:
-        return open_dataset(directories[0])
-    weights = data.weights or (1.0,) * len(directories)
-    return Mixture(tuple(open_dataset(d) for d in directories), weights)
+    datasets = [open_dataset(directory) for directory in data.directories]
+    if data.spellings:
+        found = {path: read_spellings(path) for path in data.spelling_files}
+        datasets = [dataset.with_spellings(found.values()) for dataset in datasets]
+        used = {split for dataset in datasets for split in dataset.spellings}
+        for path, spellings in found.items():
+            if spellings.split not in used:
+                raise SignBindError(
+                    f"config.data.spellings: {path}: found the spelled words of a split "
+                    f"{spellings.split[:12]}, wanted one of {data.directory}: find them in the "
+                    "dataset as it is now, with signbind data spellings"
+                )
+    if len(datasets) == 1:
+        return datasets[0]
+    return Mixture(tuple(datasets), data.weights or (1.0,) * len(datasets))
 
 
 @dataclass(frozen=True)
@@ -46,6 +58,11 @@ class Mixture:
             for name, n in dataset.splits.items():
                 total[name] = total.get(name, 0) + n
         return total
+
+    @property
+    def spellings(self) -> dict[str, Spellings]:
+        """Digest of a split of any of them -> what was found to be spelled in it."""
+        return {n: found for dataset in self.datasets for n, found in dataset.spellings.items()}
 
     @cached_property
     def digest(self) -> str:
@@ -134,6 +151,11 @@ class MixedSplit(Sequence):
     def targets(self) -> list[dict[str, tuple[str, ...]]]:
         """Target sequences of every clip; what a corpus labels is its own matter."""
         return [target for part in self.parts for target in part.targets]
+
+    @cached_property
+    def unclear(self) -> np.ndarray:
+        """Bool (clips,), where something is spelled of which nobody knows what."""
+        return np.concatenate([part.unclear for part in self.parts])
 
     @cached_property
     def lip_size(self) -> tuple[int, int] | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from signbind_jax import files
 from signbind_jax.checkpoint import artefact
+from signbind_jax.data import folds
 from signbind_jax.data.dataset import ClipDataset, open_dataset
 from signbind_jax.distributed import hosts
 from signbind_jax.errors import SignBindError
@@ -34,6 +35,7 @@ def evaluate(
     hypotheses: Path | None = None,
     references: Path | None = None,
     streams: Path | None = None,
+    held_out: bool = False,
 ) -> dict:
     """Scores of any stage on a split of a dataset, JSON-ready.
 
@@ -47,6 +49,7 @@ def evaluate(
       hypotheses, references: where to write what was scored, of several variants the
         last, which has all streams: one line a clip, as `signbind score` reads it.
       streams: where to write what was read in the clips, see `readers.token_streams`.
+      held_out: whether those are left out that the expert was trained on, see `folds`.
 
     Raises:
       SignBindError: no such run, dataset or split; see also `open_evaluator`.
@@ -58,7 +61,8 @@ def evaluate(
     if evaluator.generation:
         record["generation"] = dataclasses.asdict(evaluator.generation)
     if streams:
-        _write_streams(streams, evaluator, clips)
+        kept = folds.held_out_ids(run.workdir) if held_out else None
+        _write_streams(streams, evaluator, clips, kept)
     found = evaluator.evaluations(clips, variants)
     written = list(found.values())[-1].lines
     for path, lines in zip((references, hypotheses), written, strict=True):
@@ -79,18 +83,24 @@ def _scores(row: Evaluation, convention: str) -> dict:
     return hosts.broadcast("scoring", score)
 
 
-def _write_streams(path: Path, evaluator: Evaluator, clips: ClipDataset) -> None:
-    """Writes the clips in which streams were read, and tells how many there are without."""
+def _write_streams(
+    path: Path, evaluator: Evaluator, clips: ClipDataset, only: Collection[str] | None
+) -> None:
+    """Writes the clips in which streams were read, and tells how many there are without.
+
+    only: ids of those wanted; None: all.
+    """
     from signbind_jax.data_pipelines.readers.token_streams import check_name, write_clips
 
     check_name(path)
-    having = [clip for clip in evaluator.streams(clips) if clip.streams]
-    if len(having) < len(clips):
+    read = [clip for clip in evaluator.streams(clips) if only is None or clip.id in only]
+    having = [clip for clip in read if clip.streams]
+    if len(having) < len(read):
         logger.warning(
             "%s: left out %d of %d clips: nothing reads what they hold",
             path,
-            len(clips) - len(having),
-            len(clips),
+            len(read) - len(having),
+            len(read),
         )
     if hosts.is_primary():
         write_clips(path, having, clips.name)
@@ -141,6 +151,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also write what was read in the clips, with its times, as .jsonl or .jsonl.gz that "
         "signbind data build streams and signbind translate read",
     )
+    parser.add_argument(
+        "--held_out",
+        action="store_true",
+        help="into --streams only the clips that this fold of `signbind crossfit` left out",
+    )
     length_penalty.add_argument(parser)
     generation_config.add_arguments(parser)
 
@@ -148,6 +163,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """`signbind evaluate`: prints one line a score, below how the sentences were written."""
     settings = generation_config.given(arguments)
+    if arguments.held_out and not arguments.streams:
+        raise SignBindError("--held_out: found it alone, wanted it beside --streams")
     if arguments.length_penalties:
         _choose_length_penalty(arguments, settings)
         return 0
@@ -162,6 +179,7 @@ def run(arguments: argparse.Namespace) -> int:
         hypotheses=arguments.hypotheses,
         references=arguments.references,
         streams=arguments.streams,
+        held_out=arguments.held_out,
     )
     print(f"{record['stage']} at step {record['step']} on split {record['split']}")
     if "generation" in record:

@@ -1,6 +1,7 @@
 """Evaluators: the only way anything is scored, in the training loop and of finished runs."""
 
 import functools
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from signbind_jax.evaluate.stream_errors import transcripts
 from signbind_jax.generation import config as generation_config
 from signbind_jax.generation.config import GenerationConfig, read_options
 from signbind_jax.hf.tokenizer import TextTokenizer
-from signbind_jax.metrics import conventions
+from signbind_jax.metrics import conventions, names
 from signbind_jax.metrics.sequence import error_counts
 from signbind_jax.metrics.translation import name_recall, translation_scores
 from signbind_jax.overrides import unknown_name
@@ -35,6 +36,8 @@ from signbind_jax.stages.read_streams import (
 )
 from signbind_jax.stages.system import System
 from signbind_jax.use.translate import Translator
+
+logger = logging.getLogger(__name__)
 
 # Splits in which time alone decides what is right.
 TIME_SPLITS = ("role", "lonely_twin", "adjacent_names")
@@ -165,6 +168,7 @@ class LanguageModelEvaluator(Evaluator):
     """Scores of sentences that a decoder writes from the true streams as text: `oracle_text`.
 
     convention: whose BLEU-4 is scored as well; empty: nobody's.
+    known: the words of the text that it was trained on; None: not recorded.
     """
 
     def __init__(
@@ -173,13 +177,14 @@ class LanguageModelEvaluator(Evaluator):
         tokenizer: TextTokenizer,
         generation: GenerationConfig,
         convention: str = "",
+        known: frozenset[str] | None = None,
     ):
         self.weights, self.tokenizer, self.generation = weights, tokenizer, generation
-        self.convention = convention
+        self.convention, self.known = convention, known
 
     def run(self, clips):
         hypotheses = write_from_text(*self.weights(), self.tokenizer, clips, self.generation)
-        return translation_evaluation(clips, hypotheses, self.convention)
+        return translation_evaluation(clips, hypotheses, self.convention, self.known)
 
     def evaluations(self, clips, only=()):
         _check_variants(only, ("oracle_text",))
@@ -187,18 +192,19 @@ class LanguageModelEvaluator(Evaluator):
 
     def rewritten(self, settings):
         generation = generation_config.overridden(self.generation, settings)
-        return LanguageModelEvaluator(self.weights, self.tokenizer, generation, self.convention)
+        own = self.convention, self.known
+        return LanguageModelEvaluator(self.weights, self.tokenizer, generation, *own)
 
 
 class TranslationEvaluator(Evaluator):
     """Scores of what a system translates, all of its streams present or some of them.
 
-    convention: as of `LanguageModelEvaluator`.
+    convention, known: as of `LanguageModelEvaluator`.
     """
 
-    def __init__(self, system: System, convention: str = ""):
+    def __init__(self, system: System, convention: str = "", known: frozenset[str] | None = None):
         self.system, self.generation = system, system.generation
-        self.convention = convention
+        self.convention, self.known = convention, known
 
     def run(self, clips):
         return self.variants(clips, ("all",))["all"]
@@ -215,7 +221,9 @@ class TranslationEvaluator(Evaluator):
         for variant, keep in streams.variants(self.system.streams).items():
             if not only or variant in only:
                 hypotheses = self.system.write(read, keep)
-                found[variant] = translation_evaluation(clips, hypotheses, self.convention)
+                found[variant] = translation_evaluation(
+                    clips, hypotheses, self.convention, self.known
+                )
                 found[variant].scores["name_recall_read"] = _name_recall(
                     clips.labels, hypotheses, read_right
                 )
@@ -239,7 +247,7 @@ class TranslationEvaluator(Evaluator):
 
     def rewritten(self, settings):
         generation = generation_config.overridden(self.generation, settings)
-        return TranslationEvaluator(self.system.writing(generation), self.convention)
+        return TranslationEvaluator(self.system.writing(generation), self.convention, self.known)
 
     def streams(self, clips):
         return _streams_of(self.system.reader, clips)
@@ -274,22 +282,34 @@ def open_evaluator(run: Artefact, settings: Mapping[str, Any] | None = None) -> 
         return FusionEvaluator(
             open_reader_of(run), run.load_params, run.vocabularies[FUSION_TARGETS]
         )
+    known = names.read_known_words(run.workdir)
+    if known is None:
+        logger.warning(
+            "%s: found no %s, as of an earlier version: text_name_recall is not scored; start its "
+            "`signbind train` once more to have it written",
+            run.workdir,
+            names.KNOWN_WORDS,
+        )
     if run.stage == "language_model":
         own = read_options(LanguageModelOptions, run.config.options).generation
         generation = generation_config.overridden(own, settings)
         weights = functools.cache(run.load_params)
-        return LanguageModelEvaluator(weights, run.tokenizer, generation)
-    return TranslationEvaluator(Translator(run.workdir, settings, step=run.step))
+        return LanguageModelEvaluator(weights, run.tokenizer, generation, known=known)
+    return TranslationEvaluator(Translator(run.workdir, settings, step=run.step), known=known)
 
 
 def translation_evaluation(
-    clips: ClipDataset, hypotheses: Sequence[str], convention: str = ""
+    clips: ClipDataset,
+    hypotheses: Sequence[str],
+    convention: str = "",
+    known: frozenset[str] | None = None,
 ) -> Evaluation:
-    """Scores of what was written of a split; `convention`: whose BLEU-4 is among them, too."""
+    """Scores of what was written of a split; `convention` and `known` as of
+    `LanguageModelEvaluator`."""
     references = [clip.text for clip in clips.labels]
 
     def score() -> dict:
-        scores = translation_scores(clips.labels, hypotheses)
+        scores = translation_scores(clips.labels, hypotheses, known)
         if convention and references:
             found = conventions.bleu4(convention, references, hypotheses)
             name = f"bleu4_{convention}"
@@ -298,6 +318,8 @@ def translation_evaluation(
 
     scores = hosts.broadcast("scoring", score)
     logged = {name: value for name, value in scores.items() if isinstance(value, float)}
+    if "text_name_recall" in logged:
+        logged["n_text_names"] = float(scores["n_text_names"])
     return Evaluation(scores, logged, _outputs(clips.ids, references, hypotheses))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from signbind_jax import files
 from signbind_jax.errors import SignBindError
 from signbind_jax.metrics import conventions, translation
+from signbind_jax.metrics.names import known_words
 from signbind_jax.metrics.text import VERSION, Score
 
 _MOST_BYTES = 2**24  # of a file: at 60 characters a line about 270,000 sentences
@@ -51,6 +52,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help="the fingerspelled names of each line, divided by spaces; adds name recall",
+    )
+    parser.add_argument(
+        "--training_text",
+        type=Path,
+        metavar="FILE",
+        help="the sentences that the system was trained on, one a line; adds text name recall: of "
+        "the words that these lack and of those with a capital inside a sentence",
+    )
+    parser.add_argument(
+        "--text_language",
+        default="",
+        metavar="TAG",
+        help="of --training_text, such as de, whose capitals tell no names (default: one whose do)",
     )
     parser.add_argument(
         "--rbleu_words",
@@ -186,6 +200,14 @@ def _scores(
         n_all = sum(len(line.split()) for line in lines)
         signature = f"whole-words|case:lc|judged:{found.n}/{n_all}|version:{VERSION}"
         rows.append(("names", Score("name recall", found.value, signature)))
+    if arguments.training_text:
+        known = known_words(read_sentences(arguments.training_text))
+        languages = [arguments.text_language] * len(references)
+        found = translation.text_name_recall(references, hypotheses, languages, known)
+        capitals = f"lang:{arguments.text_language or 'none'}"
+        signature = f"whole-words|case:lc|{capitals}|judged:{found.n}|known:{len(known)}"
+        signature = f"{signature}|version:{VERSION}"
+        rows.append(("names", Score("text name recall", found.value, signature)))
     return rows
 
 

@@ -1,4 +1,4 @@
-"""What the synthetic corpus is judged by, from texts alone: names, homonyms, contrasts.
+"""What sentences are judged by, from texts alone: names, homonyms, contrasts.
 
 Every value is a percentage, or None where nothing can be judged.
 """
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from signbind_jax.data.clip import Clip
 from signbind_jax.errors import SignBindError
-from signbind_jax.metrics import conventions, rouge, text, tokenizers
+from signbind_jax.metrics import conventions, names, rouge, text, tokenizers
 from signbind_jax.metrics.sequence import edit_distance
 
 
@@ -67,6 +67,37 @@ def name_recall(
             seen[name] = seen.get(name, 0) + 1
             wanted, found = (n >= seen[name] for n in there[name])
             row.append(found if wanted else None)
+        rows.append(tuple(row))
+    return Judgements(tuple(rows))
+
+
+def text_name_recall(
+    references: Sequence[str],
+    hypotheses: Sequence[str],
+    languages: Sequence[str],
+    known: frozenset[str],
+) -> Judgements:
+    """Judges which names of the references the hypotheses hold, without any label of names.
+
+    Names are those that `names.names_of` finds in the references. One is found where the
+    hypothesis has the same word, in any case; repeated ones need as many occurrences.
+
+    Args:
+      references, hypotheses: one sentence a clip.
+      languages: BCP-47 tags of the references.
+      known: the words of the training text, see `names.known_words`.
+
+    Raises:
+      ValueError: the sides differ in length.
+    """
+    rows = []
+    wanted = names.names_of(references, languages, known)
+    for own, hypothesis in zip(wanted, hypotheses, strict=True):
+        written = names.word_counts(hypothesis)
+        row = []
+        for name in map(str.casefold, own):
+            row.append(written[name] > 0)
+            written[name] -= 1
         rows.append(tuple(row))
     return Judgements(tuple(rows))
 
@@ -145,7 +176,9 @@ def contrast_accuracy(
     return Judgements(tuple(rows))
 
 
-def translation_scores(clips: Sequence[Clip], hypotheses: Sequence[str]) -> dict:
+def translation_scores(
+    clips: Sequence[Clip], hypotheses: Sequence[str], known: frozenset[str] | None = None
+) -> dict:
     """Computes all translation scores of a data set, JSON-ready.
 
     BLEU-4 and chrF are sacrebleu's defaults (13a, cased, exponential smoothing), ROUGE-L is
@@ -155,13 +188,15 @@ def translation_scores(clips: Sequence[Clip], hypotheses: Sequence[str]) -> dict
     Args:
       clips: what was signed; `text`, `spelled`, `homonym_pairs` and `contrasts` are read.
       hypotheses: what was written, one sentence a clip.
+      known: the words of the training text, see `names.known_words`; None: nobody knows.
 
     Returns:
       n, bleu4, bleu_signature, chrf, chrf_signature, rouge_l, rouge_l_signature,
       word_error_rate, word_error_rate_signature; and
-      name_recall, homonym_accuracy and homonym_swapped, contrast_accuracy, with how many
-      items were judged as n_names, n_homonyms, n_contrasts. Values are percentages, None where
-      there is nothing to judge.
+      name_recall (of the words that labels call spelled), text_name_recall (of the names that
+      the references alone tell), homonym_accuracy and homonym_swapped, contrast_accuracy, with
+      how many items were judged as n_names, n_text_names, n_homonyms, n_contrasts. Values are
+      percentages, None where there is nothing to judge.
 
     Raises:
       ValueError: clips and hypotheses differ in number.
@@ -169,14 +204,19 @@ def translation_scores(clips: Sequence[Clip], hypotheses: Sequence[str]) -> dict
     if len(clips) != len(hypotheses):
         raise ValueError(f"{len(clips)} clips, {len(hypotheses)} hypotheses")
     references = [clip.text for clip in clips]
-    names = name_recall(references, hypotheses, [clip.spelled for clip in clips])
+    spelled = name_recall(references, hypotheses, [clip.spelled for clip in clips])
+    languages = [clip.text_language for clip in clips]
+    told = (references, hypotheses, languages) if known is not None else ((), (), ())
+    in_text = text_name_recall(*told, known or frozenset())
     homonyms = homonym_accuracy(hypotheses, [clip.homonym_pairs for clip in clips])
     contrasts = contrast_accuracy(references, hypotheses, [clip.contrasts for clip in clips])
     return {
         "n": len(clips),
         **_corpus_scores(references, hypotheses),
-        "name_recall": names.value,
-        "n_names": names.n,
+        "name_recall": spelled.value,
+        "n_names": spelled.n,
+        "text_name_recall": in_text.value,
+        "n_text_names": in_text.n,
         "homonym_accuracy": homonyms.value,
         "homonym_swapped": homonym_swapped(hypotheses, [c.homonym_pairs for c in clips]).value,
         "n_homonyms": homonyms.n,

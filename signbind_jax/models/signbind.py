@@ -17,6 +17,7 @@ from signbind_jax.models.llm.config import DecoderConfig
 from signbind_jax.models.llm.decoder import Decoder
 from signbind_jax.models.llm.language_model import LanguageModel
 from signbind_jax.models.llm.lora import LoRAConfig, add_lora
+from signbind_jax.models.spelled_text import SpelledText, spelled_text
 from signbind_jax.ranges import Checked, Range
 
 TextRoom = Annotated[float, Range(0, 100)]
@@ -55,10 +56,12 @@ class PromptParts:
     Attributes:
       head_ids_p: int32 ids in front of the soft prefix; may be empty.
       pieces_vr: the `fused_text.piece_table`, or None where the soft prefix is alone.
+      spelled: how letters become text beside what fusion read; None: they do not.
     """
 
     head_ids_p: np.ndarray
     pieces_vr: np.ndarray | None
+    spelled: SpelledText | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class Prefix:
     Attributes:
       x_bpd, mask_bp: embeddings; the last is no padding.
       fused_mask_bm, log_probs_bsv: fusion's, for its CTC loss.
-      lost_b: tokens of the fused text beyond its capacity.
+      lost_b: tokens of the fused and of the spelled text beyond its capacity.
     """
 
     x_bpd: jax.Array
@@ -106,19 +109,24 @@ class SignBind(nnx.Module):
         self, tokens: StreamTokens, prompt_ids_bp, prompt_mask_bp, parts: PromptParts, key=None
     ) -> Prefix:
         """Makes what the sentence is written from: the prompt's head, m fused tokens as embeddings,
-        what fusion read as text where `parts` asks for it, and the rest of the prompt."""
+        what fusion read and the letters that were read, as text, where `parts` asks for it, and the
+        rest of the prompt."""
         fused_bmd, mask_bm, log_probs_bsv = self.fusion(tokens, key)
         b = mask_bm.shape[0]
         head_ids_bp = jnp.broadcast_to(parts.head_ids_p, (b, *parts.head_ids_p.shape))
         x = [self.decoder.embed(head_ids_bp), self.projector(fused_bmd) * mask_bm[..., None]]
         mask = [jnp.ones(head_ids_bp.shape, bool), mask_bm]
         lost_b = jnp.zeros(b, jnp.int32)
+        capacity, texts = text_capacity(mask_bm.shape[1], self.text_room), []
         if parts.pieces_vr is not None:
-            capacity = text_capacity(mask_bm.shape[1], self.text_room)
             read = read_ctc(log_probs_bsv, mask_bm, capacity)
-            text_ids_bp, text_mask_bp, lost_b = fused_text(*read, parts.pieces_vr, capacity)
+            texts.append(fused_text(*read, parts.pieces_vr, capacity))
+        if parts.spelled is not None:
+            texts.append(spelled_text(tokens, parts.spelled, capacity))
+        for text_ids_bp, text_mask_bp, own_lost_b in texts:
             x.append(self.decoder.embed(text_ids_bp))
             mask.append(text_mask_bp)
+            lost_b += own_lost_b
         x.append(self.decoder.embed(prompt_ids_bp))
         mask.append(prompt_mask_bp)
         return Prefix(

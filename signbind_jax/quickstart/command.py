@@ -43,6 +43,8 @@ SCORES = (
     "chrf",
     "name_recall",
     "name_recall_read",
+    "text_name_recall",
+    "n_text_names",
     "homonym_accuracy",
     "homonym_swapped",
 )

@@ -28,6 +28,7 @@ TRANSLATION_METRICS = (
     "chrf",
     "name_recall",
     "name_recall_read",
+    "text_name_recall",
     "homonym_accuracy",
     *TIME_METRICS,
 )

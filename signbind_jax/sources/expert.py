@@ -43,6 +43,7 @@ class ExpertSource(BatchSource):
         self.model_config = expert_config(config, len(self.vocabulary), lip_size)
         self.lengths = modality_lengths(train, self.model_config.frontend)
         check_crops(self.model_config, train, "config.model.lip_size")
+        self._leave_out_unclear(train)
         self._check_feasible(train)
         self.held_out = self._hold_out(train)
         empty = np.array([not target for target in self._targets])
@@ -73,6 +74,18 @@ class ExpertSource(BatchSource):
                 f"{self.config.stage}"
             )
         return self._target_vocabulary(self.stream.target, self.stream.vocabulary)
+
+    def _leave_out_unclear(self, train: ClipDataset) -> None:
+        """Letters that nobody could tell would be learnt as blanks."""
+        if not self.stream.spells:
+            return
+        unclear = train.unclear & (self.lengths > 0)
+        if unclear.any():
+            self.lengths = np.where(unclear, 0, self.lengths)
+            self.notes.append(
+                f"{unclear.sum()} clips left out: something is spelled, but what was not found "
+                "(data.spellings)"
+            )
 
     def _check_feasible(self, train: ClipDataset) -> None:
         """Counts the clips whose target is longer than the CTC output, leaves them out, and

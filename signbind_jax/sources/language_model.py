@@ -81,4 +81,4 @@ class LanguageModelSource(BatchSource):
 
     def evaluator(self, weights):
         given = self.tokenizer, self.options.generation, self.config.convention
-        return LanguageModelEvaluator(weights, *given)
+        return LanguageModelEvaluator(weights, *given, self.known_words)

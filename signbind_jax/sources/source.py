@@ -1,6 +1,7 @@
 """BatchSource: the data and parents of one training run."""
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from signbind_jax.data.read_ahead import read_ahead
 from signbind_jax.data.vocabulary import Coverage, Vocabulary, count, read_vocabulary
 from signbind_jax.errors import SignBindError
 from signbind_jax.evaluate.evaluators import Evaluator
+from signbind_jax.metrics.names import known_words
 from signbind_jax.stages.read_streams import Weights
 from signbind_jax.stages.stage import Stage
 
@@ -32,7 +34,7 @@ class BatchSource:
       plan: which samples make up each step.
       shapes: what the stage is made from beside the config (`Stage.Shapes`).
       vocabularies: name -> Vocabulary, recorded in the manifest.
-      parents: name -> artefact digest of what the run builds on.
+      parents: name -> artefact digest of what the run builds on, files of `data.spellings` too.
       notes: lines about the data a user should see at start-up.
     """
 
@@ -42,7 +44,8 @@ class BatchSource:
         self.plan: BatchPlan
         self.shapes: Any
         self.vocabularies: dict[str, Vocabulary] = {}
-        self.parents: dict[str, str] = {}
+        found = self.dataset.spellings
+        self.parents = {f"data.spellings of {n[:12]}": found[n].digest for n in sorted(found)}
         self.notes: list[str] = []
 
     def _target_vocabulary(self, kind: str, name: str) -> Vocabulary:
@@ -108,6 +111,11 @@ class BatchSource:
         """What the artefact needs besides its weights, such as a tokenizer: path in the run
         directory -> text."""
         return {}
+
+    @cached_property
+    def known_words(self) -> frozenset[str]:
+        """The words of the text that a stage which writes sentences is trained on."""
+        return known_words(clip.text for clip in self.dataset.split(self.config.data.train).labels)
 
     def evaluator(self, weights: Weights) -> Evaluator:
         """What scores weights of the stage that is trained."""

@@ -126,8 +126,8 @@ class AlignmentSource(FusionSource):
 
     def _make_shapes(self, fusion, capacities):
         decoder = self.decoder_artefact.model_config
-        fused_text = self.options.fused_text
-        prompt_parts = make_prompt_parts(self.fusion_targets, self.tokenizer, fused_text)
+        given = self.fusion_targets, self.tokenizer, self.options, self.reader
+        prompt_parts = make_prompt_parts(*given)
         return SignBindShapes(fusion, decoder, self.imported, prompt_parts, capacities)
 
     def _label(self, clips, read):
@@ -155,7 +155,8 @@ class AlignmentSource(FusionSource):
     def evaluator(self, weights):
         parts = self.shapes.prompt_parts
         given = self.fusion_targets, self.tokenizer, parts, self.options.generation
-        return TranslationEvaluator(System(self.reader, weights, *given), self.config.convention)
+        system = System(self.reader, weights, *given)
+        return TranslationEvaluator(system, self.config.convention, self.known_words)
 
 
 class TranslationSource(AlignmentSource):

@@ -1,7 +1,7 @@
 """Stages 3 and 4: fused tokens become a soft prefix of the LLM, which writes the sentence."""
 
 import dataclasses
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -9,10 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from signbind_jax import streams
 from signbind_jax.config import RunConfig, from_mapping
 from signbind_jax.data.language_names import language_name
 from signbind_jax.data.sentences import Sentences
 from signbind_jax.data.vocabulary import Vocabulary
+from signbind_jax.errors import SignBindError
 from signbind_jax.generation.config import GenerationConfig, read_options
 from signbind_jax.generation.sentences import generate_sentences, lower_writing
 from signbind_jax.hf import published
@@ -22,6 +24,7 @@ from signbind_jax.models.fusion import FusionConfig, keep_streams
 from signbind_jax.models.llm.config import DecoderConfig
 from signbind_jax.models.llm.lora import TARGETS, LoRAConfig, Rank, Targets
 from signbind_jax.models.signbind import PromptParts, SignBind, SignBindConfig, TextRoom
+from signbind_jax.models.spelled_text import SpelledText, letter_table
 from signbind_jax.models.token_noise import add_noise
 from signbind_jax.ranges import (
     Checked,
@@ -30,9 +33,11 @@ from signbind_jax.ranges import (
     Positive,
     Range,
     Rate,
+    Share,
     Text,
 )
 from signbind_jax.stages.fusion import FusionShapes, FusionStage, ctc_sums
+from signbind_jax.stages.read_streams import StreamReader
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,8 @@ class TranslationOptions(Checked):
     Attributes:
       ctc_weight: weight of the CTC loss on the fused tokens beside the sentence's loss.
       fused_text: whether what fusion read also stands behind the soft prefix as text.
+      spelled_text: how sure the fingerspelling stream has to be of a run of letters, their mean
+        confidence, for these to stand behind that as text; 0: none do. It needs no labels.
       text_room: how many of the LLM's tokens of that text there is room for, for each token of the
         streams; what does not fit is counted. Less where most streams have no text saves time.
       instruction: what a pretrained LLM is asked to do; {language} stands for the languages of
@@ -61,6 +68,7 @@ class TranslationOptions(Checked):
 
     ctc_weight: Annotated[float, Range(0, 1000)] = 0.3
     fused_text: bool = True
+    spelled_text: Share = 0.0
     text_room: TextRoom = 1.0
     instruction: Text = "Write the {language} sentence that these signs, in order, say."
     frozen_dtype: DTypeName = "float32"
@@ -124,9 +132,15 @@ class SignBindShapes:
         else:
             given = sizes.decoder | {"vocab_size": sizes.vocabulary}
             decoder = from_mapping(DecoderConfig, given, "config.assumed.decoder")
-        fused_text = read_options(TranslationOptions, config.options).fused_text
+        options = read_options(TranslationOptions, config.options)
+        fused_text = options.fused_text
         pieces = np.zeros((sizes.fusion_targets, sizes.pieces), np.int32) if fused_text else None
-        prompt_parts = PromptParts(np.zeros(sizes.prompt_head, np.int32), pieces)
+        spelled = None
+        if options.spelled_text:
+            stream = spelling_stream(config.streams)
+            table = np.zeros((2 * parts.n_ids[stream], 2), np.int32)
+            spelled = SpelledText(table, stream, options.spelled_text)
+        prompt_parts = PromptParts(np.zeros(sizes.prompt_head, np.int32), pieces, spelled)
         return cls(fusion, decoder, bool(name), prompt_parts, parts.capacities)
 
 
@@ -208,11 +222,43 @@ class TranslationStage(AlignmentStage):
 
 
 def make_prompt_parts(
-    fusion_targets: Vocabulary, tokenizer: TextTokenizer, fused_text: bool
+    fusion_targets: Vocabulary,
+    tokenizer: TextTokenizer,
+    options: TranslationOptions,
+    reader: StreamReader,
 ) -> PromptParts:
-    """The prompt's head and, with `fused_text`, the table of the fused text."""
-    pieces_vr = piece_table(fusion_targets, tokenizer.encode) if fused_text else None
-    return PromptParts(np.array(tokenizer.head, np.int32), pieces_vr)
+    """The prompt's head and what makes the texts that `options` ask for.
+
+    Raises:
+      SignBindError: letters are asked for, and nothing reads any.
+    """
+    encode, spelled = tokenizer.encode, None
+    pieces_vr = piece_table(fusion_targets, encode) if options.fused_text else None
+    if options.spelled_text:
+        stream = spelling_stream(reader.streams)
+        name = reader.streams[stream]
+        if name not in reader.readers:
+            raise SignBindError(
+                f"config.options.spelled_text: found {options.spelled_text:g} and nothing that "
+                f"reads {name}, wanted config.parents.{name} or 0"
+            )
+        table = letter_table(reader.vocabulary(name), encode)
+        spelled = SpelledText(table, stream, options.spelled_text)
+    return PromptParts(np.array(tokenizer.head, np.int32), pieces_vr, spelled)
+
+
+def spelling_stream(names: Sequence[str]) -> int:
+    """The number of the stream of letters among those of a run.
+
+    Raises:
+      SignBindError: there is none.
+    """
+    for i, name in enumerate(names):
+        if streams.get(name).spells:
+            return i
+    raise SignBindError(
+        f"config.options.spelled_text: found the streams {', '.join(names)}, wanted one of letters"
+    )
 
 
 def write_translations(

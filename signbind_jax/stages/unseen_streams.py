@@ -14,13 +14,13 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from signbind_jax import files, streams
+from signbind_jax import streams
 from signbind_jax.checkpoint.artefact import Artefact, open_artefact
 from signbind_jax.checkpoint.manifest import check_parent
 from signbind_jax.config import RunConfig
 from signbind_jax.data.batch_plan import EvaluationPlan
 from signbind_jax.data.dataset import ClipDataset
-from signbind_jax.data.folds import HELD_OUT, fold_directories, parse_fold
+from signbind_jax.data.folds import fold_directories, held_out_ids, parse_fold
 from signbind_jax.data.loader import clip_batches
 from signbind_jax.data.row_plan import reading_plan
 from signbind_jax.data.stream_cache import ExpertTokens, cached, joined
@@ -28,7 +28,6 @@ from signbind_jax.errors import SignBindError
 from signbind_jax.stages.expert import read_hidden
 from signbind_jax.stages.read_streams import ExpertReader
 
-_HELD_OUT_BYTES = 2**29
 _MAP_CLIPS = 500  # that show how hidden vectors of two experts belong together
 _RIDGE = 1e-3  # of the mean square of a hidden unit
 
@@ -210,11 +209,7 @@ def _deciding(fold: Artefact) -> dict:
 
 
 def _fold_of(folds: tuple[Artefact, ...], train: ClipDataset, where: str) -> np.ndarray:
-    fold_of_id = {
-        clip: k
-        for k, fold in enumerate(folds)
-        for clip in files.read_text(fold.workdir / HELD_OUT, _HELD_OUT_BYTES).splitlines()
-    }
+    fold_of_id = {clip: k for k, fold in enumerate(folds) for clip in held_out_ids(fold.workdir)}
     fold_of = np.array([fold_of_id.get(clip, -1) for clip in train.ids], np.int32)
     if (fold_of < 0).all():
         raise SignBindError(

@@ -55,13 +55,13 @@ class Translator(System):
                 f"{checkpoint}: stage: found {run.stage}, wanted alignment or translation"
             )
         options = read_options(TranslationOptions, run.config.options)
-        fusion_targets = run.vocabularies[FUSION_TARGETS]
+        fusion_targets, reader = run.vocabularies[FUSION_TARGETS], open_reader_of(run)
         super().__init__(
-            reader=open_reader_of(run),
+            reader=reader,
             weights=functools.cache(run.load_params),
             fusion_targets=fusion_targets,
             tokenizer=run.tokenizer,
-            prompt_parts=make_prompt_parts(fusion_targets, run.tokenizer, options.fused_text),
+            prompt_parts=make_prompt_parts(fusion_targets, run.tokenizer, options, reader),
             generation=generation_config.overridden(options.generation, settings or {}),
         )
         self._reads_hidden = run.model_config.fusion.hidden

@@ -30,6 +30,7 @@ def write_run(workdir: Path, seed: int = 0, texts=TEXTS, step: int = 1) -> Path:
     """A run of a tiny decoder, as training leaves it."""
     decoder, tokenizer = tiny_decoder(vocab_size=320), train_bpe(texts, 300)
     source = SimpleNamespace(
+        known_words=frozenset({"anna"}),
         config=RunConfig("language_model", seed),
         vocabularies={"letters": Vocabulary.letters()},
         parents={},

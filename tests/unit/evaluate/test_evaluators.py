@@ -43,6 +43,9 @@ def test_every_variant_is_scored_and_all_is_what_the_loop_logs(runs, clips):
     assert "bleu4" in variants["all"].logged
     assert "name_recall_read" in variants["all"].scores
     assert "name_recall_read" not in variants["all"].logged
+    # All words of these references were trained on, and none has a capital inside a sentence.
+    assert variants["all"].scores["n_text_names"] == 0
+    assert evaluator.known == source.known_words >= {"anna", "came"}
 
 
 def test_what_was_scored_is_written_and_scores_the_same_to_the_last_digit(runs, tmp_path, capsys):

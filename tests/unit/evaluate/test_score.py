@@ -147,3 +147,13 @@ def test_the_example_in_the_docs_prints_what_the_docs_say(run):
     letters = json.loads(run(references, hypotheses, "--convention=letters", "--json"))["scores"]
     sentence = "is {:.2f} with unit costs and {:.2f} with HTK's"
     assert sentence.format(*(row["value"] for row in letters)) in " ".join(docs.split())
+
+
+def test_training_text_adds_the_recall_of_names_in_the_text(run, tmp_path):
+    known = tmp_path / "train.txt"
+    known.write_text("we met her\n")
+    given = f"--training_text={known}", "--convention=wer", "--json"
+    found = json.loads(run("We met Anna.\nWe met Bo.\n", "we met anna\nwe met\n", *given))
+    (score,) = [score for score in found["scores"] if score["convention"] == "names"]
+    assert (score["name"], score["value"]) == ("text name recall", 50.0)
+    assert "judged:2|known:3" in score["signature"]

@@ -11,6 +11,7 @@ from signbind_jax.checkpoint.artefact import make_manifest, open_artefact
 from signbind_jax.checkpoint.manifest import check_same
 from signbind_jax.config import load_config
 from signbind_jax.data.folds import HELD_OUT
+from signbind_jax.data_pipelines.readers.token_streams import read_lines
 from signbind_jax.errors import SignBindError
 from signbind_jax.sources import open_source
 from signbind_jax.stages import make_stage, unseen_streams
@@ -175,3 +176,12 @@ def test_an_expert_alone_holds_out_a_fold_and_a_stage_behind_it_alone_is_cross_f
     ):
         with pytest.raises(SignBindError, match=told):
             train(load_config(name, given), tree / "nowhere", announce=str)
+
+
+def test_a_fold_writes_streams_of_the_clips_that_it_left_out(tree, tmp_path, capsys):
+    run, out = tree / "crossfit" / "fold0", tmp_path / "read.jsonl"
+    place = [f"--checkpoint={run}", f"--data={tree / 'data'}", "--split=train", "--held_out"]
+    assert cli.main(["evaluate", *place, f"--streams={out}"]) == 0
+    assert {line.id for line in read_lines(out)} == set((run / HELD_OUT).read_text().split())
+    assert cli.main(["evaluate", *place]) == 1
+    assert "--held_out: found it alone" in capsys.readouterr().err
