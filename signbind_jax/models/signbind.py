@@ -115,7 +115,7 @@ class SignBind(nnx.Module):
         lost_b = jnp.zeros(b, jnp.int32)
         if parts.pieces_vr is not None:
             capacity = text_capacity(mask_bm.shape[1], self.text_room)
-            read = (x[:, :capacity] for x in read_ctc(log_probs_bsv, mask_bm))
+            read = read_ctc(log_probs_bsv, mask_bm)
             text_ids_bp, text_mask_bp, lost_b = fused_text(*read, parts.pieces_vr, capacity)
             x.append(self.decoder.embed(text_ids_bp))
             mask.append(text_mask_bp)
