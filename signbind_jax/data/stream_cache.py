@@ -108,12 +108,9 @@ def cached(
       SignBindError: the processes have different datasets or experts; a directory stands in the
         file's place.
     """
-    content = f"streams {VERSION} {split_digest} {expert_digest}"
-    key = hashlib.sha256(content.encode()).hexdigest()[:24]
-    path = directory / f"{key}.npz"
-    hosts.check_agreement({"split and expert of a stream cache": key})
-    tokens = _load(path, key)
-    if all(hosts.all_gather("looking for a stream cache", tokens is not None)):
+    path, key = _place(directory, split_digest, expert_digest)
+    tokens = kept(directory, split_digest, expert_digest)
+    if tokens is not None:
         return tokens
     tokens = read()
     if hosts.is_primary():
@@ -122,6 +119,25 @@ def cached(
     if not path.exists():
         _store(path, key, tokens)
     return tokens
+
+
+def kept(directory: Path, split_digest: str, expert_digest: str) -> ExpertTokens | None:
+    """The tokens in the cache; None where they are not, on one of several processes or on all.
+
+    Raises:
+      SignBindError: see `cached`.
+    """
+    path, key = _place(directory, split_digest, expert_digest)
+    hosts.check_agreement({"split and expert of a stream cache": key})
+    tokens = _load(path, key)
+    found = hosts.all_gather("looking for a stream cache", tokens is not None)
+    return tokens if all(found) else None
+
+
+def _place(directory: Path, split_digest: str, expert_digest: str) -> tuple[Path, str]:
+    content = f"streams {VERSION} {split_digest} {expert_digest}"
+    key = hashlib.sha256(content.encode()).hexdigest()[:24]
+    return directory / f"{key}.npz", key
 
 
 def _load(path: Path, key: str) -> ExpertTokens | None:
