@@ -165,10 +165,9 @@ def _lattice(emit_bsz, clip_bs, skip_bgz, starts_bgz):
     return jax.lax.scan(body, jnp.full((b, z), NEVER), steps)[1]
 
 
-def greedy_stream(
-    log_probs_bsv, hidden_bsd, clip_bs, seconds_per_step_bg, capacity: int, unread_s: float = 0.0
-):
-    """The best path as a TokenStream: repeats collapsed, blanks dropped, each clip on its own.
+def greedy_stream(log_probs_bsv, hidden_bsd, clip_bs, seconds_per_step_bg, unread_s: float = 0.0):
+    """The best path as a TokenStream: repeats collapsed, blanks dropped, each clip on its own. It
+    has a place for every step, so that all tokens fit.
 
     A token lasts as long as its steps; its middle is the mean of its steps and of one step either
     side, weighted by its odds in each, so that times are finer than a step.
@@ -176,42 +175,23 @@ def greedy_stream(
     Args:
       clip_bs: which clip of its row a step belongs to, -1 for none; in ascending order.
       seconds_per_step_bg: turns steps of each clip into seconds.
-      capacity: the most tokens of one clip; those beyond it are counted in `overflow_bg`.
-      unread_s: above 0, runs of blanks become tokens too, of about so many seconds and beside
-        `capacity`: id v, the mean hidden vector of their steps, and as confidence how likely a step
-        is no blank. Runs of less than half of it are dropped.
+      unread_s: above 0, runs of blanks become tokens too, of about so many seconds: id v, the mean
+        hidden vector of their steps, and as confidence how likely a step is no blank. Runs of less
+        than half of it are dropped.
     """
-    g = jnp.shape(seconds_per_step_bg)[1]
-    clips_g = jnp.arange(g)
-    n = clip_bs.shape[1] if unread_s else max(capacity, min(clip_bs.shape[1], g * capacity))
-    id_bs = jnp.argmax(log_probs_bsv, axis=-1).astype(jnp.int32)
-    id_bs = jnp.where(clip_bs >= 0, id_bs, 0)
-    posterior_bs = jnp.exp(log_probs_bsv.max(axis=-1))
-    same_bs = (id_bs == _delayed(id_bs, 0)) & (clip_bs == _delayed(clip_bs, -1))
-    begins_bs = (id_bs != 0) & ~same_bs
-    begins_bsg = begins_bs[..., None] & (clip_bs[..., None] == clips_g)
-    n_begun_bg = begins_bsg.sum(axis=1)
-    before_bg = jnp.cumsum(n_begun_bg, axis=1) - n_begun_bg  # tokens of the clips in front
-    rank_bs = jnp.cumsum(begins_bs, axis=1) - 1 - _of_clip(before_bg, clip_bs)
-    kept_bs = (id_bs != 0) & (rank_bs < capacity)
-    begins_bs &= kept_bs
-    weight_bs = posterior_bs
-    if unread_s:
-        steps_bg = unread_s / jnp.maximum(jnp.asarray(seconds_per_step_bg, jnp.float32), 1e-6)
-        unread_bs, first_bs = _blank_runs(id_bs, clip_bs, _of_clip(steps_bg, clip_bs))
-        kept_bs, begins_bs = kept_bs | unread_bs, begins_bs | first_bs
-        id_bs = jnp.where(unread_bs, log_probs_bsv.shape[-1], id_bs)
-        posterior_bs = jnp.where(unread_bs, 1 - jnp.exp(log_probs_bsv[..., 0]), posterior_bs)
-        weight_bs = jnp.where(unread_bs, 1.0, weight_bs)
+    seconds_bg = jnp.asarray(seconds_per_step_bg, jnp.float32)
+    id_bs, begins_bs, posterior_bs, weight_bs = _best_path(
+        log_probs_bsv, clip_bs, seconds_bg, unread_s
+    )
     place_bs = jnp.cumsum(begins_bs, axis=1) - 1
     # One-hot sums rather than scatters: static, and matrix products on an accelerator.
-    at_bsn = (place_bs[..., None] == jnp.arange(n)) & kept_bs[..., None]
+    at_bsn = (place_bs[..., None] == jnp.arange(clip_bs.shape[1])) & (id_bs != 0)[..., None]
     begins_bsn = at_bsn & begins_bs[..., None]
     n_steps_bn = at_bsn.sum(axis=1)
     ids_bn = jnp.where(begins_bsn, id_bs[..., None], 0).sum(axis=1)
     clip_bn = jnp.where(begins_bsn, clip_bs[..., None] + 1, 0).sum(axis=1) - 1
-    first_bg = jnp.argmax(clip_bs[..., None] == clips_g, axis=1)
-    seconds_bn = _of_clip(jnp.asarray(seconds_per_step_bg, jnp.float32), clip_bn)
+    first_bg = jnp.argmax(clip_bs[..., None] == jnp.arange(seconds_bg.shape[1]), axis=1)
+    seconds_bn = _of_clip(seconds_bg, clip_bn)
     middle_bn = _middle(log_probs_bsv, clip_bs, ids_bn, clip_bn, at_bsn)
     middle_bn = middle_bn - _of_clip(first_bg, clip_bn)
     weight_bsn = jnp.where(at_bsn, weight_bs[..., None], 0.0)
@@ -226,8 +206,25 @@ def greedy_stream(
         end_bn=(middle_bn + n_steps_bn / 2) * seconds_bn * mask_bn,
         confidence_bn=confidence_bn / jnp.maximum(n_steps_bn, 1),
         clip_bn=clip_bn,
-        overflow_bg=jnp.maximum(n_begun_bg - capacity, 0).astype(jnp.int32),
     )
+
+
+def _best_path(log_probs_bsv, clip_bs, seconds_bg, unread_s: float):
+    """The likeliest token of each step, 0 where it is part of none; whether it begins there; how
+    sure it is, and how much the step's hidden vector counts."""
+    id_bs = jnp.argmax(log_probs_bsv, axis=-1).astype(jnp.int32)
+    id_bs = jnp.where(clip_bs >= 0, id_bs, 0)
+    posterior_bs = jnp.exp(log_probs_bsv.max(axis=-1))
+    same_bs = (id_bs == _delayed(id_bs, 0)) & (clip_bs == _delayed(clip_bs, -1))
+    begins_bs = (id_bs != 0) & ~same_bs
+    if not unread_s:
+        return id_bs, begins_bs, posterior_bs, posterior_bs
+    steps_bg = unread_s / jnp.maximum(seconds_bg, 1e-6)
+    unread_bs, first_bs = _blank_runs(id_bs, clip_bs, _of_clip(steps_bg, clip_bs))
+    weight_bs = jnp.where(unread_bs, 1.0, posterior_bs)
+    posterior_bs = jnp.where(unread_bs, 1 - jnp.exp(log_probs_bsv[..., 0]), posterior_bs)
+    id_bs = jnp.where(unread_bs, log_probs_bsv.shape[-1], id_bs)
+    return id_bs, begins_bs | first_bs, posterior_bs, weight_bs
 
 
 def _blank_runs(id_bs, clip_bs, steps_bs):

@@ -38,7 +38,7 @@ def finished_points(workdir: Path, config: Path, scores: dict[int, float]) -> Sw
                     "step": 20,
                     "seconds": 61.0,
                     "finished": True,
-                    "scores": {"gloss_wer": score, "overflow": 0.0},
+                    "scores": {"gloss_wer": score, "absent": 0.0},
                 }
             )
         )

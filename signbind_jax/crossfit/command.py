@@ -4,11 +4,15 @@ import argparse
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
+
 from signbind_jax import overrides, streams
 from signbind_jax.checkpoint.artefact import open_artefact
 from signbind_jax.config import load_config
 from signbind_jax.data import folds
+from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.data.mixture import open_data
+from signbind_jax.data.stream_cache import ExpertTokens, kept
 from signbind_jax.errors import SignBindError
 from signbind_jax.evaluate.stream_errors import errors_of, spread, target_told
 from signbind_jax.metrics.sequence import ErrorCounts
@@ -132,15 +136,21 @@ def _error_lines(unseen: UnseenReader, validation) -> list[str]:
     ]
     shown = [(f"fold{k}, on the clips it left out", count) for k, count in enumerate(counts)]
     shown.append(("all folds, each on its own", sum(counts, ErrorCounts(0, 0, 0, 0))))
-    seen = full.read(train, hidden=False, chosen=some)
+    seen = _read_some(unseen, train, some)
     shown.append(
         (f"{folds.ALL}, on {train.name}, which it has seen", errors_of(full, seen, train, some))
     )
     if validation is not None:
         some = spread(len(validation))
-        read = full.read(validation, hidden=False, chosen=some)
+        read = _read_some(unseen, validation, some)
         shown.append(
             (f"{folds.ALL}, on {validation.name}", errors_of(full, read, validation, some))
         )
     lines = [f"{what:42s} {c.rate:6.1f} %" for what, c in shown if c.n]
     return [f"wrong tokens, {target_told(full.name, train)}:", *lines]
+
+
+def _read_some(unseen: UnseenReader, clips: ClipDataset, some: np.ndarray) -> ExpertTokens:
+    """What the expert of all clips reads of some; those of the whole split where they are kept."""
+    tokens = kept(unseen.cache, clips.digest, unseen.full.digest)
+    return tokens or unseen.full.read(clips, hidden=False, chosen=some)

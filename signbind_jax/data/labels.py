@@ -220,8 +220,7 @@ def targets(clip: Clip, labelled: frozenset[str] = frozenset()) -> dict[str, tup
     Streams with a label function of their own add their targets.
     """
     only_spelled = bool(clip.spelled) and clip.text.lower().split() == list(clip.spelled)
-    gloss = clip.gloss
-    ordered = gloss + tuple(FINGERSPELLED_PREFIX + word for word in clip.spelled)
+    gloss, glossed = clip.gloss, []
     if not gloss and "gloss" not in labelled:
         # Lemmas of the spelled words as well: "james" may have become another word by now.
         spelled = {*clip.spelled, *pseudo_glosses(" ".join(clip.spelled), clip.text_language)}
@@ -230,10 +229,10 @@ def targets(clip: Clip, labelled: frozenset[str] = frozenset()) -> dict[str, tup
             for word, gloss in _glossed(clip.text, clip.text_language)
         ]
         gloss = tuple(gloss for _, gloss in glossed if gloss)
-        ordered = _in_order_of_text(clip, glossed)
     fusion_targets = clip.fusion_targets
     if not fusion_targets and "fusion_targets" not in labelled:
-        fusion_targets = ordered
+        behind = tuple(FINGERSPELLED_PREFIX + word for word in clip.spelled)
+        fusion_targets = _in_order_of_text(clip, glossed) if glossed else gloss + behind
     spoken = clip.phonemes
     if not spoken and "phonemes" not in labelled and not only_spelled:
         spoken = phonemes(clip.text, clip.text_language)[0]

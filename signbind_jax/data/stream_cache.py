@@ -27,7 +27,6 @@ class ExpertTokens:
       first: int64 (clips + 1,), tokens of clip i are first[i]:first[i + 1].
       ids: int32 (tokens,); hidden: f16 (tokens, d); start, end: f32 seconds;
       confidence: f32.
-      overflow: tokens lost to the capacity of the stream.
     """
 
     first: np.ndarray
@@ -36,7 +35,6 @@ class ExpertTokens:
     start: np.ndarray
     end: np.ndarray
     confidence: np.ndarray
-    overflow: np.ndarray
 
     @property
     def n_clips(self) -> int:
@@ -110,12 +108,9 @@ def cached(
       SignBindError: the processes have different datasets or experts; a directory stands in the
         file's place.
     """
-    content = f"streams {VERSION} {split_digest} {expert_digest}"
-    key = hashlib.sha256(content.encode()).hexdigest()[:24]
-    path = directory / f"{key}.npz"
-    hosts.check_agreement({"split and expert of a stream cache": key})
-    tokens = _load(path, key)
-    if all(hosts.all_gather("looking for a stream cache", tokens is not None)):
+    path, key = _place(directory, split_digest, expert_digest)
+    tokens = kept(directory, split_digest, expert_digest)
+    if tokens is not None:
         return tokens
     tokens = read()
     if hosts.is_primary():
@@ -124,6 +119,25 @@ def cached(
     if not path.exists():
         _store(path, key, tokens)
     return tokens
+
+
+def kept(directory: Path, split_digest: str, expert_digest: str) -> ExpertTokens | None:
+    """The tokens in the cache; None where they are not, on one of several processes or on all.
+
+    Raises:
+      SignBindError: see `cached`.
+    """
+    path, key = _place(directory, split_digest, expert_digest)
+    hosts.check_agreement({"split and expert of a stream cache": key})
+    tokens = _load(path, key)
+    found = hosts.all_gather("looking for a stream cache", tokens is not None)
+    return tokens if all(found) else None
+
+
+def _place(directory: Path, split_digest: str, expert_digest: str) -> tuple[Path, str]:
+    content = f"streams {VERSION} {split_digest} {expert_digest}"
+    key = hashlib.sha256(content.encode()).hexdigest()[:24]
+    return directory / f"{key}.npz", key
 
 
 def _load(path: Path, key: str) -> ExpertTokens | None:
@@ -137,6 +151,7 @@ def _load(path: Path, key: str) -> ExpertTokens | None:
         if digest is None or digest.tobytes() != _digest(key, arrays).encode():
             found = "nothing" if digest is None else "another"
             raise SignBindError(f"{path}: digest: found {found}, wanted that of its streams")
+        arrays.pop("overflow", None)  # of files of before; it was always 0
         return ExpertTokens(**arrays)
     except (SignBindError, TypeError) as error:
         if path.is_dir():
@@ -173,7 +188,7 @@ def joined(parts: Sequence[ExpertTokens]) -> ExpertTokens:
     for part in parts:
         counts = np.diff(part.first)
         read = np.flatnonzero(counts)
-        rows.append(np.stack([read, counts[read], part.overflow[read]], axis=1))
+        rows.append(np.stack([read, counts[read]], axis=1))
         columns.append((part.ids, part.hidden, part.start, part.end, part.confidence))
     tokens = map(np.concatenate, zip(*columns, strict=True))
     return in_order(parts[0].n_clips, np.concatenate(rows), *tokens)
@@ -189,8 +204,7 @@ def gather(n_clips: int, d: int, batches) -> ExpertTokens:
     for index_bg, stream in batches:
         mask_bn = stream.mask_bn
         for row, place in zip(*np.nonzero(index_bg >= 0), strict=True):
-            n_tokens = (stream.clip_bn[row] == place).sum()
-            rows.append((index_bg[row, place], n_tokens, stream.overflow_bg[row, place]))
+            rows.append((index_bg[row, place], (stream.clip_bn[row] == place).sum()))
         read = (
             stream.ids_bn,
             stream.hidden_bnd,
@@ -201,7 +215,7 @@ def gather(n_clips: int, d: int, batches) -> ExpertTokens:
         # Row by row, and within a row clip by clip: in the order of `rows`.
         for column, x in zip(columns, read, strict=True):
             column.append(x[mask_bn].astype(column[0].dtype))
-    own = [np.array(rows, np.int64).reshape(-1, 3), *map(np.concatenate, columns)]
+    own = [np.array(rows, np.int64).reshape(-1, 2), *map(np.concatenate, columns)]
     parts = [own]
     if hosts.client() is not None:
         file = io.BytesIO()
@@ -219,13 +233,13 @@ def in_order(n_clips: int, rows: np.ndarray, *columns: np.ndarray) -> ExpertToke
     """ExpertTokens of clips in any order.
 
     Args:
-      rows: int64 (read clips, 3): clip, its tokens, its overflow, in the order of `columns`.
+      rows: int64 (read clips, 2): clip and how many tokens it has, in the order of `columns`.
       columns: ids, hidden, start, end, confidence of all tokens.
     """
-    clip, n_tokens, lost = rows.T
-    counts, overflow = np.zeros(n_clips, np.int64), np.zeros(n_clips, np.int32)
-    counts[clip], overflow[clip] = n_tokens, lost
+    clip, n_tokens = rows.T
+    counts = np.zeros(n_clips, np.int64)
+    counts[clip] = n_tokens
     place = np.argsort(np.repeat(clip, n_tokens), kind="stable")
     ids, hidden, start, end, confidence = (column[place] for column in columns)
     first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    return ExpertTokens(first, ids, hidden, start, end, confidence, overflow)
+    return ExpertTokens(first, ids, hidden, start, end, confidence)

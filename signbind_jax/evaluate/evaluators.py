@@ -111,7 +111,6 @@ class ExpertEvaluator(Evaluator):
             scores = {
                 "n": len(present),
                 "absent": len(clips) - len(present),
-                "overflow": int(tokens.overflow.sum()),
                 "substitutions": counts.s,
                 "deletions": counts.d,
                 "insertions": counts.i,
@@ -124,7 +123,7 @@ class ExpertEvaluator(Evaluator):
             return {stream.metric: counts.rate} | scores
 
         scores = hosts.broadcast("scoring", score)
-        logged = {name: scores[name] for name in (stream.metric, "overflow")}
+        logged = {stream.metric: scores[stream.metric]}
         ids = [clips.ids[i] for i in present]
         return Evaluation(scores, _numbers(logged), _outputs(ids, references, hypotheses))
 

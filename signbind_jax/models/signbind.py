@@ -119,7 +119,7 @@ class SignBind(nnx.Module):
         lost_b = jnp.zeros(b, jnp.int32)
         capacity, texts = text_capacity(mask_bm.shape[1], self.text_room), []
         if parts.pieces_vr is not None:
-            read = read_ctc(log_probs_bsv, mask_bm, capacity)
+            read = read_ctc(log_probs_bsv, mask_bm)
             texts.append(fused_text(*read, parts.pieces_vr, capacity))
         if parts.spelled is not None:
             texts.append(spelled_text(tokens, parts.spelled, capacity))

@@ -8,7 +8,7 @@ import jax
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class TokenStream:
-    """Decoded tokens of one modality for a batch of rows, at most n a row.
+    """Decoded tokens of one modality for a batch of rows, with n places a row.
 
     Attributes:
       ids_bn: int32 token ids, 0 (blank) where there is no token.
@@ -17,7 +17,6 @@ class TokenStream:
       start_bn, end_bn: float32 seconds from the start of the clip.
       confidence_bn: float32 mean posterior of the token over its steps, 0..1.
       clip_bn: int32 which clip of its row a token is from, in ascending order; -1 in unused places.
-      overflow_bg: int32 how many tokens of each clip did not fit the capacity and are lost.
     """
 
     ids_bn: jax.Array
@@ -26,7 +25,6 @@ class TokenStream:
     end_bn: jax.Array
     confidence_bn: jax.Array
     clip_bn: jax.Array
-    overflow_bg: jax.Array
 
     @property
     def mask_bn(self) -> jax.Array:

@@ -98,16 +98,14 @@ class FusionSource(BatchSource):
         return self.dataset.split(name)
 
     def _note(self, train: ClipDataset, ctc_frames: int) -> None:
-        overflow = sum(int(e.overflow.sum()) for e in self.sentences.streams.experts.values() if e)
         impossible = sum(
             ctc.min_steps(t) > ctc_frames * n
             for t, n in zip(self.sentences.targets, self.sentences.lengths)
         )
         self.notes.append(
             f"{len(train)} clips, {self.plan.steps_per_epoch} steps an epoch, "
-            f"{100 * self.plan.fill:.1f} % of the tokens are real, {overflow} tokens "
-            f"lost to capacity, {impossible} clips with a target longer than the "
-            "CTC output"
+            f"{100 * self.plan.fill:.1f} % of the tokens are real, {impossible} clips with a "
+            "target longer than the CTC output"
         )
 
     def _label(self, clips: ClipDataset, read: SplitStreams) -> Sentences:

@@ -60,18 +60,13 @@ def prepare(batch: RowBatch, frontend: str, key=None, augment: AugmentConfig | N
 
 @functools.partial(jax.jit, static_argnums=(0, 3))
 def read_batch(graphdef, params, batch: RowBatch, unread_s: float = 0.0) -> TokenStream:
-    """What an expert reads from a batch, times in seconds: all of it, up to a token a step, and
-    what it leaves unread, see `ctc.greedy_stream`."""
+    """What an expert reads from a batch, times in seconds, and what it leaves unread, see
+    `ctc.greedy_stream`."""
     model: Expert = nnx.merge(graphdef, params)
     output = model(*prepare(batch, model.config.frontend))
     seconds_bg = model.seconds_per_step(jnp.maximum(batch.fps_bg, 1.0))
     return ctc.greedy_stream(
-        output.log_probs_bsv,
-        output.hidden_bsd,
-        output.clip_bs,
-        seconds_bg,
-        output.log_probs_bsv.shape[1],
-        unread_s,
+        output.log_probs_bsv, output.hidden_bsd, output.clip_bs, seconds_bg, unread_s
     )
 
 

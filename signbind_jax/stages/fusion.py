@@ -127,4 +127,4 @@ def read_fused(
 def _read_fused(graphdef, params, batch):
     module = nnx.merge(graphdef, params)
     _, mask_bm, log_probs_bsv = getattr(module, "fusion", module)(batch.tokens)
-    return read_ctc(log_probs_bsv, mask_bm, log_probs_bsv.shape[1])[0]
+    return read_ctc(log_probs_bsv, mask_bm)[0]

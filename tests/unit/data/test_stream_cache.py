@@ -1,5 +1,7 @@
 """Cached streams are those that were read, or are read again."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,6 @@ TOKENS = ExpertTokens(
     start=np.arange(3, dtype=np.float32),
     end=np.arange(3, dtype=np.float32) + 1,
     confidence=np.ones(3, np.float32),
-    overflow=np.zeros(2, np.int32),
 )
 
 
@@ -31,6 +32,12 @@ def test_streams_are_read_once(tmp_path):
     assert read_again(tmp_path)
     assert not read_again(tmp_path)
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_file_of_before_is_read(tmp_path):
+    of_before = SimpleNamespace(**vars(TOKENS), overflow=np.zeros(2, np.int32))
+    cached(tmp_path, "split", "expert", lambda: of_before)
+    assert not read_again(tmp_path)
 
 
 @pytest.mark.parametrize("damage", ["", "cut", "swapped", "without a digest", "other arrays"])

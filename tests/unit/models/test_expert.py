@@ -282,6 +282,6 @@ def test_an_expert_learns_to_spell_hand_shapes_it_is_shown():
     state = train(state, optimiser.init(state))
     output = run(graphdef, state, x, mask)
     stream = greedy_stream(
-        output.log_probs_bsv, output.hidden_bsd, output.clip_bs, np.full((4, 1), 2 / 25), 6
+        output.log_probs_bsv, output.hidden_bsd, output.clip_bs, np.full((4, 1), 2 / 25)
     )
     assert [[i for i in ids if i] for ids in stream.ids_bn.tolist()] == spelled

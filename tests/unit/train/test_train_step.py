@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from signbind_jax.config import OptimConfig, RunConfig, load_config
+from signbind_jax.config import RunConfig, load_config
 from signbind_jax.distributed import sharding
 from signbind_jax.errors import SignBindError
 from signbind_jax.models.fusion import Fusion, FusionConfig
@@ -16,6 +16,7 @@ from signbind_jax.preflight.memory import bytes_a_chip
 from signbind_jax.stages import assumed_stage
 from signbind_jax.stages.stage import Stage
 from signbind_jax.train.optim import make_optimizer, make_schedule, swap_average
+from signbind_jax.train.optim_config import OptimConfig
 from signbind_jax.train.train_step import TrainStep
 
 X_B, WEIGHT_B = np.array([1.0, 2.0, 3.0, 4.0]), np.array([1.0, 1.0, 2.0, 0.0])
