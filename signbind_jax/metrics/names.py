@@ -32,8 +32,8 @@ _TITLES = ("mr", "mrs", "ms", "dr", "prof", "st", "mt")  # a full stop behind th
 
 def known_words(texts: Iterable[str]) -> frozenset[str]:
     """The words of training text, case-folded; of "well-known" and "Anna's" the parts."""
-    words = (_Word(*word).folded for text in texts for word in _words(text))
-    return frozenset(part for word in words for part in word.split("-"))
+    words = {word for text in texts for word in _WORD.findall(text.translate(APOSTROPHES))}
+    return frozenset(part for word in words for part in _Word(word, True).folded.split("-"))
 
 
 def word_counts(text: str) -> Counter[str]:
