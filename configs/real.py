@@ -6,8 +6,8 @@ accelerators were at hand. Arguments: `corpus`, one of CORPORA, and `chips`, the
 slice or GPUs: batches have a row for each at least.
 
 What follows from the data itself when a run starts, and is nowhere here: vocabularies, how many
-steps an epoch has, the side of the mouth crops (`--lip_size` of `signbind data build`; 96 suits
-these models, which take multiples of 32), how long targets are. `Corpus` holds what has to be
+steps an epoch has, the side of the mouth crops (`--lip_size` of `signbind data build`, whose 96
+suits these models, which take multiples of 32), how long targets are. `Corpus` holds what has to be
 known before; `signbind data audit DATA --configs NAME:size=base,corpus=CORPUS` compares the
 subsampling with a dataset.
 """

@@ -29,7 +29,7 @@ from signbind_jax.data.labels import letters, unknown_letters
 from signbind_jax.data_pipelines.corpus import Corpus, ReadResult, forwarded
 from signbind_jax.data_pipelines.readers import layout
 from signbind_jax.data_pipelines.readers.directories import check_directories
-from signbind_jax.data_pipelines.readers.options import add_directory
+from signbind_jax.data_pipelines.readers.options import LIP_SIZE, add_directory
 from signbind_jax.data_pipelines.readers.tables import TableRow, read_table
 from signbind_jax.errors import SignBindError
 
@@ -81,7 +81,7 @@ def open_corpus(
     frames: Path | None = None,
     boxes: Path | None = None,
     fps: float = FPS,
-    lip_size: int = 32,
+    lip_size: int = LIP_SIZE,
 ) -> Corpus:
     """One of the two corpora, its rows in the order of the CSV.
 
@@ -127,7 +127,7 @@ def read_row(
     poses: Path | None,
     frames: Path | None,
     boxes: Path | None = None,
-    lip_size: int = 32,
+    lip_size: int = LIP_SIZE,
 ) -> ReadResult:
     """The clip of a row, and what was repaired or does not fit.
 

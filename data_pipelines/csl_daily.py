@@ -23,6 +23,7 @@ from signbind_jax import files
 from signbind_jax.data_pipelines.corpus import Corpus, ReadResult, forwarded
 from signbind_jax.data_pipelines.readers import layout, restricted_pickle
 from signbind_jax.data_pipelines.readers.directories import check_directories
+from signbind_jax.data_pipelines.readers.options import LIP_SIZE
 from signbind_jax.errors import SignBindError
 
 LABELS = "sentence_label/csl2020ct_v2.pkl"
@@ -59,7 +60,7 @@ def open_corpus(
     poses: Path | None = None,
     frames: Path | None = None,
     fps: float = FPS,
-    lip_size: int = 32,
+    lip_size: int = LIP_SIZE,
 ) -> Corpus:
     """The corpus, its rows in the order of `split_1.txt`.
 
@@ -108,7 +109,7 @@ from_arguments = forwarded(open_corpus)
 
 
 def read_row(
-    row: SentenceRow, *, poses: Path | None, frames: Path | None, lip_size: int = 32
+    row: SentenceRow, *, poses: Path | None, frames: Path | None, lip_size: int = LIP_SIZE
 ) -> ReadResult:
     """The clip of a row, and what was repaired or does not fit; see `layout.read_sentence`."""
     images, names = layout.images_of(row, frames), ("label_char", "label_gloss")

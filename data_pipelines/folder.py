@@ -38,7 +38,7 @@ from signbind_jax.data_pipelines.corpus import (
 )
 from signbind_jax.data_pipelines.readers.clip_file import Kind, read_clip
 from signbind_jax.data_pipelines.readers.extracted import find
-from signbind_jax.data_pipelines.readers.options import add_directory, add_lip_size
+from signbind_jax.data_pipelines.readers.options import LIP_SIZE, add_directory, add_lip_size
 from signbind_jax.data_pipelines.readers.token_streams import clip_of, line_of
 from signbind_jax.errors import SignBindError
 
@@ -67,7 +67,7 @@ class ManifestRow:
 
 
 def open_corpus(
-    source: Path, lip_size: int = 32, poses: Path | None = None, every_word: bool = False
+    source: Path, lip_size: int = LIP_SIZE, poses: Path | None = None, every_word: bool = False
 ) -> Corpus:
     """A folder corpus, its rows in the manifest's order.
 

@@ -38,6 +38,7 @@ from signbind_jax.data_pipelines.how2sign_poses import (
 )
 from signbind_jax.data_pipelines.how2sign_sentences import SPLITS, Sentence, read_sentences
 from signbind_jax.data_pipelines.readers.options import (
+    LIP_SIZE,
     add_directory,
     add_lip_size,
     frames_a_second,
@@ -77,7 +78,7 @@ def open_corpus(
     pose_form: str = "",
     videos: Path | None = None,
     fps: float = 0.0,
-    lip_size: int = 32,
+    lip_size: int = LIP_SIZE,
 ) -> Corpus:
     """How2Sign, its sentences in the order of its lists.
 

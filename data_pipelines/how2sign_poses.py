@@ -11,6 +11,7 @@ from signbind_jax.data_pipelines.extraction.worker.opening import Unreadable, op
 from signbind_jax.data_pipelines.how2sign_sentences import SPLITS, TREE
 from signbind_jax.data_pipelines.readers import extracted
 from signbind_jax.data_pipelines.readers.openpose_json import FRAME_SUFFIX, read_openpose
+from signbind_jax.data_pipelines.readers.options import LIP_SIZE
 from signbind_jax.data_pipelines.readers.poses import canonical_pose
 from signbind_jax.data_pipelines.readers.rtmpose_pickle import read_rtmpose
 from signbind_jax.data_pipelines.readers.signer_choice import People, choose_signer
@@ -38,7 +39,7 @@ class Poses:
     form: str
     roots: dict[str, tuple[Path, ...]]
     fps: float = 0.0
-    lip_size: int = 32
+    lip_size: int = LIP_SIZE
 
     def read(self, clip: str, split: str) -> tuple[dict[str, Frames], dict[str, int]]:
         """The modalities of a clip's files, and what was repaired.
@@ -82,7 +83,9 @@ def forms_in(directory: Path) -> dict[str, dict[str, tuple[Path, ...]]]:
     return {form: roots for form in FORMS if any((roots := _roots(directory, form)).values())}
 
 
-def find_poses(directory: Path, form: str = "", fps: float = 0.0, lip_size: int = 32) -> Poses:
+def find_poses(
+    directory: Path, form: str = "", fps: float = 0.0, lip_size: int = LIP_SIZE
+) -> Poses:
     """The poses under a directory, of a form or of the one form that is there.
 
     Raises:

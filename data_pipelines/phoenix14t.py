@@ -18,6 +18,7 @@ from pathlib import Path
 from signbind_jax.data_pipelines.corpus import Corpus, ReadResult, forwarded
 from signbind_jax.data_pipelines.readers import layout
 from signbind_jax.data_pipelines.readers.directories import check_directories
+from signbind_jax.data_pipelines.readers.options import LIP_SIZE
 from signbind_jax.data_pipelines.readers.tables import TableRow, read_table
 
 COLUMNS = ("name", "start", "end", "speaker", "orth", "translation")
@@ -54,7 +55,7 @@ def open_corpus(
     poses: Path | None = None,
     frames: Path | None = None,
     fps: float = FPS,
-    lip_size: int = 32,
+    lip_size: int = LIP_SIZE,
 ) -> Corpus:
     """The corpus, its rows in the order of its tables.
 
@@ -95,7 +96,7 @@ from_arguments = forwarded(open_corpus)
 
 
 def read_row(
-    row: SentenceRow, *, poses: Path | None, frames: Path | None, lip_size: int = 32
+    row: SentenceRow, *, poses: Path | None, frames: Path | None, lip_size: int = LIP_SIZE
 ) -> ReadResult:
     """The clip of a row, and what was repaired or does not fit; see `layout.read_sentence`."""
     if poses is not None and (poses / row.part).is_dir():

@@ -1,13 +1,15 @@
 """Checks against configs: what a stage of training would leave out of this dataset, or refuse."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from signbind_jax import streams
+from signbind_jax import ctc, streams
 from signbind_jax.config import RunConfig, from_mapping, load_config
+from signbind_jax.data import labels
 from signbind_jax.data.batch import reads_lips
+from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.data_pipelines.audit.finding import (
     ERROR,
     NOTE,
@@ -19,7 +21,7 @@ from signbind_jax.data_pipelines.audit.finding import (
     skipped,
     worst,
 )
-from signbind_jax.data_pipelines.audit.survey import Survey
+from signbind_jax.data_pipelines.audit.survey import SplitSurvey, Survey
 from signbind_jax.errors import SignBindError
 from signbind_jax.models.expert import ExpertConfig
 from signbind_jax.stages.expert import impossible_clips
@@ -32,11 +34,16 @@ WHY = (
 
 @dataclass(frozen=True)
 class AuditedConfig:
-    """A config of an expert, as `signbind train --config` takes it."""
+    """A config of an expert, as `signbind train --config` takes it.
+
+    Attributes:
+      steps: by split, the CTC steps that each clip's target needs; see `with_steps`.
+    """
 
     spec: str
     run: RunConfig
     model: ExpertConfig
+    steps: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -78,11 +85,37 @@ def load_configs(specs: Sequence[str]) -> list[AuditedConfig]:
     return loaded
 
 
+def with_steps(survey: Survey, config: AuditedConfig) -> AuditedConfig:
+    """The config with the steps that the targets of a dataset need: of the tokens that its
+    vocabulary has, as training counts them. Where it chooses some, labels are read once more.
+
+    Raises:
+      SignBindError: see `chosen_vocabulary`.
+    """
+    stream, data = streams.get(config.run.stage), config.run.data
+
+    def targets(split: str) -> Iterator[tuple[str, ...]]:
+        known = survey.labelled - survey.info.withheld(split)
+        for clip in ClipDataset(survey.info, split).read_labels():
+            yield labels.targets(clip, known)[stream.target]
+
+    steps = {name: x.facts[f"steps_{stream.target}"] for name, x in survey.splits.items()}
+    chooses = data.vocabulary or (data.min_count > 1 and data.train in survey.splits)
+    if chooses and not stream.alphabet:
+        given = data, stream.target, stream.vocabulary
+        kept = labels.chosen_vocabulary(*given, targets(data.train))
+        steps = {
+            name: np.array([ctc.min_steps(kept.encode(target)) for target in targets(name)])
+            for name in steps
+        }
+    return replace(config, steps=steps)
+
+
 def feasibility(survey: Survey, config: AuditedConfig) -> list[Feasibility]:
     """What training with a config would find, split by split."""
     rows = []
     for name, split in survey.splits.items():
-        needed, lengths = _steps(split.facts, config)
+        needed, lengths = config.steps[name], _lengths(split, config)
         impossible = impossible_clips(needed, lengths, config.model)
         rows.append(
             Feasibility(
@@ -138,7 +171,7 @@ def ctc_targets(survey: Survey, config: AuditedConfig) -> Finding:
         )
     clips = []
     for name, split in survey.splits.items():
-        bad = impossible_clips(*_steps(split.facts, config), config.model)
+        bad = impossible_clips(config.steps[name], _lengths(split, config), config.model)
         clips += [((name, int(i)),) for i in np.flatnonzero(bad)]
     return Finding(
         check,
@@ -176,10 +209,9 @@ def crop_size(survey: Survey, config: AuditedConfig) -> Finding:
     )
 
 
-def _steps(facts: np.ndarray, config: AuditedConfig) -> tuple[np.ndarray, np.ndarray]:
-    """Steps that the targets need, and frames of the modality the expert reads."""
-    stream = "lip_frames" if reads_lips(config.model.frontend) else "pose_frames"
-    return facts[f"steps_{streams.get(config.run.stage).target}"], facts[stream]
+def _lengths(split: SplitSurvey, config: AuditedConfig) -> np.ndarray:
+    """Frames of the modality the expert reads, by clip."""
+    return split.facts["lip_frames" if reads_lips(config.model.frontend) else "pose_frames"]
 
 
 def _instead(survey: Survey, config: AuditedConfig) -> str:

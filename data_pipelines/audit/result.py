@@ -9,7 +9,12 @@ import numpy as np
 
 from signbind_jax import files
 from signbind_jax.data_pipelines.audit.checks import run_checks
-from signbind_jax.data_pipelines.audit.feasibility import AuditedConfig, Feasibility, feasibility
+from signbind_jax.data_pipelines.audit.feasibility import (
+    AuditedConfig,
+    Feasibility,
+    feasibility,
+    with_steps,
+)
 from signbind_jax.data_pipelines.audit.finding import ERROR, LEVELS, Finding, Ref
 from signbind_jax.data_pipelines.audit.histograms import Histogram, histograms
 from signbind_jax.data_pipelines.audit.survey import Survey
@@ -112,6 +117,7 @@ class Result:
 
 def judge(survey: Survey, configs: Sequence[AuditedConfig]) -> Result:
     """All checks over what a survey found."""
+    configs = [with_steps(survey, config) for config in configs]
     findings = run_checks(survey, configs)
     refs = {ref for finding in findings for group in finding.clips for ref in group}
     rows = [row for config in configs for row in feasibility(survey, config)]

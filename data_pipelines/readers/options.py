@@ -6,6 +6,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from signbind_jax.data_pipelines.extraction.worker import mouth
+
+LIP_SIZE = mouth.SIZE  # no crop that `signbind extract` cut is scaled unless it is asked for
 _MOST_FPS = 1000.0
 _LONGEST_S = 1e6
 
@@ -23,7 +26,7 @@ def add_number(parser, name: str, kind: Callable, default, metavar: str, text: s
 
 def add_lip_size(parser) -> None:
     """Adds the side of the mouth crops."""
-    add_number(parser, "lip_size", pixels, 32, "PIXELS", "side of the mouth crops")
+    add_number(parser, "lip_size", pixels, LIP_SIZE, "PIXELS", "side of the mouth crops")
 
 
 def frames_a_second(text: str) -> float:

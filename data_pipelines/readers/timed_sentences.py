@@ -11,6 +11,7 @@ from signbind_jax.data_pipelines.corpus import Corpus, ReadResult, Recording
 from signbind_jax.data_pipelines.readers.directories import check_directories, inside
 from signbind_jax.data_pipelines.readers.extracted import find, read_extracted
 from signbind_jax.data_pipelines.readers.options import (
+    LIP_SIZE,
     add_directory,
     add_lip_size,
     add_number,
@@ -64,7 +65,7 @@ class PoseSource(NamedTuple):
     """
 
     directory: Path | None = None
-    lip_size: int = 32
+    lip_size: int = LIP_SIZE
     padding_s: float = 0.0
 
     def record(self) -> dict:

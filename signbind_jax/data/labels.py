@@ -14,7 +14,8 @@ from pathlib import Path
 
 from signbind_jax import streams
 from signbind_jax.data.clip import FINGERSPELLED_PREFIX, Clip
-from signbind_jax.data.vocabulary import LETTERS, Vocabulary
+from signbind_jax.data.data_config import DataConfig
+from signbind_jax.data.vocabulary import LETTERS, Vocabulary, read_vocabulary
 from signbind_jax.errors import SignBindError, from_extra, missing_extra
 from signbind_jax.files import shorten
 
@@ -199,6 +200,23 @@ def counted_vocabulary(
     """
     always = (*LETTERS, FINGERSPELLED_PREFIX) if kind == "fusion_targets" else ()
     return Vocabulary.from_sequences(name, sequences, min_count, frozenset(always))
+
+
+def chosen_vocabulary(
+    data: DataConfig, kind: str, name: str, sequences: Iterable[Iterable[str]]
+) -> Vocabulary:
+    """The vocabulary that a config's `vocabulary` and `min_count` choose; `sequences` are the
+    training split's, see `counted_vocabulary`.
+
+    Raises:
+      SignBindError: see `read_vocabulary`.
+    """
+    if not data.vocabulary:
+        return counted_vocabulary(name, kind, sequences, data.min_count)
+    try:
+        return read_vocabulary(data.vocabulary, kind, name)
+    except SignBindError as error:
+        raise SignBindError(f"config.data.vocabulary: {error}") from error
 
 
 def targets(clip: Clip, labelled: frozenset[str] = frozenset()) -> dict[str, tuple[str, ...]]:

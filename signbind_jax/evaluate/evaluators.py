@@ -1,5 +1,6 @@
 """Evaluators: the only way anything is scored, in the training loop and of finished runs."""
 
+import copy
 import functools
 import logging
 from collections.abc import Collection, Mapping, Sequence
@@ -79,8 +80,12 @@ class Evaluator:
         Raises:
           SignBindError: this stage writes no sentences; settings that do not go together.
         """
-        name = next(iter(settings))
-        raise SignBindError(f"generation.{name}: found it for a stage that writes no sentences")
+        if self.generation is None:
+            name = next(iter(settings))
+            raise SignBindError(f"generation.{name}: found it for a stage that writes no sentences")
+        other = copy.copy(self)
+        other.generation = generation_config.overridden(self.generation, settings)
+        return other
 
     def streams(self, clips: ClipDataset) -> list[Clip]:
         """The clips without modalities, with what was read in each of those that were there.
@@ -189,11 +194,6 @@ class LanguageModelEvaluator(Evaluator):
         _check_variants(only, ("oracle_text",))
         return {"oracle_text": self.run(clips)}
 
-    def rewritten(self, settings):
-        generation = generation_config.overridden(self.generation, settings)
-        own = self.convention, self.known
-        return LanguageModelEvaluator(self.weights, self.tokenizer, generation, *own)
-
 
 class TranslationEvaluator(Evaluator):
     """Scores of what a system translates, all of its streams present or some of them.
@@ -219,7 +219,7 @@ class TranslationEvaluator(Evaluator):
         found = {}
         for variant, keep in streams.variants(self.system.streams).items():
             if not only or variant in only:
-                hypotheses = self.system.write(read, keep)
+                hypotheses = self.system.write(read, keep, self.generation)
                 found[variant] = translation_evaluation(
                     clips, hypotheses, self.convention, self.known
                 )
@@ -243,10 +243,6 @@ class TranslationEvaluator(Evaluator):
     def evaluations(self, clips, only=()):
         _check_variants(only, streams.variants(self.system.streams))
         return self.variants(clips, only)
-
-    def rewritten(self, settings):
-        generation = generation_config.overridden(self.generation, settings)
-        return TranslationEvaluator(self.system.writing(generation), self.convention, self.known)
 
     def streams(self, clips):
         return _streams_of(self.system.reader, clips)

@@ -11,11 +11,10 @@ from signbind_jax.checkpoint.artefact import INIT
 from signbind_jax.config import RunConfig
 from signbind_jax.data.batch_plan import BatchPlan
 from signbind_jax.data.dataset import DatasetInfo
-from signbind_jax.data.labels import counted_vocabulary
+from signbind_jax.data.labels import chosen_vocabulary
 from signbind_jax.data.mixture import Mixture, open_data
 from signbind_jax.data.read_ahead import read_ahead
-from signbind_jax.data.vocabulary import Coverage, Vocabulary, count, read_vocabulary
-from signbind_jax.errors import SignBindError
+from signbind_jax.data.vocabulary import Coverage, Vocabulary, count
 from signbind_jax.evaluate.evaluators import Evaluator
 from signbind_jax.metrics.names import known_words
 from signbind_jax.stages.read_streams import Weights
@@ -52,18 +51,13 @@ class BatchSource:
         """The vocabulary of a target, as `data.vocabulary` and `data.min_count` choose it.
 
         Raises:
-          SignBindError: see `read_vocabulary` and `_check_coverage`.
+          SignBindError: see `chosen_vocabulary` and `_check_coverage`.
         """
         data = self.config.data
+        vocabulary = chosen_vocabulary(data, kind, name, self._train_targets(kind))
+        where, wanted = f"min_count: {data.min_count}", "give a smaller count"
         if data.vocabulary:
-            try:
-                vocabulary = read_vocabulary(data.vocabulary, kind, name)
-            except SignBindError as error:
-                raise SignBindError(f"config.data.vocabulary: {error}") from error
             where, wanted = f"vocabulary: {data.vocabulary}", OF_THE_CORPUS
-        else:
-            vocabulary = counted_vocabulary(name, kind, self._train_targets(kind), data.min_count)
-            where, wanted = f"min_count: {data.min_count}", "give a smaller count"
         self._check_coverage(vocabulary, kind, f"config.data.{where}", wanted)
         return vocabulary
 

@@ -1,6 +1,5 @@
 """System: experts, fusion and LLM as one, from clips to streams to sentences."""
 
-import dataclasses
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -48,20 +47,23 @@ class System:
         """The streams of one clip as readable tokens, by stream name."""
         return self.reader.tokens(streams, clip)
 
-    def writing(self, generation: GenerationConfig) -> "System":
-        """The same system, whose sentences are written otherwise."""
-        own = {field.name: getattr(self, field.name) for field in dataclasses.fields(System)}
-        return System(**own | {"generation": generation})
+    def write(
+        self,
+        streams: SplitStreams,
+        keep: Collection[str] | None = None,
+        generation: GenerationConfig | None = None,
+    ) -> list[str]:
+        """The sentence of each clip with the streams named in `keep` present; None: all.
 
-    def write(self, streams: SplitStreams, keep: Collection[str] | None = None) -> list[str]:
-        """The sentence of each clip with the streams named in `keep` present; None: all."""
+        generation: in place of the system's own.
+        """
         return write_translations(
             *self.weights(),
             self._sentences(streams),
             self.tokenizer,
             self.prompt_parts,
             self.streams if keep is None else keep,
-            self.generation,
+            generation or self.generation,
         )
 
     def fused(self, streams: SplitStreams) -> list[list[str]]:

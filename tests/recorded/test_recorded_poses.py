@@ -184,6 +184,6 @@ def test_of_the_talking_faces_the_one_with_mouth_crops_comes_out():
     (clip,) = by_split["train"]
     assert clip.id == "bbaf2n" and clip.modalities["lips"][1:] == (25, 75)
     crops = decode_mosaic(clip.modalities["lips"].data, 75)
-    assert crops.shape == (75, 32, 32) and crops.std() > 10
+    assert crops.shape == (75, 96, 96) and crops.std() > 10
     (ids,) = report.left_out.values()
     assert len(ids) == 6

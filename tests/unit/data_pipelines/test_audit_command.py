@@ -162,3 +162,27 @@ def test_impossible_clips_are_counted_as_training_counts_them(tmp_path, capsys, 
     refused = re.search(r"(\d+) of (\d+) clips have", capsys.readouterr().err)
     row = result.feasible[0]
     assert (row.impossible, row.present) == tuple(map(int, refused.groups())) == (3, 60)
+
+
+def test_tokens_that_a_config_leaves_out_need_no_steps(tmp_path):
+    splits = clean_clips()
+    rare = tuple(f"SEEN-ONCE-{i}" for i in range(FRAMES))
+    for name in ("train", "test"):
+        gloss = (*splits[name][3].gloss, *rare) if name == "train" else rare * 2
+        splits[name][3] = dataclasses.replace(splits[name][3], gloss=gloss)
+    data = write(tmp_path / "data", splits)
+    config = tmp_path / "frequent.py"
+    config.write_text(
+        "from signbind_jax.configs import signing\n"
+        "def get_config(arg):\n"
+        "    config = signing.get_config('size=tiny')\n"
+        "    config.data.min_count = int(arg)\n"
+        "    return config\n"
+    )
+    result = audited(data, configs=[f"{config}:1", f"{config}:2"])
+    assert [(row.split, row.impossible, row.empty) for row in result.feasible] == [
+        *(("train", 1, 0), ("validation", 0, 0), ("test", 1, 0)),
+        *(("train", 0, 0), ("validation", 0, 0), ("test", 0, 1)),
+    ]
+    source = open_source(load_config(f"{config}:2", {"data.directory": str(data)}))
+    assert not any("left out: target longer" in note for note in source.notes)

@@ -112,6 +112,7 @@ def test_from_a_corpus_of_videos_to_a_dataset(environment, videos, tmp_path, cap
     assert main([*build, f"--poses={poses}"]) == 0
     info = open_dataset(data)
     assert info.splits == {"train": 2}
+    assert info.split("train").lip_size == (96, 96)  # as they were cut, unless it is asked for
     by_id = {clip.id: clip for clip in info.split("train")}
     assert by_id["a/1"].n_frames("pose") == by_id["a/1"].n_frames("lips") == 40
     repaired = info.description["report"]["repaired"]

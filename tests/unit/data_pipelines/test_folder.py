@@ -59,7 +59,7 @@ def test_a_row_becomes_a_clip(source):
     assert clip.n_frames("pose") == clip.n_frames("lips") == 20
     assert clip.modalities["pose"].fps == clip.modalities["lips"].fps == 25
     crops = decode_mosaic(clip.modalities["lips"].data, 20)
-    assert crops.shape == (20, 32, 32) and abs(int(crops[19].mean()) - 19) <= 2
+    assert crops.shape == (20, 96, 96) and abs(int(crops[19].mean()) - 19) <= 2
     (other,) = clips["dev"]
     assert "lips" not in other.modalities and other.gloss == ()
     assert not report.left_out and not report.repaired
