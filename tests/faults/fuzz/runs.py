@@ -169,7 +169,6 @@ def _read_streams(tree: Path, out: Path) -> None:
         np.arange(3, dtype=np.int32),
         np.zeros((3, 4), np.float16),
         *(np.linspace(i, i + 1, 3, dtype=np.float32) for i in range(3)),
-        np.zeros(2, np.int32),
     )
     found = stream_cache.cached(tree / "streams", "split", "expert", lambda: tokens)
     streams = stream_cache.SplitStreams({"signing": found})
