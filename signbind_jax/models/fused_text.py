@@ -41,8 +41,8 @@ def fused_text(ids_bn, mask_bn, pieces_vr, capacity: int):
     """Writes fused tokens as tokens of the LLM.
 
     Returns:
-      ids_bp and mask_bp (bool), p = capacity, padding last, and lost_b, how many
-      tokens did not fit.
+      ids_bp and mask_bp (bool), p = capacity, padding last; place_bp, which of the n each is of;
+      and lost_b, how many tokens did not fit.
     """
     b = ids_bn.shape[0]
     ids_bp = jnp.asarray(pieces_vr)[ids_bn].reshape(b, -1)
@@ -54,4 +54,5 @@ def fused_text(ids_bn, mask_bn, pieces_vr, capacity: int):
     order_bp = jnp.argsort(~there_bp, axis=1, stable=True)[:, :capacity]
     ids_bp = jnp.take_along_axis(ids_bp, order_bp, axis=1)
     mask_bp = jnp.arange(capacity) < n_b[:, None]
-    return jnp.where(mask_bp, ids_bp, 0), mask_bp, jnp.maximum(n_b - capacity, 0)
+    place_bp = jnp.where(mask_bp, order_bp // pieces_vr.shape[1], 0)
+    return jnp.where(mask_bp, ids_bp, 0), mask_bp, place_bp, jnp.maximum(n_b - capacity, 0)

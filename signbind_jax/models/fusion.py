@@ -314,13 +314,16 @@ def frame_mask(mask_bm, log_probs_bsv):
     return jnp.repeat(mask_bm, log_probs_bsv.shape[1] // mask_bm.shape[1], axis=1)
 
 
-def read_ctc(log_probs_bsv, mask_bm):
-    """Reads what fusion says, by greedy CTC: ids_bn and mask_bn with a place for every frame."""
-    no_hidden_bsd = jnp.zeros((*log_probs_bsv.shape[:2], 1))
+def read_ctc(fused_bmd, mask_bm, log_probs_bsv):
+    """Reads what fusion says, by greedy CTC: ids_bn, mask_bn and x_bnd, a place for every frame.
+
+    x_bnd is the mean of the fused tokens in whose frames it was read.
+    """
+    fused_bsd = jnp.repeat(fused_bmd, log_probs_bsv.shape[1] // mask_bm.shape[1], axis=1)
     clip_bs = jnp.where(frame_mask(mask_bm, log_probs_bsv), 0, -1)
     no_times_b1 = jnp.ones((len(mask_bm), 1))
-    stream = ctc.greedy_stream(log_probs_bsv, no_hidden_bsd, clip_bs, no_times_b1)
-    return stream.ids_bn, stream.mask_bn
+    stream = ctc.greedy_stream(log_probs_bsv, fused_bsd, clip_bs, no_times_b1)
+    return stream.ids_bn, stream.mask_bn, stream.hidden_bnd
 
 
 def keep_streams(tokens: StreamTokens, keep_by) -> StreamTokens:

@@ -18,31 +18,39 @@ from signbind_jax.models.llm.decoder import Decoder
 from signbind_jax.models.llm.language_model import LanguageModel
 from signbind_jax.models.llm.lora import LoRAConfig, add_lora
 from signbind_jax.models.spelled_text import SpelledText, spelled_text
-from signbind_jax.ranges import Checked, Range
+from signbind_jax.ranges import Checked, OneOf, Range
 
 TextRoom = Annotated[float, Range(0, 100)]
+SoftPrefix = Annotated[str, OneOf("every", "read")]
 
 
 @dataclass(frozen=True)
 class SignBindConfig(Checked):
     """Sizes of the whole: of fusion, of the LLM, and of the LLM's adapters.
 
+    soft_prefix: which fused tokens the LLM sees as embeddings: "every", each in a place of its own
+      in front of the text; "read", those that fusion read, added to the embeddings of their text.
     text_room: see `text_capacity`.
     """
 
     fusion: FusionConfig
     decoder: DecoderConfig
     lora: LoRAConfig = LoRAConfig()
+    soft_prefix: SoftPrefix = "every"
     text_room: TextRoom = 1.0
 
 
 class Projector(nnx.Module):
-    """Two-layer perceptron from fused tokens to the LLM's embedding space."""
+    """Two-layer perceptron from fused tokens to the LLM's embedding space.
 
-    def __init__(self, d_in: int, d_out: int, rngs: nnx.Rngs):
+    from_zero: whether it says nothing before it is trained.
+    """
+
+    def __init__(self, d_in: int, d_out: int, rngs: nnx.Rngs, from_zero: bool = False):
         self.norm = layers.RMSNorm(d_in, rngs=rngs)
         self.up = layers.Linear((d_in,), (d_out,), ("model",), ("mlp",), rngs=rngs)
-        self.down = layers.Linear((d_out,), (d_out,), ("mlp",), ("model",), rngs=rngs)
+        init = jax.nn.initializers.zeros if from_zero else None
+        self.down = layers.Linear((d_out,), (d_out,), ("mlp",), ("model",), rngs=rngs, init=init)
 
     def __call__(self, x_bmd):
         return self.down(jax.nn.gelu(self.up(self.norm(x_bmd))))
@@ -94,12 +102,15 @@ def text_capacity(n_tokens: int, room: float = 1.0) -> int:
 class SignBind(nnx.Module):
     """Stream tokens in, a sentence out: fusion -> projector -> soft prefix -> LLM.
 
-    With adapters of a rank above 0 the decoder's linear layers carry them.
+    Where the soft prefix is added to text, it is 0 at first: the LLM begins with what it makes of
+    the text alone. With adapters of a rank above 0 the decoder's linear layers carry them.
     """
 
     def __init__(self, config: SignBindConfig, rngs: nnx.Rngs):
         self.fusion = Fusion(config.fusion, rngs)
-        self.projector = Projector(config.fusion.d_model, config.decoder.d_model, rngs)
+        self.adds = config.soft_prefix == "read"
+        sizes = config.fusion.d_model, config.decoder.d_model
+        self.projector = Projector(*sizes, rngs, from_zero=self.adds)
         self.text_room = config.text_room
         self.decoder: LanguageModel = Decoder(config.decoder, rngs)
         if config.lora.rank:
@@ -111,20 +122,28 @@ class SignBind(nnx.Module):
         """Makes what the sentence is written from: the prompt's head, m fused tokens as embeddings,
         what fusion read and the letters that were read, as text, where `parts` asks for it, and the
         rest of the prompt."""
-        fused_bmd, mask_bm, log_probs_bsv = self.fusion(tokens, key)
+        fused_bmd, mask_bm, log_probs_bsv = fused = self.fusion(tokens, key)
         b = mask_bm.shape[0]
         head_ids_bp = jnp.broadcast_to(parts.head_ids_p, (b, *parts.head_ids_p.shape))
-        x = [self.decoder.embed(head_ids_bp), self.projector(fused_bmd) * mask_bm[..., None]]
-        mask = [jnp.ones(head_ids_bp.shape, bool), mask_bm]
+        x, mask = [self.decoder.embed(head_ids_bp)], [jnp.ones(head_ids_bp.shape, bool)]
+        if not self.adds:
+            x.append(self.projector(fused_bmd) * mask_bm[..., None])
+            mask.append(mask_bm)
         lost_b = jnp.zeros(b, jnp.int32)
-        capacity, texts = text_capacity(mask_bm.shape[1], self.text_room), []
+        capacity = text_capacity(mask_bm.shape[1], self.text_room)
         if parts.pieces_vr is not None:
-            read = read_ctc(log_probs_bsv, mask_bm)
-            texts.append(fused_text(*read, parts.pieces_vr, capacity))
+            ids_bn, read_bn, read_bnd = read_ctc(*fused)
+            ids_bp, text_mask_bp, place_bp, lost_b = fused_text(
+                ids_bn, read_bn, parts.pieces_vr, capacity
+            )
+            x.append(self.decoder.embed(ids_bp))
+            if self.adds:
+                read_bpd = jnp.take_along_axis(read_bnd, place_bp[..., None], axis=1)
+                x[-1] += self.projector(read_bpd)
+            mask.append(text_mask_bp)
         if parts.spelled is not None:
-            texts.append(spelled_text(tokens, parts.spelled, capacity))
-        for text_ids_bp, text_mask_bp, own_lost_b in texts:
-            x.append(self.decoder.embed(text_ids_bp))
+            ids_bp, text_mask_bp, _, own_lost_b = spelled_text(tokens, parts.spelled, capacity)
+            x.append(self.decoder.embed(ids_bp))
             mask.append(text_mask_bp)
             lost_b += own_lost_b
         x.append(self.decoder.embed(prompt_ids_bp))

@@ -126,5 +126,4 @@ def read_fused(
 @functools.partial(jax.jit, static_argnums=0)
 def _read_fused(graphdef, params, batch):
     module = nnx.merge(graphdef, params)
-    _, mask_bm, log_probs_bsv = getattr(module, "fusion", module)(batch.tokens)
-    return read_ctc(log_probs_bsv, mask_bm)[0]
+    return read_ctc(*getattr(module, "fusion", module)(batch.tokens))[0]

@@ -23,7 +23,13 @@ from signbind_jax.models.fused_text import piece_table
 from signbind_jax.models.fusion import FusionConfig, keep_streams
 from signbind_jax.models.llm.config import DecoderConfig
 from signbind_jax.models.llm.lora import TARGETS, LoRAConfig, Rank, Targets
-from signbind_jax.models.signbind import PromptParts, SignBind, SignBindConfig, TextRoom
+from signbind_jax.models.signbind import (
+    PromptParts,
+    SignBind,
+    SignBindConfig,
+    SoftPrefix,
+    TextRoom,
+)
 from signbind_jax.models.spelled_text import SpelledText, letter_table
 from signbind_jax.models.token_noise import add_noise
 from signbind_jax.ranges import (
@@ -49,6 +55,9 @@ class TranslationOptions(Checked):
       fused_text: whether what fusion read also stands behind the soft prefix as text.
       spelled_text: how sure the fingerspelling stream has to be of a run of letters, their mean
         confidence, for these to stand behind that as text; 0: none do. It needs no labels.
+      soft_prefix: which fused tokens the LLM sees as embeddings: "every", each in a place of its
+        own in front of the text; "read", those that fusion read, added to the embeddings of their
+        text, which needs `fused_text`: a shorter prompt, but what fusion did not read is not there.
       text_room: how many of the LLM's tokens of that text there is room for, for each token of the
         streams; what does not fit is counted. Less where most streams have no text saves time.
       instruction: what a pretrained LLM is asked to do; {language} stands for the languages of
@@ -69,6 +78,7 @@ class TranslationOptions(Checked):
     ctc_weight: Annotated[float, Range(0, 1000)] = 0.3
     fused_text: bool = True
     spelled_text: Share = 0.0
+    soft_prefix: SoftPrefix = "every"
     text_room: TextRoom = 1.0
     instruction: Text = "Write the {language} sentence that these signs, in order, say."
     frozen_dtype: DTypeName = "float32"
@@ -80,6 +90,10 @@ class TranslationOptions(Checked):
     lora_dropout: Rate = 0.0
     lora_targets: Targets = TARGETS
     generation: GenerationConfig = GenerationConfig()
+
+    def conflicts(self):
+        if self.soft_prefix == "read" and not self.fused_text:
+            yield "soft_prefix", "'every' without fused_text"
 
     @property
     def lora(self) -> LoRAConfig:
@@ -159,7 +173,8 @@ class AlignmentStage(FusionStage):
             decoder = dataclasses.replace(decoder, **changes)
         fusion = dataclasses.replace(fusion, **changes)
         decoder = self.options.set_up(decoder)
-        return SignBindConfig(fusion, decoder, self.options.lora, self.options.text_room)
+        options = self.options
+        return SignBindConfig(fusion, decoder, options.lora, options.soft_prefix, options.text_room)
 
     @property
     def fusion_config(self):

@@ -37,12 +37,12 @@ def test_sure_runs_of_letters_are_words_in_order_of_time():
     )
     how = SpelledText(letter_table(LETTERS, tokenizer.encode), 1, 0.7)
     write = jax.jit(spelled_text, static_argnums=2)
-    ids_bp, mask_bp, lost_b = write(rows, how, 40)
+    ids_bp, mask_bp, _, lost_b = write(rows, how, 40)
     written = np.asarray(ids_bp)[np.asarray(mask_bp)].tolist()
     # "al" is too short to be sure of, "otto" not sure enough; a name is spelled as in training.
     assert written == tokenizer.encode(" anna bob", ("anna", "bob"))
     assert lost_b.tolist() == [0]
-    assert write(rows, how, 6)[2].tolist() == [len(written) - 6]
+    assert write(rows, how, 6)[3].tolist() == [len(written) - 6]
 
 
 def test_letters_that_nothing_reads_are_told(runs):
