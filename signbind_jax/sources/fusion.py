@@ -100,11 +100,11 @@ class FusionSource(BatchSource):
     def _note(self, train: ClipDataset, ctc_frames: int) -> None:
         impossible = sum(
             ctc.min_steps(t) > ctc_frames * n
-            for t, n in zip(self.sentences.targets, self.sentences.lengths)
+            for t, n in zip(self.sentences.targets, self.sentences.streams.lengths)
         )
         self.notes.append(
             f"{len(train)} clips, {self.plan.steps_per_epoch} steps an epoch, "
-            f"{100 * self.plan.fill:.1f} % of the tokens are real, {impossible} clips with a "
+            f"{100 * self.plan.fill:.1f} % of their room is filled, {impossible} clips with a "
             "target longer than the CTC output"
         )
 
