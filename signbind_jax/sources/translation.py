@@ -175,6 +175,12 @@ class TranslationSource(AlignmentSource):
                 f"{wanted[:12]}: not the language model that {self.parent_artefact.workdir} was "
                 "trained with"
             )
+        found, parent = self.options.soft_prefix, self.parent_artefact
+        if not self.tunes and found != parent.model_config.soft_prefix:
+            raise SignBindError(
+                f"config.options.soft_prefix: found {found!r}, wanted "
+                f"{parent.model_config.soft_prefix!r} as {parent.workdir} was trained with"
+            )
         return super()._fusion_config(sizes)
 
     def initial_params(self, stage, mesh):

@@ -52,6 +52,14 @@ def refusal(runs, stage="alignment", **parents):
     return str(raised.value)
 
 
+def test_fused_tokens_reach_the_llm_as_in_alignment(runs):
+    names = ("signing", "language_model", "alignment")
+    given = {f"parents.{name}": str(runs / name) for name in names}
+    given |= {"data.directory": str(runs / "data"), "options.soft_prefix": "read"}
+    with pytest.raises(SignBindError, match="soft_prefix: found 'read', wanted 'every' as .*align"):
+        open_source(load_config("translation:size=tiny", given))
+
+
 @pytest.mark.parametrize(
     ("parent", "other"),
     [("signing", "fusion"), ("fusion", "signing"), ("language_model", "fusion")],
