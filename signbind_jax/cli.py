@@ -2,14 +2,12 @@
 
 import argparse
 import importlib
-import logging
 import os
 import sys
 from pathlib import Path
 
-from signbind_jax.distributed import libtpu_env
 from signbind_jax.errors import Interrupted, SignBindError, outcome, prefix, printable
-from signbind_jax.processes import child, interrupts, xla_cpu
+from signbind_jax.processes import child, environment, interrupts
 
 # command -> (module of signbind_jax with add_arguments and run, what it does)
 COMMANDS = {
@@ -54,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
     debug = "--debug" in argv[:own]
     imports = [a.removeprefix(IMPORT) for a in argv[:own] if a.startswith(IMPORT)]
     argv = [a for a in argv[:own] if a != "--debug" and not a.startswith(IMPORT)] + argv[own:]
-    _quiet()
+    environment.prepare()
     try:
         if imports or os.environ.get(child.IMPORTS):
             from signbind_jax.processes.user_files import import_files
@@ -179,20 +177,6 @@ def _command(argv: list[str]) -> tuple[str | None, list[str]]:
     if argv[0] in ("data", "launch", "llm"):
         return " ".join(argv[:2]), argv[2:]
     return argv[0], argv[1:]
-
-
-def _quiet() -> None:
-    """Keeps libraries' chatter off the terminal and compiled programs on disk."""
-    # A save that failed is told once; Orbax leaves tasks behind whose errors asyncio prints.
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    if not libtpu_env.attached():
-        for name, value in libtpu_env.ENVIRONMENT.items():
-            os.environ.setdefault(name, value)
-    os.environ["XLA_FLAGS"] = child.xla_flags(xla_cpu.COMPILE_FLAG)
-    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(cache) / "signbind_jax" / "xla"))
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "1")
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ from signbind_jax.stages.read_streams import (
     readable,
 )
 from signbind_jax.stages.system import System
-from signbind_jax.use.translate import Translator
+from signbind_jax.use.translator import Translator
 
 logger = logging.getLogger(__name__)
 

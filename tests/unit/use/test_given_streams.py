@@ -15,7 +15,7 @@ from signbind_jax.data_pipelines import clip_inputs
 from signbind_jax.errors import SignBindError
 from signbind_jax.sources import open_source
 from signbind_jax.stages import assumed_stage, make_stage, read_streams
-from signbind_jax.use.translate import Translator
+from signbind_jax.use.translator import Translator
 from tests import frame_corpora, untrained_runs
 
 

@@ -1,0 +1,82 @@
+"""The Python interface: a trained system opened once, called with files and clips."""
+
+import dataclasses
+import json
+
+import pytest
+
+import signbind_jax as sb
+from signbind_jax import cli
+from signbind_jax.data.dataset import open_dataset
+from signbind_jax.use.translation import time_words
+
+
+@pytest.fixture(scope="module")
+def translator(runs):
+    """Of the untrained alignment run."""
+    return sb.load_translator(runs / "alignment")
+
+
+def test_files_and_clips_give_what_the_command_prints(runs, translator, capsys):
+    path = runs / "a.npz"
+    one = translator(path)
+    assert one.id == "a" and one.streams["signing"] and one.no_input == ()
+    clip = open_dataset(runs / "data").split("test")[0]
+    assert dataclasses.replace(translator(clip), id="a") == one
+    # In rows of several clips the last bits are others.
+    several = translator([str(path), path])
+    clips = [dataclasses.replace(clip, id="a")] * 2
+    assert several == translator.translate_clips(clips) and len(several) == 2
+    assert translator([]) == []
+
+    arguments = ["translate", f"--checkpoint={runs / 'alignment'}", str(path)]
+    assert cli.main(arguments) == 0
+    assert capsys.readouterr().out == f"a.npz\t{one.text}\n"
+    assert cli.main([*arguments, "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["sentence"] == one.text
+    own = one.to_json()
+    assert {name: printed[name] for name in own if name in printed} == {
+        name: value for name, value in json.loads(json.dumps(own)).items() if name != "text"
+    }
+
+
+def test_settings_of_generation_go_by_name(runs):
+    assert sb.load_translator(runs / "alignment", beam_size=3).generation.beam_size == 3
+    with pytest.raises(sb.SignBindError, match="generation.beam_sizes: .*did you mean"):
+        sb.load_translator(runs / "alignment", beam_sizes=2)
+
+
+def test_what_is_no_clip_ends_in_one_line(runs, translator, tmp_path):
+    (tmp_path / "torn.npz").write_bytes(b"PK")
+    (tmp_path / "more").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "more" / f"{name}.npz").write_bytes((runs / "a.npz").read_bytes())
+    for path, said in (
+        ("torn.npz", "torn.npz: cannot be read as .npz"),
+        ("none.mp4", "none.mp4: no such file"),
+        ("more", "more: found 2 clips, wanted the file of one"),
+    ):
+        with pytest.raises(sb.SignBindError, match=said) as error:
+            translator([runs / "a.npz", tmp_path / path])
+        assert "\n" not in str(error.value)
+
+
+def test_a_word_has_the_times_of_what_reads_as_it_does():
+    T = sb.TimedToken
+    read = {
+        "signing": [T("HOME", 0.1, 0.4), T("BIG", 1.5, 1.9), T("HOME", 2.0, 2.5)],
+        "fingerspelling": [T(c, 0.5 + i / 8, 0.5625 + i / 8) for i, c in enumerate("annabo")],
+        "lipreading": [T("AH", 0.0, 0.1)],
+    }
+    words = time_words("Anna went home, ah, bo: home is home!", read)
+    assert [(w.text, w.start_s, w.end_s) for w in words] == [
+        ("Anna", 0.5, 0.9375),
+        ("went", None, None),
+        ("home", 0.1, 0.4),
+        ("ah", None, None),
+        ("bo", None, None),
+        ("home", 2.0, 2.5),
+        ("is", None, None),
+        ("home", None, None),
+    ]
