@@ -27,6 +27,7 @@ COMMANDS = {
     "crossfit": ("crossfit.command", "experts that each leave out a fold of the clips"),
     "evaluate": ("evaluate.command", "scores a trained stage on a split"),
     "translate": ("use.translate", "writes the sentences of clips"),
+    "export translator": ("use.export_command", "a trained translator as a bundle for others"),
     "llm fetch": ("hf.fetch_command", "puts a pretrained language model on disk"),
     "llm inspect": ("hf.inspect_command", "what a language model directory holds"),
     "llm export": ("hf.export_command", "a tuned language model for other tools"),
@@ -174,7 +175,7 @@ def _command(argv: list[str]) -> tuple[str | None, list[str]]:
         return None, argv
     if len(argv) > 1 and f"{argv[0]} {argv[1]}" in COMMANDS:
         return f"{argv[0]} {argv[1]}", argv[2:]
-    if argv[0] in ("data", "launch", "llm"):
+    if argv[0] in ("data", "export", "launch", "llm"):
         return " ".join(argv[:2]), argv[2:]
     return argv[0], argv[1:]
 

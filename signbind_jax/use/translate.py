@@ -32,7 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         type=Path,
         metavar="DIR",
-        help="run directory of a translation (or alignment) stage",
+        help="run directory of a translation (or alignment) stage, a bundle's, or its hub id "
+        "such as owner/name",
     )
     artefact.add_step_argument(parser)
     parser.add_argument(

@@ -3,52 +3,47 @@
 import functools
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, overload
 
 from signbind_jax.checkpoint import artefact
 from signbind_jax.data.clip import Clip
 from signbind_jax.data.clip_list import ClipList
 from signbind_jax.data.vocabulary import FUSION_TARGETS
-from signbind_jax.errors import SignBindError
 from signbind_jax.generation import config as generation_config
 from signbind_jax.generation.config import read_options
-from signbind_jax.models.signbind import SignBindConfig
-from signbind_jax.stages.read_streams import Clips, given_instead, open_reader_of
+from signbind_jax.stages.read_streams import Clips, given_instead, reader_of
 from signbind_jax.stages.system import System
 from signbind_jax.stages.translation import TranslationOptions, make_prompt_parts
 from signbind_jax.use.clip_files import one_clip_each
+from signbind_jax.use.opening import open_translator
 from signbind_jax.use.translation import Translation, time_words
 
 ClipSource = str | os.PathLike[str] | Clip
 
 
 class Translator(System):
-    """Opens an alignment or translation run and the experts it stands on.
+    """Opens an alignment or translation stage and the experts it stands on.
 
     Args:
+      checkpoint: a run directory, the directory of a bundle, or the hub id of one.
       settings: fields of GenerationConfig by name, in place of what the run's config says.
-      step: which checkpoint of the run, see `artefact.open_artefact`.
+      step: which checkpoint of a run, see `artefact.open_artefact`.
 
     Raises:
-      SignBindError: another kind of run; a parent that is missing or was retrained since;
-        settings out of range or that do not go together.
+      SignBindError: nothing of that kind there; a part that is missing, damaged or was trained
+        again since; settings out of range or that do not go together.
     """
 
     def __init__(
         self,
-        checkpoint: Path | str,
+        checkpoint: str | os.PathLike[str],
         settings: Mapping[str, Any] | None = None,
         *,
         step: int | str = artefact.NEWEST,
     ):
-        run = artefact.open_artefact(checkpoint, step)
-        if not isinstance(run.model_config, SignBindConfig):
-            raise SignBindError(
-                f"{checkpoint}: stage: found {run.stage}, wanted alignment or translation"
-            )
+        run, experts = open_translator(checkpoint, step)
         options = read_options(TranslationOptions, run.config.options)
-        fusion_targets, reader = run.vocabularies[FUSION_TARGETS], open_reader_of(run)
+        fusion_targets, reader = run.vocabularies[FUSION_TARGETS], reader_of(run, experts)
         super().__init__(
             reader=reader,
             weights=functools.cache(run.load_params),
@@ -120,7 +115,8 @@ def load_translator(directory: str | os.PathLike[str], **settings: Any) -> Trans
     """Loads a trained translator.
 
     Args:
-      directory: run directory of an alignment or translation stage.
+      directory: run directory of an alignment or translation stage, the directory of a bundle
+        that `signbind export translator` wrote, or the hub id of one, "owner/name".
       settings: how sentences are written: fields of `GenerationConfig` such as `beam_size=5`, in
         place of what the translator's own config says.
 
@@ -128,4 +124,4 @@ def load_translator(directory: str | os.PathLike[str], **settings: Any) -> Trans
       SignBindError: nothing of that kind there, or something in it is missing or damaged; a
         setting that is not known, out of range or does not go with the others.
     """
-    return Translator(Path(directory), settings)
+    return Translator(directory, settings)
