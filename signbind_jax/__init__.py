@@ -21,16 +21,21 @@ if (_CHECKOUT / "setup.py").is_file():
 if TYPE_CHECKING:
     from signbind_jax.data.clip import Clip, TimedToken
     from signbind_jax.errors import SignBindError
+    from signbind_jax.use.parts import LoadedExpert, LoadedFusion, load_expert, load_fusion
     from signbind_jax.use.translation import Translation, Word
     from signbind_jax.use.translator import Translator, load_translator
 
 __all__ = [
     "Clip",
+    "LoadedExpert",
+    "LoadedFusion",
     "SignBindError",
     "TimedToken",
     "Translation",
     "Translator",
     "Word",
+    "load_expert",
+    "load_fusion",
     "load_translator",
 ]
 
@@ -38,11 +43,15 @@ __all__ = [
 # environment that is made ready before.
 _MODULES = {
     "Clip": "data.clip",
+    "LoadedExpert": "use.parts",
+    "LoadedFusion": "use.parts",
     "SignBindError": "errors",
     "TimedToken": "data.clip",
     "Translation": "use.translation",
     "Translator": "use.translator",
     "Word": "use.translation",
+    "load_expert": "use.parts",
+    "load_fusion": "use.parts",
     "load_translator": "use.translator",
 }
 

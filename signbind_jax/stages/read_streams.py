@@ -321,20 +321,17 @@ def _check_one_source(expert: ExpertReader, given: GivenReader, clips: Clips) ->
         )
 
 
-def open_reader_of(run: Artefact) -> StreamReader:
+def open_reader_of(run: Artefact, experts: Mapping[str, Artefact] | None = None) -> StreamReader:
     """What reads the streams that a stage behind the experts was trained on.
+
+    experts: by stream; None: those in the directories that the run names.
 
     Raises:
       SignBindError: see `open_experts_of`.
     """
-    return reader_of(run, open_experts_of(run))
-
-
-def reader_of(run: Artefact, experts: Mapping[str, Artefact]) -> StreamReader:
-    """The same of experts that are open, by stream."""
     vocabularies = {name: streams.given_vocabulary(name) for name in run.config.data.streams}
     given = [GivenReader(name, run.vocabularies[v]) for name, v in vocabularies.items()]
-    return StreamReader(run.config, experts, given)
+    return StreamReader(run.config, open_experts_of(run) if experts is None else experts, given)
 
 
 def open_experts(config: RunConfig) -> dict[str, Artefact]:

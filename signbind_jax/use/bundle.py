@@ -51,7 +51,7 @@ class BundlePart(Artefact):
     def load_params(self, mesh=None, imported: bool = True) -> tuple[nnx.GraphDef, nnx.State]:
         """Loads graph definition and weights, sharded over `mesh`.
 
-        imported: of no matter here: all weights lie in the bundle.
+        imported: whether to read the language model's weights as well.
 
         Raises:
           SignBindError: a weight that is missing, of another shape, or left over.
@@ -63,6 +63,7 @@ class BundlePart(Artefact):
         flat, checkpoint = dict(nnx.to_flat_state(params)), open_checkpoint(self.workdir)
         for name in sorted(set(checkpoint.file_of) - {_name(path) for path in flat}):
             raise SignBindError(f"{self.workdir}: tensor {name[:100]!r}: found it, wanted nothing")
+        flat = {path: x for path, x in flat.items() if imported or path[0] != "decoder"}
         for path, variable in flat.items():
             shape = variable.get_value().shape
             read = _reader(checkpoint, _name(path), shape, self._dtype(path))

@@ -11,10 +11,10 @@ from signbind_jax.errors import SignBindError
 
 logger = logging.getLogger(__name__)
 
+ClipSource = str | os.PathLike[str] | Clip
 
-def one_clip_each(
-    sources: Sequence[str | os.PathLike[str] | Clip], lip_size: int | None, **how: Any
-) -> list[Clip]:
+
+def one_clip_each(sources: Sequence[ClipSource], lip_size: int | None, **how: Any) -> list[Clip]:
     """The clips of files, in the order given; what is a clip already stays as it is.
 
     Args:

@@ -10,6 +10,7 @@ from signbind_jax.checkpoint.artefact import Artefact
 from signbind_jax.errors import SignBindError, one_line
 from signbind_jax.hf import hub
 from signbind_jax.hf.export import TERMS, new_directory
+from signbind_jax.metrics.names import KNOWN_WORDS
 from signbind_jax.models.signbind import SignBindConfig
 from signbind_jax.stages.read_streams import open_experts_of
 from signbind_jax.use import bundle, model_card
@@ -50,6 +51,8 @@ def export_translator(
         bundle.write_part(run, own, dtype, parts)
         run.tokenizer.save(own / artefact.TOKENIZER)
         _copy_terms(run, own)
+        if (known := run.workdir / KNOWN_WORDS).exists():  # `evaluate` tells new names by it
+            shutil.copyfile(known, own / KNOWN_WORDS)
         for name, expert in experts.items():
             bundle.write_part(expert, directory / parts[name], dtype, {})
         card = model_card.render(out.name, facts, dtype)

@@ -72,7 +72,7 @@ def open_expert(
     if stream not in known and (stream or len(known) != 1):
         raise SignBindError(
             f"{name}: expert: found {', '.join(known) or 'none'}, wanted "
-            f"{stream or 'one: name it as well'}"
+            f"{stream or 'one, or its name where there are several'}"
         )
     chosen = stream or known[0]
     if bundle:
@@ -88,13 +88,22 @@ def open_fusion(name: str | os.PathLike[str], step: int | str = NEWEST) -> Artef
     Raises:
       SignBindError: nothing of that kind there.
     """
-    bundle = find_bundle(name, step)
-    run = bundle.translator() if bundle else open_artefact(name, step)
+    run = open_stage(name, step)
     if not isinstance(run.model_config, FusionConfig | SignBindConfig):
         raise SignBindError(
             f"{name}: stage: found {run.stage}, wanted fusion, alignment or translation"
         )
     return run
+
+
+def open_stage(name: str | os.PathLike[str], step: int | str = NEWEST) -> Artefact:
+    """A trained stage: of a run directory, or the translator of a bundle.
+
+    Raises:
+      SignBindError: nothing of that kind there.
+    """
+    bundle = find_bundle(name, step)
+    return bundle.translator() if bundle else open_artefact(name, step)
 
 
 def find_bundle(name: str | os.PathLike[str], step: int | str = NEWEST) -> Bundle | None:

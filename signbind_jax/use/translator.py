@@ -11,14 +11,12 @@ from signbind_jax.data.clip_list import ClipList
 from signbind_jax.data.vocabulary import FUSION_TARGETS
 from signbind_jax.generation import config as generation_config
 from signbind_jax.generation.config import read_options
-from signbind_jax.stages.read_streams import Clips, given_instead, reader_of
+from signbind_jax.stages.read_streams import Clips, given_instead, open_reader_of
 from signbind_jax.stages.system import System
 from signbind_jax.stages.translation import TranslationOptions, make_prompt_parts
-from signbind_jax.use.clip_files import one_clip_each
+from signbind_jax.use.clip_files import ClipSource, one_clip_each
 from signbind_jax.use.opening import open_translator
 from signbind_jax.use.translation import Translation, time_words
-
-ClipSource = str | os.PathLike[str] | Clip
 
 
 class Translator(System):
@@ -43,7 +41,7 @@ class Translator(System):
     ):
         run, experts = open_translator(checkpoint, step)
         options = read_options(TranslationOptions, run.config.options)
-        fusion_targets, reader = run.vocabularies[FUSION_TARGETS], reader_of(run, experts)
+        fusion_targets, reader = run.vocabularies[FUSION_TARGETS], open_reader_of(run, experts)
         super().__init__(
             reader=reader,
             weights=functools.cache(run.load_params),
