@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import logging
 import os
 import sys
 from pathlib import Path
@@ -53,6 +54,8 @@ def main(argv: list[str] | None = None) -> int:
     debug = "--debug" in argv[:own]
     imports = [a.removeprefix(IMPORT) for a in argv[:own] if a.startswith(IMPORT)]
     argv = [a for a in argv[:own] if a != "--debug" and not a.startswith(IMPORT)] + argv[own:]
+    # A save that failed is told once; Orbax leaves tasks behind whose errors asyncio prints.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     environment.prepare()
     try:
         if imports or os.environ.get(child.IMPORTS):

@@ -1,6 +1,5 @@
 """The environment that JAX is started in, by the command line and by the Python interface alike."""
 
-import logging
 import os
 import sys
 from pathlib import Path
@@ -12,13 +11,11 @@ _CACHE, _LEAST_S = "JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPIL
 
 
 def prepare() -> None:
-    """Keeps libraries' chatter off the terminal and compiled programs on disk.
+    """Keeps compiled programs on disk and libraries' chatter off the terminal.
 
     What the environment says already stays. Where JAX is imported, its cache alone can still be
     set; XLA's flags are read when JAX first computes.
     """
-    # A save that failed is told once; Orbax leaves tasks behind whose errors asyncio prints.
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if not libtpu_env.attached():
         for name, value in libtpu_env.ENVIRONMENT.items():

@@ -4,7 +4,7 @@ import functools
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, overload
+from typing import Unpack, overload
 
 from flax import nnx
 
@@ -22,10 +22,12 @@ from signbind_jax.errors import SignBindError
 from signbind_jax.models.fusion import FusionConfig
 from signbind_jax.stages.fusion import read_fused
 from signbind_jax.stages.read_streams import ExpertReader, GivenReader, readable
-from signbind_jax.use.clip_files import ClipSource, one_clip_each
+from signbind_jax.use.clip_files import ClipSource, Reading, one_clip_each
 from signbind_jax.use.opening import open_expert, open_fusion
 
 logger = logging.getLogger(__name__)
+
+Tokens = Mapping[str, Sequence[TimedToken]]  # what was read in a clip, by stream
 
 
 class LoadedExpert:
@@ -48,12 +50,16 @@ class LoadedExpert:
         self.vocabulary: tuple[str, ...] = self._reader.vocabulary.tokens[1:]
 
     @overload
-    def __call__(self, clips: ClipSource, **how: Any) -> list[TimedToken]: ...
+    def __call__(self, clips: ClipSource, **how: Unpack[Reading]) -> list[TimedToken]: ...
 
     @overload
-    def __call__(self, clips: Sequence[ClipSource], **how: Any) -> list[list[TimedToken]]: ...
+    def __call__(
+        self, clips: Sequence[ClipSource], **how: Unpack[Reading]
+    ) -> list[list[TimedToken]]: ...
 
-    def __call__(self, clips, **how):
+    def __call__(
+        self, clips: ClipSource | Sequence[ClipSource], **how: Unpack[Reading]
+    ) -> list[TimedToken] | list[list[TimedToken]]:
         """Reads one clip, or several in batches; arguments and errors as of `Translator`.
 
         Returns:
@@ -110,12 +116,12 @@ class LoadedFusion:
             )
 
     @overload
-    def __call__(self, read: Mapping[str, Sequence[TimedToken]]) -> list[str]: ...
+    def __call__(self, read: Tokens) -> list[str]: ...
 
     @overload
-    def __call__(self, read: Sequence[Mapping[str, Sequence[TimedToken]]]) -> list[list[str]]: ...
+    def __call__(self, read: Sequence[Tokens]) -> list[list[str]]: ...
 
-    def __call__(self, read):
+    def __call__(self, read: Tokens | Sequence[Tokens]) -> list[str] | list[list[str]]:
         """Fuses what was read in one clip, or in several in batches.
 
         Args:
@@ -140,7 +146,7 @@ class LoadedFusion:
         sentences = Sentences.unlabelled(SplitStreams(tokens))
         return read_fused(*self._weights(), sentences, self._targets)
 
-    def _clip(self, i: int, read: Mapping[str, Sequence[TimedToken]]) -> Clip:
+    def _clip(self, i: int, read: Tokens) -> Clip:
         checked = {}
         for name, tokens in read.items():
             if name not in self._readers:

@@ -3,7 +3,7 @@
 import functools
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, overload
+from typing import Any, Unpack, overload
 
 from signbind_jax.checkpoint import artefact
 from signbind_jax.data.clip import Clip
@@ -14,7 +14,7 @@ from signbind_jax.generation.config import read_options
 from signbind_jax.stages.read_streams import Clips, given_instead, open_reader_of
 from signbind_jax.stages.system import System
 from signbind_jax.stages.translation import TranslationOptions, make_prompt_parts
-from signbind_jax.use.clip_files import ClipSource, one_clip_each
+from signbind_jax.use.clip_files import ClipSource, Reading, one_clip_each
 from signbind_jax.use.opening import open_translator
 from signbind_jax.use.translation import Translation, time_words
 
@@ -53,12 +53,16 @@ class Translator(System):
         self._reads_hidden = run.model_config.fusion.hidden
 
     @overload
-    def __call__(self, clips: ClipSource, **how: Any) -> Translation: ...
+    def __call__(self, clips: ClipSource, **how: Unpack[Reading]) -> Translation: ...
 
     @overload
-    def __call__(self, clips: Sequence[ClipSource], **how: Any) -> list[Translation]: ...
+    def __call__(
+        self, clips: Sequence[ClipSource], **how: Unpack[Reading]
+    ) -> list[Translation]: ...
 
-    def __call__(self, clips, **how):
+    def __call__(
+        self, clips: ClipSource | Sequence[ClipSource], **how: Unpack[Reading]
+    ) -> Translation | list[Translation]:
         """Translates one clip, or several in batches.
 
         Args:

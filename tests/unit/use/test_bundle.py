@@ -3,7 +3,10 @@
 import dataclasses
 import hashlib
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -18,6 +21,7 @@ from signbind_jax.errors import SignBindError
 from signbind_jax.use import export_command, model_card, opening
 from tests import untrained_runs
 from tests.conftest import signbind_process
+from tests.hub import Hub, serving
 from tests.unit.hf.tiny_pretrained import write_pretrained
 
 
@@ -273,6 +277,24 @@ def test_push_uploads_the_bundle_and_keeps_it_where_the_hub_refuses(
     with pytest.raises(SystemExit):
         cli.main([*base, f"--out={tmp_path / 'c'}", "--push=nobody"])
     assert not (tmp_path / "c").exists()
+
+
+def test_a_hub_id_is_downloaded_once_and_then_needs_no_hub(bundle, tmp_path):
+    listed = [path for path in bundle.rglob("*") if path.is_file()]
+    Hub.files = {path.relative_to(bundle).as_posix(): path.read_bytes() for path in listed}
+    Hub.files["pytorch_model.bin"] = b"pickle"
+    code = "from signbind_jax.use import opening as o; print(o.open_stage('some/model').digest)"
+
+    def opened(env: dict) -> str:
+        command = [sys.executable, "-c", code]
+        env = {**os.environ, **env}
+        return subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
+
+    with serving(tmp_path / "hub") as env:
+        found = opened(env)
+    assert found.strip() == opening.open_translator(bundle)[0].digest
+    assert "pytorch_model.bin" not in Hub.asked and "translator/part.json" in Hub.asked
+    assert opened(env) == found  # the server is gone
 
 
 def test_parts_of_a_bundle_stand_alone(runs, bundle, capsys):

@@ -1,7 +1,12 @@
 """The Python interface: a trained system opened once, called with files and clips."""
 
 import dataclasses
+import inspect
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -17,14 +22,15 @@ def translator(runs):
     return sb.load_translator(runs / "alignment")
 
 
-def test_files_and_clips_give_what_the_command_prints(runs, translator, capsys):
+def test_files_and_clips_give_what_the_command_prints(runs, translator, capsys, monkeypatch):
     path = runs / "a.npz"
     one = translator(path)
     assert one.id == "a" and one.streams["signing"] and one.no_input == ()
     clip = open_dataset(runs / "data").split("test")[0]
     assert dataclasses.replace(translator(clip), id="a") == one
     # In rows of several clips the last bits are others.
-    several = translator([str(path), path])
+    monkeypatch.chdir(runs)
+    several = translator([str(path), "a.npz"])
     clips = [dataclasses.replace(clip, id="a")] * 2
     assert several == translator.translate_clips(clips) and len(several) == 2
     assert translator([]) == []
@@ -80,3 +86,37 @@ def test_a_word_has_the_times_of_what_reads_as_it_does():
         ("is", None, None),
         ("home", None, None),
     ]
+
+
+def test_the_package_is_typed_and_imports_nothing_heavy():
+    code = "import sys, signbind_jax as sb; dir(sb); print({'jax', 'numpy'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+    assert (Path(sb.__file__).parent / "py.typed").exists()
+    for name in sb.__all__:
+        public = getattr(sb, name)
+        calls = [public] if inspect.isfunction(public) else _methods(public)
+        for call in calls:
+            signature = inspect.signature(call)
+            told = [p.annotation for p in signature.parameters.values() if p.name != "self"]
+            told += [] if call.__name__ == "__init__" else [signature.return_annotation]
+            assert inspect.Parameter.empty not in told, f"{name}: {call.__qualname__}"
+
+
+def _methods(public: type) -> list:
+    own = {n: x for n, x in vars(public).items() if n in ("__init__", "__call__") or n[0] != "_"}
+    return [x for x in own.values() if inspect.isfunction(x)]
+
+
+def test_what_the_environment_says_of_jax_stays(tmp_path):
+    code = "import os, signbind_jax as sb; sb.TimedToken; print(os.environ['{}'])"
+    base = {n: x for n, x in os.environ.items() if not n.startswith(("JAX", "XLA", "XDG"))}
+    for name, given, wanted in (
+        ("JAX_COMPILATION_CACHE_DIR", "mine", "mine"),
+        ("JAX_COMPILATION_CACHE_DIR", "", f"{tmp_path}/.cache/signbind_jax/xla"),
+        ("XLA_FLAGS", "--xla_foo=1", "--xla_foo=1 --xla_llvm_disable_expensive_passes=true"),
+    ):
+        env = base | {"HOME": str(tmp_path)} | ({name: given} if given else {})
+        command = [sys.executable, "-c", code.format(name)]
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == wanted
