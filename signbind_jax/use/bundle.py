@@ -162,6 +162,11 @@ class Bundle:
         parts = (name.split("/") for name in self.record["files"])
         return tuple(dict.fromkeys(p[1] for p in parts if p[0] == EXPERTS and p[2:] == [PART]))
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What `model_card.facts_of` said of the run."""
+        return files.field(self.record, "facts", dict, str(self.directory / MANIFEST))
+
     def translator(self) -> BundlePart:
         """Fusion, projector and language model.
 

@@ -44,7 +44,7 @@ def export_translator(
             f"{checkpoint}: stage: found {run.stage}, wanted alignment or translation"
         )
     experts = open_experts_of(run)
-    facts = model_card.facts_of(run, experts, evaluated)
+    facts = model_card.facts_of(run, experts, evaluated) | {"name": Path(out).absolute().name}
     parts = {name: f"{bundle.EXPERTS}/{name}" for name in experts}
     with new_directory(out) as directory:
         own = directory / bundle.TRANSLATOR
@@ -55,10 +55,10 @@ def export_translator(
             shutil.copyfile(known, own / KNOWN_WORDS)
         for name, expert in experts.items():
             bundle.write_part(expert, directory / parts[name], dtype, {})
-        card = model_card.render(out.name, facts, dtype)
+        card = model_card.render(facts, dtype)
         (directory / bundle.CARD).write_text(card, encoding="utf-8")
-        about = {"kind": "translator", "dtype": dtype, "versions": versions.installed(), **facts}
-        bundle.write_manifest(directory, about)
+        made = {"dtype": dtype, "versions": versions.installed()}
+        bundle.write_manifest(directory, {"kind": "translator", **made, "facts": facts})
     return bundle.open_bundle(Path(out))
 
 

@@ -10,9 +10,8 @@ import jinja2
 from signbind_jax import files
 from signbind_jax.checkpoint import artefact
 from signbind_jax.checkpoint.artefact import Artefact, open_artefact
-from signbind_jax.data.dataset import open_dataset
+from signbind_jax.data.dataset import DatasetInfo, open_dataset
 from signbind_jax.errors import SignBindError
-from signbind_jax.report import wording
 from signbind_jax.train.summary import summary_or_none
 
 _TEMPLATE = Path(__file__).with_name("model_card.jinja")
@@ -29,9 +28,10 @@ def facts_of(
       evaluated: what `signbind evaluate --json` wrote of the run; None: nothing.
 
     Returns:
-      stage, step, streams, language_model (name of one of others, or empty), data (a record a
-      dataset: corpus, synthetic, licence, citation, clips, stages), unknown (stages whose data
-      cannot be told), synthetic (whether all known data are) and scores (stage, split, metric,
+      name, digest, stage, step, streams (with the step of the expert of each), given_streams,
+      language_model (name of one of others, or empty), data (a record a dataset: corpus, synthetic,
+      licence, citation, clips, text_languages, signed_languages, stages), unknown (stages whose
+      data cannot be told), synthetic (whether all data are) and scores (stage, split, metric,
       value, signature).
 
     Raises:
@@ -41,6 +41,8 @@ def facts_of(
     scores = [row for expert in experts.values() for row in _validated(expert)]
     scores += _evaluated(evaluated, run) if evaluated else _validated(run)
     return {
+        "name": run.workdir.resolve().name,
+        "digest": run.digest,
         "stage": run.stage,
         "step": run.step,
         "streams": {name: expert.step for name, expert in experts.items()},
@@ -53,14 +55,18 @@ def facts_of(
     }
 
 
-def render(name: str, facts: Mapping[str, Any], dtype: str) -> str:
-    """The page, in Markdown with the header that a hub reads."""
+def render(facts: Mapping[str, Any], dtype: str) -> str:
+    """The page, in Markdown with the header that a hub reads.
+
+    dtype: of the weights in the files.
+    """
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
     )
     environment.filters.update(cell=_cell)
     template = environment.from_string(_TEMPLATE.read_text("utf-8"))
-    return template.render(facts, name=name, dtype=dtype, stage_words=wording.stage_words)
+    languages = sorted({tag for row in facts["data"] for tag in row["text_languages"]})
+    return template.render(facts, dtype=dtype, languages=languages)
 
 
 def _cell(value: Any) -> str:
@@ -75,29 +81,32 @@ def _data_of(run: Artefact, experts: Mapping[str, Artefact]) -> tuple[list[dict]
     unknown = []
     stages = {run.stage: run} | _behind(run) | dict(experts)
     for stage, trained in stages.items():
-        data = trained.config.data if trained else None
-        for directory in data.directories if data else [""]:
-            try:
-                dataset = open_dataset(directory) if directory else None
-            except SignBindError:
-                dataset = None
-            if dataset is None:
+        for directory in trained.config.data.directories if trained else [""]:
+            if not directory:
                 unknown.append(stage)
                 continue
-            source = dataset.description["source"]
-            row = found.setdefault(
-                dataset.digest,
-                {
-                    "corpus": str(source.get("corpus", "")),
-                    "synthetic": bool(source.get("synthetic")),
-                    "licence": str(source.get("licence", "")),
-                    "citation": str(source.get("citation", "")),
-                    "clips": dataset.splits.get(data.train, 0),
-                    "stages": [],
-                },
-            )
-            row["stages"].append(stage)
+            try:
+                dataset = open_dataset(directory)
+                if dataset.digest not in found:
+                    found[dataset.digest] = _dataset_facts(dataset, trained.config.data.train)
+            except SignBindError:
+                unknown.append(stage)
+            else:
+                found[dataset.digest]["stages"].append(stage)
     return list(found.values()), sorted(set(unknown))
+
+
+def _dataset_facts(dataset: DatasetInfo, split: str) -> dict[str, Any]:
+    source = dataset.description["source"]
+    labels = dataset.split(split).labels if split in dataset.splits else ()
+    return {
+        **{name: str(source.get(name, "")) for name in ("corpus", "licence", "citation")},
+        "synthetic": bool(source.get("synthetic")),
+        "clips": len(labels),
+        "text_languages": sorted({clip.text_language for clip in labels} - {""}),
+        "signed_languages": sorted({clip.signed_language for clip in labels} - {""}),
+        "stages": [],
+    }
 
 
 def _behind(run: Artefact) -> dict[str, Artefact | None]:

@@ -14,6 +14,7 @@ from signbind_jax.generation.config import read_options
 from signbind_jax.stages.read_streams import Clips, given_instead, open_reader_of
 from signbind_jax.stages.system import System
 from signbind_jax.stages.translation import TranslationOptions, make_prompt_parts
+from signbind_jax.use.bundle import BundlePart, open_bundle
 from signbind_jax.use.clip_files import ClipSource, Reading, one_clip_each
 from signbind_jax.use.opening import open_translator
 from signbind_jax.use.translation import Translation, time_words
@@ -50,6 +51,7 @@ class Translator(System):
             prompt_parts=make_prompt_parts(fusion_targets, run.tokenizer, options, reader),
             generation=generation_config.overridden(options.generation, settings or {}),
         )
+        self._opened = run, experts
         self._reads_hidden = run.model_config.fusion.hidden
 
     @overload
@@ -100,6 +102,20 @@ class Translator(System):
             words = time_words(text, tokens)
             found.append(Translation(clips[i].id, text, tokens, fused, words, missing))
         return found
+
+    @functools.cached_property
+    def facts(self) -> dict[str, Any]:
+        """What is known of it, JSON-ready: name, digest, streams, data with languages and licences,
+        scores, whether it is synthetic; see `model_card.facts_of`.
+
+        A bundle says what was known when it was exported, a run what its datasets say now.
+        """
+        from signbind_jax.use.model_card import facts_of
+
+        run, experts = self._opened
+        if isinstance(run, BundlePart):
+            return open_bundle(run.workdir.parent).facts
+        return facts_of(run, experts)
 
     def without_hidden(self, clips: Clips) -> str:
         """What a user should know of tokens in place of an expert; empty where there are none."""

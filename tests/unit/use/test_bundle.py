@@ -78,7 +78,10 @@ def test_a_language_model_of_others_is_in_it_with_its_adapters_and_terms(runs, t
     shutil.rmtree(llm)
     check_same(weights(opening.open_translator(tmp_path / "out")[0]), of_run)
     assert (tmp_path / "out" / "translator" / "terms" / "LICENSE").read_text() == "Terms."
-    assert "(llm, tuned)" in (tmp_path / "out" / "README.md").read_text()
+    assert (
+        "the language model llm, tuned for it, writes"
+        in (tmp_path / "out" / "README.md").read_text()
+    )
 
 
 def test_bfloat16_halves_the_weights_and_rounds_them_once(runs, bundle, tmp_path):
@@ -183,6 +186,12 @@ def test_nothing_is_overwritten_and_nothing_left_half_written(runs, tmp_path, ca
     assert sorted(x.name for x in tmp_path.iterdir()) == ["scores.json", "taken"]
 
 
+def test_facts_of_a_bundle_are_those_of_its_run(runs, bundle):
+    of_run, own = (sb.load_translator(x).facts for x in (runs / "alignment", bundle))
+    assert own == of_run | {"name": "translator"} and of_run["name"] == "alignment"
+    assert own["data"][0]["corpus"] == "folder" and own["streams"] == {"signing": 1}
+
+
 def test_a_step_is_a_runs_alone(bundle):
     with pytest.raises(SignBindError, match="--step: found 1 of a bundle, wanted nothing"):
         opening.open_translator(bundle, 1)
@@ -208,7 +217,7 @@ def test_the_card_says_what_is_known(runs, tmp_path):
     evaluated.write_text(json.dumps(record))
     export_command.export_translator(runs / "alignment", tmp_path / "out", evaluated=evaluated)
     card = (tmp_path / "out" / "README.md").read_text()
-    assert "| folder | 4 | not stated by the dataset |" in card
+    assert "| folder | 4 | ?, ? | not stated by the dataset |" in card
     assert "| alignment | test | bleu4 | 12.35 | nrefs:1\\|case:mixed |" in card
     assert "**It errs.**" in card and "in place of an interpreter" in card
     assert "ynthetic" not in card
@@ -221,8 +230,8 @@ def test_the_card_says_synthetic_and_the_datas_terms(synthetic, runs):
     run = dataclasses.replace(run, config=config, parents={})
     facts = model_card.facts_of(run, {})
     assert facts["synthetic"] and facts["data"][0]["clips"] == 48
-    card = model_card.render("demo", facts, "float32")
-    assert "**Synthetic: " in card and "- synthetic\n" in card and "(synthetic) | 48 |" in card
+    card = model_card.render(facts, "float32")
+    assert "**Synthetic: " in card and "- synthetic\n" in card and "(synthetic) | 48 | " in card
     # Of data that is not there any more nothing is claimed.
     data = dataclasses.replace(data, directory="gone")
     run = dataclasses.replace(run, config=dataclasses.replace(config, data=data))
@@ -235,10 +244,13 @@ def test_the_card_says_synthetic_and_the_datas_terms(synthetic, runs):
             "licence": "CC BY-NC 4.0",
             "citation": "D. et al.",
         }
-        | {"clips": 3, "stages": ["signing"]}
+        | {"clips": 3, "stages": ["signing"], "text_languages": ["en"], "signed_languages": ["ase"]}
     ]
-    card = model_card.render("demo", facts, "float32")
-    assert "| how2sign | 3 | CC BY-NC 4.0 | signing |" in card and "- how2sign: D. et al." in card
+    card = model_card.render(facts, "float32")
+    assert (
+        "| how2sign | 3 | ase, en | CC BY-NC 4.0 | signing |" in card
+        and "- how2sign: D. et al." in card
+    )
     assert "The data of alignment was not there" in card
 
 
