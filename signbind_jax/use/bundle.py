@@ -39,6 +39,7 @@ from signbind_jax.hf.weights import STORED_TYPES, Checkpoint, open_checkpoint
 FORMAT = 1
 MANIFEST, CARD, PART = "bundle.json", "README.md", "part.json"
 TRANSLATOR, EXPERTS = "translator", "experts"
+DTYPES = ("float32", "bfloat16")
 SHARD_BYTES = 5 * 10**9
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)*", re.ASCII)
 _MEND = "copy or download the bundle again"
@@ -75,7 +76,13 @@ class BundlePart(Artefact):
         """In memory, as the run has it: a frozen weight of others in a type of its own."""
         described = self.manifest.arrays.get(f"params/{_name(path)}")
         frozen = self.config.options.get("frozen_dtype", "float32")
-        return np.dtype(described.partition("[")[0] if described else frozen)
+        found = str(described).partition("[")[0] if described else frozen
+        if found not in DTYPES:
+            raise SignBindError(
+                f"{self.workdir / PART}: manifest: {_name(path)}: found {files.shorten(found)}, "
+                f"wanted {' or '.join(DTYPES)}"
+            )
+        return np.dtype(found)
 
 
 def _name(path: tuple) -> str:
@@ -194,7 +201,7 @@ class Bundle:
                 self._check(file, wanted["sha256"])
         directory = self.directory / name
         where = str(directory / PART)
-        record = files.read_json(where, limit=2**29, values=2**28)
+        record = files.read_json(where)
         tokens = files.field(record, "vocabularies", list, where)
         listed = [Vocabulary.from_json(v, f"{where}: vocabularies") for v in tokens]
         vocabularies = {v.name: v for v in listed}

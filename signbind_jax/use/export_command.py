@@ -15,8 +15,6 @@ from signbind_jax.models.signbind import SignBindConfig
 from signbind_jax.stages.read_streams import open_experts_of
 from signbind_jax.use import bundle, model_card
 
-DTYPES = ("float32", "bfloat16")
-
 
 def export_translator(
     checkpoint: Path,
@@ -104,7 +102,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dtype",
         default="float32",
-        choices=DTYPES,
+        choices=bundle.DTYPES,
         help="of the weights in the files: bfloat16 halves them and changes what is computed; "
         "default: float32, the same sentences as the run's to the bit",
     )
