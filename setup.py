@@ -73,6 +73,7 @@ setup(
         "test": [
             "signbind-jax[corpora,llm,beam,hdf5]",
             "jax[tpu]>=0.10.2; sys_platform == 'linux' and platform_machine == 'x86_64'",
+            "mypy>=2,<3",
             "pytest>=8",
             "pytest-xdist>=3.6",
             "ruff>=0.9",

@@ -85,16 +85,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def read_inputs(arguments: argparse.Namespace, lip_size: int | None) -> ClipInputs:
-    """Reads the clips of `add_arguments`; every process has to call it.
+    """Reads the clips of `add_arguments`; see `read_paths`."""
+    return read_paths(
+        arguments.clips,
+        lip_size,
+        crops=arguments.crops,
+        extracted=arguments.extracted,
+        workers=Workers.of(arguments),
+    )
+
+
+def read_paths(
+    named: Sequence[str],
+    lip_size: int | None,
+    *,
+    crops: bool = False,
+    extracted: Path | None = None,
+    workers: Workers | None = None,
+) -> ClipInputs:
+    """Reads the clips that files, directories and patterns name; every process has to call it.
 
     Args:
       lip_size: side of the mouth crops in pixels; None: crops are not read.
+      crops: see `kind_of`.
+      extracted: where what is extracted from videos is kept; None: nowhere.
+      workers: what extracts; None: a process a core.
 
     Raises:
       SignBindError: nothing can be extracted at all; videos on several processes.
       Interrupted: a signal ended the extraction.
     """
-    listed = hosts.broadcast("listing clips", lambda: _listed(arguments))
+    listed = hosts.broadcast("listing clips", lambda: _listed(named, crops))
     names = {Path(path): name for path, name in listed["names"].items()}
     kinds = {Path(path): Kind(kind) for path, kind in listed["kinds"].items()}
     notes, faults = listed["notes"], listed["faults"]
@@ -107,9 +128,10 @@ def read_inputs(arguments: argparse.Namespace, lip_size: int | None) -> ClipInpu
                     f"{videos[0]}: found a video on {jax.process_count()} processes, wanted its "
                     "landmarks: run signbind extract first"
                 )
-            kept = arguments.extracted
-            out = kept or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="signbind")))
-            files = _extract(videos, out, Workers.of(arguments), notes, faults)
+            out = extracted or Path(
+                stack.enter_context(tempfile.TemporaryDirectory(prefix="signbind"))
+            )
+            files = _extract(videos, out, workers or Workers(), notes, faults)
         sources = {
             path: (Kind.LANDMARKS, files[path]) if path in files else (kind, path)
             for path, kind in kinds.items()
@@ -124,9 +146,9 @@ def read_inputs(arguments: argparse.Namespace, lip_size: int | None) -> ClipInpu
     return ClipInputs(paths, _names(read, names, kinds), clips, notes, faults)
 
 
-def _listed(arguments: argparse.Namespace) -> dict:
+def _listed(named: Sequence[str], crops: bool) -> dict:
     """The clips with their names and kinds, JSON-ready."""
-    found = list_clips(arguments.clips)
+    found = list_clips(named)
     notes, faults, kinds = [], list(found.faults), {}
     for what, paths in (
         ("named twice, read once", found.twice),
@@ -136,7 +158,7 @@ def _listed(arguments: argparse.Namespace) -> dict:
             notes.append(f"{what}: {len(paths)} files ({some_of([str(path) for path in paths])})")
     for path in found.paths:
         try:
-            kinds[str(path)] = kind_of(path, arguments.crops)
+            kinds[str(path)] = kind_of(path, crops)
         except SignBindError as error:
             faults.append(str(error))
         except OSError as error:

@@ -7,9 +7,8 @@ import os
 import sys
 from pathlib import Path
 
-from signbind_jax.distributed import libtpu_env
 from signbind_jax.errors import Interrupted, SignBindError, outcome, prefix, printable
-from signbind_jax.processes import child, interrupts, xla_cpu
+from signbind_jax.processes import child, environment, interrupts
 
 # command -> (module of signbind_jax with add_arguments and run, what it does)
 COMMANDS = {
@@ -29,6 +28,7 @@ COMMANDS = {
     "crossfit": ("crossfit.command", "experts that each leave out a fold of the clips"),
     "evaluate": ("evaluate.command", "scores a trained stage on a split"),
     "translate": ("use.translate", "writes the sentences of clips"),
+    "export translator": ("use.export_command", "a trained translator as a bundle for others"),
     "llm fetch": ("hf.fetch_command", "puts a pretrained language model on disk"),
     "llm inspect": ("hf.inspect_command", "what a language model directory holds"),
     "llm export": ("hf.export_command", "a tuned language model for other tools"),
@@ -54,7 +54,9 @@ def main(argv: list[str] | None = None) -> int:
     debug = "--debug" in argv[:own]
     imports = [a.removeprefix(IMPORT) for a in argv[:own] if a.startswith(IMPORT)]
     argv = [a for a in argv[:own] if a != "--debug" and not a.startswith(IMPORT)] + argv[own:]
-    _quiet()
+    # A save that failed is told once; Orbax leaves tasks behind whose errors asyncio prints.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    environment.prepare()
     try:
         if imports or os.environ.get(child.IMPORTS):
             from signbind_jax.processes.user_files import import_files
@@ -176,23 +178,9 @@ def _command(argv: list[str]) -> tuple[str | None, list[str]]:
         return None, argv
     if len(argv) > 1 and f"{argv[0]} {argv[1]}" in COMMANDS:
         return f"{argv[0]} {argv[1]}", argv[2:]
-    if argv[0] in ("data", "launch", "llm"):
+    if argv[0] in ("data", "export", "launch", "llm"):
         return " ".join(argv[:2]), argv[2:]
     return argv[0], argv[1:]
-
-
-def _quiet() -> None:
-    """Keeps libraries' chatter off the terminal and compiled programs on disk."""
-    # A save that failed is told once; Orbax leaves tasks behind whose errors asyncio prints.
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    if not libtpu_env.attached():
-        for name, value in libtpu_env.ENVIRONMENT.items():
-            os.environ.setdefault(name, value)
-    os.environ["XLA_FLAGS"] = child.xla_flags(xla_cpu.COMPILE_FLAG)
-    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(cache) / "signbind_jax" / "xla"))
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "1")
 
 
 if __name__ == "__main__":

@@ -33,9 +33,9 @@ class Workers:
       timeout_s: how long a process may give no sign of life within a clip.
     """
 
-    environment: Path | None
-    count: int
-    timeout_s: float
+    environment: Path | None = None
+    count: int = field(default_factory=lambda: len(usable_cores()))
+    timeout_s: float = 120.0
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> "Workers":
@@ -45,18 +45,19 @@ class Workers:
 
 def add_worker_arguments(parser: argparse._ActionsContainer) -> None:
     """Arguments of every command that extracts."""
+    usual = Workers()
     parser.add_argument(
         "--workers",
         type=argument(Count),
         metavar="N",
-        default=len(usable_cores()),
+        default=usual.count,
         help="processes that extract, about 0.4 GB of memory each (default: the "
         "cores, here %(default)s)",
     )
     parser.add_argument(
         "--timeout",
         type=argument(Positive),
-        default=120.0,
+        default=usual.timeout_s,
         metavar="SECONDS",
         help="a clip without a sign of life for as long has failed (default: %(default)g)",
     )

@@ -182,7 +182,7 @@ def open_artefact(workdir: Path | str, step: int | str = NEWEST) -> Artefact:
     parents = {name: files.field(parents, name, str, f"{where}: parents") for name in parents}
     # "signing/fold0" is an expert of signing.
     named = {name.partition("/")[0] for name in parents.keys() - {INIT}}
-    _check_known(where, (stage, *sorted(named)))
+    check_known(where, (stage, *sorted(named)))
     return Artefact(
         workdir=workdir,
         stage=stage,
@@ -335,7 +335,7 @@ def init_of(workdir: Path) -> tuple[Path, str] | None:
     return (workdir / directory, record["identity"]["parents"][INIT]) if directory else None
 
 
-def _check_known(where: str, names: Iterable[str]) -> None:
+def check_known(where: str, names: Iterable[str]) -> None:
     """Checks whether the streams that a run names are registered here."""
     for name in names:
         if name not in streams.stages():

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,6 +93,12 @@ class SplitStreams:
                 out["mask_bm"][row, to] = True
                 place = to.stop
         return out
+
+
+def default_cache() -> Path:
+    """Names `streams` in this package's part of the user's cache, for experts without a place."""
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "signbind_jax" / "streams"
 
 
 def cached(

@@ -19,6 +19,7 @@ from signbind_jax.evaluate.evaluators import Evaluator, open_evaluator
 from signbind_jax.generation import config as generation_config
 from signbind_jax.generation.config import GenerationConfig
 from signbind_jax.metrics import conventions
+from signbind_jax.use.opening import open_stage
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ def evaluate(
     Raises:
       SignBindError: no such run, dataset or split; see also `open_evaluator`.
     """
-    run = artefact.open_artefact(checkpoint, step)
+    run = open_stage(checkpoint, step)
     clips = open_dataset(data).split(split)
     evaluator = open_evaluator(run, settings)
     record = {"checkpoint": str(checkpoint), "step": run.step, "stage": run.stage, "split": split}
@@ -113,7 +114,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         type=Path,
         metavar="DIR",
-        help="run directory of any trained stage",
+        help="run directory of any trained stage, or a bundle's, or its hub id",
     )
     parser.add_argument(
         "--data",

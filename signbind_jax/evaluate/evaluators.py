@@ -13,7 +13,7 @@ from signbind_jax.checkpoint.artefact import Artefact
 from signbind_jax.data.clip import Clip, TimedToken, exact
 from signbind_jax.data.dataset import ClipDataset, DatasetInfo
 from signbind_jax.data.sentences import Sentences
-from signbind_jax.data.stream_cache import ExpertTokens, SplitStreams
+from signbind_jax.data.stream_cache import ExpertTokens, SplitStreams, default_cache
 from signbind_jax.data.vocabulary import FUSION_TARGETS, Vocabulary
 from signbind_jax.distributed import hosts
 from signbind_jax.errors import SignBindError
@@ -36,7 +36,8 @@ from signbind_jax.stages.read_streams import (
     readable,
 )
 from signbind_jax.stages.system import System
-from signbind_jax.use.translate import Translator
+from signbind_jax.use.bundle import BundlePart
+from signbind_jax.use.translator import Translator
 
 logger = logging.getLogger(__name__)
 
@@ -290,7 +291,12 @@ def open_evaluator(run: Artefact, settings: Mapping[str, Any] | None = None) -> 
         generation = generation_config.overridden(own, settings)
         weights = functools.cache(run.load_params)
         return LanguageModelEvaluator(weights, run.tokenizer, generation, known=known)
-    return TranslationEvaluator(Translator(run.workdir, settings, step=run.step), known=known)
+    if isinstance(run, BundlePart):
+        system = Translator(run.workdir.parent, settings)
+        system.reader.cache = default_cache()  # nothing is written into a bundle
+    else:
+        system = Translator(run.workdir, settings, step=run.step)
+    return TranslationEvaluator(system, known=known)
 
 
 def translation_evaluation(

@@ -27,6 +27,7 @@ from signbind_jax.models.llm.lora import is_lora, lora_config
 
 DTYPES = ("float32", "bfloat16", "float16")
 SHARD_BYTES = 5 * 10**9
+TERMS = ("LICENSE*", "NOTICE*", "USE_POLICY*")
 # What else belongs to a model: how text becomes ids, how it is asked, its terms.
 _COMPANIONS = (
     "tokenizer*",
@@ -36,9 +37,7 @@ _COMPANIONS = (
     "merges.txt",
     "chat_template*",
     "generation_config.json",
-    "LICENSE*",
-    "NOTICE*",
-    "USE_POLICY*",
+    *TERMS,
 )
 
 

@@ -1,8 +1,9 @@
-"""Where a language model is: a directory, a model of the catalogue, or one of a hub."""
+"""Where a language model or a bundle is: a directory, a model of the catalogue, one of a hub."""
 
 import os
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from signbind_jax.errors import SignBindError, one_line
@@ -49,14 +50,14 @@ def find(name: str, cache: Path | None = None) -> Path:
                 f"{directory}: no such directory; `signbind llm fetch {name}{option}` makes it"
             )
         return directory
-    return _local(name) or _from_hub(name, cache, look_here_first=True)
+    return _local(name) or from_hub(name, _HUB_FILES, cache)
 
 
 def fetch(name: str, cache: Path | None = None) -> Path:
     """Does the same, after making or downloading what is not there or, on a hub, has changed."""
     if name in CATALOGUE and not Path(name).is_dir():
         return CATALOGUE[name](cache or default_cache())
-    return _local(name) or _from_hub(name, cache, look_here_first=False)
+    return _local(name) or from_hub(name, _HUB_FILES, cache, look_here_first=False)
 
 
 def default_cache() -> Path:
@@ -72,7 +73,7 @@ def _local(name: str) -> Path | None:
         return path
     if path.exists():
         raise SignBindError(f"{name}: found a file, wanted a Hugging Face directory")
-    if _HUB_ID.fullmatch(name) and name[0] not in ".~":
+    if is_hub_id(name):
         return None
     if "/" in name:
         raise SignBindError(f"{name}: no such directory")
@@ -82,13 +83,30 @@ def _local(name: str) -> Path | None:
     )
 
 
-def _from_hub(name: str, cache: Path | None, look_here_first: bool) -> Path:
+def is_hub_id(name: str) -> bool:
+    """Whether a name can be a hub id, "owner/name" or "owner/name@revision"."""
+    return bool(_HUB_ID.fullmatch(name)) and name[0] not in ".~"
+
+
+def from_hub(
+    name: str, patterns: Sequence[str], cache: Path | None = None, look_here_first: bool = True
+) -> Path:
+    """The directory of a hub id, downloaded unless a copy is in the cache.
+
+    Args:
+      patterns: the files of it that are wanted.
+      cache: by default huggingface_hub's own.
+      look_here_first: whether a copy in the cache will do, even if the hub has a newer one.
+
+    Raises:
+      SignBindError: the hub does not give it.
+    """
     # Imported late: it takes a while and only hub ids need it.
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     hub_id, revision = _HUB_ID.fullmatch(name).groups()
-    options = {"allow_patterns": _HUB_FILES, "cache_dir": cache, "revision": revision}
+    options = {"allow_patterns": list(patterns), "cache_dir": cache, "revision": revision}
     if look_here_first:
         try:
             return _told(

@@ -9,7 +9,7 @@ from signbind_jax import files
 from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.report.clip_moments import duration_s, mouth_moments, skeleton_moments
 from signbind_jax.streams import specs
-from signbind_jax.use.translate import Translator
+from signbind_jax.use.translator import Translator
 
 N_EXAMPLES = 12
 

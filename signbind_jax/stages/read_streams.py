@@ -321,15 +321,17 @@ def _check_one_source(expert: ExpertReader, given: GivenReader, clips: Clips) ->
         )
 
 
-def open_reader_of(run: Artefact) -> StreamReader:
+def open_reader_of(run: Artefact, experts: Mapping[str, Artefact] | None = None) -> StreamReader:
     """What reads the streams that a stage behind the experts was trained on.
+
+    experts: by stream; None: those in the directories that the run names.
 
     Raises:
       SignBindError: see `open_experts_of`.
     """
     vocabularies = {name: streams.given_vocabulary(name) for name in run.config.data.streams}
     given = [GivenReader(name, run.vocabularies[v]) for name, v in vocabularies.items()]
-    return StreamReader(run.config, open_experts_of(run), given)
+    return StreamReader(run.config, open_experts_of(run) if experts is None else experts, given)
 
 
 def open_experts(config: RunConfig) -> dict[str, Artefact]:
@@ -374,7 +376,18 @@ def open_experts_of(run: Artefact) -> dict[str, Artefact]:
 
 
 def _open_expert(name: str, directory: Path | str, where: str) -> Artefact:
-    expert, stream = open_artefact(directory), streams.get(name)
+    expert = open_artefact(directory)
+    check_expert(name, expert, where)
+    return expert
+
+
+def check_expert(name: str, expert: Artefact, where: str) -> None:
+    """Whether a trained stage is an expert of a stream as that is registered here.
+
+    Raises:
+      SignBindError: it is not; begins with `where`.
+    """
+    stream = streams.get(name)
     wanted: dict = {"stage": name}
     if stream.alphabet:
         fixed = Vocabulary(stream.vocabulary, (BLANK, *stream.alphabet))
@@ -385,4 +398,3 @@ def _open_expert(name: str, directory: Path | str, where: str) -> Artefact:
             f"{where}: vocabularies: found {', '.join(expert.vocabularies)}, wanted "
             f"{stream.vocabulary}, as stream {name} is registered"
         )
-    return expert

@@ -4,13 +4,14 @@ import dataclasses
 import hashlib
 import json
 import os
+import shutil
 import socket
 import threading
 from pathlib import Path
 
 import numpy as np
 
-from tests import frame_corpora, sweeps
+from tests import frame_corpora, sweeps, untrained_runs
 from tests.faults.fuzz.corpora import folder, lips
 from tests.faults.fuzz.reader import Reader, command
 
@@ -151,6 +152,36 @@ def _training(tree: Path) -> list[str]:
 
 def _read_artefact(tree: Path, out: Path) -> None:
     assert _digest_of_arrays(tree) == (tree / "arrays.txt").read_text(), "other arrays"
+
+
+def _bundle(tree: Path) -> None:
+    from signbind_jax.use.export_command import export_translator
+
+    untrained_runs.write_alignment(tree)
+    export_translator(tree / "alignment", tree / "bundle")
+    for name in ("data", "signing", "language_model", "fusion", "alignment", "streams"):
+        shutil.rmtree(tree / name)
+
+
+def seal_bundle(tree: Path) -> None:
+    """Makes sizes and digests in `bundle.json` those of the files as they are now."""
+    from signbind_jax import sealed
+
+    path = tree / "bundle" / "bundle.json"
+    record = json.loads(path.read_text())
+    record.pop("digest", None)
+    for name, file in record["files"].items():
+        data = (tree / "bundle" / name).read_bytes()
+        file |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    path.write_text(json.dumps(sealed.seal(record)))
+
+
+def _read_bundle(tree: Path, out: Path) -> None:
+    from signbind_jax.use.translator import Translator
+
+    translator = Translator(tree / "bundle")
+    translator.weights()
+    translator.reader.readers["signing"].weights()
 
 
 def _train_again(tree: Path, out: Path) -> int:
@@ -349,6 +380,10 @@ RUNS = {
     "overrides": Reader(_config, _read_overrides, ("overrides.json",), said=("config",)),
     "artefact.json": Reader(_run, _read_artefact, ("run/artefact.json",), share=0.25),
     "checkpoint": Reader(_run, _read_artefact, ("run/checkpoints/**/*",), share=0.25),
+    "bundle": Reader(_bundle, _read_bundle, ("bundle/**/*.json",), seal_bundle, share=0.5),
+    "bundle weights": Reader(
+        _bundle, _read_bundle, ("bundle/**/*.safetensors",), seal_bundle, share=0.25
+    ),
     "run beside": Reader(
         _run,
         _train_again,

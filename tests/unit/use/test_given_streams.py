@@ -15,7 +15,9 @@ from signbind_jax.data_pipelines import clip_inputs
 from signbind_jax.errors import SignBindError
 from signbind_jax.sources import open_source
 from signbind_jax.stages import assumed_stage, make_stage, read_streams
-from signbind_jax.use.translate import Translator
+from signbind_jax.use.export_command import export_translator
+from signbind_jax.use.parts import load_fusion
+from signbind_jax.use.translator import Translator
 from tests import frame_corpora, untrained_runs
 
 
@@ -146,6 +148,15 @@ def test_a_run_without_experts_has_the_datasets_streams_alone(given, caplog, cap
         capsys, f"--checkpoint={given / 'alignment'}", given / "lines.jsonl"
     )
     assert code == 0 and {k: v for k, v in found.items() if k in sentences} == sentences
+
+
+def test_a_bundle_without_experts_keeps_its_streams(given, tmp_path):
+    made = export_translator(given / "alignment", tmp_path / "out")
+    assert made.experts == ()
+    assert Translator(made.directory).streams == ("mouth", "by_hand")
+    fused = [load_fusion(x) for x in (made.directory, given / "alignment")]
+    read = {"mouth": [("m1", 0.1, 0.2)], "by_hand": [("anna", 0.1, 0.3), ("come", 0.4, 0.6)]}
+    assert fused[0](read) == fused[1](read) and fused[0].streams["mouth"] == ("m1", "m2", "m3")
 
 
 def test_noise_and_absent_streams_hold_for_given_streams(given):

@@ -25,6 +25,7 @@ from signbind_jax.errors import SignBindError
 from signbind_jax.generation.config import GenerationConfig
 from signbind_jax.stages.read_streams import StreamReader
 from signbind_jax.use import translate as translate_module
+from signbind_jax.use.translation import Translation
 from tests import drawn_faces
 from tests.unit.models.test_expert import make
 
@@ -159,25 +160,16 @@ class DigestingTranslator:
     def without_hidden(self, clips):
         return ""
 
-    def read(self, clips):
-        return clips.labels
+    def translate_clips(self, clips):
+        return [Translation(clip.id, self.digest(clip), {}, [], []) for clip in clips]
 
-    def write(self, streams):
-        return [
-            hashlib.sha256(
-                b"".join(
-                    repr((name, frames.fps, frames.n)).encode() + bytes(frames.data)
-                    for name, frames in clip.modalities.items()
-                )
-            ).hexdigest()
-            for clip in streams
-        ]
-
-    def fused(self, streams):
-        return [[] for _ in streams]
-
-    def tokens(self, streams, clip):
-        return {}
+    def digest(self, clip):
+        return hashlib.sha256(
+            b"".join(
+                repr((name, frames.fps, frames.n)).encode() + bytes(frames.data)
+                for name, frames in clip.modalities.items()
+            )
+        ).hexdigest()
 
 
 @pytest.fixture
