@@ -161,7 +161,6 @@ def _workdir(workdir: Path) -> Iterator[Path]:
 
 def _serve(arguments: argparse.Namespace, uploads: Path, bound: socket.socket, local: bool) -> None:
     from signbind_jax.serve.about import about
-    from signbind_jax.serve.adapter import load_translator
     from signbind_jax.serve.app import Served, make_app
     from signbind_jax.serve.http_server import HttpServer
     from signbind_jax.serve.jobs import Jobs
@@ -169,6 +168,7 @@ def _serve(arguments: argparse.Namespace, uploads: Path, bound: socket.socket, l
     from signbind_jax.serve.metrics import Metrics
     from signbind_jax.serve.reading import Reading
     from signbind_jax.serve.service import Service
+    from signbind_jax.use.translator import load_translator
 
     settings = ServeSettings(
         **{

@@ -1,9 +1,10 @@
 """Uploads read in a process of its own: what a broken file does to it costs one job."""
 
-import argparse
 import contextlib
 import multiprocessing
+import os
 import signal
+import threading
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -44,7 +45,7 @@ class ReadUpload:
 class Reader:
     """One process that reads an upload at a time; it is replaced when it dies.
 
-    Its methods are for one thread.
+    All but `kill` is for one thread.
     """
 
     def __init__(self, reading: Reading):
@@ -90,8 +91,13 @@ class Reader:
         self.end()
         return ReadUpload(fault=f"{name}: {fault}")
 
+    def kill(self) -> None:
+        """Ends the process, whatever it reads; from any thread."""
+        if (process := self._process) is not None:
+            process.kill()
+
     def end(self) -> None:
-        """Ends the process."""
+        """Ends the process and frees what it had."""
         if self._process is not None:
             self._process.kill()
             self._process.join()
@@ -102,6 +108,7 @@ class Reader:
 def _serve(pipe: Connection, reading: Reading) -> None:
     """Reads uploads until the other end of the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the group: the server decides
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     import jax
 
     from signbind_jax.processes.user_files import import_files
@@ -124,21 +131,19 @@ def _serve(pipe: Connection, reading: Reading) -> None:
             pipe.send(_named(answer, path, name))
 
 
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
 def _read(path: Path, reading: Reading) -> ReadUpload:
-    from signbind_jax.data_pipelines.clip_inputs import read_inputs
+    from signbind_jax.data_pipelines.clip_inputs import read_paths
+    from signbind_jax.data_pipelines.extraction.extract import Workers
     from signbind_jax.data_pipelines.readers.clip_file import VIDEOS
 
     if path.suffix.lower() in VIDEOS:
         _check_duration(path, reading.most_seconds)
-    arguments = argparse.Namespace(
-        clips=[str(path)],
-        crops=False,
-        extracted=None,
-        workers=1,
-        timeout=min(120.0, reading.read_s),
-        environment=reading.environment,
-    )
-    read = read_inputs(arguments, reading.lip_size)
+    read = read_paths([str(path)], reading.lip_size, workers=Workers(reading.environment, 1))
     notes = tuple(map(printable, read.notes))
     if read.faults:
         return ReadUpload(fault=read.faults[0], notes=notes)

@@ -83,8 +83,10 @@ class Service:
         for job in self.jobs.unanswered():
             self._end(job, State.LOST, problem=LOST)
         for reader in self._readers:
+            reader.kill()
+        await asyncio.to_thread(self._read.shutdown)
+        for reader in self._readers:
             reader.end()
-        self._read.shutdown(wait=True)
 
     async def _read_jobs(self, reader: Reader) -> None:
         loop = asyncio.get_running_loop()
