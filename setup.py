@@ -80,6 +80,7 @@ setup(
         "test": [
             "signbind-jax[corpora,llm,beam,hdf5,serve]",
             "jax[tpu]>=0.10.2; sys_platform == 'linux' and platform_machine == 'x86_64'",
+            "httpx2>=2.16,<3",
             "mypy>=2,<3",
             "pytest>=8",
             "pytest-xdist>=3.6",

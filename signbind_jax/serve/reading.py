@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -14,6 +15,7 @@ from signbind_jax.errors import SignBindError, outcome, printable
 from signbind_jax.processes import child
 
 _START_S = 300.0  # to import what reads
+_END_S = 5.0  # to end the processes that extract landmarks
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class ReadUpload:
 class Reader:
     """One process that reads an upload at a time; it is replaced when it dies.
 
-    All but `kill` is for one thread.
+    All but `interrupt` is for one thread.
     """
 
     def __init__(self, reading: Reading):
@@ -91,14 +93,16 @@ class Reader:
         self.end()
         return ReadUpload(fault=f"{name}: {fault}")
 
-    def kill(self) -> None:
-        """Ends the process, whatever it reads; from any thread."""
+    def interrupt(self) -> None:
+        """Tells the process to end what it started and itself; from any thread."""
         if (process := self._process) is not None:
-            process.kill()
+            process.terminate()
 
     def end(self) -> None:
         """Ends the process and frees what it had."""
         if self._process is not None:
+            self._process.terminate()
+            self._process.join(_END_S)
             self._process.kill()
             self._process.join()
             self._pipe.close()
@@ -117,6 +121,7 @@ def _serve(pipe: Connection, reading: Reading) -> None:
     jax.config.update("jax_platforms", "cpu")
     import_files()
     from signbind_jax.data_pipelines import clip_inputs  # noqa: F401  so that the first is fast
+    from signbind_jax.data_pipelines.extraction.pool import Interrupted
 
     with contextlib.suppress(EOFError, OSError):  # the server is gone
         pipe.send(True)
@@ -124,6 +129,8 @@ def _serve(pipe: Connection, reading: Reading) -> None:
             path, name = pipe.recv()
             try:
                 answer = _read(path, reading)
+            except Interrupted:
+                return
             except SignBindError as error:
                 answer = ReadUpload(fault=str(error))
             except Exception as error:
@@ -133,6 +140,8 @@ def _serve(pipe: Connection, reading: Reading) -> None:
 
 def _end_with_parent() -> None:
     multiprocessing.parent_process().join()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_END_S)
     os._exit(1)
 
 

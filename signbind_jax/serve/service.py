@@ -83,7 +83,7 @@ class Service:
         for job in self.jobs.unanswered():
             self._end(job, State.LOST, problem=LOST)
         for reader in self._readers:
-            reader.kill()
+            reader.interrupt()
         await asyncio.to_thread(self._read.shutdown)
         for reader in self._readers:
             reader.end()
