@@ -31,6 +31,8 @@ _HELP = {
     "upload_s": "seconds in which an upload has to arrive",
     "read_s": "seconds in which a recording has to be read, landmarks of a video included",
     "keep_s": "seconds for which an answer is kept",
+    "warm_up_s": "while nothing waits, the programs that recordings of up to so many seconds need "
+    "are compiled ahead; 0: when the first comes",
 }
 
 
@@ -78,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="virtual environment with MediaPipe, for videos; made when the first one comes if it "
         "is not there (default: in the user's cache)",
     )
-    limits = parser.add_argument_group("limits")
+    limits = parser.add_argument_group("limits and speed")
     for field in dataclasses.fields(ServeSettings):
         limits.add_argument(
             f"--{field.name}",
@@ -168,6 +170,7 @@ def _serve(arguments: argparse.Namespace, uploads: Path, bound: socket.socket, l
     from signbind_jax.serve.metrics import Metrics
     from signbind_jax.serve.reading import Reading
     from signbind_jax.serve.service import Service
+    from signbind_jax.serve.warm_up import warm_ups
     from signbind_jax.use.translator import load_translator
 
     settings = ServeSettings(
@@ -194,6 +197,7 @@ def _serve(arguments: argparse.Namespace, uploads: Path, bound: socket.socket, l
             [reading] * settings.readers,
             settings.batch_size,
             Metrics(jobs),
+            warm_ups(translator.reader, settings.warm_up_s, settings.batch_size),
         )
         run_of_it = artefact.open_artefact(arguments.checkpoint)
         facts = about(run_of_it, translator.reader.readers.values(), arguments.about)

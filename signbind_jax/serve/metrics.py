@@ -18,6 +18,7 @@ class Metrics:
       upload_bytes: of recordings that were taken on.
       step_s: seconds that jobs spent in a state.
       batch_clips: recordings translated in one call.
+      warm_ups_left: batches that will be translated to compile what they need.
     """
 
     def __init__(self, jobs: Jobs):
@@ -31,6 +32,7 @@ class Metrics:
         self.batch_clips = Histogram(
             "batch_clips", "recordings translated in one call", buckets=sizes, **given
         )
+        self.warm_ups_left = Gauge("warm_ups_left", "programs still to be compiled ahead", **given)
         under_way = Gauge("jobs", "jobs without an answer, by state", ["state"], **given)
         for state in _UNDER_WAY:
             of_state = under_way.labels(state.value)

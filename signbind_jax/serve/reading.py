@@ -4,6 +4,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -126,6 +127,8 @@ def _serve(pipe: Connection, reading: Reading) -> None:
     with contextlib.suppress(EOFError, OSError):  # the server is gone
         pipe.send(True)
         while True:
+            # Ends as a process that is done does; to extract takes the handler away.
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit())
             path, name = pipe.recv()
             try:
                 answer = _read(path, reading)

@@ -1,8 +1,9 @@
 """The service: readers and the translator at work on the jobs."""
 
 import asyncio
+import collections
 import logging
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
@@ -33,6 +34,7 @@ class Service:
     Args:
       translate: where the translator works: a pool of one thread.
       batch_size: recordings that are translated in one call.
+      warm_ups: batches to be translated for nothing while no job waits, see `warm_up`.
     """
 
     def __init__(
@@ -43,8 +45,11 @@ class Service:
         readings: Sequence[Reading],
         batch_size: int,
         metrics: Metrics,
+        warm_ups: Sequence[list[Clip]] = (),
     ):
         self.jobs, self.metrics = jobs, metrics
+        self._warm_ups = collections.deque(warm_ups)
+        metrics.warm_ups_left.set_function(lambda: len(self._warm_ups))
         self._translator, self._translate = translator, translate
         self._readers = [Reader(reading) for reading in readings]
         self._read = ThreadPoolExecutor(len(readings), "signbind reader")
@@ -109,14 +114,31 @@ class Service:
 
     async def _translate_jobs(self) -> None:
         while True:
+            while self._warm_ups and self._to_translate.empty():
+                await self._alone(self._warm_up())
             batch = [await self._to_translate.get()]
             while len(batch) < self._batch_size and not self._to_translate.empty():
                 batch.append(self._to_translate.get_nowait())
             batch = [job for job in batch if not job.ended.is_set()]
             if batch:
-                # A task of its own: to stop cancels the wait for it, not the batch.
-                self._batch = asyncio.create_task(self._translate_batch(batch))
-                await asyncio.shield(self._batch)
+                await self._alone(self._translate_batch(batch))
+
+    async def _alone(self, work: Coroutine) -> None:
+        """Does work of the translator as a task of its own: to stop cancels the wait for it, not
+        the work."""
+        self._batch = asyncio.create_task(work)
+        await asyncio.shield(self._batch)
+
+    async def _warm_up(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(
+                self._translate, self._translator.translate_clips, self._warm_ups[0]
+            )
+            self._warm_ups.popleft()
+        except Exception as error:  # jobs will tell, where it matters to them
+            logger.warning("not warmed up: %s", outcome(error)[1])
+            self._warm_ups.clear()
 
     async def _translate_batch(self, batch: list[Job]) -> None:
         self.metrics.batch_clips.observe(len(batch))
