@@ -50,6 +50,7 @@ class HttpServer(uvicorn.Server):
             ws="none",
             lifespan="on",
             log_config=None,
+            log_level="error",
             access_log=False,
             server_header=False,
             proxy_headers=False,

@@ -190,6 +190,8 @@ def _named(answer: ReadUpload, path: Path, name: str) -> ReadUpload:
     """The answer with the user's name of the file in place of the server's."""
 
     def named(text: str) -> str:
-        return text.replace(str(path), name).replace(path.name, name)
+        for own in (str(path), path.name, path.stem):  # the stem is the clip's id
+            text = text.replace(own, name)
+        return text
 
     return ReadUpload(answer.clip, named(answer.fault), tuple(map(named, answer.notes)))

@@ -15,6 +15,7 @@ const replay = new Replay(by("play"), by("time"), by("clock"), (seconds) => {
   lanes.at(seconds);
 });
 const WAIT_S = 2; // of a question for a job
+const MOST_TRIES = 5; // to ask while the server is busy
 let about = null; // what the server says of its translator
 let shown = null; // the answer on the page
 let going = null; // aborts what is under way
@@ -37,7 +38,7 @@ function describe() {
   const languages = [signed.join(", "), text.join(", ")].filter(Boolean).join(" to ");
   by("trained").textContent = [
     note,
-    `Trained on ${sets.join(", ") || "unnamed data"}${languages ? ` (${languages})` : ""}.`,
+    `Trained on the dataset ${sets.map((name) => `“${name}”`).join(", ")}${languages ? ` (${languages})` : ""}.`,
     "It makes mistakes.",
   ].filter(Boolean).join(" ");
   by("errs").textContent = about.errs;
@@ -100,8 +101,16 @@ async function translate(file, name) {
 }
 
 async function follow(id, signal) {
-  for (;;) {
-    const job = await api.job(id, WAIT_S, signal);
+  for (let tries = 0; ; ) {
+    let job;
+    try {
+      job = await api.job(id, WAIT_S, signal);
+      tries = 0;
+    } catch (error) {
+      if (![0, 503].includes(error.status) || ++tries > MOST_TRIES) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 1000 * WAIT_S)); // a moment of many others
+      continue;
+    }
     if (job.state === "done") return job;
     if (job.problem) throw new Error(job.problem);
     tellStep((1 + 3 * job.progress) / 4, stepOf(job));
