@@ -1,14 +1,12 @@
 """What a server says of the translator it has loaded."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from signbind_jax import streams
-from signbind_jax.checkpoint.artefact import Artefact
-from signbind_jax.data.dataset import open_dataset
-from signbind_jax.errors import SignBindError, printable
+from signbind_jax.errors import printable
+from signbind_jax.serve.settings import ServeSettings
 
 ERRS = (
     "Translations can be wrong, also where they read well. Do not rely on them where a mistake "
@@ -26,17 +24,43 @@ class Stream:
 
 
 @dataclass(frozen=True)
+class Dataset:
+    """A dataset that the translator was trained on.
+
+    Attributes:
+      corpus, licence: as the dataset states them; may be empty.
+      clips: in its training split.
+      text_languages, signed_languages: BCP-47 tags and ISO 639-3 codes.
+    """
+
+    corpus: str
+    licence: str
+    clips: int
+    text_languages: list[str]
+    signed_languages: list[str]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a server refuses, and for how many seconds it keeps an answer; see `ServeSettings`."""
+
+    most_upload_bytes: int
+    most_seconds: float
+    most_waiting: int
+    keep_s: float
+
+
+@dataclass(frozen=True)
 class About:
     """What a server says of its translator.
 
     Attributes:
-      name: of the run.
-      digest: which weights these are.
+      name, digest: of the run or bundle, and which weights these are.
       streams: those it reads.
-      trained_on: the datasets of the whole, by name.
-      text_languages: BCP-47 tags of the sentences it was trained to write; empty where its
-        datasets are not at hand.
-      signed_languages: ISO 639-3 codes of what was signed there.
+      trained_on: datasets of all of its stages.
+      unknown: stages whose data are not known.
+      synthetic: whether it was trained on synthetic data alone.
+      limits: of the server.
       note: what whoever runs the server says of it.
       errs: that it errs.
     """
@@ -44,40 +68,38 @@ class About:
     name: str
     digest: str
     streams: list[Stream]
-    trained_on: list[str]
-    text_languages: list[str] = field(default_factory=list)
-    signed_languages: list[str] = field(default_factory=list)
+    trained_on: list[Dataset]
+    unknown: list[str]
+    synthetic: bool
+    limits: Limits
     note: str = ""
     errs: str = ERRS
 
 
-def about(run: Artefact, readers: Iterable[Any], note: str = "") -> About:
-    """What is known of a run and of what reads its streams."""
-    directories = [Path(part) for part in run.config.data.directory.split(",") if part]
-    texts, signed = _languages(directories, run.config.data.train)
+def about(
+    facts: Mapping[str, Any], readers: Iterable[Any], settings: ServeSettings, note: str = ""
+) -> About:
+    """That of a translator.
+
+    Args:
+      facts: see `use.model_card.facts_of`.
+      readers: of its streams, see `StreamReader.readers`.
+      settings: of the server.
+      note: see `About`.
+    """
     return About(
-        name=printable(run.workdir.resolve().name),
-        digest=run.digest[:12],
+        name=printable(facts["name"]),
+        digest=facts["digest"],
         streams=[
             Stream(reader.name, streams.get(reader.name).title, len(reader.vocabulary) - 1)
             for reader in readers
         ],
-        trained_on=[printable(directory.name) for directory in directories],
-        text_languages=texts,
-        signed_languages=signed,
+        trained_on=[
+            Dataset(**{name: row[name] for name in Dataset.__dataclass_fields__})
+            for row in facts["data"]
+        ],
+        unknown=facts["unknown"],
+        synthetic=facts["synthetic"],
+        limits=Limits(**{name: getattr(settings, name) for name in Limits.__dataclass_fields__}),
         note=printable(note),
     )
-
-
-def _languages(directories: Iterable[Path], split: str) -> tuple[list[str], list[str]]:
-    """Text and signed languages of a split of datasets; of those that are not here, none."""
-    texts: set[str] = set()
-    signed: set[str] = set()
-    for directory in directories:
-        try:
-            labels = open_dataset(directory).split(split).labels
-        except (SignBindError, OSError):
-            continue
-        texts |= {clip.text_language for clip in labels}
-        signed |= {clip.signed_language for clip in labels}
-    return sorted(texts - {""}), sorted(signed - {""})

@@ -26,15 +26,17 @@ _HEADERS = {
 class Access:
     """ASGI middleware in front of everything.
 
+    Where a token is asked for, only who has it gets further than the page and the server's health.
+    Where none is, only this machine can connect, and what pages of elsewhere could have its
+    browsers ask is refused: requests by another name that was made to lead here, and those of
+    another origin that change something.
+
     Args:
-      token: what `Authorization: Bearer` has to carry; empty: nothing. The page itself and the
-        health of the server need none.
-      local: whether only this machine is served. A page from elsewhere whose name was made to lead
-        to this machine is told apart by that name.
+      token: what `Authorization: Bearer` has to carry; empty: nothing.
     """
 
-    def __init__(self, app: ASGIApp, token: str, local: bool):
-        self._app, self._token, self._local = app, token.encode(), local
+    def __init__(self, app: ASGIApp, token: str):
+        self._app, self._token = app, token.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -57,18 +59,22 @@ class Access:
 
     def _check(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
-        host, origin = headers.get("host", ""), headers.get("origin")
-        if self._local and _hostname(host) not in LOOPBACK:
-            raise Problem(421, f"Host: found {host[:100]!r}, wanted one of {', '.join(LOOPBACK)}")
-        if scope["method"] not in _READS and origin and urlsplit(origin).netloc != host:
-            raise Problem(403, f"Origin: found {origin[:100]!r}, wanted the server's own page")
-        if self._token and scope["path"].startswith(_GUARDED):
+        if not self._token:
+            _check_local(scope["method"], headers.get("host", ""), headers.get("origin"))
+        elif scope["path"].startswith(_GUARDED):
             scheme, _, given = headers.get("authorization", "").partition(" ")
             # Compared in constant time, whatever its length.
             same = hmac.compare_digest(given.strip().encode("utf-8", "replace"), self._token)
             if scheme.lower() != "bearer" or not same:
                 challenge = {"WWW-Authenticate": 'Bearer realm="signbind"'}
                 raise Problem(401, "Authorization: wanted Bearer and the token", challenge)
+
+
+def _check_local(method: str, host: str, origin: str | None) -> None:
+    if _hostname(host) not in LOOPBACK:
+        raise Problem(421, f"Host: found {host[:100]!r}, wanted one of {', '.join(LOOPBACK)}")
+    if method not in _READS and origin and urlsplit(origin).netloc != host:
+        raise Problem(403, f"Origin: found {origin[:100]!r}, wanted the server's own page")
 
 
 def _hostname(host: str) -> str:

@@ -62,37 +62,6 @@ class LandmarksAnswer(BaseModel):
     )
 
 
-class StreamAnswer(BaseModel):
-    """A stream of the translator."""
-
-    name: str
-    title: str
-    tokens: int = Field(description="how many it can read")
-
-
-class LimitsAnswer(BaseModel):
-    """What is refused."""
-
-    most_upload_bytes: int
-    most_seconds: float
-    most_waiting: int
-    keep_s: float
-
-
-class TranslatorAnswer(BaseModel):
-    """What is loaded."""
-
-    name: str
-    digest: str
-    streams: list[StreamAnswer]
-    trained_on: list[str]
-    text_languages: list[str]
-    signed_languages: list[str]
-    note: str
-    errs: str
-    limits: LimitsAnswer
-
-
 class ProblemAnswer(BaseModel):
     """A refusal (RFC 9457)."""
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import dataclasses
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,14 +18,7 @@ from signbind_jax.errors import outcome
 from signbind_jax.serve import landmarks, upload
 from signbind_jax.serve.about import About
 from signbind_jax.serve.access import Access
-from signbind_jax.serve.answers import (
-    Accepted,
-    JobAnswer,
-    LandmarksAnswer,
-    LimitsAnswer,
-    ProblemAnswer,
-    TranslatorAnswer,
-)
+from signbind_jax.serve.answers import Accepted, JobAnswer, LandmarksAnswer, ProblemAnswer
 from signbind_jax.serve.problems import MEDIA_TYPE, Problem
 from signbind_jax.serve.service import Service
 from signbind_jax.serve.settings import ServeSettings
@@ -58,8 +50,7 @@ class Served:
       about: of the translator.
       settings: limits.
       uploads: the directory that recordings are written to.
-      token: what requests have to carry; empty: nothing.
-      local: whether only this machine is served, see `Access`.
+      token: see `Access`.
     """
 
     service: Service
@@ -67,7 +58,6 @@ class Served:
     settings: ServeSettings
     uploads: Path
     token: str
-    local: bool
 
 
 def make_app(served: Served) -> FastAPI:
@@ -88,7 +78,7 @@ def make_app(served: Served) -> FastAPI:
         redoc_url=None,
         responses={"default": {"model": ProblemAnswer, "content": {MEDIA_TYPE: {}}}},
     )
-    app.add_middleware(Access, token=served.token, local=served.local)
+    app.add_middleware(Access, token=served.token)
     _add_problems(app, served)
     _add_jobs(app, served)
     _add_facts(app, served)
@@ -177,18 +167,10 @@ def _added(add: Callable, path: Path):
 
 
 def _add_facts(app: FastAPI, served: Served) -> None:
-    settings = served.settings
-
     @app.get("/v1/translator")
-    async def translator() -> TranslatorAnswer:
+    async def translator() -> About:
         """What is loaded, what it was trained on, and what is refused."""
-        limits = LimitsAnswer(
-            most_upload_bytes=settings.most_upload_bytes,
-            most_seconds=settings.most_seconds,
-            most_waiting=settings.most_waiting,
-            keep_s=settings.keep_s,
-        )
-        return TranslatorAnswer(**dataclasses.asdict(served.about), limits=limits)
+        return served.about
 
     @app.get("/health")
     async def health() -> dict[str, str]:

@@ -17,6 +17,7 @@ from signbind_jax.checkpoint import artefact
 from signbind_jax.errors import SignBindError, from_extra
 from signbind_jax.generation import config as generation_config
 from signbind_jax.ranges import Range, argument, hints_of
+from signbind_jax.serve.reading import Reading
 from signbind_jax.serve.settings import ServeSettings
 
 TOKEN = "SIGNBIND_TOKEN"
@@ -31,6 +32,7 @@ _HELP = {
     "upload_s": "seconds in which an upload has to arrive",
     "read_s": "seconds in which a recording has to be read, landmarks of a video included",
     "keep_s": "seconds for which an answer is kept",
+    "most_kept": "answers that are kept; the oldest are forgotten first",
     "warm_up_s": "while nothing waits, the programs that recordings of up to so many seconds need "
     "are compiled ahead; 0: when the first comes",
 }
@@ -43,8 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         type=Path,
         metavar="DIR",
-        help="run directory of a translation (or alignment) stage",
+        help="run directory of a translation (or alignment) stage, a bundle's, or its hub id "
+        "such as owner/name",
     )
+    artefact.add_step_argument(parser)
     parser.add_argument(
         "--host",
         default="127.0.0.1",
@@ -100,8 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
     otherwise. SIGTERM and Ctrl-C stop it: the batch under way is answered, other jobs are told
     lost.
     """
-    local = _is_local(arguments.host)
-    _check_token(arguments.token, arguments.host, local)
+    _check_token(arguments.token, arguments.host)
     with from_extra("serve", "signbind serve"):
         import fastapi  # noqa: F401
         import prometheus_client  # noqa: F401
@@ -112,7 +115,7 @@ def run(arguments: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
         uploads = stack.enter_context(_workdir(arguments.workdir))
         bound = stack.enter_context(bind(arguments.host, arguments.port))
-        _serve(arguments, uploads, bound, local)
+        _serve(arguments, uploads, bound)
     return 0
 
 
@@ -123,13 +126,13 @@ def _is_local(host: str) -> bool:
         return False
 
 
-def _check_token(token: str, host: str, local: bool) -> None:
+def _check_token(token: str, host: str) -> None:
     if token and (len(token) < _LEAST_TOKEN or not token.isascii() or not token.isprintable()):
         raise SignBindError(
             f"--token: found {len(token)} characters, wanted at least {_LEAST_TOKEN}, printable "
             "ASCII"
         )
-    if not token and not local:
+    if not token and not _is_local(host):
         raise SignBindError(
             f"--host={host}: found no token, wanted --token or ${TOKEN}: others can reach it there"
         )
@@ -143,70 +146,58 @@ def _workdir(workdir: Path) -> Iterator[Path]:
       SignBindError: another server uses it; it cannot be made.
     """
     uploads = workdir / "uploads"
-    try:
-        uploads.mkdir(parents=True, exist_ok=True)
-        for directory in (workdir, uploads):
-            directory.chmod(0o700)
-        with files.trying_to_lock(workdir) as lock:
-            if lock is None:
+    with contextlib.ExitStack() as stack:
+        try:
+            uploads.mkdir(parents=True, exist_ok=True)
+            for directory in (workdir, uploads):
+                directory.chmod(0o700)
+            if stack.enter_context(files.trying_to_lock(workdir)) is None:
                 raise SignBindError(
                     f"--workdir={workdir}: another server uses it, wanted a directory of its own"
                 )
             for left in uploads.iterdir():  # by a server that was killed
                 left.unlink()
-            yield uploads
-    except OSError as error:
-        raise SignBindError(
-            f"--workdir={workdir}: cannot be used: {error.strerror or error}"
-        ) from error
+        except OSError as error:
+            raise SignBindError(
+                f"--workdir={workdir}: cannot be used: {error.strerror or error}"
+            ) from error
+        yield uploads
 
 
-def _serve(arguments: argparse.Namespace, uploads: Path, bound: socket.socket, local: bool) -> None:
+def _serve(arguments: argparse.Namespace, uploads: Path, bound: socket.socket) -> None:
     from signbind_jax.serve.about import about
     from signbind_jax.serve.app import Served, make_app
     from signbind_jax.serve.http_server import HttpServer
     from signbind_jax.serve.jobs import Jobs
     from signbind_jax.serve.journal import Journal
     from signbind_jax.serve.metrics import Metrics
-    from signbind_jax.serve.reading import Reading
     from signbind_jax.serve.service import Service
     from signbind_jax.serve.warm_up import warm_ups
-    from signbind_jax.use.translator import load_translator
+    from signbind_jax.use.translator import Translator
 
-    settings = ServeSettings(
-        **{
-            field.name: getattr(arguments, field.name)
-            for field in dataclasses.fields(ServeSettings)
-        }
-    )
-    given = generation_config.given(arguments)
-    # One thread for all that JAX does, loading included.
-    with ThreadPoolExecutor(1, "signbind translator") as translate:
-        translator = translate.submit(load_translator, arguments.checkpoint, **given).result()
-        jobs = Jobs(Journal(arguments.workdir / "jobs"), settings.most_waiting, settings.keep_s)
+    names = [field.name for field in dataclasses.fields(ServeSettings)]
+    settings = ServeSettings(**{name: getattr(arguments, name) for name in names})
+    with contextlib.ExitStack() as stack:
+        # One thread for all that JAX does, loading included.
+        translate = stack.enter_context(ThreadPoolExecutor(1, "signbind translator"))
+        given = generation_config.given(arguments)
+        opened = translate.submit(Translator, arguments.checkpoint, given, step=arguments.step)
+        translator = opened.result()
+        reader = translator.reader
+        journal = stack.enter_context(contextlib.closing(Journal(arguments.workdir / "jobs")))
+        jobs = Jobs(journal, settings)
         reading = Reading(
-            translator.reader.lip_size,
-            settings.most_seconds,
-            settings.read_s,
-            arguments.environment,
+            reader.lip_size, settings.most_seconds, settings.read_s, arguments.environment
         )
-        service = Service(
-            jobs,
-            translator,
-            translate,
-            [reading] * settings.readers,
-            settings.batch_size,
-            Metrics(jobs),
-            warm_ups(translator.reader, settings.warm_up_s, settings.batch_size),
-        )
-        run_of_it = artefact.open_artefact(arguments.checkpoint)
-        facts = about(run_of_it, translator.reader.readers.values(), arguments.about)
-        app = make_app(Served(service, facts, settings, uploads, arguments.token, local))
+        ahead = warm_ups(reader, settings.warm_up_s, settings.batch_size)
+        service = Service(jobs, translator, translate, reading, settings, Metrics(jobs), ahead)
+        known = about(translator.facts, reader.readers.values(), settings, arguments.about)
+        app = make_app(Served(service, known, settings, uploads, arguments.token))
         host, port = bound.getsockname()[:2]
-        shown = f"[{host}]" if ":" in host else host
+        url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
         def tell() -> None:
-            print(f"serving {facts.name} at http://{shown}:{port}/", flush=True)
+            print(f"serving {known.name} at {url}", flush=True)
 
         HttpServer(app, settings.most_connections, tell, service.stop).run([bound])
-        print("signbind: stopped", file=sys.stderr)
+    print("signbind: stopped", file=sys.stderr)

@@ -13,6 +13,7 @@ from typing import Any
 from signbind_jax.data.clip import Clip, Frames
 from signbind_jax.serve.journal import Journal
 from signbind_jax.serve.problems import Problem, busy
+from signbind_jax.serve.settings import ServeSettings
 
 LOST = "the server was stopped before it answered this job: upload the recording again"
 
@@ -88,12 +89,11 @@ class Jobs:
 
     Args:
       journal: gets their ids; those it has from an earlier process are lost jobs.
-      most_waiting: jobs without an answer; more are refused.
-      keep_s: seconds for which an answer is kept.
+      settings: how many wait, how many answers are kept and for how long.
     """
 
-    def __init__(self, journal: Journal, most_waiting: int, keep_s: float):
-        self._journal, self._most_waiting, self._keep_s = journal, most_waiting, keep_s
+    def __init__(self, journal: Journal, settings: ServeSettings):
+        self._journal, self._settings = journal, settings
         self._jobs: dict[str, Job] = {}
         self._numbers = itertools.count()
         self._arriving = 0
@@ -115,8 +115,9 @@ class Jobs:
         if self.stopping:
             raise busy("the server is stopping")
         waiting = self._arriving + len(self.unanswered())
-        if waiting >= self._most_waiting:
-            raise busy(f"found {waiting} jobs waiting, wanted less than {self._most_waiting}")
+        most = self._settings.most_waiting
+        if waiting >= most:
+            raise busy(f"found {waiting} jobs waiting, wanted less than {most}")
         self._arriving += 1
         try:
             yield
@@ -144,9 +145,8 @@ class Jobs:
           Problem: there is none, or none any more.
         """
         if job_id not in self._jobs:
-            raise Problem(
-                404, f"no job of this id: answers are forgotten after {self._keep_s:g} seconds"
-            )
+            kept_s = self._settings.keep_s
+            raise Problem(404, f"no job of this id: answers are forgotten after {kept_s:g} seconds")
         return self._jobs[job_id]
 
     def unanswered(self) -> list[Job]:
@@ -179,8 +179,11 @@ class Jobs:
                 self._journal.forget(job.id)
 
     def forget_old(self) -> None:
-        """Forgets those that were answered longer ago than answers are kept."""
-        now = time.monotonic()
-        for job in self:
-            if job.ended.is_set() and now - job.since > self._keep_s:
+        """Forgets those that were answered longer ago than answers are kept, and the oldest of
+        more answers than are kept."""
+        now, answered = time.monotonic(), [job for job in self if job.ended.is_set()]
+        answered.sort(key=lambda job: job.since)
+        n_too_many = len(answered) - self._settings.most_kept
+        for i, job in enumerate(answered):
+            if i < n_too_many or now - job.since > self._settings.keep_s:
                 self.forget(job)

@@ -81,6 +81,8 @@ class Reader:
     def read(self, path: Path, name: str) -> ReadUpload:
         """Reads an upload that its user calls `name`."""
         try:
+            if self._process is not None and not self._process.is_alive():  # since the last one
+                self.end()
             if self._process is None:
                 self.start()
             self._pipe.send((path, name))

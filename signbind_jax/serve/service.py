@@ -8,10 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 from signbind_jax.data.clip import Clip
-from signbind_jax.errors import outcome
+from signbind_jax.errors import SignBindError, outcome
 from signbind_jax.serve.jobs import LOST, Job, Jobs, State
 from signbind_jax.serve.metrics import Metrics
 from signbind_jax.serve.reading import Reader, Reading
+from signbind_jax.serve.settings import ServeSettings
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +34,8 @@ class Service:
 
     Args:
       translate: where the translator works: a pool of one thread.
-      batch_size: recordings that are translated in one call.
+      reading: how uploads are read.
+      settings: how many readers there are, and how many recordings are translated in one call.
       warm_ups: batches to be translated for nothing while no job waits, see `warm_up`.
     """
 
@@ -42,8 +44,8 @@ class Service:
         jobs: Jobs,
         translator: ClipTranslator,
         translate: ThreadPoolExecutor,
-        readings: Sequence[Reading],
-        batch_size: int,
+        reading: Reading,
+        settings: ServeSettings,
         metrics: Metrics,
         warm_ups: Sequence[list[Clip]] = (),
     ):
@@ -51,9 +53,9 @@ class Service:
         self._warm_ups = collections.deque(warm_ups)
         metrics.warm_ups_left.set_function(lambda: len(self._warm_ups))
         self._translator, self._translate = translator, translate
-        self._readers = [Reader(reading) for reading in readings]
-        self._read = ThreadPoolExecutor(len(readings), "signbind reader")
-        self._batch_size = batch_size
+        self._readers = [Reader(reading) for _ in range(settings.readers)]
+        self._read = ThreadPoolExecutor(settings.readers, "signbind reader")
+        self._batch_size = settings.batch_size
         self._to_read: asyncio.Queue[Job] = asyncio.Queue()
         self._to_translate: asyncio.Queue[Job] = asyncio.Queue()
         self._tasks: list[asyncio.Task] = []
@@ -149,11 +151,13 @@ class Service:
             )
         except Exception as error:
             if len(batch) > 1:  # one of them may be to blame
-                for job in batch:
+                for job in (job for job in batch if not job.ended.is_set()):
                     await self._translate_batch([job])
                 return
-            logger.exception("job %s", batch[0].id)
-            self._end(batch[0], State.FAILED, problem=f"{batch[0].name}: {outcome(error)[1]}")
+            told = outcome(error)[1]
+            unexpected = not isinstance(error, SignBindError)
+            logger.error("job %s: %s", batch[0].id, told, exc_info=unexpected)
+            self._end(batch[0], State.FAILED, problem=f"{batch[0].name}: {told}")
             return
         for job, translation in zip(batch, found, strict=True):
             self._end(job, State.DONE, result=translation.to_json())

@@ -20,6 +20,7 @@ class ServeSettings(Checked):
       upload_s: seconds that a request may take to arrive.
       read_s: seconds that a recording may take to be read, landmarks of a video included.
       keep_s: seconds for which an answer is kept.
+      most_kept: answers that are kept; the oldest are forgotten first.
       warm_up_s: recordings of up to so many seconds get what they need compiled before they come.
     """
 
@@ -32,6 +33,7 @@ class ServeSettings(Checked):
     upload_s: Positive = 120.0
     read_s: Positive = 600.0
     keep_s: NonNegative = 900.0
+    most_kept: Count = 1000
     warm_up_s: NonNegative = 6.0
 
     @property

@@ -54,15 +54,17 @@ async def receive(
         return file.finished()
     except BaseException as error:
         file.discard()
-        raise _refusal(error, upload_s) from error
+        if problem := _refusal(error, upload_s):
+            raise problem from error
+        raise
 
 
 def _too_large(most_bytes: int) -> Problem:
     return Problem(413, f"found more than {most_bytes:,} bytes, wanted at most as many")
 
 
-def _refusal(error: BaseException, upload_s: float) -> BaseException:
-    """What an error that ended an upload is told as."""
+def _refusal(error: BaseException, upload_s: float) -> Problem | None:
+    """What an error that ended an upload is told as; None where it stands for itself."""
     if isinstance(error, TimeoutError):
         return Problem(408, f"the recording did not arrive within {upload_s:g} seconds")
     if isinstance(error, FormParserError):
@@ -71,7 +73,7 @@ def _refusal(error: BaseException, upload_s: float) -> BaseException:
         return Problem(400, "the client went away")
     if isinstance(error, OSError):
         return Problem(507, f"the recording cannot be stored: {error.strerror or error}")
-    return error
+    return None
 
 
 class _FilePart:

@@ -64,7 +64,7 @@ def _recording(frames: int, modalities: Iterable[str], lip_size: int | None) -> 
 def _to_write(reader: StreamReader, seconds: float) -> Iterator[list[Clip]]:
     """Clips that came with streams of every standard number of tokens."""
     name, own = next(iter(reader.readers.items()))
-    token = own.vocabulary.tokens[-1]
+    token = own.vocabulary.tokens[1]  # the first is the blank
     for n in standard_buckets(round(seconds * _TOKENS_A_SECOND)):
         starts = np.linspace(0, seconds, n, endpoint=False).tolist()
         stream = tuple(TimedToken(token, start, start) for start in starts)

@@ -34,19 +34,34 @@ async function begin() {
 }
 
 function describe() {
-  const { trained_on: sets, signed_languages: signed, text_languages: text, limits, note } = about;
-  const languages = [signed.join(", "), text.join(", ")].filter(Boolean).join(" to ");
-  by("trained").textContent = [
-    note,
-    `Trained on the dataset ${sets.map((name) => `“${name}”`).join(", ")}${languages ? ` (${languages})` : ""}.`,
-    "It makes mistakes.",
-  ].filter(Boolean).join(" ");
+  const { limits, note } = about;
+  by("trained").textContent = [note, trainedOn(), "It makes mistakes."].filter(Boolean).join(" ");
   by("errs").textContent = about.errs;
   const megabytes = Math.floor(limits.most_upload_bytes / 1e6);
   by("limits").textContent = `, of at most ${limits.most_seconds} seconds and ${megabytes} MB`;
   by("where").textContent =
     "The recording goes to this server and nowhere else, and is deleted as soon as it is read. " +
     `The answer is forgotten after ${duration(limits.keep_s)}.`;
+}
+
+function trainedOn() {
+  const sets = about.trained_on.map((set) => {
+    const from = set.signed_languages.map(nameOf).join(", ");
+    const to = set.text_languages.map(nameOf).join(", ");
+    return (set.corpus || "an unnamed dataset") + (from || to ? ` (${[from, to].filter(Boolean).join(" to ")})` : "");
+  });
+  const unknown = about.unknown.length ? "What all of it was trained on is not known here." : "";
+  const synthetic = about.synthetic ? "These are synthetic data: it reads nobody's real signing." : "";
+  return [sets.length ? `Trained on ${sets.join(", ")}.` : "", unknown, synthetic].filter(Boolean).join(" ");
+}
+
+// The English name of a language's tag; an unknown tag itself.
+function nameOf(tag) {
+  try {
+    return new Intl.DisplayNames(["en"], { type: "language" }).of(tag);
+  } catch {
+    return tag;
+  }
 }
 
 const duration = (seconds) => (seconds < 120 ? `${seconds} seconds` : `${Math.round(seconds / 60)} minutes`);

@@ -155,7 +155,9 @@ def test_it_says_what_is_loaded_and_how_it_is_asked(server):
     assert client.get("/health").json() == {"status": "ok"}
     about = client.get("/v1/translator").json()
     assert [stream["name"] for stream in about["streams"]] == ["signing"]
-    assert about["trained_on"] == ["data"] and about["note"] == "of the tests"
+    (trained_on,) = about["trained_on"]
+    assert (trained_on["corpus"], trained_on["clips"], about["synthetic"]) == ("folder", 4, False)
+    assert about["note"] == "of the tests" and about["unknown"] == []
     assert "can be wrong" in about["errs"] and about["limits"]["most_seconds"] == 2
     described = client.get("/openapi.json").json()
     assert {"/v1/jobs", "/v1/jobs/{job_id}", "/v1/translator"} <= described["paths"].keys()
