@@ -5,6 +5,7 @@ import re
 import signal
 import socket
 import threading
+import time
 
 import httpx2
 import numpy as np
@@ -25,7 +26,7 @@ def server(runs, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("serve")
     (workdir / "uploads").mkdir()
     (workdir / "uploads" / "left.mp4").write_bytes(b"by a server that was killed")
-    limits = ["--most_upload_mb=1", "--most_seconds=2", "--batch_size=4", "--upload_s=20"]
+    limits = ["--most_upload_mb=1", "--most_seconds=2", "--batch_size=4", "--warm_up_s=1"]
     with serving(runs / "alignment", workdir, *limits, "--about=of the tests") as found:
         found.uploads = workdir / "uploads"
         yield found
@@ -54,11 +55,15 @@ def metric(server, name: str) -> float:
 
 def test_an_uploaded_recording_comes_back_as_what_the_translator_says(server, runs, translator):
     wanted = translator(runs / "a.npz").to_json()
+    while metric(server, "warm_ups_left"):
+        time.sleep(0.1)
+    compiled = metric(server, "programs_compiled_total")
     job_id = server.add(runs / "a.npz", "päivä.npz")
     job = server.answer(job_id)
     assert (job["state"], job["name"], job["progress"]) == ("done", "päivä.npz", 1)
     assert job["result"] == wanted | {"id": job_id}
     assert job["problem"] is None and job["has_landmarks"]
+    assert metric(server, "programs_compiled_total") == compiled > 0, "not compiled ahead"
     landmarks = server.client.get(f"/v1/jobs/{job_id}/landmarks").json()
     assert landmarks["fps"] == 30 and len(landmarks["frames"]) == 24
     left = landmarks["keypoints"].index("left_shoulder")
