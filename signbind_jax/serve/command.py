@@ -16,6 +16,7 @@ from signbind_jax import files
 from signbind_jax.checkpoint import artefact
 from signbind_jax.errors import SignBindError, from_extra
 from signbind_jax.generation import config as generation_config
+from signbind_jax.processes import interrupts
 from signbind_jax.ranges import Range, argument, hints_of
 from signbind_jax.serve.reading import Reading
 from signbind_jax.serve.settings import ServeSettings
@@ -200,4 +201,6 @@ def _serve(arguments: argparse.Namespace, uploads: Path, bound: socket.socket) -
             print(f"serving {known.name} at {url}", flush=True)
 
         HttpServer(app, settings.most_connections, tell, service.stop).run([bound])
-    print("signbind: stopped", file=sys.stderr)
+        print("signbind: stopped", file=sys.stderr)
+        if service.warming_up:  # to compile may take minutes more
+            interrupts.end_process(0)

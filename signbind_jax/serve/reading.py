@@ -97,19 +97,23 @@ class Reader:
         return ReadUpload(fault=f"{name}: {fault}")
 
     def interrupt(self) -> None:
-        """Tells the process to end what it started and itself; from any thread."""
+        """Has the process end what it started and itself; from any thread."""
         if (process := self._process) is not None:
-            process.terminate()
+            _end(process)
 
     def end(self) -> None:
         """Ends the process and frees what it had."""
         if self._process is not None:
-            self._process.terminate()
-            self._process.join(_END_S)
-            self._process.kill()
-            self._process.join()
+            _end(self._process)
             self._pipe.close()
             self._process = self._pipe = None
+
+
+def _end(process: multiprocessing.process.BaseProcess) -> None:
+    process.terminate()
+    process.join(_END_S)
+    process.kill()
+    process.join()
 
 
 def _serve(pipe: Connection, reading: Reading) -> None:

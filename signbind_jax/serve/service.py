@@ -32,6 +32,9 @@ class Service:
 
     Each reader has a process; the translator, which owns JAX, has one thread for itself.
 
+    Attributes:
+      warming_up: whether that thread compiles ahead, which nobody waits for and nothing can stop.
+
     Args:
       translate: where the translator works: a pool of one thread.
       reading: how uploads are read.
@@ -60,6 +63,7 @@ class Service:
         self._to_translate: asyncio.Queue[Job] = asyncio.Queue()
         self._tasks: list[asyncio.Task] = []
         self._batch: asyncio.Task | None = None
+        self.warming_up = False
 
     async def start(self) -> None:
         """Starts the readers, then all work.
@@ -85,12 +89,12 @@ class Service:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._batch is not None:
+        if self._batch is not None and not self.warming_up:
             await asyncio.gather(self._batch, return_exceptions=True)
         for job in self.jobs.unanswered():
             self._end(job, State.LOST, problem=LOST)
-        for reader in self._readers:
-            reader.interrupt()
+        # Their threads are told by the end of the processes that they wait for.
+        await asyncio.gather(*(asyncio.to_thread(each.interrupt) for each in self._readers))
         await asyncio.to_thread(self._read.shutdown)
         for reader in self._readers:
             reader.end()
@@ -133,6 +137,7 @@ class Service:
 
     async def _warm_up(self) -> None:
         loop = asyncio.get_running_loop()
+        self.warming_up = True
         try:
             await loop.run_in_executor(
                 self._translate, self._translator.translate_clips, self._warm_ups[0]
@@ -141,6 +146,7 @@ class Service:
         except Exception as error:  # jobs will tell, where it matters to them
             logger.warning("not warmed up: %s", outcome(error)[1])
             self._warm_ups.clear()
+        self.warming_up = False
 
     async def _translate_batch(self, batch: list[Job]) -> None:
         self.metrics.batch_clips.observe(len(batch))

@@ -201,7 +201,7 @@ def test_after_a_crash_every_job_is_lost_by_its_id_and_a_full_queue_refuses(
     video = drawn_faces.write_video(
         tmp_path / "hang.mp4", [drawn_faces.plain(drawn_faces.HANG)] * 4
     )
-    options = ["--most_waiting=3", f"--environment={environment}", "--readers=1"]
+    options = ["--most_waiting=3", f"--environment={environment}", "--warm_up_s=0"]
     workdir = tmp_path / "work"
     with serving(runs / "alignment", workdir, *options, token=TOKEN) as server:
         # The first is read for ever, the others wait for it.
@@ -265,6 +265,6 @@ def test_what_a_server_cannot_start_with_is_one_line(runs, tmp_path, monkeypatch
         assert "cannot be used: Address already in use" in error(f"--port={taken.getsockname()[1]}")
     assert "found no token, wanted --token or $SIGNBIND_TOKEN" in error("--host=0.0.0.0")
     assert "--token: found 5 characters" in error("--token=short")
-    assert "artefact.json: no such file" in error("--port=0", checkpoint=tmp_path / "none")
+    assert "found nothing there, wanted a bundle" in error("--port=0", checkpoint=tmp_path / "none")
     assert "stage: found signing" in error("--port=0", checkpoint=runs / "signing")
     assert signbind("serve", "--checkpoint=x", "--batch_size=0", check=False).returncode == 2
