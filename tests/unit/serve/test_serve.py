@@ -4,7 +4,6 @@ import concurrent.futures
 import re
 import signal
 import socket
-import threading
 import time
 
 import httpx2
@@ -138,12 +137,17 @@ def talk(server, request: bytes) -> bytes:
     url = server.client.base_url
     with socket.create_connection((url.host, url.port), WAIT_S) as connection:
         connection.sendall(request)
-        answer = b""
-        while b"\r\n\r\n" not in answer or b"}" not in answer:
-            if not (more := connection.recv(65536)):
-                break
-            answer += more
-        return answer
+        return answer_on(connection)
+
+
+def answer_on(connection: socket.socket) -> bytes:
+    """The next answer, of one JSON object."""
+    answer = b""
+    while b"\r\n\r\n" not in answer or b"}" not in answer:
+        more = connection.recv(65536)
+        assert more, answer
+        answer += more
+    return answer
 
 
 def test_unknown_jobs_and_values_are_problems(server):
@@ -242,12 +246,14 @@ def test_after_a_crash_every_job_is_lost_by_its_id_and_a_full_queue_refuses(
 
         # SIGTERM: who waits for an answer is told, and the server ends well.
         last = server.add(video, "last.mp4")
-        told = []
-        asking = threading.Thread(target=lambda: told.append(server.ask(last, wait=60)))
-        asking.start()
-        server.process.terminate()
-        asking.join(WAIT_S)
-        assert told[0]["state"] == "lost"
+        url, bearer = server.client.base_url, f"Authorization: Bearer {TOKEN}"
+        with socket.create_connection((url.host, url.port), WAIT_S) as connection:
+            connection.sendall(f"GET /health HTTP/1.1\r\nHost: x\r\n{bearer}\r\n\r\n".encode())
+            answer_on(connection)  # it was accepted, so that the next request is heard
+            ask = f"GET /v1/jobs/{last}?wait=60 HTTP/1.1\r\nHost: x\r\n{bearer}\r\n\r\n"
+            connection.sendall(ask.encode())
+            server.process.terminate()
+            assert b'"state":"lost"' in answer_on(connection)
         assert server.process.wait(WAIT_S) == 0
 
 
