@@ -15,7 +15,7 @@ from signbind_jax.serve.journal import Journal
 from signbind_jax.serve.problems import Problem, busy
 from signbind_jax.serve.settings import ServeSettings
 
-LOST = "the server was stopped before it answered this job: upload the recording again"
+LOST = "the server was stopped and has no answer to this job any more: upload the recording again"
 
 
 class State(StrEnum):

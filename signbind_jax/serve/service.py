@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 from signbind_jax.data.clip import Clip
+from signbind_jax.data.clip_list import ClipList
 from signbind_jax.errors import SignBindError, outcome
 from signbind_jax.serve.jobs import LOST, Job, Jobs, State
 from signbind_jax.serve.metrics import Metrics
@@ -24,6 +25,10 @@ class ClipTranslator(Protocol):
 
     def translate_clips(self, clips: Sequence[Clip]) -> list[Any]:
         """A translation of each clip, in their order."""
+        ...
+
+    def without_hidden(self, clips: ClipList) -> str:
+        """What to know of tokens that clips came with; empty where there is nothing."""
         ...
 
 
@@ -114,6 +119,10 @@ class Service:
             if read.clip is None:
                 self._end(job, State.FAILED, problem=read.fault)
                 continue
+            if read.clip.streams and (
+                note := self._translator.without_hidden(ClipList([read.clip]))
+            ):
+                job.notes.append(note)
             job.clip, job.pose = read.clip, read.clip.modalities.get("pose")
             self._move(job, State.TRANSLATING)
             self._to_translate.put_nowait(job)

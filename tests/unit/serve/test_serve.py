@@ -1,6 +1,7 @@
 """`signbind serve` as its users meet it: a real process, real uploads."""
 
 import concurrent.futures
+import json
 import re
 import signal
 import socket
@@ -84,6 +85,21 @@ def test_recordings_sent_at_once_are_all_answered_in_batches(server, runs, trans
     wanted = {translator(runs / "a.npz").text, translator([runs / "a.npz"] * 4)[0].text}
     assert {job["result"]["text"] for job in jobs} <= wanted
     assert metric(server, "batch_clips_count") - batches <= n
+
+
+def test_a_file_of_tokens_is_translated_and_what_it_lacks_is_told(server, tmp_path):
+    rows = [["COME", 0.1, 0.5], ["HOME", 0.7, 1.2, 0.5]]
+    lines = [{"id": name, "seconds": 1.5, "streams": {"signing": rows}} for name in "xy"]
+    one, two = tmp_path / "one.jsonl", tmp_path / "two.jsonl"
+    one.write_text(json.dumps(lines[0]))
+    two.write_text("\n".join(map(json.dumps, lines)))
+    job, other = (server.answer(server.add(path)) for path in (one, two))
+    tokens = job["result"]["streams"]["signing"]
+    assert [token["token"] for token in tokens] == ["COME", "HOME"]
+    assert any("tokens from a file have no hidden vectors" in note for note in job["notes"])
+    assert not job["has_landmarks"]
+    refused(server.client.get(f"/v1/jobs/{job['id']}/landmarks"), 404)
+    assert other["problem"] == "two.jsonl: found 2 clips, wanted one"
 
 
 def test_what_cannot_be_read_is_told_in_one_line_and_harms_no_other(server, runs, tmp_path):
