@@ -51,6 +51,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     artefact.add_step_argument(parser)
     parser.add_argument(
+        "--about", default="", metavar="TEXT", help="shown on the page, such as whose system it is"
+    )
+    parser.add_argument(
+        "--workdir",
+        type=Path,
+        default=Path("runs/serve"),
+        metavar="DIR",
+        help="for uploads until they are read, and the ids of jobs (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--environment",
+        type=Path,
+        metavar="DIR",
+        help="virtual environment with MediaPipe, for videos; made when the first one comes if it "
+        "is not there (default: in the user's cache)",
+    )
+    _add_address(parser)
+    limits = parser.add_argument_group("limits and speed")
+    for field in dataclasses.fields(ServeSettings):
+        limits.add_argument(
+            f"--{field.name}",
+            type=argument(hints_of(ServeSettings)[field.name]),
+            default=field.default,
+            metavar="N",
+            help=f"{_HELP[field.name]} (default: {field.default:g})",
+        )
+    generation_config.add_arguments(parser)
+
+
+def _add_address(parser: argparse.ArgumentParser) -> None:
+    """Adds where a server listens, and to whom."""
+    parser.add_argument(
         "--host",
         default="127.0.0.1",
         help="address to listen at; any but this machine's own needs a token (default: "
@@ -68,33 +100,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what requests have to carry as Authorization: Bearer TOKEN; others see arguments of "
         f"commands, so rather set it as ${TOKEN}",
     )
-    parser.add_argument(
-        "--workdir",
-        type=Path,
-        default=Path("runs/serve"),
-        metavar="DIR",
-        help="for uploads until they are read, and the ids of jobs (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--about", default="", metavar="TEXT", help="shown on the page, such as whose system it is"
-    )
-    parser.add_argument(
-        "--environment",
-        type=Path,
-        metavar="DIR",
-        help="virtual environment with MediaPipe, for videos; made when the first one comes if it "
-        "is not there (default: in the user's cache)",
-    )
-    limits = parser.add_argument_group("limits and speed")
-    for field in dataclasses.fields(ServeSettings):
-        limits.add_argument(
-            f"--{field.name}",
-            type=argument(hints_of(ServeSettings)[field.name]),
-            default=field.default,
-            metavar="N",
-            help=f"{_HELP[field.name]} (default: {field.default:g})",
-        )
-    generation_config.add_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
