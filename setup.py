@@ -66,13 +66,21 @@ setup(
         "llm": ["gguf>=0.19,<1"],
         "beam": ["apache-beam>=2.77,<3"],
         "hdf5": ["h5py>=3.10"],
+        # `signbind serve`.
+        "serve": [
+            "fastapi>=0.165,<1",
+            "prometheus-client>=0.20",
+            "python-multipart>=0.0.30,<0.1",
+            "uvicorn>=0.54,<1",
+        ],
         "wandb": ["wandb>=0.18"],
         "tpu": ["jax[tpu]>=0.10.2,<0.11"],
         "gpu": ["jax[cuda12]>=0.10.2,<0.11"],
         "bench": ["peft>=0.15", "torch>=2.5", "transformers>=5.0,<6"],
         "test": [
-            "signbind-jax[corpora,llm,beam,hdf5]",
+            "signbind-jax[corpora,llm,beam,hdf5,serve]",
             "jax[tpu]>=0.10.2; sys_platform == 'linux' and platform_machine == 'x86_64'",
+            "httpx2>=2.16,<3",
             "mypy>=2,<3",
             "pytest>=8",
             "pytest-xdist>=3.6",

@@ -29,6 +29,7 @@ COMMANDS = {
     "evaluate": ("evaluate.command", "scores a trained stage on a split"),
     "translate": ("use.translate", "writes the sentences of clips"),
     "export translator": ("use.export_command", "a trained translator as a bundle for others"),
+    "serve": ("serve.command", "a page and an HTTP interface for a trained translator"),
     "llm fetch": ("hf.fetch_command", "puts a pretrained language model on disk"),
     "llm inspect": ("hf.inspect_command", "what a language model directory holds"),
     "llm export": ("hf.export_command", "a tuned language model for other tools"),

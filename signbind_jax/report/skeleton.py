@@ -30,7 +30,7 @@ def _ring(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 _ARMS = (*(f"left_{joint}" for joint in ("wrist", "elbow", "shoulder")),)
-_PARTS = {
+PARTS = {
     "body": _chains((*_ARMS, *(n.replace("left", "right") for n in reversed(_ARMS))), ("nose",)),
     "face": _chains(
         keypoints.RIGHT_BROW,
@@ -71,12 +71,12 @@ def bounds(frames: list[Points], margin: float = 0.12) -> Box:
 
 def paths(points: Points) -> dict[str, str]:
     """Part, such as "hands" -> SVG path in hundredths of a shoulder width, where it was seen."""
-    return {part: path for part in _PARTS if (path := _path(points, part))}
+    return {part: path for part in PARTS if (path := _path(points, part))}
 
 
 def mouth(points: Points) -> tuple[Box, dict[str, str]] | None:
     """The lips alone and the box that they are enlarged from; None where they were not seen."""
-    lips = {i: points[i] for chain in _PARTS["lips"] for i in chain if i in points}
+    lips = {i: points[i] for chain in PARTS["lips"] for i in chain if i in points}
     if len(lips) < 6:
         return None
     left, top, width, height = bounds([lips], 0.04)
@@ -89,7 +89,7 @@ def mouth(points: Points) -> tuple[Box, dict[str, str]] | None:
 def _path(points: Points, part: str) -> str:
     """Lines between neighbours that were both seen."""
     steps = []
-    for chain in _PARTS[part]:
+    for chain in PARTS[part]:
         for before, i in itertools.pairwise((None, *chain)):
             if i in points:
                 x, y = (round(c * 100) for c in points[i])
@@ -101,7 +101,7 @@ def _path(points: Points, part: str) -> str:
 def _neck(points: Points) -> str:
     """From between the shoulders to below the mouth; some schemes have no nose."""
     shoulders = [points.get(_INDEX[f"{side}_shoulder"]) for side in ("left", "right")]
-    lips = [points[i] for i in _PARTS["lips"][0] if i in points]
+    lips = [points[i] for i in PARTS["lips"][0] if i in points]
     if None in shoulders or not lips:
         return ""
     foot = [sum(axis) * 50 for axis in zip(*shoulders, strict=True)]

@@ -17,8 +17,9 @@ SUFFIXES = (".py", ".sh", ".md")
 WITHOUT = """
 import sys
 
-for package in ("apache_beam", "av", "gguf", "h5py", "pocketsphinx", "pose_format", "simplemma",
-                "stop_words", "torch", "transformers", "wandb", "webvtt"):
+for package in ("apache_beam", "av", "fastapi", "gguf", "h5py", "pocketsphinx", "pose_format",
+                "python_multipart", "simplemma", "starlette", "stop_words", "torch", "transformers",
+                "uvicorn", "wandb", "webvtt"):
     sys.modules[package] = None
 import signbind_jax.data_pipelines.synthetic.corpus
 import signbind_jax.data_pipelines.writing.writer
@@ -72,4 +73,4 @@ def test_every_extra_that_is_named_exists():
         for listed in re.findall(r"(?:signbind-jax|'\.)\[([\w,]+)\]", text):
             named |= set(listed.split(","))
     assert named - set(extras()) == set()
-    assert {"corpora", "llm", "tpu", "hdf5", "wandb", "beam"} <= named
+    assert {"corpora", "llm", "tpu", "hdf5", "wandb", "beam", "serve"} <= named

@@ -1,0 +1,1 @@
+"""`signbind serve`: a translator behind HTTP, and a page for people."""
