@@ -48,9 +48,11 @@ class System:
         """The streams of a split (kept on disk) or of loose clips."""
         return self.reader.read(clips)
 
-    def tokens(self, streams: SplitStreams, clip: int) -> dict[str, list[TimedToken]]:
-        """The streams of one clip as readable tokens, by stream name."""
-        return self.reader.tokens(streams, clip)
+    def tokens(
+        self, streams: SplitStreams, clip: int, unread: bool = False
+    ) -> dict[str, list[TimedToken]]:
+        """The streams of one clip as readable tokens, by stream name; see `readable`."""
+        return self.reader.tokens(streams, clip, unread)
 
     def write(
         self,
