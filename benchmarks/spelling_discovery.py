@@ -8,35 +8,13 @@ is spelled three to seven letters are read all the same.
 """
 
 import collections
-import random
-import string
 import time
 
 from benchmarks.harness import make_parser
-from signbind_jax.data.clip import Clip, TimedToken
 from signbind_jax.data_pipelines.spelling_discovery import DiscoveryConfig
 from signbind_jax.data_pipelines.spellings import discover, score
 from signbind_jax.data_pipelines.synthetic.hard.corpus import Performance
-
-LETTERS = string.ascii_lowercase
-
-
-def misread(clip: Clip, errors: float, made_up: float, often: dict[str, int], seed: int):
-    """The letters that the simulated expert reads in a clip, in order."""
-    rng = random.Random(f"{seed}/{clip.id}")
-    read = []
-    for letter in clip.streams["fingerspelling"]:
-        chance = rng.random()
-        other = rng.choice(LETTERS.replace(letter.token, ""))
-        if chance >= errors / 3:
-            read.append(letter._replace(token=other) if chance < errors * 5 / 6 else letter)
-        if rng.random() < errors / 6:
-            read.append(TimedToken(rng.choice(LETTERS), letter.end, letter.end))
-    if not clip.spelled and rng.random() < made_up:
-        start = rng.uniform(0, max(clip.seconds - 1, 0.1))
-        some = rng.choices(list(often), list(often.values()), k=rng.randint(3, 7))
-        read = [TimedToken(x, start + 0.1 * i, start + 0.1 * (i + 1)) for i, x in enumerate(some)]
-    return tuple(sorted(read, key=lambda token: token.start))
+from signbind_jax.data_pipelines.synthetic.misread import misread
 
 
 def main() -> None:

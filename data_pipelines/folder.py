@@ -2,9 +2,10 @@
 
 The manifest is UTF-8, tab-separated without quoting, with a header row. Required columns are
 `id`, `split`, `text` and one of `pose`, `lips`, `video`, `streams`; `text_language`,
-`signed_language`, `signer`, `gloss`, `spelled`, `phonemes` and `fusion_targets` may follow in any
-order, the last four with spaces between their tokens. Paths are relative to the manifest and may
-not leave its directory.
+`signed_language`, `signer`, `recording`, `gloss`, `spelled`, `phonemes` and `fusion_targets` may
+follow in any order, the last four with spaces between their tokens. Clips of one recording stand in
+the order in which they were signed. Paths are relative to the manifest and may not leave its
+directory.
 
 - `pose`: a `.pose` or `.npz` file (`data_pipelines.readers.poses`). Mouth crops in it, as
   `signbind extract` writes them, are read where the row names no others.
@@ -45,11 +46,11 @@ from signbind_jax.errors import SignBindError
 MANIFEST = "manifest.tsv"
 REQUIRED = ("id", "split", "text")
 MODALITIES = ("pose", "lips", "video", "streams")
-LANGUAGES = ("text_language", "signed_language", "signer")
+ORIGIN = ("text_language", "signed_language", "signer", "recording")
 TOKENS = ("gloss", "spelled", "phonemes", "fusion_targets")
 MANIFEST_BYTES = 2**28  # a million rows of 250
 RENAMED = {"senses": "fusion_targets"}  # columns of manifests that exist
-COLUMNS = (*REQUIRED, *LANGUAGES, *MODALITIES, *TOKENS)
+COLUMNS = (*REQUIRED, *ORIGIN, *MODALITIES, *TOKENS)
 
 
 @dataclass(frozen=True)
@@ -142,9 +143,9 @@ def read_row(
     tokens["spelled"] = tuple(word.lower() for word in tokens["spelled"])
     if every_word and not tokens["fusion_targets"]:
         tokens["fusion_targets"] = tuple(words_of(cells["text"].lower()))
-    languages = {name: cells[name] for name in LANGUAGES}
+    origin = {name: cells[name] for name in ORIGIN}
     given = {kind: path for kind, path in paths.items() if path is not None}
-    labels = {"text": cells["text"], **languages, **tokens}
+    labels = {"text": cells["text"], **origin, **tokens}
     if cells["streams"]:
         read = clip_of(line_of(row.paths["streams"], row.id))
         labels |= {"streams": read.streams, "seconds": read.seconds}

@@ -161,6 +161,7 @@ def _read(poses: Poses | None, videos: Videos | None, sentence: Sentence) -> Rea
         gloss=sentence.gloss,
         modalities=modalities,
         recording=sentence.video,
+        start_s=sentence.start_s if sentence.start_s >= 0 else None,  # NaN is not
     )
     odd = [*sentence.mended, *_oddities(sentence, modalities["pose"].seconds, videos)]
     return ReadResult(clip, repaired | dict.fromkeys(odd, 1))

@@ -16,6 +16,7 @@ import numpy as np
 
 from signbind_jax.data import labels
 from signbind_jax.data.clip import TimedToken, exact
+from signbind_jax.data.spellings import LEAST_LETTERS, MOST_GAP
 from signbind_jax.data.vocabulary import LETTERS
 from signbind_jax.ranges import Checked, Count, Range, Rate, Share
 
@@ -29,16 +30,15 @@ class DiscoveryConfig(Checked):
     """When a run of letters counts as a word of the sentence.
 
     Attributes:
-      gap: times the usual time from letter to letter (`spacing_s`) after which another run begins:
-        two letters that were missed leave 3.
+      gap: times the usual time from letter to letter (`spacing_s`) after which another run begins.
       min_letters: shorter runs and words are not looked at.
       min_confidence: of a run, the mean of its letters.
       max_distance: edits between run and word for each letter of the longer one.
       false_discovery: share of the words kept that may be chance.
     """
 
-    gap: Annotated[float, Range(above=1, most=100)] = 3.3
-    min_letters: Count = 3
+    gap: Annotated[float, Range(above=1, most=100)] = MOST_GAP
+    min_letters: Count = LEAST_LETTERS
     min_confidence: Share = 0.0
     max_distance: Rate = 0.6
     false_discovery: Rate = 0.1

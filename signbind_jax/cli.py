@@ -36,6 +36,7 @@ COMMANDS = {
     "launch tpu": ("launch.tpu", "a command on TPU VM pods, through queued resources"),
     "launch gke": ("launch.gke", "a command on TPUs of a GKE cluster, through xpk"),
     "launch slurm": ("launch.slurm", "a command on a SLURM cluster"),
+    "compare": ("evaluate.compare", "two systems side by side on the same clips, as a page"),
     "score": ("evaluate.score", "every scoring convention of the field, from plain text"),
 }
 IMPORT = "--import="

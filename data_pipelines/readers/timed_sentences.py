@@ -113,6 +113,7 @@ def read_sentence(
         gloss=row.gloss,
         modalities=modalities,
         recording=row.video,
+        start_s=row.start_ms / 1000 if row.end_ms else None,
     )
     return ReadResult(clip, repaired | dict.fromkeys(row.notes, 1))
 

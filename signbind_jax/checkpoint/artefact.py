@@ -278,7 +278,7 @@ def write(workdir: Path, source, model_config: ModelConfig, manifest: Manifest) 
         (workdir / name).parent.mkdir(parents=True, exist_ok=True)
         files.write(workdir / name, text)
     # Not among the side files: runs of before go on without it.
-    if source.config.stage in streams.WRITING:
+    if source.config.stage in streams.WRITING and not _has_known_words(workdir):
         names.write_known_words(workdir, source.known_words)
     parents = source.parent_directories().items()
     sealed.write(
@@ -292,6 +292,17 @@ def write(workdir: Path, source, model_config: ModelConfig, manifest: Manifest) 
             "identity": manifest.identity,
         },
     )
+
+
+def _has_known_words(workdir: Path) -> bool:
+    """Whether a run that goes on has them, which do not change."""
+    with CheckpointDir(workdir / "checkpoints") as checkpoints:
+        if checkpoints.latest() is None:
+            return False
+    try:
+        return names.read_known_words(workdir) is not None
+    except SignBindError:  # damaged: written anew
+        return False
 
 
 def check_resumable(workdir: Path, config: RunConfig) -> str:

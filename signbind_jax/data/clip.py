@@ -88,6 +88,7 @@ class Clip:
       signed_language: ISO 639-3 code, such as "ase"; may be empty.
       signer: the signer's name in the corpus; may be empty.
       recording: the name of the recording that the clip is a span of; may be empty.
+      start_s: where in it the clip begins, in seconds; None: not known.
       modalities: what was recorded, of `MODALITIES`, by name.
       gloss: what the hands sign, in order, fingerspelled words left out. Words that share
         hands share a gloss.
@@ -119,6 +120,7 @@ class Clip:
     streams: Mapping[str, tuple[TimedToken, ...]] = field(default_factory=dict)
     seconds: float = 0.0
     recording: str = ""
+    start_s: float | None = None
 
     def n_frames(self, modality: str) -> int:
         """Frames of a modality; 0 where it is absent."""

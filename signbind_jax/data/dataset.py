@@ -19,6 +19,7 @@ from signbind_jax.data import record
 from signbind_jax.data.clip import MOST_FRAMES, Clip
 from signbind_jax.data.dataset_description import MEND, check_description, index_file
 from signbind_jax.data.lips import decode_mosaic
+from signbind_jax.data.previous_clips import previous_clips
 from signbind_jax.data.spellings import Spellings
 from signbind_jax.errors import SignBindError
 
@@ -280,6 +281,11 @@ class ClipDataset(Sequence):
         """Bool (clips,), where something is spelled of which nobody knows what."""
         ids = self.spellings.unclear if self.spellings else ()
         return np.array([clip.id in ids and not clip.spelled for clip in self.labels], bool)
+
+    @cached_property
+    def previous(self) -> np.ndarray:
+        """The place of the clip before each in its recording, see `previous_clips`."""
+        return previous_clips(self.labels)
 
     @property
     def streams(self) -> tuple[str, ...]:

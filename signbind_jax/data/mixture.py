@@ -158,6 +158,15 @@ class MixedSplit(Sequence):
         return np.concatenate([part.unclear for part in self.parts])
 
     @cached_property
+    def previous(self) -> np.ndarray:
+        """The place of the clip before each in its recording; those of two datasets are never
+        one."""
+        found = zip(self._first, self.parts, strict=False)
+        return np.concatenate(
+            [np.where(p.previous < 0, p.previous, p.previous + n) for n, p in found]
+        )
+
+    @cached_property
     def lip_size(self) -> tuple[int, int] | None:
         """Height and width of the mouth crops in pixels; None where no clip has any.
 

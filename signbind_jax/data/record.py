@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -18,10 +19,11 @@ from signbind_jax.data.clip import (
     check_timed_tokens,
 )
 from signbind_jax.data.vocabulary import FUSION_TARGETS
+from signbind_jax.files import shorten
 
 # Token fields of a clip -> what a dataset calls them; `FUSION_TARGETS` says why one differs.
 _TOKENS = {name: name for name in TOKENS} | {"fusion_targets": FUSION_TARGETS}
-RECORDING = "recording"  # of a clip, as lines of the index call it
+RECORDING, START = "recording", "start_s"  # of a clip, as lines of the index call them
 STREAMS = "streams"  # of a clip, as lines of the index and dataset.json call them
 LABEL_CHARACTERS = 2**23  # of a line of the index
 LENGTHS = {"pose": "pose_lengths", "lips": "lip_lengths"}  # modality -> array of the index
@@ -108,12 +110,14 @@ def _checked(labels: dict, pose: Frames, lips: Frames) -> Clip:
 
 
 def labels_to_json(clip: Clip) -> str:
-    """All of a clip but its arrays, as one line of JSON; recording and streams stand here
+    """All of a clip but its arrays, as one line of JSON; recording, start and streams stand here
     alone."""
     fields = fields_of(clip)
     line = {name: fields[name] for name in _KINDS}
     if clip.recording:
         line[RECORDING] = clip.recording
+    if clip.start_s is not None:
+        line[START] = clip.start_s
     if clip.streams:
         line["seconds"] = clip.seconds
         line[STREAMS] = {name: [t.row for t in tokens] for name, tokens in clip.streams.items()}
@@ -143,6 +147,9 @@ def labels_from_json(line: str, n_pose_frames: int) -> Clip:
     recording = record.pop(RECORDING, "")
     if type(recording) is not str:
         raise ValueError(f"{RECORDING}: found {type(recording).__name__}, wanted text")
+    start_s = record.pop(START, None)
+    if start_s is not None and not (type(start_s) in (int, float) and 0 <= start_s < math.inf):
+        raise ValueError(f"{START}: found {shorten(start_s)}, wanted seconds, at least 0")
     for name, value in record.items():
         if type(value) not in _KINDS.get(name, ()):
             raise ValueError(f"{name[:40]!r}: found a value of type {type(value).__name__}")
@@ -156,7 +163,7 @@ def labels_from_json(line: str, n_pose_frames: int) -> Clip:
     named = {stored: name for name, stored in _TOKENS.items()}
     labels = {named.get(stored, stored): value for stored, value in record.items()}
     return _checked(
-        labels | {"seconds": seconds, STREAMS: streams, RECORDING: recording},
+        labels | {"seconds": seconds, STREAMS: streams, RECORDING: recording, START: start_s},
         Frames(None, float(numbers["pose_fps"]), n_pose_frames),
         Frames(None, float(numbers["lip_fps"]), numbers["n_lip_frames"]),
     )

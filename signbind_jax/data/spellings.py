@@ -9,6 +9,10 @@ from signbind_jax import files, sealed
 from signbind_jax.data.clip import MOST_SECONDS, TimedToken, check_timed_tokens
 from signbind_jax.errors import SignBindError
 
+# What is spelled in one go: at least so many letters, and another word begins where the time from
+# letter to letter is so many times the usual one. Two letters that were missed leave 3.
+LEAST_LETTERS, MOST_GAP = 3, 3.3
+
 
 @dataclass(frozen=True)
 class Spellings:

@@ -220,7 +220,7 @@ class TranslationEvaluator(Evaluator):
         found = {}
         for variant, keep in streams.variants(self.system.streams).items():
             if not only or variant in only:
-                hypotheses = self.system.write(read, keep, self.generation)
+                hypotheses = self.system.write(read, keep, self.generation, clips.previous)
                 found[variant] = translation_evaluation(
                     clips, hypotheses, self.convention, self.known
                 )

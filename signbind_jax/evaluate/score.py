@@ -1,12 +1,20 @@
 """`signbind score`: every scoring convention of the field, from plain text files."""
 
 import argparse
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from signbind_jax import files
 from signbind_jax.errors import SignBindError
+from signbind_jax.evaluate.significance import (
+    Compared,
+    add_resamples,
+    check_memory,
+    compared,
+    print_compared,
+)
 from signbind_jax.metrics import conventions, translation
 from signbind_jax.metrics.names import known_words
 from signbind_jax.metrics.text import VERSION, Score
@@ -73,6 +81,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="words rBLEU takes out of both sides, one a line; without it our own list of "
         "English function words is used and the score is called reduced BLEU",
     )
+    parser.add_argument(
+        "--against",
+        type=Path,
+        metavar="FILE",
+        help="what another system wrote of the same clips: how it scores, and whether the "
+        "difference is more than chance, by sacrebleu's paired bootstrap",
+    )
+    add_resamples(parser)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
@@ -82,25 +98,41 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
       SignBindError: a file cannot be read or does not fit the others.
     """
-    references = read_sentences(arguments.references)
-    if not references:
-        raise SignBindError(
-            f"{arguments.references}: found no lines, wanted one reference sentence a line"
-        )
-    for number, line in enumerate(references, start=1):
-        if not line.strip():
-            raise SignBindError(
-                f"{arguments.references}, line {number}: found an empty reference, wanted a "
-                "sentence; take the line out of both files"
-            )
-    hypotheses = _read_parallel(arguments.hypotheses, arguments.references, len(references))
-    _check_work(arguments, references, hypotheses)
-    rows = _scores(arguments, references, hypotheses)
+    paths = [path for path in (arguments.hypotheses, arguments.against) if path]
+    references, *systems = read_systems(arguments.references, paths, arguments.convention)
+    rows, *baseline = (_scores(arguments, references, system) for system in systems)
+    tested = []
+    if baseline:
+        check_memory(len(references), arguments.resamples)
+        tested = compared(rows, baseline[0], arguments.resamples)
     if arguments.json:
-        _print_json(arguments, len(references), rows)
+        _print_json(arguments, len(references), rows, tested)
+    elif tested:
+        print_compared(tested)
     else:
         _print_table(rows)
     return 0
+
+
+def read_systems(references: Path, paths: Sequence[Path], convention: str) -> list[list[str]]:
+    """The sentences of the references and of what systems wrote, checked for `convention`.
+
+    Raises:
+      SignBindError: a file cannot be read or does not fit the others; what would take minutes.
+    """
+    lines = read_sentences(references)
+    if not lines:
+        raise SignBindError(f"{references}: found no lines, wanted one reference sentence a line")
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            raise SignBindError(
+                f"{references}, line {number}: found an empty reference, wanted a "
+                "sentence; take the line out of both files"
+            )
+    systems = [_read_parallel(path, references, len(lines)) for path in paths]
+    for path, system in zip(paths, systems, strict=True):
+        _check_work(convention, path, lines, system)
+    return [lines, *systems]
 
 
 def read_sentences(path: Path) -> list[str]:
@@ -144,16 +176,16 @@ def _read_parallel(path: Path, references_path: Path, n: int) -> list[str]:
 
 
 def _check_work(
-    arguments: argparse.Namespace, references: Sequence[str], hypotheses: Sequence[str]
+    convention: str, path: Path, references: Sequence[str], hypotheses: Sequence[str]
 ) -> None:
     """Refuses lines that together would take minutes to compare.
 
     Raises:
       SignBindError: naming the line at which it is too much.
     """
-    if arguments.convention == "letters":
+    if convention == "letters":
         limits = ((len, _MOST_ALIGNED, "letters"),)
-    elif arguments.convention in ("wer", "per"):
+    elif convention in ("wer", "per"):
         limits = ((lambda line: len(line.split()), _MOST_ALIGNED, "words"),)
     else:
         limits = (
@@ -166,7 +198,7 @@ def _check_work(
             pairs += size(sides[0]) * size(sides[1])
             if pairs > most:
                 raise SignBindError(
-                    f"{arguments.hypotheses}, line {number}: found {pairs:,} pairs of {what} up to "
+                    f"{path}, line {number}: found {pairs:,} pairs of {what} up to "
                     f"here, wanted at most {most:,}: score shorter lines, or fewer at a time"
                 )
 
@@ -179,15 +211,7 @@ def _scores(
         words = [line.strip() for line in read_sentences(arguments.rbleu_words) if line.strip()]
         if not words:
             raise SignBindError(f"{arguments.rbleu_words}: found no words, wanted one a line")
-    rows = []
-    for name, convention in conventions.CONVENTIONS.items():
-        if arguments.convention not in (name, "all" if convention.translation else name):
-            continue
-        if name == "how2sign":
-            scores = conventions.how2sign(references, hypotheses, words)
-        else:
-            scores = convention.scores(references, hypotheses)
-        rows += [(name, score) for score in scores]
+    rows = conventions.scores_by(arguments.convention, references, hypotheses, words)
     if arguments.names:
         lines = _read_parallel(arguments.names, arguments.references, len(references))
         for number, line in enumerate(lines, start=1):
@@ -199,7 +223,7 @@ def _scores(
         found = translation.name_recall(references, hypotheses, [line.split() for line in lines])
         n_all = sum(len(line.split()) for line in lines)
         signature = f"whole-words|case:lc|judged:{found.n}/{n_all}|version:{VERSION}"
-        rows.append(("names", Score("name recall", found.value, signature)))
+        rows.append(("names", Score("name recall", found.value, signature, found.resampling)))
     if arguments.training_text:
         known = known_words(read_sentences(arguments.training_text))
         languages = [arguments.text_language] * len(references)
@@ -207,7 +231,7 @@ def _scores(
         capitals = f"lang:{arguments.text_language or 'none'}"
         signature = f"whole-words|case:lc|{capitals}|judged:{found.n}|known:{len(known)}"
         signature = f"{signature}|version:{VERSION}"
-        rows.append(("names", Score("text name recall", found.value, signature)))
+        rows.append(("names", Score("text name recall", found.value, signature, found.resampling)))
     return rows
 
 
@@ -221,20 +245,27 @@ def _print_table(rows: list[tuple[str, Score]]) -> None:
         print(f"{name:{widths[0]}}  {score:{widths[1]}}  {value:>{widths[2]}}  {signature}")
 
 
-def _print_json(arguments: argparse.Namespace, n: int, rows: list[tuple[str, Score]]) -> None:
+def _print_json(
+    arguments: argparse.Namespace,
+    n: int,
+    rows: list[tuple[str, Score]],
+    tested: Sequence[Compared],
+) -> None:
     scores = [
         {"convention": name, "name": score.name, "value": score.value, "signature": score.signature}
         for name, score in rows
     ]
-    print(
-        json.dumps(
-            {
-                "references": str(arguments.references),
-                "hypotheses": str(arguments.hypotheses),
-                "sentences": n,
-                "scores": scores,
-            },
-            indent=2,
-            ensure_ascii=False,
-        )
-    )
+    record = {
+        "references": str(arguments.references),
+        "hypotheses": str(arguments.hypotheses),
+        "sentences": n,
+        "scores": scores,
+    }
+    if tested:
+        record["against"] = str(arguments.against)
+        for score, row in zip(scores, tested, strict=True):
+            score |= {
+                "against": row.baseline.value,
+                "paired_bootstrap": row.test and dataclasses.asdict(row.test),
+            }
+    print(json.dumps(record, indent=2, ensure_ascii=False))

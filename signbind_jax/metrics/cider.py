@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
+from signbind_jax.metrics.resampling import mean
 from signbind_jax.metrics.text import VERSION, Score
 
 
@@ -21,11 +22,14 @@ def cider_d(
       note: the tokenisation, for the signature.
     """
     frequencies = Counter(gram for tokens in references for gram in _ngrams(tokens))
-    total = 0.0
-    for reference, hypothesis in zip(references, hypotheses, strict=True):
-        total += _cider_pair(_ngrams(reference), _ngrams(hypothesis), frequencies, len(references))
+    values = [
+        _cider_pair(_ngrams(reference), _ngrams(hypothesis), frequencies, len(references))
+        for reference, hypothesis in zip(references, hypotheses, strict=True)
+    ]
     signature = f"nrefs:1|n:4|sigma:6|df:corpus|scale:100x|{note}|version:{VERSION}"
-    return Score("CIDEr-D", 100.0 * total / len(references), signature)
+    value = 100.0 * sum(values) / len(values)
+    # Resamples keep the document frequencies of the whole corpus.
+    return Score("CIDEr-D", value, signature, mean([100.0 * x for x in values]))
 
 
 def _ngrams(tokens: Sequence[str]) -> Counter:

@@ -1,11 +1,13 @@
 """The field's scoring conventions, one function each, from plain sentences."""
 
+import dataclasses
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from signbind_jax.metrics import cider, rouge, sequence, text, tokenizers
 from signbind_jax.metrics.function_words import FUNCTION_WORDS
+from signbind_jax.metrics.resampling import Resampling, Sums
 from signbind_jax.metrics.text import VERSION, Score
 
 Sentences = Sequence[str]
@@ -105,11 +107,12 @@ def bobsl(references: Sentences, hypotheses: Sentences) -> list[Score]:
     words = _each(tokenizers.ptb_tokens, references, hypotheses)
     joined = _each(" ".join, *words)
     settings = {"orders": (4,), "tokenize": "none", "smooth_method": "none"}
+    (exchanged,) = text.bleu(
+        *reversed(joined), **settings, note=f"pre-{tok}|roles:exchanged", prefix="exchanged "
+    )
     return [
         *text.bleu(*joined, **settings, note=f"pre-{tok}"),
-        *text.bleu(
-            *reversed(joined), **settings, note=f"pre-{tok}|roles:exchanged", prefix="exchanged "
-        ),
+        dataclasses.replace(exchanged, resampling=None),  # two systems would share no references
         rouge.rouge_l(*words, beta=1.2, note=tok),
         cider.cider_d(*words, note=tok),
     ]
@@ -157,14 +160,43 @@ def _edit_score(
     costs: str,
 ) -> Score:
     """Makes an error rate, or an accuracy if `name` says so, with its counts in the signature."""
-    counts = sequence.error_counts(references, hypotheses, costs)
+    each = sequence.each_error_counts(references, hypotheses, costs)
+    counts = sum(each, sequence.ErrorCounts(0, 0, 0, 0))
+    accuracy = name.endswith("accuracy")
+    drawn = Resampling(
+        Sums(lambda sums: 100.0 * ((sums[1] - sums[0] if accuracy else sums[0]) / sums[1])),
+        [(row.s + row.d + row.i, row.n) for row in each],
+    )
     prices = "/".join(str(cost) for cost in sequence.EDIT_COSTS[costs])
     return Score(
         f"{name} ({costs} costs)",
-        counts.accuracy if name.endswith("accuracy") else counts.rate,
+        counts.accuracy if accuracy else counts.rate,
         f"del/ins/sub:{prices}|{note}|case:mixed|pooled"
         f"|S:{counts.s}|D:{counts.d}|I:{counts.i}|N:{counts.n}|version:{VERSION}",
+        drawn,
     )
+
+
+def scores_by(
+    convention: str,
+    references: Sentences,
+    hypotheses: Sentences,
+    rbleu_words: Iterable[str] | None = None,
+) -> list[tuple[str, Score]]:
+    """Scores with the name of their convention: of one, or with "all" of those for sentences.
+
+    rbleu_words: see `how2sign`.
+    """
+    names = translation() if convention == "all" else [convention]
+    return [
+        (name, score)
+        for name in names
+        for score in (
+            how2sign(references, hypotheses, rbleu_words)
+            if name == "how2sign"
+            else CONVENTIONS[name].scores(references, hypotheses)
+        )
+    ]
 
 
 def translation() -> list[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from signbind_jax.metrics.resampling import mean
 from signbind_jax.metrics.text import VERSION, Score
 
 
@@ -30,7 +31,8 @@ def rouge_l(
         recall, precision = common / len(reference), common / len(hypothesis)
         values.append((1 + beta**2) * recall * precision / (recall + beta**2 * precision))
     signature = f"nrefs:1|mean:sentence|beta:{beta:g}|{note}|version:{VERSION}"
-    return Score("ROUGE-L", 100.0 * sum(values) / len(values), signature)
+    value = 100.0 * sum(values) / len(values)
+    return Score("ROUGE-L", value, signature, mean([100.0 * x for x in values]))
 
 
 def longest_common_subsequence(a: Sequence[str], b: Sequence[str]) -> int:
@@ -47,7 +49,7 @@ def rouge_l_distinct(references: Sequence[str], hypotheses: Sequence[str]) -> Sc
     recall and precision; beta is 1. Words are divided by spaces, case is kept. The library
     refuses empty hypotheses; here they score 0.
     """
-    total = 0.0
+    values = []
     for reference, hypothesis in zip(references, hypotheses, strict=True):
         # A part of nothing but spaces is one empty word to the library; one that comes again adds
         # nothing.
@@ -57,14 +59,16 @@ def rouge_l_distinct(references: Sequence[str], hypotheses: Sequence[str]) -> Sc
         ]
         common = _common_to_parts(*sides)
         if not common:
+            values.append(0.0)
             continue
         recall, precision = (len(common) / len(set().union(*side)) for side in sides)
-        total += 2 * recall * precision / (recall + precision)
+        values.append(2 * recall * precision / (recall + precision))
     signature = (
         "nrefs:1|mean:sentence|beta:1|words:distinct|sentences:cut-at-full-stop|tok:space"
         f"|case:mixed|version:{VERSION}"
     )
-    return Score("ROUGE-L distinct", 100.0 * total / len(references), signature)
+    value = 100.0 * sum(values) / len(values)
+    return Score("ROUGE-L distinct", value, signature, mean([100.0 * x for x in values]))
 
 
 def _common_to_parts(left: set[tuple[str, ...]], right: set[tuple[str, ...]]) -> set[str]:

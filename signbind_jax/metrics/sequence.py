@@ -45,7 +45,14 @@ class ErrorCounts:
 def error_counts(
     references: Sequence[Sequence[str]], hypotheses: Sequence[Sequence[str]], costs: str = "unit"
 ) -> ErrorCounts:
-    """Aligns each hypothesis with its reference and sums the errors of all pairs.
+    """Sums the errors of all pairs, see `each_error_counts`."""
+    return sum(each_error_counts(references, hypotheses, costs), ErrorCounts(0, 0, 0, 0))
+
+
+def each_error_counts(
+    references: Sequence[Sequence[str]], hypotheses: Sequence[Sequence[str]], costs: str = "unit"
+) -> list[ErrorCounts]:
+    """Aligns each hypothesis with its reference and counts the errors of each pair.
 
     The alignment is the cheapest under `costs` (Levenshtein 1966; Wagner and Fischer 1974).
     Where several are equally cheap, the path from the end prefers a match or substitution,
@@ -64,12 +71,14 @@ def error_counts(
     """
     if len(references) != len(hypotheses):
         raise ValueError(f"{len(references)} references, {len(hypotheses)} hypotheses")
-    total = ErrorCounts(0, 0, 0, 0)
-    for pairs in _batches(_as_numbers(references, hypotheses)):
-        moves_bqu, _ = _align(pairs, _costs(costs))
-        for moves_qu, (reference, hypothesis) in zip(moves_bqu, pairs, strict=True):
-            total += _errors(moves_qu, reference, hypothesis)
-    return total
+    pairs = _as_numbers(references, hypotheses)
+    found = [ErrorCounts(0, 0, 0, 0)] * len(pairs)
+    for places in _batches(pairs):
+        batch = [pairs[i] for i in places]
+        moves_bqu, _ = _align(batch, _costs(costs))
+        for i, moves_qu, (reference, hypothesis) in zip(places, moves_bqu, batch, strict=True):
+            found[i] = _errors(moves_qu, reference, hypothesis)
+    return found
 
 
 def edit_distance(a: Sequence[str], b: Sequence[str]) -> int:
@@ -96,16 +105,18 @@ def _as_numbers(
     ]
 
 
-def _batches(pairs: list[_Pair]) -> Iterator[list[_Pair]]:
-    """Puts pairs of like lengths together: a row of all their tables is one operation."""
-    batch: list[_Pair] = []
+def _batches(pairs: list[_Pair]) -> Iterator[list[int]]:
+    """Puts pairs of like lengths together, by their places: a row of all their tables is one
+    operation."""
+    batch: list[int] = []
     q = u = 0
-    for pair in sorted(pairs, key=lambda pair: tuple(map(len, pair))):
+    for i in sorted(range(len(pairs)), key=lambda i: tuple(map(len, pairs[i]))):
+        pair = pairs[i]
         wide_q, wide_u = max(q, len(pair[0])), max(u, len(pair[1]))
         if batch and (len(batch) + 1) * (wide_q + 1) * (wide_u + 1) > _BATCH_CELLS:
             yield batch
             batch, wide_q, wide_u = [], *map(len, pair)
-        batch.append(pair)
+        batch.append(i)
         q, u = wide_q, wide_u
     if batch:
         yield batch

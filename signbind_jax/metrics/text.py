@@ -1,9 +1,11 @@
 """Score, a value with its signature; BLEU and chrF of whole corpora by sacrebleu."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sacrebleu.metrics import BLEU, CHRF
+
+from signbind_jax.metrics.resampling import Resampling
 
 VERSION = "signbind.1"
 
@@ -16,11 +18,13 @@ class Score:
       name: what peers call it, such as "BLEU-4".
       value: 0..100 unless the signature says otherwise; None where nothing can be judged.
       signature: sacrebleu's own where sacrebleu computes it, else as explicit.
+      resampling: what a paired bootstrap computes it from; None where it cannot.
     """
 
     name: str
     value: float | None
     signature: str
+    resampling: Resampling | None = field(default=None, repr=False, compare=False)
 
 
 def bleu(
@@ -52,14 +56,17 @@ def bleu(
             max_ngram_order=n,
             force=True,
         )
-        value = metric.corpus_score(list(hypotheses), [list(references)]).score
+        sides = list(hypotheses), [list(references)]
+        value = metric.corpus_score(*sides).score
         signature = "|".join(filter(None, [str(metric.get_signature()), note]))
-        scores.append(Score(f"{prefix}BLEU-{n}", float(value), signature))
+        drawn = Resampling(metric, *sides)
+        scores.append(Score(f"{prefix}BLEU-{n}", float(value), signature, drawn))
     return scores
 
 
 def chrf(references: Sequence[str], hypotheses: Sequence[str], word_order: int = 0) -> Score:
     """Corpus chrF (Popovic 2015), chrF++ with `word_order` 2, by sacrebleu."""
     metric = CHRF(word_order=word_order)
-    value = metric.corpus_score(list(hypotheses), [list(references)]).score
-    return Score("chrF" + "+" * word_order, float(value), str(metric.get_signature()))
+    sides = list(hypotheses), [list(references)]
+    value, signature = metric.corpus_score(*sides).score, str(metric.get_signature())
+    return Score("chrF" + "+" * word_order, float(value), signature, Resampling(metric, *sides))

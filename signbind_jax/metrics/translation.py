@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from signbind_jax.data.clip import Clip
 from signbind_jax.errors import SignBindError
 from signbind_jax.metrics import conventions, names, rouge, text, tokenizers
+from signbind_jax.metrics.resampling import Resampling, Sums
 from signbind_jax.metrics.sequence import edit_distance
+
+_LEAST_JUDGED = 30  # clips: one resample in 10^13 holds none of them
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,14 @@ class Judgements:
     def n(self) -> int:
         """How many items were judged."""
         return sum(item is not None for clip in self.right for item in clip)
+
+    @property
+    def resampling(self) -> Resampling | None:
+        """Of `value`; None where so few clips are judged that some resamples hold none of them."""
+        rows = [(sum(x is True for x in c), sum(x is not None for x in c)) for c in self.right]
+        if sum(n > 0 for _, n in rows) < _LEAST_JUDGED:
+            return None
+        return Resampling(Sums(lambda sums: 100.0 * sums[0] / sums[1]), rows)
 
     @property
     def value(self) -> float | None:

@@ -232,13 +232,20 @@ class Fusion(nnx.Module):
         )
 
     def __call__(self, tokens: StreamTokens, key=None):
-        """Fuses.
+        """Puts tokens in order and fuses them, see `fuse`."""
+        return self.fuse(self.in_order(tokens), key)
+
+    def in_order(self, tokens: StreamTokens) -> StreamTokens:
+        """The tokens in the order in which they are fused, those of a stream by time."""
+        return sort_tokens(tokens, by_time=self.config.time)
+
+    def fuse(self, tokens: StreamTokens, key=None):
+        """Fuses tokens that stand in order.
 
         Returns:
           fused_bmd, its mask_bm, and log_probs_bsv with s = ctc_frames * m.
         """
         config = self.config
-        tokens = sort_tokens(tokens, by_time=config.time)
         mask_bm = tokens.mask_bm
         keys = None
         if key is not None:

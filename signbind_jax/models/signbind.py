@@ -122,7 +122,8 @@ class SignBind(nnx.Module):
         """Makes what the sentence is written from: the prompt's head, m fused tokens as embeddings,
         what fusion read and the letters that were read, as text, where `parts` asks for it, and the
         rest of the prompt."""
-        fused_bmd, mask_bm, log_probs_bsv = fused = self.fusion(tokens, key)
+        tokens = self.fusion.in_order(tokens)
+        fused_bmd, mask_bm, log_probs_bsv = fused = self.fusion.fuse(tokens, key)
         b = mask_bm.shape[0]
         head_ids_bp = jnp.broadcast_to(parts.head_ids_p, (b, *parts.head_ids_p.shape))
         x, mask = [self.decoder.embed(head_ids_bp)], [jnp.ones(head_ids_bp.shape, bool)]

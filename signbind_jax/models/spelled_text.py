@@ -11,14 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from signbind_jax.data.spellings import LEAST_LETTERS, MOST_GAP
 from signbind_jax.data.vocabulary import Vocabulary
 from signbind_jax.models.fused_text import NONE, fused_text
-from signbind_jax.models.fusion import StreamTokens, intervals, sort_tokens
-
-LEAST_LETTERS = 3  # of a run
-# Median gaps between the letters of a clip after which another run begins: two that were missed
-# leave 3. As `signbind data spellings` has it.
-MOST_GAP = 3.3
+from signbind_jax.models.fusion import StreamTokens, intervals
 
 
 @jax.tree_util.register_dataclass
@@ -55,11 +51,12 @@ def letter_table(letters: Vocabulary, encode) -> np.ndarray:
 def spelled_text(tokens: StreamTokens, spelled: SpelledText, capacity: int):
     """Writes the runs of letters that are long and sure enough as tokens of the LLM.
 
+    tokens: those of a stream in order of time.
+
     Returns:
       As `fused_text`.
     """
     pieces_vr = jnp.asarray(spelled.pieces_vr)
-    tokens = sort_tokens(tokens, by_time=True)
     is_letter_bm = pieces_vr[tokens.ids_bm, 0] != NONE  # of an id of another stream: no matter
     mine_bm = tokens.mask_bm & (tokens.stream_bm == spelled.stream) & is_letter_bm
     mine = dataclasses.replace(tokens, mask_bm=mine_bm, stream_bm=jnp.zeros_like(tokens.ids_bm))

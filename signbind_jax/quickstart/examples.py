@@ -23,7 +23,7 @@ def write_examples(workdir: Path, clips: ClipDataset, sentences: dict[str, list[
     records = []
     for i in chosen.tolist():
         clip = clips[i]
-        tokens = system.tokens(streams, i)
+        tokens = system.tokens(streams, i, unread=True)
         records.append(
             {
                 "id": clip.id,

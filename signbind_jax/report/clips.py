@@ -74,21 +74,26 @@ def _stream_words(example: Example, stream: str) -> Words:
 def _sentences(example: Example) -> list[tuple[str, Words, list[tuple[str, bool]]]]:
     """Variant, its sentence, and whether it holds each of the names; the reference first."""
     names, reference = name_words(example.names), words_of(example.reference)
-    same = _marked([Piece("same", tuple(reference))], names)
-    rows = [("Reference", same or _plain("no reference"), [])]
+    same = marked_sentence(reference, example.reference, names)
+    rows = [("Reference", same if reference else _plain("no reference"), [])]
     for variant in shown_variants(example.hypotheses):
         hypothesis = example.hypotheses[variant]
-        if not hypothesis.strip():
-            words = [("nothing was written", "i", False)]
-        elif not reference:
-            words = _plain(hypothesis)
-        else:
-            words = _marked(compare(reference, words_of(hypothesis)), names)
+        words = marked_sentence(reference, hypothesis, names)
         written = [(name, holds_name(hypothesis, name)) for name in example.names]
         rows.append((variant_name(variant), words, written))
     if not example.hypotheses:
         rows.append(("no translations", _plain("This run has none for this clip."), []))
     return rows
+
+
+def marked_sentence(reference: list[str], hypothesis: str, names: set[str]) -> Words:
+    """The words of a sentence, marked where they differ from the reference's and where they are
+    names (`differences.name_words`)."""
+    if not hypothesis.strip():
+        return [("nothing was written", "i", False)]
+    if not reference:
+        return _plain(hypothesis)
+    return _marked(compare(reference, words_of(hypothesis)), names)
 
 
 def _plain(text: str) -> Words:

@@ -36,6 +36,7 @@ def write_report(run_dir: Path) -> Path:
         },
         clips=clips.shown(run.examples),
         legend=clips.shown_streams(run.examples),
+        unread=any(row for example in run.examples for row in example.unread.values()),
         **_headline(run),
         **_curves(run),
     )

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from signbind_jax import files, sealed, streams
+from signbind_jax.data.vocabulary import UNREAD
 from signbind_jax.errors import SignBindError
 from signbind_jax.train.metric_lines import record_of
 
@@ -30,6 +31,7 @@ class Example:
 
     Attributes:
       streams: stream name -> tokens; a stream that was not recorded has no entry.
+      unread: stream name -> the whiles in which nothing was read, as tokens (`data.unread_s`).
       truth: stream name -> the tokens that were really signed, spelled or mouthed.
       poses: (seconds, points k x 3 as x, y, confidence in shoulder widths).
       mouths: (seconds, PNG as base64).
@@ -43,6 +45,7 @@ class Example:
     hypotheses: dict[str, str]
     names: tuple[str, ...]
     streams: dict[str, list[Token]]
+    unread: dict[str, list[Token]]
     truth: dict[str, list[str]]
     fused: list[str] | None
     poses: list[tuple[float, list]]
@@ -226,6 +229,7 @@ def _example(record: dict) -> Example:
     read, true = as_dict(record.get("streams")), as_dict(record.get("true"))
     skeleton, mouths = as_dict(record.get("skeleton")), as_dict(record.get("mouths"))
     fused = record.get("fused")
+    given = {k: _tokens(v) for k, v in read.items() if isinstance(v, list)}
     return Example(
         id=text(record.get("id")) or "clip without an id",
         split=text(record.get("split")),
@@ -234,7 +238,8 @@ def _example(record: dict) -> Example:
         reference=text(record.get("reference")),
         hypotheses={k: text(v) for k, v in as_dict(record.get("hypotheses")).items()},
         names=tuple(text(name) for name in as_list(record.get("names")) if text(name).strip()),
-        streams={k: _tokens(v) for k, v in read.items() if isinstance(v, list)},
+        streams={k: [t for t in tokens if t.text != UNREAD] for k, tokens in given.items()},
+        unread={k: [t for t in tokens if t.text == UNREAD] for k, tokens in given.items()},
         truth={
             stream.name: [text(item) for item in true[stream.true_field]]
             for stream in streams.specs()

@@ -40,12 +40,14 @@ class Bar(NamedTuple):
 
 
 class Row(NamedTuple):
-    """The bars of a stream, with its name and a class of its colour."""
+    """The bars of a stream, with its name and a class of its colour; and where it was unread: left
+    and right end of each while in which nothing was read, and that while."""
 
     title: str
     detail: str
     css: str
     bars: list[Bar]
+    unread: list[tuple[float, float, Token]] = []
 
     @property
     def height(self) -> int:
@@ -109,13 +111,15 @@ def of_pictures(poses: list, mouths: list, end: float) -> Timeline:
 
 def of_example(example: Example, show_mouths: bool = True) -> Timeline:
     """The pictures, and below them one row of bars a stream."""
-    ends = [token.end for tokens in example.streams.values() for token in tokens]
+    told = (*example.streams.values(), *example.unread.values())
+    ends = [token.end for tokens in told for token in tokens]
     ends += [time for time, _ in (*example.poses, *example.mouths)]
     end = max([example.duration or 0.0, *ends]) or 1.0
     line = of_pictures(example.poses, example.mouths if show_mouths else [], end)
     for stream in dict.fromkeys((*streams.SHIPPED, *example.streams)):
         wrong = wrong_tokens(example, stream)
-        line.rows.append(_row(line, stream, example.streams.get(stream), wrong))
+        unread = example.unread.get(stream, ())
+        line.rows.append(_row(line, stream, example.streams.get(stream), wrong, unread))
     return line
 
 
@@ -183,17 +187,23 @@ def _chosen(pictures: list) -> list:
 
 
 def _row(
-    line: Timeline, stream: str, tokens: Sequence[Token] | None, wrong: Collection[int] = ()
+    line: Timeline,
+    stream: str,
+    tokens: Sequence[Token] | None,
+    wrong: Collection[int] = (),
+    unread: Sequence[Token] = (),
 ) -> Row:
     bars = [_bar(line, token)._replace(wrong=i in wrong) for i, token in enumerate(tokens or ())]
     bars.sort(key=lambda bar: bar.extent)
     lanes = pack([bar.extent for bar in bars])
     told = f"{len(bars)} tokens" if bars else "nothing read"
+    told = f"{len(bars)} read, {len(unread)} unread" if unread else told
     return Row(
         stream_title(stream),
         "not in this run" if tokens is None else told,
         stream if stream in streams.names() else "other",
         [bar._replace(lane=lane) for bar, lane in zip(bars, lanes, strict=True)],
+        [(line.x(t.start), max(line.x(t.end), line.x(t.start) + 3), t) for t in unread],
     )
 
 

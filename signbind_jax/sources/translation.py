@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+import jax
 import numpy as np
 from flax import nnx
 
@@ -10,6 +11,8 @@ from signbind_jax import streams
 from signbind_jax.checkpoint import artefact
 from signbind_jax.checkpoint.manifest import check_parent
 from signbind_jax.config import RunConfig
+from signbind_jax.data.dataset import ClipDataset
+from signbind_jax.data.previous_clips import NONE
 from signbind_jax.data.vocabulary import FUSION_TARGETS
 from signbind_jax.errors import SignBindError
 from signbind_jax.evaluate.evaluators import TranslationEvaluator
@@ -43,6 +46,7 @@ class AlignmentSource(FusionSource):
         self.parent_artefact = self._open_parent(self.config)
         self.decoder_artefact = self._open_decoder(self.config)
         self.tokenizer = self.decoder_artefact.tokenizer
+        self.previous = self.options.previous(self.tokenizer)
         if not self.tunes:
             self.parents[self.parent] = self.parent_artefact.digest
         self.parents["language_model"] = self.decoder_artefact.digest
@@ -134,9 +138,39 @@ class AlignmentSource(FusionSource):
     def _label(self, clips, read):
         base = super()._label(clips, read)
         texts = [encode_sentence(self.tokenizer, c.text, c.spelled) for c in clips.labels]
-        prompts = [self.tokenizer.tail] * len(texts)
+        prompts = self._prompts(clips) if self.previous else [self.tokenizer.tail] * len(texts)
         lengths = rooms(base.lengths, np.array([len(text) for text in texts]))
         return dataclasses.replace(base, lengths=lengths, prompts=prompts, texts=texts)
+
+    def _prompts(self, clips: ClipDataset) -> list[list[int]]:
+        """Those of training clips, with the sentence before as the dataset has it."""
+        before = ["" if i == NONE else clips.labels[i].text for i in clips.previous]
+        prompts, tail = [self.previous.prompt(text) for text in before], self.tokenizer.tail
+        n, most = sum(prompt != tail for prompt in prompts), len(tail) + self.previous.most
+        if not n:
+            raise SignBindError(
+                f"config.options.previous_sentence: found {self.previous.most} and no clip of "
+                f"{clips.name} that follows another one of its recording, wanted 0 or a dataset "
+                "that says which clips are of one recording: build it again"
+            )
+        full = sum(len(prompt) == most for prompt in prompts)
+        self.notes.append(
+            f"{n} of {len(prompts)} clips have a sentence before them in their recording; "
+            f"{full} of these fill the {self.previous.most} tokens of options.previous_sentence"
+        )
+        return prompts
+
+    def batch(self, i):
+        if not self.previous:
+            return super().batch(i)
+        step, prompts = self.plan.step(i), list(self.sentences.prompts)
+        rng = np.random.Generator(np.random.Philox(key=[self.config.seed, i]))
+        rows = step.ids[:, 0]
+        for row in rows[(rng.random(len(rows)) < self.options.drop_previous) & (rows >= 0)]:
+            prompts[row] = self.tokenizer.tail
+        own = step.for_process(jax.process_index(), jax.process_count())
+        sentences = dataclasses.replace(self.sentences, prompts=prompts)
+        return sentences.batch(own, self.shapes.capacities[step.bucket_length])
 
     def parent_directories(self):
         return super().parent_directories() | {"language_model": str(self.decoder_artefact.workdir)}
@@ -156,7 +190,7 @@ class AlignmentSource(FusionSource):
 
     def evaluator(self, weights):
         parts = self.shapes.prompt_parts
-        given = self.fusion_targets, self.tokenizer, parts, self.options.generation
+        given = self.fusion_targets, self.tokenizer, parts, self.options.generation, self.previous
         system = System(self.reader, weights, *given)
         return TranslationEvaluator(system, self.config.convention, self.known_words)
 

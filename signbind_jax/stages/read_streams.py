@@ -262,10 +262,12 @@ class StreamReader:
                 read[name] = joined([read[name], instead.read(clips)])
         return SplitStreams(read)
 
-    def tokens(self, read: SplitStreams, clip: int) -> dict[str, list[TimedToken]]:
-        """The streams of one clip as readable tokens, by stream name."""
+    def tokens(
+        self, read: SplitStreams, clip: int, unread: bool = False
+    ) -> dict[str, list[TimedToken]]:
+        """The streams of one clip as `readable` tokens, by stream name."""
         return {
-            name: readable(read.experts[name], reader.vocabulary, clip)
+            name: readable(read.experts[name], reader.vocabulary, clip, unread)
             for name, reader in self.readers.items()
         }
 
@@ -286,14 +288,19 @@ class StreamReader:
         }
 
 
-def readable(tokens: ExpertTokens, vocabulary: Vocabulary, clip: int) -> list[TimedToken]:
-    """The tokens of one clip with their text; what was left unread has none."""
+def readable(
+    tokens: ExpertTokens, vocabulary: Vocabulary, clip: int, unread: bool = False
+) -> list[TimedToken]:
+    """The tokens of one clip with their text.
+
+    unread: whether `UNREAD` is among them, for the whiles in which nothing was read.
+    """
     own = tokens.of(clip)
     numbers = zip(tokens.start[own], tokens.end[own], tokens.confidence[own], strict=True)
     return [
         TimedToken(vocabulary.tokens[i], *map(exact, row))
         for i, row in zip(tokens.ids[own], numbers, strict=True)
-        if vocabulary.tokens[i] != UNREAD
+        if unread or vocabulary.tokens[i] != UNREAD
     ]
 
 

@@ -133,8 +133,10 @@ def _why_unread(config: RunConfig) -> dict[str, str]:
 def _check_unread(config: RunConfig) -> None:
     default = RunConfig(config.stage)
     for path, why in _why_unread(config).items():
+        if not why:
+            continue
         usual = _values_at(default, path)
-        for name, found in _values_at(config, path).items() if why else ():
+        for name, found in _values_at(config, path).items():
             # Alignment and translation take their models from their parents, but for its dropout.
             if name != "model.dropout" and found != usual.get(name, dataclasses.MISSING):
                 raise SignBindError(f"config.{name}: found {shorten(found)}, wanted nothing: {why}")

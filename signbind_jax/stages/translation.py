@@ -43,6 +43,7 @@ from signbind_jax.ranges import (
     Text,
 )
 from signbind_jax.stages.fusion import FusionShapes, FusionStage, ctc_sums
+from signbind_jax.stages.previous_sentence import PreviousSentence
 from signbind_jax.stages.read_streams import StreamReader
 
 
@@ -62,6 +63,11 @@ class TranslationOptions(Checked):
         streams; what does not fit is counted. Less where most streams have no text saves time.
       instruction: what a pretrained LLM is asked to do; {language} stands for the languages of
         the training texts.
+      previous_sentence: the most tokens of the LLM that the sentence of the clip before in the same
+        recording takes in the prompt; 0: it is not there. Training reads that of the dataset,
+        evaluation what was just written.
+      drop_previous: share of the training samples from which it is left out.
+      previous_words: what stands in front of it where the tokenizer has no token that separates.
       frozen_dtype: of a pretrained LLM's frozen weights, "float32" or "bfloat16".
       compute_dtype: of the LLM's computation, "float32" or "bfloat16"; empty: as it was trained
         here, float32 for a pretrained one.
@@ -81,6 +87,9 @@ class TranslationOptions(Checked):
     soft_prefix: SoftPrefix = "every"
     text_room: TextRoom = 1.0
     instruction: Text = "Write the {language} sentence that these signs, in order, say."
+    previous_sentence: Annotated[int, Range(0, 4096)] = 0
+    drop_previous: Share = 0.3
+    previous_words: Text = "\nThe sentence before: "
     frozen_dtype: DTypeName = "float32"
     compute_dtype: Annotated[str, OneOf("", "float32", "bfloat16")] = ""
     remat: Annotated[str, OneOf("nothing", "elementwise", "everything")] = "nothing"
@@ -94,6 +103,10 @@ class TranslationOptions(Checked):
     def conflicts(self):
         if self.soft_prefix == "read" and not self.fused_text:
             yield "soft_prefix", "'every' without fused_text"
+
+    def previous(self, tokenizer: TextTokenizer) -> PreviousSentence | None:
+        """How the sentence before stands in the prompt; None: it does not."""
+        return PreviousSentence.of(tokenizer, self.previous_sentence, self.previous_words)
 
     @property
     def lora(self) -> LoRAConfig:
@@ -155,7 +168,11 @@ class SignBindShapes:
             table = np.zeros((2 * parts.n_ids[stream], 2), np.int32)
             spelled = SpelledText(table, stream, options.spelled_text)
         prompt_parts = PromptParts(np.zeros(sizes.prompt_head, np.int32), pieces, spelled)
-        return cls(fusion, decoder, bool(name), prompt_parts, parts.capacities)
+        capacities = {
+            length: (target, prompt + options.previous_sentence, text)
+            for length, (target, prompt, text) in parts.capacities.items()
+        }
+        return cls(fusion, decoder, bool(name), prompt_parts, capacities)
 
 
 class AlignmentStage(FusionStage):

@@ -39,6 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", action="store_true", help="one JSON object a clip, with streams and fused tokens"
     )
+    parser.add_argument(
+        "--one_recording",
+        action="store_true",
+        help="the clips, in the order given, are of one recording: a run with "
+        "options.previous_sentence reads what it wrote for the clip before",
+    )
     generation_config.add_arguments(parser)
 
 
@@ -72,7 +78,8 @@ def run(arguments: argparse.Namespace) -> int:
         for line in told:
             print(f"signbind: {printable(line)}", file=sys.stderr)
     if read.clips:
-        _print(translator, read, translator.translate_clips(read.clips), arguments.json)
+        found = translator.translate_clips(read.clips, arguments.one_recording)
+        _print(translator, read, found, arguments.json)
     jax.clear_caches()
     return 1 if read.faults else 0
 

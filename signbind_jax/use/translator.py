@@ -5,6 +5,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Unpack, overload
 
+import numpy as np
+
 from signbind_jax.checkpoint import artefact
 from signbind_jax.data.clip import Clip
 from signbind_jax.data.clip_list import ClipList
@@ -50,6 +52,7 @@ class Translator(System):
             tokenizer=run.tokenizer,
             prompt_parts=make_prompt_parts(fusion_targets, run.tokenizer, options, reader),
             generation=generation_config.overridden(options.generation, settings or {}),
+            previous=options.previous(run.tokenizer),
         )
         self._opened = run, experts
         self._reads_hidden = run.model_config.fusion.hidden
@@ -83,8 +86,13 @@ class Translator(System):
             return self([clips], **how)[0]
         return self.translate_clips(one_clip_each(clips, self.reader.lip_size, **how))
 
-    def translate_clips(self, clips: Sequence[Clip]) -> list[Translation]:
+    def translate_clips(
+        self, clips: Sequence[Clip], one_recording: bool = False
+    ) -> list[Translation]:
         """Translates clips in memory, in batches; one translation of each, in the order given.
+
+        one_recording: whether that is the order in which they were signed in one recording, for a
+          run with `options.previous_sentence`.
 
         Raises:
           SignBindError: crops of another size than the expert reads; a recording and tokens of
@@ -95,8 +103,9 @@ class Translator(System):
         listed = ClipList(clips)
         read = self.read(listed)
         without = self.reader.without_input(listed)
-        found = []
-        for i, (text, fused) in enumerate(zip(self.write(read), self.fused(read), strict=True)):
+        previous = np.arange(len(clips)) - 1 if one_recording else None
+        texts, found = self.write(read, previous=previous), []
+        for i, (text, fused) in enumerate(zip(texts, self.fused(read), strict=True)):
             tokens = self.tokens(read, i)
             missing = tuple(name for name, lacking in without.items() if i in lacking)
             words = time_words(text, tokens)

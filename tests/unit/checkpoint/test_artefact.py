@@ -19,6 +19,7 @@ from signbind_jax.data.data_config import DataConfig
 from signbind_jax.data.vocabulary import Vocabulary
 from signbind_jax.errors import SignBindError
 from signbind_jax.hf.tokenizer import train_bpe
+from signbind_jax.metrics import names
 from signbind_jax.models.expert import ExpertConfig
 from signbind_jax.train.summary import write_summary
 from tests.unit.models.tiny_decoder import tiny_decoder
@@ -61,6 +62,40 @@ def run(whole, tmp_path) -> Path:
         target.write_bytes(path.read_bytes())
     (copy / "checkpoints/step_00000001/state").symlink_to(whole / "checkpoints/step_00000001/state")
     return copy
+
+
+class Source(SimpleNamespace):
+    """One whose training text nobody wants to read."""
+
+    @property
+    def known_words(self):
+        raise AssertionError("the training text was read")
+
+
+def go_on(workdir: Path, kind: type = Source, **more) -> None:
+    """Writes what a start in a run directory does, before it trains."""
+    found = artefact.open_artefact(workdir)
+    source = kind(
+        config=found.config,
+        vocabularies=found.vocabularies,
+        parents={},
+        parent_directories=dict,
+        side_files=lambda: artefact.tokenizer_files(found.tokenizer),
+        **more,
+    )
+    artefact.write(workdir, source, found.model_config, found.manifest)
+
+
+def test_a_run_that_goes_on_reads_no_training_text_for_words_that_it_has(run):
+    go_on(run)
+    assert names.read_known_words(run) == {"anna"}
+    words = run / names.KNOWN_WORDS
+    for damage in (words.unlink, lambda: words.write_text("{}")):
+        damage()
+        with pytest.raises(AssertionError, match="training text was read"):
+            go_on(run)
+        go_on(run, SimpleNamespace, known_words=frozenset({"bo"}))
+        assert names.read_known_words(run) == {"bo"}
 
 
 def content(run: Path) -> str:

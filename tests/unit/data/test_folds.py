@@ -69,3 +69,12 @@ def test_a_recording_stands_in_the_index():
     assert "recording" not in labels_to_json(Clip("a", "Anna came."))
     with pytest.raises(ValueError, match="recording: found int"):
         labels_from_json(labels_to_json(clip).replace('"talk"', "3"), 0)
+
+
+@pytest.mark.parametrize("wrong", ["-1", '"1.5"', "NaN", "true"])
+def test_where_in_its_recording_a_clip_begins_stands_there_too(wrong):
+    line = labels_to_json(Clip("a", "Anna came.", recording="talk", start_s=1.5))
+    assert labels_from_json(line, 0).start_s == 1.5
+    assert "start_s" not in labels_to_json(Clip("a", "Anna came."))
+    with pytest.raises(ValueError, match=r"start_s: found .*, wanted seconds, at least 0"):
+        labels_from_json(line.replace("1.5", wrong, 1), 0)

@@ -74,6 +74,9 @@ def test_a_release_becomes_a_dataset(tmp_path, layout):
     for split, texts in TEXTS.items():
         for clip in clips[split]:
             assert_is(clip, poses[clip.id], id=clip.id, text=texts[clip.id], **LANGUAGES)
+        for clip in info.split(split).labels:
+            episode, start_ms, *_ = clip.id.split("_")
+            assert (clip.recording, clip.start_s) == (episode, int(start_ms) / 1000)
     assert report.left_out == {
         "no subtitles of the episode": ["5111"],
         "no manually aligned subtitles of the episode": ["7002"],

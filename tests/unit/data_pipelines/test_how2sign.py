@@ -125,6 +125,8 @@ def test_released_keypoints_become_a_dataset(source, openpose, tmp_path, capsys)
     expected = the_pose(24, gone=(0, 3, 4, 5, 9))
     expected[6, 0] = 0  # the nose that is NaN
     check(holes, "Holes", "10", expected, 24)
+    starts = {clip.id: (clip.recording, clip.start_s) for clip in info.split("train").labels}
+    assert starts[HI] == ("-fZc293MpJk-1-rgb_front", 0.26)
     report = info.description["report"]
     assert report["left_out"] == {"no openpose keypoints of this clip": [GONE]}
     assert report["repaired"] == {

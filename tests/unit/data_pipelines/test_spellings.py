@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import random
 
 import numpy as np
 import pytest
@@ -19,11 +18,11 @@ from signbind_jax.data_pipelines import spelling_discovery as discovery
 from signbind_jax.data_pipelines.readers.token_streams import write_clips
 from signbind_jax.data_pipelines.spelling_discovery import DiscoveryConfig
 from signbind_jax.data_pipelines.synthetic.hard.corpus import LABELS, Performance
+from signbind_jax.data_pipelines.synthetic.misread import LETTERS, misread
 from signbind_jax.errors import SignBindError
 from signbind_jax.sources import open_source
 from signbind_jax.stages import make_stage
 
-ALPHABET = "abcdefghijklmnopqrstuvwxyz"
 ERRORS = 0.2
 
 
@@ -34,28 +33,19 @@ def tree(tmp_path_factory):
     tree = tmp_path_factory.mktemp("spelled")
     truth = [Performance.of(0, "main", i).truth() for i in range(200)]
     untold = dict.fromkeys(LABELS, ())
-    read = [dataclasses.replace(clip, **untold, streams=misread(clip)) for clip in truth]
+    often = dict.fromkeys(LETTERS, 1)
+    read = [
+        dataclasses.replace(
+            clip, **untold, streams={"fingerspelling": misread(clip, ERRORS, 0.3, often)}
+        )
+        for clip in truth
+    ]
     write_clips(tree / "read.jsonl.gz", read, "train")
     write_clips(tree / "truth.jsonl.gz", truth, "train")
     out = tree / "data"
     source = f"--source={tree / 'read.jsonl.gz'}"
     assert cli.main(["data", "build", "streams", source, f"--out={out}", "--workers=1"]) == 0
     return tree
-
-
-def misread(clip):
-    """Its letters with errors; where nothing is spelled, now and then some that are not there."""
-    rng = random.Random(clip.id)
-    letters = clip.streams["fingerspelling"]
-    if not letters and rng.random() < 0.3:
-        some = rng.choices(ALPHABET, k=min(rng.randint(3, 6), int(clip.seconds / 0.1)))
-        letters = [TimedToken(x, 0.1 * i, 0.1 * (i + 1)) for i, x in enumerate(some)]
-    kept = [t for t in letters if rng.random() >= ERRORS / 2]
-    return {
-        "fingerspelling": tuple(
-            t._replace(token=rng.choice(ALPHABET)) if rng.random() < ERRORS / 2 else t for t in kept
-        )
-    }
 
 
 def find(tree, *options):

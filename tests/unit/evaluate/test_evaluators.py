@@ -9,9 +9,16 @@ from signbind_jax.checkpoint.artefact import open_artefact
 from signbind_jax.data.dataset import open_dataset
 from signbind_jax.errors import SignBindError
 from signbind_jax.evaluate.evaluators import TranslationEvaluator, open_evaluator
+from tests import untrained_runs
 from tests.unit.stages.test_stages import source_of
 
 WRITTEN = {"max_new_tokens": 3}
+CHINESE = (
+    "我 学校 去|我们去学校，我们去学校。",
+    "你 老师|你们的老师来学校。",
+    "我 老师|我们的老师",
+    "去|去！",
+)
 MAIN = {"signing": "gloss_wer", "fusion": "token_error_rate", "alignment": "bleu4"}
 
 
@@ -48,21 +55,39 @@ def test_every_variant_is_scored_and_all_is_what_the_loop_logs(runs, clips):
     assert evaluator.known == source.known_words >= {"anna", "came"}
 
 
-def test_what_was_scored_is_written_and_scores_the_same_to_the_last_digit(runs, tmp_path, capsys):
-    place = [f"--checkpoint={runs / 'language_model'}", f"--data={runs / 'data'}"]
+@pytest.fixture(scope="module")
+def chinese(tmp_path_factory):
+    """An untrained decoder of Chinese, whose sentences hold some, and its dataset."""
+    tree = tmp_path_factory.mktemp("chinese")
+    untrained_runs.write_dataset(tree, CHINESE)
+    untrained_runs.write_run("language_model", tree)
+    return tree
+
+
+@pytest.mark.parametrize("convention", ["phoenix", "csl_daily"])
+def test_what_was_scored_is_written_and_scores_the_same_to_the_last_digit(
+    request, tmp_path, capsys, convention
+):
+    tree = request.getfixturevalue("chinese" if convention == "csl_daily" else "runs")
+    place = [f"--checkpoint={tree / 'language_model'}", f"--data={tree / 'data'}"]
     sides = [f"--{side}={tmp_path / side}" for side in ("references", "hypotheses")]
     out = tmp_path / "scores.json"
-    written = ["--split=validation", "--max_new_tokens=3", *sides, f"--json={out}"]
-    assert cli.main(["evaluate", *place, *written, "--convention=phoenix"]) == 0
+    written = ["--split=validation", "--max_new_tokens=8", *sides, f"--json={out}"]
+    assert cli.main(["evaluate", *place, *written, f"--convention={convention}"]) == 0
     capsys.readouterr()
-    assert cli.main(["score", *sides, "--convention=phoenix", "--json"]) == 0
+    assert cli.main(["score", *sides, f"--convention={convention}", "--json"]) == 0
     scored = json.loads(capsys.readouterr().out)["scores"]
     evaluated = json.loads(out.read_text())["scores"]["oracle_text"]
     assert [(s["name"], s["value"], s["signature"]) for s in scored] == [
         (name, score["value"], score["signature"]) for name, score in evaluated.items()
     ]
-    references = (tmp_path / "references").read_text().splitlines()
-    assert references == [c.text for c in open_dataset(runs / "data").split("validation").labels]
+    references, hypotheses = (
+        (tmp_path / side).read_text().split("\n")[:-1] for side in ("references", "hypotheses")
+    )
+    assert references == [c.text for c in open_dataset(tree / "data").split("validation").labels]
+    assert any("\u4e00" <= c <= "\u9fff" for c in "".join(hypotheses)) == (
+        convention == "csl_daily"
+    )
 
 
 def test_settings_hold_for_what_writes_sentences_alone(runs):

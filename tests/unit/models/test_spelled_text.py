@@ -8,7 +8,7 @@ from signbind_jax.config import load_config
 from signbind_jax.data.vocabulary import Vocabulary
 from signbind_jax.errors import SignBindError
 from signbind_jax.hf.tokenizer import train_bpe
-from signbind_jax.models.fusion import StreamTokens
+from signbind_jax.models.fusion import StreamTokens, sort_tokens
 from signbind_jax.models.spelled_text import SpelledText, letter_table, spelled_text
 from signbind_jax.sources import open_source
 
@@ -17,7 +17,8 @@ LETTERS = Vocabulary.letters()
 SPELLED = [("bob", 4.0, 0.9), ("anna", 2.0, 0.8), ("al", 6.0, 1.0), ("otto", 8.0, 0.3)]
 
 
-def test_sure_runs_of_letters_are_words_in_order_of_time():
+@pytest.mark.parametrize("by_time", [True, False])
+def test_sure_runs_of_letters_are_words_in_order_of_time(by_time):
     tokenizer = train_bpe(["anna bob house"] * 3, 300, ("anna", "bob"))
     letters = [
         (LETTERS.encode(char)[0], 1, start + 0.1 * i, sure)
@@ -35,6 +36,7 @@ def test_sure_runs_of_letters_are_words_in_order_of_time():
         confidence_bm=sure.astype(np.float32),
         mask_bm=np.arange(len(tokens))[None] < len(tokens) - 1,
     )
+    rows = sort_tokens(rows, by_time)
     how = SpelledText(letter_table(LETTERS, tokenizer.encode), 1, 0.7)
     write = jax.jit(spelled_text, static_argnums=2)
     ids_bp, mask_bp, _, lost_b = write(rows, how, 40)

@@ -13,6 +13,7 @@ import pytest
 
 from signbind_jax import keypoints
 from signbind_jax.data.clip import Clip, TimedToken
+from signbind_jax.data.vocabulary import UNREAD
 from signbind_jax.report import charts, clips, timeline
 from signbind_jax.report.page import write_report
 from signbind_jax.report.run_files import read_run
@@ -159,6 +160,25 @@ def test_misread_tokens_are_outlined_and_absent_streams_are_not_called_empty(tmp
     picture = "".join(drawn(tmp_path, record).itertext())
     assert picture.count("not what was really there") == 1
     assert "not in this run" in picture and "nothing read" not in picture
+
+
+def test_what_was_left_unread_is_shown_as_that_and_no_token(tmp_path):
+    record = complete_example()
+    while_s = {"token": UNREAD, "start": 0.0, "end": 0.25, "confidence": 0.2}
+    record["streams"]["signing"].insert(0, while_s)
+    record["streams"]["lipreading"] = [while_s]
+    example = read_run(write_run(tmp_path, {}, [record])).examples[0]
+    assert timeline.wrong_tokens(example, "signing") == {1}  # BANK, the second that was read
+    rows = timeline.of_example(example).rows
+    assert [r.detail for r in rows] == ["2 read, 1 unread", "4 tokens", "0 read, 1 unread"]
+    picture = drawn(tmp_path, record)
+    told = [g.find("title").text for g in picture.iter("g") if g.get("class") == "unread"]
+    assert [" ".join(t.split()) for t in told] == [
+        "unread: nothing was read from 0.00 s to 0.25 s"
+    ] * 2
+    page = report_of(tmp_path, {}, [record])
+    assert "dotted outline: unread" in page.source and "&lt;unread&gt;" not in page.source
+    assert "dotted outline: unread" not in report_of(tmp_path, {}, [complete_example()]).source
 
 
 def test_streams_of_the_datasets_own_are_drawn_and_written_out(tmp_path):

@@ -50,6 +50,8 @@ def test_unread_runs_stand_between_the_tokens_that_are_read_without_them(tree):
     assert clip.id == "train0" and UNREAD not in {
         t.token for t in source.reader.tokens(source.sentences.streams, 0)["signing"]
     }
+    shown = source.reader.tokens(source.sentences.streams, 0, unread=True)["signing"]
+    assert UNREAD in {t.token for t in shown}
     wrong = [[note for note in s.notes if "wrong on" in note] for s in (source, plain)]
     assert wrong[0] == wrong[1] != []
     # A finished run reads as it was trained.
