@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `signbind translate`."""
     from signbind_jax.data_pipelines import clip_inputs
+    from signbind_jax.use import translate_recordings
 
     clip_inputs.add_arguments(parser)
     parser.add_argument(
@@ -39,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", action="store_true", help="one JSON object a clip, with streams and fused tokens"
     )
+    translate_recordings.add_arguments(parser)
     generation_config.add_arguments(parser)
 
 
@@ -52,10 +54,13 @@ def run(arguments: argparse.Namespace) -> int:
     from signbind_jax.data_pipelines.clip_inputs import read_inputs
     from signbind_jax.data_pipelines.extraction.pool import Interrupted
     from signbind_jax.data_pipelines.writing.build_report import some_of
+    from signbind_jax.use import translate_recordings
 
     settings = generation_config.given(arguments)
     translator = Translator(arguments.checkpoint, settings, step=arguments.step)
     try:
+        if arguments.segment:
+            return translate_recordings.run(arguments, translator)
         read = read_inputs(arguments, translator.reader.lip_size)
     except Interrupted as signal:
         print(f"signbind: interrupted ({signal})", file=sys.stderr)

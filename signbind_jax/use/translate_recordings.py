@@ -1,0 +1,251 @@
+"""`signbind translate --segment`: recordings of any length, as lines, subtitles or annotations."""
+
+import argparse
+import contextlib
+import dataclasses
+import functools
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+import jax
+
+from signbind_jax import files
+from signbind_jax.data_pipelines.clip_inputs import clip_ids
+from signbind_jax.data_pipelines.extraction.extract import Workers, extract_clips
+from signbind_jax.data_pipelines.extraction.parts import parts_of_video
+from signbind_jax.data_pipelines.extraction.report import failures_name, lines_of
+from signbind_jax.data_pipelines.readers.clip_file import Kind, kind_of
+from signbind_jax.data_pipelines.readers.clip_paths import list_clips
+from signbind_jax.data_pipelines.readers.extracted import file_of
+from signbind_jax.data_pipelines.readers.long_recording import open_recording, parts_of
+from signbind_jax.data_pipelines.writing.build_report import some_of
+from signbind_jax.errors import SignBindError, printable
+from signbind_jax.ranges import Range, argument
+from signbind_jax.use.recording import Told, translate_recording
+from signbind_jax.use.segments import LONGEST_S, SHORTEST_S
+from signbind_jax.use.subtitles import TimedSentence, plain, timestamp, to_elan, to_srt, to_webvtt
+from signbind_jax.use.translate import Translator
+
+# Format -> ending of its files.
+ENDINGS = {"text": ".txt", "json": ".jsonl", "vtt": ".vtt", "srt": ".srt", "elan": ".eaf"}
+_LINES = ("text", "json")  # which are written as sentences come
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of recordings that are cut."""
+    group = parser.add_argument_group("long recordings")
+    group.add_argument(
+        "--segment",
+        action="store_true",
+        help="cuts each recording into sentences at the pauses in which no hand signs",
+    )
+    group.add_argument(
+        "--longest",
+        type=argument(Annotated[float, Range(2 * SHORTEST_S, 600)]),
+        default=LONGEST_S,
+        metavar="SECONDS",
+        help="sentences without a pause are cut at this length; let it be that of the longest clip "
+        "the system was trained on (default: %(default)g)",
+    )
+    group.add_argument(
+        "--format",
+        choices=ENDINGS,
+        default="text",
+        help="what is written of a recording (default: %(default)s, a line a sentence with its "
+        "start and end)",
+    )
+    group.add_argument(
+        "--out", type=Path, metavar="DIR", help="a file a recording, in place of standard output"
+    )
+
+
+def run(arguments: argparse.Namespace, translator: Translator) -> int:
+    """Translates recordings one after the other.
+
+    What cannot be read is named on standard error and costs no other recording; the exit code is
+    then 1.
+
+    Raises:
+      SignBindError: several processes; several recordings in one format of files without `--out`.
+      Interrupted: a signal ended the extraction.
+    """
+    if jax.process_count() > 1:
+        raise SignBindError(f"--segment: found {jax.process_count()} processes, wanted one")
+    with contextlib.ExitStack() as stack:
+        faults: list[str] = []
+        sources = _sources(arguments, stack, faults)
+        outputs = _outputs(arguments, sources, faults)
+        for fault in faults:
+            _tell(f"error: {fault}")
+        n_failed = len(faults)
+        for path, out in outputs.items():
+            n_failed += not _translate(arguments, translator, path, sources[path], out)
+    jax.clear_caches()
+    return 1 if n_failed else 0
+
+
+def _translate(
+    arguments: argparse.Namespace,
+    translator: Translator,
+    path: Path,
+    landmarks: Path,
+    out: Path | None,
+) -> bool:
+    """Writes what is said in one recording; False where it cannot be read."""
+    told = Told()
+    try:
+        recording = open_recording(landmarks)
+        sentences = translate_recording(translator, recording, arguments.longest, told)
+        media = path if path != landmarks else None
+        _write(arguments.format, path.name, sentences, out, media, translator)
+    except (SignBindError, OSError) as error:
+        reason = str(error).replace(str(landmarks), str(path), 1)  # not what was extracted
+        if isinstance(error, OSError):
+            reason = f"{path}: cannot be read: {error.strerror or error}"
+        _tell(f"error: {reason}")
+        return False
+    for line in told.lines():
+        _tell(f"{path.name}: {line}")
+    return True
+
+
+def _sources(
+    arguments: argparse.Namespace, stack: contextlib.ExitStack, faults: list[str]
+) -> dict[Path, Path]:
+    """Recording as it was named -> its landmarks, those of videos extracted."""
+    sources: dict[Path, Path | None] = {}  # None: a video
+    for named in arguments.clips:
+        directory = Path(named)
+        if directory.is_dir() and parts_of(directory):
+            sources[directory] = directory
+            continue
+        found = list_clips([named])
+        faults += found.faults
+        if found.skipped:
+            _tell(f"skipped, of no known kind: {len(found.skipped)} files "
+                  f"({some_of([str(path) for path in found.skipped])})")  # fmt: skip
+        for path in found.paths:
+            try:
+                kind = kind_of(path)
+                if kind not in (Kind.LANDMARKS, Kind.VIDEO):
+                    raise SignBindError(f"{path}: found {kind}, wanted a video or its landmarks")
+                sources[path] = path if kind == Kind.LANDMARKS else None
+            except (SignBindError, OSError) as error:
+                faults.append(str(error))
+    videos = [path for path, landmarks in sources.items() if landmarks is None]
+    extracted = _extract(arguments, videos, stack, faults) if videos else {}
+    landmarks = {path: extracted.get(path, own) for path, own in sources.items()}
+    return {path: own for path, own in landmarks.items() if own is not None}
+
+
+def _extract(
+    arguments: argparse.Namespace,
+    videos: list[Path],
+    stack: contextlib.ExitStack,
+    faults: list[str],
+) -> dict[Path, Path]:
+    """Video -> file or directory of what was extracted from it."""
+    out = arguments.extracted or Path(
+        stack.enter_context(tempfile.TemporaryDirectory(prefix="signbind"))
+    )
+    parts = {}
+    for clip_id, video in clip_ids(videos, faults).items():
+        try:
+            parts[clip_id] = video, parts_of_video(clip_id, video)
+        except SignBindError as error:
+            faults.append(str(error))
+    recordings = {part: of for _, own in parts.values() for part, of in own.items()}
+    tell = functools.partial(print, file=sys.stderr)
+    failures_file = out / failures_name(0, 1)
+    workers = Workers.of(arguments)
+    done = extract_clips(recordings, out, workers, failures_file=failures_file, tell=tell)
+    if done.interrupted:
+        raise done.interrupted
+    for line in lines_of(done.results, {}):
+        _tell(line)
+    extracted = {}
+    for clip_id, (video, own) in parts.items():
+        failed = next((part for part in own if part in done.failures), None)
+        if failed is None:
+            extracted[video] = file_of(out, clip_id) if len(own) == 1 else out / clip_id
+        else:
+            at = f"from {own[failed].start_s:g} s: " if len(own) > 1 else ""
+            faults.append(f"{video}: {at}{done.failures[failed].reason}")
+    return extracted
+
+
+def _outputs(
+    arguments: argparse.Namespace, sources: dict[Path, Path], faults: list[str]
+) -> dict[Path, Path | None]:
+    """Recording -> file to write; None: standard output."""
+    ending = ENDINGS[arguments.format]
+    if arguments.out is None:
+        if len(sources) > 1 and arguments.format not in _LINES:
+            raise SignBindError(
+                f"--format={arguments.format}: found {len(sources)} recordings, wanted "
+                "--out=DIR for a file each"
+            )
+        return dict.fromkeys(sources)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    outputs: dict[Path, Path | None] = {}
+    for path in sources:
+        out = arguments.out / f"{path.stem}{ending}"
+        if out in outputs.values():
+            faults.append(f"{path}: {out} is another recording's: rename one of them")
+        else:
+            outputs[path] = out
+    return outputs
+
+
+def _write(
+    kind: str,
+    name: str,
+    sentences: Iterable[TimedSentence],
+    out: Path | None,
+    media: Path | None,
+    translator: Translator,
+) -> None:
+    """Writes sentences in a format; media: the video they are of."""
+    if kind in _LINES:
+        line = _text_line if kind == "text" else functools.partial(_json_line, translator)
+        chunks: Iterator[str] = (line(name, sentence) for sentence in sentences)
+    elif kind == "elan":
+        chunks = iter([to_elan(sentences, media)])
+    else:
+        write: Callable = to_webvtt if kind == "vtt" else to_srt
+        texts = (TimedSentence(s.start_s, s.end_s, s.text) for s in sentences)
+        chunks = iter([write(texts)])
+    if out is None:
+        for chunk in chunks:
+            print(chunk, end="", flush=True)
+        return
+    with files.replacing(out) as file:
+        for chunk in chunks:
+            file.write(chunk.encode())
+
+
+def _text_line(name: str, sentence: TimedSentence) -> str:
+    times = timestamp(sentence.start_s), timestamp(sentence.end_s)
+    return "\t".join((printable(name), *times, plain(sentence.text))) + "\n"
+
+
+def _json_line(translator: Translator, name: str, sentence: TimedSentence) -> str:
+    record = {
+        "recording": printable(name),
+        "start": round(sentence.start_s, 3),
+        "end": round(sentence.end_s, 3),
+        "sentence": sentence.text,
+        "generation": dataclasses.asdict(translator.generation),
+        "fused": list(sentence.fused),
+        "streams": {k: [t._asdict() for t in row] for k, row in sentence.streams.items()},
+        "no_input": list(sentence.no_input),
+    }
+    return json.dumps(record, ensure_ascii=False) + "\n"
+
+
+def _tell(line: str) -> None:
+    print(f"signbind: {printable(line)}", file=sys.stderr)
