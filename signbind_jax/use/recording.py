@@ -7,21 +7,21 @@ number a frame is kept, and once for the frames of the sentences. Neither grows 
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from signbind_jax import progress
 from signbind_jax.data import lips
-from signbind_jax.data.clip import Clip, Frames, pose_frames
-from signbind_jax.data.clip_list import ClipList
+from signbind_jax.data.clip import Clip, Frames, exact, pose_frames
 from signbind_jax.data_pipelines.readers.extracted import notes_of
 from signbind_jax.data_pipelines.readers.long_recording import LongRecording, Window
 from signbind_jax.data_pipelines.readers.poses import NoPerson, pose_of_fields
 from signbind_jax.errors import SignBindError
 from signbind_jax.use.segments import Cut, Segment, activity, context_frames, cut
 from signbind_jax.use.subtitles import TimedSentence
-from signbind_jax.use.translate import Translator
+from signbind_jax.use.translation import Translation
+from signbind_jax.use.translator import Translator
 
 WINDOW_FRAMES = 2048  # whose activity is measured at once: 80 s at 25 frames/s, 15 MB
 GROUP = 32  # sentences that are translated at once
@@ -81,7 +81,7 @@ def translate_recording(
     for group in groups:
         spans, clips = zip(*group, strict=True)
         for sentence in _translated(translator, spans, clips):
-            told.no_input.update(sentence.no_input)
+            told.no_input.update(sentence.translation.no_input)
             yield sentence
 
 
@@ -160,14 +160,20 @@ def _translated(
     translator: Translator, segments: Sequence[Segment], clips: Sequence[Clip]
 ) -> Iterator[TimedSentence]:
     """The sentences of some clips, on the time axis of their recording."""
-    clip_list = ClipList(clips)
-    streams = translator.read(clip_list)
-    texts, fused = translator.write(streams), translator.fused(streams)
-    without = translator.reader.without_input(clip_list)
-    for i, (start_s, end_s) in enumerate(segments):
-        tokens = {
-            name: [t._replace(start=t.start + start_s, end=t.end + start_s) for t in row]
-            for name, row in translator.tokens(streams, i).items()
-        }
-        no_input = [name for name, missing in without.items() if i in missing]
-        yield TimedSentence(start_s, end_s, texts[i], tokens, fused[i], no_input)
+    for (start_s, end_s), found in zip(segments, translator.translate_clips(clips), strict=True):
+        yield TimedSentence(start_s, end_s, _later(found, start_s))
+
+
+def _later(found: Translation, by_s: float) -> Translation:
+    """A translation whose clip begins at `by_s`."""
+    streams = {
+        name: [t._replace(start=exact(t.start + by_s), end=exact(t.end + by_s)) for t in row]
+        for name, row in found.streams.items()
+    }
+    words = [
+        word
+        if word.start_s is None
+        else replace(word, start_s=exact(word.start_s + by_s), end_s=exact(word.end_s + by_s))
+        for word in found.words
+    ]
+    return replace(found, streams=streams, words=words)

@@ -3,13 +3,12 @@
 import html
 import io
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from signbind_jax.data.clip import TimedToken
 from signbind_jax.errors import from_extra
+from signbind_jax.use.translation import Translation
 
 # What broadcasters ask of subtitles, and what players show without making them smaller.
 LINE_CHARACTERS, CUE_LINES = 42, 2
@@ -19,24 +18,17 @@ _OTHER_BRACKETS = str.maketrans("<>", "\u2039\u203a")
 _OTHER_VIDEO = "unknown"  # ELAN's own name for what its players have to find out
 
 
-@dataclass(frozen=True)
-class TimedSentence:
-    """A sentence of a recording; times are seconds from the recording's start.
+class TimedSentence(NamedTuple):
+    """A sentence of a recording.
 
     Attributes:
-      start_s, end_s: of what it was read from.
-      text: the sentence; may be empty.
-      streams: what each expert read there, by stream.
-      fused: what fusion made of the streams.
-      no_input: streams whose input is missing there.
+      start_s, end_s: of what it was read from, in seconds from the recording's start.
+      translation: with times of its tokens and words from the recording's start, too.
     """
 
     start_s: float
     end_s: float
-    text: str
-    streams: Mapping[str, Sequence[TimedToken]] = field(default_factory=dict)
-    fused: Sequence[str] = ()
-    no_input: Sequence[str] = ()
+    translation: Translation
 
 
 class Cue(NamedTuple):
@@ -56,7 +48,7 @@ def cues(sentences: Iterable[TimedSentence]) -> list[Cue]:
     """
     found: list[Cue] = []
     for sentence in sentences:
-        lines = textwrap.wrap(plain(sentence.text), LINE_CHARACTERS)
+        lines = textwrap.wrap(plain(sentence.translation.text), LINE_CHARACTERS)
         shown = [tuple(lines[i : i + CUE_LINES]) for i in range(0, len(lines), CUE_LINES)]
         start = max(_ms(sentence.start_s), found[-1].end_ms if found else 0)
         end = max(_ms(sentence.end_s), start + len(shown))
@@ -121,8 +113,9 @@ def to_elan(sentences: Iterable[TimedSentence], media: Path | None = None) -> st
         file.add_linked_file(media.absolute().as_uri(), f"./{media.name}", mime_type)
     rows: dict[str, list[tuple[float, float, str]]] = {"sentence": []}
     for sentence in sentences:
-        rows["sentence"].append((sentence.start_s, sentence.end_s, sentence.text))
-        for name, tokens in sentence.streams.items():
+        translation = sentence.translation
+        rows["sentence"].append((sentence.start_s, sentence.end_s, translation.text))
+        for name, tokens in translation.streams.items():
             rows.setdefault(name, []).extend((t.start, t.end, t.token) for t in tokens)
     for name, annotations in rows.items():
         file.add_tier(name)

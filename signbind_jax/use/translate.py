@@ -38,7 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     artefact.add_step_argument(parser)
     parser.add_argument(
-        "--json", action="store_true", help="one JSON object a clip, with streams and fused tokens"
+        "--format",
+        choices=translate_recordings.ENDINGS,
+        default="text",
+        help="text: a line a sentence; json: an object a sentence, with streams and fused tokens; "
+        "with --segment also subtitles (vtt, srt) and ELAN annotations (default: %(default)s)",
     )
     translate_recordings.add_arguments(parser)
     generation_config.add_arguments(parser)
@@ -48,6 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     """`signbind translate`: one line a clip in the order given, `name<TAB>sentence`.
 
     Of a video, landmarks and mouth crops are extracted first, as `signbind extract` does it.
+    `--segment` cuts recordings into sentences first: a line a sentence, with its start and end.
     Files that cannot be read and streams that get no input are named on standard error. Exit
     code 1 where a file could not be read, though the others are translated.
     """
@@ -56,6 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
     from signbind_jax.data_pipelines.writing.build_report import some_of
     from signbind_jax.use import translate_recordings
 
+    if not arguments.segment:
+        translate_recordings.check_unused(arguments)
     settings = generation_config.given(arguments)
     translator = Translator(arguments.checkpoint, settings, step=arguments.step)
     try:
@@ -77,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
         for line in told:
             print(f"signbind: {printable(line)}", file=sys.stderr)
     if read.clips:
-        _print(translator, read, translator.translate_clips(read.clips), arguments.json)
+        _print(translator, read, translator.translate_clips(read.clips), arguments.format == "json")
     jax.clear_caches()
     return 1 if read.faults else 0
 

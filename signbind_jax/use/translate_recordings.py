@@ -28,11 +28,11 @@ from signbind_jax.ranges import Range, argument
 from signbind_jax.use.recording import Told, translate_recording
 from signbind_jax.use.segments import LONGEST_S, SHORTEST_S
 from signbind_jax.use.subtitles import TimedSentence, plain, timestamp, to_elan, to_srt, to_webvtt
-from signbind_jax.use.translate import Translator
+from signbind_jax.use.translator import Translator
 
-# Format -> ending of its files.
+# Format -> ending of its files; the first two are written as sentences come.
 ENDINGS = {"text": ".txt", "json": ".jsonl", "vtt": ".vtt", "srt": ".srt", "elan": ".eaf"}
-_LINES = ("text", "json")  # which are written as sentences come
+LINES = ("text", "json")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,15 +52,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "the system was trained on (default: %(default)g)",
     )
     group.add_argument(
-        "--format",
-        choices=ENDINGS,
-        default="text",
-        help="what is written of a recording (default: %(default)s, a line a sentence with its "
-        "start and end)",
-    )
-    group.add_argument(
         "--out", type=Path, metavar="DIR", help="a file a recording, in place of standard output"
     )
+
+
+def check_unused(arguments: argparse.Namespace) -> None:
+    """Whether what only recordings that are cut have was left alone.
+
+    Raises:
+      SignBindError: it was not.
+    """
+    if arguments.format not in LINES:
+        raise SignBindError(
+            f"--format={arguments.format}: found whole clips, wanted --segment, which gives the "
+            "times of sentences"
+        )
+    if arguments.out is not None:
+        raise SignBindError("--out: found whole clips, wanted --segment")
 
 
 def run(arguments: argparse.Namespace, translator: Translator) -> int:
@@ -184,7 +192,7 @@ def _outputs(
     """Recording -> file to write; None: standard output."""
     ending = ENDINGS[arguments.format]
     if arguments.out is None:
-        if len(sources) > 1 and arguments.format not in _LINES:
+        if len(sources) > 1 and arguments.format not in LINES:
             raise SignBindError(
                 f"--format={arguments.format}: found {len(sources)} recordings, wanted "
                 "--out=DIR for a file each"
@@ -210,15 +218,14 @@ def _write(
     translator: Translator,
 ) -> None:
     """Writes sentences in a format; media: the video they are of."""
-    if kind in _LINES:
+    if kind in LINES:
         line = _text_line if kind == "text" else functools.partial(_json_line, translator)
         chunks: Iterator[str] = (line(name, sentence) for sentence in sentences)
     elif kind == "elan":
         chunks = iter([to_elan(sentences, media)])
     else:
         write: Callable = to_webvtt if kind == "vtt" else to_srt
-        texts = (TimedSentence(s.start_s, s.end_s, s.text) for s in sentences)
-        chunks = iter([write(texts)])
+        chunks = iter([write(sentences)])
     if out is None:
         for chunk in chunks:
             print(chunk, end="", flush=True)
@@ -230,19 +237,19 @@ def _write(
 
 def _text_line(name: str, sentence: TimedSentence) -> str:
     times = timestamp(sentence.start_s), timestamp(sentence.end_s)
-    return "\t".join((printable(name), *times, plain(sentence.text))) + "\n"
+    return "\t".join((printable(name), *times, plain(sentence.translation.text))) + "\n"
 
 
 def _json_line(translator: Translator, name: str, sentence: TimedSentence) -> str:
+    found = sentence.translation.to_json()
     record = {
         "recording": printable(name),
         "start": round(sentence.start_s, 3),
         "end": round(sentence.end_s, 3),
-        "sentence": sentence.text,
+        "id": found.pop("id"),
+        "sentence": found.pop("text"),
         "generation": dataclasses.asdict(translator.generation),
-        "fused": list(sentence.fused),
-        "streams": {k: [t._asdict() for t in row] for k, row in sentence.streams.items()},
-        "no_input": list(sentence.no_input),
+        **found,
     }
     return json.dumps(record, ensure_ascii=False) + "\n"
 
