@@ -18,12 +18,13 @@ from signbind_jax.data_pipelines.readers.extracted import notes_of
 from signbind_jax.data_pipelines.readers.long_recording import LongRecording, Window
 from signbind_jax.data_pipelines.readers.poses import NoPerson, pose_of_fields
 from signbind_jax.errors import SignBindError
-from signbind_jax.use.segments import Cut, Segment, activity, context_frames, cut
+from signbind_jax.use.segments import SHORTEST_S, Cut, Segment, activity, context_frames, cut
 from signbind_jax.use.subtitles import TimedSentence
 from signbind_jax.use.translation import Translation
 from signbind_jax.use.translator import Translator
 
 WINDOW_FRAMES = 2048  # whose activity is measured at once: 80 s at 25 frames/s, 15 MB
+LONGEST_S = 20.0  # of a sentence, where the run does not say how long those were it was trained on
 GROUP = 32  # sentences that are translated at once
 
 
@@ -32,11 +33,13 @@ class Told:
     """What a user should know of a recording.
 
     Attributes:
+      longest_s: what sentences may last.
       cut: where it was cut; None before that.
       repaired: what was repaired or assumed -> in how many sentences.
       no_input: stream -> sentences that lack what it is read from.
     """
 
+    longest_s: float = 0.0
     cut: Cut | None = None
     repaired: Counter[str] = field(default_factory=Counter)
     no_input: Counter[str] = field(default_factory=Counter)
@@ -50,7 +53,8 @@ class Told:
         found += [f"{s}: no input in {k} of {n} sentences" for s, k in self.no_input.items()]
         if self.cut.n_long:
             found.append(
-                f"longer than --longest, cut at their quietest moments: {self.cut.n_long} sentences"
+                f"longer than {self.longest_s:.1f} s, cut at their quietest moments (--longest): "
+                f"{self.cut.n_long} sentences"
             )
         if self.cut.n_short:
             found.append(f"left out, too short to be sentences: {self.cut.n_short} movements")
@@ -60,19 +64,21 @@ class Told:
 
 
 def translate_recording(
-    translator: Translator, recording: LongRecording, longest_s: float, told: Told
+    translator: Translator, recording: LongRecording, longest_s: float | None, told: Told
 ) -> Iterator[TimedSentence]:
     """The sentences of a recording in order of time, as soon as each is written.
 
     Args:
-      longest_s: of a sentence; longer ones are cut, see `segments.cut`.
+      longest_s: of a sentence; longer ones are cut, see `segments.cut`. None: as long as the
+        longest clip that the translator was trained on.
       told: gets what a user should know; complete once the last sentence is taken.
 
     Raises:
       SignBindError: nobody is found in any frame, several people are found in one, a file is
         damaged.
     """
-    told.cut = cut_recording(recording, longest_s)
+    told.longest_s = longest_s or max(translator.longest_s or LONGEST_S, 2 * SHORTEST_S)
+    told.cut = cut_recording(recording, told.longest_s)
     found = _clips(recording, told.cut.segments, translator.reader.lip_size, told.repaired)
     name = recording.path.name
     groups = progress.seconds_shown(

@@ -24,7 +24,6 @@ LOWERED = 1.2
 QUIET, MOVING = 0.3, 0.5
 SHORTEST_PAUSE_S = 0.4  # signs that are held in a sentence are shorter
 SHORTEST_S = 0.4  # two signs take longer; what is shorter is a hand that was moved, not a sentence
-LONGEST_S = 20.0  # longer than nearly all sentences of the corpora that systems are trained on
 STEP_S = 0.08  # over which speed is measured: over single frames it would be the tracker's jitter
 SMOOTHED_S = 0.16  # over turns of movement, where a hand stands still for a moment
 

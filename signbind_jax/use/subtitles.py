@@ -77,7 +77,7 @@ def timestamp(seconds: float) -> str:
 
 def to_webvtt(sentences: Iterable[TimedSentence]) -> str:
     """A WebVTT file."""
-    return _webvtt(sentences, lambda text: html.escape(text, quote=False)).content + "\n"
+    return _webvtt(sentences, lambda text: html.escape(text, quote=False)).content.rstrip() + "\n"
 
 
 def to_srt(sentences: Iterable[TimedSentence]) -> str:

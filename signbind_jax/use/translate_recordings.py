@@ -25,8 +25,8 @@ from signbind_jax.data_pipelines.readers.long_recording import open_recording, p
 from signbind_jax.data_pipelines.writing.build_report import some_of
 from signbind_jax.errors import SignBindError, printable
 from signbind_jax.ranges import Range, argument
-from signbind_jax.use.recording import Told, translate_recording
-from signbind_jax.use.segments import LONGEST_S, SHORTEST_S
+from signbind_jax.use.recording import LONGEST_S, Told, translate_recording
+from signbind_jax.use.segments import SHORTEST_S
 from signbind_jax.use.subtitles import TimedSentence, plain, timestamp, to_elan, to_srt, to_webvtt
 from signbind_jax.use.translator import Translator
 
@@ -46,10 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--longest",
         type=argument(Annotated[float, Range(2 * SHORTEST_S, 600)]),
-        default=LONGEST_S,
         metavar="SECONDS",
-        help="sentences without a pause are cut at this length; let it be that of the longest clip "
-        "the system was trained on (default: %(default)g)",
+        help="sentences without a pause are cut at this length (default: that of the longest clip "
+        f"the system was trained on, or {LONGEST_S:g} where its run does not say)",
     )
     group.add_argument(
         "--out", type=Path, metavar="DIR", help="a file a recording, in place of standard output"
