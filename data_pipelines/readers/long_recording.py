@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 import numpy as np
 
@@ -208,11 +208,13 @@ def _lengths(parts: Sequence[Part], fps: float) -> list[int]:
 
 def parts_of(directory: Path) -> tuple[Path, ...]:
     """The files of a directory in order, where all are consecutive parts of one video as
-    `signbind extract` makes them; else none.
+    `signbind extract` makes them; else none, nor of what is no directory.
 
     Raises:
       SignBindError: the directory cannot be read.
     """
+    if not directory.is_dir():
+        return ()
     try:
         paths = [p for p in directory.iterdir() if p.suffix in SUFFIXES and p.name[0] != "."]
     except OSError as error:
@@ -298,7 +300,7 @@ class _Pose:
         people, points, axes = self.sizes
         xy_bytes, score_bytes = (people * points * n * 4 for n in (axes, 1))
         at = 0
-        with open(self.path, "rb") as file:
+        with _opened(self.path) as file:
 
             def take(n: int) -> Window:
                 nonlocal at
@@ -311,7 +313,7 @@ class _Pose:
 
             yield take
 
-    def _floats(self, file, n_bytes: int) -> np.ndarray:
+    def _floats(self, file: BinaryIO, n_bytes: int) -> np.ndarray:
         data = file.read(n_bytes)
         if len(data) != n_bytes:
             raise SignBindError(f"{self.path}: grew shorter while it was read: try again")
@@ -322,7 +324,7 @@ def _open_pose(path: Path) -> _Pose:
     """https://github.com/sign-language-processing/pose/blob/master/docs/specs: behind the header
     frame rate, frames, people, then all points and then all confidences."""
     size = files.check_regular(path)
-    with open(path, "rb") as file:
+    with _opened(path) as file:
         header, reader, scheme = read_header(file.read(HEADER_BYTES), path)
     version = round(header.version, 3)
     counts = {0.1: ("<HHH", 6), 0.2: ("<fIH", 10)}.get(version)
@@ -348,3 +350,12 @@ def _open_pose(path: Path) -> _Pose:
               "height": header.dimensions.height}  # fmt: skip
     fields = {name: np.asarray(value) for name, value in fields.items()}
     return _Pose(path, n_frames, fields, body_at, (people, points, axes))
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    try:
+        with open(path, "rb") as file:
+            yield file
+    except OSError as error:
+        raise SignBindError(f"{path}: cannot be read: {error.strerror or error}") from error

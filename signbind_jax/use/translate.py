@@ -67,7 +67,9 @@ def run(arguments: argparse.Namespace) -> int:
     translator = Translator(arguments.checkpoint, settings, step=arguments.step)
     try:
         if arguments.segment:
-            return translate_recordings.run(arguments, translator)
+            code = translate_recordings.run(arguments, translator)
+            jax.clear_caches()
+            return code
         read = read_inputs(arguments, translator.reader.lip_size)
     except Interrupted as signal:
         print(f"signbind: interrupted ({signal})", file=sys.stderr)

@@ -7,7 +7,8 @@ import functools
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -88,35 +89,39 @@ def run(arguments: argparse.Namespace, translator: Translator) -> int:
         outputs = _outputs(arguments, sources, faults)
         for fault in faults:
             _tell(f"error: {fault}")
-        n_failed = len(faults)
+        n_failed, n_of = len(faults), Counter(path.name for path in outputs)
         for path, out in outputs.items():
-            n_failed += not _translate(arguments, translator, path, sources[path], out)
-    jax.clear_caches()
+            name = path.name if n_of[path.name] == 1 else str(path)
+            written = _translate(arguments, translator, name, (path, sources[path]), out)
+            n_failed += not written
     return 1 if n_failed else 0
 
 
 def _translate(
     arguments: argparse.Namespace,
     translator: Translator,
-    path: Path,
-    landmarks: Path,
+    name: str,
+    source: tuple[Path, Path],
     out: Path | None,
 ) -> bool:
-    """Writes what is said in one recording; False where it cannot be read."""
-    told = Told()
+    """Writes what is said in one recording; False where it cannot be read.
+
+    Args:
+      name: what it is called.
+      source: the recording as it was named, and its landmarks.
+    """
+    told, (path, landmarks) = Told(), source
     try:
         recording = open_recording(landmarks)
         sentences = translate_recording(translator, recording, arguments.longest, told)
         media = path if path != landmarks else None
-        _write(arguments.format, path.name, sentences, out, media, translator)
-    except (SignBindError, OSError) as error:
-        reason = str(error).replace(str(landmarks), str(path), 1)  # not what was extracted
-        if isinstance(error, OSError):
-            reason = f"{path}: cannot be read: {error.strerror or error}"
-        _tell(f"error: {reason}")
+        _write(arguments.format, name, sentences, out, media, translator)
+    except SignBindError as error:
+        # Not under the name of what was extracted.
+        _tell(f"error: {str(error).replace(str(landmarks), str(path), 1)}")
         return False
     for line in told.lines():
-        _tell(f"{path.name}: {line}")
+        _tell(f"{name}: {line}")
     return True
 
 
@@ -125,28 +130,39 @@ def _sources(
 ) -> dict[Path, Path]:
     """Recording as it was named -> its landmarks, those of videos extracted."""
     sources: dict[Path, Path | None] = {}  # None: a video
-    for named in arguments.clips:
-        directory = Path(named)
-        if directory.is_dir() and parts_of(directory):
-            sources[directory] = directory
-            continue
-        found = list_clips([named])
-        faults += found.faults
-        if found.skipped:
-            _tell(f"skipped, of no known kind: {len(found.skipped)} files "
-                  f"({some_of([str(path) for path in found.skipped])})")  # fmt: skip
-        for path in found.paths:
-            try:
-                kind = kind_of(path)
-                if kind not in (Kind.LANDMARKS, Kind.VIDEO):
-                    raise SignBindError(f"{path}: found {kind}, wanted a video or its landmarks")
-                sources[path] = path if kind == Kind.LANDMARKS else None
-            except (SignBindError, OSError) as error:
-                faults.append(str(error))
+    for path in _named(arguments.clips, faults):
+        try:
+            kind = Kind.LANDMARKS if parts_of(path) else kind_of(path, arguments.crops)
+            if kind not in (Kind.LANDMARKS, Kind.VIDEO):
+                raise SignBindError(f"{path}: found {kind}, wanted a video or its landmarks")
+            sources[path] = path if kind == Kind.LANDMARKS else None
+        except SignBindError as error:
+            faults.append(str(error))
+        except OSError as error:
+            faults.append(f"{path}: cannot be read: {error.strerror or error}")
     videos = [path for path, landmarks in sources.items() if landmarks is None]
     extracted = _extract(arguments, videos, stack, faults) if videos else {}
     landmarks = {path: extracted.get(path, own) for path, own in sources.items()}
     return {path: own for path, own in landmarks.items() if own is not None}
+
+
+def _named(arguments: Sequence[str], faults: list[str]) -> list[Path]:
+    """The recordings that arguments name, directories of parts in place of their files."""
+    found = list_clips(arguments)
+    faults += found.faults
+    for what, paths in (
+        ("named twice, read once", found.twice),
+        ("skipped, of no known kind", found.skipped),
+    ):
+        if paths:
+            _tell(f"{what}: {len(paths)} files ({some_of([str(path) for path in paths])})")
+    whole = functools.cache(parts_of)
+    single = {Path(argument) for argument in arguments}
+    joined = (
+        path.parent if path not in single and path in whole(path.parent) else path
+        for path in found.paths
+    )
+    return list(dict.fromkeys(joined))
 
 
 def _extract(

@@ -1,5 +1,6 @@
 """`signbind translate --segment`: a recording's sentences, each as if it had been a clip."""
 
+import argparse
 import itertools
 import json
 
@@ -9,7 +10,10 @@ import pytest
 from signbind_jax import cli
 from signbind_jax.data_pipelines.extraction import parts
 from signbind_jax.data_pipelines.readers.long_recording import open_recording
+from signbind_jax.errors import SignBindError
 from signbind_jax.use import recording as recording_module
+from signbind_jax.use import translate as translate_module
+from signbind_jax.use import translate_recordings
 from signbind_jax.use.recording import Told, cut_recording, translate_recording
 from signbind_jax.use.translator import load_translator
 from tests import drawn_faces, signed_recordings
@@ -25,14 +29,22 @@ def talk(tmp_path_factory):
     return signed_recordings.write(path, SENTENCES, SECONDS, FPS)
 
 
-@pytest.fixture
-def translate(runs, capsys):
-    """Runs the command; gives exit code, standard output and the lines of standard error."""
+@pytest.fixture(scope="module")
+def translator(runs):
+    """The untrained alignment run, opened once: programs are compiled once."""
+    return load_translator(runs / "alignment", max_new_tokens=8)
 
-    def run(*arguments, segment: bool = True) -> tuple[int, str, list[str]]:
-        command = ["translate", f"--checkpoint={runs / 'alignment'}", "--max_new_tokens=8"]
+
+@pytest.fixture
+def translate(translator, capsys):
+    """Runs what the command runs; gives exit code, standard output, lines of standard error."""
+
+    def run(*arguments) -> tuple[int, str, list[str]]:
+        parser = argparse.ArgumentParser()
+        translate_module.add_arguments(parser)
+        command = ["--checkpoint=run", "--segment", *map(str, arguments)]
         capsys.readouterr()
-        code = cli.main([*command, *["--segment"] * segment, *map(str, arguments)])
+        code = translate_recordings.run(parser.parse_args(command), translator)
         out, err = capsys.readouterr()
         return code, out, err.splitlines()
 
@@ -43,10 +55,10 @@ def rows(out: str) -> list[dict]:
     return [json.loads(line) for line in out.split("\n") if line]
 
 
-def test_each_sentence_says_what_its_frames_say_as_a_clip(translate, talk, tmp_path):
-    code, out, _ = translate("--format=json", "--longest=20", talk)
-    found = rows(out)
-    assert code == 0
+def test_each_sentence_says_what_its_frames_say_as_a_clip(runs, talk, tmp_path, capsys):
+    command = ["translate", f"--checkpoint={runs / 'alignment'}", "--format=json"]
+    assert cli.main([*command, "--segment", "--longest=20", str(talk)]) == 0
+    found = rows(capsys.readouterr().out)
     times = np.array([(row["start"], row["end"]) for row in found])
     assert np.abs(times - SENTENCES).max() <= 0.2
     with np.load(talk) as file:
@@ -54,8 +66,8 @@ def test_each_sentence_says_what_its_frames_say_as_a_clip(translate, talk, tmp_p
     for i, (start, stop) in enumerate(np.rint(times * FPS).astype(int)):
         own = {k: v[start:stop] if v.ndim else v for k, v in fields.items()}
         np.savez(tmp_path / f"{i}.npz", **own)
-    _, out, _ = translate("--format=json", tmp_path, segment=False)
-    for alone, row in zip(rows(out), found, strict=True):
+    assert cli.main([*command, str(tmp_path)]) == 0
+    for alone, row in zip(rows(capsys.readouterr().out), found, strict=True):
         assert alone["sentence"] == row["sentence"] and alone["fused"] == row["fused"]
         (read,), (later,) = alone["streams"].values(), row["streams"].values()
         assert [t["token"] for t in read] == [t["token"] for t in later]
@@ -71,8 +83,7 @@ def test_windows_change_nothing(talk, monkeypatch):
     np.testing.assert_allclose(in_windows.segments, whole.segments, atol=1.5 / FPS)
 
 
-def test_a_sentence_longer_than_any_it_was_trained_on_is_cut(runs, translate, talk):
-    translator = load_translator(runs / "alignment")
+def test_a_sentence_longer_than_any_it_was_trained_on_is_cut(translator, translate, talk):
     assert translator.longest_s == pytest.approx(0.8)  # of the clips in `untrained_runs`
     code, out, err = translate(talk)
     spans = [line.split("\t")[1:3] for line in out.splitlines()]
@@ -124,22 +135,21 @@ def test_what_cannot_be_read_costs_no_other_recording(translate, talk, tmp_path)
     assert sum(found.startswith("error: ") for found in told) == 6
 
 
-def test_usage_that_makes_no_sense_is_one_line(translate, talk, tmp_path):
+def test_usage_that_makes_no_sense_is_one_line(translate, talk, tmp_path, capsys):
     other = signed_recordings.write(tmp_path / "talk.npz", SENTENCES[:1], 4)
-    code, out, err = translate("--format=vtt", talk, other)
-    assert code == 1 and not out and len(err) == 1
-    assert "--format=vtt: found 2 recordings, wanted --out=DIR for a file each" in err[0]
+    told = "--format=vtt: found 2 recordings, wanted --out=DIR for a file each"
+    with pytest.raises(SignBindError, match=told):
+        translate("--format=vtt", talk, other)
     code, _, err = translate(f"--out={tmp_path / 'out'}", "--longest=20", talk, other)
     assert code == 1 and [path.name for path in (tmp_path / "out").iterdir()] == ["talk.txt"]
     assert f"{other}: {tmp_path}/out/talk.txt is another recording's: rename one of them" in err[0]
     for option in ("--format=vtt", f"--out={tmp_path}"):
-        code, out, err = translate(option, talk, segment=False)
-        assert code == 1 and not out and "wanted --segment" in err[0]
+        assert cli.main(["translate", "--checkpoint=run", option, str(talk)]) == 1
+        assert "wanted --segment" in capsys.readouterr().err
 
 
-def test_sentences_come_in_groups_with_mouth_crops_where_a_face_is(runs, talk, monkeypatch):
+def test_sentences_are_translated_in_groups(translator, talk, monkeypatch):
     monkeypatch.setattr(recording_module, "GROUP", 3)
-    translator = load_translator(runs / "alignment", max_new_tokens=4)
     told = Told()
     found = list(translate_recording(translator, open_recording(talk), 20, told))
     assert [s.start_s for s in found] == [segment.start_s for segment in told.cut.segments]
@@ -182,6 +192,10 @@ def test_a_long_video_is_extracted_in_parts(translate, environment, tmp_path, mo
     again = translate(f"--environment={nothing}", f"--extracted={kept}", "--format=vtt", video)
     assert again[:2] == (code, out)
     assert translate("--format=vtt", kept / "talk")[:2] == (code, out)
+    code, _, err = translate(kept)  # whatever lies beside it
+    assert code == 0 and [line for line in err if "no signing found" in line] == [
+        "signbind: talk: no signing found: no hand that moves above the lap"
+    ]
 
 
 def test_a_part_that_fails_is_told_with_its_place(translate, environment, tmp_path, monkeypatch):
