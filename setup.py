@@ -58,6 +58,7 @@ setup(
             "av>=14",
             "pocketsphinx>=5,<6",
             "pose-format>=0.10,<1",
+            "pympi-ling>=1.71,<2",
             "simplemma>=2.0,<3",
             "stop-words>=2025.11",
             "webvtt-py>=0.6,<1",

@@ -170,12 +170,30 @@ def _listed(named: Sequence[str], crops: bool) -> dict:
 def _extract(
     videos: Sequence[Path], out: Path, workers: Workers, notes: list[str], faults: list[str]
 ) -> dict[Path, Path]:
-    """Video -> what was extracted from it, as `signbind extract` does it.
+    """Video -> what was extracted from it, as `signbind extract` does it."""
+    video_of = clip_ids(videos, faults)
+    recordings = {clip_id: Recording(video.absolute()) for clip_id, video in video_of.items()}
+    if not recordings:
+        return {}
+    failures_file = out / failures_name(0, 1)
+    tell = functools.partial(print, file=sys.stderr)
+    done = extract_clips(recordings, out, workers, failures_file=failures_file, tell=tell)
+    if done.interrupted:
+        raise done.interrupted
+    notes.extend(lines_of(done.results, {}))
+    faults.extend(f"{video_of[i]}: {failure.reason}" for i, failure in done.failures.items())
+    return {video_of[clip_id]: file_of(out, clip_id) for clip_id in done.results}
+
+
+def clip_ids(videos: Sequence[Path], faults: list[str]) -> dict[str, Path]:
+    """The id that each video is extracted under -> the video.
 
     Videos of one name get ids of their own, which depend on where they lie.
+
+    Args:
+      faults: gets why a video's name can be no id.
     """
     n_of = Counter(map(_folded, videos))
-    recordings: dict[str, Recording] = {}
     video_of: dict[str, Path] = {}
     for video in videos:
         clip_id = video.stem
@@ -187,18 +205,8 @@ def _extract(
         except SignBindError as error:
             faults.append(f"{video}: {error}: rename the file")
             continue
-        recordings[clip_id] = Recording(video.absolute())
         video_of[clip_id] = video
-    if not recordings:
-        return {}
-    failures_file = out / failures_name(0, 1)
-    tell = functools.partial(print, file=sys.stderr)
-    done = extract_clips(recordings, out, workers, failures_file=failures_file, tell=tell)
-    if done.interrupted:
-        raise done.interrupted
-    notes.extend(lines_of(done.results, {}))
-    faults.extend(f"{video_of[i]}: {failure.reason}" for i, failure in done.failures.items())
-    return {video_of[clip_id]: file_of(out, clip_id) for clip_id in done.results}
+    return video_of
 
 
 def _folded(video: Path) -> str:

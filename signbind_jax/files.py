@@ -18,7 +18,7 @@ import zipfile
 import zlib
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
 from signbind_jax.errors import SignBindError
 
@@ -185,18 +185,71 @@ def read_arrays(
         more than `limit` bytes.
     """
     check_regular(path)
+    with _unpacking(path), zipfile.ZipFile(path) as archive:
+        chosen = _members(archive, names)
+        size = sum(member.file_size for member in chosen.values())
+        if size > limit:
+            raise SignBindError(f"{path}: found arrays of {size:,} bytes, wanted at most {limit:,}")
+        return {name: _read_array(archive, member) for name, member in chosen.items()}
+
+
+@contextlib.contextmanager
+def open_rows(path: Path | str, names: Collection[str]) -> "Iterator[dict[str, ArrayRows]]":
+    """Arrays of an `.npz` file to be read row after row, in memory that does not depend on their
+    length.
+
+    Args:
+      names: which of them, where they are there.
+
+    Raises:
+      SignBindError: as `read_arrays`, while rows are read too; an array stored by columns.
+    """
+    check_regular(path)
+    with _unpacking(path), zipfile.ZipFile(path) as archive, contextlib.ExitStack() as stack:
+        opened = {}
+        for name, member in _members(archive, names).items():
+            file = stack.enter_context(archive.open(member))
+            opened[name] = ArrayRows(file, member)
+        yield opened
+
+
+class ArrayRows:
+    """An array of an open `.npz` file, whose rows are taken from the first on.
+
+    Attributes:
+      shape, dtype: of the whole array, which has at least one axis.
+      row_bytes: size of a row.
+    """
+
+    def __init__(self, file: IO[bytes], member: zipfile.ZipInfo):
+        self.shape, in_columns, self.dtype = _read_header(file, member)
+        if in_columns and len(self.shape) > 1 or not self.shape:
+            raise ValueError(f"{member.filename}: an array without rows")
+        self._file = file
+        self.row_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
+
+    def take(self, n: int) -> "np.ndarray":
+        """The next `n` rows; all must be there."""
+        import numpy as np
+
+        data = self._file.read(n * self.row_bytes)
+        if len(data) != n * self.row_bytes:
+            raise EOFError(f"found {len(data)} bytes, wanted {n} rows")
+        return np.frombuffer(bytearray(data), self.dtype).reshape(n, *self.shape[1:])
+
+
+def _members(archive: zipfile.ZipFile, names: Collection[str] | None) -> dict[str, zipfile.ZipInfo]:
+    """The arrays of an `.npz` file by name, where `names` says so."""
+    members = [m for m in archive.infolist() if m.filename.endswith(".npy")]
+    named = {member.filename.removesuffix(".npy"): member for member in members}
+    return named if names is None else {name: m for name, m in named.items() if name in names}
+
+
+@contextlib.contextmanager
+def _unpacking(path: Path | str) -> Iterator[None]:
+    """Tells whatever a damaged `.npz` file makes libraries raise as one error."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            members = [m for m in archive.infolist() if m.filename.endswith(".npy")]
-            chosen = {m.filename.removesuffix(".npy"): m for m in members}
-            if names is not None:
-                chosen = {name: m for name, m in chosen.items() if name in names}
-            size = sum(member.file_size for member in chosen.values())
-            if size > limit:
-                raise SignBindError(
-                    f"{path}: found arrays of {size:,} bytes, wanted at most {limit:,}"
-                )
-            return {name: _read_array(archive, member) for name, member in chosen.items()}
+        yield
     except SignBindError:
         raise
     except (
@@ -219,25 +272,33 @@ def read_arrays(
         raise SignBindError(f"{path}: cannot be read as .npz ({line}): make it again") from error
 
 
+def _read_header(
+    file: IO[bytes], member: zipfile.ZipInfo
+) -> "tuple[tuple[int, ...], bool, np.dtype]":
+    """Shape, whether columns stand in a row, and type of an array, once they can be its bytes'."""
+    import numpy as np
+
+    version = np.lib.format.read_magic(file)
+    read_header = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }.get(version)
+    if read_header is None:
+        raise ValueError(f"{member.filename}: format {version}")
+    shape, in_columns, dtype = read_header(file)
+    if dtype.hasobject:
+        raise ValueError(f"{member.filename}: an array of Python objects")
+    if any(side < 0 for side in shape) or math.prod(shape) * dtype.itemsize > member.file_size:
+        raise ValueError(f"{member.filename}: {dtype} {shape} in {member.file_size} bytes"[:100])
+    return shape, in_columns, dtype
+
+
 def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> "np.ndarray":
     import numpy as np
 
     with archive.open(member) as file:
-        version = np.lib.format.read_magic(file)
-        read_header = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }.get(version)
-        if read_header is None:
-            raise ValueError(f"{member.filename}: format {version}")
-        shape, in_columns, dtype = read_header(file)
-        if dtype.hasobject:
-            raise ValueError(f"{member.filename}: an array of Python objects")
+        shape, in_columns, dtype = _read_header(file, member)
         wanted = math.prod(shape) * dtype.itemsize
-        if any(side < 0 for side in shape) or wanted > member.file_size:
-            raise ValueError(
-                f"{member.filename}: {dtype} {shape} in {member.file_size} bytes"[:100]
-            )
         data = bytearray(file.read(wanted))
         if len(data) < wanted or file.read(1):  # reading to the end checks the member's CRC
             raise ValueError(f"{member.filename}: found other than {wanted} bytes")

@@ -264,7 +264,7 @@ def read_clips(work: Work, chain: Chain, data: str, source: Path, split: str) ->
     }
     there = [path for path in texts if path.exists()]
     name = f"{chain.name}-read-{data}"
-    command = ["translate", f"--checkpoint={chain.directory(work, 'translation')}", "--json"]
+    command = ["translate", f"--checkpoint={chain.directory(work, 'translation')}", "--format=json"]
     work.run({name: [*command, *map(str, there)]})
     lines = (work.directory / "logs" / f"{name}.log").read_text(encoding="utf-8").splitlines()
     read = []

@@ -1,6 +1,5 @@
 """Reading poses of any known scheme from files, in the canonical layout and units."""
 
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,14 +8,17 @@ import numpy as np
 
 from signbind_jax import files, keypoints
 from signbind_jax.data.clip import FPS_RANGE, MOST_FRAMES
-from signbind_jax.errors import SignBindError, from_extra
+from signbind_jax.data_pipelines.readers.pose_header import LONGEST_NAME, not_a_pose, read_header
+from signbind_jax.errors import SignBindError
 
 MOST_BYTES = 330_000_000  # of a file's numbers, unpacked: so many frames of 543 points
 LARGEST_SIDE = 65_535  # pixels of a picture
 SURE = 0.3  # keypoints below this confidence do not decide the clip's scale
 _FIELDS = ("keypoints", "fps", "scores", "scheme", "width", "height")
-# Of the header of a .pose file; the largest known scheme has 586 points.
-_MOST_POINTS, _MOST_LIMBS, _LONGEST_NAME = 2_000, 20_000, 100
+
+
+class NoPerson(SignBindError):
+    """A pose in whose frames nobody is found."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,7 @@ def normalise(points_tkc: np.ndarray, where: str = "pose") -> tuple[np.ndarray, 
       The points as float32 (t, 91, 3), and "shoulders", "hands" or "eyes".
 
     Raises:
-      SignBindError: where no frame shows shoulders, a hand or the eyes.
+      NoPerson: where no frame shows shoulders, a hand or the eyes.
     """
     for least in (SURE, 0.0):
         for anchor in _ANCHORS:
@@ -173,7 +175,7 @@ def normalise(points_tkc: np.ndarray, where: str = "pose") -> tuple[np.ndarray, 
             xy_tkc = xy_tkc * (anchor.length / span) + (0, anchor.height)
             points = np.concatenate([xy_tkc, points_tkc[..., 2:]], -1) * (points_tkc[..., 2:] > 0)
             return points.astype(np.float32), anchor.name
-    raise SignBindError(f"{where}: pose: no frame shows shoulders, a hand or the eyes")
+    raise NoPerson(f"{where}: pose: no frame shows shoulders, a hand or the eyes")
 
 
 def _sure(points_tkc: np.ndarray, groups: tuple[tuple[int, ...], ...], least: float) -> np.ndarray:
@@ -216,7 +218,7 @@ def _canonical(recording: _Recording, where: str) -> Pose:
     half_tkc[overflow_tk] = 0
     half_tkc[half_tkc[..., 2] == 0] = 0  # a confidence that f16 rounds to 0 is a missing point
     if not half_tkc.any():
-        raise SignBindError(f"{where}: pose: no keypoint is near where a person's can be")
+        raise NoPerson(f"{where}: pose: no keypoint is near where a person's can be")
     return Pose(half_tkc, recording.fps, n_repaired + int(overflow_tk.sum()), tuple(notes))
 
 
@@ -235,25 +237,16 @@ def _check_frames(n_frames: int, where: str) -> None:
 
 
 def _read_pose_format(path: Path) -> _Recording:
-    with from_extra("corpora", "poses"):
-        from pose_format.numpy import NumPyPoseBody
-        from pose_format.pose_header import PoseHeader
-        from pose_format.utils.reader import BufferReader
     data = files.read_bytes(path, MOST_BYTES)
-    try:
-        _check_header(data)
-        reader = BufferReader(data)
-        header = PoseHeader.read(reader)
-    except Exception as error:  # the reader raises whatever its parsing of broken bytes meets
-        raise _not_a_pose(path, error) from error
-    # First, as it bounds what the body can be made of.
-    scheme = keypoints.scheme_of([(c.name, c.points) for c in header.components], str(path))
+    header, reader, scheme = read_header(data, path)
+    from pose_format.numpy import NumPyPoseBody
+
     try:
         body = NumPyPoseBody.read(header, reader)
         if reader.bytes_left():
             raise ValueError(f"{reader.bytes_left()} bytes behind the last frame")
     except Exception as error:
-        raise _not_a_pose(path, error) from error
+        raise not_a_pose(path, error) from error
     points_tpnc, confidence_tpn = np.ma.getdata(body.data), np.ma.getdata(body.confidence)
     n_frames, n_people = points_tpnc.shape[:2]
     _check_frames(n_frames, str(path))
@@ -266,44 +259,6 @@ def _read_pose_format(path: Path) -> _Recording:
     return _Recording(
         points_tnc, scheme, float(body.fps), dimensions.width, dimensions.height, _people(n_people)
     )
-
-
-def _check_header(data: bytes) -> None:
-    """Raises ValueError for a header larger than that of any scheme, before objects are made of it.
-
-    https://github.com/sign-language-processing/pose/blob/master/docs/specs: version, size of the
-    picture, components of a name, a format, points with names, limbs and colours.
-    """
-    at = 10
-
-    def number() -> int:
-        nonlocal at
-        at += 2
-        return struct.unpack_from("<H", data, at - 2)[0]
-
-    def text() -> None:
-        nonlocal at
-        length = number()
-        if length > _LONGEST_NAME or not data[at : at + length].decode().isprintable():
-            raise ValueError("a name that is none")
-        at += length
-
-    n_points = n_limbs = 0
-    for _ in range(number()):
-        text()
-        text()
-        points, limbs, colours = number(), number(), number()
-        n_points, n_limbs = n_points + points, n_limbs + limbs + colours
-        if n_points > _MOST_POINTS or n_limbs > _MOST_LIMBS:
-            raise ValueError(f"{n_points} points, {n_limbs} limbs and colours")
-        for _ in range(points):
-            text()
-        at += 4 * limbs + 6 * colours
-
-
-def _not_a_pose(path: Path, error: Exception) -> SignBindError:
-    line = " ".join(f"{type(error).__name__}: {error}".split())[:120]
-    return SignBindError(f"{path}: cannot be read as a .pose file ({line}): export it again")
 
 
 def _people(n_people: int) -> tuple[str, ...]:
@@ -346,7 +301,7 @@ def _scheme(fields: Mapping[str, np.ndarray], points_tnc: np.ndarray, path: Path
     if "scheme" not in fields:
         return keypoints.scheme_of(points_tnc.shape[1], str(path))
     named = fields["scheme"]
-    if named.size != 1 or named.dtype.kind != "U" or named.itemsize > 4 * _LONGEST_NAME:
+    if named.size != 1 or named.dtype.kind != "U" or named.itemsize > 4 * LONGEST_NAME:
         raise SignBindError(f"{path}: scheme: found {named.dtype} {named.shape}, wanted a name")
     scheme, n_points = str(named.reshape(())), points_tnc.shape[1]
     if scheme not in keypoints.SCHEMES:

@@ -1,5 +1,7 @@
 """What fusion learns from: the streams that frozen experts read, and the targets of each clip."""
 
+import itertools
+
 import jax
 import numpy as np
 
@@ -46,6 +48,7 @@ class FusionSource(BatchSource):
         read = self.reader.read(train)
         self.sentences = self._label(train, read)
         lengths = self._drawn_lengths()
+        self.longest_s = _longest_s(train, lengths > 0)
         self.plan = training_plan(lengths, config.data, config.seed, times=train.times, multiple=4)
         capacities = self.sentences.capacities(self.plan.buckets)
         self.shapes = self._make_shapes(fusion, capacities)
@@ -126,3 +129,8 @@ class FusionSource(BatchSource):
 
     def evaluator(self, weights):
         return FusionEvaluator(self.reader, weights, self.fusion_targets)
+
+
+def _longest_s(train: ClipDataset, drawn: np.ndarray) -> float:
+    clips = itertools.compress(train.labels, drawn)
+    return max(max(x.seconds for x in (*clip.modalities.values(), clip)) for clip in clips)

@@ -34,8 +34,11 @@ class BatchSource:
       shapes: what the stage is made from beside the config (`Stage.Shapes`).
       vocabularies: name -> Vocabulary, recorded in the manifest.
       parents: name -> artefact digest of what the run builds on, files of `data.spellings` too.
+      longest_s: seconds of the longest clip that is trained on, where streams are read of clips.
       notes: lines about the data a user should see at start-up.
     """
+
+    longest_s = 0.0
 
     def __init__(self, config: RunConfig):
         self.config = config

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `signbind translate`."""
     from signbind_jax.data_pipelines import clip_inputs
+    from signbind_jax.use import translate_recordings
 
     clip_inputs.add_arguments(parser)
     parser.add_argument(
@@ -37,7 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     artefact.add_step_argument(parser)
     parser.add_argument(
-        "--json", action="store_true", help="one JSON object a clip, with streams and fused tokens"
+        "--format",
+        choices=translate_recordings.ENDINGS,
+        default="text",
+        help="text: a line a sentence; json: an object a sentence, with streams and fused tokens; "
+        "with --segment also subtitles (vtt, srt) and ELAN annotations (default: %(default)s)",
     )
     parser.add_argument(
         "--one_recording",
@@ -45,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the clips, in the order given, are of one recording: a run with "
         "options.previous_sentence reads what it wrote for the clip before",
     )
+    translate_recordings.add_arguments(parser)
     generation_config.add_arguments(parser)
 
 
@@ -52,16 +58,24 @@ def run(arguments: argparse.Namespace) -> int:
     """`signbind translate`: one line a clip in the order given, `name<TAB>sentence`.
 
     Of a video, landmarks and mouth crops are extracted first, as `signbind extract` does it.
+    `--segment` cuts recordings into sentences first: a line a sentence, with its start and end.
     Files that cannot be read and streams that get no input are named on standard error. Exit
     code 1 where a file could not be read, though the others are translated.
     """
     from signbind_jax.data_pipelines.clip_inputs import read_inputs
     from signbind_jax.data_pipelines.extraction.pool import Interrupted
     from signbind_jax.data_pipelines.writing.build_report import some_of
+    from signbind_jax.use import translate_recordings
 
+    if not arguments.segment:
+        translate_recordings.check_unused(arguments)
     settings = generation_config.given(arguments)
     translator = Translator(arguments.checkpoint, settings, step=arguments.step)
     try:
+        if arguments.segment:
+            code = translate_recordings.run(arguments, translator)
+            jax.clear_caches()
+            return code
         read = read_inputs(arguments, translator.reader.lip_size)
     except Interrupted as signal:
         print(f"signbind: interrupted ({signal})", file=sys.stderr)
@@ -79,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"signbind: {printable(line)}", file=sys.stderr)
     if read.clips:
         found = translator.translate_clips(read.clips, arguments.one_recording)
-        _print(translator, read, found, arguments.json)
+        _print(translator, read, found, arguments.format == "json")
     jax.clear_caches()
     return 1 if read.faults else 0
 

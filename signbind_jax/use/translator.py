@@ -25,6 +25,9 @@ from signbind_jax.use.translation import Translation, time_words
 class Translator(System):
     """Opens an alignment or translation stage and the experts it stands on.
 
+    Attributes:
+      longest_s: seconds of the longest clip it was trained on; 0 where its run does not say.
+
     Args:
       checkpoint: a run directory, the directory of a bundle, or the hub id of one.
       settings: fields of GenerationConfig by name, in place of what the run's config says.
@@ -55,6 +58,7 @@ class Translator(System):
             previous=options.previous(run.tokenizer),
         )
         self._opened = run, experts
+        self.longest_s = float(run.manifest.extra.get("longest_s", 0.0))
         self._reads_hidden = run.model_config.fusion.hidden
 
     @overload

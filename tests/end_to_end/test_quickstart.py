@@ -87,7 +87,14 @@ def test_recordings_are_translated_and_what_they_lack_is_told(quickstart, record
     torn.write_bytes(b"PK")
     points = np.random.default_rng(0).normal(0, 4, (40, 133, 2)).cumsum(0)
     np.savez(extracted, keypoints=points, fps=25.0, lips=np.zeros((40, 24, 24), np.uint8))
-    command = ("translate", f"--checkpoint={run / 'translation'}", "--json", pose, torn, extracted)
+    command = (
+        "translate",
+        f"--checkpoint={run / 'translation'}",
+        "--format=json",
+        pose,
+        torn,
+        extracted,
+    )
     done = signbind(*command, check=False)
     assert done.returncode == 1
     first, second = map(json.loads, done.stdout.splitlines())

@@ -145,7 +145,7 @@ def test_translate_shows_what_it_read(runs, capsys):
     points = 500 + np.random.default_rng(0).normal(0, 4, (40, 133, 2)).cumsum(0)
     np.savez(clip, keypoints=points, fps=25.0)
     run = f"--checkpoint={runs / 'translation'}"
-    assert main(["translate", IMPORT, run, str(clip), "--json"]) == 0
+    assert main(["translate", IMPORT, run, str(clip), "--format=json"]) == 0
     assert json.loads(capsys.readouterr().out)["streams"].keys() == {"signing", "hands"}
 
 

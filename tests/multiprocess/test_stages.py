@@ -145,7 +145,7 @@ def recordings(tmp_path):
 
 def test_two_processes_translate_an_odd_number_of_recordings_as_one(single, recordings):
     parents, _ = single
-    command = ("translate", f"--checkpoint={parents / 'translation'}", "--json", *recordings)
+    command = ("translate", f"--checkpoint={parents / 'translation'}", "--format=json", *recordings)
     together = printed(2, *command)
     assert together == printed(1, *command)
     clips = [json.loads(line)["clip"] for line in together.splitlines()]

@@ -69,7 +69,7 @@ def test_the_row_without_text_is_reported_and_left_out(data):
 
 def test_pose_files_give_back_the_sentences_that_were_learnt(recorded, rows, runs):
     files = [recorded / "dgs" / row["pose"] for row in rows]
-    printed = command("translate", f"--checkpoint={runs / 'translation'}", "--json", *files)
+    printed = command("translate", f"--checkpoint={runs / 'translation'}", "--format=json", *files)
     records = [json.loads(line) for line in printed.splitlines()]
     assert [record["clip"] for record in records] == [str(file) for file in files]
     sentences = [record["sentence"] for record in records]

@@ -18,8 +18,8 @@ WITHOUT = """
 import sys
 
 for package in ("apache_beam", "av", "fastapi", "gguf", "h5py", "pocketsphinx", "pose_format",
-                "python_multipart", "simplemma", "starlette", "stop_words", "torch", "transformers",
-                "uvicorn", "wandb", "webvtt"):
+                "pympi", "python_multipart", "simplemma", "starlette", "stop_words", "torch",
+                "transformers", "uvicorn", "wandb", "webvtt"):
     sys.modules[package] = None
 import signbind_jax.data_pipelines.synthetic.corpus
 import signbind_jax.data_pipelines.writing.writer

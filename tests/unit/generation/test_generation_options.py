@@ -97,7 +97,7 @@ def test_translate_writes_with_the_settings_it_is_given(tree):
 
 
 def test_translate_says_what_a_sentence_was_written_with(tree, capsys):
-    options = ["--beam_size=2", "--max_new_tokens=3", "--length_penalty=0.6", "--json"]
+    options = ["--beam_size=2", "--max_new_tokens=3", "--length_penalty=0.6", "--format=json"]
     assert (
         cli.main(["translate", f"--checkpoint={tree / 'alignment'}", *options, str(tree / "a.npz")])
         == 0

@@ -133,7 +133,7 @@ def test_evaluation_reads_what_was_just_written(tree):
 
 def test_translate_takes_files_for_a_recording_where_it_is_told_so(tree, tmp_path):
     clips = [shutil.copy(tree / "a.npz", tmp_path / f"{name}.npz") for name in "abc"]
-    command = ["translate", f"--checkpoint={tree / 'alignment'}", "--json", *clips]
+    command = ["translate", f"--checkpoint={tree / 'alignment'}", "--format=json", *clips]
     alone, following = (
         [json.loads(line)["sentence"] for line in signbind(*command, *more).stdout.splitlines()]
         for more in ((), ("--one_recording",))

@@ -30,8 +30,10 @@ def test_alone_it_writes_what_the_run_writes_to_the_bit(runs, bundle, tmp_path):
     clip = shutil.copyfile(runs / "a.npz", tmp_path / "a.npz")
     away = {"HOME": str(tmp_path / "home"), "HTTPS_PROXY": "http://127.0.0.1:9"}
     (tmp_path / "home").mkdir()
-    done = signbind_process("translate", f"--checkpoint={alone}", "--json", clip, env=away)
-    of_run = signbind_process("translate", f"--checkpoint={runs / 'alignment'}", "--json", clip)
+    done = signbind_process("translate", f"--checkpoint={alone}", "--format=json", clip, env=away)
+    of_run = signbind_process(
+        "translate", f"--checkpoint={runs / 'alignment'}", "--format=json", clip
+    )
     assert json.loads(done.stdout) == json.loads(of_run.stdout) and not done.stderr
     assert json.loads(done.stdout)["sentence"]
 

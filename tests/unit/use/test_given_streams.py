@@ -39,7 +39,7 @@ def evaluate(tree, data, *more) -> dict:
 def translated(capsys, *arguments) -> tuple[int, dict[str, str], str]:
     """Exit code, sentence by clip, standard error."""
     capsys.readouterr()
-    code = cli.main(["translate", "--json", *map(str, arguments)])
+    code = cli.main(["translate", "--format=json", *map(str, arguments)])
     out, err = capsys.readouterr()
     records = map(json.loads, filter(None, out.split("\n")))
     return code, {record["id"]: record["sentence"] for record in records}, err

@@ -339,7 +339,7 @@ def test_crops_alone_are_a_clip_with_lips_only(tmp_path):
 def test_json_names_the_clip_as_it_was_given(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(translate_module, "Translator", DigestingTranslator)
     path = write(tmp_path / "a.npz", lips=crops())
-    assert cli.main(["translate", "--checkpoint=run", "--json", str(path)]) == 0
+    assert cli.main(["translate", "--checkpoint=run", "--format=json", str(path)]) == 0
     record = json.loads(capsys.readouterr().out)
     assert record["clip"] == str(path) and record["no_input"] == []
 

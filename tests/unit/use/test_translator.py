@@ -37,7 +37,7 @@ def test_files_and_clips_give_what_the_command_prints(runs, translator, capsys, 
     arguments = ["translate", f"--checkpoint={runs / 'alignment'}", str(path)]
     assert cli.main(arguments) == 0
     assert capsys.readouterr().out == f"a.npz\t{one.text}\n"
-    assert cli.main([*arguments, "--json"]) == 0
+    assert cli.main([*arguments, "--format=json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed["sentence"] == one.text
     own = one.to_json()
