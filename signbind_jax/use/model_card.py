@@ -85,10 +85,13 @@ def _data_of(run: Artefact, experts: Mapping[str, Artefact]) -> tuple[list[dict]
             if not directory:
                 unknown.append(stage)
                 continue
+            split = trained.config.data.train
             try:
                 dataset = open_dataset(directory)
+                if split not in dataset.splits:
+                    continue  # the stage is only validated on it
                 if dataset.digest not in found:
-                    found[dataset.digest] = _dataset_facts(dataset, trained.config.data.train)
+                    found[dataset.digest] = _dataset_facts(dataset, split)
             except SignBindError:
                 unknown.append(stage)
             else:
@@ -98,7 +101,7 @@ def _data_of(run: Artefact, experts: Mapping[str, Artefact]) -> tuple[list[dict]
 
 def _dataset_facts(dataset: DatasetInfo, split: str) -> dict[str, Any]:
     source = dataset.description["source"]
-    labels = dataset.split(split).labels if split in dataset.splits else ()
+    labels = dataset.split(split).labels
     return {
         **{name: str(source.get(name, "")) for name in ("corpus", "licence", "citation")},
         "synthetic": bool(source.get("synthetic")),
