@@ -119,7 +119,7 @@ def test_wrong_input_is_refused_in_one_line(quickstart, tmp_path):
     run, _ = quickstart
     data, system = f"--data={run / 'data'}", f"--checkpoint={run / 'translation'}"
     assert "validation" in refused("evaluate", system, data, "--split=tset")
-    assert "no such file" in refused("evaluate", f"--checkpoint={tmp_path}", data)
+    assert "wanted a bundle" in refused("evaluate", f"--checkpoint={tmp_path}", data)
     video = tmp_path / "clip.mp4"
     video.write_bytes(b"no video")
     assert "cannot be read as a video" in refused("translate", system, video)
