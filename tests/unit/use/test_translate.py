@@ -160,7 +160,7 @@ class DigestingTranslator:
     def without_hidden(self, clips):
         return ""
 
-    def translate_clips(self, clips):
+    def translate_clips(self, clips, one_recording):
         return [Translation(clip.id, self.digest(clip), {}, [], []) for clip in clips]
 
     def digest(self, clip):
