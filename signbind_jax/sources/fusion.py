@@ -8,6 +8,7 @@ import numpy as np
 from signbind_jax import ctc
 from signbind_jax.checkpoint.artefact import Artefact
 from signbind_jax.config import RunConfig, from_mapping
+from signbind_jax.data.batch_plan import Step
 from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.data.sentences import Sentences
 from signbind_jax.data.stream_cache import SplitStreams
@@ -120,8 +121,13 @@ class FusionSource(BatchSource):
         return Sentences(np.asarray(read.lengths), read, target_ids, none, none)
 
     def batch(self, i):
-        step = self.plan.step(i).for_process(jax.process_index(), jax.process_count())
-        return self.sentences.batch(step, self.shapes.capacities[step.bucket_length])
+        step = self.plan.step(i)
+        own = step.for_process(jax.process_index(), jax.process_count())
+        return self._sentences_of(i, step).batch(own, self.shapes.capacities[step.bucket_length])
+
+    def _sentences_of(self, i: int, step: Step) -> Sentences:
+        """What batch i is made of, the rows of its step at least."""
+        return self.sentences
 
     def parent_directories(self):
         folds = [reader.directories for reader in self.reader.unseen.values()]

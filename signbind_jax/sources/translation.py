@@ -3,7 +3,6 @@
 import dataclasses
 from pathlib import Path
 
-import jax
 import numpy as np
 from flax import nnx
 
@@ -160,17 +159,15 @@ class AlignmentSource(FusionSource):
         )
         return prompts
 
-    def batch(self, i):
+    def _sentences_of(self, i, step):
         if not self.previous:
-            return super().batch(i)
-        step, prompts = self.plan.step(i), list(self.sentences.prompts)
+            return self.sentences
+        prompts = list(self.sentences.prompts)
         rng = np.random.Generator(np.random.Philox(key=[self.config.seed, i]))
         rows = step.ids[:, 0]
         for row in rows[(rng.random(len(rows)) < self.options.drop_previous) & (rows >= 0)]:
             prompts[row] = self.tokenizer.tail
-        own = step.for_process(jax.process_index(), jax.process_count())
-        sentences = dataclasses.replace(self.sentences, prompts=prompts)
-        return sentences.batch(own, self.shapes.capacities[step.bucket_length])
+        return dataclasses.replace(self.sentences, prompts=prompts)
 
     def parent_directories(self):
         return super().parent_directories() | {"language_model": str(self.decoder_artefact.workdir)}
