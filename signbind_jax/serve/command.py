@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Annotated
 
 from signbind_jax import files
-from signbind_jax.checkpoint import artefact
 from signbind_jax.errors import SignBindError, from_extra
 from signbind_jax.generation import config as generation_config
 from signbind_jax.processes import interrupts
@@ -41,15 +40,9 @@ _HELP = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `signbind serve`."""
-    parser.add_argument(
-        "--checkpoint",
-        required=True,
-        type=Path,
-        metavar="DIR",
-        help="run directory of a translation (or alignment) stage, a bundle's, or its hub id "
-        "such as owner/name",
-    )
-    artefact.add_step_argument(parser)
+    from signbind_jax.use.opening import add_translator_arguments
+
+    add_translator_arguments(parser)
     parser.add_argument(
         "--about", default="", metavar="TEXT", help="shown on the page, such as whose system it is"
     )

@@ -1,6 +1,7 @@
 """What a name given to `--checkpoint` or `load_translator` stands for: a run directory, a bundle's
 directory, or a bundle of a hub."""
 
+import argparse
 import os
 from pathlib import Path
 
@@ -16,6 +17,19 @@ from signbind_jax.use.bundle import CARD, EXPERTS, MANIFEST, TRANSLATOR, Bundle,
 from signbind_jax.use.bundle import open_bundle as open_directory
 
 _HUB_FILES = (MANIFEST, CARD, f"{TRANSLATOR}/*", f"{EXPERTS}/*")
+
+
+def add_translator_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds `--checkpoint` and `--step`, which name a translator."""
+    parser.add_argument(
+        "--checkpoint",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="run directory of a translation (or alignment) stage, a bundle's, or its hub id "
+        "such as owner/name",
+    )
+    artefact.add_step_argument(parser)
 
 
 def open_translator(

@@ -1,21 +1,18 @@
 """`signbind translate`: the sentences of clips."""
 
 import argparse
-import dataclasses
-import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jax
 
-from signbind_jax.checkpoint import artefact
 from signbind_jax.data.clip_list import ClipList
 from signbind_jax.distributed import hosts
 from signbind_jax.errors import printable
 from signbind_jax.generation import config as generation_config
-from signbind_jax.use.translation import Translation
+from signbind_jax.use.opening import add_translator_arguments
+from signbind_jax.use.translation import Translation, json_line
 from signbind_jax.use.translator import Translator
 
 if TYPE_CHECKING:
@@ -28,15 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from signbind_jax.use import translate_recordings
 
     clip_inputs.add_arguments(parser)
-    parser.add_argument(
-        "--checkpoint",
-        required=True,
-        type=Path,
-        metavar="DIR",
-        help="run directory of a translation (or alignment) stage, a bundle's, or its hub id "
-        "such as owner/name",
-    )
-    artefact.add_step_argument(parser)
+    add_translator_arguments(parser)
     parser.add_argument(
         "--format",
         choices=translate_recordings.ENDINGS,
@@ -109,12 +98,4 @@ def _print(
         if not as_json:
             print(f"{printable(name)}\t{found.text}")
             continue
-        record = found.to_json()
-        record = {
-            "clip": printable(str(path)),
-            "id": record.pop("id"),
-            "sentence": record.pop("text"),
-            "generation": dataclasses.asdict(translator.generation),
-            **record,
-        }
-        print(json.dumps(record, ensure_ascii=False))
+        print(json_line(found, translator.generation, clip=printable(str(path))))

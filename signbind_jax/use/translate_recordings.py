@@ -2,9 +2,7 @@
 
 import argparse
 import contextlib
-import dataclasses
 import functools
-import json
 import sys
 import tempfile
 from collections import Counter
@@ -29,6 +27,7 @@ from signbind_jax.ranges import Range, argument
 from signbind_jax.use.recording import LONGEST_S, Told, translate_recording
 from signbind_jax.use.segments import SHORTEST_S
 from signbind_jax.use.subtitles import TimedSentence, plain, timestamp, to_elan, to_srt, to_webvtt
+from signbind_jax.use.translation import json_line
 from signbind_jax.use.translator import Translator
 
 # Format -> ending of its files; the first two are written as sentences come.
@@ -256,17 +255,9 @@ def _text_line(name: str, sentence: TimedSentence) -> str:
 
 
 def _json_line(translator: Translator, name: str, sentence: TimedSentence) -> str:
-    found = sentence.translation.to_json()
-    record = {
-        "recording": printable(name),
-        "start": round(sentence.start_s, 3),
-        "end": round(sentence.end_s, 3),
-        "id": found.pop("id"),
-        "sentence": found.pop("text"),
-        "generation": dataclasses.asdict(translator.generation),
-        **found,
-    }
-    return json.dumps(record, ensure_ascii=False) + "\n"
+    start, end = round(sentence.start_s, 3), round(sentence.end_s, 3)
+    where = {"recording": printable(name), "start": start, "end": end}
+    return json_line(sentence.translation, translator.generation, **where) + "\n"
 
 
 def _tell(line: str) -> None:

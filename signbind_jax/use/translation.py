@@ -1,6 +1,7 @@
 """Translation: what a translator says of one clip, and when its words were signed."""
 
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from signbind_jax import streams
 from signbind_jax.data.clip import TimedToken
 from signbind_jax.data.labels import words_of
+from signbind_jax.generation.config import GenerationConfig
 from signbind_jax.models.spelled_text import LEAST_LETTERS
 
 
@@ -50,6 +52,15 @@ class Translation:
             name: [token._asdict() for token in row] for name, row in self.streams.items()
         }
         return record | {"no_input": list(self.no_input)}
+
+
+def json_line(found: Translation, generation: GenerationConfig, **where: Any) -> str:
+    """A translation as one line of JSON, behind what says `where` it is from, with what it was
+    written with."""
+    record = found.to_json()
+    own = {"id": record.pop("id"), "sentence": record.pop("text")}
+    record = {**where, **own, "generation": dataclasses.asdict(generation), **record}
+    return json.dumps(record, ensure_ascii=False)
 
 
 def time_words(text: str, read: Mapping[str, Sequence[TimedToken]]) -> list[Word]:
