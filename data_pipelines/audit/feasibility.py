@@ -24,11 +24,11 @@ from signbind_jax.data_pipelines.audit.finding import (
 from signbind_jax.data_pipelines.audit.survey import SplitSurvey, Survey
 from signbind_jax.errors import SignBindError
 from signbind_jax.models.expert import ExpertConfig
-from signbind_jax.stages.expert import impossible_clips
+from signbind_jax.stages.expert import impossible_clips, with_room_for_targets
 
 WHY = (
-    "a target longer than the CTC output has no alignment: training leaves such clips out, and "
-    "refuses to start above the config's data.max_impossible"
+    "a target longer than the CTC output has no alignment: training leaves such clips out; above "
+    "the config's data.max_impossible it takes fewer frames a step, and at one it refuses to start"
 )
 
 
@@ -87,7 +87,8 @@ def load_configs(specs: Sequence[str]) -> list[AuditedConfig]:
 
 def with_steps(survey: Survey, config: AuditedConfig) -> AuditedConfig:
     """The config with the steps that the targets of a dataset need: of the tokens that its
-    vocabulary has, as training counts them. Where it chooses some, labels are read once more.
+    vocabulary has, as training counts them, and its model with as few frames a step as training
+    would take for them. Where it chooses some tokens, labels are read once more.
 
     Raises:
       SignBindError: see `chosen_vocabulary`.
@@ -108,7 +109,11 @@ def with_steps(survey: Survey, config: AuditedConfig) -> AuditedConfig:
             name: np.array([ctc.min_steps(kept.encode(target)) for target in targets(name)])
             for name in steps
         }
-    return replace(config, steps=steps)
+    model = config.model
+    if data.train in survey.splits:
+        lengths = _lengths(survey.splits[data.train], config)
+        model = with_room_for_targets(model, steps[data.train], lengths, data.max_impossible)
+    return replace(config, steps=steps, model=model)
 
 
 def feasibility(survey: Survey, config: AuditedConfig) -> list[Feasibility]:
@@ -162,13 +167,12 @@ def ctc_targets(survey: Survey, config: AuditedConfig) -> Finding:
     found = f"{target} longer than the CTC output: " + "; ".join(
         f"{row.split} {of_total(row.impossible, row.present)}" for row in usable
     )
-    advice = ""
+    advice, asked = "", config.run.model.get("subsample", ExpertConfig.subsample)
+    if config.model.subsample < asked:
+        found += f"; with {config.model.subsample} instead of {asked} frames a step"
+        level = worst((level, NOTE))
     if level in (ERROR, WARNING):
-        steps = config.model.subsample
-        lower = f"lower --config.model.subsample (now {steps}), " if steps > 1 else ""
-        advice = (
-            f"{lower}mend the times of these clips, or allow them with --config.data.max_impossible"
-        )
+        advice = "mend the times of these clips, or allow them with --config.data.max_impossible"
     clips = []
     for name, split in survey.splits.items():
         bad = impossible_clips(config.steps[name], _lengths(split, config), config.model)

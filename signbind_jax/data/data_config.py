@@ -34,7 +34,7 @@ class DataConfig(Checked):
       batch_multiple: batch sizes are multiples of this (the data-parallel device count).
       threads: reader threads of the loader.
       max_impossible: the largest share of clips whose CTC target may be longer than the
-        output; above it the run refuses to start.
+        output; above it an expert takes fewer frames a step, and at one it refuses to start.
       keep_empty: share of the clips with an empty CTC target, such as those in which nothing is
         spelled, that an expert or fusion trains on; alignment and translation, which learn their
         sentences too, weigh CTC by it there. Some are needed, or fusion and experts read into

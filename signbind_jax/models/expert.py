@@ -78,7 +78,8 @@ class ExpertConfig(Checked):
         added.
       n_tokens: size of the vocabulary, the blank (id 0) included.
       d_model, n_layers, n_heads, conv_kernel, d_mlp: the Conformer; the kernel in steps.
-      subsample: frames a step, 1, 2 or 4.
+      subsample: frames a step, 1, 2 or 4; a run halves it where that is too few steps for more of
+        its corpus's targets than `data.max_impossible`.
       dropout: rate within the frontend and on every residual branch.
       d_part: size of one part's embedding (pose, hand_shape; twice this inside mouth_landmarks).
       parts: which parts the pose frontend reads.

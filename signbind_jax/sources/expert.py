@@ -20,6 +20,7 @@ from signbind_jax.stages.expert import (
     expert_config,
     impossible_clips,
     modality_lengths,
+    with_room_for_targets,
 )
 from signbind_jax.stages.read_streams import ExpertReader
 
@@ -58,6 +59,7 @@ class ExpertSource(BatchSource):
             target=-(-max(map(len, self.target_ids)) // 8) * 8,
             clips_per_row=self.plan.clips_per_row,
             lip_size=lip_size,
+            subsample=self.model_config.subsample,
         )
         self.notes.append(
             f"{self.plan.n_clips} clips, {self.plan.steps_per_epoch} steps an epoch, "
@@ -88,28 +90,36 @@ class ExpertSource(BatchSource):
             )
 
     def _check_feasible(self, train: ClipDataset) -> None:
-        """Counts the clips whose target is longer than the CTC output, leaves them out, and
-        refuses to start when they are more than the stated share."""
+        """Counts the clips whose target is longer than the CTC output, and leaves them out. Where
+        they are more than the stated share, the expert takes fewer frames a step; where they are at
+        one too, the run refuses to start."""
         needed = np.array([ctc.min_steps(t) for t in self._targets])
-        impossible = impossible_clips(needed, self.lengths, self.model_config)
-        n_present = int((self.lengths > 0).sum())
+        n_present, most = int((self.lengths > 0).sum()), self.config.data.max_impossible
         if not n_present:
             raise SignBindError(
                 f"{self.config.data.directory}: split {self.config.data.train}: no "
                 f"clip has the modality of frontend "
                 f"'{self.model_config.frontend}'"
             )
-        share = impossible.sum() / n_present
-        if share > self.config.data.max_impossible:
+        asked = self.model_config
+        too_short = impossible_clips(needed, self.lengths, asked).sum()
+        self.model_config = with_room_for_targets(asked, needed, self.lengths, most)
+        impossible = impossible_clips(needed, self.lengths, self.model_config)
+        if impossible.sum() > most * n_present:
             steps = self.model_config.n_steps(self.lengths)
             worst = int(np.argmax(np.where(impossible, needed - steps, 0)))
             raise SignBindError(
                 f"{self.config.data.directory}: {impossible.sum()} of {n_present} clips have a "
                 f"{self.stream.target} target longer than the CTC output, such as "
                 f"{train.ids[worst]}: {needed[worst]} steps needed, "
-                f"{int(steps[worst])} there; wanted at most "
-                f"{100 * self.config.data.max_impossible:g} % (data.max_impossible); lower "
-                f"model.subsample (now {self.model_config.subsample})"
+                f"{int(steps[worst])} there at a step a frame; wanted at most "
+                f"{100 * most:g} % (data.max_impossible)"
+            )
+        if self.model_config.subsample < asked.subsample:
+            self.notes.append(
+                f"{self.model_config.subsample} instead of {asked.subsample} frames a step "
+                f"(model.subsample): {too_short} of {n_present} clips were too short for their "
+                f"{self.stream.target}"
             )
         self.lengths = np.where(impossible, 0, self.lengths)
         if impossible.any():

@@ -1,7 +1,7 @@
 """Stage 1: an expert learns to read its own modality with CTC."""
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -58,6 +58,20 @@ def prepare(batch: RowBatch, frontend: str, key=None, augment: AugmentConfig | N
     return prepared(batch.frames_bt, batch.start_bg, batch.length_bg, batch.index_bg, key, augment)
 
 
+def with_room_for_targets(
+    model_config: ExpertConfig, needed_steps, lengths: np.ndarray, most: float
+) -> ExpertConfig:
+    """The expert with half as many frames a step, and again, while more clips than a share `most`
+    of those that have its modality are impossible; see `impossible_clips`."""
+    n_present = np.count_nonzero(lengths)
+    while model_config.subsample > 1:
+        n = np.count_nonzero(impossible_clips(needed_steps, lengths, model_config))
+        if n <= most * n_present:
+            break
+        model_config = replace(model_config, subsample=model_config.subsample // 2)
+    return model_config
+
+
 @functools.partial(jax.jit, static_argnums=(0, 3))
 def read_batch(graphdef, params, batch: RowBatch, unread_s: float = 0.0) -> TokenStream:
     """What an expert reads from a batch, times in seconds, and what it leaves unread, see
@@ -87,12 +101,14 @@ class ExpertShapes:
       target: room for the tokens of a CTC target.
       clips_per_row: the most clips of a row.
       lip_size: side in pixels of the mouth crops; None: there are none.
+      subsample: frames a step; 0: as the config says.
     """
 
     n_tokens: int
     target: int
     clips_per_row: int
     lip_size: int | None = None
+    subsample: int = 0
 
     @classmethod
     def assumed(cls, config: RunConfig) -> "ExpertShapes":
@@ -130,6 +146,8 @@ class ExpertStage(Stage):
         self.main_metric = streams.get(config.stage).metric
         self.augment = from_mapping(AugmentConfig, config.augment, "config.augment")
         self.model_config = expert_config(config, shapes.n_tokens, shapes.lip_size)
+        if shapes.subsample:
+            self.model_config = replace(self.model_config, subsample=shapes.subsample)
 
     def _one_row(self, length):
         nothing = np.full((1, self.shapes.clips_per_row), EMPTY_ROW, np.int32)

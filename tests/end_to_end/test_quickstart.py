@@ -210,8 +210,8 @@ def test_impossible_targets_stop_the_start(tmp_path):
         f"--workdir={tmp_path / 'run'}",
         f"--config.data.directory={tmp_path / 'data'}",
     )
-    assert "longer than the CTC output" in error and "model.subsample" in error
-    assert "9 steps needed, 2 there" in error
+    assert "longer than the CTC output" in error and "data.max_impossible" in error
+    assert "9 steps needed, 8 there at a step a frame" in error
 
 
 def test_adapters_are_tuned_and_the_llm_stays(quickstart, tmp_path):

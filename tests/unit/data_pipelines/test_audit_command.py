@@ -11,15 +11,16 @@ from signbind_jax.config import load_config
 from signbind_jax.data.dataset_description import index_file
 from signbind_jax.data_pipelines.writing import writer
 from signbind_jax.sources import open_source
+from signbind_jax.stages import make_stage
 from tests.audit_datasets import FRAMES, audited, clean_clips, finding, write
 from tests.unit.report.report_run import Page
 
 EVIL = "</style><script>alert(1)</script>\x1b[31m\"'&<b>"
-# config -> labels of more steps than FRAMES frames give it
+# config -> labels of more steps than FRAMES frames have
 TOO_LONG = {
-    "signing": {"gloss": ("OLD", "COOK") * (FRAMES // 8 + 1)},
+    "signing": {"gloss": ("OLD", "COOK") * (FRAMES // 2 + 1)},
     "fingerspelling": {"spelled": ("a" * (FRAMES // 2 + 2),)},
-    "lipreading": {"phonemes": ("P", "AH") * (FRAMES // 4 + 2)},
+    "lipreading": {"phonemes": ("P", "AH") * (FRAMES // 2 + 1)},
 }
 
 
@@ -162,6 +163,29 @@ def test_impossible_clips_are_counted_as_training_counts_them(tmp_path, capsys, 
     refused = re.search(r"(\d+) of (\d+) clips have", capsys.readouterr().err)
     row = result.feasible[0]
     assert (row.impossible, row.present) == tuple(map(int, refused.groups())) == (3, 60)
+
+
+@pytest.mark.parametrize(("n_glosses", "frames_a_step"), [(FRAMES // 4 + 2, 2), (FRAMES, 1)])
+def test_fewer_frames_become_a_step_where_targets_need_more_steps(
+    tmp_path, n_glosses, frames_a_step
+):
+    splits = clean_clips({"train": 60})
+    for i in range(3):
+        gloss = tuple(f"G{j}" for j in range(n_glosses))
+        splits["train"][i] = dataclasses.replace(splits["train"][i], gloss=gloss)
+    data = write(tmp_path / "data", splits)
+    source = open_source(load_config("signing", {"data.directory": str(data)}))
+    stage = make_stage(source.config, source.shapes)
+    assert source.model_config == stage.model_config
+    assert stage.model_config.subsample == frames_a_step and source.plan.n_clips == 60
+    assert (
+        f"{frames_a_step} instead of 4 frames a step (model.subsample): 3 of 60 clips were too "
+        "short for their gloss" in source.notes
+    )
+    result = audited(data, configs=["signing"])
+    found = finding(result, "ctc_signing")
+    assert found.level == "note" and f"{frames_a_step} instead of 4 frames" in found.found
+    assert result.feasible[0].impossible == 0
 
 
 def test_tokens_that_a_config_leaves_out_need_no_steps(tmp_path):
