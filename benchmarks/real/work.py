@@ -8,11 +8,10 @@ become a corpus that `signbind data build` reads.
 import argparse
 import json
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks import harness
+from benchmarks import harness, once
 from signbind_jax import files
 from signbind_jax.errors import SignBindError
 from signbind_jax.processes.parallel_runs import run_all
@@ -71,28 +70,48 @@ class Work:
         self._done = directory / "done"
         self._done.mkdir(parents=True, exist_ok=True)
 
-    def run(self, commands: Mapping[str, Sequence[str]]) -> None:
+    def run(
+        self,
+        commands: Mapping[str, Sequence[str]],
+        after: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
         """Runs `signbind` commands by name, a core each as far as there are cores.
 
         What they print goes to `logs/<name>.log`.
 
+        Args:
+          after: command -> those before it in the order that it waits for.
+
         Raises:
-          SignBindError: one failed; its last line says why.
+          SignBindError: one failed; its last line says why. Those that do not wait for it are
+            done all the same.
         """
         given = {name: list(map(str, command)) for name, command in commands.items()}
-        left = {name: command for name, command in given.items() if self._of(name) != command}
+        left = [name for name, command in given.items() if not self.is_done(name, command)]
+        if not left:
+            return
         for name in left:
-            print(f"{name}: signbind {' '.join(left[name])}", flush=True)
-        began = time.monotonic()
-        if left:
-            run_all(left, self.directory / "logs")
-        for name, command in left.items():
-            record = {"command": command, "seconds": round(time.monotonic() - began, 1)}
-            files.write_json(self._done / f"{name}.json", record)
+            print(f"{name}: signbind {' '.join(given[name])}", flush=True)
+        run_all(
+            {name: [str(self.record(name)), *given[name]] for name in left},
+            self.directory / "logs",
+            {name: [x for x in (after or {}).get(name, ()) if x in left] for name in left},
+            lambda name: self.is_done(name, given[name]),
+            module="benchmarks.once",
+        )
+        unfinished = [name for name in left if not self.is_done(name, given[name])]
+        if unfinished:
+            raise SignBindError(
+                f"{self.directory}: interrupted before {', '.join(unfinished)}: give the same "
+                "command again"
+            )
 
-    def _of(self, name: str) -> list[str] | None:
-        path = self._done / f"{name}.json"
-        return files.read_json(path)["command"] if path.exists() else None
+    def record(self, name: str) -> Path:
+        """What a command leaves when it ends, see `benchmarks.once`."""
+        return self._done / f"{name}.json"
+
+    def is_done(self, name: str, command: list[str]) -> bool:
+        return once.finished(self.record(name), command)
 
     def training_minutes(self, run: str) -> float:
         """How long a training of this directory took, all its calls together."""

@@ -26,6 +26,7 @@ def run_all(
     log_dir: Path,
     after: Mapping[str, Sequence[str]] | None = None,
     finished: Callable[[str], bool] = lambda name: True,
+    module: str = "signbind_jax.cli",
 ) -> None:
     """Runs `signbind` commands, as many at a time as there are cores, in the order given.
 
@@ -35,6 +36,7 @@ def run_all(
     Args:
       after: run -> those before it in the order that it has to wait for. It does not start where
         one of them failed or was not `finished`.
+      module: see `start`.
 
     Raises:
       SignBindError: a run failed; its last line says why. Runs under way are finished.
@@ -56,7 +58,7 @@ def run_all(
         with lock:
             share = shares.pop()
         try:
-            return _run_one(name, commands[name], share, log_dir)
+            return _run_one(name, commands[name], share, log_dir, module)
         finally:
             with lock:
                 shares.append(share)
@@ -92,8 +94,9 @@ def start(
     return process
 
 
-def _run_one(name, arguments, share, log_dir) -> tuple[int, str]:
-    process = start(arguments, share, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+def _run_one(name, arguments, share, log_dir, module) -> tuple[int, str]:
+    piped = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    process = start(arguments, share, module, **piped)
     last, stage_lines = "", tuple(f"{stage}: " for stage in streams.stages())
     with (log_dir / f"{name}.log").open("w", encoding="utf-8") as log:
         for line in process.stdout:

@@ -15,7 +15,7 @@ def ran(monkeypatch):
     monkeypatch.setattr(parallel_runs, "usable_cores", lambda: [0, 1])
     freed = threading.Event()
 
-    def run_one(name, arguments, share, log_dir):
+    def run_one(name, arguments, share, log_dir, module):
         if "slowly" in arguments:
             assert freed.wait(60)  # until another run has been started beside it
         names.append(name)

@@ -1,6 +1,6 @@
 """What the hard preset of the synthetic corpus is like, measured without training anything.
 
-    python -m benchmarks.synthetic_hard [--signers=N]
+    python -m benchmarks.hard.preset [--signers=N]
 
 Language: how signs and text differ. Time: of letters and mouthings. Signs: how many of one signer
 are told by those of others, each sign made alone, by the nearest neighbour and by linear

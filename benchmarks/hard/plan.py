@@ -1,0 +1,212 @@
+"""Which `signbind` commands a recipe needs, each named by what it does: two recipes that have a
+stage in common share its command, and what it leaves."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from benchmarks.hard.recipe import BEHIND, EXPERTS, Recipe, tiny
+
+SLICE = 400  # clips of a part, told everything, on which what was trained on it is scored
+SIZES = {"train": 48, "validation": 6, "test": 6}  # of a trial
+HELD_OUT = ("validation", "test")
+SCORED = (*EXPERTS, "fusion", "translation")
+LETTERS = ("labelled",)  # the parts whose letters somebody told
+_BUILT_ON = {"alignment": "fusion", "translation": "alignment"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A command that is given once.
+
+    Attributes:
+      name: kind and digest of the command; what it leaves is called so too.
+      command: arguments of `signbind`.
+      needs: names of the jobs whose results it reads.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    needs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class System:
+    """The stages of a recipe trained with a seed: by stage, the training's name and, by what they
+    are of (`train`, `validation`, `test`), the names of its scores; `spellings` is what was found,
+    if anything was looked for."""
+
+    trained: dict[str, str]
+    scored: dict[str, dict[str, str]]
+    spellings: str = ""
+
+
+class Plan:
+    """The jobs of some recipes, in an order in which each comes behind those it needs.
+
+    trial: at a size at which nothing learns anything.
+    """
+
+    def __init__(self, directory: Path, trial: bool = False):
+        self.directory, self.trial = directory, trial
+        self.jobs: dict[str, Job] = {}
+
+    def system(self, recipe: Recipe, seed: int) -> System:
+        """Adds what a recipe needs, and says what it is called."""
+        recipe = tiny(recipe) if self.trial else recipe
+        return _SystemPlan(self, recipe, seed).make()
+
+    def add(self, kind: str, command: Sequence[str], needs: Iterable[str], *out: str) -> str:
+        """Adds a command, unless it is there, and gives its name.
+
+        out: the arguments that say where it leaves what it makes; {} stands for that place.
+        """
+        name = self.name(kind, (*command, *out))
+        placed = (argument.format(self.at(name)) for argument in out)
+        self.jobs.setdefault(name, Job(name, (*command, *placed), tuple(dict.fromkeys(needs))))
+        return name
+
+    def name(self, kind: str, command: Sequence[str]) -> str:
+        """Kind and digest of a command, the same in every work directory. What it needs is named
+        in it, with a digest of its own."""
+        placed = [argument.replace(str(self.directory), ".") for argument in command]
+        return f"{kind}_{hashlib.sha256(json.dumps(placed).encode()).hexdigest()[:10]}"
+
+    def at(self, name: str) -> Path:
+        """Where a job leaves what it makes."""
+        return self.directory / name
+
+    def data(self, part: str, only: int = 0) -> str:
+        """The dataset of a part; `gold` is that of `main` with nothing withheld.
+
+        only: the first clips of its training, told everything, and nothing else; 0: all.
+        """
+        if only and part == "gold":
+            part = "main"
+        command = ["data", "build", "synthetic", "--preset=hard", "--overwrite"]
+        command.append(f"--part={'main' if part == 'gold' else part}")
+        if only or part == "gold":
+            command.append("--gold")
+        sizes = {"train": only, "validation": 0, "test": 0} if only else {}
+        if self.trial:
+            sizes = SIZES | {name: min(n, SIZES["train"]) for name, n in sizes.items()}
+        command += [f"--{name}={n}" for name, n in sizes.items()]
+        return self.add(f"data_{part}{'_slice' * bool(only)}", command, (), "--out={}")
+
+    def evaluate(self, run: str, split: str, part: str, *more: str) -> str:
+        """Scores of a run on a split; of `train`, on some clips of a part, told everything.
+
+        Held-out splits are the same in every part.
+        """
+        data = self.data(part, SLICE) if split == "train" else self.data("main")
+        command = ["evaluate", f"--checkpoint={self.at(run)}", f"--data={self.at(data)}"]
+        command += [f"--split={split}", *more]
+        return self.add(f"{split}_{run.partition('_')[0]}", command, (run, data), "--json={}.json")
+
+
+class _SystemPlan:
+    """The jobs of one recipe and seed.
+
+    Attributes:
+      spellings: the words that were found in the main part, once they are looked for.
+      folds: stream -> the directory of the experts that each leave out some signers.
+      fold_runs: the names of all these.
+    """
+
+    def __init__(self, plan: Plan, recipe: Recipe, seed: int):
+        self.plan, self.recipe, self.seed = plan, recipe, seed
+        self.spellings = ""
+        self.folds: dict[str, str] = {}
+        self.fold_runs: list[str] = []
+
+    def make(self) -> System:
+        if self.recipe.spellings:
+            self.spellings = self._find_spellings()
+        trained = {name: self._expert(name) for name in EXPERTS}
+        trained["language_model"] = self._train("language_model")
+        for stage in BEHIND:
+            names = EXPERTS if stage == "fusion" else (*EXPERTS, "language_model", _BUILT_ON[stage])
+            trained[stage] = self._train(stage, {name: trained[name] for name in names})
+        scored = {stage: self._score(stage, trained[stage]) for stage in SCORED}
+        return System(trained, scored, self.spellings)
+
+    def _find_spellings(self) -> str:
+        """What an expert of the labelled part reads in the main one, and the words found in it."""
+        run, main = self._train("fingerspelling", parts=LETTERS), self.plan.data("main")
+        read = self.plan.add(
+            "read_main",
+            (
+                "evaluate",
+                f"--checkpoint={self._at(run)}",
+                f"--data={self._at(main)}",
+                "--split=train",
+            ),
+            (run, main),
+            "--streams={}.jsonl.gz",
+        )
+        command = ("data", "spellings", self._at(main), f"--streams={self._at(read)}.jsonl.gz")
+        return self.plan.add("spellings", command, (read, main), "--out={}", "--json={}.json")
+
+    def _expert(self, name: str) -> str:
+        parts, n = self.recipe.before.get(name), self.recipe.folds.get(name, 0)
+        start = {"init.from": self._train(name, parts=parts)} if parts else {}
+        if n:
+            command, needs = self._command(name, start)
+            command.append("--config.data.fold_by=signer")
+            self.folds[name] = self.plan.name(f"folds_{name}", (*command, str(n)))
+            for k in range(n):
+                run = f"{self.folds[name]}_{k}"
+                place = f"--workdir={self._at(self.folds[name])}/fold{k}"
+                own = (*command, f"--config.data.fold={k}/{n}", place)
+                self.plan.jobs.setdefault(run, Job(run, own, tuple(needs)))
+                self.fold_runs.append(run)
+        return self._train(name, start)
+
+    def _train(
+        self, stage: str, parents: Mapping[str, str] = MappingProxyType({}), parts=()
+    ) -> str:
+        """Adds a training; see `_command`."""
+        command, needs = self._command(stage, parents, parts)
+        return self.plan.add(stage, command, needs, "--workdir={}")
+
+    def _command(self, stage: str, parents: Mapping[str, str], parts=()):
+        """A training but for its place, and what it needs.
+
+        Args:
+          parents: what it builds on or starts from -> the name of its run.
+          parts: in place of those that the recipe has for this stage.
+        """
+        recipe, own = self.recipe, dict(self.recipe.given.get(stage, {}))
+        if parts:
+            own.pop("data.weights", None)
+        parts = parts or recipe.parts[stage]
+        data = [self.plan.data(part) for part in parts]
+        needs = [*data, *parents.values()]
+        own = {"seed": self.seed, "evaluate_every": 0} | own
+        own["data.directory"] = ",".join(map(self._at, data))
+        for name, run in parents.items():
+            own[name if "." in name else f"parents.{name}"] = self._at(run)
+        if stage in BEHIND:
+            own |= {f"crossfit.{name}": self._at(run) for name, run in self.folds.items()}
+            needs += self.fold_runs
+        if self.spellings and "main" in parts and stage not in ("signing", "lipreading"):
+            own["data.spellings"] = self._at(self.spellings)
+            needs.append(self.spellings)
+        spec = f"{stage}:size={recipe.size[stage]}" if stage in recipe.size else stage
+        options = (f"--config.{path}={value}" for path, value in own.items())
+        return ["train", f"--config={spec}", *options], needs
+
+    def _score(self, stage: str, run: str) -> dict[str, str]:
+        more = []
+        if stage == "translation":
+            more = ["--variants=all", *(f"--{k}={v}" for k, v in self.recipe.writing.items())]
+        part = self.recipe.parts[stage][0]
+        return {
+            split: self.plan.evaluate(run, split, part, *more) for split in ("train", *HELD_OUT)
+        }
+
+    def _at(self, name: str) -> str:
+        return str(self.plan.at(name))

@@ -1,0 +1,188 @@
+"""What the rows of the hard preset's table are: the plain recipe, and what is added to it.
+
+A `Recipe` says what each stage gets beside what its config says. `PLAIN` is the shipped configs as
+they are, `ELEMENTS` what is added alone and, where it pays, to the final recipe.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+EXPERTS = ("signing", "fingerspelling", "lipreading")
+BEHIND = ("fusion", "alignment", "translation")
+WRITERS = ("language_model", "alignment", "translation")
+STAGES = (*EXPERTS, "language_model", *BEHIND)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What each stage gets.
+
+    Attributes:
+      given: stage -> path in its config -> value.
+      size: stage -> the argument `size` of its config.
+      parts: stage -> the parts of the preset that it is trained on.
+      before: expert -> the parts that one from which it starts is trained on (`init.from`).
+      folds: expert -> how many experts leave out a part of the signers, whose streams later stages
+        train on.
+      spellings: spelled words are looked for with what an expert of the labelled part reads;
+        fingerspelling and what is behind it are trained with those that were found.
+      writing: option of `signbind evaluate` -> value, of sentences.
+    """
+
+    given: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    size: Mapping[str, str] = field(default_factory=dict)
+    parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    before: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    folds: Mapping[str, int] = field(default_factory=dict)
+    spellings: bool = False
+    writing: Mapping[str, object] = field(default_factory=dict)
+
+    def __or__(self, other: "Recipe") -> "Recipe":
+        """Both; where they say different things, what `other` says."""
+        stages = dict.fromkeys([*self.given, *other.given])
+        given = {s: {**self.given.get(s, {}), **other.given.get(s, {})} for s in stages}
+        merged = {
+            name: {**getattr(self, name), **getattr(other, name)}
+            for name in ("size", "parts", "before", "folds", "writing")
+        }
+        return Recipe(given=given, spellings=self.spellings or other.spellings, **merged)
+
+
+@dataclass(frozen=True)
+class Element:
+    """Something that is added to a recipe.
+
+    Attributes:
+      says: what it is, a few words.
+      adds: what is laid over a recipe.
+      instead_of: elements that serve the same end; of those that pay the final recipe has one.
+    """
+
+    says: str
+    adds: Recipe
+    instead_of: tuple[str, ...] = ()
+
+
+def of_stages(stages: tuple[str, ...], **values: object) -> Recipe:
+    """The same values of the configs of some stages; `a__b` is the path `a.b`."""
+    paths = {name.replace("__", "."): value for name, value in values.items()}
+    return Recipe(given=dict.fromkeys(stages, paths))
+
+
+# The only letters that anybody labelled are those of the labelled part.
+PLAIN = Recipe(
+    parts={**dict.fromkeys(STAGES, ("main",)), "fingerspelling": ("labelled",)},
+)
+
+ELEMENTS = {
+    "epochs": Element(
+        "schedules in epochs of the corpus: experts 40 (fingerspelling 120), fusion 40",
+        of_stages(("signing", "lipreading", "fusion"), epochs=40)
+        | of_stages(("fingerspelling",), epochs=120),
+    ),
+    "weak": Element(
+        "signing and lipreading start from experts of the weakly labelled part",
+        Recipe(before={"signing": ("weak",), "lipreading": ("weak",)}),
+    ),
+    "labelled": Element(
+        "the signing expert also learns the labelled part, each clip four times an epoch",
+        Recipe(parts={"signing": ("main", "labelled")})
+        | of_stages(("signing",), data__weights="1,4"),
+    ),
+    "min_count": Element(
+        "tokens that training has less than 3 times are no targets of signing and fusion",
+        of_stages(("signing", "fusion"), data__min_count=3),
+    ),
+    "strong_augmentation": Element(
+        "signing: dropout 0.2, tempo 0.3, 15 degrees, shear and scale 0.2, 4 masks",
+        of_stages(
+            ("signing",),
+            model__dropout=0.2,
+            augment__speed=0.3,
+            augment__rotation=15.0,
+            augment__scale=0.2,
+            augment__shear=0.2,
+            augment__time_masks=4,
+        ),
+    ),
+    "crossfit": Element(
+        "training streams of signing and lipreading from 4 experts that have not seen the signer",
+        Recipe(folds={"signing": 4, "lipreading": 4}),
+        instead_of=("matched_noise",),
+    ),
+    "matched_noise": Element(
+        "as many stream tokens lost and replaced as unseen streams have more errors",
+        of_stages(
+            BEHIND,
+            augment__drop__signing=0.15,
+            augment__substitute__signing=0.2,
+            augment__drop__lipreading=0.1,
+            augment__substitute__lipreading=0.1,
+        ),
+        instead_of=("crossfit",),
+    ),
+    "unread": Element(
+        "runs of a third of a second in which an expert reads nothing are tokens",
+        of_stages(BEHIND, data__unread_s=0.33),
+    ),
+    "spellings": Element(
+        "spelled words found in the sentences, fingerspelling and all behind it trained with them",
+        Recipe(spellings=True, parts={"fingerspelling": ("main", "labelled")}),
+    ),
+    "spelled_text": Element(
+        "runs of surely read letters as text in the prompt",
+        of_stages(("alignment", "translation"), options__spelled_text=0.7),
+    ),
+    "smoothing": Element(
+        "label smoothing of sentences, 0.1", of_stages(WRITERS, options__smoothing=0.1)
+    ),
+    "average": Element(
+        "weights averaged over a tenth of the steps", of_stages(STAGES, optim__average=0.1)
+    ),
+    "slow_decoder": Element(
+        "translation: the decoder learns at a fifth of the rate",
+        Recipe(given={"translation": {"optim.factors.decoder": 0.2}}),
+    ),
+    "read_alone": Element(
+        "the decoder gets the vectors of what fusion read, on their text, and no soft prefix",
+        of_stages(("alignment", "translation"), options__soft_prefix="read"),
+    ),
+    "natural": Element(
+        "size=natural behind the experts: dropout, smoothing, averages, more BPE tokens, "
+        "longer schedules, beams, no soft prefix",
+        Recipe(size=dict.fromkeys(("language_model", *BEHIND), "natural")),
+        instead_of=("smoothing", "average", "read_alone", "beams"),
+    ),
+    "beams": Element(
+        "sentences by beams of 4, nothing is trained", Recipe(writing={"beam_size": 4})
+    ),
+}
+
+# What is no element: upper bounds and pairs of their own.
+OTHERS = {
+    "gold": Element(
+        "nothing withheld: what labels of the main part would give",
+        Recipe(parts=dict.fromkeys(STAGES, ("gold",))),
+    ),
+    "labelled_alone": Element(
+        "all stages on the 500 labelled clips",
+        Recipe(parts=dict.fromkeys(STAGES, ("labelled",))),
+    ),
+    "labelled_after_weak": Element(
+        "all stages on the 500 labelled clips, signing and lipreading from the weak part",
+        Recipe(
+            parts=dict.fromkeys(STAGES, ("labelled",)),
+            before={"signing": ("weak",), "lipreading": ("weak",)},
+        ),
+    ),
+}
+
+
+def tiny(recipe: Recipe) -> Recipe:
+    """The same recipe at a size at which its plumbing can be tried: nothing learns anything."""
+    sized = Recipe(size=dict.fromkeys(STAGES, "tiny"))
+    short = of_stages(STAGES, steps=3, epochs=0.0)
+    rare = {s: {"data.min_count": 2} for s, of in recipe.given.items() if "data.min_count" in of}
+    folds = dict.fromkeys(recipe.folds, 2)
+    return dataclasses.replace(recipe | sized | short | Recipe(given=rare), folds=folds)

@@ -1,0 +1,229 @@
+"""The hard preset's table: today's recipe, what is added to it, and the recipe of what pays.
+
+    python -m benchmarks.hard.table --workdir=DIR [--elements=NAME,...] [--seeds=N] [--smoke]
+
+`plain` is the shipped configs as they are, with every seed. Each element is added to it alone, with
+the first seed; what it does not touch is not trained again. Those that pay make `final`, which is
+trained with every seed, and once more without each of the three that brought most. An element pays
+where BLEU-4 or name recall of the validation split grows by more than the seeds of `plain` lie
+apart, and the other does not fall by more. All that is finished in DIR is passed over, what was
+interrupted goes on. docs/hard_results.md says what the elements are and what was measured.
+"""
+
+import argparse
+import statistics
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from benchmarks import harness
+from benchmarks.hard.plan import Plan, System
+from benchmarks.hard.recipe import ELEMENTS, OTHERS, PLAIN, Recipe
+from benchmarks.real.work import Work, run_benchmark
+from signbind_jax import files
+from signbind_jax.errors import SignBindError
+from signbind_jax.overrides import unknown_name
+
+LARGEST = 3  # elements that the final recipe is also made without
+# Column -> stage, its score, how it is called in the table.
+COLUMNS = {
+    "gloss_wer": ("signing", "gloss WER"),
+    "letter_accuracy": ("fingerspelling", "letters"),
+    "phoneme_error_rate": ("lipreading", "phoneme errors"),
+    "token_error_rate": ("fusion", "token errors"),
+    "bleu4": ("translation", "BLEU-4"),
+    "chrf": ("translation", "chrF"),
+    "name_recall": ("translation", "names"),
+}
+DECISIVE = ("bleu4", "name_recall")
+Scores = Mapping[str, Mapping[str, float | None]]  # score -> split -> value
+
+
+def main() -> None:
+    """Trains, scores, writes table.md and results.json, and prints the results as one line."""
+    arguments = _parse()
+    table = Table(arguments.workdir, arguments.seeds, arguments.smoke)
+    names = arguments.elements or [*ELEMENTS]
+    recipes = {"plain": PLAIN} | {name: PLAIN | _element(name).adds for name in names}
+    if arguments.plan:
+        for name, system in table.plan_rows(recipes).items():
+            print(name, *system[0].trained.values())
+        print(f"{len(table.plan.jobs)} commands, {len(table.left())} left")
+        return
+    table.run(recipes)
+    table.show()
+    chosen = pays(table.rows, [name for name in names if name in ELEMENTS])
+    if chosen:
+        table.run(final_recipes(chosen))
+        table.show()
+    table.finish(chosen)
+
+
+def _parse() -> argparse.Namespace:
+    parser = harness.make_parser(__doc__)
+    parser.add_argument("--workdir", type=Path, required=True, metavar="DIR")
+    parser.add_argument(
+        "--elements",
+        type=lambda text: [name for name in text.split(",") if name],
+        default=[],
+        metavar="NAME,...",
+        help=f"of {', '.join([*ELEMENTS, *OTHERS])} (default: all but the last {len(OTHERS)})",
+    )
+    parser.add_argument(
+        "--seeds", type=int, default=2, metavar="N", help="of plain and final (default: 2)"
+    )
+    parser.add_argument(
+        "--smoke", action="store_true", help="few clips, three steps a stage: do all commands run?"
+    )
+    parser.add_argument("--plan", action="store_true", help="how many commands are left; run none")
+    return parser.parse_args()
+
+
+def _element(name: str):
+    known = ELEMENTS | OTHERS
+    if name not in known:
+        raise SignBindError(unknown_name("--elements", name, known))
+    return known[name]
+
+
+class Table:
+    """Rows of recipes, and the directory in which they are trained.
+
+    Attributes:
+      rows: row -> of each of its seeds the scores.
+    """
+
+    def __init__(self, directory: Path, seeds: int, smoke: bool = False):
+        self.directory, self.seeds = directory.absolute(), seeds
+        self.work, self.plan = Work(self.directory), Plan(self.directory, smoke)
+        self.rows: dict[str, list[Scores]] = {}
+        self.minutes: dict[str, float] = {}
+
+    def plan_rows(self, recipes: Mapping[str, Recipe]) -> dict[str, list[System]]:
+        """Adds the jobs of rows; `plain` and those of `final` have every seed."""
+        return {
+            name: [self.plan.system(recipe, seed) for seed in range(self._seeds_of(name))]
+            for name, recipe in recipes.items()
+        }
+
+    def left(self) -> list[str]:
+        """The names of the jobs that are not done."""
+        jobs = self.plan.jobs.values()
+        return [job.name for job in jobs if not self.work.is_done(job.name, list(job.command))]
+
+    def run(self, recipes: Mapping[str, Recipe]) -> None:
+        """Trains and scores what is not there yet, and reads the scores of all rows."""
+        planned: dict[str, list[System]] = {}
+        used: dict[str, list[str]] = {}
+        for name, recipe in recipes.items():
+            before = len(self.plan.jobs)
+            planned |= self.plan_rows({name: recipe})
+            used[name] = [*self.plan.jobs][before:]
+        jobs = self.plan.jobs.values()
+        self.work.run({j.name: j.command for j in jobs}, {j.name: j.needs for j in jobs})
+        for name, systems in planned.items():
+            self.rows[name] = [self._scores(system) for system in systems]
+            self.minutes[name] = sum(map(self._minutes, used[name]))
+
+    def show(self) -> None:
+        """Writes table.md."""
+        files.write(self.directory / "table.md", markdown(self.rows, self.minutes))
+
+    def finish(self, chosen: Iterable[str]) -> None:
+        """Writes results.json and prints it as one line, BLEU-4 of the test split first."""
+        best = "final" if "final" in self.rows else "plain"
+        self.work.finish(
+            {
+                "bleu4": mean(self.rows[best], "bleu4", "test"),
+                "row": best,
+                "chosen": list(chosen),
+                "rows": self.rows,
+                "minutes": self.minutes,
+            }
+        )
+
+    def _seeds_of(self, name: str) -> int:
+        return self.seeds if name == "plain" or name.startswith("final") else 1
+
+    def _scores(self, system: System) -> Scores:
+        found: dict[str, dict[str, float | None]] = {}
+        for score, (stage, _) in COLUMNS.items():
+            for split, job in system.scored[stage].items():
+                scores = self.work.scores(job)
+                found.setdefault(score, {})[split] = scores.get("all", scores)[score]
+        if system.spellings:
+            counts = files.read_json(self.directory / f"{system.spellings}.json")
+            for score in ("precision", "recall"):
+                found[f"spellings_{score}"] = {"train": counts[score]}
+        return found
+
+    def _minutes(self, job: str) -> float:
+        return files.read_json(self.work.record(job))["processor_seconds"] / 60
+
+
+def mean(row: Iterable[Scores], score: str, split: str) -> float | None:
+    """Of the seeds; None where there is nothing to score."""
+    values = [seed[score][split] for seed in row]
+    return None if None in values else statistics.mean(values)
+
+
+def spread(row: list[Scores], score: str) -> float:
+    """How far the seeds lie apart on the validation split."""
+    values = [seed[score]["validation"] or 0.0 for seed in row]
+    return max(values) - min(values)
+
+
+def pays(rows: Mapping[str, list[Scores]], names: Iterable[str]) -> list[str]:
+    """The elements that pay, those that brought most BLEU-4 first; of several that serve the same
+    end the one that brought most."""
+    plain = rows["plain"]
+
+    def gain(name: str, score: str) -> float:
+        with_it, without = (mean(rows[row], score, "validation") for row in (name, "plain"))
+        return (with_it or 0.0) - (without or 0.0)
+
+    found = [
+        name
+        for name in names
+        if any(gain(name, s) > spread(plain, s) for s in DECISIVE)
+        and all(gain(name, s) >= -spread(plain, s) for s in DECISIVE)
+    ]
+    kept: list[str] = []
+    for name in sorted(found, key=lambda name: -gain(name, "bleu4")):
+        if not any(name in ELEMENTS[k].instead_of or k in ELEMENTS[name].instead_of for k in kept):
+            kept.append(name)
+    return kept
+
+
+def final_recipes(chosen: list[str]) -> dict[str, Recipe]:
+    """The recipe of all chosen elements, and that without each of the first ones."""
+
+    def of(names: Iterable[str]) -> Recipe:
+        recipe = PLAIN
+        for name in ELEMENTS:  # always in the same order: they may set the same field
+            if name in names:
+                recipe |= ELEMENTS[name].adds
+        return recipe
+
+    without = {f"final without {name}": of({*chosen} - {name}) for name in chosen[:LARGEST]}
+    return {"final": of(chosen)} | (without if len(chosen) > 1 else {})
+
+
+def markdown(rows: Mapping[str, list[Scores]], minutes: Mapping[str, float]) -> str:
+    """A line a row: each score on training and on test signers, means of the seeds; minutes of a
+    core of what no row above has."""
+    titles = ["row", "seeds", *(title for _, title in COLUMNS.values()), "core-minutes"]
+    lines = [titles, ["---", *["---:"] * (len(titles) - 1)]]
+    for name, row in rows.items():
+        cells = [
+            " / ".join(_shown(mean(row, s, split)) for split in ("train", "test")) for s in COLUMNS
+        ]
+        lines.append([name, str(len(row)), *cells, f"{minutes[name]:.0f}"])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _shown(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f}"
+
+
+if __name__ == "__main__":
+    run_benchmark(main)

@@ -1,0 +1,182 @@
+"""The hard preset's table: which commands its rows need, which they share, and what pays."""
+
+import pytest
+
+from benchmarks import once
+from benchmarks.hard import table
+from benchmarks.hard.plan import Plan
+from benchmarks.hard.recipe import ELEMENTS, OTHERS, PLAIN, STAGES, Recipe, of_stages
+from benchmarks.real.work import Work
+from signbind_jax import files
+from signbind_jax.config import load_config
+from signbind_jax.errors import SignBindError
+from signbind_jax.stages.sections import check_sections
+
+BEHIND = {"fusion", "alignment", "translation"}
+SENTENCES = {"alignment", "translation"}
+# element -> the stages that are trained anew; the others are those of the plain recipe
+TOUCHES = {
+    "weak": {"signing", "lipreading"} | BEHIND,
+    "min_count": {"signing"} | BEHIND,
+    "crossfit": BEHIND,
+    "unread": BEHIND,
+    "spellings": {"fingerspelling", "language_model"} | BEHIND,
+    "spelled_text": SENTENCES,
+    "smoothing": {"language_model"} | SENTENCES,
+    "slow_decoder": {"translation"},
+    "beams": set(),
+}
+
+
+@pytest.fixture
+def plan(tmp_path):
+    return Plan(tmp_path)
+
+
+@pytest.mark.parametrize("element", TOUCHES)
+def test_what_an_element_does_not_touch_is_shared(plan, element):
+    plain = plan.system(PLAIN, 0)
+    changed = plan.system(PLAIN | ELEMENTS[element].adds, 0)
+    assert {s for s in STAGES if plain.trained[s] != changed.trained[s]} == TOUCHES[element]
+    for stage in {"signing", "fusion"} - TOUCHES[element]:
+        assert plain.scored[stage] == changed.scored[stage]
+    assert plain.scored["translation"] != changed.scored["translation"]
+
+
+def test_a_stage_behind_a_changed_one_is_another(plan):
+    plain = plan.system(PLAIN, 0).trained
+    changed = plan.system(PLAIN | of_stages(("signing",), steps=7), 0).trained
+    differ = {stage for stage in STAGES if plain[stage] != changed[stage]}
+    assert differ == {"signing"} | BEHIND
+    assert not set(plain.values()) & set(plan.system(PLAIN, 1).trained.values())
+
+
+def test_names_are_the_same_in_every_directory(tmp_path):
+    here, there = (Plan(tmp_path / name).system(PLAIN, 0) for name in ("here", "there"))
+    assert here == there
+
+
+def test_every_job_comes_behind_those_it_needs(plan):
+    for element in ELEMENTS.values():
+        plan.system(PLAIN | element.adds, 0)
+    seen = set()
+    for job in plan.jobs.values():
+        assert set(job.needs) <= seen, job.name
+        seen.add(job.name)
+
+
+def test_experts_of_folds_are_needed_by_what_reads_their_streams(plan):
+    system = plan.system(PLAIN | ELEMENTS["crossfit"].adds, 0)
+    fusion = plan.jobs[system.trained["fusion"]]
+    folds = [job for job in plan.jobs.values() if "--config.data.fold_by=signer" in job.command]
+    assert len(folds) == 8 and {job.name for job in folds} <= set(fusion.needs)
+    places = {a.rpartition("/")[0] for job in folds for a in job.command if "--workdir" in a}
+    named = {a.replace("--config.crossfit.", "") for a in fusion.command if ".crossfit." in a}
+    assert {place.partition("=")[2] for place in places} == {a.partition("=")[2] for a in named}
+
+
+def test_found_words_reach_all_that_writes_or_reads_letters(plan):
+    system = plan.system(PLAIN | ELEMENTS["spellings"].adds, 0)
+    told = f"--config.data.spellings={plan.at(system.spellings)}"
+    having = {stage for stage in STAGES if told in plan.jobs[system.trained[stage]].command}
+    assert having == {"fingerspelling", "language_model"} | BEHIND
+    # They were found with an expert that had not been told of them.
+    read = plan.jobs[plan.jobs[system.spellings].needs[0]]
+    assert not any("spellings" in argument for argument in plan.jobs[read.needs[0]].command)
+
+
+@pytest.mark.parametrize("name", [*ELEMENTS, *OTHERS])
+@pytest.mark.parametrize("trial", [False, True])
+def test_every_training_has_a_config_that_goes(tmp_path, name, trial):
+    plan = Plan(tmp_path, trial)
+    plan.system(PLAIN | (ELEMENTS | OTHERS)[name].adds, 0)
+    for job in plan.jobs.values():
+        if job.command[0] == "train":
+            spec, *options = (a.removeprefix("--config").lstrip(".=") for a in job.command[1:])
+            given = dict(a.split("=", 1) for a in options if not a.startswith("--"))
+            check_sections(load_config(spec, given))
+
+
+def test_what_is_finished_is_not_run_again(tmp_path, capfd):
+    work = Work(tmp_path / "work")
+    text = tmp_path / "text.txt"
+    text.write_text("a b\n")
+    score = ["score", f"--hypotheses={text}", f"--references={text}"]
+    missing = ["score", f"--hypotheses={tmp_path / 'none'}", f"--references={text}"]
+    commands = {"first": score, "fails": missing, "behind": score, "other": score}
+    with pytest.raises(SignBindError, match=r"fails: .*none"):
+        work.run(commands, {"behind": ["fails"], "other": ["first"]})
+    done = [name for name in commands if work.is_done(name, commands[name])]
+    assert done == ["first", "other"]
+    record = files.read_json(work.record("first"))
+    assert record["processor_seconds"] > 0 and record["command"] == score
+    assert not once.finished(work.record("first"), [*score, "--more"])
+    capfd.readouterr()
+
+    (tmp_path / "none").write_text("a b\n")
+    work.run(commands, {"behind": ["fails"], "other": ["first"]})
+    started = [line.partition(":")[0] for line in capfd.readouterr().out.splitlines()]
+    assert started == ["fails", "behind"]
+    assert files.read_json(work.record("first")) == record
+
+
+def rows(**bleu_and_names):
+    """Rows with a BLEU-4 and a name recall of the validation split for each seed."""
+    return {
+        row: [
+            {"bleu4": {"validation": bleu}, "name_recall": {"validation": names}}
+            for bleu, names in seeds
+        ]
+        for row, seeds in bleu_and_names.items()
+    }
+
+
+def test_an_element_pays_by_more_than_the_seeds_lie_apart():
+    found = rows(
+        plain=[(10.0, 2.0), (12.0, 3.0)],
+        smoothing=[(12.9, 2.5)],
+        average=[(13.1, 2.5)],
+        spellings=[(10.5, 30.0)],
+        unread=[(15.0, None)],
+        beams=[(14.0, 2.5)],
+    )
+    assert table.pays(found, ["smoothing", "average", "spellings", "beams"]) == [
+        "beams",
+        "average",
+        "spellings",
+    ]
+    # More BLEU-4 that costs the names does not pay.
+    assert table.pays(found, ["unread"]) == []
+
+
+def test_of_two_that_serve_one_end_the_better_one_is_kept():
+    found = rows(plain=[(10.0, 2.0)] * 2, crossfit=[(12.0, 2.0)], matched_noise=[(13.0, 2.0)])
+    assert table.pays(found, ["crossfit", "matched_noise"]) == ["matched_noise"]
+
+
+def test_the_final_recipe_is_made_without_each_of_the_largest():
+    chosen = ["beams", "unread", "smoothing", "spelled_text"]
+    recipes = table.final_recipes(chosen)
+    assert [*recipes] == ["final", *(f"final without {name}" for name in chosen[:3])]
+    assert recipes["final"].writing == {"beam_size": 4}
+    without = recipes["final without beams"]
+    assert without.writing == {} and without.given == recipes["final"].given
+    assert recipes["final"] == recipes["final without beams"] | ELEMENTS["beams"].adds
+
+
+def test_a_recipe_over_another_keeps_what_it_does_not_name():
+    low = of_stages(("fusion",), steps=5, data__min_count=2)
+    over = low | of_stages(("fusion", "signing"), steps=9) | Recipe(spellings=True)
+    assert over.given == {"fusion": {"steps": 9, "data.min_count": 2}, "signing": {"steps": 9}}
+    assert (PLAIN | over).parts == PLAIN.parts and over.spellings
+
+
+def test_a_table_shows_means_and_what_was_not_there_to_score():
+    scored = {score: {"train": 1.0, "test": 3.0} for score in table.COLUMNS}
+    none = scored | {"name_recall": {"train": None, "test": 5.0}}
+    text = table.markdown(
+        {"plain": [scored, none | {"bleu4": {"train": 2.0, "test": 4.0}}]}, {"plain": 7.4}
+    )
+    cells = [cell.strip() for cell in text.splitlines()[2].strip("|").split("|")]
+    assert cells[:2] == ["plain", "2"] and cells[-1] == "7"
+    assert cells[6] == "1.5 / 3.5" and cells[8] == "– / 4.0"
