@@ -67,14 +67,14 @@ class ExpertSource(BatchSource):
         )
 
     def _make_vocabulary(self) -> Vocabulary:
-        if self.stream.alphabet:
-            return Vocabulary(self.stream.vocabulary, (BLANK, *self.stream.alphabet))
         if not any(self._targets):
             raise SignBindError(
                 f"{self.config.data.directory}: split {self.config.data.train}: "
                 f"found no {self.stream.target} label, wanted some to train "
                 f"{self.config.stage}"
             )
+        if self.stream.alphabet:
+            return Vocabulary(self.stream.vocabulary, (BLANK, *self.stream.alphabet))
         return self._target_vocabulary(self.stream.target, self.stream.vocabulary)
 
     def _leave_out_unclear(self, train: ClipDataset) -> None:

@@ -1,5 +1,6 @@
 """What becomes of clips without a CTC target, as where nobody labelled them, behind the experts."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import jax
@@ -9,8 +10,10 @@ import pytest
 
 from signbind_jax.config import load_config
 from signbind_jax.data.dataset import ClipDataset
+from signbind_jax.errors import SignBindError
 from signbind_jax.sources import open_source
 from signbind_jax.stages.fusion import ctc_sums
+from tests.audit_datasets import clean_clips, write
 
 
 @pytest.fixture
@@ -32,6 +35,15 @@ def source(runs, monkeypatch):
         return open_source(load_config(f"{stage}:size=tiny", given))
 
     return open_stage
+
+
+def test_fingerspelling_is_refused_where_nobody_says_what_is_spelled(tmp_path):
+    """It would learn blanks."""
+    clips = clean_clips({"train": 3})
+    clips["train"] = [replace(clip, spelled=()) for clip in clips["train"]]
+    data = write(tmp_path / "data", clips)
+    with pytest.raises(SignBindError, match="no letters label, wanted some to train fingerspell"):
+        open_source(load_config("fingerspelling:size=tiny", {"data.directory": str(data)}))
 
 
 def drawn(source) -> set[int]:
