@@ -9,11 +9,13 @@ from pathlib import Path
 from types import MappingProxyType
 
 from benchmarks.hard.recipe import BEHIND, EXPERTS, Recipe, tiny
+from signbind_jax import files
+from signbind_jax.evaluate.stream_errors import fitted_noise
+from signbind_jax.metrics.sequence import ErrorCounts
 
 SLICE = 400  # clips of a part, told everything, on which what was trained on it is scored
 SIZES = {"train": 48, "validation": 6, "test": 6}  # of a trial
 HELD_OUT = ("validation", "test")
-SCORED = (*EXPERTS, "fusion", "translation")
 LETTERS = ("labelled",)  # the parts whose letters somebody told
 _BUILT_ON = {"alignment": "fusion", "translation": "alignment"}
 
@@ -43,6 +45,12 @@ class System:
     scored: dict[str, dict[str, str]]
     spellings: str = ""
 
+    @property
+    def results(self) -> list[str]:
+        """The names of all that is asked of it."""
+        own = [name for row in self.scored.values() for name in row.values()]
+        return [*own, self.spellings] if self.spellings else own
+
 
 class Plan:
     """The jobs of some recipes, in an order in which each comes behind those it needs.
@@ -54,10 +62,18 @@ class Plan:
         self.directory, self.trial = directory, trial
         self.jobs: dict[str, Job] = {}
 
-    def system(self, recipe: Recipe, seed: int) -> System:
-        """Adds what a recipe needs, and says what it is called."""
+    def system(self, recipe: Recipe, seed: int) -> System | None:
+        """Adds what a recipe needs, and says what it is called; None where some of it follows from
+        scores that are not there yet."""
         recipe = tiny(recipe) if self.trial else recipe
         return _SystemPlan(self, recipe, seed).make()
+
+    def behind(self, names: Iterable[str]) -> dict[str, Job]:
+        """Some jobs and all that they need."""
+        found: dict[str, Job] = {}
+        for name in names:
+            found |= self.behind(self.jobs[name].needs) | {name: self.jobs[name]}
+        return found
 
     def add(self, kind: str, command: Sequence[str], needs: Iterable[str], *out: str) -> str:
         """Adds a command, unless it is there, and gives its name.
@@ -114,6 +130,7 @@ class _SystemPlan:
       spellings: the words that were found in the main part, once they are looked for.
       folds: stream -> the directory of the experts that each leave out some signers.
       fold_runs: the names of all these.
+      noise: options of what is behind the experts.
     """
 
     def __init__(self, plan: Plan, recipe: Recipe, seed: int):
@@ -121,17 +138,42 @@ class _SystemPlan:
         self.spellings = ""
         self.folds: dict[str, str] = {}
         self.fold_runs: list[str] = []
+        self.noise: list[str] = []
 
-    def make(self) -> System:
+    def make(self) -> System | None:
+        """Adds all jobs; None where those behind the experts have to wait for these."""
         if self.recipe.spellings:
             self.spellings = self._find_spellings()
         trained = {name: self._expert(name) for name in EXPERTS}
+        scored = {name: self._score(name, run) for name, run in trained.items()}
+        if self.recipe.matched_noise and not self._fit_noise(scored):
+            return None
         trained["language_model"] = self._train("language_model")
         for stage in BEHIND:
             names = EXPERTS if stage == "fusion" else (*EXPERTS, "language_model", _BUILT_ON[stage])
             trained[stage] = self._train(stage, {name: trained[name] for name in names})
-        scored = {stage: self._score(stage, trained[stage]) for stage in SCORED}
+        for stage in ("fusion", "translation"):
+            scored[stage] = self._score(stage, trained[stage])
         return System(trained, scored, self.spellings)
+
+    def _fit_noise(self, scored: Mapping[str, Mapping[str, str]]) -> bool:
+        """Fits noise to the errors of experts that were trained on the clips of fusion.
+
+        Returns: False where they are not known yet.
+        """
+        for name in EXPERTS:
+            if self.recipe.parts[name] != self.recipe.parts["fusion"]:
+                continue
+            counts = []
+            for split in ("train", "validation"):
+                path = self.plan.directory / f"{scored[name][split]}.json"
+                if not path.exists():
+                    return False
+                scores = files.read_json(path)["scores"]
+                kinds = ("substitutions", "deletions", "insertions", "reference_tokens")
+                counts.append(ErrorCounts(*(scores[kind] for kind in kinds)))
+            self.noise += fitted_noise(name, *counts).split()
+        return True
 
     def _find_spellings(self) -> str:
         """What an expert of the labelled part reads in the main one, and the words found in it."""
@@ -196,7 +238,9 @@ class _SystemPlan:
             own["data.spellings"] = self._at(self.spellings)
             needs.append(self.spellings)
         spec = f"{stage}:size={recipe.size[stage]}" if stage in recipe.size else stage
-        options = (f"--config.{path}={value}" for path, value in own.items())
+        options = [f"--config.{path}={value}" for path, value in own.items()]
+        if stage in BEHIND:
+            options += self.noise
         return ["train", f"--config={spec}", *options], needs
 
     def _score(self, stage: str, run: str) -> dict[str, str]:

@@ -25,6 +25,8 @@ class Recipe:
       before: expert -> the parts that one from which it starts is trained on (`init.from`).
       folds: expert -> how many experts leave out a part of the signers, whose streams later stages
         train on.
+      matched_noise: stages behind the experts lose and replace as many stream tokens more as these
+        have more errors on validation than in training.
       spellings: spelled words are looked for with what an expert of the labelled part reads;
         fingerspelling and what is behind it are trained with those that were found.
       writing: option of `signbind evaluate` -> value, of sentences.
@@ -35,6 +37,7 @@ class Recipe:
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     before: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     folds: Mapping[str, int] = field(default_factory=dict)
+    matched_noise: bool = False
     spellings: bool = False
     writing: Mapping[str, object] = field(default_factory=dict)
 
@@ -46,7 +49,11 @@ class Recipe:
             name: {**getattr(self, name), **getattr(other, name)}
             for name in ("size", "parts", "before", "folds", "writing")
         }
-        return Recipe(given=given, spellings=self.spellings or other.spellings, **merged)
+        flags = {
+            name: getattr(self, name) or getattr(other, name)
+            for name in ("matched_noise", "spellings")
+        }
+        return Recipe(given=given, **merged, **flags)
 
 
 @dataclass(frozen=True)
@@ -113,13 +120,7 @@ ELEMENTS = {
     ),
     "matched_noise": Element(
         "as many stream tokens lost and replaced as unseen streams have more errors",
-        of_stages(
-            BEHIND,
-            augment__drop__signing=0.15,
-            augment__substitute__signing=0.2,
-            augment__drop__lipreading=0.1,
-            augment__substitute__lipreading=0.1,
-        ),
+        Recipe(matched_noise=True),
         instead_of=("crossfit",),
     ),
     "unread": Element(

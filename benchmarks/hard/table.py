@@ -46,7 +46,8 @@ def main() -> None:
     recipes = {"plain": PLAIN} | {name: PLAIN | _element(name).adds for name in names}
     if arguments.plan:
         for name, system in table.plan_rows(recipes).items():
-            print(name, *system[0].trained.values())
+            told = system[0].trained.values() if system[0] else ["once its experts are scored"]
+            print(name, *told)
         print(f"{len(table.plan.jobs)} commands, {len(table.left())} left")
         return
     table.run(recipes)
@@ -90,6 +91,7 @@ class Table:
 
     Attributes:
       rows: row -> of each of its seeds the scores.
+      minutes: row -> of a core, for what no row before it has.
     """
 
     def __init__(self, directory: Path, seeds: int, smoke: bool = False):
@@ -97,8 +99,9 @@ class Table:
         self.work, self.plan = Work(self.directory), Plan(self.directory, smoke)
         self.rows: dict[str, list[Scores]] = {}
         self.minutes: dict[str, float] = {}
+        self._counted: set[str] = set()
 
-    def plan_rows(self, recipes: Mapping[str, Recipe]) -> dict[str, list[System]]:
+    def plan_rows(self, recipes: Mapping[str, Recipe]) -> dict[str, list[System | None]]:
         """Adds the jobs of rows; `plain` and those of `final` have every seed."""
         return {
             name: [self.plan.system(recipe, seed) for seed in range(self._seeds_of(name))]
@@ -112,17 +115,17 @@ class Table:
 
     def run(self, recipes: Mapping[str, Recipe]) -> None:
         """Trains and scores what is not there yet, and reads the scores of all rows."""
-        planned: dict[str, list[System]] = {}
-        used: dict[str, list[str]] = {}
-        for name, recipe in recipes.items():
-            before = len(self.plan.jobs)
-            planned |= self.plan_rows({name: recipe})
-            used[name] = [*self.plan.jobs][before:]
-        jobs = self.plan.jobs.values()
-        self.work.run({j.name: j.command for j in jobs}, {j.name: j.needs for j in jobs})
+        waits = True
+        while waits:  # until nothing follows from scores that are still to be made
+            planned = self.plan_rows(recipes)
+            waits = any(None in systems for systems in planned.values())
+            jobs = self.plan.jobs.values()
+            self.work.run({j.name: j.command for j in jobs}, {j.name: j.needs for j in jobs})
         for name, systems in planned.items():
             self.rows[name] = [self._scores(system) for system in systems]
-            self.minutes[name] = sum(map(self._minutes, used[name]))
+            used = self.plan.behind(name for system in systems for name in system.results)
+            self.minutes[name] = sum(self._minutes(job) for job in used.keys() - self._counted)
+            self._counted |= used.keys()
 
     def show(self) -> None:
         """Writes table.md."""

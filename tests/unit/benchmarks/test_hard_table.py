@@ -75,6 +75,24 @@ def test_experts_of_folds_are_needed_by_what_reads_their_streams(plan):
     assert {place.partition("=")[2] for place in places} == {a.partition("=")[2] for a in named}
 
 
+def test_noise_waits_for_the_errors_that_it_is_fitted_to(plan):
+    recipe = PLAIN | ELEMENTS["matched_noise"].adds
+    assert plan.system(recipe, 0) is None
+    assert not any(job.name.startswith("fusion") for job in plan.jobs.values())
+    plain = plan.system(PLAIN, 0)
+    counts = {"deletions": 10, "insertions": 0, "reference_tokens": 100}
+    for name in ("signing", "lipreading"):
+        for split, wrong in (("train", 5), ("validation", 45)):
+            path = plan.directory / f"{plain.scored[name][split]}.json"
+            files.write_json(path, {"scores": counts | {"substitutions": wrong}})
+    noisy = plan.system(recipe, 0)
+    command = plan.jobs[noisy.trained["fusion"]].command
+    assert "--config.augment.substitute.signing=0.400" in command
+    assert "--config.augment.drop.lipreading=0.000" in command
+    assert noisy.trained["signing"] == plain.trained["signing"]
+    assert noisy.trained["fusion"] != plain.trained["fusion"]
+
+
 def test_found_words_reach_all_that_writes_or_reads_letters(plan):
     system = plan.system(PLAIN | ELEMENTS["spellings"].adds, 0)
     told = f"--config.data.spellings={plan.at(system.spellings)}"
