@@ -68,11 +68,11 @@ class Plan:
         recipe = tiny(recipe) if self.trial else recipe
         return _SystemPlan(self, recipe, seed).make()
 
-    def behind(self, names: Iterable[str]) -> dict[str, Job]:
+    def with_needs(self, names: Iterable[str]) -> dict[str, Job]:
         """Some jobs and all that they need."""
         found: dict[str, Job] = {}
         for name in names:
-            found |= self.behind(self.jobs[name].needs) | {name: self.jobs[name]}
+            found |= self.with_needs(self.jobs[name].needs) | {name: self.jobs[name]}
         return found
 
     def add(self, kind: str, command: Sequence[str], needs: Iterable[str], *out: str) -> str:
@@ -157,13 +157,13 @@ class _SystemPlan:
         return System(trained, scored, self.spellings)
 
     def _fit_noise(self, scored: Mapping[str, Mapping[str, str]]) -> bool:
-        """Fits noise to the errors of experts that were trained on the clips of fusion.
+        """Fits noise to the errors of the experts that were trained on the clips of fusion.
 
         Returns: False where they are not known yet.
         """
         for name in EXPERTS:
-            if self.recipe.parts[name] != self.recipe.parts["fusion"]:
-                continue
+            if not {*self.recipe.parts["fusion"]} <= {*self.recipe.parts[name]}:
+                continue  # it has not seen these clips
             counts = []
             for split in ("train", "validation"):
                 path = self.plan.directory / f"{scored[name][split]}.json"
@@ -178,17 +178,9 @@ class _SystemPlan:
     def _find_spellings(self) -> str:
         """What an expert of the labelled part reads in the main one, and the words found in it."""
         run, main = self._train("fingerspelling", parts=LETTERS), self.plan.data("main")
-        read = self.plan.add(
-            "read_main",
-            (
-                "evaluate",
-                f"--checkpoint={self._at(run)}",
-                f"--data={self._at(main)}",
-                "--split=train",
-            ),
-            (run, main),
-            "--streams={}.jsonl.gz",
-        )
+        command = ("evaluate", f"--checkpoint={self._at(run)}", f"--data={self._at(main)}")
+        out = "--streams={}.jsonl.gz"
+        read = self.plan.add("read_main", (*command, "--split=train"), (run, main), out)
         command = ("data", "spellings", self._at(main), f"--streams={self._at(read)}.jsonl.gz")
         return self.plan.add("spellings", command, (read, main), "--out={}", "--json={}.json")
 

@@ -123,7 +123,7 @@ class Table:
             self.work.run({j.name: j.command for j in jobs}, {j.name: j.needs for j in jobs})
         for name, systems in planned.items():
             self.rows[name] = [self._scores(system) for system in systems]
-            used = self.plan.behind(name for system in systems for name in system.results)
+            used = self.plan.with_needs(name for system in systems for name in system.results)
             self.minutes[name] = sum(self._minutes(job) for job in used.keys() - self._counted)
             self._counted |= used.keys()
 
