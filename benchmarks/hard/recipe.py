@@ -92,6 +92,11 @@ ELEMENTS = {
         "signing and lipreading start from experts of the weakly labelled part",
         Recipe(before={"signing": ("weak",), "lipreading": ("weak",)}),
     ),
+    "mixture": Element(
+        "signing and lipreading learn the main, the weakly labelled and the spotted part together",
+        Recipe(parts=dict.fromkeys(("signing", "lipreading"), ("main", "weak", "spotted"))),
+        instead_of=("weak", "labelled"),
+    ),
     "labelled": Element(
         "the signing expert also learns the labelled part, each clip four times an epoch",
         Recipe(parts={"signing": ("main", "labelled")})
@@ -127,6 +132,10 @@ ELEMENTS = {
         "runs of a third of a second in which an expert reads nothing are tokens",
         of_stages(BEHIND, data__unread_s=0.33),
     ),
+    "drop_hidden": Element(
+        "seven stream tokens in ten lose their hidden vectors, not three",
+        of_stages(BEHIND, augment__drop_hidden=0.7),
+    ),
     "spellings": Element(
         "spelled words found in the sentences, fingerspelling and all behind it trained with them",
         Recipe(spellings=True, parts={"fingerspelling": ("main", "labelled")}),
@@ -140,6 +149,11 @@ ELEMENTS = {
     ),
     "average": Element(
         "weights averaged over a tenth of the steps", of_stages(STAGES, optim__average=0.1)
+    ),
+    "best_step": Element(
+        "the step of translation with the best BLEU-4 on validation, not the last",
+        of_stages(("translation",), keep_best=True, evaluate_every=100)
+        | Recipe(writing={"step": "best"}),
     ),
     "slow_decoder": Element(
         "translation: the decoder learns at a fifth of the rate",

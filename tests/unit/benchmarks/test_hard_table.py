@@ -24,6 +24,8 @@ TOUCHES = {
     "spelled_text": SENTENCES,
     "smoothing": {"language_model"} | SENTENCES,
     "slow_decoder": {"translation"},
+    "best_step": {"translation"},
+    "mixture": {"signing", "lipreading"} | BEHIND,
     "beams": set(),
 }
 
