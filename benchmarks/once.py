@@ -3,16 +3,19 @@
     python -m benchmarks.once RECORD.json COMMAND...
 
 The record holds the command, whether it is `finished`, and its `seconds` and `processor_seconds`,
-those of earlier calls that were interrupted included.
+those of earlier calls that were interrupted included. Standard input is a pipe: a command ends with
+the process that started it, and a training saves first.
 """
 
 import os
 import resource
+import signal
 import sys
 import time
 from pathlib import Path
 
 from signbind_jax import cli, files
+from signbind_jax.processes import exit_with_parent
 
 _INTERRUPTED = "SIGNBIND_INTERRUPTED_CODE"  # else an interrupted training ends as a finished one
 
@@ -33,6 +36,7 @@ def _spent(record: Path, command: list[str]) -> tuple[float, float]:
 def main() -> int:
     record, command = Path(sys.argv[1]), sys.argv[2:]
     os.environ.setdefault(_INTERRUPTED, "75")
+    exit_with_parent.watch(lambda: os.kill(os.getpid(), signal.SIGTERM))
     began, before = time.monotonic(), _spent(record, command)
     # As the command line has its own arguments: a training listens to signals from its first line.
     sys.argv = ["signbind", *command]

@@ -95,7 +95,9 @@ def start(
 
 
 def _run_one(name, arguments, share, log_dir, module) -> tuple[int, str]:
-    piped = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    # Standard input tells those that listen to it when this process is gone.
+    pipe = subprocess.PIPE
+    piped = {"stdin": pipe, "stdout": pipe, "stderr": subprocess.STDOUT, "text": True}
     process = start(arguments, share, module, **piped)
     last, stage_lines = "", tuple(f"{stage}: " for stage in streams.stages())
     with (log_dir / f"{name}.log").open("w", encoding="utf-8") as log:

@@ -1,5 +1,8 @@
 """The hard preset's table: which commands its rows need, which they share, and what pays."""
 
+import subprocess
+import time
+
 import pytest
 
 from benchmarks import once
@@ -10,6 +13,7 @@ from benchmarks.real.work import Work
 from signbind_jax import files
 from signbind_jax.config import load_config
 from signbind_jax.errors import SignBindError
+from signbind_jax.processes import child
 from signbind_jax.stages.sections import check_sections
 
 BEHIND = {"fusion", "alignment", "translation"}
@@ -138,6 +142,19 @@ def test_what_is_finished_is_not_run_again(tmp_path, capfd):
     started = [line.partition(":")[0] for line in capfd.readouterr().out.splitlines()]
     assert started == ["fails", "behind"]
     assert files.read_json(work.record("first")) == record
+
+
+def test_a_command_ends_with_what_started_it(tmp_path):
+    record, out = tmp_path / "record.json", tmp_path / "data"
+    build = ["data", "build", "synthetic", "--train=100000", "--workers=1", f"--out={out}"]
+    command, environment = child.python("benchmarks.once", str(record), *build)
+    process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE)
+    while not (tmp_path / ".data.building").exists():
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.stdin.close()
+    assert process.wait(timeout=120)
+    assert not once.finished(record, build) and not out.exists()
 
 
 def rows(**bleu_and_names):
