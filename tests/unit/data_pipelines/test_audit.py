@@ -152,10 +152,10 @@ def recorded_again(split: str, modality: str, into: str = "train"):
         (recorded_again("train", "pose"), {"repeated_recordings": "warning"}),
         (copied("test", "text"), {"shared_sentences": "note"}),
         (copied("test", "signer"), {"shared_signers": "note"}),
-        (changed(gloss=("OLD", "COOK") * 10), {"ctc_signing": "error"}),
+        (changed(gloss=("OLD", "COOK") * 40), {"ctc_signing": "error"}),
         (changed(split="test", gloss=("OLD", "COOK") * 10), {"ctc_signing": "warning"}),
         (changed(spelled=("a" * 40,)), {"ctc_fingerspelling": "error"}),
-        (changed(phonemes=("P", "AH") * 20), {"ctc_lipreading": "error"}),
+        (changed(phonemes=("P", "AH") * 40), {"ctc_lipreading": "error"}),
     ],
 )
 def test_a_planted_fault_is_found_and_nothing_else(tmp_path, plant, found):
