@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from signbind_jax.data.clip import Clip, TimedToken
     from signbind_jax.errors import SignBindError
     from signbind_jax.use.parts import LoadedExpert, LoadedFusion, load_expert, load_fusion
+    from signbind_jax.use.streaming import StreamingTranslator, StreamSettings, StreamUpdate
     from signbind_jax.use.translation import Translation, Word
     from signbind_jax.use.translator import Translator, load_translator
 
@@ -30,6 +31,9 @@ __all__ = [
     "LoadedExpert",
     "LoadedFusion",
     "SignBindError",
+    "StreamSettings",
+    "StreamUpdate",
+    "StreamingTranslator",
     "TimedToken",
     "Translation",
     "Translator",
@@ -46,6 +50,9 @@ _MODULES = {
     "LoadedExpert": "use.parts",
     "LoadedFusion": "use.parts",
     "SignBindError": "errors",
+    "StreamSettings": "use.streaming",
+    "StreamUpdate": "use.streaming",
+    "StreamingTranslator": "use.streaming",
     "TimedToken": "data.clip",
     "Translation": "use.translation",
     "Translator": "use.translator",

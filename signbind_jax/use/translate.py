@@ -9,7 +9,7 @@ import jax
 
 from signbind_jax.data.clip_list import ClipList
 from signbind_jax.distributed import hosts
-from signbind_jax.errors import printable
+from signbind_jax.errors import SignBindError, printable
 from signbind_jax.generation import config as generation_config
 from signbind_jax.use.opening import add_translator_arguments
 from signbind_jax.use.translation import Translation, json_line
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `signbind translate`."""
     from signbind_jax.data_pipelines import clip_inputs
-    from signbind_jax.use import translate_recordings
+    from signbind_jax.use import translate_recordings, translate_streams
 
     clip_inputs.add_arguments(parser)
     add_translator_arguments(parser)
@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "options.previous_sentence reads what it wrote for the clip before",
     )
     translate_recordings.add_arguments(parser)
+    translate_streams.add_arguments(parser)
     generation_config.add_arguments(parser)
 
 
@@ -47,22 +48,28 @@ def run(arguments: argparse.Namespace) -> int:
     """`signbind translate`: one line a clip in the order given, `name<TAB>sentence`.
 
     Of a video, landmarks and mouth crops are extracted first, as `signbind extract` does it.
-    `--segment` cuts recordings into sentences first: a line a sentence, with its start and end.
+    `--segment` cuts recordings into sentences first: a line a sentence, with its start and end;
+    `--stream` reads them as if they were being signed: a line of JSON an update.
     Files that cannot be read and streams that get no input are named on standard error. Exit
     code 1 where a file could not be read, though the others are translated.
     """
     from signbind_jax.data_pipelines.clip_inputs import read_inputs
     from signbind_jax.data_pipelines.extraction.pool import Interrupted
     from signbind_jax.data_pipelines.writing.build_report import some_of
-    from signbind_jax.use import translate_recordings
+    from signbind_jax.use import translate_recordings, translate_streams
 
+    if arguments.segment and arguments.stream:
+        raise SignBindError("--stream: found --segment too, wanted one of them")
     if not arguments.segment:
         translate_recordings.check_unused(arguments)
+    if not arguments.stream:
+        translate_streams.check_unused(arguments)
     settings = generation_config.given(arguments)
     translator = Translator(arguments.checkpoint, settings, step=arguments.step)
     try:
-        if arguments.segment:
-            code = translate_recordings.run(arguments, translator)
+        if arguments.segment or arguments.stream:
+            recordings = translate_recordings if arguments.segment else translate_streams
+            code = recordings.run(arguments, translator)
             jax.clear_caches()
             return code
         read = read_inputs(arguments, translator.reader.lip_size)

@@ -84,14 +84,14 @@ def run(arguments: argparse.Namespace, translator: Translator) -> int:
         raise SignBindError(f"--segment: found {jax.process_count()} processes, wanted one")
     with contextlib.ExitStack() as stack:
         faults: list[str] = []
-        sources = _sources(arguments, stack, faults)
-        outputs = _outputs(arguments, sources, faults)
+        found = sources(arguments, stack, faults)
+        outputs = _outputs(arguments, found, faults)
         for fault in faults:
             _tell(f"error: {fault}")
         n_failed, n_of = len(faults), Counter(path.name for path in outputs)
         for path, out in outputs.items():
             name = path.name if n_of[path.name] == 1 else str(path)
-            written = _translate(arguments, translator, name, (path, sources[path]), out)
+            written = _translate(arguments, translator, name, (path, found[path]), out)
             n_failed += not written
     return 1 if n_failed else 0
 
@@ -124,24 +124,24 @@ def _translate(
     return True
 
 
-def _sources(
+def sources(
     arguments: argparse.Namespace, stack: contextlib.ExitStack, faults: list[str]
 ) -> dict[Path, Path]:
     """Recording as it was named -> its landmarks, those of videos extracted."""
-    sources: dict[Path, Path | None] = {}  # None: a video
+    named: dict[Path, Path | None] = {}  # None: a video
     for path in _named(arguments.clips, faults):
         try:
             kind = Kind.LANDMARKS if parts_of(path) else kind_of(path, arguments.crops)
             if kind not in (Kind.LANDMARKS, Kind.VIDEO):
                 raise SignBindError(f"{path}: found {kind}, wanted a video or its landmarks")
-            sources[path] = path if kind == Kind.LANDMARKS else None
+            named[path] = path if kind == Kind.LANDMARKS else None
         except SignBindError as error:
             faults.append(str(error))
         except OSError as error:
             faults.append(f"{path}: cannot be read: {error.strerror or error}")
-    videos = [path for path, landmarks in sources.items() if landmarks is None]
+    videos = [path for path, landmarks in named.items() if landmarks is None]
     extracted = _extract(arguments, videos, stack, faults) if videos else {}
-    landmarks = {path: extracted.get(path, own) for path, own in sources.items()}
+    landmarks = {path: extracted.get(path, own) for path, own in named.items()}
     return {path: own for path, own in landmarks.items() if own is not None}
 
 

@@ -105,6 +105,9 @@ assert_type(translate.translate_clips([]), list[sb.Translation])
 assert_type(translate("a.mp4").words[0].start_s, float | None)
 assert_type(sb.load_expert("directory")("a.npz"), list[sb.TimedToken])
 assert_type(sb.load_fusion("directory")({"signing": [sb.TimedToken("A", 0.0, 1.0)]}), list[str])
+streaming = sb.StreamingTranslator(translate, sb.StreamSettings(fps=25.0, look_ahead_s=0.4))
+assert_type(streaming.feed(), sb.StreamUpdate)
+assert_type(streaming.end().translation, sb.Translation | None)
 translate("a.mp4", crop=True)  # type: ignore[call-overload]
 """
 CHECKED = """
