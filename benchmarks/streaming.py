@@ -1,11 +1,12 @@
 """How far signing read while it goes on agrees with the whole clip, how late, and what it costs.
 
 python -m benchmarks.streaming --checkpoint=RUN --data=DATASET --split=test [--clips=N]
-    [--look_aheads=0.2,0.4,0.6,1.0] [--stable=0.4] [--chunk=0.2] [--sentences=40]
+    [--look_aheads=0.2,0.4,0.6,1.0] [--stable=0,0.4] [--chunk=0.2] [--sentences=40]
 
-RUN is an expert, or a stage with a translator. The frames of each clip come in chunks, as
+RUN is an expert or a stage behind experts. The frames of each clip come in chunks, as
 `signbind_jax.StreamingTranslator` takes them; after each, all so far are read again, their pose
-normalised and their mouths centred by what has come. For every stream and look-ahead:
+normalised and their mouths centred by what has come. For every stream, look-ahead and time
+of agreement:
 
 - agreement: 1 - edits / tokens of the whole clip, where edits are the insertions, deletions and
   replacements between the final tokens of all updates and the tokens of the whole clip, as
@@ -25,7 +26,7 @@ import functools
 import json
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,8 @@ from signbind_jax.data.clip import Clip, TimedToken
 from signbind_jax.data.clip_list import ClipList
 from signbind_jax.data.dataset import open_dataset
 from signbind_jax.metrics.sequence import edit_distance
-from signbind_jax.stages.read_streams import ExpertReader, readable
+from signbind_jax.models.signbind import SignBindConfig
+from signbind_jax.stages.read_streams import ExpertReader, open_reader_of, readable
 from signbind_jax.use.expert_stream import ExpertStream, Settled
 from signbind_jax.use.growing_clip import GrowingClip
 from signbind_jax.use.streaming import StreamingTranslator, StreamSettings
@@ -55,7 +57,7 @@ def main() -> None:
     parser.add_argument("--split", default="validation")
     parser.add_argument("--clips", type=int, default=0, help="evenly over the split; 0: all")
     parser.add_argument("--look_aheads", default="0.2,0.4,0.6,1.0", help="seconds")
-    parser.add_argument("--stable", type=float, default=0.4, help="seconds")
+    parser.add_argument("--stable", default="0,0.4", help="seconds")
     parser.add_argument("--chunk", type=float, default=0.2, help="seconds")
     parser.add_argument("--sentences", type=int, default=40)
     arguments = parser.parse_args()
@@ -63,16 +65,20 @@ def main() -> None:
     n = min(arguments.clips or len(split), len(split))
     clips = [split[int(i)] for i in np.linspace(0, len(split) - 1, n)]
     found: dict = {"split": arguments.split, "clips": n, "chunk_s": arguments.chunk}
-    found["stable_s"] = arguments.stable
     translator = None
-    if open_artefact(arguments.checkpoint).stage in streams.names():
-        expert = ExpertReader.of(open_artefact(arguments.checkpoint))
-        readers = {expert.name: expert}
+    run = open_artefact(arguments.checkpoint)
+    if run.stage in streams.names():
+        readers = {run.stage: ExpertReader.of(run)}
     else:
+        readers = open_reader_of(run).readers
+    if isinstance(run.model_config, SignBindConfig):
         translator = Translator(arguments.checkpoint)
-        readers = translator.reader.readers
-    look_aheads = [float(x) for x in arguments.look_aheads.split(",")]
-    found |= agreement(readers, clips, look_aheads, arguments.stable, arguments.chunk)
+    certain = [
+        (float(look_ahead), float(stable))
+        for look_ahead in arguments.look_aheads.split(",")
+        for stable in arguments.stable.split(",")
+    ]
+    found |= agreement(readers, clips, certain, arguments.chunk)
     if translator:
         chosen = clips[:: max(1, n // max(1, arguments.sentences))][: arguments.sentences]
         found |= sentences(translator, chosen, arguments.chunk)
@@ -83,23 +89,26 @@ def main() -> None:
 def agreement(
     readers: dict[str, ExpertReader],
     clips: Sequence[Clip],
-    look_aheads: Sequence[float],
-    stable_s: float,
+    certain: Sequence[tuple[float, float]],
     chunk_s: float,
 ) -> dict:
-    """What growing clips are read as, beside the whole ones."""
+    """What growing clips are read as, beside the whole ones.
+
+    Args:
+      certain: pairs of `look_ahead_s` and `stable_s`.
+    """
     longest_s = max(clip.modalities["pose"].seconds for clip in clips)
     fps = clips[0].modalities["pose"].fps
     experts = {name: ExpertStream(r, round(longest_s * fps)) for name, r in readers.items()}
     whole = {name: reader.read(ClipList(clips), hidden=False) for name, reader in readers.items()}
     sizes = [r.config.lip_size for r in readers.values() if reads_lips(r.config.frontend)]
     lip_size = sizes[0] if sizes else None
-    counts: dict[tuple[str, float], Counter] = defaultdict(Counter)
-    delays: dict[tuple[str, float], list[float]] = defaultdict(list)
+    counts: dict[Hashable, Counter] = defaultdict(Counter)
+    delays: dict[Hashable, list[float]] = defaultdict(list)
     processor_s = 0.0
     for i, clip in enumerate(clips):
         growing = GrowingClip(fps, longest_s, lip_size)
-        settled = {(n, s): Settled(s, stable_s) for n in experts for s in look_aheads}
+        settled = {(name, *of): Settled(*of) for name in experts for of in certain}
         for chunk in chunks(clip, chunk_s, bool(sizes)):
             growing.add(chunk["landmarks"], chunk.get("crops"), None, None)
             start_s = time.process_time()
@@ -107,22 +116,24 @@ def agreement(
             read = {n: each.readable(each.read(so_far)) for n, each in experts.items()}
             if i:  # the first one compiles
                 processor_s += time.process_time() - start_s
-            for (name, look_ahead_s), each in settled.items():
+            for key, each in settled.items():
                 before = len(each.final)
-                each.update(read[name], growing.seconds)
-                late = [growing.seconds - token.end for token in each.final[before:]]
-                delays[name, look_ahead_s] += late
-        for (name, look_ahead_s), each in settled.items():
+                each.update(read[key[0]], growing.seconds)
+                delays[key] += [growing.seconds - token.end for token in each.final[before:]]
+        for key, each in settled.items():
             early = len(each.final)
-            wanted = readable(whole[name], readers[name].vocabulary, i)
+            wanted = readable(whole[key[0]], readers[key[0]].vocabulary, i)
             each.end(wanted)
             edits = edit_distance(texts(each.final), texts(wanted))
             row = {"tokens": len(wanted), "early": early, "final": len(each.final), "edits": edits}
-            counts[name, look_ahead_s].update(row)
+            counts[key].update(row)
     seconds = sum(clip.modalities["pose"].seconds for clip in clips[1:])
-    table = {f"{name} {s:g}": summary(counts[name, s], delays[name, s]) for name, s in counts}
-    for key, row in table.items():
-        print(f"{key}: {row}", flush=True)
+    table = {}
+    for name, look_ahead_s, stable_s in counts:
+        key = f"{name}, look-ahead {look_ahead_s:g}, stable {stable_s:g}"
+        of = name, look_ahead_s, stable_s
+        table[key] = summary(counts[of], delays[of])
+        print(f"{key}: {table[key]}", flush=True)
     return {"streams": table, "read_s": round(processor_s / max(seconds, 1e-9), 4)}
 
 

@@ -47,6 +47,7 @@ class Limits:
     most_upload_bytes: int
     most_seconds: float
     most_waiting: int
+    most_streams: int
     keep_s: float
 
 

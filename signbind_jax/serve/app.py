@@ -22,6 +22,7 @@ from signbind_jax.serve.answers import Accepted, JobAnswer, LandmarksAnswer, Pro
 from signbind_jax.serve.problems import MEDIA_TYPE, Problem
 from signbind_jax.serve.service import Service
 from signbind_jax.serve.settings import ServeSettings
+from signbind_jax.serve.streaming import add_streams
 
 PAGE = Path(__file__).with_name("page")
 LONGEST_WAIT_S = 60.0
@@ -81,6 +82,7 @@ def make_app(served: Served) -> FastAPI:
     app.add_middleware(Access, token=served.token)
     _add_problems(app, served)
     _add_jobs(app, served)
+    add_streams(app, served.service, served.settings)
     _add_facts(app, served)
     app.mount("/", StaticFiles(directory=PAGE, html=True), name="page")
     return app

@@ -28,6 +28,7 @@ _HELP = {
     "most_upload_mb": "megabytes of an upload",
     "most_seconds": "duration of a recording",
     "most_waiting": "jobs without an answer; more are refused",
+    "most_streams": "streams of signing that arrives frame by frame; more are refused",
     "most_connections": "connections at one time; more are refused",
     "upload_s": "seconds in which an upload has to arrive",
     "read_s": "seconds in which a recording has to be read, landmarks of a video included",

@@ -18,6 +18,8 @@ class Metrics:
       upload_bytes: of recordings that were taken on.
       step_s: seconds that jobs spent in a state.
       batch_clips: recordings translated in one call.
+      streams: of signing that arrives frame by frame, open now.
+      update_s: seconds from frames of a stream to what is known then.
       warm_ups_left: batches that will be translated to compile what they need.
     """
 
@@ -32,6 +34,8 @@ class Metrics:
         self.batch_clips = Histogram(
             "batch_clips", "recordings translated in one call", buckets=sizes, **given
         )
+        self.streams = Gauge("streams", "open streams", **given)
+        self.update_s = Histogram("update_seconds", "seconds to an update of a stream", **given)
         self.warm_ups_left = Gauge("warm_ups_left", "programs still to be compiled ahead", **given)
         under_way = Gauge("jobs", "jobs without an answer, by state", ["state"], **given)
         for state in _UNDER_WAY:

@@ -3,9 +3,9 @@
 import asyncio
 import collections
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from signbind_jax.data.clip import Clip
 from signbind_jax.data.clip_list import ClipList
@@ -18,6 +18,7 @@ from signbind_jax.serve.settings import ServeSettings
 logger = logging.getLogger(__name__)
 
 _FORGET_EVERY_S = 1.0
+Result = TypeVar("Result")
 
 
 class ClipTranslator(Protocol):
@@ -87,6 +88,11 @@ class Service:
     def add(self, job: Job) -> None:
         """Takes a job on."""
         self._to_read.put_nowait(job)
+
+    async def on_translator(self, work: Callable[[Any], Result]) -> Result:
+        """Does something with the translator on its thread, behind what that is at."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._translate, work, self._translator)
 
     async def stop(self) -> None:
         """Lets the batch that is being translated end; all other jobs are lost."""

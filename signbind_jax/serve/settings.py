@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from signbind_jax.ranges import Checked, Count, NonNegative, Positive, Range
+from signbind_jax.ranges import Checked, Count, NonNegative, Positive, Range, Whole
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,7 @@ class ServeSettings(Checked):
       most_upload_mb: megabytes of a request with a recording.
       most_seconds: duration of a recording.
       most_waiting: jobs that are not answered yet; more are refused.
+      most_streams: of signing that arrives frame by frame; more are refused.
       most_connections: open at one time; requests on more are refused.
       upload_s: seconds that a request may take to arrive.
       read_s: seconds that a recording may take to be read, landmarks of a video included.
@@ -29,6 +30,7 @@ class ServeSettings(Checked):
     most_upload_mb: Positive = 200.0
     most_seconds: Positive = 60.0
     most_waiting: Count = 64
+    most_streams: Whole = 2
     most_connections: Count = 256
     upload_s: Positive = 120.0
     read_s: Positive = 600.0

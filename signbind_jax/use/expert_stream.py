@@ -1,5 +1,6 @@
 """What an expert reads of signing that still goes on, and which of its tokens are final."""
 
+import itertools
 from collections.abc import Sequence
 
 import jax
@@ -83,7 +84,7 @@ class Settled:
             del self._readings[0]
         n = 0
         if self._readings[0][0] <= since_s:
-            n = self._n_agreed([row for _, row in self._readings])
+            n = _n_agreed([row for _, row in self._readings])
             ended_s = newest_s - self._look_ahead_s
             n = next((i for i, token in enumerate(behind[:n]) if token.end > ended_s), n)
         self.final += behind[:n]
@@ -104,14 +105,12 @@ class Settled:
             return list(read[min(same)[1] + 1 :])
         return [token for token in read if _middle(token) > _middle(last)]
 
-    def _n_agreed(self, readings: Sequence[Sequence[TimedToken]]) -> int:
-        """How many tokens all readings begin with."""
-        n = 0
-        for column in zip(*readings, strict=False):
-            if not all(_is_same(column[-1], token) for token in column):
-                break
-            n += 1
-        return n
+
+def _n_agreed(readings: Sequence[Sequence[TimedToken]]) -> int:
+    """How many tokens all readings begin with."""
+    columns = zip(*readings, strict=False)
+    agree = (all(_is_same(column[-1], token) for token in column) for column in columns)
+    return sum(itertools.takewhile(bool, agree))
 
 
 def _is_same(a: TimedToken, b: TimedToken) -> bool:

@@ -12,6 +12,7 @@ from signbind_jax.data_pipelines.readers.poses import NoPerson, Pose, pose_of_fi
 from signbind_jax.errors import SignBindError
 
 _WHERE = Path("stream")  # what errors call it
+_CALLED = {"keypoints": "landmarks", "lips": "crops"}  # by fields of files
 
 
 class GrowingClip:
@@ -70,9 +71,10 @@ class GrowingClip:
             )
         counts = {name: len(x) if x.ndim else 0 for name, x in new.items()}
         if not min(counts.values(), default=0) or len(set(counts.values())) > 1:
-            told = ", ".join(f"{n} of {name}" for name, n in counts.items()) or "none"
+            told = [f"{n} of {_CALLED.get(name, name)}" for name, n in counts.items()]
             raise SignBindError(
-                f"{_WHERE}: frames: found {told}, wanted at least 1, of all as many"
+                f"{_WHERE}: frames: found {', '.join(told) or 'none'}, wanted at least 1, of all "
+                "as many"
             )
         seconds = self.seconds + next(iter(counts.values())) / self._fps
         if seconds > self._longest_s + 1e-6:
@@ -130,5 +132,5 @@ class GrowingClip:
 
 def _kinds(fields: dict[str, np.ndarray]) -> str:
     """What frames are of; crops may have any size."""
-    shapes = {n: "crops" if n == "lips" else f"{n} {x.shape[1:]}" for n, x in fields.items()}
-    return ", ".join(sorted(shapes.values()))
+    shapes = {name: f" {x.shape[1:]}" for name, x in fields.items() if name != "lips"}
+    return ", ".join(f"{_CALLED.get(name, name)}{shapes.get(name, '')}" for name in sorted(fields))

@@ -115,7 +115,7 @@ class StreamingTranslator:
             max(1, round(seconds * self._fps))
             for seconds in (self.settings.chunk_s, self.settings.sentence_s)
         )
-        most_frames = max(1, int(self.longest_s * self._fps))
+        most_frames = max(1, round(self.longest_s * self._fps))
         self._experts = {
             name: ExpertStream(reader, most_frames)
             for name, reader in translator.reader.readers.items()
@@ -127,16 +127,21 @@ class StreamingTranslator:
     def _begin(self) -> None:
         """Begins a sentence."""
         of = {name: getattr(self.settings, name) for name in ("scheme", "width", "height")}
-        self._clip = GrowingClip(self._fps, self.longest_s, self._translator.reader.lip_size, **of)
+        self._clip = GrowingClip(self._fps, self.longest_s, self.lip_size, **of)
         certain = self.settings.look_ahead_s, self.settings.stable_s
         self._settled = {name: Settled(*certain) for name in self._experts}
         self._n_read = self._n_written = 0  # frames
         self._written_of: Mapping[str, list[TimedToken]] = {}
         self._update = StreamUpdate()
 
+    @property
+    def lip_size(self) -> int | None:
+        """Side in pixels that mouth crops are brought to; None: they are not read."""
+        return self._translator.reader.lip_size
+
     def prepare(self) -> None:
         """Compiles what frames and a first sentence need, which otherwise they wait for."""
-        n, size = 2, self._translator.reader.lip_size or 1
+        n, size = 2, self.lip_size or 1
         pose = np.ones((n, keypoints.K, 3), np.float16)
         crops = np.zeros((n, size, size), np.uint8)
         modalities = {"pose": Frames(pose, self._fps, n), "lips": Frames(crops, self._fps, n)}

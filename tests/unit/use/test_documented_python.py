@@ -25,7 +25,9 @@ def test_notebooks_run(runs, bundle, monkeypatch, name, wanted):
     assert eval(wanted, names)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/use/translate_from_python.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/use/translate_from_python.md", "docs/use/stream.md"]
+)
 def test_python_of_a_page_runs(runs, bundle, page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for place, source in (("runs/mine/translation", bundle), ("data/mine", runs / "data")):
