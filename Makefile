@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet
 INSTALLED := $(VENV)/.installed
 TESTABLE := $(VENV)/.testable
 
-.PHONY: quickstart test lint bench results constraints clean
+.PHONY: quickstart demo test lint bench results constraints clean
 
 $(INSTALLED): setup.py constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "Python 3.11 to 3.13 is needed; say make PYTHON=...")'
@@ -21,6 +21,13 @@ $(TESTABLE): $(INSTALLED)
 
 quickstart: $(INSTALLED)  ## trains, scores and reports every stage on the embedded synthetic corpus
 	$(BIN)/signbind quickstart
+
+demo: runs/demo/bundle.json  ## the quickstart's translator on a page, with recordings to try it with
+	$(PIP) --constraint constraints.txt --editable '.[serve]'
+	$(BIN)/signbind serve --checkpoint=runs/demo
+
+runs/demo/bundle.json: | quickstart
+	$(BIN)/signbind export translator --checkpoint=runs/quickstart/translation --examples=runs/quickstart/examples --out=runs/demo
 
 lint: $(TESTABLE)
 	$(BIN)/ruff check .

@@ -19,7 +19,7 @@ from signbind_jax import files
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 # numpy's name of a dtype (ml_dtypes' for bfloat16) -> the format's.
-_DTYPES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
+_DTYPES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16", "int8": "I8"}
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import shlex
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from signbind_jax.errors import SignBindError
 from signbind_jax.evaluate.evaluators import TIME_SPLITS, open_evaluator
 from signbind_jax.processes import xla_cpu
 from signbind_jax.processes.parallel_runs import MemoryMeter, run_all, usable_cores
-from signbind_jax.quickstart.examples import write_examples
+from signbind_jax.quickstart.examples import FILES, write_example_files, write_examples
 from signbind_jax.ranges import Seed, Whole, argument
 from signbind_jax.train.summary import SUMMARY, read_summary
 
@@ -226,9 +227,24 @@ def _tell(results: dict, path: Path) -> Path:
     from signbind_jax.report.page import write_report  # its charts take a second to import
 
     report = write_report(path.parent)
+    if not (path.parent / FILES).exists():
+        write_example_files(path.parent, open_dataset(path.parent / "data").split("test"))
     print_table(results)
-    print(f"results: {path}\nreport:  {report}")
+    print(f"results: {path}\nreport:  {report}\n")
+    print("\n".join(next_commands(path.parent)))
     return report
+
+
+def next_commands(workdir: Path) -> list[str]:
+    """What to do with a finished quickstart, a command a line with what it is for."""
+    run, examples = shlex.quote(str(workdir / "translation")), workdir / FILES
+    commands = {
+        "translate": f"translate --checkpoint={run} {shlex.quote(str(examples))}/*.npz",
+        "serve a page": f"serve --checkpoint={run}    (needs the extra: pip install -e '.[serve]')",
+        "share": f"export translator --checkpoint={run} "
+        f"--examples={shlex.quote(str(examples))} --out=DIR",
+    }
+    return [f"{what + ':':14s}signbind {command}" for what, command in commands.items()]
 
 
 def print_table(results: dict) -> None:

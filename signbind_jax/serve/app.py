@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -19,10 +19,12 @@ from signbind_jax.serve import landmarks, upload
 from signbind_jax.serve.about import About
 from signbind_jax.serve.access import Access
 from signbind_jax.serve.answers import Accepted, JobAnswer, LandmarksAnswer, ProblemAnswer
+from signbind_jax.serve.examples import add_examples
 from signbind_jax.serve.problems import MEDIA_TYPE, Problem
 from signbind_jax.serve.service import Service
 from signbind_jax.serve.settings import ServeSettings
 from signbind_jax.serve.streaming import add_streams
+from signbind_jax.use.bundle_examples import Example
 
 PAGE = Path(__file__).with_name("page")
 LONGEST_WAIT_S = 60.0
@@ -52,6 +54,7 @@ class Served:
       settings: limits.
       uploads: the directory that recordings are written to.
       token: see `Access`.
+      examples: recordings that came with the translator.
     """
 
     service: Service
@@ -59,6 +62,7 @@ class Served:
     settings: ServeSettings
     uploads: Path
     token: str
+    examples: Sequence[Example] = ()
 
 
 def make_app(served: Served) -> FastAPI:
@@ -84,6 +88,7 @@ def make_app(served: Served) -> FastAPI:
     _add_jobs(app, served)
     add_streams(app, served.service, served.settings)
     _add_facts(app, served)
+    add_examples(app, served.examples)
     app.mount("/", StaticFiles(directory=PAGE, html=True), name="page")
     return app
 

@@ -173,6 +173,7 @@ def _serve(arguments: argparse.Namespace, uploads: Path, bound: socket.socket) -
     from signbind_jax.serve.metrics import Metrics
     from signbind_jax.serve.service import Service
     from signbind_jax.serve.warm_up import warm_ups
+    from signbind_jax.use.opening import find_bundle
     from signbind_jax.use.translator import Translator
 
     names = [field.name for field in dataclasses.fields(ServeSettings)]
@@ -192,7 +193,9 @@ def _serve(arguments: argparse.Namespace, uploads: Path, bound: socket.socket) -
         ahead = warm_ups(reader, settings.warm_up_s, settings.batch_size)
         service = Service(jobs, translator, translate, reading, settings, Metrics(jobs), ahead)
         known = about(translator.facts, reader.readers.values(), settings, arguments.about)
-        app = make_app(Served(service, known, settings, uploads, arguments.token))
+        bundle = find_bundle(arguments.checkpoint, arguments.step)
+        examples = bundle.examples() if bundle else []
+        app = make_app(Served(service, known, settings, uploads, arguments.token, examples))
         host, port = bound.getsockname()[:2]
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 

@@ -6,6 +6,7 @@ translator/part.json            config, model, vocabularies, what trained it
 translator/model.safetensors    fusion, projector, language model and its adapters
 translator/tokenizer/
 experts/NAME/part.json, model.safetensors
+examples/                       recordings to try it with, where it was given any
 """
 
 import dataclasses
@@ -33,14 +34,15 @@ from signbind_jax.config import RunConfig, from_mapping
 from signbind_jax.data.vocabulary import Vocabulary
 from signbind_jax.distributed import sharding
 from signbind_jax.errors import SignBindError
-from signbind_jax.hf.shards import Stored, write_model
-from signbind_jax.hf.weights import STORED_TYPES, Checkpoint, open_checkpoint
+from signbind_jax.hf.weights import open_checkpoint
+from signbind_jax.use import bundle_examples, bundle_weights
+from signbind_jax.use.bundle_examples import Example, read_examples
+from signbind_jax.use.bundle_weights import name_of, reader_of
 
 FORMAT = 1
 MANIFEST, CARD, PART = "bundle.json", "README.md", "part.json"
 TRANSLATOR, EXPERTS = "translator", "experts"
-DTYPES = ("float32", "bfloat16")
-SHARD_BYTES = 5 * 10**9
+_IN_MEMORY = ("float32", "bfloat16")
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)*", re.ASCII)
 _MEND = "copy or download the bundle again"
 
@@ -62,43 +64,26 @@ class BundlePart(Artefact):
         graphdef, params = nnx.split(abstract)
         shardings = dict(nnx.to_flat_state(sharding.state_shardings(params, mesh)))
         flat, checkpoint = dict(nnx.to_flat_state(params)), open_checkpoint(self.workdir)
-        for name in sorted(set(checkpoint.file_of) - {_name(path) for path in flat}):
-            raise SignBindError(f"{self.workdir}: tensor {name[:100]!r}: found it, wanted nothing")
+        bundle_weights.check_names(checkpoint, flat, self.workdir)
         flat = {path: x for path, x in flat.items() if imported or path[0] != "decoder"}
         for path, variable in flat.items():
             shape = variable.get_value().shape
-            read = _reader(checkpoint, _name(path), shape, self._dtype(path))
+            read = reader_of(checkpoint, name_of(path), shape, self._dtype(path))
             array = jax.make_array_from_callback(shape, shardings[path].get_value(), read)
             flat[path] = variable.replace(array)
         return graphdef, nnx.from_flat_state(flat)
 
     def _dtype(self, path: tuple) -> np.dtype:
         """In memory, as the run has it: a frozen weight of others in a type of its own."""
-        described = self.manifest.arrays.get(f"params/{_name(path)}")
+        described = self.manifest.arrays.get(f"params/{name_of(path)}")
         frozen = self.config.options.get("frozen_dtype", "float32")
         found = str(described).partition("[")[0] if described else frozen
-        if found not in DTYPES:
+        if found not in _IN_MEMORY:
             raise SignBindError(
-                f"{self.workdir / PART}: manifest: {_name(path)}: found {files.shorten(found)}, "
-                f"wanted {' or '.join(DTYPES)}"
+                f"{self.workdir / PART}: manifest: {name_of(path)}: found {files.shorten(found)}, "
+                f"wanted {' or '.join(_IN_MEMORY)}"
             )
         return np.dtype(found)
-
-
-def _name(path: tuple) -> str:
-    return "/".join(map(str, path))
-
-
-def _reader(checkpoint: Checkpoint, name: str, shape: tuple[int, ...], dtype: np.dtype):
-    """What reads a part of a tensor, whose header is what is wanted."""
-    tensor = checkpoint.tensor(name)
-    found = tensor.get_shape(), tensor.get_dtype()
-    if found[0] != shape or found[1] not in STORED_TYPES:
-        raise SignBindError(
-            f"{tensor.path}: tensor {name}: found {found[1]} {found[0]}, wanted {shape} of "
-            f"{', '.join(STORED_TYPES)}"
-        )
-    return lambda index: np.ascontiguousarray(tensor[index]).astype(dtype)
 
 
 def write_part(run: Artefact, directory: Path, dtype: str, parents: Mapping[str, str]) -> None:
@@ -106,7 +91,7 @@ def write_part(run: Artefact, directory: Path, dtype: str, parents: Mapping[str,
 
     Args:
       directory: made here.
-      dtype: of weights that are float32 in the run, "float32" or "bfloat16".
+      dtype: of weights in the files, see `bundle_weights.write_weights`.
       parents: what its config names in place of the directories of this machine.
     """
     directory.mkdir(parents=True)
@@ -127,14 +112,7 @@ def write_part(run: Artefact, directory: Path, dtype: str, parents: Mapping[str,
         "manifest": manifest_to_text(run.manifest),
     }
     files.write_json(directory / PART, record)
-    _, params = run.load_params()
-    tensors = [_stored(path, x.get_value(), dtype) for path, x in nnx.to_flat_state(params)]
-    write_model(tensors, directory, SHARD_BYTES)
-
-
-def _stored(path: tuple, array: jax.Array, dtype: str) -> Stored:
-    kept = np.dtype(dtype if array.dtype == np.float32 else array.dtype)
-    return Stored(_name(path), array.shape, kept, lambda: np.asarray(array).astype(kept))
+    bundle_weights.write_weights(*run.load_params(), directory, dtype)
 
 
 def write_manifest(directory: Path, about: Mapping[str, Any]) -> None:
@@ -174,6 +152,16 @@ class Bundle:
         """What `model_card.facts_of` said of the run."""
         return files.field(self.record, "facts", dict, str(self.directory / MANIFEST))
 
+    def examples(self) -> list[Example]:
+        """Recordings that came with it.
+
+        Raises:
+          SignBindError: a file of them that was changed.
+        """
+        found = read_examples(self.record, self.directory, str(self.directory / MANIFEST))
+        self._check_all(bundle_examples.DIRECTORY)
+        return found
+
     def translator(self) -> BundlePart:
         """Fusion, projector and language model.
 
@@ -196,9 +184,7 @@ class Bundle:
         return self._part(f"{EXPERTS}/{name}")
 
     def _part(self, name: str) -> BundlePart:
-        for file, wanted in self.record["files"].items():
-            if file.startswith(f"{name}/"):
-                self._check(file, wanted["sha256"])
+        self._check_all(name)
         directory = self.directory / name
         where = str(directory / PART)
         record = files.read_json(where)
@@ -221,6 +207,11 @@ class Bundle:
             manifest=manifest,
             step=manifest.extra.get("step", 0),
         )
+
+    def _check_all(self, name: str) -> None:
+        for file, wanted in self.record["files"].items():
+            if file.startswith(f"{name}/"):
+                self._check(file, wanted["sha256"])
 
     def _check(self, file: str, wanted: str) -> None:
         path = self.directory / file

@@ -3,6 +3,7 @@
 import argparse
 import shutil
 from pathlib import Path
+from typing import Any
 
 from signbind_jax import versions
 from signbind_jax.checkpoint import artefact
@@ -13,7 +14,8 @@ from signbind_jax.hf.export import TERMS, new_directory
 from signbind_jax.metrics.names import KNOWN_WORDS
 from signbind_jax.models.signbind import SignBindConfig
 from signbind_jax.stages.read_streams import open_experts_of
-from signbind_jax.use import bundle, model_card
+from signbind_jax.use import bundle, bundle_weights, model_card
+from signbind_jax.use.bundle_examples import copy_examples
 
 
 def export_translator(
@@ -23,14 +25,16 @@ def export_translator(
     dtype: str = "float32",
     step: int | str = artefact.NEWEST,
     evaluated: Path | None = None,
+    examples: Path | None = None,
 ) -> bundle.Bundle:
     """Writes a bundle of an alignment or translation run and its experts.
 
     Args:
       out: must not exist, or be empty; appears when all is written.
-      dtype: of the weights in the files, "float32" or "bfloat16". In memory they are float32
-        again; what the run keeps frozen in bfloat16 stays as it is.
+      dtype: of the weights in the files, one of `bundle_weights.DTYPES`. In memory they are again
+        what they are in the run.
       evaluated: what `signbind evaluate --json` wrote of this run, for the model card.
+      examples: a folder corpus whose recordings go with the bundle; see `copy_examples`.
 
     Raises:
       SignBindError: another stage's run; an expert that is missing or was trained again since;
@@ -55,7 +59,9 @@ def export_translator(
             bundle.write_part(expert, directory / parts[name], dtype, {})
         card = model_card.render(facts, dtype)
         (directory / bundle.CARD).write_text(card, encoding="utf-8")
-        made = {"dtype": dtype, "versions": versions.installed()}
+        made: dict[str, Any] = {"dtype": dtype, "versions": versions.installed()}
+        if examples is not None:
+            made["examples"] = copy_examples(examples, directory)
         bundle.write_manifest(directory, {"kind": "translator", **made, "facts": facts})
     return bundle.open_bundle(Path(out))
 
@@ -102,15 +108,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dtype",
         default="float32",
-        choices=bundle.DTYPES,
-        help="of the weights in the files: bfloat16 halves them and changes what is computed; "
-        "default: float32, the same sentences as the run's to the bit",
+        choices=bundle_weights.DTYPES,
+        help="of the weights in the files: bfloat16 halves them, int8 makes a quarter of them, and "
+        "both change what is computed, at the same speed; default: float32, the same sentences as "
+        "the run's to the bit",
     )
     parser.add_argument(
         "--scores",
         type=Path,
         metavar="FILE",
         help="what `signbind evaluate --json=FILE` wrote of this run, for the model card",
+    )
+    parser.add_argument(
+        "--examples",
+        type=Path,
+        metavar="DIR",
+        help="a folder corpus whose recordings go with the bundle: the page of signbind serve "
+        "offers them",
     )
     parser.add_argument(
         "--push",
@@ -139,6 +153,7 @@ def run(arguments: argparse.Namespace) -> int:
         dtype=arguments.dtype,
         step=arguments.step,
         evaluated=arguments.scores,
+        examples=arguments.examples,
     )
     listed = made.record["files"].values()
     size = sum(file["bytes"] for file in listed) / 1e6

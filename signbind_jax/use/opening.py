@@ -15,8 +15,9 @@ from signbind_jax.models.signbind import SignBindConfig
 from signbind_jax.stages.read_streams import check_expert, open_experts_of
 from signbind_jax.use.bundle import CARD, EXPERTS, MANIFEST, TRANSLATOR, Bundle, is_bundle
 from signbind_jax.use.bundle import open_bundle as open_directory
+from signbind_jax.use.bundle_examples import DIRECTORY as EXAMPLES
 
-_HUB_FILES = (MANIFEST, CARD, f"{TRANSLATOR}/*", f"{EXPERTS}/*")
+_HUB_FILES = (MANIFEST, CARD, f"{TRANSLATOR}/*", f"{EXPERTS}/*", f"{EXAMPLES}/*")
 
 
 def add_translator_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,6 +1,8 @@
 """The whole system through its own commands, at a size that takes a minute or two."""
 
 import json
+import re
+import shlex
 import shutil
 
 import jax
@@ -10,6 +12,7 @@ from flax import nnx
 
 from signbind_jax.checkpoint.artefact import open_artefact
 from signbind_jax.hf.pretrained import open_pretrained
+from signbind_jax.use.bundle import open_bundle
 from tests.conftest import signbind, signbind_process
 from tests.unit.hf.tiny_pretrained import write_pretrained
 
@@ -55,6 +58,22 @@ def test_finished_run_keeps_its_figures(quickstart):
     done = signbind("quickstart", "--smoke", f"--workdir={run}")
     assert "homonym_accuracy" in done.stdout and str(run / "report.html") in done.stdout
     assert (run / "results.json").read_text() == before
+
+
+def test_it_says_what_to_do_next_and_that_works(quickstart, tmp_path):
+    run, printed = quickstart
+    commands = re.findall(r"^[a-z ]+: +signbind (.*)$", printed, re.MULTILINE)
+    translate, serve, export = (shlex.split(command, comments=True) for command in commands)
+    assert [translate[0], serve[0], export[:2]] == ["translate", "serve", ["export", "translator"]]
+    clips = sorted((run / "examples").glob("*.npz"))
+    assert len(clips) == 6 and translate[-1] == f"{run / 'examples'}/*.npz"
+    done = signbind(*translate)
+    assert [line.split("\t")[0] for line in done.stdout.splitlines()] == [x.name for x in clips]
+    assert not done.stderr, "an example lacks a stream or was repaired"
+    signbind(*[argument.replace("=DIR", f"={tmp_path / 'demo'}") for argument in export])
+    bundle = open_bundle(tmp_path / "demo")
+    assert bundle.facts["synthetic"]
+    assert [e.path.read_bytes() for e in bundle.examples()] == [x.read_bytes() for x in clips]
 
 
 def test_frozen_experts_are_not_run_again(quickstart):

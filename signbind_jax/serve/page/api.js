@@ -26,7 +26,8 @@ function detailOf(text, status) {
   }
 }
 
-async function ask(path, options = {}) {
+// The answer to a request that is not refused.
+async function answered(path, options = {}) {
   let answer;
   try {
     answer = await fetch(path, { ...options, headers: headers() });
@@ -34,8 +35,12 @@ async function ask(path, options = {}) {
     if (error.name === "AbortError") throw error;
     throw new Refused(0, "The server cannot be reached.");
   }
-  const text = await answer.text();
-  if (!answer.ok) throw new Refused(answer.status, detailOf(text, answer.status));
+  if (!answer.ok) throw new Refused(answer.status, detailOf(await answer.text(), answer.status));
+  return answer;
+}
+
+async function ask(path, options) {
+  const text = await (await answered(path, options)).text();
   return text ? JSON.parse(text) : null;
 }
 
@@ -43,6 +48,8 @@ export const translator = () => ask("v1/translator");
 export const job = (id, wait, signal) => ask(`v1/jobs/${id}?wait=${wait}`, { signal });
 export const landmarks = (id) => ask(`v1/jobs/${id}/landmarks`);
 export const forget = (id) => ask(`v1/jobs/${id}`, { method: "DELETE" });
+export const examples = () => ask("v1/examples");
+export const example = async (name) => (await answered(`v1/examples/${encodeURIComponent(name)}`)).blob();
 
 // Uploads a file and gives its job's id. XMLHttpRequest, as fetch does not tell how much has gone.
 export function upload(file, name, progress, signal) {

@@ -2,6 +2,7 @@
 
 import * as api from "./api.js";
 import { Camera } from "./camera.js";
+import { offerExamples } from "./examples.js";
 import { Lanes, percent } from "./lanes.js";
 import { Replay } from "./replay.js";
 import { Skeleton } from "./skeleton.js";
@@ -31,6 +32,7 @@ async function begin() {
   by("token-card").hidden = true;
   by("take").hidden = false;
   describe();
+  offerExamples(by("examples"), by("notes"), translate, tellProblem);
 }
 
 function describe() {

@@ -100,6 +100,80 @@ def test_bfloat16_halves_the_weights_and_rounds_them_once(runs, bundle, tmp_path
     assert "rounded to bfloat16" in (out / "README.md").read_text()
 
 
+def test_int8_makes_a_quarter_of_them_and_rounds_by_half_a_step(runs, bundle, tmp_path, capsys):
+    out = tmp_path / "small"
+    arguments = [f"--checkpoint={runs / 'alignment'}", f"--out={out}", "--dtype=int8"]
+    assert cli.main(["export", "translator", *arguments]) == 0
+    size, whole = ((x / "translator" / "model.safetensors").stat().st_size for x in (out, bundle))
+    assert size < 0.35 * whole
+    found, of_run = (
+        weights(x) for x in (opening.open_translator(out)[0], open_artefact(runs / "alignment"))
+    )
+    for path, x in of_run.items():
+        assert found[path].dtype == x.dtype == np.float32, path
+        if x.ndim < 2:
+            assert np.array_equal(found[path], x), path
+        else:
+            # 254 steps from the least to the largest weight of an output.
+            assert np.abs(found[path] - x).max() <= np.abs(x).max() / 254 * 1.001, path
+    # An output whose weights are small is rounded by its own largest.
+    path = ("decoder", "layers", "down", "kernel")
+    rounded_by = np.abs(found[path] - of_run[path])
+    assert (rounded_by <= np.abs(of_run[path]).max(1, keepdims=True) / 254 * 1.001).all()
+    assert rounded_by.max() > 0
+    assert "rounded to int8" in (out / "README.md").read_text()
+    capsys.readouterr()
+    assert cli.main(["translate", f"--checkpoint={out}", str(runs / "a.npz")]) == 0
+    assert capsys.readouterr().out.startswith("a.npz\t")
+
+
+def test_the_same_run_gives_the_same_bytes(runs, bundle, tmp_path):
+    again = tmp_path / bundle.name
+    export_command.export_translator(runs / "alignment", again)
+    listed = sorted(path.relative_to(again) for path in again.rglob("*") if path.is_file())
+    assert listed == sorted(p.relative_to(bundle) for p in bundle.rglob("*") if p.is_file())
+    differ = [x for x in listed if (again / x).read_bytes() != (bundle / x).read_bytes()]
+    assert not differ
+
+
+def write_examples(tree: Path, runs: Path, rows: str) -> Path:
+    tree.mkdir()
+    shutil.copyfile(runs / "a.npz", tree / "a.npz")
+    (tree / "manifest.tsv").write_text(f"id\tsplit\ttext\tpose\tlips\n{rows}")
+    return tree
+
+
+def test_examples_go_with_it_and_are_checked(runs, tmp_path):
+    corpus = write_examples(tmp_path / "corpus", runs, "one\ttest\tAnna came.\ta.npz\n")
+    out = tmp_path / "out"
+    made = export_command.export_translator(runs / "alignment", out, examples=corpus)
+    (example,) = made.examples()
+    assert (example.name, example.text) == ("one.npz", "Anna came.")
+    assert example.path.read_bytes() == (runs / "a.npz").read_bytes()
+    flip(example.path)
+    with pytest.raises(SignBindError, match=r"examples/one\.npz: sha256: found"):
+        made.examples()
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ("one\ttest\tAnna.\ta.npz\ta\n", "found pose, lips, wanted a pose or a video alone"),
+        ("a b\ttest\tAnna.\ta.npz\n", "example: found 'a b.npz', wanted a name of letters"),
+        ("".join(f"{i}\ttest\tAnna.\ta.npz\n" for i in range(101)), "wanted at most 100 examples"),
+        ("one\ttest\tAnna.\tb.npz\n", "found no file 'b.npz'"),
+    ],
+)
+def test_what_cannot_be_an_example_is_told_in_one_line(runs, tmp_path, capsys, rows, said):
+    corpus = write_examples(tmp_path / "corpus", runs, rows)
+    (corpus / "a").mkdir()
+    arguments = [f"--checkpoint={runs / 'alignment'}", f"--out={tmp_path / 'out'}"]
+    assert cli.main(["export", "translator", *arguments, f"--examples={corpus}"]) == 1
+    err = capsys.readouterr().err
+    assert said in err and err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
 def flip(path: Path):
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
