@@ -1,10 +1,13 @@
 """The ids of jobs that were taken on, on disk: after a crash each is known to be lost."""
 
+import contextlib
+import errno
 import os
 import re
 from pathlib import Path
 
 from signbind_jax import files
+from signbind_jax.errors import SignBindError
 
 _LINE = re.compile(r"([+-])([0-9a-f]{32})")
 _MOST_LINES = 10_000  # of a file, before it is written anew
@@ -44,22 +47,25 @@ class Journal:
         self._known.pop(job_id, None)
         self._write("-", job_id)
         if self._lines > _MOST_LINES and self._lines > 2 * len(self._known):
-            self._rewrite()
+            with contextlib.suppress(SignBindError):  # on a full disk it grows on
+                self._rewrite()
 
     def close(self) -> None:
         """Closes the file."""
         os.close(self._file)
 
     def _write(self, sign: str, job_id: str) -> None:
-        os.write(self._file, f"{sign}{job_id}\n".encode())
+        line = f"{sign}{job_id}\n".encode()
+        if os.write(self._file, line) < len(line):  # no room for the rest
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._lines += 1
 
     def _rewrite(self) -> None:
-        if self._file >= 0:
-            os.close(self._file)
         files.write(self._path, "".join(f"+{job_id}\n" for job_id in self._known))
-        self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND)
+        old, self._file = self._file, os.open(self._path, os.O_WRONLY | os.O_APPEND)
         self._lines = len(self._known)
+        if old >= 0:
+            os.close(old)
 
 
 def _known(text: str) -> list[str]:

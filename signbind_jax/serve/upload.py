@@ -1,6 +1,7 @@
 """A recording that arrives: multipart, written to disk as it comes, within limits."""
 
 import asyncio
+import contextlib
 import os
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -104,7 +105,8 @@ class _FilePart:
     def discard(self) -> None:
         """Leaves nothing behind."""
         if self._file is not None:
-            self._file.close()
+            with contextlib.suppress(OSError):  # on a full disk it tries to write the rest again
+                self._file.close()
             self._path.unlink(missing_ok=True)
 
     def _add(self, which: int, data: bytes) -> None:

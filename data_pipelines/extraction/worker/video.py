@@ -23,7 +23,7 @@ MOST_FRAMES = 50_000  # half an hour; a sentence has hundreds
 LONGEST_STILL_S = 10.0  # seconds without a frame, after which timestamps are not believed
 ROUNDING_S = 1e-3  # containers and lists of clips round times to milliseconds
 LEAD_S = 2.0  # decoded in front of a clip: frames right behind a seek may lack a reference
-RATES = (1.0, 240.0)  # frames a second that are believed
+RATES = (1.0, 250.0)  # frames a second that are believed; slow motion is 240, or a little more
 PROBED = 250  # packets that tell the rate where the container does not
 
 Timed = Iterator[tuple[float, Callable[[], np.ndarray]]]  # seconds, a call that gives the picture
