@@ -265,7 +265,7 @@ def make_manifest(source, model_config: ModelConfig) -> Manifest:
         dimensions=dimensions(model_config),
         keypoint_layout=keypoints.LAYOUT_VERSION,
         parents=dict(source.parents),
-        extra={"longest_s": source.longest_s} if source.longest_s else {},
+        extra={k: v for k in ("longest_s", "fps") if (v := getattr(source, k))},
         files={name: _digest_of(text.encode()) for name, text in source.side_files().items()},
         versions=versions.joined({}, versions.installed()),
     )

@@ -39,7 +39,8 @@ class Manifest:
       parents: name -> artefact digest of the checkpoint it was trained from.
       arrays: path -> "float32[8,4] 0123456789abcdef"; `CheckpointDir.save` fills it in.
       extra: anything else that is JSON; `CheckpointDir.save` adds its step. Of stages that read
-        streams of clips `longest_s`, seconds of the longest clip trained on.
+        streams of clips `longest_s`, seconds of the longest clip trained on; of experts `fps`,
+        frames a second of what it was trained on.
       files: name -> SHA-256 of what the artefact consists of beside its arrays, such as a
         tokenizer; empty in manifests of before they were kept.
       versions: package -> its versions while the run was trained, the newest last; empty in

@@ -142,6 +142,11 @@ class MixedSplit(Sequence):
             self._named(i, clip) for i, part in enumerate(self.parts) for clip in part.labels
         )
 
+    def read_labels(self) -> Iterator[Clip]:
+        """The clips of `labels` one after the other, none of them kept."""
+        for i, part in enumerate(self.parts):
+            yield from (self._named(i, clip) for clip in part.read_labels())
+
     @cached_property
     def ids(self) -> tuple[str, ...]:
         """Ids in order."""

@@ -6,8 +6,9 @@ import numpy as np
 from signbind_jax import ctc, streams
 from signbind_jax.config import RunConfig
 from signbind_jax.data import folds
-from signbind_jax.data.batch import MODALITIES, reads_lips
+from signbind_jax.data.batch import MODALITIES, modality_of, reads_lips
 from signbind_jax.data.dataset import ClipDataset
+from signbind_jax.data.frame_rate import trained_fps
 from signbind_jax.data.loader import clip_batches
 from signbind_jax.data.training_plan import training_plan
 from signbind_jax.data.vocabulary import BLANK, Vocabulary
@@ -46,6 +47,7 @@ class ExpertSource(BatchSource):
         check_crops(self.model_config, train, "config.model.lip_size")
         self._leave_out_unclear(train)
         self._check_feasible(train)
+        self.fps = trained_fps(train.read_labels(), modality_of(self.model_config.frontend))
         self.held_out = self._hold_out(train)
         empty = np.array([not target for target in self._targets])
         self.lengths, note = without_empty(self.lengths, empty, config)

@@ -35,10 +35,11 @@ class BatchSource:
       vocabularies: name -> Vocabulary, recorded in the manifest.
       parents: name -> artefact digest of what the run builds on, files of `data.spellings` too.
       longest_s: seconds of the longest clip that is trained on, where streams are read of clips.
+      fps: frames a second of what an expert is trained on; 0 of other stages.
       notes: lines about the data a user should see at start-up.
     """
 
-    longest_s = 0.0
+    longest_s = fps = 0.0
 
     def __init__(self, config: RunConfig):
         self.config = config

@@ -16,11 +16,12 @@ from signbind_jax import progress, streams
 from signbind_jax.checkpoint.artefact import Artefact, open_artefact
 from signbind_jax.checkpoint.manifest import check_parent
 from signbind_jax.config import RunConfig
-from signbind_jax.data.batch import reads_lips
+from signbind_jax.data.batch import modality_of, reads_lips
 from signbind_jax.data.batch_plan import EvaluationPlan
 from signbind_jax.data.clip import TimedToken, exact
 from signbind_jax.data.clip_list import ClipList
 from signbind_jax.data.dataset import ClipDataset
+from signbind_jax.data.frame_rate import thinned
 from signbind_jax.data.loader import clip_batches
 from signbind_jax.data.row_plan import reading_plan
 from signbind_jax.data.stream_cache import (
@@ -58,6 +59,7 @@ class ExpertReader:
       row_frames: of the rows it was trained on, see `reading_plan`.
       digest: of its artefact and of what is read, under which read splits are kept; empty: none is.
       unread_s: seconds of the runs that become tokens where nothing is read; 0: none do.
+      fps: frames a second that it was trained on; 0: not known, see `frame_rate.thinned`.
     """
 
     name: str
@@ -67,6 +69,7 @@ class ExpertReader:
     row_frames: int
     digest: str = ""
     unread_s: float = 0.0
+    fps: float = 0.0
 
     @property
     def d_hidden(self) -> int:
@@ -83,7 +86,7 @@ class ExpertReader:
             vocabulary = replace(vocabulary, tokens=(*vocabulary.tokens, UNREAD))
             digest = f"{digest} unread {unread_s:g}"
         given = expert.stage, expert.model_config, vocabulary, weights, row_frames
-        return cls(*given, digest, unread_s)
+        return cls(*given, digest, unread_s, float(expert.manifest.extra.get("fps", 0.0)))
 
     def lengths(self, clips: Clips) -> np.ndarray:
         """Frames of what the expert reads, by clip; 0 where it is absent."""
@@ -108,6 +111,8 @@ class ExpertReader:
           SignBindError: crops of another size than the expert was trained on.
           Interrupted: on every process, where a signal came to one in an evaluation.
         """
+        if isinstance(clips, ClipList):
+            clips = thinned(clips, modality_of(self.config.frontend), self.fps)
         check_crops(self.config, clips, f"{self.name}: model.lip_size")
         lengths, d_hidden = self.lengths(clips), self.d_hidden if hidden else 0
         lengths = lengths if chosen is None else np.where(chosen, lengths, 0)
