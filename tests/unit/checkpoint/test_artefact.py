@@ -38,6 +38,7 @@ def write_run(workdir: Path, seed: int = 0, texts=TEXTS, step: int = 1) -> Path:
         parent_directories=dict,
         side_files=lambda: artefact.tokenizer_files(tokenizer),
         longest_s=0.0,
+        fps=0.0,
     )
     workdir.mkdir(exist_ok=True)
     manifest = artefact.make_manifest(source, decoder.config)
