@@ -136,44 +136,6 @@ def test_the_same_run_gives_the_same_bytes(runs, bundle, tmp_path):
     assert not differ
 
 
-def write_examples(tree: Path, runs: Path, rows: str) -> Path:
-    tree.mkdir()
-    shutil.copyfile(runs / "a.npz", tree / "a.npz")
-    (tree / "manifest.tsv").write_text(f"id\tsplit\ttext\tpose\tlips\n{rows}")
-    return tree
-
-
-def test_examples_go_with_it_and_are_checked(runs, tmp_path):
-    corpus = write_examples(tmp_path / "corpus", runs, "one\ttest\tAnna came.\ta.npz\n")
-    out = tmp_path / "out"
-    made = export_command.export_translator(runs / "alignment", out, examples=corpus)
-    (example,) = made.examples()
-    assert (example.name, example.text) == ("one.npz", "Anna came.")
-    assert example.path.read_bytes() == (runs / "a.npz").read_bytes()
-    flip(example.path)
-    with pytest.raises(SignBindError, match=r"examples/one\.npz: sha256: found"):
-        made.examples()
-
-
-@pytest.mark.parametrize(
-    ("rows", "said"),
-    [
-        ("one\ttest\tAnna.\ta.npz\ta\n", "found pose, lips, wanted a pose or a video alone"),
-        ("a b\ttest\tAnna.\ta.npz\n", "example: found 'a b.npz', wanted a name of letters"),
-        ("".join(f"{i}\ttest\tAnna.\ta.npz\n" for i in range(101)), "wanted at most 100 examples"),
-        ("one\ttest\tAnna.\tb.npz\n", "found no file 'b.npz'"),
-    ],
-)
-def test_what_cannot_be_an_example_is_told_in_one_line(runs, tmp_path, capsys, rows, said):
-    corpus = write_examples(tmp_path / "corpus", runs, rows)
-    (corpus / "a").mkdir()
-    arguments = [f"--checkpoint={runs / 'alignment'}", f"--out={tmp_path / 'out'}"]
-    assert cli.main(["export", "translator", *arguments, f"--examples={corpus}"]) == 1
-    err = capsys.readouterr().err
-    assert said in err and err.count("\n") == 1
-    assert not (tmp_path / "out").exists()
-
-
 def flip(path: Path):
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
