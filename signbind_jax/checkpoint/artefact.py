@@ -17,10 +17,10 @@ from signbind_jax.checkpoint.manifest import check_same
 from signbind_jax.checkpoint.model_record import (
     ModelConfig,
     SignBindConfig,
+    abstract_model,
     check_model,
     check_rows,
     dimensions,
-    make_model,
     model_record,
     read_model_config,
 )
@@ -99,8 +99,7 @@ class Artefact:
           model's directory; without them the state has no such parameters.
         """
         mesh = mesh or sharding.own_mesh()
-        abstract = nnx.eval_shape(lambda: make_model(self.model_config, nnx.Rngs(0)))
-        graphdef, params = nnx.split(abstract)
+        graphdef, params = nnx.split(abstract_model(self.model_config))
         shardings = sharding.state_shardings(params, mesh)
         stored, elsewhere = nnx.split_state(
             sharding.with_shardings(params, shardings), lambda path, _: self._stores(path), ...

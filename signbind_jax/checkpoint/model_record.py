@@ -10,6 +10,7 @@ from signbind_jax.checkpoint.manifest import Manifest
 from signbind_jax.config import from_mapping
 from signbind_jax.data.vocabulary import FUSION_TARGETS, Vocabulary
 from signbind_jax.errors import SignBindError
+from signbind_jax.models import layers
 from signbind_jax.models.expert import Expert, ExpertConfig
 from signbind_jax.models.fusion import Fusion, FusionConfig
 from signbind_jax.models.llm.config import DecoderConfig
@@ -64,6 +65,11 @@ def _without_gone(values: Mapping) -> dict:
 def make_model(config: ModelConfig, rngs: nnx.Rngs) -> nnx.Module:
     """A fresh model of a config."""
     return dict(_KINDS.values())[type(config)](config, rngs)
+
+
+def abstract_model(config: ModelConfig) -> nnx.Module:
+    """The model of a config with shapes in place of values."""
+    return layers.abstract(lambda rngs: make_model(config, rngs))
 
 
 def dimensions(config: ModelConfig) -> dict[str, int]:

@@ -17,6 +17,7 @@ from signbind_jax.errors import SignBindError
 EMPTY_ROW = -1
 _MAX_CANDIDATES = 2048  # bucket lengths the search weighs; coarser cells beyond it
 _CACHED_EPOCHS = 2  # reading ahead crosses from one epoch into the next
+FEW_CLIPS = 32  # so many at most are a request rather than a split, and get batches of their size
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,12 @@ def standard_buckets(longest: int) -> tuple[int, ...]:
         last = buckets[-1]
         buckets.append(last * 3 // 2 if last & (last - 1) == 0 else last * 4 // 3)
     return tuple(buckets)
+
+
+def few_buckets(longest: int) -> tuple[int, ...]:
+    """32, 64, 128, ... up to the first that holds `longest`: one an octave, for up to `FEW_CLIPS`
+    clips, whose batches come in several numbers of rows as well."""
+    return tuple(2**i for i in range(5, max(6, next_power_of_two(longest).bit_length())))
 
 
 class EpochCache:
@@ -295,19 +302,39 @@ def evaluation_plan(
     frames_per_batch: int,
     batch_multiple: int = 1,
 ) -> EvaluationPlan:
-    """The plan that visits every clip of nonzero length once, in order of length."""
+    """The plan that visits every clip of nonzero length once, in order of length.
+
+    A batch of a split has as many rows as `frames_per_batch` hold, however few clips are left: one
+    program a bucket. Of up to `FEW_CLIPS` lengths, batches have the rows that they take, see
+    `rows_of_few`.
+    """
     lengths = checked_lengths(lengths)
     buckets = tuple(int(b) for b in buckets)
     sizes = batch_sizes(buckets, frames_per_batch, batch_multiple)
     bucket_of_clip = _bucket_of(lengths, buckets)
     order = np.argsort(-lengths, kind="stable").astype(np.int32)
     order = order[lengths[order] > 0]
-    steps, start = [], 0
+    steps, start, few = [], 0, len(lengths) <= FEW_CLIPS
     while start < len(order):
         bucket = bucket_of_clip[order[start]]
-        steps.append(_step(order[start:], buckets[bucket], sizes[bucket]))
-        start += sizes[bucket]
+        size = sizes[bucket]
+        if few:
+            size = rows_of_few(len(order) - start, size, batch_multiple)
+        steps.append(_step(order[start:], buckets[bucket], size))
+        start += size
     return EvaluationPlan(steps)
+
+
+def rows_of_few(n: int, batch_size: int, multiple: int = 1) -> int:
+    """The rows of a batch for `n` clips or filled rows: the next power of two times `multiple`, at
+    most `batch_size`. An empty row costs as much as a full one, and each number of rows a
+    program."""
+    return min(batch_size, next_power_of_two(-(-n // multiple)) * multiple)
+
+
+def next_power_of_two(n: int) -> int:
+    """The least power of two that is at least n > 0."""
+    return 1 << (n - 1).bit_length()
 
 
 def _step(clips: np.ndarray, bucket_length: int, batch_size: int) -> Step:

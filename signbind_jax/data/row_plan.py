@@ -13,6 +13,7 @@ import numpy as np
 
 from signbind_jax.data.batch_plan import (
     EMPTY_ROW,
+    FEW_CLIPS,
     BatchPlan,
     EpochCache,
     EvaluationPlan,
@@ -21,6 +22,8 @@ from signbind_jax.data.batch_plan import (
     cap_batch_size,
     checked_lengths,
     hash64,
+    next_power_of_two,
+    rows_of_few,
     standard_buckets,
 )
 from signbind_jax.errors import SignBindError
@@ -33,7 +36,7 @@ _WORTH_LONGER = 0.99  # cost more in longer rows, so that an epoch has to have f
 _SPARE = 1.01  # rows over the fewest that the frames need
 READING_FRAMES = 8192  # a batch of clips that are only read
 READING_ROW = 256  # frames of its rows at least: every split of short clips then has one shape
-_LEAST_CLIPS = 4  # that its rows have places for
+_LEAST_CLIPS = 4  # that its rows have places for; no more where clips are few: one shape less
 
 
 class RowPlan:
@@ -130,7 +133,8 @@ def reading_plan(
 ) -> EvaluationPlan:
     """The plan that visits every clip of nonzero length once, in filled rows of one shape.
 
-    Sizes go in coarse steps, so that splits of different lengths share their program.
+    Sizes go in coarse steps, so that splits of different lengths share their program. Of up to
+    `FEW_CLIPS` clips the length of the longest and the number of rows alone make another.
 
     Args:
       lengths: frames of each clip; 0 is not read.
@@ -140,14 +144,15 @@ def reading_plan(
     padded = -(-lengths // ALIGNMENT) * ALIGNMENT
     clips = np.argsort(padded, kind="stable")[(lengths == 0).sum() :]
     row_frames = standard_buckets(max(row_frames, READING_ROW, int(lengths.max())))[-1]
-    place_rg, start_rg = fill_rows(*np.unique(padded[clips], return_counts=True), row_frames)
+    most = _LEAST_CLIPS if len(lengths) <= FEW_CLIPS else None
+    place_rg, start_rg = fill_rows(*np.unique(padded[clips], return_counts=True), row_frames, most)
     n_rows, g = place_rg.shape
-    ids = np.full((n_rows, _next_power_of_two(max(g, _LEAST_CLIPS))), EMPTY_ROW, np.int32)
+    ids = np.full((n_rows, next_power_of_two(max(g, _LEAST_CLIPS))), EMPTY_ROW, np.int32)
     starts = np.zeros_like(ids)
     ids[:, :g] = np.where(place_rg >= 0, clips[place_rg], EMPTY_ROW)
     starts[:, :g] = start_rg
     (size,) = batch_sizes((row_frames,), frames_per_batch, 1)
-    size = min(size, _next_power_of_two(n_rows))
+    size = rows_of_few(n_rows, size)
     n_empty = -n_rows % size
     ids = np.pad(ids, ((0, n_empty), (0, 0)), constant_values=EMPTY_ROW)
     starts = np.pad(starts, ((0, n_empty), (0, 0)))
@@ -159,15 +164,13 @@ def reading_plan(
     )
 
 
-def _next_power_of_two(n: int) -> int:
-    return 1 << (n - 1).bit_length()
-
-
-def fill_rows(slots: np.ndarray, counts: np.ndarray, row_frames: int):
+def fill_rows(slots: np.ndarray, counts: np.ndarray, row_frames: int, most: int | None = None):
     """Rows of `row_frames` frames that hold `counts` slots of each length.
 
     The longest slot left goes into the emptiest row (Graham's LPT rule), so that rows hold about
     equally many frames and about equally many clips; a row more is begun where none has room.
+
+    most: clips of a row; None: as many as fit.
 
     Returns:
       places: int64 (rows, g), -1 behind a row's last: each slot's place among all slots in
@@ -175,18 +178,22 @@ def fill_rows(slots: np.ndarray, counts: np.ndarray, row_frames: int):
       starts: int32 (rows, g), frame at which each slot begins.
     """
     ends = np.cumsum(counts)
-    n_rows = max(1, round(_SPARE * float((slots * counts).sum()) / row_frames))
+    most = most or int(counts.sum())
+    n_rows = round(_SPARE * float((slots * counts).sum()) / row_frames)
+    n_rows = max(n_rows, -(-int(counts.sum()) // most))
     emptiest = [(0, row) for row in range(n_rows)]
     rows: list[list[tuple[int, int]]] = [[] for _ in range(n_rows)]
     for slot in range(len(slots) - 1, -1, -1):
         length = int(slots[slot])
         for place in range(int(ends[slot]) - 1, int(ends[slot] - counts[slot]) - 1, -1):
-            used, row = emptiest[0]
-            if used + length > row_frames:
-                row, used = len(rows), 0
+            while emptiest and len(rows[emptiest[0][1]]) == most:
+                heapq.heappop(emptiest)
+            if not emptiest or emptiest[0][0] + length > row_frames:
+                used, row = 0, len(rows)
                 rows.append([])
                 heapq.heappush(emptiest, (length, row))
             else:
+                used, row = emptiest[0]
                 heapq.heapreplace(emptiest, (used + length, row))
             rows[row].append((place, used))
     rows = [row for row in rows if row]

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from signbind_jax import progress
-from signbind_jax.data.batch_plan import EMPTY_ROW, Step, evaluation_plan, standard_buckets
+from signbind_jax.data.batch_plan import (
+    EMPTY_ROW,
+    FEW_CLIPS,
+    Step,
+    evaluation_plan,
+    few_buckets,
+    standard_buckets,
+)
 from signbind_jax.data.sentence_batch import SentenceBatch, pad_left, pad_right
 from signbind_jax.data.stream_cache import SplitStreams
 from signbind_jax.distributed import hosts
@@ -98,7 +105,8 @@ def reading_batches(sentences: Sentences, frames_per_batch: int) -> Iterator[Sen
     bare = dataclasses.replace(
         sentences, targets=[()] * len(sentences), texts=[()] * len(sentences)
     )
-    buckets = standard_buckets(sentences.lengths.max())
+    buckets_for = few_buckets if len(sentences) <= FEW_CLIPS else standard_buckets
+    buckets = buckets_for(int(sentences.lengths.max()))
     plan = evaluation_plan(sentences.lengths, buckets, frames_per_batch)
     longest = max(map(len, sentences.prompts), default=1)
     prompt = 4 if longest <= 4 else standard_buckets(longest)[-1]

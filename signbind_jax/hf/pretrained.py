@@ -12,6 +12,7 @@ from signbind_jax.distributed import sharding
 from signbind_jax.hf import families, weights
 from signbind_jax.hf.chat import ChatTokenizer
 from signbind_jax.hf.tokenizer import TextTokenizer
+from signbind_jax.models import layers
 from signbind_jax.models.llm.config import DecoderConfig
 from signbind_jax.models.llm.decoder import Decoder
 
@@ -61,7 +62,7 @@ class Pretrained:
 
     def load_params(self, mesh=None, dtype: str = "float32") -> tuple[nnx.GraphDef, nnx.State]:
         """Loads graph definition and weights, sharded over `mesh` (default: as of an artefact)."""
-        graphdef = nnx.graphdef(nnx.eval_shape(lambda: Decoder(self.config, nnx.Rngs(0))))
+        graphdef = nnx.graphdef(layers.abstract(lambda rngs: Decoder(self.config, rngs)))
         checkpoint = weights.open_checkpoint(self.workdir)
         return graphdef, weights.read_params(
             self.config, checkpoint, mesh or sharding.own_mesh(), dtype

@@ -20,6 +20,7 @@ from signbind_jax import files
 from signbind_jax.distributed import sharding
 from signbind_jax.errors import SignBindError, one_line
 from signbind_jax.hf.shards import INDEX, SINGLE
+from signbind_jax.models import layers
 from signbind_jax.models.llm.config import DecoderConfig
 from signbind_jax.models.llm.decoder import Decoder
 
@@ -250,7 +251,7 @@ def check_tensors(config: DecoderConfig, checkpoint: Checkpoint) -> nnx.State:
     Raises:
       SignBindError: see `check_state`.
     """
-    abstract = nnx.eval_shape(lambda: nnx.state(Decoder(config, nnx.Rngs(params=0))))
+    abstract = nnx.state(layers.abstract(lambda rngs: Decoder(config, rngs)))
     check_state(
         layout(config, abstract),
         abstract,

@@ -34,12 +34,29 @@ DIMENSIONS = (
 )
 
 
+class NoValues(nnx.Rngs):
+    """In place of random numbers for a model that is made for its shapes; see `abstract`."""
+
+
+def abstract(make: Callable[[nnx.Rngs], nnx.Module]) -> nnx.Module:
+    """The module that `make` makes, with shapes in place of values.
+
+    How the values would be drawn is not traced, which would take longer than all the rest.
+    """
+    return nnx.eval_shape(lambda: make(NoValues(params=0)))
+
+
 def param(rngs: nnx.Rngs, init: Callable, shape: Sequence[int], dims: Sequence[str]) -> nnx.Param:
     """Makes a float32 parameter whose dimensions carry logical names (`param.dims`)."""
     unknown = [d for d in dims if d not in DIMENSIONS]
     if len(shape) != len(dims) or unknown:
         raise ValueError(f"parameter of shape {tuple(shape)} with dimension names {dims}")
-    return nnx.Param(init(rngs.params(), tuple(shape), jnp.float32), dims=tuple(dims))
+    shape = tuple(shape)
+    if isinstance(rngs, NoValues):
+        value = jnp.zeros(shape)
+    else:
+        value = init(rngs.params(), shape, jnp.float32)
+    return nnx.Param(value, dims=tuple(dims))
 
 
 def fan_in_init(fan_in: int) -> Callable:
@@ -297,7 +314,7 @@ def stack(make_layer: Callable[[nnx.Rngs], nnx.Module], n: int, rngs: nnx.Rngs) 
     def init(key):
         # The structure is noted while tracing; a layer made for it alone would be compiled
         # for nothing.
-        graphdef, state = nnx.split(make_layer(nnx.Rngs(params=key)))
+        graphdef, state = nnx.split(make_layer(type(rngs)(params=key)))
         graphdefs.append(graphdef)
         return state
 

@@ -190,7 +190,7 @@ def _serve(arguments: argparse.Namespace, uploads: Path, bound: socket.socket) -
         reading = Reading(
             reader.lip_size, settings.most_seconds, settings.read_s, arguments.environment
         )
-        ahead = warm_ups(reader, settings.warm_up_s, settings.batch_size)
+        ahead = warm_ups(translator, settings.warm_up_s, settings.batch_size)
         service = Service(jobs, translator, translate, reading, settings, Metrics(jobs), ahead)
         known = about(translator.facts, reader.readers.values(), settings, arguments.about)
         bundle = find_bundle(arguments.checkpoint, arguments.step)

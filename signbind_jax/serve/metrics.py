@@ -20,7 +20,7 @@ class Metrics:
       batch_clips: recordings translated in one call.
       streams: of signing that arrives frame by frame, open now.
       update_s: seconds from frames of a stream to what is known then.
-      warm_ups_left: batches that will be translated to compile what they need.
+      warm_ups_left: calls that will be made to compile what they need.
     """
 
     def __init__(self, jobs: Jobs):

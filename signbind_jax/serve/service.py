@@ -3,7 +3,7 @@
 import asyncio
 import collections
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
@@ -45,7 +45,7 @@ class Service:
       translate: where the translator works: a pool of one thread.
       reading: how uploads are read.
       settings: how many readers there are, and how many recordings are translated in one call.
-      warm_ups: batches to be translated for nothing while no job waits, see `warm_up`.
+      warm_ups: what the translator does while no job waits, see `warm_up`.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Service:
         reading: Reading,
         settings: ServeSettings,
         metrics: Metrics,
-        warm_ups: Sequence[list[Clip]] = (),
+        warm_ups: Iterable[Callable[[], object]] = (),
     ):
         self.jobs, self.metrics = jobs, metrics
         self._warm_ups = collections.deque(warm_ups)
@@ -154,9 +154,7 @@ class Service:
         loop = asyncio.get_running_loop()
         self.warming_up = True
         try:
-            await loop.run_in_executor(
-                self._translate, self._translator.translate_clips, self._warm_ups[0]
-            )
+            await loop.run_in_executor(self._translate, self._warm_ups[0])
             self._warm_ups.popleft()
         except Exception as error:  # jobs will tell, where it matters to them
             logger.warning("not warmed up: %s", outcome(error)[1])

@@ -25,8 +25,8 @@ from signbind_jax import files, sealed
 from signbind_jax.checkpoint.artefact import Artefact, check_known
 from signbind_jax.checkpoint.manifest import manifest_from_text, manifest_to_text
 from signbind_jax.checkpoint.model_record import (
+    abstract_model,
     check_model,
-    make_model,
     model_record,
     read_model_config,
 )
@@ -60,8 +60,7 @@ class BundlePart(Artefact):
           SignBindError: a weight that is missing, of another shape, or left over.
         """
         mesh = mesh or sharding.own_mesh()
-        abstract = nnx.eval_shape(lambda: make_model(self.model_config, nnx.Rngs(0)))
-        graphdef, params = nnx.split(abstract)
+        graphdef, params = nnx.split(abstract_model(self.model_config))
         shardings = dict(nnx.to_flat_state(sharding.state_shardings(params, mesh)))
         flat, checkpoint = dict(nnx.to_flat_state(params)), open_checkpoint(self.workdir)
         bundle_weights.check_names(checkpoint, flat, self.workdir)

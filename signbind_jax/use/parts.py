@@ -11,7 +11,7 @@ from flax import nnx
 from signbind_jax import streams
 from signbind_jax.checkpoint import artefact
 from signbind_jax.checkpoint.artefact import Artefact
-from signbind_jax.checkpoint.model_record import make_model
+from signbind_jax.checkpoint.model_record import abstract_model
 from signbind_jax.data.batch import reads_lips
 from signbind_jax.data.clip import MOST_SECONDS, Clip, TimedToken, check_timed_tokens
 from signbind_jax.data.clip_list import ClipList
@@ -191,7 +191,7 @@ def _fusion_weights(run: Artefact) -> tuple[nnx.GraphDef, nnx.State]:
     config = run.model_config
     if isinstance(config, FusionConfig):
         return run.load_params()
-    graphdef = nnx.graphdef(nnx.eval_shape(lambda: make_model(config.fusion, nnx.Rngs(0))))
+    graphdef = nnx.graphdef(abstract_model(config.fusion))
     return graphdef, run.load_params(imported=False)[1]["fusion"]
 
 

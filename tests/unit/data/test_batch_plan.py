@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from signbind_jax.data.batch_plan import BatchPlan, choose_buckets, evaluation_plan
+from signbind_jax.data.batch_plan import BatchPlan, choose_buckets, evaluation_plan, few_buckets
 from signbind_jax.data.row_plan import RowPlan
 from signbind_jax.data.weighted_plan import WeightedPlan
 from signbind_jax.errors import SignBindError
@@ -139,6 +139,25 @@ def test_evaluation_visits_every_clip_once_longest_first():
     assert all((lengths[s.ids[s.ids >= 0]] <= s.bucket_length).all() for s in steps)
     assert all((s.ids >= 0).all() for s in steps[:-1])
     assert {(s.bucket_length, s.batch_size) for s in steps} == set(plan.shapes)
+
+
+def test_few_clips_get_the_rows_they_take_and_a_split_keeps_its_shapes():
+    for n, rows in ((1, 1), (2, 2), (3, 4), (5, 8), (8, 8), (9, 16), (32, 32)):
+        plan = evaluation_plan([10] * n, (16, 32), 1024)
+        assert plan.shapes == ((16, rows),) and plan.n_steps == 1
+    assert evaluation_plan([10] * 33, (16, 32), 1024).shapes == ((16, 64),)
+    assert evaluation_plan([10] * 3, (16, 32), 1024, batch_multiple=3).shapes == ((16, 3),)
+    assert evaluation_plan([10] * 4, (16, 32), 1024, batch_multiple=3).shapes == ((16, 6),)
+    # A long clip leaves no room for the others: their batch is no larger than they need either.
+    plan = evaluation_plan([500, 10, 10, 10], (16, 512), 1024)
+    assert plan.shapes == ((512, 2), (16, 2))[::-1]
+    plan = evaluation_plan([30] * 9, (16, 32), 256)
+    assert plan.shapes == ((32, 1), (32, 8))
+
+
+def test_few_clips_have_few_lengths():
+    assert [few_buckets(n)[-1] for n in (1, 32, 33, 64, 65, 1000)] == [32, 32, 64, 64, 128, 1024]
+    assert few_buckets(128) == (32, 64, 128)
 
 
 @pytest.mark.parametrize("make", [BatchPlan, evaluation_plan])

@@ -13,7 +13,7 @@ from signbind_jax import ctc
 from signbind_jax.config import load_config
 from signbind_jax.configs import lipreading, signing
 from signbind_jax.data.augment import AugmentConfig
-from signbind_jax.data.batch_plan import BatchPlan, choose_buckets, evaluation_plan
+from signbind_jax.data.batch_plan import FEW_CLIPS, BatchPlan, choose_buckets, evaluation_plan
 from signbind_jax.data.clip import Clip, pose_frames
 from signbind_jax.data.data_config import DataConfig
 from signbind_jax.data.dataset import open_dataset
@@ -110,6 +110,20 @@ def test_reading_visits_every_clip_once_in_one_shape():
             assert ends.max() <= row_frames
     one = reading_plan([30])
     assert one.shapes == ((READING_ROW, 1),)  # a clip alone takes no batch of empty rows
+
+
+def test_few_clips_are_read_in_few_shapes():
+    random = np.random.default_rng(0)
+    for _ in range(200):
+        n = int(random.integers(1, FEW_CLIPS + 1))
+        lengths = random.integers(1, READING_ROW + 1, n)
+        plan = reading_plan(lengths)
+        steps = [plan.step(i) for i in range(plan.n_steps)]
+        assert drawn(steps) == list(range(n))
+        ((rows, places),) = {step.ids.shape for step in steps}
+        assert steps[0].bucket_length == READING_ROW and places == 4
+        assert rows & (rows - 1) == 0 and plan.n_steps == 1
+        assert rows < 2 * n
 
 
 def test_weights_hold_in_filled_rows_too():

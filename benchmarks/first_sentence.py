@@ -1,0 +1,104 @@
+"""How long a program waits for its first sentence, and for each after it.
+
+python -m benchmarks.first_sentence --checkpoint=DIR (--clip=FILE.npz | --data=DIR)
+    [--runs=3] [--repeats=30]
+
+Each run is a process that opens the translator and translates the clip, by
+`signbind_jax.load_translator(DIR)(FILE)`, and then translates it again and again. A first run,
+which is not counted, fills the cache of compiled programs. With `--data`, the clip is the one of
+that dataset's test split that lasts nearest to 4 seconds.
+
+The last line is JSON: wall seconds and processor seconds (of all threads) since the process was
+started, as medians of the runs, when the library was `imported`, the translator `opened` and the
+`first` sentence there; and median and 95th percentile of the sentences after it.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.harness import describe_machine, make_parser, run_alone
+
+SECONDS = 4.0
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--checkpoint", required=True, help="a translator: a run or a bundle")
+    clip = parser.add_mutually_exclusive_group(required=True)
+    clip.add_argument("--clip", type=Path, help="the recording")
+    clip.add_argument("--data", type=Path, help="a dataset, of which a test clip is taken")
+    parser.add_argument("--runs", type=int, default=3, help="processes, one after the other")
+    parser.add_argument("--repeats", type=int, default=30, help="sentences a process")
+    parser.add_argument("--started", type=float, help=argparse.SUPPRESS)  # by a run
+    arguments = parser.parse_args()
+    if arguments.started:
+        print(json.dumps(_run(arguments)))
+        return
+    with tempfile.TemporaryDirectory() as directory:
+        if arguments.data:
+            from benchmarks.sentence_clip import write_recording
+
+            arguments.clip = Path(directory) / "clip.npz"
+            seconds = write_recording(arguments.data, SECONDS, arguments.clip)
+            print(f"a clip of {seconds:.2f} seconds", flush=True)
+        runs = [_in_a_process(arguments) for _ in range(1 + arguments.runs)][1:]
+    found: dict = {
+        name: {
+            kind: round(float(np.median([run["marks"][name][kind] for run in runs])), 2)
+            for kind in ("wall_s", "processor_s")
+        }
+        for name in runs[0]["marks"]
+    }
+    for kind in ("wall_s", "processor_s"):
+        each = [row[kind] for run in runs for row in run["next"]]
+        p50, p95 = np.percentile(each, [50, 95])
+        found.setdefault("next", {})[kind] = {"p50": round(p50, 3), "p95": round(p95, 3)}
+    print(f"{describe_machine()}: {runs[0]['text']!r}")
+    print(json.dumps(found))
+
+
+def _in_a_process(arguments: argparse.Namespace) -> dict:
+    return run_alone(
+        "benchmarks.first_sentence",
+        f"--checkpoint={arguments.checkpoint}",
+        f"--clip={arguments.clip}",
+        f"--repeats={arguments.repeats}",
+        f"--started={time.time()}",
+    )
+
+
+def _run(arguments: argparse.Namespace) -> dict:
+    marks: dict[str, dict[str, float]] = {}
+
+    def mark(name: str) -> None:
+        seconds = time.time() - arguments.started
+        marks[name] = {"wall_s": seconds, "processor_s": sum(os.times()[:4])}
+
+    import signbind_jax as sb
+
+    load = sb.load_translator
+    mark("imported")
+    translate = load(arguments.checkpoint)
+    mark("opened")
+    text = translate(arguments.clip).text
+    mark("first")
+    print(f"{marks} {text!r}", file=sys.stderr, flush=True)
+    rows = []
+    for _ in range(arguments.repeats):
+        start, processor = time.perf_counter(), time.process_time()
+        translate(arguments.clip)
+        wall_s = time.perf_counter() - start
+        rows.append({"wall_s": wall_s, "processor_s": time.process_time() - processor})
+    return {"marks": marks, "next": rows, "text": text}
+
+
+if __name__ == "__main__":
+    main()
