@@ -124,12 +124,6 @@ def standard_buckets(longest: int) -> tuple[int, ...]:
     return tuple(buckets)
 
 
-def few_buckets(longest: int) -> tuple[int, ...]:
-    """32, 64, 128, ... up to the first that holds `longest`: one an octave, for up to `FEW_CLIPS`
-    clips, whose batches come in several numbers of rows as well."""
-    return tuple(2**i for i in range(5, max(6, next_power_of_two(longest).bit_length())))
-
-
 class EpochCache:
     """What was last computed for an epoch, shared by the loader's threads."""
 
@@ -317,9 +311,8 @@ def evaluation_plan(
     steps, start, few = [], 0, len(lengths) <= FEW_CLIPS
     while start < len(order):
         bucket = bucket_of_clip[order[start]]
-        size = sizes[bucket]
-        if few:
-            size = rows_of_few(len(order) - start, size, batch_multiple)
+        left, size = len(order) - start, sizes[bucket]
+        size = rows_of_few(left, size, batch_multiple) if few else size
         steps.append(_step(order[start:], buckets[bucket], size))
         start += size
     return EvaluationPlan(steps)
@@ -327,8 +320,7 @@ def evaluation_plan(
 
 def rows_of_few(n: int, batch_size: int, multiple: int = 1) -> int:
     """The rows of a batch for `n` clips or filled rows: the next power of two times `multiple`, at
-    most `batch_size`. An empty row costs as much as a full one, and each number of rows a
-    program."""
+    most `batch_size`. An empty row costs what a full one does, each number of rows a program."""
     return min(batch_size, next_power_of_two(-(-n // multiple)) * multiple)
 
 

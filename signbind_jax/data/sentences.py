@@ -12,7 +12,7 @@ from signbind_jax.data.batch_plan import (
     FEW_CLIPS,
     Step,
     evaluation_plan,
-    few_buckets,
+    next_power_of_two,
     standard_buckets,
 )
 from signbind_jax.data.sentence_batch import SentenceBatch, pad_left, pad_right
@@ -99,14 +99,20 @@ def empty_row(streams: SplitStreams | None, length: int, capacities: Mapping) ->
     return Sentences(np.zeros(0, int), streams, [], [], []).batch(step, capacities[length])
 
 
+def few_buckets(longest: int) -> tuple[int, ...]:
+    """32, 64, 128, ... up to the first that holds `longest`: one an octave, for up to `FEW_CLIPS`
+    clips, whose batches come in several numbers of rows as well."""
+    return tuple(2**i for i in range(5, max(6, next_power_of_two(longest).bit_length())))
+
+
 def reading_batches(sentences: Sentences, frames_per_batch: int) -> Iterator[SentenceBatch]:
     """Every clip once, with its streams and prompt but no labels, in standard shapes; of several
     processes each gets its own part."""
     bare = dataclasses.replace(
         sentences, targets=[()] * len(sentences), texts=[()] * len(sentences)
     )
-    buckets_for = few_buckets if len(sentences) <= FEW_CLIPS else standard_buckets
-    buckets = buckets_for(int(sentences.lengths.max()))
+    made = few_buckets if len(sentences) <= FEW_CLIPS else standard_buckets
+    buckets = made(int(sentences.lengths.max()))
     plan = evaluation_plan(sentences.lengths, buckets, frames_per_batch)
     longest = max(map(len, sentences.prompts), default=1)
     prompt = 4 if longest <= 4 else standard_buckets(longest)[-1]

@@ -14,10 +14,11 @@ import numpy as np
 from signbind_jax import keypoints
 from signbind_jax.data import lips
 from signbind_jax.data.batch import modality_of
-from signbind_jax.data.batch_plan import FEW_CLIPS, few_buckets, standard_buckets
+from signbind_jax.data.batch_plan import FEW_CLIPS, standard_buckets
 from signbind_jax.data.clip import Clip, TimedToken, pose_frames
 from signbind_jax.data.clip_list import ClipList
 from signbind_jax.data.row_plan import reading_plan
+from signbind_jax.data.sentences import few_buckets
 from signbind_jax.stages.read_streams import ExpertReader, StreamReader
 from signbind_jax.use.translator import Translator
 

@@ -6,8 +6,9 @@ from functools import partial
 import numpy as np
 import pytest
 
-from signbind_jax.data.batch_plan import BatchPlan, choose_buckets, evaluation_plan, few_buckets
+from signbind_jax.data.batch_plan import BatchPlan, choose_buckets, evaluation_plan
 from signbind_jax.data.row_plan import RowPlan
+from signbind_jax.data.sentences import few_buckets
 from signbind_jax.data.weighted_plan import WeightedPlan
 from signbind_jax.errors import SignBindError
 
@@ -150,7 +151,7 @@ def test_few_clips_get_the_rows_they_take_and_a_split_keeps_its_shapes():
     assert evaluation_plan([10] * 4, (16, 32), 1024, batch_multiple=3).shapes == ((16, 6),)
     # A long clip leaves no room for the others: their batch is no larger than they need either.
     plan = evaluation_plan([500, 10, 10, 10], (16, 512), 1024)
-    assert plan.shapes == ((512, 2), (16, 2))[::-1]
+    assert plan.shapes == ((16, 2), (512, 2))
     plan = evaluation_plan([30] * 9, (16, 32), 256)
     assert plan.shapes == ((32, 1), (32, 8))
 
