@@ -72,15 +72,15 @@ def _write_files(directory: Path, clips: ClipDataset) -> None:
     for i in _spaced(len(clips), N_FILES):
         clip = clips[i]
         name = f"{clip.id}.npz"
-        _write_clip(directory / name, clip)
+        write_clip(directory / name, clip)
         rows.append(
             "\t".join((clip.id, clips.name, clip.text, clip.text_language, clip.signer, name))
         )
     files.write(directory / "manifest.tsv", "\n".join(rows) + "\n")
 
 
-def _write_clip(path: Path, clip: Clip) -> None:
-    """A clip's pose and mouth crops as `signbind extract` would have written them."""
+def write_clip(path: Path, clip: Clip) -> None:
+    """Writes a clip's pose and mouth crops as `signbind extract` would have written them."""
     pose, crops = clip.modalities["pose"], clip.modalities["lips"]
     scheme = keypoints.SCHEMES[_SCHEME]
     points_tnc = np.zeros((pose.n, scheme.n_points, 3), np.float16)
