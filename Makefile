@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet
 INSTALLED := $(VENV)/.installed
 TESTABLE := $(VENV)/.testable
 
-.PHONY: quickstart demo test lint bench results constraints clean
+.PHONY: quickstart demo chromium test lint bench results constraints clean
 
 $(INSTALLED): setup.py constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "Python 3.11 to 3.13 is needed; say make PYTHON=...")'
@@ -33,8 +33,12 @@ lint: $(TESTABLE)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+chromium:  ## the browser that tests/browser opens the page in, unless there is one; as root, by apt
+	command -v chromium || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	  apt-get install -qq -y --no-install-recommends chromium; }
+
 test: $(TESTABLE) lint  ## the whole suite; in order of the folders, so that the longest files come first
-	JAX_PLATFORMS=cpu GLIBC_TUNABLES=glibc.malloc.hugetlb=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder tests
+	JAX_PLATFORMS=cpu GLIBC_TUNABLES=glibc.malloc.hugetlb=1 $(BIN)/python -m pytest -q -rs -n 2 --dist loadfile --no-loadscope-reorder tests
 
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.train_speed --stage=signing,lipreading --against=

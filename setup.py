@@ -81,8 +81,10 @@ setup(
         "test": [
             "signbind-jax[corpora,llm,beam,hdf5,serve]",
             "jax[tpu]>=0.10.2; sys_platform == 'linux' and platform_machine == 'x86_64'",
+            "axe-playwright-python>=0.1.8,<0.2",
             "httpx2>=2.16,<3",
             "mypy>=2,<3",
+            "playwright>=1.65,<2",
             "pytest>=8",
             "pytest-xdist>=3.6",
             "ruff>=0.9",

@@ -1,4 +1,4 @@
-"""Shared by all tests: where the recordings are, and a small synthetic dataset."""
+"""Shared by all tests: where the recordings are, a small synthetic dataset, untrained runs."""
 
 import contextlib
 import gc
@@ -96,6 +96,17 @@ def synthetic(tmp_path_factory) -> Path:
         "--workers=1",
     )
     return out
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory):
+    """The tree of `untrained_runs.write_alignment`: data, signing, language_model, fusion and
+    alignment; not to be changed."""
+    from tests import untrained_runs  # imports JAX, which reads what is set above
+
+    tree = tmp_path_factory.mktemp("untrained")
+    untrained_runs.write_alignment(tree)
+    return tree
 
 
 @pytest.fixture(scope="session")

@@ -36,8 +36,9 @@ export class Camera {
     this.stream = this.preview.srcObject = null;
   }
 
-  // Records until `stop` is called or `mostSeconds` are over; gives [blob, file name].
-  record(mostSeconds) {
+  // Records until `stop` is called or `mostSeconds` are over; gives [blob, file name]. `tell` gets
+  // the whole seconds that are over.
+  record(mostSeconds, tell) {
     const found = KINDS.find(([kind]) => window.MediaRecorder?.isTypeSupported(kind));
     if (!found) throw new Error("The browser cannot record video.");
     const [mimeType, ending] = found;
@@ -49,8 +50,15 @@ export class Camera {
       this.recorder.onerror = (event) => reject(new Error(`Recording failed: ${event.error?.name}.`));
     });
     this.recorder.start();
-    const timer = setTimeout(() => this.stop(), mostSeconds * 1000);
-    return done.finally(() => clearTimeout(timer));
+    const start = performance.now();
+    const tick = () => {
+      const seconds = Math.floor((performance.now() - start) / 1000);
+      tell(seconds);
+      if (seconds >= mostSeconds) this.stop();
+    };
+    tick();
+    const timer = setInterval(tick, 100);
+    return done.finally(() => clearInterval(timer));
   }
 
   get recording() {

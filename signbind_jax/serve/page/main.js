@@ -228,8 +228,10 @@ by("record").addEventListener("click", async () => {
   }
   by("record").textContent = "Stop and translate";
   by("record").classList.add("on");
+  const most = about.limits.most_seconds;
+  const tell = (seconds) => (by("recorded").textContent = `${seconds} s of at most ${most}`);
   try {
-    const [recording, name] = await camera.record(about.limits.most_seconds);
+    const [recording, name] = await camera.record(most, tell);
     turnCameraOff();
     await translate(recording, name);
   } catch (error) {
@@ -242,6 +244,7 @@ function turnCameraOff() {
   camera.off();
   by("record").textContent = "Record";
   by("record").classList.remove("on");
+  by("recorded").textContent = "";
   by("camera-card").hidden = true;
   by("drop").hidden = false;
 }

@@ -1,0 +1,246 @@
+"""The page of `signbind serve` as people meet it: with a mouse, a keyboard, a camera, a phone."""
+
+import re
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+
+from tests.browser.conftest import WAIT_MS
+from tests.unit.serve.serving import serving
+
+TOKEN = "a token of tests"
+SERIOUS = ("serious", "critical")  # of what axe finds
+PHONE = {"width": 320, "height": 640}  # of the narrowest in use, in CSS pixels
+LOOKS = {
+    "light": {"color_scheme": "light"},
+    "dark": {"color_scheme": "dark"},
+    "contrast": {"color_scheme": "light", "contrast": "more"},
+    "dark contrast": {"color_scheme": "dark", "contrast": "more"},
+}
+expect.set_options(timeout=WAIT_MS)
+
+
+@pytest.fixture
+def told():
+    """What a browser's console was told: warnings, errors, what was thrown. A test takes out what
+    it wants to find there."""
+    return []
+
+
+@pytest.fixture
+def open_page(browser, server, told):
+    """Opens a server's page in a window of its own; in the end nothing was asked of any other
+    server, and nothing went to the console."""
+    contexts, origins, requests = [], [], []
+
+    def open_page(of=server, **options):
+        origins.append(str(of.client.base_url).rstrip("/"))
+        context = browser.new_context(**options)
+        contexts.append(context)
+        context.set_default_timeout(WAIT_MS)
+        context.on("request", lambda request: requests.append(request.url))
+        context.on("console", lambda m: m.type in ("warning", "error") and told.append(m.text))
+        context.on("weberror", lambda error: told.append(str(error.error)))
+        page = context.new_page()
+        page.on("filechooser", lambda chooser: None)  # its listener takes a moment to be there
+        page.goto(origins[-1])
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    asked = {re.sub(r"^blob:|(?<=\d)/.*", "", url) for url in requests}
+    assert asked == set(origins)
+    assert told == []
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory):
+    """A damaged file of landmarks."""
+    path = tmp_path_factory.mktemp("broken") / "broken.npz"
+    path.write_bytes(b"PK\3\4 no archive")
+    return path
+
+
+def choose(page, path) -> None:
+    page.locator("#file").set_input_files(path)
+
+
+def sentence(page) -> str:
+    """What is read of a recording under way."""
+    expect(page.locator("#result")).to_be_visible()
+    return page.locator("#sentence").inner_text()
+
+
+def test_a_chosen_file_becomes_a_sentence_with_skeleton_and_tokens(open_page, server, runs):
+    wanted = server.answer(server.add(runs / "a.npz"))["result"]
+    page = open_page()
+    expect(page.locator("#trained")).to_contain_text("Trained on folder")
+    expect(page.locator("#trained")).to_contain_text("It makes mistakes.")
+    choose(page, runs / "a.npz")
+    assert sentence(page) == wanted["text"]
+    tokens = [token["token"] for token in wanted["streams"]["signing"]]
+    assert tokens and page.locator(".token").all_inner_texts() == tokens
+    drawn = "c => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some((x) => x)"
+    assert page.locator("#skeleton").evaluate(drawn)
+    page.get_by_role("button", name="Delete this answer").click()
+    expect(page.locator("#take")).to_be_visible()
+    expect(page.locator("#result")).to_be_hidden()
+
+
+def test_a_file_is_dropped_anywhere(open_page, runs):
+    page = open_page()
+    expect(page.locator("#limits")).not_to_be_empty()
+    data = page.evaluate_handle(
+        """bytes => {
+          const data = new DataTransfer();
+          data.items.add(new File([new Uint8Array(bytes)], "dropped.npz"));
+          return data;
+        }""",
+        list((runs / "a.npz").read_bytes()),
+    )
+    page.dispatch_event("h1", "drop", {"dataTransfer": data})
+    assert sentence(page)
+
+
+def test_the_camera_becomes_a_sentence(open_page):
+    page = open_page()
+    page.get_by_role("button", name="Use the camera").click()
+    expect(page.locator("#preview")).to_be_visible()
+    stream = page.locator("#preview").evaluate_handle("video => video.srcObject")
+    page.get_by_role("button", name="Record").click()
+    expect(page.locator("#recorded")).to_contain_text("1 s")
+    page.get_by_role("button", name="Stop and translate").click()
+    assert sentence(page)
+    expect(page.locator("#skeleton")).to_be_visible()
+    assert stream.evaluate("s => s.getTracks().every((track) => track.readyState === 'ended')")
+    page.get_by_role("button", name="Another recording").click()
+    expect(page.get_by_role("button", name="Use the camera")).to_be_visible()
+
+
+def test_what_cannot_be_read_is_one_line_and_the_next_file_works(
+    open_page, runs, broken, tmp_path, told
+):
+    page = open_page()
+    choose(page, broken)
+    problem = page.get_by_role("alert").and_(page.locator("#problem"))
+    expect(problem).to_have_text(re.compile(r"broken\.npz: cannot be read as \.npz[^\n]*"))
+    expect(page.locator("#file")).to_be_focused()
+    (tmp_path / "notes.txt").write_text("no recording")
+    choose(page, tmp_path / "notes.txt")
+    expect(problem).to_have_text(re.compile(r"notes\.txt: found that ending[^\n]*"))
+    assert "415" in told.pop()  # browsers tell of every refusal
+    choose(page, runs / "a.npz")
+    assert sentence(page)
+    expect(problem).to_be_hidden()
+
+
+def test_what_is_under_way_is_cancelled(open_page, runs):
+    page = open_page()
+    page.route(re.compile(r"/v1/jobs/\w+\?"), lambda route: None)  # no answer comes
+    choose(page, runs / "a.npz")
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator("#take")).to_be_visible()
+    expect(page.locator("#problem")).to_be_hidden()
+
+
+def test_all_of_it_works_with_the_keyboard_alone(open_page, runs):
+    page = open_page()
+    expect(page.locator("#limits")).not_to_be_empty()
+    press = page.keyboard.press
+    press("Tab")
+    expect(page.get_by_role("link", name="Skip to the recording")).to_be_focused()
+    press("Enter")
+    press("Tab")
+    expect(page.locator("#file")).to_be_focused()
+    with page.expect_file_chooser() as chooser:
+        press("Enter")
+    chooser.value.set_files(runs / "a.npz")
+    assert sentence(page)
+    expect(page.locator("#result")).to_be_focused()
+    press("Tab")
+    expect(page.get_by_role("button", name="Play")).to_be_focused()
+    press("Space")
+    expect(page.locator("#clock")).to_have_text("0.8 of 0.8 s")
+    press("Tab")
+    expect(page.get_by_role("slider")).to_be_focused()
+    press("Home")
+    expect(page.locator("#clock")).to_have_text("0.0 of 0.8 s")
+    press("Tab")
+    expect(page.get_by_role("region", name="Streams on one time axis")).to_be_focused()
+    press("Tab")
+    press("Enter")
+    expect(page.locator("#tokens")).to_be_visible()
+    assert page.locator("#tokens tbody tr").count() == page.locator(".token").count()
+    press("Tab")  # the table, which can be scrolled
+    press("Tab")
+    expect(page.get_by_role("button", name="Another recording")).to_be_focused()
+    press("Enter")
+    expect(page.locator("#take")).to_be_focused()
+
+
+def states(page, runs, broken):
+    """Goes through all that the page can show; gives the name of each."""
+    expect(page.locator("#limits")).not_to_be_empty()
+    yield "start"
+    page.get_by_role("button", name="Use the camera").click()
+    expect(page.locator("#preview")).to_be_visible()
+    yield "camera"
+    page.get_by_role("button", name="Record").click()
+    expect(page.locator("#recorded")).not_to_be_empty()
+    yield "recording"
+    page.get_by_role("button", name="Turn the camera off").click()
+    choose(page, broken)
+    expect(page.locator("#problem")).to_be_visible()
+    yield "problem"
+    page.route(re.compile(r"/v1/jobs/\w+\?"), lambda route: None)
+    choose(page, runs / "a.npz")
+    expect(page.locator("#work")).to_be_visible()
+    yield "under way"
+    page.get_by_role("button", name="Cancel").click()
+    page.unroute_all()
+    choose(page, runs / "a.npz")
+    expect(page.locator("#result")).to_be_visible()
+    page.locator("summary").click()
+    expect(page.locator("#tokens")).to_be_visible()
+    yield "answer"
+
+
+def test_a_phone_never_scrolls_sideways(open_page, runs, broken):
+    page = open_page(viewport=PHONE, has_touch=True, is_mobile=True, device_scale_factor=2)
+    for state in states(page, runs, broken):
+        width = page.evaluate("document.scrollingElement.scrollWidth")
+        assert width <= PHONE["width"], state
+
+
+def check_with_axe(page, state: str) -> None:
+    found = Axe().run(page)
+    assert {rule["id"] for rule in found.response["passes"]} >= {"color-contrast", "button-name"}
+    wrong = [v for v in found.response["violations"] if v["impact"] in SERIOUS]
+    assert not wrong, f"{state}:\n{found.generate_report()}"
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_axe_finds_nothing_serious(look, open_page, runs, broken):
+    page = open_page(**LOOKS[look])
+    for state in states(page, runs, broken):
+        check_with_axe(page, state)
+
+
+def test_a_token_is_asked_for_until_it_is_right(open_page, runs, broken, tmp_path, told):
+    with serving(runs / "alignment", tmp_path, "--warm_up_s=0", token=TOKEN) as guarded:
+        page = open_page(guarded)
+        token = page.get_by_role("textbox", name="Token")
+        expect(token).to_be_focused()
+        expect(page.locator("#take")).to_be_hidden()
+        check_with_axe(page, "token")
+        token.fill("another token, of nobody")
+        page.get_by_role("button", name="Enter").click()
+        expect(page.locator("#token-problem")).to_have_text("This token was refused.")
+        token.fill(TOKEN)
+        token.press("Enter")
+        choose(page, broken)  # its upload and its job are asked for with the token
+        expect(page.locator("#problem")).to_contain_text("broken.npz: cannot be read")
+        assert len(told) == 2 and all("401" in line for line in told)
+        told.clear()
