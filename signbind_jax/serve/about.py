@@ -62,6 +62,8 @@ class About:
       unknown: stages whose data are not known.
       synthetic: whether it was trained on synthetic data alone.
       limits: of the server.
+      landmarks: who finds those of a video, "browser" or "server".
+      crops: whether mouth crops are read.
       note: what whoever runs the server says of it.
       errs: that it errs.
     """
@@ -73,12 +75,20 @@ class About:
     unknown: list[str]
     synthetic: bool
     limits: Limits
+    landmarks: str
+    crops: bool
     note: str = ""
     errs: str = ERRS
 
 
 def about(
-    facts: Mapping[str, Any], readers: Iterable[Any], settings: ServeSettings, note: str = ""
+    facts: Mapping[str, Any],
+    readers: Iterable[Any],
+    settings: ServeSettings,
+    *,
+    landmarks: str = "server",
+    crops: bool = False,
+    note: str = "",
 ) -> About:
     """That of a translator.
 
@@ -86,7 +96,7 @@ def about(
       facts: see `use.model_card.facts_of`.
       readers: of its streams, see `StreamReader.readers`.
       settings: of the server.
-      note: see `About`.
+      landmarks, crops, note: see `About`.
     """
     return About(
         name=printable(facts["name"]),
@@ -102,5 +112,7 @@ def about(
         unknown=facts["unknown"],
         synthetic=facts["synthetic"],
         limits=Limits(**{name: getattr(settings, name) for name in Limits.__dataclass_fields__}),
+        landmarks=landmarks,
+        crops=crops,
         note=printable(note),
     )

@@ -11,9 +11,11 @@ from signbind_jax.serve.problems import Problem
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _GUARDED = ("/v1", "/metrics")
 _READS = ("GET", "HEAD", "OPTIONS")
+_POLICY = (
+    "default-src 'self'; img-src 'self' blob:; media-src 'self' blob:; object-src 'none'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 _HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob:; media-src 'self' blob:; "
-    "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
@@ -33,10 +35,15 @@ class Access:
 
     Args:
       token: what `Authorization: Bearer` has to carry; empty: nothing.
+      wasm: whether the page may run WebAssembly.
     """
 
-    def __init__(self, app: ASGIApp, token: str):
+    def __init__(self, app: ASGIApp, token: str, wasm: bool = False):
         self._app, self._token = app, token.encode()
+        scripts = " 'wasm-unsafe-eval'" if wasm else ""
+        self._headers = _HEADERS | {
+            "Content-Security-Policy": f"{_POLICY}; script-src 'self'{scripts}"
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -46,7 +53,7 @@ class Access:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
+                for name, value in self._headers.items():
                     headers.setdefault(name, value)
             await send(message)
 

@@ -54,6 +54,7 @@ class Served:
       settings: limits.
       uploads: the directory that recordings are written to.
       token: see `Access`.
+      holistic: what browsers find landmarks with, see `serve.holistic`; None: the server does.
       examples: recordings that came with the translator.
     """
 
@@ -62,6 +63,7 @@ class Served:
     settings: ServeSettings
     uploads: Path
     token: str
+    holistic: Path | None = None
     examples: Sequence[Example] = ()
 
 
@@ -83,14 +85,25 @@ def make_app(served: Served) -> FastAPI:
         redoc_url=None,
         responses={"default": {"model": ProblemAnswer, "content": {MEDIA_TYPE: {}}}},
     )
-    app.add_middleware(Access, token=served.token)
+    app.add_middleware(Access, token=served.token, wasm=served.holistic is not None)
     _add_problems(app, served)
     _add_jobs(app, served)
     add_streams(app, served.service, served.settings)
     _add_facts(app, served)
     add_examples(app, served.examples)
+    if served.holistic is not None:
+        app.mount("/holistic", _Kept(directory=served.holistic), name="holistic")
     app.mount("/", StaticFiles(directory=PAGE, html=True), name="page")
     return app
+
+
+class _Kept(StaticFiles):
+    """Large files that a browser keeps, and only asks whether they are still the same."""
+
+    def file_response(self, *arguments, **options) -> Response:
+        response = super().file_response(*arguments, **options)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
 
 
 def _add_problems(app: FastAPI, served: Served) -> None:
@@ -128,7 +141,11 @@ def _add_jobs(app: FastAPI, served: Served) -> None:
         job_id = uuid.uuid4().hex
         with jobs.place():
             path, name = await upload.receive(
-                request, served.uploads / job_id, settings.most_upload_bytes, settings.upload_s
+                request,
+                served.uploads / job_id,
+                settings.most_upload_bytes,
+                settings.upload_s,
+                videos=served.holistic is None,
             )
             job = _added(lambda: jobs.add(job_id, path, name), path)
         service.metrics.upload_bytes.inc(path.stat().st_size)

@@ -61,6 +61,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="virtual environment with MediaPipe, for videos; made when the first one comes if it "
         "is not there (default: in the user's cache)",
     )
+    parser.add_argument(
+        "--landmarks",
+        choices=("server", "browser"),
+        default="server",
+        help="who finds the landmarks of a video; browser: MediaPipe runs in the page, videos stay "
+        "there, and --environment is not needed (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--holistic",
+        type=Path,
+        metavar="DIR",
+        help="files of MediaPipe's npm package for --landmarks=browser, fetched by npm when the "
+        "server starts if they are not there (default: in the user's cache)",
+    )
     _add_address(parser)
     limits = parser.add_argument_group("limits and speed")
     for field in dataclasses.fields(ServeSettings):
@@ -110,8 +124,13 @@ def run(arguments: argparse.Namespace) -> int:
         import prometheus_client  # noqa: F401
         import python_multipart  # noqa: F401
         import uvicorn  # noqa: F401
+    from signbind_jax.serve import holistic
     from signbind_jax.serve.http_server import bind
 
+    if arguments.landmarks == "browser":
+        arguments.holistic = holistic.ready(arguments.holistic)
+    elif arguments.holistic is not None:
+        raise SignBindError("--holistic: found it with --landmarks=server, wanted browser")
     with contextlib.ExitStack() as stack:
         uploads = stack.enter_context(_workdir(arguments.workdir))
         bound = stack.enter_context(bind(arguments.host, arguments.port))
@@ -192,10 +211,26 @@ def _serve(arguments: argparse.Namespace, uploads: Path, bound: socket.socket) -
         )
         ahead = warm_ups(translator, settings.warm_up_s, settings.batch_size)
         service = Service(jobs, translator, translate, reading, settings, Metrics(jobs), ahead)
-        known = about(translator.facts, reader.readers.values(), settings, arguments.about)
+        known = about(
+            translator.facts,
+            reader.readers.values(),
+            settings,
+            landmarks=arguments.landmarks,
+            crops=reader.lip_size is not None,
+            note=arguments.about,
+        )
         bundle = find_bundle(arguments.checkpoint, arguments.step)
-        examples = bundle.examples() if bundle else []
-        app = make_app(Served(service, known, settings, uploads, arguments.token, examples))
+        app = make_app(
+            Served(
+                service,
+                known,
+                settings,
+                uploads,
+                token=arguments.token,
+                holistic=arguments.holistic,
+                examples=bundle.examples() if bundle else (),
+            )
+        )
         host, port = bound.getsockname()[:2]
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 

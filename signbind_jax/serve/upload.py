@@ -20,9 +20,12 @@ _LONGEST_NAME = 200
 
 
 async def receive(
-    request: Request, stem: Path, most_bytes: int, upload_s: float
+    request: Request, stem: Path, most_bytes: int, upload_s: float, *, videos: bool = True
 ) -> tuple[Path, str]:
     """Writes the file of a request to `stem` with its suffix.
+
+    Args:
+      videos: whether they are taken.
 
     Returns:
       Its path, and what its user calls it, printable.
@@ -41,7 +44,7 @@ async def receive(
     if kind != b"multipart/form-data" or not options.get(b"boundary"):
         found = printable(request.headers.get("content-type") or "nothing")[:100]
         raise Problem(415, f"Content-Type: found {found}, wanted {WANTED}")
-    file = _FilePart(stem)
+    file = _FilePart(stem, videos)
     try:
         parser = MultipartParser(options[b"boundary"], file.callbacks)
         async with asyncio.timeout(upload_s):
@@ -80,8 +83,8 @@ def _refusal(error: BaseException, upload_s: float) -> Problem | None:
 class _FilePart:
     """The one file of a body, fed by a parser."""
 
-    def __init__(self, stem: Path):
-        self._stem = stem
+    def __init__(self, stem: Path, videos: bool):
+        self._stem, self._videos = stem, videos
         self._header = [b"", b""]
         self._disposition = b""
         self._file: BinaryIO | None = None
@@ -126,10 +129,9 @@ class _FilePart:
         name = options[b"filename"].decode("utf-8", "replace").replace("\\", "/")
         self._name = printable(PurePosixPath(name).name)[-_LONGEST_NAME:] or "recording"
         suffix = os.path.splitext(self._name)[1].lower()
-        if suffix not in SUFFIXES:
-            raise Problem(
-                415, f"{self._name}: found that ending, wanted a video, {', '.join(LANDMARKS)}"
-            )
+        if suffix not in SUFFIXES or (suffix in VIDEOS and not self._videos):
+            wanted = ", ".join((*(["a video"] if self._videos else []), *LANDMARKS))
+            raise Problem(415, f"{self._name}: found that ending, wanted {wanted}")
         self._path = self._stem.with_suffix(suffix)
         self._file = open(self._path, "xb")  # noqa: SIM115  closed at the part's end
 

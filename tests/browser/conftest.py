@@ -8,9 +8,11 @@ from pathlib import Path
 import av
 import pytest
 
+from signbind_jax.serve.holistic import HOLISTIC
 from tests import drawn_faces
 from tests.unit.serve.serving import Server, serving
 
+TOKEN = "a token of tests"
 CHROMIUM = "SIGNBIND_CHROMIUM"  # an environment variable: its program
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 WAIT_MS = 300_000  # for what takes seconds, on a machine with much other work
@@ -34,6 +36,19 @@ def server(chromium, runs, tmp_path_factory, environment) -> Iterator[Server]:
     """A server that finds drawn faces in videos."""
     options = ("--warm_up_s=0", f"--environment={environment}")
     with serving(runs / "alignment", tmp_path_factory.mktemp("serve"), *options) as server:
+        yield server
+
+
+@pytest.fixture(scope="package")
+def private(chromium, runs, tmp_path_factory) -> Iterator[Server]:
+    """A server that asks for a token and leaves videos in the browser, which finds drawn faces."""
+    holistic = tmp_path_factory.mktemp("holistic")
+    for name in HOLISTIC.files:
+        (holistic / name).touch()
+    shutil.copy(Path(__file__).with_name("drawn_holistic.js"), holistic / "holistic.js")
+    options = ("--warm_up_s=0", "--landmarks=browser", f"--holistic={holistic}")
+    workdir = tmp_path_factory.mktemp("private")
+    with serving(runs / "alignment", workdir, *options, token=TOKEN) as server:
         yield server
 
 

@@ -2,14 +2,16 @@
 
 import re
 
+import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-from tests.browser.conftest import WAIT_MS
-from tests.unit.serve.serving import serving
+from signbind_jax.data_pipelines.extraction.worker import mouth, serve, video
+from tests import drawn_faces
+from tests.browser.conftest import FPS, TOKEN, WAIT_MS
+from tests.drawn_face_worker import DrawnFaces
 
-TOKEN = "a token of tests"
 SERIOUS = ("serious", "critical")  # of what axe finds
 PHONE = {"width": 320, "height": 640}  # of the narrowest in use, in CSS pixels
 LOOKS = {
@@ -104,8 +106,12 @@ def test_a_file_is_dropped_anywhere(open_page, runs):
     assert sentence(page)
 
 
-def test_the_camera_becomes_a_sentence(open_page):
-    page = open_page()
+@pytest.mark.parametrize("where", ["server", "private"])
+def test_the_camera_becomes_a_sentence(where, open_page, request, told):
+    of = request.getfixturevalue(where)
+    page = open_page(of)
+    if where == "private":
+        enter_token(page, told)
     page.get_by_role("button", name="Use the camera").click()
     expect(page.locator("#preview")).to_be_visible()
     stream = page.locator("#preview").evaluate_handle("video => video.srcObject")
@@ -228,19 +234,93 @@ def test_axe_finds_nothing_serious(look, open_page, runs, broken):
         check_with_axe(page, state)
 
 
-def test_a_token_is_asked_for_until_it_is_right(open_page, runs, broken, tmp_path, told):
-    with serving(runs / "alignment", tmp_path, "--warm_up_s=0", token=TOKEN) as guarded:
-        page = open_page(guarded)
-        token = page.get_by_role("textbox", name="Token")
-        expect(token).to_be_focused()
-        expect(page.locator("#take")).to_be_hidden()
-        check_with_axe(page, "token")
-        token.fill("another token, of nobody")
-        page.get_by_role("button", name="Enter").click()
-        expect(page.locator("#token-problem")).to_have_text("This token was refused.")
-        token.fill(TOKEN)
-        token.press("Enter")
-        choose(page, broken)  # its upload and its job are asked for with the token
-        expect(page.locator("#problem")).to_contain_text("broken.npz: cannot be read")
-        assert len(told) == 2 and all("401" in line for line in told)
-        told.clear()
+def enter_token(page, told) -> None:
+    """Gives the token that is asked for."""
+    token = page.get_by_role("textbox", name="Token")
+    token.fill(TOKEN)
+    token.press("Enter")
+    expect(page.locator("#limits")).not_to_be_empty()
+    assert told and all("401" in line for line in told)  # browsers tell of every refusal
+    told.clear()
+
+
+def test_a_token_is_asked_for_until_it_is_right(open_page, private, broken, told):
+    page = open_page(private)
+    token = page.get_by_role("textbox", name="Token")
+    expect(token).to_be_focused()
+    expect(page.locator("#take")).to_be_hidden()
+    check_with_axe(page, "token")
+    token.fill("another token, of nobody")
+    page.get_by_role("button", name="Enter").click()
+    expect(page.locator("#token-problem")).to_have_text("This token was refused.")
+    enter_token(page, told)
+    choose(page, broken)  # its upload and its job are asked for with the token
+    expect(page.locator("#problem")).to_contain_text("broken.npz: cannot be read")
+
+
+@pytest.fixture(scope="module")
+def nod(tmp_path_factory):
+    """A video of a face that nods, turns, comes near and is gone for a moment."""
+    size = (320, 240)
+    frames = [
+        drawn_faces.face(60 + i / 2, (160, 80 + 5 * np.sin(i / 3)), i / 100, size)
+        for i in range(30)
+    ]
+    frames[12:15] = [drawn_faces.plain((90, 90, 90), size)] * 3
+    path = tmp_path_factory.mktemp("nod") / "nod.webm"
+    return drawn_faces.write_video(path, frames, FPS, "libvpx")
+
+
+def test_a_video_stays_in_the_browser_where_landmarks_are_found_there(
+    open_page, private, nod, told
+):
+    page = open_page(private)
+    enter_token(page, told)
+    expect(page.locator("#where")).to_contain_text("A video stays in this browser")
+    with page.expect_response(lambda answer: answer.request.method == "POST") as accepted:
+        choose(page, nod)
+    assert sentence(page)
+    expect(page.locator("#skeleton")).to_be_visible()
+    assert private.ask(accepted.value.json()["id"])["name"] == "nod.webm.npz"
+    assert "found that ending" in private.upload(nod).json()["detail"]
+
+
+def test_landmarks_and_crops_of_the_browser_are_those_of_the_server(
+    open_page, private, nod, tmp_path, told
+):
+    page = open_page(private)
+    enter_token(page, told)
+    page.evaluate(
+        """() => {
+          const input = document.createElement("input");
+          Object.assign(input, { type: "file", id: "here" });
+          document.body.append(input);
+        }"""
+    )
+    page.locator("#here").set_input_files(nod)
+    with page.expect_download() as download:
+        page.evaluate(
+            """async () => {
+              const { extract } = await import("/finder.js");
+              const [file] = document.getElementById("here").files;
+              const canvas = document.createElement("canvas");
+              const signal = new AbortController().signal;
+              const options = { mostSeconds: 60, crops: true, canvas, tell() {}, signal };
+              const link = document.createElement("a");
+              link.download = "found.npz";
+              link.href = URL.createObjectURL(await extract(file, "nod.webm", options));
+              link.click();
+            }"""
+        )
+    download.value.save_as(tmp_path / "found.npz")
+    found = np.load(tmp_path / "found.npz")
+    wanted = serve.extract(video.Span(nod), DrawnFaces())
+    assert found["fps"] == wanted.fps == FPS
+    assert (found["width"], found["height"]) == (wanted.width, wanted.height)
+    assert found["scheme"] == serve.SCHEME
+    np.testing.assert_allclose(found["scores"], wanted.points_tnc[..., 2], atol=1e-6)
+    np.testing.assert_allclose(found["keypoints"], wanted.points_tnc[..., :2], atol=1)
+    np.testing.assert_array_equal(found["lip_state"], wanted.state_t)
+    assert {mouth.FOUND, mouth.INTERPOLATED} == set(wanted.state_t)
+    off = np.abs(found["lips"].astype(float) - wanted.crops_thw)
+    assert off.mean() < 3 and wanted.crops_thw.std() > 20, "grey levels"

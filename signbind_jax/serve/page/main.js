@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 import { Camera } from "./camera.js";
 import { offerExamples } from "./examples.js";
+import { extract } from "./finder.js";
 import { Lanes, percent } from "./lanes.js";
 import { Replay } from "./replay.js";
 import { Skeleton } from "./skeleton.js";
@@ -41,9 +42,11 @@ function describe() {
   by("errs").textContent = about.errs;
   const megabytes = Math.floor(limits.most_upload_bytes / 1e6);
   by("limits").textContent = `, of at most ${limits.most_seconds} seconds and ${megabytes} MB`;
-  by("where").textContent =
-    "The recording goes to this server and nowhere else, and is deleted as soon as it is read. " +
-    `The answer is forgotten after ${duration(limits.keep_s)}.`;
+  const found = about.crops ? "its landmarks and pictures of the mouth" : "its landmarks";
+  const goes = about.landmarks === "browser"
+    ? `A video stays in this browser: ${found} go to this server and nowhere else, and are deleted as soon as they are read. `
+    : "The recording goes to this server and nowhere else, and is deleted as soon as it is read. ";
+  by("where").textContent = `${goes}The answer is forgotten after ${duration(limits.keep_s)}.`;
 }
 
 function trainedOn() {
@@ -87,14 +90,29 @@ function tellProblem(error) {
   by("problem").hidden = false;
 }
 
+// Landmarks and token streams are sent as they are, anything else is a video.
+const isVideo = (name) => !/\.(npz|pose|jsonl)$/i.test(name);
+
+// Finds the landmarks of a video where that is for the page to do; gives [file, name].
+async function landmarksOf(file, name, signal) {
+  if (about.landmarks !== "browser" || !isVideo(name)) return [file, name];
+  const canvas = by("found");
+  const tell = (share) => {
+    canvas.hidden = false;
+    tellStep(share / 2, "Finding the landmarks");
+  };
+  tellStep(0, "Loading what finds landmarks");
+  const options = { mostSeconds: about.limits.most_seconds, crops: about.crops, canvas, tell, signal };
+  try {
+    return [await extract(file, name, options), `${name}.npz`];
+  } finally {
+    canvas.hidden = true;
+  }
+}
+
 // Uploads a recording, waits for its answer and shows it.
 async function translate(file, name) {
   clear();
-  const { most_upload_bytes: most } = about.limits;
-  if (file.size > most) {
-    tellProblem(new Error(`${name}: found ${file.size} bytes, wanted at most ${most}.`));
-    return;
-  }
   going = new AbortController();
   const { signal } = going;
   let id = null;
@@ -102,6 +120,9 @@ async function translate(file, name) {
   by("work").hidden = false;
   by("cancel").focus();
   try {
+    [file, name] = await landmarksOf(file, name, signal);
+    const { most_upload_bytes: most } = about.limits;
+    if (file.size > most) throw new Error(`${name}: found ${file.size} bytes, wanted at most ${most}.`);
     tellStep(0, `Uploading ${name}`);
     id = await api.upload(file, name, (share) => tellStep(share / 4, `Uploading ${name}`), signal);
     const job = await follow(id, signal);
