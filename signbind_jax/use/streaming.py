@@ -16,7 +16,7 @@ import numpy as np
 from signbind_jax import keypoints
 from signbind_jax.data.clip import FPS_RANGE, Clip, Frames, TimedToken
 from signbind_jax.data.stream_cache import ExpertTokens, SplitStreams, gather
-from signbind_jax.ranges import Checked, NonNegative, Positive, Range
+from signbind_jax.ranges import Checked, NonNegative, OneOf, Positive, Range
 from signbind_jax.stages.read_streams import ExpertReader
 from signbind_jax.use.expert_stream import ExpertStream, Settled
 from signbind_jax.use.growing_clip import GrowingClip
@@ -49,7 +49,7 @@ class StreamSettings(Checked):
     chunk_s: Positive = 0.2
     sentence_s: NonNegative = 1.0
     longest_s: Annotated[float, Range(0, MOST_LONGEST_S)] = 0.0
-    scheme: str = ""
+    scheme: Annotated[str, OneOf("", *keypoints.SCHEMES)] = ""
     width: NonNegative = 0.0
     height: NonNegative = 0.0
 

@@ -54,6 +54,7 @@ def reader(**frontends) -> StreamReader:
             config=load_config(stream),
             digest="",
             workdir=Path(stream),
+            manifest=SimpleNamespace(extra={}),
             load_params=functools.partial(nnx.split, expert),
         )
     return StreamReader(load_config("fusion"), experts)
