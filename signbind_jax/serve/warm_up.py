@@ -82,7 +82,8 @@ def _to_write(reader: StreamReader, seconds: float) -> Iterator[Clip]:
     """Clips that came with streams of every number of tokens that a batch has room for."""
     name, own = next(iter(reader.readers.items()))
     token = own.vocabulary.tokens[1]  # the first is the blank
-    for n in few_buckets(round(seconds * _TOKENS_A_SECOND)):
+    for room in few_buckets(round(seconds * _TOKENS_A_SECOND)):
+        n = room // 2 + 1  # the fewest: their text has a room of its own, which must hold it
         starts = np.linspace(0, seconds, n, endpoint=False).tolist()
         stream = tuple(TimedToken(token, start, start) for start in starts)
         yield Clip("warm-up", "", streams={name: stream}, seconds=seconds)
