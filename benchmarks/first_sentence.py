@@ -23,18 +23,15 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks import sentence_clip
 from benchmarks.harness import describe_machine, make_parser, run_alone
-
-SECONDS = 4.0
 
 
 def main() -> None:
     """Measures and prints."""
     parser = make_parser(__doc__)
     parser.add_argument("--checkpoint", required=True, help="a translator: a run or a bundle")
-    clip = parser.add_mutually_exclusive_group(required=True)
-    clip.add_argument("--clip", type=Path, help="the recording")
-    clip.add_argument("--data", type=Path, help="a dataset, of which a test clip is taken")
+    sentence_clip.add_arguments(parser)
     parser.add_argument("--runs", type=int, default=3, help="processes, one after the other")
     parser.add_argument("--repeats", type=int, default=30, help="sentences a process")
     parser.add_argument("--started", type=float, help=argparse.SUPPRESS)  # by a run
@@ -43,12 +40,7 @@ def main() -> None:
         print(json.dumps(_run(arguments)))
         return
     with tempfile.TemporaryDirectory() as directory:
-        if arguments.data:
-            from benchmarks.sentence_clip import write_recording
-
-            arguments.clip = Path(directory) / "clip.npz"
-            seconds = write_recording(arguments.data, SECONDS, arguments.clip)
-            print(f"a clip of {seconds:.2f} seconds", flush=True)
+        arguments.clip = sentence_clip.recording(arguments, Path(directory))
         runs = [_in_a_process(arguments) for _ in range(1 + arguments.runs)][1:]
     found: dict = {
         name: {

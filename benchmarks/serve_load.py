@@ -34,9 +34,9 @@ from pathlib import Path
 import httpx2
 import numpy as np
 
+from benchmarks import sentence_clip
 from benchmarks.harness import describe_machine, make_parser
 
-_SECONDS = 4.0  # of a recording
 _POLL_S = 0.5
 _START_S = 1800
 _ENDED = ("done", "failed", "lost")
@@ -47,9 +47,7 @@ def main() -> None:
     """Measures and prints."""
     parser = make_parser(__doc__)
     parser.add_argument("--checkpoint", required=True, help="what is served")
-    clip = parser.add_mutually_exclusive_group(required=True)
-    clip.add_argument("--clip", type=Path, help="landmarks that are sent")
-    clip.add_argument("--data", type=Path, help="a dataset, of which a test clip is sent")
+    sentence_clip.add_arguments(parser)
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--requests", type=int, default=500, help="of all clients together")
     parser.add_argument("--batch_sizes", default="1,8", help="servers, one after the other")
@@ -57,12 +55,7 @@ def main() -> None:
     arguments = parser.parse_args()
     found = {}
     with tempfile.TemporaryDirectory() as directory:
-        if arguments.data:
-            from benchmarks.sentence_clip import write_recording
-
-            arguments.clip = Path(directory) / "clip.npz"
-            seconds = write_recording(arguments.data, _SECONDS, arguments.clip)
-            print(f"a clip of {seconds:.2f} seconds", flush=True)
+        arguments.clip = sentence_clip.recording(arguments, Path(directory))
         for batch_size in map(int, arguments.batch_sizes.split(",")):
             found[batch_size] = measure(arguments, batch_size)
             print(f"batch_size={batch_size}: {found[batch_size]}", flush=True)
