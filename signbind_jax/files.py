@@ -42,6 +42,13 @@ _TYPES = {
 }
 
 
+def user_cache(name: str) -> Path:
+    """Where something of that name is kept between runs: in this package's part of the user's
+    cache, which lies in `$XDG_CACHE_HOME` or `~/.cache`."""
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "signbind_jax" / name
+
+
 def check_regular(path: Path | str) -> int:
     """The size in bytes of a regular file; opening anything else might wait for ever.
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from signbind_jax import files
 from signbind_jax.errors import SignBindError
 
 MEDIAPIPE = "mediapipe==0.10.21"
@@ -24,9 +25,8 @@ WORKER = Path(__file__).with_name("worker")
 
 def default_directory() -> Path:
     """Where the environment of these requirements lies: in the user's cache."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     wanted = hashlib.sha256(REQUIREMENTS.read_bytes() + MEDIAPIPE.encode()).hexdigest()
-    return cache / "signbind_jax" / f"extraction-{wanted[:10]}"
+    return files.user_cache(f"extraction-{wanted[:10]}")
 
 
 def worker_command(environment: Path) -> list[str]:

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,8 +96,7 @@ class SplitStreams:
 
 def default_cache() -> Path:
     """Names `streams` in this package's part of the user's cache, for experts without a place."""
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "signbind_jax" / "streams"
+    return files.user_cache("streams")
 
 
 def cached(

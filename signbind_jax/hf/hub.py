@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from signbind_jax import files
 from signbind_jax.errors import SignBindError, one_line
 from signbind_jax.hf import smollm2
 from signbind_jax.overrides import unknown_name
@@ -62,8 +63,7 @@ def fetch(name: str, cache: Path | None = None) -> Path:
 
 def default_cache() -> Path:
     """Names `llm` in this package's part of the user's cache."""
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "signbind_jax" / "llm"
+    return files.user_cache("llm")
 
 
 def _local(name: str) -> Path | None:

@@ -2,8 +2,8 @@
 
 import os
 import sys
-from pathlib import Path
 
+from signbind_jax import files
 from signbind_jax.distributed import libtpu_env
 from signbind_jax.processes import child, xla_cpu
 
@@ -21,9 +21,8 @@ def prepare() -> None:
         for name, value in libtpu_env.ENVIRONMENT.items():
             os.environ.setdefault(name, value)
     os.environ["XLA_FLAGS"] = child.xla_flags(xla_cpu.COMPILE_FLAG)
-    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     given = _CACHE in os.environ
-    os.environ.setdefault(_CACHE, str(Path(cache) / "signbind_jax" / "xla"))
+    os.environ.setdefault(_CACHE, str(files.user_cache("xla")))
     os.environ.setdefault(_LEAST_S, "1")
     if (
         (jax := sys.modules.get("jax"))

@@ -2,7 +2,6 @@
 and digest and then served from here."""
 
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from signbind_jax import files
 from signbind_jax.errors import SignBindError
 
 _FETCH_S = 900
@@ -54,8 +54,7 @@ HOLISTIC = NpmPackage(
 
 def default_directory() -> Path:
     """Where the files lie: in the user's cache."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "signbind_jax" / f"holistic-{HOLISTIC.version}"
+    return files.user_cache(f"holistic-{HOLISTIC.version}")
 
 
 def ready(directory: Path | None = None, package: NpmPackage = HOLISTIC) -> Path:
