@@ -133,6 +133,9 @@ class RunConfig(Checked):
 
     `init.from` is the directory of a trained run of the same stage, from whose parameters this one
     starts (`train/init_from.py`); empty: none.
+
+    An expert's `parents.translation` is a trained translator whose sentence loss the expert learns
+    from beside its CTC loss (`stages/end_to_end_expert.py`).
     """
 
     stage: Annotated[str, OneOf(more=streams.stages)]
@@ -152,7 +155,7 @@ class RunConfig(Checked):
     optim: OptimConfig = field(default_factory=OptimConfig)
     mesh: MeshConfig = field(default_factory=MeshConfig)
     parents: dict[ParentName, Text] = field(
-        default_factory=lambda: dict.fromkeys(streams.parents(), "")
+        default_factory=lambda: dict.fromkeys(streams.stages(), "")
     )
     crossfit: dict[StreamName, Text] = field(
         default_factory=lambda: dict.fromkeys(streams.names(), "")
@@ -178,7 +181,7 @@ class RunConfig(Checked):
 
     def __post_init__(self):
         super().__post_init__()
-        known = dict.fromkeys((*streams.SHIPPED, *streams.PARENTS_BEHIND), "")
+        known = dict.fromkeys((*streams.SHIPPED, *streams.STAGES_BEHIND), "")
         object.__setattr__(self, "parents", known | self.parents)
         for name, directory in self.crossfit.items():
             if directory and not self.parents.get(name):

@@ -17,8 +17,7 @@ from signbind_jax.data.vocabulary import FUSION_TARGETS, LETTERS
 from signbind_jax.errors import SignBindError
 from signbind_jax.ranges import LARGEST, Checked, Matching, OneOf, Range, Share, Text
 
-PARENTS_BEHIND = ("language_model", "fusion", "alignment")  # the experts; others build on them
-STAGES_BEHIND = (*PARENTS_BEHIND, "translation")
+STAGES_BEHIND = ("language_model", "fusion", "alignment", "translation")  # the experts
 WRITING = ("language_model", "alignment", "translation")  # the stages that write sentences
 
 Name = Annotated[
@@ -190,13 +189,8 @@ def stages() -> tuple[str, ...]:
     return (*names(), *STAGES_BEHIND)
 
 
-def parents() -> tuple[str, ...]:
-    """The stages that others are built on."""
-    return (*names(), *PARENTS_BEHIND)
-
-
 StreamName = Annotated[str, OneOf(more=known)]
-ParentName = Annotated[str, OneOf(more=parents)]
+ParentName = Annotated[str, OneOf(more=stages)]
 
 
 def specs() -> tuple[StreamSpec, ...]:

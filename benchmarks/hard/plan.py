@@ -152,9 +152,22 @@ class _SystemPlan:
         for stage in BEHIND:
             names = EXPERTS if stage == "fusion" else (*EXPERTS, "language_model", _BUILT_ON[stage])
             trained[stage] = self._train(stage, {name: trained[name] for name in names})
+        if self.recipe.end_to_end:
+            self._tune_end_to_end(trained, scored)
         for stage in ("fusion", "translation"):
             scored[stage] = self._score(stage, trained[stage])
         return System(trained, scored, self.spellings)
+
+    def _tune_end_to_end(self, trained: dict[str, str], scored: dict[str, dict[str, str]]) -> None:
+        """Experts learn from the translator's sentence loss, and it goes on with them."""
+        *experts, last = self.recipe.end_to_end
+        first = trained[last]
+        for name in experts:
+            trained[name] = self._train(name, {last: first}, more=self.recipe.end_to_end[name])
+            scored[name] = self._score(name, trained[name])
+        parents = {name: trained[name] for name in (*EXPERTS, "language_model")}
+        parents["init.from"] = first
+        trained[last] = self._train(last, parents, more=self.recipe.end_to_end[last])
 
     def _fit_noise(self, scored: Mapping[str, Mapping[str, str]]) -> bool:
         """Fits noise to the errors of the experts that were trained on the clips of fusion.
@@ -200,20 +213,31 @@ class _SystemPlan:
         return self._train(name, start)
 
     def _train(
-        self, stage: str, parents: Mapping[str, str] = MappingProxyType({}), parts=()
+        self,
+        stage: str,
+        parents: Mapping[str, str] = MappingProxyType({}),
+        parts=(),
+        more: Mapping[str, object] = MappingProxyType({}),
     ) -> str:
         """Adds a training; see `_command`."""
-        command, needs = self._command(stage, parents, parts)
+        command, needs = self._command(stage, parents, parts, more)
         return self.plan.add(stage, command, needs, "--workdir={}")
 
-    def _command(self, stage: str, parents: Mapping[str, str], parts=()):
+    def _command(
+        self,
+        stage: str,
+        parents: Mapping[str, str],
+        parts=(),
+        more: Mapping[str, object] = MappingProxyType({}),
+    ):
         """A training but for its place, and what it needs.
 
         Args:
           parents: what it builds on or starts from -> the name of its run.
           parts: in place of those that the recipe has for this stage.
+          more: path in its config -> value, over those of the recipe.
         """
-        recipe, own = self.recipe, dict(self.recipe.given.get(stage, {}))
+        recipe, own = self.recipe, {**self.recipe.given.get(stage, {}), **more}
         if parts:
             own.pop("data.weights", None)
         parts = parts or recipe.parts[stage]

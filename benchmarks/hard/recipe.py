@@ -29,6 +29,9 @@ class Recipe:
         have more errors on validation than in training.
       spellings: spelled words are looked for with what an expert of the labelled part reads;
         fingerspelling and what is behind it are trained with those that were found.
+      end_to_end: expert -> path in its config -> value, where it is tuned by the sentence loss of
+        the translator that was trained on it; last `translation`, which goes on from that
+        translator with the tuned experts.
       writing: option of `signbind evaluate` -> value, of sentences.
     """
 
@@ -39,6 +42,7 @@ class Recipe:
     folds: Mapping[str, int] = field(default_factory=dict)
     matched_noise: bool = False
     spellings: bool = False
+    end_to_end: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     writing: Mapping[str, object] = field(default_factory=dict)
 
     def __or__(self, other: "Recipe") -> "Recipe":
@@ -47,7 +51,7 @@ class Recipe:
         given = {s: {**self.given.get(s, {}), **other.given.get(s, {})} for s in stages}
         merged = {
             name: {**getattr(self, name), **getattr(other, name)}
-            for name in ("size", "parts", "before", "folds", "writing")
+            for name in ("size", "parts", "before", "folds", "end_to_end", "writing")
         }
         flags = {
             name: getattr(self, name) or getattr(other, name)
@@ -169,6 +173,18 @@ ELEMENTS = {
         Recipe(size=dict.fromkeys(("language_model", *BEHIND), "natural")),
         instead_of=("smoothing", "average", "read_alone", "beams"),
     ),
+    "end_to_end": Element(
+        "signing and lipreading tuned for 400 steps by the sentence loss too, then translation",
+        Recipe(
+            end_to_end={
+                **dict.fromkeys(
+                    ("signing", "lipreading"),
+                    {"epochs": 0.0, "steps": 400, "optim.learning_rate": 1e-4},
+                ),
+                "translation": {"epochs": 0.0, "steps": 300},
+            }
+        ),
+    ),
     "beams": Element(
         "sentences by beams of 4, nothing is trained", Recipe(writing={"beam_size": 4})
     ),
@@ -199,5 +215,8 @@ def tiny(recipe: Recipe) -> Recipe:
     sized = Recipe(size=dict.fromkeys(STAGES, "tiny"))
     short = of_stages(STAGES, steps=3, epochs=0.0)
     rare = {s: {"data.min_count": 2} for s, of in recipe.given.items() if "data.min_count" in of}
-    folds = dict.fromkeys(recipe.folds, 2)
-    return dataclasses.replace(recipe | sized | short | Recipe(given=rare), folds=folds)
+    changed = {
+        "folds": dict.fromkeys(recipe.folds, 2),
+        "end_to_end": {stage: {"steps": 3} for stage in recipe.end_to_end},
+    }
+    return dataclasses.replace(recipe | sized | short | Recipe(given=rare), **changed)

@@ -27,7 +27,13 @@ from signbind_jax.stages.read_streams import ExpertReader
 
 
 class ExpertSource(BatchSource):
-    """Clips for the expert of the stream that `config.stage` names."""
+    """Clips for the expert of the stream that `config.stage` names.
+
+    Attributes:
+      packs: whether a row holds several clips.
+    """
+
+    packs = True
 
     def __init__(self, config: RunConfig):
         super().__init__(config)
@@ -53,13 +59,13 @@ class ExpertSource(BatchSource):
         self.lengths, note = without_empty(self.lengths, empty, config)
         self.notes += note
         self.plan = training_plan(
-            self.lengths, config.data, config.seed, times=train.times, rows=True
+            self.lengths, config.data, config.seed, times=train.times, rows=self.packs
         )
         self.target_ids = [self.vocabulary.encode(target) for target in self._targets]
         self.shapes = ExpertShapes(
             n_tokens=len(self.vocabulary),
             target=-(-max(map(len, self.target_ids)) // 8) * 8,
-            clips_per_row=self.plan.clips_per_row,
+            clips_per_row=self.plan.clips_per_row if self.packs else 1,
             lip_size=lip_size,
             subsample=self.model_config.subsample,
         )

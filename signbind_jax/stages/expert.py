@@ -17,7 +17,7 @@ from signbind_jax.data.clip_list import ClipList
 from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.data.preprocess import prepare_lips, prepare_pose
 from signbind_jax.errors import SignBindError
-from signbind_jax.models.expert import Expert, ExpertConfig
+from signbind_jax.models.expert import Expert, ExpertConfig, ExpertOutput
 from signbind_jax.models.token_stream import TokenStream
 from signbind_jax.stages.stage import Stage
 
@@ -78,6 +78,11 @@ def read_batch(graphdef, params, batch: RowBatch, unread_s: float = 0.0) -> Toke
     `ctc.greedy_stream`."""
     model: Expert = nnx.merge(graphdef, params)
     output = model(*prepare(batch, model.config.frontend))
+    return read_output(model, output, batch, unread_s)
+
+
+def read_output(model: Expert, output: ExpertOutput, batch: RowBatch, unread_s: float = 0.0):
+    """The tokens of what an expert says about a batch, see `read_batch`."""
     seconds_bg = model.seconds_per_step(jnp.maximum(batch.fps_bg, 1.0))
     return ctc.greedy_stream(
         output.log_probs_bsv, output.hidden_bsd, output.clip_bs, seconds_bg, unread_s
@@ -156,6 +161,11 @@ class ExpertStage(Stage):
         return collate([], step, frontend, [], self.shapes.target, lip_size=(size, size))
 
     def loss(self, model, batch: RowBatch, key):
+        loss, weight, metrics, _ = self.ctc_loss(model, batch, key)
+        return loss, weight, metrics
+
+    def ctc_loss(self, model, batch: RowBatch, key):
+        """As `loss`, and what the expert says about the batch."""
         augment_key, dropout_key = jax.random.split(key)
         x, clip_bt = prepare(batch, self.model_config.frontend, augment_key, self.augment)
         output = model(x, clip_bt, dropout_key)
@@ -166,4 +176,4 @@ class ExpertStage(Stage):
         counted_bg = valid_bg & feasible_bg
         weight = jnp.sum(jnp.maximum(length_bg, 1) * counted_bg)
         infeasible = jnp.sum(valid_bg & ~feasible_bg)
-        return jnp.sum(loss_bg * counted_bg), weight, {"infeasible": infeasible}
+        return jnp.sum(loss_bg * counted_bg), weight, {"infeasible": infeasible}, output

@@ -5,7 +5,6 @@ in them has to be told before: nothing is written then, and no point of a sweep 
 """
 
 import dataclasses
-import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,7 +18,8 @@ from signbind_jax.models.expert import ExpertConfig
 from signbind_jax.models.fusion import FusionConfig
 from signbind_jax.models.llm.config import DecoderConfig
 from signbind_jax.models.token_noise import TokenNoiseConfig
-from signbind_jax.ranges import Rate, fit
+from signbind_jax.ranges import Checked, Rate, fit
+from signbind_jax.stages.end_to_end_expert import EndToEndOptions
 from signbind_jax.stages.language_model import LanguageModelOptions
 from signbind_jax.stages.translation import TranslationOptions
 
@@ -32,6 +32,7 @@ _FROM_DATA = {
 _FREE = ("model", "augment", "options")
 _BUILT_ON = {"alignment": "fusion", "translation": "alignment"}
 _EXPERT = {"model": ExpertConfig, "augment": AugmentConfig}
+_END_TO_END = {**_EXPERT, "options": EndToEndOptions}
 _BEHIND = {"augment": TokenNoiseConfig, "options": TranslationOptions}
 _SECTIONS = {
     "language_model": {"model": DecoderConfig, "options": LanguageModelOptions},
@@ -50,7 +51,7 @@ def check_sections(config: RunConfig) -> None:
         range, or a field that this stage does not read.
     """
     _check_unread(config)
-    kinds = _SECTIONS.get(config.stage, _EXPERT)
+    kinds = _kinds(config)
     if "model" not in kinds:
         fit(config.model.get("dropout", 0.0), Rate, "config.model", "dropout")
     for section, kind in kinds.items():
@@ -73,7 +74,7 @@ def check_sections(config: RunConfig) -> None:
 def default_of(stage: str, names: Sequence[str]) -> Any:
     """What a stage has at a path such as ("augment", "drop"); None where it has no such field."""
     section, *path = names
-    value: Any = _SECTIONS.get(stage, _EXPERT).get(section)
+    value: Any = _SECTIONS.get(stage, _END_TO_END).get(section)
     for name in path:
         if isinstance(value, type):
             value = {f.name: f for f in dataclasses.fields(value)}.get(name)
@@ -95,12 +96,18 @@ def resolved(config: RunConfig) -> dict:
     """
     check_sections(config)
     record = config.to_json()
-    for section, kind in _SECTIONS.get(config.stage, _EXPERT).items():
+    for section, kind in _kinds(config).items():
         given = _FROM_DATA.get(kind, {})
         values = _of_stream(config.stage, kind) | record[section] | given
         fields = dataclasses.asdict(from_mapping(kind, values))
         record[section] = {name: value for name, value in fields.items() if name not in given}
     return record
+
+
+def _kinds(config: RunConfig) -> dict[str, type[Checked]]:
+    """The free sections that a stage reads -> the dataclass of each."""
+    expert = _END_TO_END if config.parents["translation"] else _EXPERT
+    return _SECTIONS.get(config.stage, expert)
 
 
 def _of_stream(stage: str, kind: type) -> Mapping[str, Any]:
@@ -111,7 +118,7 @@ def _of_stream(stage: str, kind: type) -> Mapping[str, Any]:
 def _why_unread(config: RunConfig) -> dict[str, str]:
     """Fields and sections that not every stage reads -> why this one does not; "" where it does."""
     stage, expert = config.stage, config.stage in streams.names()
-    kinds, does_not = _SECTIONS.get(stage, _EXPERT), f"{stage} does not read it"
+    kinds, does_not = _kinds(config), f"{stage} does not read it"
     behind_experts = does_not if expert or stage == "language_model" else ""
     vocabulary = ""
     if stage == "language_model":
@@ -120,13 +127,17 @@ def _why_unread(config: RunConfig) -> dict[str, str]:
         vocabulary = f"{stage} reads a fixed alphabet"
     elif stage in _BUILT_ON and not (config.init_from and not config.parents[_BUILT_ON[stage]]):
         vocabulary = f"{stage} has the vocabulary of the fusion it builds on"
+    without = {section: does_not for section in _FREE if section not in kinds}
+    if expert and "options" in without:
+        without["options"] = f"{does_not} without parents.translation"
     return {
         "data.fold": "" if expert else does_not,
+        "parents.translation": "" if expert else does_not,
         "crossfit": behind_experts,
         "data.unread_s": behind_experts,
         "data.vocabulary": vocabulary,
         "data.min_count": vocabulary,
-        **{section: "" if section in kinds else does_not for section in _FREE},
+        **without,
     }
 
 
@@ -143,6 +154,8 @@ def _check_unread(config: RunConfig) -> None:
 
 
 def _values_at(config: RunConfig, path: str) -> dict[str, Any]:
-    value = operator.attrgetter(path)(config)
+    value: Any = config
+    for name in path.split("."):
+        value = value[name] if isinstance(value, dict) else getattr(value, name)
     is_section = isinstance(value, dict)
     return {f"{path}.{name}": x for name, x in value.items()} if is_section else {path: value}

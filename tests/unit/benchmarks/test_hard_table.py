@@ -30,6 +30,7 @@ TOUCHES = {
     "slow_decoder": {"translation"},
     "best_step": {"translation"},
     "mixture": {"signing", "lipreading"} | BEHIND,
+    "end_to_end": {"signing", "lipreading", "translation"},
     "beams": set(),
 }
 
