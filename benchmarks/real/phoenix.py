@@ -62,7 +62,8 @@ def main() -> None:
     results = bench.headline()
     if arguments.ablations:
         results |= {name: bench.score_system(name) for name in SYSTEMS if name != "streams"}
-        results["gloss_deleted"] = bench.score_deletions()
+        for system in EVERY_SEED:
+            results[f"{system}_gloss_deleted"] = bench.score_deletions(system)
     bench.work.finish(results)
 
 
@@ -141,11 +142,11 @@ class Phoenix:
             "without_tokens": [r["id"] for r in self.rows if not any(r["streams"].values())],
         }
 
-    def score_deletions(self) -> dict[str, list[float]]:
-        """BLEU-4 of the system of all streams where gloss tokens are missing: rate -> by draw of
-        the missing tokens, each the mean of the seeds."""
+    def score_deletions(self, system: str) -> dict[str, list[float]]:
+        """BLEU-4 of a system where gloss tokens are missing: rate -> by draw of the missing tokens,
+        each the mean of the seeds."""
         places = [(rate, draw, s) for rate, draw in _DRAWS for s in self.seeds]
-        runs = [(f"streams_alignment_{s}", self._deleted(*of)) for *of, s in places]
+        runs = [(f"{system}_alignment_{s}", self._deleted(*of)) for *of, s in places]
         found: dict[tuple, list[float]] = {}
         for (*of, _), scores in zip(places, self._scores(runs), strict=True):
             found.setdefault(tuple(of), []).append(_bleu(scores))
