@@ -8,6 +8,9 @@ trained with every seed, and once more without each of the three that brought mo
 where BLEU-4 or name recall of the validation split grows by more than the seeds of `plain` lie
 apart, and the other does not fall by more. All that is finished in DIR is passed over, what was
 interrupted goes on. docs/hard_results.md says what the elements are and what was measured.
+
+DIR/measured.json keeps scores and minutes by the digests of their commands. Given to another
+directory as --measured, it stands in for these: only what is not in it is trained.
 """
 
 import argparse
@@ -16,13 +19,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from benchmarks import harness
-from benchmarks.hard.plan import Plan, System
+from benchmarks.hard.plan import Job, Plan, System
 from benchmarks.hard.recipe import ELEMENTS, OTHERS, PLAIN, Recipe
 from benchmarks.real.work import Work, run_benchmark
 from signbind_jax import files
 from signbind_jax.errors import SignBindError
 from signbind_jax.overrides import unknown_name
 
+MEASURED = "measured.json"
 LARGEST = 3  # elements that the final recipe is also made without
 # Column -> stage, its score, how it is called in the table.
 COLUMNS = {
@@ -41,14 +45,14 @@ Scores = Mapping[str, Mapping[str, float | None]]  # score -> split -> value
 def main() -> None:
     """Trains, scores, writes table.md and results.json, and prints the results as one line."""
     arguments = _parse()
-    table = Table(arguments.workdir, arguments.seeds, arguments.smoke)
+    table = Table(arguments.workdir, arguments.seeds, arguments.smoke, arguments.measured)
     names = arguments.elements or [*ELEMENTS]
     recipes = {"plain": PLAIN} | {name: PLAIN | _element(name).adds for name in names}
     if arguments.plan:
         for name, system in table.plan_rows(recipes).items():
             told = system[0].trained.values() if system[0] else ["once its experts are scored"]
             print(name, *told)
-        print(f"{len(table.plan.jobs)} commands, {len(table.left())} left")
+        print(f"{len(table.plan.jobs)} commands, {len(table.left(recipes))} left")
         return
     table.run(recipes)
     table.show()
@@ -75,6 +79,9 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--smoke", action="store_true", help="few clips, three steps a stage: do all commands run?"
     )
+    parser.add_argument(
+        "--measured", type=Path, metavar="FILE", help="the measured.json of another directory"
+    )
     parser.add_argument("--plan", action="store_true", help="how many commands are left; run none")
     return parser.parse_args()
 
@@ -94,12 +101,21 @@ class Table:
       minutes: row -> of a core, for what no row before it has.
     """
 
-    def __init__(self, directory: Path, seeds: int, smoke: bool = False):
+    def __init__(
+        self, directory: Path, seeds: int, smoke: bool = False, measured: Path | None = None
+    ):
         self.directory, self.seeds = directory.absolute(), seeds
         self.work, self.plan = Work(self.directory), Plan(self.directory, smoke)
         self.rows: dict[str, list[Scores]] = {}
         self.minutes: dict[str, float] = {}
         self._counted: set[str] = set()
+        self._kept = self.directory / MEASURED
+        if measured or not self._kept.exists():
+            files.write_json(self._kept, files.read_json(measured) if measured else {})
+        self._measured: dict[str, dict] = files.read_json(self._kept)
+        for job, found in self._measured.items():
+            if "scores" in found:  # where those that are fitted to them look for them
+                files.write_json(self.directory / f"{job}.json", found["scores"])
 
     def plan_rows(self, recipes: Mapping[str, Recipe]) -> dict[str, list[System | None]]:
         """Adds the jobs of rows; `plain` and those of `final` have every seed."""
@@ -108,9 +124,9 @@ class Table:
             for name, recipe in recipes.items()
         }
 
-    def left(self) -> list[str]:
-        """The names of the jobs that are not done."""
-        jobs = self.plan.jobs.values()
+    def left(self, recipes: Mapping[str, Recipe]) -> list[str]:
+        """The names of the jobs that are still to be done for some rows."""
+        jobs = self._needed(self.plan_rows(recipes)).values()
         return [job.name for job in jobs if not self.work.is_done(job.name, list(job.command))]
 
     def run(self, recipes: Mapping[str, Recipe]) -> None:
@@ -119,13 +135,37 @@ class Table:
         while waits:  # until nothing follows from scores that are still to be made
             planned = self.plan_rows(recipes)
             waits = any(None in systems for systems in planned.values())
-            jobs = self.plan.jobs.values()
+            jobs = self._needed(planned).values()
             self.work.run({j.name: j.command for j in jobs}, {j.name: j.needs for j in jobs})
         for name, systems in planned.items():
+            results = [job for system in systems for job in system.results]
+            used = self.plan.with_needs(results)
+            for job in used:
+                self._keep(job, has_scores=job in results)
             self.rows[name] = [self._scores(system) for system in systems]
-            used = self.plan.with_needs(name for system in systems for name in system.results)
-            self.minutes[name] = sum(self._minutes(job) for job in used.keys() - self._counted)
+            own = used.keys() - self._counted
+            self.minutes[name] = sum(self._measured[job]["minutes"] for job in own)
             self._counted |= used.keys()
+        files.write_json(self._kept, self._measured)
+
+    def _needed(self, planned: Mapping[str, list[System | None]]) -> dict[str, Job]:
+        """What has to be done for the results that were not measured before; where a row waits for
+        scores, all that is planned of it."""
+        systems = [system for row in planned.values() for system in row]
+        results = [job for system in systems if system for job in system.results]
+        wanted = [*self.plan.jobs] if None in systems else results
+        return self.plan.with_needs(job for job in wanted if job not in self._measured)
+
+    def _keep(self, job: str, has_scores: bool) -> None:
+        """Notes what a job took and, of one that scores, what it found; unless that is known."""
+        if job in self._measured:
+            return
+        found = {
+            "minutes": round(files.read_json(self.work.record(job))["processor_seconds"] / 60, 2)
+        }
+        if has_scores:
+            found["scores"] = files.read_json(self.directory / f"{job}.json")
+        self._measured[job] = found
 
     def show(self) -> None:
         """Writes table.md."""
@@ -158,9 +198,6 @@ class Table:
             for score in ("precision", "recall"):
                 found[f"spellings_{score}"] = {"train": counts[score]}
         return found
-
-    def _minutes(self, job: str) -> float:
-        return files.read_json(self.work.record(job))["processor_seconds"] / 60
 
 
 def mean(row: Iterable[Scores], score: str, split: str) -> float | None:

@@ -218,3 +218,23 @@ def test_a_table_shows_means_and_what_was_not_there_to_score():
     cells = [cell.strip() for cell in text.splitlines()[2].strip("|").split("|")]
     assert cells[:2] == ["plain", "2"] and cells[-1] == "7"
     assert cells[6] == "1.5 / 3.5" and cells[8] == "– / 4.0"
+
+
+def test_what_was_measured_elsewhere_is_not_trained_again(tmp_path):
+    recipes = {"plain": PLAIN, "beams": PLAIN | ELEMENTS["beams"].adds}
+    here = table.Table(tmp_path / "here", 1)
+    (system,) = here.plan_rows({"plain": PLAIN})["plain"]
+    scores = {"scores": {"all": dict.fromkeys(table.COLUMNS, 7.5)}}
+    measured = {job: {"minutes": 1.0} for job in here.plan.jobs}
+    measured |= {job: {"minutes": 0.5, "scores": scores} for job in system.results}
+    files.write_json(tmp_path / "measured.json", measured)
+    there = table.Table(tmp_path / "there", 1, measured=tmp_path / "measured.json")
+    assert there.left({"plain": PLAIN}) == []
+    there.run({"plain": PLAIN})
+    assert there.rows["plain"][0]["bleu4"]["test"] == 7.5
+    assert there.minutes["plain"] == len(here.plan.jobs) - 0.5 * len(system.results)
+    # What another row needs of it is trained, its scores are not made again.
+    left = set(there.left(recipes))
+    assert system.trained["translation"] in left and not left & {*system.results}
+    again = table.Table(tmp_path / "there", 1)
+    assert again.left({"plain": PLAIN}) == []
