@@ -42,8 +42,9 @@ from benchmarks.harness import ROOT, make_parser
 from signbind_jax import keypoints
 from signbind_jax.data_pipelines.readers.long_recording import open_recording
 from signbind_jax.data_pipelines.readers.poses import SURE
-from signbind_jax.use.recording import LONGEST_S, cut_recording
+from signbind_jax.use.recording import cut_recording
 from signbind_jax.use.segments import LOWERED, Segment
+from signbind_jax.use.translator import LONGEST_S
 
 NEAR_S = 0.5
 PAUSES_S = (0.7, 2.0)

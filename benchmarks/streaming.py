@@ -46,7 +46,7 @@ from signbind_jax.use.growing_clip import GrowingClip
 from signbind_jax.use.streaming import StreamingTranslator, StreamSettings
 from signbind_jax.use.translator import Translator
 
-_WHOLEBODY = keypoints.SCHEMES["coco_wholebody_133"]
+_SCHEME = "coco_wholebody_133"
 
 
 def main() -> None:
@@ -159,8 +159,7 @@ def summary(count: Counter, delay_s: Sequence[float]) -> dict:
 def chunks(clip: Clip, chunk_s: float, crops: bool) -> Iterator[dict[str, np.ndarray]]:
     """The frames of a clip as they come, in a scheme that holds all its keypoints."""
     pose = clip.modalities["pose"]
-    landmarks = np.zeros((pose.n, _WHOLEBODY.n_points, 3), np.float32)
-    landmarks[:, list(_WHOLEBODY.source_k)] = pose.data
+    landmarks = keypoints.from_canonical(np.asarray(pose.data, np.float32), _SCHEME)
     frames = {"landmarks": landmarks}
     if crops:
         frames["crops"] = decode_lips(clip)

@@ -240,6 +240,19 @@ def to_canonical(points_tnc: np.ndarray, scheme: str, where: str = "pose") -> np
     return points_tkc
 
 
+def from_canonical(points_tkc: np.ndarray, scheme: str) -> np.ndarray:
+    """The same keypoints as `to_canonical` takes them, (t, n, 3) of the given type: what the
+    layout does not hold is missing.
+
+    Args:
+      scheme: one that has every keypoint of the layout, such as "coco_wholebody_133".
+    """
+    known = SCHEMES[scheme]
+    points_tnc = np.zeros((len(points_tkc), known.n_points, 3), points_tkc.dtype)
+    points_tnc[:, list(known.source_k)] = points_tkc
+    return points_tnc
+
+
 def _mirror() -> tuple[int, ...]:
     """Index of the keypoint that takes each one's place when left and right are swapped."""
     face = {}

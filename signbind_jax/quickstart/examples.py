@@ -82,14 +82,12 @@ def _write_files(directory: Path, clips: ClipDataset) -> None:
 def write_clip(path: Path, clip: Clip) -> None:
     """Writes a clip's pose and mouth crops as `signbind extract` would have written them."""
     pose, crops = clip.modalities["pose"], clip.modalities["lips"]
-    scheme = keypoints.SCHEMES[_SCHEME]
-    points_tnc = np.zeros((pose.n, scheme.n_points, 3), np.float16)
-    points_tnc[:, list(scheme.source_k)] = pose.data
+    points_tnc = keypoints.from_canonical(np.asarray(pose.data, np.float16), _SCHEME)
     np.savez_compressed(
         path,
         keypoints=points_tnc[..., :2],
         scores=points_tnc[..., 2],
-        scheme=scheme.name,
+        scheme=_SCHEME,
         fps=pose.fps,
         lips=decode_mosaic(crops.data, crops.n),
         lip_fps=crops.fps,

@@ -25,7 +25,6 @@ from signbind_jax.errors import SignBindError, printable
 from signbind_jax.serve.problems import Problem, busy
 from signbind_jax.serve.service import Service
 from signbind_jax.serve.settings import ServeSettings
-from signbind_jax.use.recording import LONGEST_S
 from signbind_jax.use.streaming import StreamingTranslator, StreamSettings, StreamUpdate
 
 IDLE_S = 30.0  # without a request, after which a stream is forgotten
@@ -165,7 +164,7 @@ class Streams:
         return Opened(id=stream.id, longest_s=reads.longest_s, crops=crops)
 
     def _prepared(self, translator: Any, asked: Opening) -> StreamingTranslator:
-        longest_s = min(translator.longest_s or LONGEST_S, self._settings.most_seconds)
+        longest_s = min(translator.longest_s, self._settings.most_seconds)
         settings = StreamSettings(longest_s=longest_s, **asked.model_dump())
         stream = StreamingTranslator(translator, settings)
         stream.prepare()

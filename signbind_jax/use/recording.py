@@ -24,7 +24,6 @@ from signbind_jax.use.translation import Translation
 from signbind_jax.use.translator import Translator
 
 WINDOW_FRAMES = 2048  # whose activity is measured at once: 80 s at 25 frames/s, 15 MB
-LONGEST_S = 20.0  # of a sentence, where the run does not say how long those were it was trained on
 GROUP = 32  # sentences that are translated at once
 
 
@@ -77,7 +76,7 @@ def translate_recording(
       SignBindError: nobody is found in any frame, several people are found in one, a file is
         damaged.
     """
-    told.longest_s = longest_s or max(translator.longest_s or LONGEST_S, 2 * SHORTEST_S)
+    told.longest_s = longest_s or max(translator.longest_s, 2 * SHORTEST_S)
     told.cut = cut_recording(recording, told.longest_s)
     found = _clips(recording, told.cut.segments, translator.reader.lip_size, told.repaired)
     name = recording.path.name

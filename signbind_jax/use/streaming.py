@@ -20,7 +20,6 @@ from signbind_jax.ranges import Checked, NonNegative, OneOf, Positive, Range
 from signbind_jax.stages.read_streams import ExpertReader
 from signbind_jax.use.expert_stream import ExpertStream, Settled
 from signbind_jax.use.growing_clip import GrowingClip
-from signbind_jax.use.recording import LONGEST_S
 from signbind_jax.use.translation import Translation
 from signbind_jax.use.translator import Translator
 
@@ -109,7 +108,7 @@ class StreamingTranslator:
 
     def __init__(self, translator: Translator, settings: StreamSettings):
         self.settings = settings
-        self.longest_s = self.settings.longest_s or translator.longest_s or LONGEST_S
+        self.longest_s = self.settings.longest_s or translator.longest_s
         self._translator, self._fps = translator, self.settings.fps
         self._chunk, self._sentence = (
             max(1, round(seconds * self._fps))

@@ -24,11 +24,11 @@ from signbind_jax.data_pipelines.readers.long_recording import open_recording, p
 from signbind_jax.data_pipelines.writing.build_report import some_of
 from signbind_jax.errors import SignBindError, printable
 from signbind_jax.ranges import Range, argument
-from signbind_jax.use.recording import LONGEST_S, Told, translate_recording
+from signbind_jax.use.recording import Told, translate_recording
 from signbind_jax.use.segments import SHORTEST_S
 from signbind_jax.use.subtitles import TimedSentence, plain, timestamp, to_elan, to_srt, to_webvtt
 from signbind_jax.use.translation import json_line
-from signbind_jax.use.translator import Translator
+from signbind_jax.use.translator import LONGEST_S, Translator
 
 # Format -> ending of its files; the first two are written as sentences come.
 ENDINGS = {"text": ".txt", "json": ".jsonl", "vtt": ".vtt", "srt": ".srt", "elan": ".eaf"}

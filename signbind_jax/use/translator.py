@@ -21,12 +21,15 @@ from signbind_jax.use.clip_files import ClipSource, Reading, one_clip_each
 from signbind_jax.use.opening import open_translator
 from signbind_jax.use.translation import Translation, time_words
 
+LONGEST_S = 20.0  # a sentence may last, where nothing says how long those of training were
+
 
 class Translator(System):
     """Opens an alignment or translation stage and the experts it stands on.
 
     Attributes:
-      longest_s: seconds of the longest clip it was trained on; 0 where its run does not say.
+      longest_s: seconds of the longest clip it was trained on; `LONGEST_S` where its run does not
+        say.
 
     Args:
       checkpoint: a run directory, the directory of a bundle, or the hub id of one.
@@ -58,7 +61,7 @@ class Translator(System):
             previous=options.previous(run.tokenizer),
         )
         self._opened = run, experts
-        self.longest_s = float(run.manifest.extra.get("longest_s", 0.0))
+        self.longest_s = float(run.manifest.extra.get("longest_s", 0.0)) or LONGEST_S
         self._reads_hidden = run.model_config.fusion.hidden
 
     @overload
