@@ -40,7 +40,8 @@ from signbind_jax.data.clip_list import ClipList
 from signbind_jax.data.dataset import open_dataset
 from signbind_jax.metrics.sequence import edit_distance
 from signbind_jax.models.signbind import SignBindConfig
-from signbind_jax.stages.read_streams import ExpertReader, open_reader_of, readable
+from signbind_jax.stages.open_experts import open_reader_of
+from signbind_jax.stages.read_streams import ExpertReader, readable
 from signbind_jax.use.expert_stream import ExpertStream, Settled
 from signbind_jax.use.growing_clip import GrowingClip
 from signbind_jax.use.streaming import StreamingTranslator, StreamSettings

@@ -28,13 +28,8 @@ from signbind_jax.metrics.translation import name_recall, translation_scores
 from signbind_jax.overrides import unknown_name
 from signbind_jax.stages.fusion import read_fused
 from signbind_jax.stages.language_model import LanguageModelOptions, write_from_text
-from signbind_jax.stages.read_streams import (
-    ExpertReader,
-    StreamReader,
-    Weights,
-    open_reader_of,
-    readable,
-)
+from signbind_jax.stages.open_experts import open_reader_of
+from signbind_jax.stages.read_streams import ExpertReader, StreamReader, Weights, readable
 from signbind_jax.stages.system import System
 from signbind_jax.use.bundle import BundlePart
 from signbind_jax.use.translator import Translator

@@ -19,7 +19,7 @@ from signbind_jax.sources.expert import ExpertSource
 from signbind_jax.sources.translation import prefix_paths
 from signbind_jax.stages.end_to_end_expert import EndToEndBatch, EndToEndShapes
 from signbind_jax.stages.language_model import encode_sentence
-from signbind_jax.stages.read_streams import open_experts_of, open_reader_of
+from signbind_jax.stages.open_experts import open_experts_of, open_reader_of
 from signbind_jax.stages.translation import TranslationOptions, make_prompt_parts
 
 _SPARE = 1.5  # room for tokens of the expert, over what it reads at first

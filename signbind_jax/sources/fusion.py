@@ -19,7 +19,8 @@ from signbind_jax.evaluate.evaluators import FusionEvaluator
 from signbind_jax.models.fusion import FusionConfig
 from signbind_jax.sources.source import BatchSource, without_empty
 from signbind_jax.stages.fusion import FusionShapes
-from signbind_jax.stages.read_streams import GivenReader, StreamReader, open_experts
+from signbind_jax.stages.open_experts import open_experts
+from signbind_jax.stages.read_streams import GivenReader, StreamReader
 from signbind_jax.stages.unseen_streams import open_unseen
 
 

@@ -13,7 +13,7 @@ from signbind_jax.hf import hub
 from signbind_jax.hf.export import TERMS, new_directory
 from signbind_jax.metrics.names import KNOWN_WORDS
 from signbind_jax.models.signbind import SignBindConfig
-from signbind_jax.stages.read_streams import open_experts_of
+from signbind_jax.stages.open_experts import open_experts_of
 from signbind_jax.use import bundle, bundle_weights, model_card
 from signbind_jax.use.bundle_examples import copy_examples
 

@@ -12,7 +12,7 @@ from signbind_jax.errors import SignBindError
 from signbind_jax.hf import hub
 from signbind_jax.models.fusion import FusionConfig
 from signbind_jax.models.signbind import SignBindConfig
-from signbind_jax.stages.read_streams import check_expert, open_experts_of
+from signbind_jax.stages.open_experts import check_expert, open_experts_of
 from signbind_jax.use.bundle import CARD, EXPERTS, MANIFEST, TRANSLATOR, Bundle, is_bundle
 from signbind_jax.use.bundle import open_bundle as open_directory
 from signbind_jax.use.bundle_examples import DIRECTORY as EXAMPLES

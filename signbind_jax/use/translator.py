@@ -13,7 +13,8 @@ from signbind_jax.data.clip_list import ClipList
 from signbind_jax.data.vocabulary import FUSION_TARGETS
 from signbind_jax.generation import config as generation_config
 from signbind_jax.generation.config import read_options
-from signbind_jax.stages.read_streams import Clips, given_instead, open_reader_of
+from signbind_jax.stages.open_experts import open_reader_of
+from signbind_jax.stages.read_streams import Clips, given_instead
 from signbind_jax.stages.system import System
 from signbind_jax.stages.translation import TranslationOptions, make_prompt_parts
 from signbind_jax.use.bundle import BundlePart, open_bundle

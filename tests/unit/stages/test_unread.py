@@ -11,7 +11,7 @@ from signbind_jax.data.vocabulary import UNREAD
 from signbind_jax.errors import SignBindError
 from signbind_jax.models.fusion import Fusion, FusionConfig, StreamTokens, intervals
 from signbind_jax.sources import open_source
-from signbind_jax.stages.read_streams import open_reader_of
+from signbind_jax.stages.open_experts import open_reader_of
 from signbind_jax.stages.sections import check_sections
 from tests import untrained_runs
 
