@@ -107,6 +107,11 @@ class Server:
         self.client = self._clients.enter_context(client)
         self.up.set()
 
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        return self._process.pid
+
     def restart(self) -> None:
         """Kills it as a crash would, and starts it again."""
         self.up.clear()
