@@ -144,7 +144,7 @@ class Table:
                 self._keep(job, has_scores=job in results)
             self.rows[name] = [self._scores(system) for system in systems]
             own = used.keys() - self._counted
-            self.minutes[name] = sum(self._measured[job]["minutes"] for job in own)
+            self.minutes[name] = round(sum(self._measured[job]["minutes"] for job in own), 1)
             self._counted |= used.keys()
         files.write_json(self._kept, self._measured)
 
