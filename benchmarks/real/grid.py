@@ -42,7 +42,7 @@ PARENTS = {
     "translation": ("lipreading", "language_model", "alignment"),
 }
 # The stream is right where its expert has seen the clip: a third of the usual noise goes with what
-# it gets wrong on dev. (default: 7.2 and 10.7 % of the words wrong behind fusion; this: 6.8 and 9.3)
+# it gets wrong on dev (behind fusion 6.8 and 9.3 % of the words are wrong, else 7.2 and 10.7).
 BEHIND = {
     "augment.drop_stream.lipreading": 0.0,  # the only stream is never hidden
     "augment.drop.lipreading": 0.012,
