@@ -6,8 +6,8 @@ RUN is a translator, DATASET what it was evaluated on, built by `signbind data b
 corpus of videos --source. Of the split --clips recordings, evenly spread, are scored in three
 ways: as `signbind evaluate` writes them, uploaded to the page of `signbind serve`, and recorded by
 the page with a camera that shows them. That camera is Chromium's own, which plays a file: the
-recording, with its first frame held before it and its last after it. It is recorded from half a
-second before the first frame moves to half a second after the last.
+recording, with its first frame held before it and its last after it. It is recorded from
+--margin_s seconds before the first frame moves to as long after the last.
 
 Chromium is found on the PATH, or named by $SIGNBIND_CHROMIUM. It takes the extra `test`. The last
 line is JSON: the word error rates in percent, and what was wrong in which recordings.
@@ -31,7 +31,6 @@ from signbind_jax.data.dataset import open_dataset
 from signbind_jax.metrics.sequence import error_counts
 
 _BEFORE_S, _AFTER_S = 4.0, 30.0  # that the camera holds the first and the last frame
-_MARGIN_S = 0.5
 _WAIT_MS = 300_000
 _SINCE_FIRST_FRAME = "seconds => document.getElementById('preview').currentTime >= seconds"
 
@@ -44,6 +43,7 @@ def main() -> None:
     parser.add_argument("--source", type=Path, required=True, help="the folder corpus it is of")
     parser.add_argument("--split", default="dev")
     parser.add_argument("--clips", type=int, default=20)
+    parser.add_argument("--margin_s", type=float, default=0.1)
     arguments = parser.parse_args()
     rows = [
         row for row in rows_of(arguments.source / "manifest.tsv") if row["split"] == arguments.split
@@ -58,7 +58,8 @@ def main() -> None:
             address = str(server.client.base_url)
             read["upload"], read["camera"] = [], []
             for row in rows:
-                uploaded, seen = show(address, arguments.source / row["video"], tree / "camera.y4m")
+                video = arguments.source / row["video"]
+                uploaded, seen = show(address, video, tree / "camera.y4m", arguments.margin_s)
                 read["upload"].append(uploaded)
                 read["camera"].append(seen)
                 print(f"{row['id']}: {row['text']!r}: {uploaded!r}, camera {seen!r}", flush=True)
@@ -88,7 +89,7 @@ def evaluate(arguments: argparse.Namespace, tree: Path) -> dict[str, str]:
     return dict(zip(ids, lines, strict=True))
 
 
-def show(address: str, video: Path, camera: Path) -> tuple[str, str]:
+def show(address: str, video: Path, camera: Path, margin_s: float) -> tuple[str, str]:
     """What the page answers to a video that is uploaded, and to one that its camera sees."""
     from playwright.sync_api import sync_playwright
 
@@ -110,9 +111,9 @@ def show(address: str, video: Path, camera: Path) -> tuple[str, str]:
         uploaded = answer(page)
         page.get_by_role("button", name="Another recording").click()
         page.get_by_role("button", name="Use the camera").click()
-        page.wait_for_function(_SINCE_FIRST_FRAME, arg=_BEFORE_S - _MARGIN_S)
+        page.wait_for_function(_SINCE_FIRST_FRAME, arg=_BEFORE_S - margin_s)
         page.get_by_role("button", name="Record").click()
-        page.wait_for_function(_SINCE_FIRST_FRAME, arg=_BEFORE_S + seconds + _MARGIN_S)
+        page.wait_for_function(_SINCE_FIRST_FRAME, arg=_BEFORE_S + seconds + margin_s)
         page.get_by_role("button", name="Stop and translate").click()
         seen = answer(page)
         browser.close()
