@@ -8,7 +8,7 @@ become a corpus that `signbind data build` reads.
 import argparse
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks import harness, once
@@ -58,11 +58,19 @@ def run_benchmark(main: Callable[[], object]) -> None:
         sys.exit(f"benchmark: error: {error}")
 
 
+def _workdir(command: Iterable[str]) -> str:
+    """Where a command trains; empty: it trains nothing."""
+    found = (
+        argument.removeprefix("--workdir=") for argument in command if "--workdir=" in argument
+    )
+    return next(found, "")
+
+
 class Work:
     """A work directory in which commands are run once.
 
-    A command that was done with the same arguments is passed over; one that was interrupted is
-    given again and goes on by itself.
+    A command that was done with the same arguments is passed over, unless what it reads was made
+    anew since; one that was interrupted is given again and goes on by itself.
     """
 
     def __init__(self, directory: Path):
@@ -90,6 +98,7 @@ class Work:
         left = [name for name, command in given.items() if not self.is_done(name, command)]
         if not left:
             return
+        self._forget_what_reads([given[name] for name in left])
         for name in left:
             print(f"{name}: signbind {' '.join(given[name])}", flush=True)
         run_all(
@@ -105,6 +114,23 @@ class Work:
                 f"{self.directory}: interrupted before {', '.join(unfinished)}: give the same "
                 "command again"
             )
+
+    def _forget_what_reads(self, commands: Iterable[list[str]]) -> None:
+        """Drops the records of commands that read a run which these train, and of what trains on
+        those."""
+        records = {path: files.read_json(path)["command"] for path in self._done.glob("*.json")}
+        trained = {_workdir(command) for command in commands} - {""}
+        while trained:
+            reading = {
+                path: command
+                for path, command in records.items()
+                if any(argument.partition("=")[2] in trained for argument in command)
+                and _workdir(command) not in trained
+            }
+            for path in reading:
+                path.unlink()
+                del records[path]
+            trained = {_workdir(command) for command in reading.values()} - {""}
 
     def record(self, name: str) -> Path:
         """What a command leaves when it ends, see `benchmarks.once`."""

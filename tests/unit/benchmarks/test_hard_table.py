@@ -145,6 +145,24 @@ def test_what_is_finished_is_not_run_again(tmp_path, capfd):
     assert files.read_json(work.record("first")) == record
 
 
+def test_what_reads_a_run_that_is_trained_anew_is_done_again(tmp_path):
+    work, made = Work(tmp_path), {}
+    for name, command in {
+        "expert": ["train", "--workdir=a/expert", "--config.steps=1"],
+        "other": ["train", "--workdir=a/expert2"],
+        "fusion": ["train", "--workdir=a/fusion", "--config.parents.signing=a/expert"],
+        "scores": ["evaluate", "--checkpoint=a/fusion", "--json=scores.json"],
+        "other_scores": ["evaluate", "--checkpoint=a/expert2"],
+    }.items():
+        made[name] = command
+        files.write_json(work.record(name), {"command": command})
+    anew = ["train", "--workdir=a/expert", "--config=none"]  # which ends it at once
+    with pytest.raises(SignBindError, match="none"):
+        work.run({"expert": anew})
+    done = {name for name, command in made.items() if work.is_done(name, command)}
+    assert done == {"other", "other_scores"}
+
+
 def test_a_command_ends_with_what_started_it(tmp_path):
     record, out = tmp_path / "record.json", tmp_path / "data"
     build = ["data", "build", "synthetic", "--train=100000", "--workers=1", f"--out={out}"]
