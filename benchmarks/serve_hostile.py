@@ -137,7 +137,7 @@ class Attack:
         if sent.status_code != 202:
             return f"{sent.status_code} {sent.json()['detail']}"
         job = self.server.client.get(f"/v1/jobs/{sent.json()['id']}?wait=60").json()
-        return f"{job['state']}: {job['problem']['detail']}"
+        return f"{job['state']}: {job['problem']}"
 
 
 def _chunks(n_bytes: int):
