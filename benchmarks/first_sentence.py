@@ -109,12 +109,15 @@ def _write_sizes(arguments: argparse.Namespace, directory: Path) -> None:
         "text": sum(map(len, text)),
         "written": len(tokenizer.encode(found.text)) + 1,
     }
-    (directory / "spec.json").write_text(json.dumps(spec))
-    size = next((c["lip_size"] for c in configs if c["frontend"] == "lips"), None)
-    (clip,) = one_clip_each([arguments.clip], size)
+    lips = next((c for c in configs if c["frontend"] == "lips"), None)
+    (clip,) = one_clip_each([arguments.clip], lips and lips["lip_size"])
     arrays = {"pose": np.asarray(clip.modalities["pose"].data)}
-    if size:
-        arrays["lips"] = decode_lips(clip)
+    if lips:  # the margins are not looked at
+        margin = lips["lip_margin"]
+        inside = slice(margin, lips["lip_size"] - margin)
+        lips["lip_size"] -= 2 * margin
+        arrays["lips"] = decode_lips(clip)[:, inside, inside]
+    (directory / "spec.json").write_text(json.dumps(spec))
     np.savez(directory / "clip.npz", **arrays)
 
 

@@ -78,8 +78,10 @@ def main(directory: str, repeats: str) -> None:
     arrays = np.load(Path(directory) / "clip.npz")
     clips = []
     for config in spec["experts"]:
-        frames = torch.from_numpy(arrays["lips" if config["frontend"] == "lips" else "pose"])[None]
-        clips.append({"frames_bt": frames, "length_bg": torch.tensor([[frames.shape[1]]])})
+        frames = arrays["lips" if config["frontend"] == "lips" else "pose"]
+        padding = [(0, -len(frames) % 4), *[(0, 0)] * (frames.ndim - 1)]  # steps of up to 4 frames
+        clip = {"frames_bt": torch.from_numpy(np.pad(frames, padding))[None]}
+        clips.append(clip | {"length_bg": torch.tensor([[len(frames)]])})
     seconds = []
     with torch.inference_mode():
         model(clips)
