@@ -295,10 +295,12 @@ def main() -> None:
         if arguments.checkpoint and arguments.hours:
             for name, minutes in (("short", SHORT_MINUTES), ("long", 60 * arguments.hours)):
                 parts = write_parts(tree / name, sentences, minutes, seed=0)
-                printed, peak = translated(arguments.checkpoint, "--segment", "--format=vtt", parts)
+                # Lines go out as they are written; subtitles are held to the end.
+                how = ("--segment", "--format=json", f"--longest={LONGEST_S:g}")
+                printed, peak = translated(arguments.checkpoint, *how, parts)
                 facts[f"{name}_recording"] = {
                     "minutes": minutes,
-                    "cues": printed.count("-->"),
+                    "sentences": printed.count("\n"),
                     "peak_mib": round(peak),
                 }
                 print(name, facts[f"{name}_recording"], flush=True)
