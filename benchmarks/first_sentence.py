@@ -20,7 +20,6 @@ import argparse
 import dataclasses
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -29,7 +28,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import sentence_clip
-from benchmarks.harness import ROOT, describe_machine, make_parser, run_alone, take_turns
+from benchmarks.harness import describe_machine, make_parser, run_alone, take_turns
 
 
 def main() -> None:
@@ -83,11 +82,12 @@ def _in_torch(arguments: argparse.Namespace, directory: str) -> dict:
     """A run of the other side, whose sizes and clip are written once."""
     if not (Path(directory) / "spec.json").exists():
         _write_sizes(arguments, Path(directory))
-    command = [arguments.torch_python, "-m", "benchmarks.first_sentence_torch", directory]
-    done = subprocess.run(
-        [*command, str(arguments.repeats)], cwd=ROOT, stdout=subprocess.PIPE, check=True
+    return run_alone(
+        "benchmarks.first_sentence_torch",
+        directory,
+        str(arguments.repeats),
+        python=arguments.torch_python,
     )
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def _write_sizes(arguments: argparse.Namespace, directory: Path) -> None:

@@ -59,10 +59,10 @@ def take_turns(
     return results
 
 
-def run_alone(module: str, *arguments: str, **environment: str):
+def run_alone(module: str, *arguments: str, python: str = sys.executable, **environment: str):
     """Runs a module of this folder in a fresh process; the JSON of the last line it prints."""
     done = subprocess.run(
-        [sys.executable, "-m", module, *arguments],
+        [python, "-m", module, *arguments],
         cwd=ROOT,
         env=os.environ | environment,
         stdout=subprocess.PIPE,

@@ -160,14 +160,13 @@ class _SystemPlan:
 
     def _tune_end_to_end(self, trained: dict[str, str], scored: dict[str, dict[str, str]]) -> None:
         """Experts learn from the translator's sentence loss, and it goes on with them."""
-        *experts, last = self.recipe.end_to_end
-        first = trained[last]
-        for name in experts:
-            trained[name] = self._train(name, {last: first}, more=self.recipe.end_to_end[name])
+        given, first = self.recipe.end_to_end, trained["translation"]
+        for name in (name for name in EXPERTS if name in given):
+            trained[name] = self._train(name, {"translation": first}, more=given[name])
             scored[name] = self._score(name, trained[name])
         parents = {name: trained[name] for name in (*EXPERTS, "language_model")}
         parents["init.from"] = first
-        trained[last] = self._train(last, parents, more=self.recipe.end_to_end[last])
+        trained["translation"] = self._train("translation", parents, more=given["translation"])
 
     def _fit_noise(self, scored: Mapping[str, Mapping[str, str]]) -> bool:
         """Fits noise to the errors of the experts that were trained on the clips of fusion.

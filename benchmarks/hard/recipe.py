@@ -30,8 +30,8 @@ class Recipe:
       spellings: spelled words are looked for with what an expert of the labelled part reads;
         fingerspelling and what is behind it are trained with those that were found.
       end_to_end: expert -> path in its config -> value, where it is tuned by the sentence loss of
-        the translator that was trained on it; last `translation`, which goes on from that
-        translator with the tuned experts.
+        the translator that was trained on it; of `translation`, which goes on from that translator
+        with the tuned experts.
       writing: option of `signbind evaluate` -> value, of sentences.
     """
 

@@ -110,9 +110,11 @@ class Table:
         self.minutes: dict[str, float] = {}
         self._counted: set[str] = set()
         self._kept = self.directory / MEASURED
-        if measured or not self._kept.exists():
-            files.write_json(self._kept, files.read_json(measured) if measured else {})
-        self._measured: dict[str, dict] = files.read_json(self._kept)
+        self._measured: dict[str, dict] = {}
+        if self._kept.exists():
+            self._measured |= files.read_json(self._kept)
+        if measured:
+            self._measured |= files.read_json(measured)
         for job, found in self._measured.items():
             if "scores" in found:  # where those that are fitted to them look for them
                 files.write_json(self.directory / f"{job}.json", found["scores"])
@@ -127,7 +129,8 @@ class Table:
     def left(self, recipes: Mapping[str, Recipe]) -> list[str]:
         """The names of the jobs that are still to be done for some rows."""
         jobs = self._needed(self.plan_rows(recipes)).values()
-        return [job.name for job in jobs if not self.work.is_done(job.name, list(job.command))]
+        self._keep_done()
+        return [job.name for job in jobs if not self._is_done(job)]
 
     def run(self, recipes: Mapping[str, Recipe]) -> None:
         """Trains and scores what is not there yet, and reads the scores of all rows."""
@@ -136,17 +139,16 @@ class Table:
             planned = self.plan_rows(recipes)
             waits = any(None in systems for systems in planned.values())
             jobs = self._needed(planned).values()
-            self.work.run({j.name: j.command for j in jobs}, {j.name: j.needs for j in jobs})
+            try:
+                self.work.run({j.name: j.command for j in jobs}, {j.name: j.needs for j in jobs})
+            finally:
+                self._keep_done()
         for name, systems in planned.items():
-            results = [job for system in systems for job in system.results]
-            used = self.plan.with_needs(results)
-            for job in used:
-                self._keep(job, has_scores=job in results)
+            used = self.plan.with_needs(job for system in systems for job in system.results)
             self.rows[name] = [self._scores(system) for system in systems]
             own = used.keys() - self._counted
             self.minutes[name] = round(sum(self._measured[job]["minutes"] for job in own), 1)
             self._counted |= used.keys()
-        files.write_json(self._kept, self._measured)
 
     def _needed(self, planned: Mapping[str, list[System | None]]) -> dict[str, Job]:
         """What has to be done for the results that were not measured before; where a row waits for
@@ -156,16 +158,20 @@ class Table:
         wanted = [*self.plan.jobs] if None in systems else results
         return self.plan.with_needs(job for job in wanted if job not in self._measured)
 
-    def _keep(self, job: str, has_scores: bool) -> None:
-        """Notes what a job took and, of one that scores, what it found; unless that is known."""
-        if job in self._measured:
-            return
-        found = {
-            "minutes": round(files.read_json(self.work.record(job))["processor_seconds"] / 60, 2)
-        }
-        if has_scores:
-            found["scores"] = files.read_json(self.directory / f"{job}.json")
-        self._measured[job] = found
+    def _is_done(self, job: Job) -> bool:
+        return self.work.is_done(job.name, list(job.command))
+
+    def _keep_done(self) -> None:
+        """Notes what each job that is done took and, of one that scores, what it found; also of
+        rows that are not finished."""
+        for name, job in self.plan.jobs.items():
+            if name in self._measured or not self._is_done(job):
+                continue
+            seconds = files.read_json(self.work.record(name))["processor_seconds"]
+            self._measured[name] = {"minutes": round(seconds / 60, 2)}
+            if (scores := self.directory / f"{name}.json").exists():
+                self._measured[name]["scores"] = files.read_json(scores)
+        files.write_json(self._kept, self._measured)
 
     def show(self) -> None:
         """Writes table.md."""

@@ -129,13 +129,14 @@ def answer(page) -> str:
 def write_camera(video: Path, path: Path) -> float:
     """Writes what the camera shows; gives the seconds that the video lasts."""
     frames, fps = read_frames(video)
-    held = [frames[0]] * round(_BEFORE_S * fps), [frames[-1]] * round(_AFTER_S * fps)
+    pictures = [frame.to_ndarray().tobytes() for frame in frames]
+    before, after = pictures[:1] * round(_BEFORE_S * fps), pictures[-1:] * round(_AFTER_S * fps)
     with path.open("wb") as file:
         width, height = frames[0].width, frames[0].height
         file.write(f"YUV4MPEG2 W{width} H{height} F{fps.numerator}:{fps.denominator} ".encode())
         file.write(b"Ip A1:1 C420jpeg\n")
-        for frame in (*held[0], *frames, *held[1]):
-            file.write(b"FRAME\n" + frame.to_ndarray().tobytes())
+        for picture in (*before, *pictures, *after):
+            file.write(b"FRAME\n" + picture)
     return len(frames) / float(fps)
 
 

@@ -81,7 +81,9 @@ def read_batch(graphdef, params, batch: RowBatch, unread_s: float = 0.0) -> Toke
     return read_output(model, output, batch, unread_s)
 
 
-def read_output(model: Expert, output: ExpertOutput, batch: RowBatch, unread_s: float = 0.0):
+def read_output(
+    model: Expert, output: ExpertOutput, batch: RowBatch, unread_s: float = 0.0
+) -> TokenStream:
     """The tokens of what an expert says about a batch, see `read_batch`."""
     seconds_bg = model.seconds_per_step(jnp.maximum(batch.fps_bg, 1.0))
     return ctc.greedy_stream(

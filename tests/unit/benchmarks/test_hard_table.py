@@ -256,3 +256,25 @@ def test_what_was_measured_elsewhere_is_not_trained_again(tmp_path):
     assert system.trained["translation"] in left and not left & {*system.results}
     again = table.Table(tmp_path / "there", 1)
     assert again.left({"plain": PLAIN}) == []
+
+
+def test_what_is_done_is_kept_before_its_row_is_finished(tmp_path):
+    here = table.Table(tmp_path / "here", 1)
+    here.plan_rows({"plain": PLAIN})
+    jobs = here.plan.jobs
+    scoring = next(name for name, job in jobs.items() if job.command[0] == "evaluate")
+    done = [*here.plan.with_needs([scoring])]
+    for name in done:
+        record = {"command": list(jobs[name].command), "processor_seconds": 90.0}
+        files.write_json(here.work.record(name), record)
+    files.write_json(here.directory / f"{scoring}.json", {"scores": {}})
+    assert not {*here.left({"plain": PLAIN})} & {*done}
+    # Another directory's is added to what this one has.
+    files.write_json(tmp_path / "others.json", {"another": {"minutes": 1.0}})
+    again = table.Table(tmp_path / "here", 1, measured=tmp_path / "others.json")
+    again.left({"plain": PLAIN})
+    kept = files.read_json(tmp_path / "here" / table.MEASURED)
+    assert kept == {name: {"minutes": 1.5} for name in done} | {
+        "another": {"minutes": 1.0},
+        scoring: {"minutes": 1.5, "scores": {"scores": {}}},
+    }
