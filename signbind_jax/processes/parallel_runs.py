@@ -28,7 +28,8 @@ def run_all(
     finished: Callable[[str], bool] = lambda name: True,
     module: str = "signbind_jax.cli",
 ) -> None:
-    """Runs `signbind` commands, as many at a time as there are cores, in the order given.
+    """Runs `signbind` commands, as many at a time as there are cores, in the order given as far as
+    they need not wait.
 
     What a run prints goes to `log_dir/<name>.log`; its lines about a stage go to the terminal
     too, after the run's name where that is not the stage's.
@@ -44,30 +45,31 @@ def run_all(
     cores = usable_cores()
     n = min(len(commands), len(cores))
     shares = [cores[i::n] for i in range(n)]
-    lock = threading.Lock()
     log_dir.mkdir(parents=True, exist_ok=True)
-    done: dict[str, concurrent.futures.Future] = {}
+    waits_for = {name: (after or {}).get(name, ()) for name in commands}
+    ended: dict[str, tuple[int | None, str]] = {}  # exit code, last line
+    running: dict[concurrent.futures.Future, tuple[str, list[int]]] = {}
+    left = list(commands)
 
-    def ended_well(name: str) -> bool:
-        code, _ = done[name].result()
-        return code == 0 and finished(name)
-
-    def run(name: str) -> tuple[int | None, str]:
-        if not all([ended_well(before) for before in (after or {}).get(name, ())]):
-            return None, "not started"
-        with lock:
-            share = shares.pop()
-        try:
-            return _run_one(name, commands[name], share, log_dir, module)
-        finally:
-            with lock:
+    with concurrent.futures.ThreadPoolExecutor(max(n, 1)) as pool:
+        while left or running:
+            # What waits for another run does not hold a share that a later run could have.
+            for name in [name for name in left if ended.keys() >= {*waits_for[name]}]:
+                if not all(ended[one][0] == 0 and finished(one) for one in waits_for[name]):
+                    ended[name] = (None, "not started")
+                elif shares:
+                    share = shares.pop()
+                    run = pool.submit(_run_one, name, commands[name], share, log_dir, module)
+                    running[run] = name, share
+                else:
+                    break
+                left.remove(name)
+            for run in concurrent.futures.wait(running, return_when="FIRST_COMPLETED").done:
+                name, share = running.pop(run)
+                ended[name] = run.result()
                 shares.append(share)
-
-    with concurrent.futures.ThreadPoolExecutor(n) as pool:
-        for name in commands:
-            done[name] = pool.submit(run, name)
-    for name, run_of_it in done.items():
-        code, last = run_of_it.result()
+    for name in commands:
+        code, last = ended[name]
         if code:
             raise SignBindError(
                 f"{name}: {last.removeprefix('signbind: error: ')} "
