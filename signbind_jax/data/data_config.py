@@ -40,6 +40,9 @@ class DataConfig(Checked):
         sentences too, weigh CTC by it there. Some are needed, or fusion and experts read into
         them; none where nobody labelled what they hold.
       stream_cache: where decoded expert streams are kept; empty: `streams` beside the run.
+      longest_s: seconds; an expert leaves longer clips out of `train`, while their tokens count for
+        its vocabulary. 0: none is. For a first run on short clips, which another one on all of them
+        starts from: text in its own order says little about where in a long clip a sign is.
       fold: of an expert: the clips of `train` that it leaves out, "k/K" for part k of K, so that
         it reads them unseen; empty: none.
       fold_by: what stays together in a fold: the clips of a recording or of a signer.
@@ -67,6 +70,7 @@ class DataConfig(Checked):
     keep_empty: Share = 1.0
     stream_cache: Text = ""
     unread_s: Annotated[float, Range(0, 10)] = 0.0
+    longest_s: Annotated[float, Range(0, 10_000)] = 0.0
     fold: Fold = ""
     fold_by: Annotated[str, OneOf(*GROUPS)] = RECORDING
     streams: tuple[Name, ...] = ()

@@ -52,6 +52,7 @@ class ExpertSource(BatchSource):
         self.lengths = modality_lengths(train, self.model_config.frontend)
         check_crops(self.model_config, train, "config.model.lip_size")
         self._leave_out_unclear(train)
+        self._leave_out_long(train)
         self._check_feasible(train)
         self.fps = trained_fps(train.read_labels(), modality_of(self.model_config.frontend))
         self.held_out = self._hold_out(train)
@@ -96,6 +97,27 @@ class ExpertSource(BatchSource):
                 f"{unclear.sum()} clips left out: something is spelled, but what was not found "
                 "(data.spellings)"
             )
+
+    def _leave_out_long(self, train: ClipDataset) -> None:
+        longest_s, modality = self.config.data.longest_s, modality_of(self.model_config.frontend)
+        if not longest_s:
+            return
+        fps = [
+            clip.modalities[modality].fps if clip.n_frames(modality) else 0.0
+            for clip in train.read_labels()
+        ]
+        is_long = self.lengths > longest_s * np.array(fps)
+        n_present = np.count_nonzero(self.lengths)
+        if is_long.sum() == n_present:
+            raise SignBindError(
+                f"config.data.longest_s: found {longest_s:g}, and every clip of split {train.name} "
+                f"that {self.config.stage} can learn from is longer, wanted more seconds"
+            )
+        self.lengths = np.where(is_long, 0, self.lengths)
+        self.notes.append(
+            f"{is_long.sum()} of {n_present} clips left out: longer than {longest_s:g} s "
+            "(data.longest_s)"
+        )
 
     def _check_feasible(self, train: ClipDataset) -> None:
         """Counts the clips whose target is longer than the CTC output, and leaves them out. Where

@@ -132,6 +132,7 @@ def _why_unread(config: RunConfig) -> dict[str, str]:
         without["options"] = f"{does_not} without parents.translation"
     return {
         "data.fold": "" if expert else does_not,
+        "data.longest_s": "" if expert else does_not,
         "parents.translation": "" if expert else does_not,
         "crossfit": behind_experts,
         "data.unread_s": behind_experts,
