@@ -5,6 +5,8 @@ they are, `ELEMENTS` what is added alone and, where it pays, to the final recipe
 """
 
 import dataclasses
+import functools
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -23,6 +25,8 @@ class Recipe:
       size: stage -> the argument `size` of its config.
       parts: stage -> the parts of the preset that it is trained on.
       before: expert -> the parts that one from which it starts is trained on (`init.from`).
+      first: expert -> path in its config -> value, of a run on the earliest of its parts from which
+        the others start.
       folds: expert -> how many experts leave out a part of the signers, whose streams later stages
         train on.
       matched_noise: stages behind the experts lose and replace as many stream tokens more as these
@@ -39,6 +43,7 @@ class Recipe:
     size: Mapping[str, str] = field(default_factory=dict)
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     before: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    first: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     folds: Mapping[str, int] = field(default_factory=dict)
     matched_noise: bool = False
     spellings: bool = False
@@ -51,7 +56,7 @@ class Recipe:
         given = {s: {**self.given.get(s, {}), **other.given.get(s, {})} for s in stages}
         merged = {
             name: {**getattr(self, name), **getattr(other, name)}
-            for name in ("size", "parts", "before", "folds", "end_to_end", "writing")
+            for name in ("size", "parts", "before", "first", "folds", "end_to_end", "writing")
         }
         flags = {
             name: getattr(self, name) or getattr(other, name)
@@ -91,6 +96,10 @@ ELEMENTS = {
         "schedules in epochs of the corpus: experts 40 (fingerspelling 120), fusion 40",
         of_stages(("signing", "lipreading", "fusion"), epochs=40)
         | of_stages(("fingerspelling",), epochs=120),
+    ),
+    "short_first": Element(
+        "signing starts from 1,500 steps on the clips of at most 2.6 seconds",
+        Recipe(first={"signing": {"data.longest_s": 2.6, "epochs": 0.0, "steps": 1500}}),
     ),
     "weak": Element(
         "signing and lipreading start from experts of the weakly labelled part",
@@ -190,8 +199,21 @@ ELEMENTS = {
     ),
 }
 
-# What is no element: upper bounds and pairs of their own.
+# What is no element: what is expected of several, upper bounds, and pairs of their own.
 OTHERS = {
+    "together": Element(
+        "what is expected to pay: short clips first, three times as many steps of signing on all "
+        "parts, rare tokens left out, spelled words found, read letters in the prompt, beams",
+        functools.reduce(
+            operator.or_,
+            (
+                ELEMENTS[name].adds
+                for name in ("short_first", "min_count", "spellings", "spelled_text", "beams")
+            ),
+        )
+        | Recipe(parts={"signing": ("main", "weak", "spotted", "labelled")})
+        | of_stages(("signing",), data__weights="1,1,1,4", steps=6000),
+    ),
     "gold": Element(
         "nothing withheld: what labels of the main part would give",
         Recipe(parts=dict.fromkeys(STAGES, ("gold",))),
@@ -216,6 +238,7 @@ def tiny(recipe: Recipe) -> Recipe:
     short = of_stages(STAGES, steps=3, epochs=0.0)
     rare = {s: {"data.min_count": 2} for s, of in recipe.given.items() if "data.min_count" in of}
     changed = {
+        "first": {stage: {**of, "steps": 3} for stage, of in recipe.first.items()},
         "folds": dict.fromkeys(recipe.folds, 2),
         "end_to_end": {stage: {"steps": 3} for stage in recipe.end_to_end},
     }

@@ -20,6 +20,7 @@ BEHIND = {"fusion", "alignment", "translation"}
 SENTENCES = {"alignment", "translation"}
 # element -> the stages that are trained anew; the others are those of the plain recipe
 TOUCHES = {
+    "short_first": {"signing"} | BEHIND,
     "weak": {"signing", "lipreading"} | BEHIND,
     "min_count": {"signing"} | BEHIND,
     "crossfit": BEHIND,
@@ -80,6 +81,20 @@ def test_experts_of_folds_are_needed_by_what_reads_their_streams(plan):
     places = {a.rpartition("/")[0] for job in folds for a in job.command if "--workdir" in a}
     named = {a.replace("--config.crossfit.", "") for a in fusion.command if ".crossfit." in a}
     assert {place.partition("=")[2] for place in places} == {a.partition("=")[2] for a in named}
+
+
+def test_short_clips_of_the_earliest_part_come_first(plan):
+    system = plan.system(PLAIN | ELEMENTS["short_first"].adds | ELEMENTS["weak"].adds, 0)
+
+    def start_of(run: str) -> str:
+        told = [a for a in plan.jobs[run].command if a.startswith("--config.init.from=")]
+        return told[0].rpartition("/")[2] if told else ""
+
+    weak = start_of(system.trained["signing"])
+    short = start_of(weak)
+    assert "--config.data.longest_s=2.6" in plan.jobs[short].command and not start_of(short)
+    data = {run: plan.jobs[run].needs[0].split("_")[1] for run in (short, weak)}
+    assert data == {short: "weak", weak: "weak"}
 
 
 def test_noise_waits_for_the_errors_that_it_is_fitted_to(plan):
