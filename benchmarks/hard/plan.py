@@ -197,12 +197,10 @@ class _SystemPlan:
         return self.plan.add("spellings", command, (read, main), "--out={}", "--json={}.json")
 
     def _expert(self, name: str) -> str:
-        parts, n = self.recipe.before.get(name, ()), self.recipe.folds.get(name, 0)
-        start = {}
-        if name in self.recipe.first:
-            start = {"init.from": self._train(name, parts=parts, more=self.recipe.first[name])}
-        if parts:
-            start = {"init.from": self._train(name, start, parts)}
+        start: dict[str, str] = {}
+        for run in self.recipe.before.get(name, ()):
+            start = {"init.from": self._train(name, start, run.parts, run.values)}
+        n = self.recipe.folds.get(name, 0)
         if n:
             command, needs = self._command(name, start)
             command.append("--config.data.fold_by=signer")

@@ -9,11 +9,25 @@ import functools
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 EXPERTS = ("signing", "fingerspelling", "lipreading")
 BEHIND = ("fusion", "alignment", "translation")
 WRITERS = ("language_model", "alignment", "translation")
 STAGES = (*EXPERTS, "language_model", *BEHIND)
+
+
+class Earlier(NamedTuple):
+    """A run of a stage from which another one starts (`init.from`).
+
+    Attributes:
+      parts: of the preset, that it is trained on; none: those of the run that starts from it.
+      values: path in its config -> value, over those of the recipe.
+    """
+
+    parts: tuple[str, ...]
+    values: Mapping[str, object] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -24,9 +38,7 @@ class Recipe:
       given: stage -> path in its config -> value.
       size: stage -> the argument `size` of its config.
       parts: stage -> the parts of the preset that it is trained on.
-      before: expert -> the parts that one from which it starts is trained on (`init.from`).
-      first: expert -> path in its config -> value, of a run on the earliest of its parts from which
-        the others start.
+      before: expert -> the runs before it, each of which starts from the one before.
       folds: expert -> how many experts leave out a part of the signers, whose streams later stages
         train on.
       matched_noise: stages behind the experts lose and replace as many stream tokens more as these
@@ -42,8 +54,7 @@ class Recipe:
     given: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     size: Mapping[str, str] = field(default_factory=dict)
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    before: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    first: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    before: Mapping[str, tuple[Earlier, ...]] = field(default_factory=dict)
     folds: Mapping[str, int] = field(default_factory=dict)
     matched_noise: bool = False
     spellings: bool = False
@@ -51,18 +62,23 @@ class Recipe:
     writing: Mapping[str, object] = field(default_factory=dict)
 
     def __or__(self, other: "Recipe") -> "Recipe":
-        """Both; where they say different things, what `other` says."""
+        """Both; where they say different things, what `other` says. Earlier runs follow each
+        other."""
         stages = dict.fromkeys([*self.given, *other.given])
         given = {s: {**self.given.get(s, {}), **other.given.get(s, {})} for s in stages}
         merged = {
             name: {**getattr(self, name), **getattr(other, name)}
-            for name in ("size", "parts", "before", "first", "folds", "end_to_end", "writing")
+            for name in ("size", "parts", "folds", "end_to_end", "writing")
+        }
+        before = {
+            name: (*self.before.get(name, ()), *other.before.get(name, ()))
+            for name in dict.fromkeys([*self.before, *other.before])
         }
         flags = {
             name: getattr(self, name) or getattr(other, name)
             for name in ("matched_noise", "spellings")
         }
-        return Recipe(given=given, **merged, **flags)
+        return Recipe(given=given, before=before, **merged, **flags)
 
 
 @dataclass(frozen=True)
@@ -86,6 +102,12 @@ def of_stages(stages: tuple[str, ...], **values: object) -> Recipe:
     return Recipe(given=dict.fromkeys(stages, paths))
 
 
+def _briefly(parts: tuple[str, ...], steps: int, **data: object) -> Earlier:
+    """A short run, whatever schedule the recipe has; `data` are values of that section."""
+    own = {f"data.{name}": value for name, value in data.items()}
+    return Earlier(parts, {"epochs": 0.0, "steps": steps} | own)
+
+
 # The only letters that anybody labelled are those of the labelled part.
 PLAIN = Recipe(
     parts={**dict.fromkeys(STAGES, ("main",)), "fingerspelling": ("labelled",)},
@@ -99,11 +121,15 @@ ELEMENTS = {
     ),
     "short_first": Element(
         "signing starts from 1,500 steps on the clips of at most 2.6 seconds",
-        Recipe(first={"signing": {"data.longest_s": 2.6, "epochs": 0.0, "steps": 1500}}),
+        Recipe(before={"signing": (_briefly((), 1500, longest_s=2.6),)}),
+    ),
+    "labelled_first": Element(
+        "signing starts from 1,200 steps on the labelled part",
+        Recipe(before={"signing": (_briefly(("labelled",), 1200, min_count=1),)}),
     ),
     "weak": Element(
         "signing and lipreading start from experts of the weakly labelled part",
-        Recipe(before={"signing": ("weak",), "lipreading": ("weak",)}),
+        Recipe(before=dict.fromkeys(("signing", "lipreading"), (Earlier(("weak",)),))),
     ),
     "mixture": Element(
         "signing and lipreading learn the main, the weakly labelled and the spotted part together",
@@ -202,13 +228,14 @@ ELEMENTS = {
 # What is no element: what is expected of several, upper bounds, and pairs of their own.
 OTHERS = {
     "together": Element(
-        "what is expected to pay: short clips first, three times as many steps of signing on all "
-        "parts, rare tokens left out, spelled words found, read letters in the prompt, beams",
+        "what is expected to pay: the labelled part first, then three times as many steps of "
+        "signing on all parts, rare tokens left out, spelled words found, read letters in the "
+        "prompt, beams",
         functools.reduce(
             operator.or_,
             (
                 ELEMENTS[name].adds
-                for name in ("short_first", "min_count", "spellings", "spelled_text", "beams")
+                for name in ("labelled_first", "min_count", "spellings", "spelled_text", "beams")
             ),
         )
         | Recipe(parts={"signing": ("main", "weak", "spotted", "labelled")})
@@ -226,7 +253,7 @@ OTHERS = {
         "all stages on the 500 labelled clips, signing and lipreading from the weak part",
         Recipe(
             parts=dict.fromkeys(STAGES, ("labelled",)),
-            before={"signing": ("weak",), "lipreading": ("weak",)},
+            before=dict.fromkeys(("signing", "lipreading"), (Earlier(("weak",)),)),
         ),
     ),
 }
@@ -238,7 +265,10 @@ def tiny(recipe: Recipe) -> Recipe:
     short = of_stages(STAGES, steps=3, epochs=0.0)
     rare = {s: {"data.min_count": 2} for s, of in recipe.given.items() if "data.min_count" in of}
     changed = {
-        "first": {stage: {**of, "steps": 3} for stage, of in recipe.first.items()},
+        "before": {
+            stage: tuple(Earlier(run.parts, {**run.values, "steps": 3}) for run in runs)
+            for stage, runs in recipe.before.items()
+        },
         "folds": dict.fromkeys(recipe.folds, 2),
         "end_to_end": {stage: {"steps": 3} for stage in recipe.end_to_end},
     }
