@@ -193,16 +193,19 @@ def greedy_stream(log_probs_bsv, hidden_bsd, clip_bs, seconds_per_step_bg, unrea
     first_bg = jnp.argmax(clip_bs[..., None] == jnp.arange(seconds_bg.shape[1]), axis=1)
     seconds_bn = _of_clip(seconds_bg, clip_bn)
     middle_bn = _middle(log_probs_bsv, clip_bs, ids_bn, clip_bn, at_bsn)
-    middle_bn = middle_bn - _of_clip(first_bg, clip_bn)
     weight_bsn = jnp.where(at_bsn, weight_bs[..., None], 0.0)
     weight_bn = weight_bsn.sum(axis=1)
     confidence_bn = jnp.where(at_bsn, posterior_bs[..., None], 0.0).sum(axis=1)
     mean_bsn = (weight_bsn / jnp.maximum(weight_bn, 1e-9)[:, None]).astype(hidden_bsd.dtype)
     mask_bn = clip_bn >= 0
+    # A long token behind a short one can have its middle so early that it would begin before it.
+    start_bn = jnp.maximum(middle_bn - n_steps_bn / 2, _of_clip(first_bg, clip_bn))
+    start_bn = jax.lax.cummax(jnp.where(mask_bn, start_bn, 0.0), axis=1)
+    start_bn, middle_bn = (x - _of_clip(first_bg, clip_bn) for x in (start_bn, middle_bn))
     return TokenStream(
         ids_bn=ids_bn,
         hidden_bnd=jnp.einsum("bsn,bsd->bnd", mean_bsn, hidden_bsd),
-        start_bn=jnp.maximum(middle_bn - n_steps_bn / 2, 0.0) * seconds_bn * mask_bn,
+        start_bn=start_bn * seconds_bn * mask_bn,
         end_bn=(middle_bn + n_steps_bn / 2) * seconds_bn * mask_bn,
         confidence_bn=confidence_bn / jnp.maximum(n_steps_bn, 1),
         clip_bn=clip_bn,

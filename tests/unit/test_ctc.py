@@ -236,6 +236,22 @@ def test_greedy_stream_times_are_finer_than_a_step():
     np.testing.assert_allclose(stream.end_bn[0, 0], middle + 0.5, rtol=1e-5)
 
 
+def test_tokens_stand_in_order_of_their_starts():
+    """Also where a long one, surest in its first step, follows a short one; files of streams are
+    refused otherwise."""
+    path = [0, 0, 0, 1] + [2] * 6
+    log_probs = np.stack([posteriors([token], 3, 0.4)[0] for token in path])
+    log_probs[:4] = posteriors(path[:4], 3)
+    log_probs[4] = posteriors([2], 3, 1 - 1e-6)
+    rows = np.float32([[*log_probs, *log_probs]])  # two clips of a row
+    clip = np.repeat([0, 1], 10)[None]
+    stream = ctc.greedy_stream(rows, np.ones((1, 20, 2)), clip, np.ones((1, 2)))
+    kept = np.asarray(stream.mask_bn[0])
+    start, end = (np.asarray(x[0])[kept].reshape(2, 2) for x in (stream.start_bn, stream.end_bn))
+    assert (start[:, 0] <= start[:, 1]).all() and (start < end).all()
+    np.testing.assert_allclose(start[0], start[1])
+
+
 def test_greedy_stream_of_an_absent_clip_is_empty():
     stream = greedy_stream(
         random_log_probs(6, 2, 5, 3), np.ones((2, 5, 2)), np.zeros((2, 5), bool), np.ones(2)
