@@ -16,7 +16,7 @@ from signbind_jax.errors import SignBindError
 logger = logging.getLogger(__name__)
 
 _DIGEST = "digest"
-VERSION = 5  # of what experts' posteriors are turned into; raised when streams change
+VERSION = 6  # of what experts' posteriors are turned into; raised when streams change
 
 
 @dataclass(frozen=True)
