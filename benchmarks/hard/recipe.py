@@ -141,6 +141,11 @@ ELEMENTS = {
         Recipe(parts={"signing": ("main", "labelled")})
         | of_stages(("signing",), data__weights="1,4"),
     ),
+    "labelled_lips": Element(
+        "lipreading learns the labelled part alone, where it is told which words are mouthed",
+        Recipe(parts={"lipreading": ("labelled",)}),
+        instead_of=("mixture", "weak"),
+    ),
     "min_count": Element(
         "tokens that training has less than 3 times are no targets of signing and fusion",
         of_stages(("signing", "fusion"), data__min_count=3),
@@ -229,13 +234,20 @@ ELEMENTS = {
 OTHERS = {
     "together": Element(
         "what is expected to pay: the labelled part first, then three times as many steps of "
-        "signing on all parts, rare tokens left out, spelled words found, read letters in the "
-        "prompt, beams",
+        "signing on all parts, lips from the labelled part, rare tokens left out, spelled words "
+        "found, read letters in the prompt, beams",
         functools.reduce(
             operator.or_,
             (
                 ELEMENTS[name].adds
-                for name in ("labelled_first", "min_count", "spellings", "spelled_text", "beams")
+                for name in (
+                    "labelled_first",
+                    "labelled_lips",
+                    "min_count",
+                    "spellings",
+                    "spelled_text",
+                    "beams",
+                )
             ),
         )
         | Recipe(parts={"signing": ("main", "weak", "spotted", "labelled")})

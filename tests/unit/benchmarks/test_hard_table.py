@@ -22,6 +22,7 @@ SENTENCES = {"alignment", "translation"}
 TOUCHES = {
     "short_first": {"signing"} | BEHIND,
     "labelled_first": {"signing"} | BEHIND,
+    "labelled_lips": {"lipreading"} | BEHIND,
     "weak": {"signing", "lipreading"} | BEHIND,
     "min_count": {"signing"} | BEHIND,
     "crossfit": BEHIND,
