@@ -12,6 +12,7 @@ from signbind_jax.data.dataset import ClipDataset, open_dataset
 from signbind_jax.data.spellings import Spellings, write_spellings
 from signbind_jax.data.vocabulary import LETTERS
 from signbind_jax.data_pipelines import spelling_discovery as discovery
+from signbind_jax.data_pipelines import truth
 from signbind_jax.data_pipelines.readers import token_streams
 from signbind_jax.data_pipelines.spelling_discovery import DiscoveryConfig
 from signbind_jax.errors import SignBindError
@@ -62,8 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--truth",
         type=Path,
         metavar="FILE",
-        help="token streams whose `spelled` is true, to score what was found (default: "
-        "DIR.truth/SPLIT.jsonl.gz, where it is there)",
+        help=f"token streams whose `spelled` is true, to score what was found {truth.HELP}",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the counts here")
     parser.add_argument(
@@ -81,11 +81,11 @@ def run(arguments: argparse.Namespace) -> int:
     config = DiscoveryConfig(**{name: getattr(arguments, name) for name in names})
     dataset = open_dataset(arguments.dataset)
     clips = dataset.split(arguments.split)
-    truth = _truth(arguments, clips)
+    true = truth.read_truth(arguments.truth, arguments.dataset, clips)
     read = _read(arguments.streams, arguments.stream, clips)
     found, counts = discover(clips.labels, read, clips.digest, config)
-    if truth is not None:
-        counts |= score(found, truth)
+    if true is not None:
+        counts |= score(found, true)
     settings = dataclasses.asdict(config) | {"stream": arguments.stream}
     write_spellings(arguments.out, found, settings=settings, counts=counts)
     for name, value in counts.items():
@@ -161,23 +161,6 @@ def score(found: Spellings, truth: dict[str, Clip]) -> dict:
         "precision": 100.0 * n_right / n_found if n_found else None,
         "recall": 100.0 * n_right / n_true if n_true else None,
     }
-
-
-def _truth(arguments: argparse.Namespace, clips: ClipDataset) -> dict[str, Clip] | None:
-    """The clips of a file of true labels by id; None where there is none."""
-    path = arguments.truth
-    if path is None:
-        directory = arguments.dataset.absolute()
-        path = directory.with_name(f"{directory.name}.truth") / f"{clips.name}.jsonl.gz"
-        if not path.exists():
-            return None
-    truth = {line.id: token_streams.clip_of(line) for line in token_streams.read_lines(path)}
-    if missing := [clip_id for clip_id in clips.ids if clip_id not in truth]:
-        raise SignBindError(
-            f"{path}: found no clip {missing[0]!r}, wanted the {len(clips)} clips of split "
-            f"{clips.name} of {arguments.dataset}"
-        )
-    return {clip_id: truth[clip_id] for clip_id in clips.ids}
 
 
 def _read(

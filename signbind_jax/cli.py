@@ -22,6 +22,7 @@ COMMANDS = {
         "data_pipelines.spellings",
         "which words are spelled in clips, by an expert",
     ),
+    "data order": ("data_pipelines.sign_order", "in which order words are signed, by an expert"),
     "train": ("train.command", "trains one stage"),
     "preflight": ("preflight.command", "whether and how fast a config runs on a TPU"),
     "sweep": ("sweep.command", "trains a stage at every point of a grid"),

@@ -241,7 +241,7 @@ class RunConfig(Checked):
             del record["data"]["fold_by"]
         # What came later is not there where it is not used.
         for section, keys in (
-            ("data", ("weights", "row_frames", "streams", "unread_s", "fold")),
+            ("data", ("weights", "row_frames", "streams", "unread_s", "fold", "longest_s")),
             ("optim", ("warmup_share", "average", "factors")),
         ):
             for key in keys:
@@ -249,7 +249,7 @@ class RunConfig(Checked):
                     del record[section][key]
         if record["data"]["min_count"] == 1:
             del record["data"]["min_count"]
-        paths = ("directory", "stream_cache", "vocabulary", "spellings")
+        paths = ("directory", "stream_cache", "vocabulary", "spellings", "sign_order")
         for key in (*paths, "threads", "validation"):
             del record["data"][key]
         for key, value in record["augment"].items():  # was once given by position

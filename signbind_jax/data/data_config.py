@@ -54,6 +54,8 @@ class DataConfig(Checked):
         learns to read; empty: those of the training split. Others are left out of targets.
       spellings: files that `signbind data spellings` wrote, separated by commas: words found to be
         spelled in splits of the datasets, which stand for the labels of clips that have none.
+      sign_order: files that `signbind data order` wrote, separated by commas: where an expert sees
+        the pseudo-glosses of clips, in whose order they are the targets of another signing expert.
       min_count: without a file, tokens that occur less often in the training split are left out.
     """
 
@@ -76,6 +78,7 @@ class DataConfig(Checked):
     streams: tuple[Name, ...] = ()
     vocabulary: Text = ""
     spellings: Text = ""
+    sign_order: Text = ""
     min_count: Count = 1
 
     def __post_init__(self):
@@ -88,10 +91,9 @@ class DataConfig(Checked):
         """The datasets that `directory` names."""
         return [part.strip() for part in self.directory.split(",")]
 
-    @property
-    def spelling_files(self) -> list[str]:
-        """The files that `spellings` names."""
-        return [part.strip() for part in self.spellings.split(",") if part.strip()]
+    def files_of(self, option: str) -> list[str]:
+        """The files that `spellings` or `sign_order` names."""
+        return [part.strip() for part in getattr(self, option).split(",") if part.strip()]
 
     def conflicts(self):
         n = len(self.directories)

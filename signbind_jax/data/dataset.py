@@ -20,6 +20,7 @@ from signbind_jax.data.clip import MOST_FRAMES, Clip
 from signbind_jax.data.dataset_description import MEND, check_description, index_file
 from signbind_jax.data.lips import decode_mosaic
 from signbind_jax.data.previous_clips import previous_clips
+from signbind_jax.data.sign_order import SignOrder
 from signbind_jax.data.spellings import Spellings
 from signbind_jax.errors import SignBindError
 
@@ -83,14 +84,17 @@ class DatasetInfo:
     Attributes:
       directory: where it lies.
       description: contents of `dataset.json` (source, build report, splits, files).
-      digest: SHA-256 over everything in the dataset, and over the spelled words found in it.
-      spellings: digest of a split -> what was found to be spelled in it.
+      digest: SHA-256 over everything in the dataset, and over what was found in it.
+      found: option that names the files, `spellings` or `sign_order` -> digest of a split -> what
+        was found in it.
     """
 
     directory: Path
     description: dict
     digest: str
-    spellings: Mapping[str, Spellings] = dataclasses.field(default_factory=dict)
+    found: Mapping[str, Mapping[str, Spellings | SignOrder]] = dataclasses.field(
+        default_factory=dict
+    )
     _opened: dict = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
@@ -100,15 +104,15 @@ class DatasetInfo:
 
         return labelled(clip for name in self.splits for clip in self.split(name).read_labels())
 
-    def with_spellings(self, found: Iterable[Spellings]) -> "DatasetInfo":
-        """The same dataset with spelled words that were found in splits of it; those found in
-        others are left aside."""
+    def with_found(self, option: str, found: Iterable[Spellings | SignOrder]) -> "DatasetInfo":
+        """The same dataset with what was found in splits of it; what was found in others is left
+        aside. `option`: see `found`."""
         digests = [self.split(name).digest for name in self.splits]
-        own = {spellings.split: spellings for spellings in found if spellings.split in digests}
+        own = {one.split: one for one in found if one.split in digests}
         if not own:
             return self
         digest = digest_of_json([self.digest, *(own[split].digest for split in sorted(own))])
-        return DatasetInfo(self.directory, self.description, digest, own)
+        return DatasetInfo(self.directory, self.description, digest, {**self.found, option: own})
 
     def withheld(self, split: str) -> frozenset[str]:
         """Kinds of labels that the clips of a split are not told, so that they are derived."""
@@ -274,7 +278,7 @@ class ClipDataset(Sequence):
     @property
     def spellings(self) -> Spellings | None:
         """What was found to be spelled in the split; None: nobody looked, or the run does not."""
-        return self.info.spellings.get(self.digest)
+        return self.info.found.get("spellings", {}).get(self.digest)
 
     @cached_property
     def unclear(self) -> np.ndarray:
@@ -336,7 +340,14 @@ class ClipDataset(Sequence):
         from signbind_jax.data.labels import targets
 
         labelled = self.info.labelled - self.info.withheld(self.name)
-        return [targets(clip, labelled) for clip in self.labels]
+        found = [targets(clip, labelled) for clip in self.labels]
+        order: SignOrder | None = self.info.found.get("sign_order", {}).get(self.digest)
+        if order is None or "gloss" in labelled:  # an order that the corpus says is left alone
+            return found
+        return [
+            own | {"gloss": order.ordered(clip.id, own["gloss"])}
+            for clip, own in zip(self.labels, found, strict=True)
+        ]
 
     @cached_property
     def lip_size(self) -> tuple[int, int] | None:

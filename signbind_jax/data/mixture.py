@@ -9,28 +9,37 @@ import numpy as np
 from signbind_jax.data.clip import Clip
 from signbind_jax.data.data_config import DataConfig
 from signbind_jax.data.dataset import ClipDataset, DatasetInfo, digest_of_json, open_dataset
+from signbind_jax.data.sign_order import SignOrder, read_sign_order
 from signbind_jax.data.spellings import Spellings, read_spellings
 from signbind_jax.errors import SignBindError
 
+# Options of the data that name files of what was found in splits -> what reads such a file, what it
+# holds, the command that writes it.
+FOUND = {
+    "spellings": (read_spellings, "spelled words", "spellings"),
+    "sign_order": (read_sign_order, "signs", "order"),
+}
+
 
 def open_data(data: DataConfig) -> "DatasetInfo | Mixture":
-    """The dataset of a config, or the mixture of those that `data.directory` names, with the words
-    that files of `data.spellings` say are spelled.
+    """The dataset of a config, or the mixture of those that `data.directory` names, with what files
+    of `data.spellings` and `data.sign_order` say of their clips.
 
     Raises:
-      SignBindError: see `open_dataset` and `read_spellings`; a file of another dataset.
+      SignBindError: see `open_dataset`, `read_spellings` and `read_sign_order`; a file of another
+        dataset.
     """
     datasets = [open_dataset(directory) for directory in data.directories]
-    if data.spellings:
-        found = {path: read_spellings(path) for path in data.spelling_files}
-        datasets = [dataset.with_spellings(found.values()) for dataset in datasets]
-        used = {split for dataset in datasets for split in dataset.spellings}
-        for path, spellings in found.items():
-            if spellings.split not in used:
+    for option, (read, what, command) in FOUND.items():
+        found = {path: read(path) for path in data.files_of(option)}
+        datasets = [dataset.with_found(option, found.values()) for dataset in datasets]
+        used = {split for dataset in datasets for split in dataset.found.get(option, ())}
+        for path, one in found.items():
+            if one.split not in used:
                 raise SignBindError(
-                    f"config.data.spellings: {path}: found the spelled words of a split "
-                    f"{spellings.split[:12]}, wanted one of {data.directory}: find them in the "
-                    "dataset as it is now, with signbind data spellings"
+                    f"config.data.{option}: {path}: found the {what} of a split {one.split[:12]}, "
+                    f"wanted one of {data.directory}: find them in the dataset as it is now, with "
+                    f"signbind data {command}"
                 )
     if len(datasets) == 1:
         return datasets[0]
@@ -60,9 +69,12 @@ class Mixture:
         return total
 
     @property
-    def spellings(self) -> dict[str, Spellings]:
-        """Digest of a split of any of them -> what was found to be spelled in it."""
-        return {n: found for dataset in self.datasets for n, found in dataset.spellings.items()}
+    def found(self) -> dict[str, dict[str, Spellings | SignOrder]]:
+        """See `DatasetInfo.found`; of the splits of all of them."""
+        return {
+            option: {n: one for d in self.datasets for n, one in d.found.get(option, {}).items()}
+            for option in FOUND
+        }
 
     @cached_property
     def digest(self) -> str:

@@ -43,9 +43,18 @@ def write_spellings(path: Path, found: Spellings, **about) -> None:
     """
     spelled = {clip: [word.row for word in words] for clip, words in found.spelled.items()}
     record = {"split": found.split, "spelled": spelled, "unclear": sorted(found.unclear)}
+    write_found(path, record | about)
+
+
+def write_found(path: Path, record: Mapping) -> None:
+    """Writes what was found in a split, sealed.
+
+    Raises:
+      SignBindError: it cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        sealed.write(path, record | about)
+        sealed.write(path, record)
     except OSError as error:
         raise SignBindError(f"{path}: cannot be written: {error.strerror or error}") from error
 
@@ -58,12 +67,21 @@ def read_spellings(path: Path | str) -> Spellings:
     """
     record, where = sealed.read(path), str(path)
     split = files.field(record, "split", str, where)
-    spelled = files.field(record, "spelled", dict, where)
     unclear = files.field(record, "unclear", list, where)
-    for clip, rows in spelled.items():
+    spelled = timed_tokens(record, "spelled", where)
+    return Spellings(split, spelled, frozenset(map(str, unclear)), sealed.digest(record))
+
+
+def timed_tokens(record: Mapping, name: str, where: str) -> dict[str, tuple[TimedToken, ...]]:
+    """A field of a file that says of clips, by id, what is to be seen in them and when.
+
+    Raises:
+      SignBindError: it is not as it should be; begins with `where`.
+    """
+    found = files.field(record, name, dict, where)
+    for clip, rows in found.items():
         try:
             check_timed_tokens(rows, MOST_SECONDS)
         except SignBindError as error:
-            raise SignBindError(f"{where}: spelled: clip {clip!r}: {error}") from error
-    words = {clip: tuple(TimedToken(*row) for row in rows) for clip, rows in spelled.items()}
-    return Spellings(split, words, frozenset(map(str, unclear)), sealed.digest(record))
+            raise SignBindError(f"{where}: {name}: clip {clip!r}: {error}") from error
+    return {clip: tuple(TimedToken(*row) for row in rows) for clip, rows in found.items()}

@@ -33,7 +33,8 @@ class BatchSource:
       plan: which samples make up each step.
       shapes: what the stage is made from beside the config (`Stage.Shapes`).
       vocabularies: name -> Vocabulary, recorded in the manifest.
-      parents: name -> artefact digest of what the run builds on, files of `data.spellings` too.
+      parents: name -> artefact digest of what the run builds on, files of `data.spellings` and
+        `data.sign_order` too.
       longest_s: seconds of the longest clip that is trained on, where streams are read of clips.
       fps: frames a second of what an expert is trained on; 0 of other stages.
       notes: lines about the data a user should see at start-up.
@@ -47,8 +48,11 @@ class BatchSource:
         self.plan: BatchPlan
         self.shapes: Any
         self.vocabularies: dict[str, Vocabulary] = {}
-        found = self.dataset.spellings
-        self.parents = {f"data.spellings of {n[:12]}": found[n].digest for n in sorted(found)}
+        self.parents = {
+            f"data.{option} of {split[:12]}": found[split].digest
+            for option, found in self.dataset.found.items()
+            for split in sorted(found)
+        }
         self.notes: list[str] = []
 
     def _target_vocabulary(self, kind: str, name: str) -> Vocabulary:
