@@ -241,7 +241,7 @@ class RunConfig(Checked):
             del record["data"]["fold_by"]
         # What came later is not there where it is not used.
         for section, keys in (
-            ("data", ("weights", "row_frames", "streams", "unread_s", "fold", "longest_s")),
+            ("data", ("weights", "row_frames", "streams", "unread_s", "fold")),
             ("optim", ("warmup_share", "average", "factors")),
         ):
             for key in keys:

@@ -17,6 +17,7 @@ SLICE = 400  # clips of a part, told everything, on which what was trained on it
 SIZES = {"train": 48, "validation": 6, "test": 6}  # of a trial
 HELD_OUT = ("validation", "test")
 LETTERS = ("labelled",)  # the parts whose letters somebody told
+TOLD = ("labelled", "gold")  # those whose glosses somebody did
 _BUILT_ON = {"alignment": "fusion", "translation": "alignment"}
 
 
@@ -198,20 +199,39 @@ class _SystemPlan:
 
     def _expert(self, name: str) -> str:
         start: dict[str, str] = {}
+        unseen_start: dict[str, str] = {}  # of folds: it may not have seen what they leave out
         for run in self.recipe.before.get(name, ()):
             start = {"init.from": self._train(name, start, run.parts, run.values)}
-        n = self.recipe.folds.get(name, 0)
-        if n:
-            command, needs = self._command(name, start)
+            if run.parts and not {*run.parts} & {*self.recipe.parts["fusion"]}:
+                unseen_start = start
+        more: dict[str, object] = {}
+        orders: list[str] = []
+        if name == "signing" and self.recipe.ordered:
+            first = self._train(name, start)
+            orders = [self._order(part, first) for part in self._untold(name)]
+            start = {"init.from": first}
+            more = {**self.recipe.ordered, "data.sign_order": ",".join(map(self._at, orders))}
+        if n := self.recipe.folds.get(name, 0):
+            command, needs = self._command(name, unseen_start, more=more)
             command.append("--config.data.fold_by=signer")
             self.folds[name] = self.plan.name(f"folds_{name}", (*command, str(n)))
             for k in range(n):
                 run = f"{self.folds[name]}_{k}"
                 place = f"--workdir={self._at(self.folds[name])}/fold{k}"
                 own = (*command, f"--config.data.fold={k}/{n}", place)
-                self.plan.jobs.setdefault(run, Job(run, own, tuple(needs)))
+                self.plan.jobs.setdefault(run, Job(run, own, (*needs, *orders)))
                 self.fold_runs.append(run)
-        return self._train(name, start)
+        return self._train(name, start, more=more, needs=orders)
+
+    def _untold(self, stage: str) -> list[str]:
+        """The parts of a stage that have only their text."""
+        return [part for part in self.recipe.parts[stage] if part not in TOLD]
+
+    def _order(self, part: str, run: str) -> str:
+        """In which order an expert sees the pseudo-glosses of a part."""
+        data = self.plan.data(part)
+        command = ("data", "order", self._at(data), f"--checkpoint={self._at(run)}")
+        return self.plan.add(f"order_{part}", command, (run, data), "--out={}", "--json={}.json")
 
     def _train(
         self,
@@ -219,10 +239,11 @@ class _SystemPlan:
         parents: Mapping[str, str] = MappingProxyType({}),
         parts=(),
         more: Mapping[str, object] = MappingProxyType({}),
+        needs: Iterable[str] = (),
     ) -> str:
-        """Adds a training; see `_command`."""
-        command, needs = self._command(stage, parents, parts, more)
-        return self.plan.add(stage, command, needs, "--workdir={}")
+        """Adds a training; see `_command`. `needs`: what it reads besides."""
+        command, own = self._command(stage, parents, parts, more)
+        return self.plan.add(stage, command, [*own, *needs], "--workdir={}")
 
     def _command(
         self,

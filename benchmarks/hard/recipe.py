@@ -39,6 +39,8 @@ class Recipe:
       size: stage -> the argument `size` of its config.
       parts: stage -> the parts of the preset that it is trained on.
       before: expert -> the runs before it, each of which starts from the one before.
+      ordered: path in its config -> value, of a signing run that starts from the one before, with
+        pseudo-glosses in the order in which that one sees them; empty: there is none.
       folds: expert -> how many experts leave out a part of the signers, whose streams later stages
         train on.
       matched_noise: stages behind the experts lose and replace as many stream tokens more as these
@@ -55,6 +57,7 @@ class Recipe:
     size: Mapping[str, str] = field(default_factory=dict)
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     before: Mapping[str, tuple[Earlier, ...]] = field(default_factory=dict)
+    ordered: Mapping[str, object] = field(default_factory=dict)
     folds: Mapping[str, int] = field(default_factory=dict)
     matched_noise: bool = False
     spellings: bool = False
@@ -68,7 +71,7 @@ class Recipe:
         given = {s: {**self.given.get(s, {}), **other.given.get(s, {})} for s in stages}
         merged = {
             name: {**getattr(self, name), **getattr(other, name)}
-            for name in ("size", "parts", "folds", "end_to_end", "writing")
+            for name in ("size", "parts", "ordered", "folds", "end_to_end", "writing")
         }
         before = {
             name: (*self.before.get(name, ()), *other.before.get(name, ()))
@@ -140,6 +143,10 @@ ELEMENTS = {
         "the signing expert also learns the labelled part, each clip four times an epoch",
         Recipe(parts={"signing": ("main", "labelled")})
         | of_stages(("signing",), data__weights="1,4"),
+    ),
+    "ordered": Element(
+        "another 2,000 steps of signing, pseudo-glosses in the order in which it sees them",
+        Recipe(ordered={"epochs": 0.0, "steps": 2000}),
     ),
     "labelled_lips": Element(
         "lipreading learns the labelled part alone, where it is told which words are mouthed",
@@ -234,8 +241,9 @@ ELEMENTS = {
 OTHERS = {
     "together": Element(
         "what is expected to pay: the labelled part first, then three times as many steps of "
-        "signing on all parts, lips from the labelled part, rare tokens left out, spelled words "
-        "found, read letters in the prompt, beams",
+        "signing on all parts and half of them again in the order of the signs, lips from the "
+        "labelled part, rare tokens left out, spelled words found, read letters in the prompt, "
+        "beams",
         functools.reduce(
             operator.or_,
             (
@@ -251,7 +259,8 @@ OTHERS = {
             ),
         )
         | Recipe(parts={"signing": ("main", "weak", "spotted", "labelled")})
-        | of_stages(("signing",), data__weights="1,1,1,4", steps=6000),
+        | of_stages(("signing",), data__weights="1,1,1,4", steps=6000)
+        | Recipe(ordered={"epochs": 0.0, "steps": 3000}),
     ),
     "gold": Element(
         "nothing withheld: what labels of the main part would give",
@@ -277,6 +286,7 @@ def tiny(recipe: Recipe) -> Recipe:
     short = of_stages(STAGES, steps=3, epochs=0.0)
     rare = {s: {"data.min_count": 2} for s, of in recipe.given.items() if "data.min_count" in of}
     changed = {
+        "ordered": {**recipe.ordered, "steps": 3} if recipe.ordered else {},
         "before": {
             stage: tuple(Earlier(run.parts, {**run.values, "steps": 3}) for run in runs)
             for stage, runs in recipe.before.items()

@@ -22,6 +22,7 @@ SENTENCES = {"alignment", "translation"}
 TOUCHES = {
     "short_first": {"signing"} | BEHIND,
     "labelled_first": {"signing"} | BEHIND,
+    "ordered": {"signing"} | BEHIND,
     "labelled_lips": {"lipreading"} | BEHIND,
     "weak": {"signing", "lipreading"} | BEHIND,
     "min_count": {"signing"} | BEHIND,
@@ -98,6 +99,26 @@ def test_runs_before_an_expert_start_from_each_other(plan):
     assert "--config.data.longest_s=2.6" not in plan.jobs[weak].command
     data = [plan.jobs[run].needs[0].split("_")[1] for run in (short, weak)]
     assert data == ["main", "weak"]
+
+
+def test_the_order_of_the_signs_is_found_by_the_run_before(plan):
+    system = plan.system(PLAIN | ELEMENTS["ordered"].adds, 0)
+    signing = plan.jobs[system.trained["signing"]]
+    (order,) = [plan.jobs[name] for name in signing.needs if name.startswith("order")]
+    assert f"--config.data.sign_order={plan.at(order.name)}" in signing.command
+    first = plan.system(PLAIN, 0).trained["signing"]
+    assert f"--checkpoint={plan.at(first)}" in order.command
+    assert f"--config.init.from={plan.at(first)}" in signing.command
+
+
+@pytest.mark.parametrize(
+    ("element", "starts"), [("short_first", False), ("labelled_first", True), ("ordered", False)]
+)
+def test_experts_of_folds_start_from_none_that_saw_their_clips(plan, element, starts):
+    plan.system(PLAIN | ELEMENTS[element].adds | ELEMENTS["crossfit"].adds, 0)
+    folds = [job for name, job in plan.jobs.items() if name.startswith("folds_signing")]
+    started = {any("init.from" in argument for argument in job.command) for job in folds}
+    assert len(folds) == 4 and started == {starts}
 
 
 def test_noise_waits_for_the_errors_that_it_is_fitted_to(plan):
