@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from benchmarks.hard.recipe import BEHIND, EXPERTS, Recipe, tiny
+from benchmarks.hard.recipe import BEHIND, EXPERTS, Recipe, Run, tiny
 from signbind_jax import files
 from signbind_jax.evaluate.stream_errors import fitted_noise
 from signbind_jax.metrics.sequence import ErrorCounts
@@ -198,34 +198,36 @@ class _SystemPlan:
         return self.plan.add("spellings", command, (read, main), "--out={}", "--json={}.json")
 
     def _expert(self, name: str) -> str:
+        """Adds all runs of an expert, and gives the last one."""
         start: dict[str, str] = {}
-        unseen_start: dict[str, str] = {}  # of folds: it may not have seen what they leave out
-        for run in self.recipe.before.get(name, ()):
-            start = {"init.from": self._train(name, start, run.parts, run.values)}
-            if run.parts and not {*run.parts} & {*self.recipe.parts["fusion"]}:
-                unseen_start = start
-        more: dict[str, object] = {}
-        orders: list[str] = []
-        if name == "signing" and self.recipe.ordered:
-            first = self._train(name, start)
-            orders = [self._order(part, first) for part in self._untold(name)]
-            start = {"init.from": first}
-            more = {**self.recipe.ordered, "data.sign_order": ",".join(map(self._at, orders))}
-        if n := self.recipe.folds.get(name, 0):
-            command, needs = self._command(name, unseen_start, more=more)
-            command.append("--config.data.fold_by=signer")
-            self.folds[name] = self.plan.name(f"folds_{name}", (*command, str(n)))
-            for k in range(n):
-                run = f"{self.folds[name]}_{k}"
-                place = f"--workdir={self._at(self.folds[name])}/fold{k}"
-                own = (*command, f"--config.data.fold={k}/{n}", place)
-                self.plan.jobs.setdefault(run, Job(run, own, (*needs, *orders)))
-                self.fold_runs.append(run)
-        return self._train(name, start, more=more, needs=orders)
+        unseen: dict[str, str] = {}  # where folds start: it may not have seen what they leave out
+        runs = [*self.recipe.before.get(name, ()), Run(), *self.recipe.after.get(name, ())]
+        for i, run in enumerate(runs):
+            parts, more, orders = run.parts or self.recipe.parts[name], {**run.values}, []
+            if run.ordered:
+                orders = [self._order(p, start["init.from"]) for p in parts if p not in TOLD]
+                more["data.sign_order"] = ",".join(map(self._at, orders))
+            if i == len(runs) - 1:
+                self._fold(name, unseen, run.parts, more, orders)
+            start = {"init.from": self._train(name, start, run.parts, more, orders)}
+            if not {*parts} & {*self.recipe.parts["fusion"]}:
+                unseen = start
+        return start["init.from"]
 
-    def _untold(self, stage: str) -> list[str]:
-        """The parts of a stage that have only their text."""
-        return [part for part in self.recipe.parts[stage] if part not in TOLD]
+    def _fold(self, name: str, start: Mapping[str, str], parts, more, orders: list[str]) -> None:
+        """Adds the experts that each leave out some signers, if there are any."""
+        n = self.recipe.folds.get(name, 0)
+        if not n:
+            return
+        command, needs = self._command(name, start, parts, more)
+        command.append("--config.data.fold_by=signer")
+        self.folds[name] = self.plan.name(f"folds_{name}", (*command, str(n)))
+        for k in range(n):
+            run = f"{self.folds[name]}_{k}"
+            place = f"--workdir={self._at(self.folds[name])}/fold{k}"
+            own = (*command, f"--config.data.fold={k}/{n}", place)
+            self.plan.jobs.setdefault(run, Job(run, own, (*needs, *orders)))
+            self.fold_runs.append(run)
 
     def _order(self, part: str, run: str) -> str:
         """In which order an expert sees the pseudo-glosses of a part."""

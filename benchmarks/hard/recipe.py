@@ -18,16 +18,18 @@ WRITERS = ("language_model", "alignment", "translation")
 STAGES = (*EXPERTS, "language_model", *BEHIND)
 
 
-class Earlier(NamedTuple):
-    """A run of a stage from which another one starts (`init.from`).
+class Run(NamedTuple):
+    """One of the runs of an expert, each of which starts from the one before (`init.from`).
 
     Attributes:
-      parts: of the preset, that it is trained on; none: those of the run that starts from it.
+      parts: of the preset, that it is trained on; none: those of the recipe.
       values: path in its config -> value, over those of the recipe.
+      ordered: whether pseudo-glosses are in the order in which the run before sees them.
     """
 
-    parts: tuple[str, ...]
+    parts: tuple[str, ...] = ()
     values: Mapping[str, object] = MappingProxyType({})
+    ordered: bool = False
 
 
 @dataclass(frozen=True)
@@ -38,9 +40,7 @@ class Recipe:
       given: stage -> path in its config -> value.
       size: stage -> the argument `size` of its config.
       parts: stage -> the parts of the preset that it is trained on.
-      before: expert -> the runs before it, each of which starts from the one before.
-      ordered: path in its config -> value, of a signing run that starts from the one before, with
-        pseudo-glosses in the order in which that one sees them; empty: there is none.
+      before, after: expert -> its runs before and after the one that the rest of the recipe says.
       folds: expert -> how many experts leave out a part of the signers, whose streams later stages
         train on.
       matched_noise: stages behind the experts lose and replace as many stream tokens more as these
@@ -56,8 +56,8 @@ class Recipe:
     given: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     size: Mapping[str, str] = field(default_factory=dict)
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    before: Mapping[str, tuple[Earlier, ...]] = field(default_factory=dict)
-    ordered: Mapping[str, object] = field(default_factory=dict)
+    before: Mapping[str, tuple[Run, ...]] = field(default_factory=dict)
+    after: Mapping[str, tuple[Run, ...]] = field(default_factory=dict)
     folds: Mapping[str, int] = field(default_factory=dict)
     matched_noise: bool = False
     spellings: bool = False
@@ -65,23 +65,26 @@ class Recipe:
     writing: Mapping[str, object] = field(default_factory=dict)
 
     def __or__(self, other: "Recipe") -> "Recipe":
-        """Both; where they say different things, what `other` says. Earlier runs follow each
-        other."""
+        """Both; where they say different things, what `other` says. Runs before and after follow
+        each other."""
         stages = dict.fromkeys([*self.given, *other.given])
         given = {s: {**self.given.get(s, {}), **other.given.get(s, {})} for s in stages}
         merged = {
             name: {**getattr(self, name), **getattr(other, name)}
-            for name in ("size", "parts", "ordered", "folds", "end_to_end", "writing")
+            for name in ("size", "parts", "folds", "end_to_end", "writing")
         }
-        before = {
-            name: (*self.before.get(name, ()), *other.before.get(name, ()))
-            for name in dict.fromkeys([*self.before, *other.before])
-        }
+        before, after = (
+            {
+                name: (*mine.get(name, ()), *its.get(name, ()))
+                for name in dict.fromkeys([*mine, *its])
+            }
+            for mine, its in ((self.before, other.before), (self.after, other.after))
+        )
         flags = {
             name: getattr(self, name) or getattr(other, name)
             for name in ("matched_noise", "spellings")
         }
-        return Recipe(given=given, before=before, **merged, **flags)
+        return Recipe(given=given, before=before, after=after, **merged, **flags)
 
 
 @dataclass(frozen=True)
@@ -105,10 +108,10 @@ def of_stages(stages: tuple[str, ...], **values: object) -> Recipe:
     return Recipe(given=dict.fromkeys(stages, paths))
 
 
-def _briefly(parts: tuple[str, ...], steps: int, **data: object) -> Earlier:
-    """A short run, whatever schedule the recipe has; `data` are values of that section."""
+def _briefly(parts: tuple[str, ...], steps: int, ordered: bool = False, **data: object) -> Run:
+    """So many steps, whatever schedule the recipe has; `data` are values of that section."""
     own = {f"data.{name}": value for name, value in data.items()}
-    return Earlier(parts, {"epochs": 0.0, "steps": steps} | own)
+    return Run(parts, {"epochs": 0.0, "steps": steps} | own, ordered)
 
 
 # The only letters that anybody labelled are those of the labelled part.
@@ -132,7 +135,7 @@ ELEMENTS = {
     ),
     "weak": Element(
         "signing and lipreading start from experts of the weakly labelled part",
-        Recipe(before=dict.fromkeys(("signing", "lipreading"), (Earlier(("weak",)),))),
+        Recipe(before=dict.fromkeys(("signing", "lipreading"), (Run(("weak",)),))),
     ),
     "mixture": Element(
         "signing and lipreading learn the main, the weakly labelled and the spotted part together",
@@ -146,7 +149,7 @@ ELEMENTS = {
     ),
     "ordered": Element(
         "another 2,000 steps of signing, pseudo-glosses in the order in which it sees them",
-        Recipe(ordered={"epochs": 0.0, "steps": 2000}),
+        Recipe(after={"signing": (_briefly((), 2000, ordered=True),)}),
     ),
     "labelled_lips": Element(
         "lipreading learns the labelled part alone, where it is told which words are mouthed",
@@ -260,7 +263,7 @@ OTHERS = {
         )
         | Recipe(parts={"signing": ("main", "weak", "spotted", "labelled")})
         | of_stages(("signing",), data__weights="1,1,1,4", steps=6000)
-        | Recipe(ordered={"epochs": 0.0, "steps": 3000}),
+        | Recipe(after={"signing": (_briefly((), 3000, ordered=True),)}),
     ),
     "gold": Element(
         "nothing withheld: what labels of the main part would give",
@@ -271,10 +274,17 @@ OTHERS = {
         Recipe(parts=dict.fromkeys(STAGES, ("labelled",))),
     ),
     "labelled_after_weak": Element(
-        "all stages on the 500 labelled clips, signing and lipreading from the weak part",
+        "all stages on the 500 labelled clips, signing from the weak part: with an expert of the "
+        "labelled one on its text, then in the order of the signs",
         Recipe(
             parts=dict.fromkeys(STAGES, ("labelled",)),
-            before=dict.fromkeys(("signing", "lipreading"), (Earlier(("weak",)),)),
+            before={
+                "signing": (
+                    _briefly(("labelled",), 1200),
+                    _briefly(("weak",), 3000),
+                    _briefly(("weak",), 2000, ordered=True),
+                )
+            },
         ),
     ),
 }
@@ -286,12 +296,13 @@ def tiny(recipe: Recipe) -> Recipe:
     short = of_stages(STAGES, steps=3, epochs=0.0)
     rare = {s: {"data.min_count": 2} for s, of in recipe.given.items() if "data.min_count" in of}
     changed = {
-        "ordered": {**recipe.ordered, "steps": 3} if recipe.ordered else {},
-        "before": {
-            stage: tuple(Earlier(run.parts, {**run.values, "steps": 3}) for run in runs)
-            for stage, runs in recipe.before.items()
-        },
+        "before": {stage: tuple(map(_tiny, runs)) for stage, runs in recipe.before.items()},
+        "after": {stage: tuple(map(_tiny, runs)) for stage, runs in recipe.after.items()},
         "folds": dict.fromkeys(recipe.folds, 2),
         "end_to_end": {stage: {"steps": 3} for stage in recipe.end_to_end},
     }
     return dataclasses.replace(recipe | sized | short | Recipe(given=rare), **changed)
+
+
+def _tiny(run: Run) -> Run:
+    return run._replace(values={**run.values, "steps": 3})
