@@ -241,7 +241,7 @@ class RunConfig(Checked):
             del record["data"]["fold_by"]
         # What came later is not there where it is not used.
         for section, keys in (
-            ("data", ("weights", "row_frames", "streams", "unread_s", "fold")),
+            ("data", ("weights", "row_frames", "streams", "unread_s", "fold", "longest_s")),
             ("optim", ("warmup_share", "average", "factors")),
         ):
             for key in keys:

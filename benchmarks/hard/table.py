@@ -14,6 +14,7 @@ directory as --measured, it stands in for these: only what is not in it is train
 """
 
 import argparse
+import json
 import statistics
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -170,7 +171,8 @@ class Table:
             seconds = files.read_json(self.work.record(name))["processor_seconds"]
             self._measured[name] = {"minutes": round(seconds / 60, 2)}
             if (scores := self.directory / f"{name}.json").exists():
-                self._measured[name]["scores"] = files.read_json(scores)
+                here = scores.read_text().replace(f"{self.directory}/", "")
+                self._measured[name]["scores"] = json.loads(here)
         files.write_json(self._kept, self._measured)
 
     def show(self) -> None:
