@@ -5,12 +5,12 @@ import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from signbind_jax import files, streams
+from signbind_jax import streams
 from signbind_jax.checkpoint.artefact import open_artefact
 from signbind_jax.data.clip import Clip
 from signbind_jax.data.dataset import open_dataset
 from signbind_jax.data.sign_order import SignOrder, write_sign_order
-from signbind_jax.data_pipelines import truth
+from signbind_jax.data_pipelines import found_in_split
 from signbind_jax.errors import SignBindError
 from signbind_jax.stages.likeliest_steps import likeliest_steps
 from signbind_jax.stages.open_experts import check_expert
@@ -18,28 +18,13 @@ from signbind_jax.stages.open_experts import check_expert
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `signbind data order`."""
-    parser.add_argument(
-        "dataset", type=Path, metavar="DIR", help="a dataset that `signbind data build` wrote"
-    )
+    found_in_split.add_arguments(parser, "gloss")
     parser.add_argument(
         "--checkpoint",
         type=Path,
         required=True,
         metavar="RUN",
         help="a trained expert that reads glosses",
-    )
-    parser.add_argument(
-        "--split", default="train", metavar="NAME", help="of the dataset (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--truth",
-        type=Path,
-        metavar="FILE",
-        help=f"token streams whose `gloss` is true, to score the order {truth.HELP}",
-    )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the counts here")
-    parser.add_argument(
-        "--out", type=Path, required=True, metavar="FILE", help="the file to write, JSON"
     )
 
 
@@ -63,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
             "glosses"
         )
     check_expert(expert.stage, expert, str(arguments.checkpoint))
-    true = truth.read_truth(arguments.truth, arguments.dataset, clips)
+    truth = found_in_split.read_truth(arguments, clips)
     glosses = [target["gloss"] for target in clips.targets]
     found = SignOrder(clips.digest, likeliest_steps(expert, clips, glosses))
     ordered = [found.ordered(*given) for given in zip(clips.ids, glosses, strict=True)]
@@ -74,17 +59,13 @@ def run(arguments: argparse.Namespace) -> int:
         "of them known to the expert": sum(map(len, found.seen.values())),
         "clips in another order": sum(a != b for a, b in zip(glosses, ordered, strict=True)),
     }
-    if true is not None:
+    if truth is not None:
         counts |= {
-            "neighbours in signed order, text": in_order(glosses, true),
-            "neighbours in signed order, found": in_order(ordered, true),
+            "neighbours in signed order, text": in_order(glosses, truth),
+            "neighbours in signed order, found": in_order(ordered, truth),
         }
     write_sign_order(arguments.out, found, expert=expert.digest, counts=counts)
-    for name, value in counts.items():
-        print(f"  {name:34s} {f'{value:.1f}' if isinstance(value, float) else value}")
-    print(f"written to {arguments.out}")
-    if arguments.json:
-        files.write_json(arguments.json, counts)
+    found_in_split.tell(arguments, counts)
     return 0
 
 

@@ -11,8 +11,8 @@ from signbind_jax.data.clip import Clip, TimedToken
 from signbind_jax.data.dataset import ClipDataset, open_dataset
 from signbind_jax.data.spellings import Spellings, write_spellings
 from signbind_jax.data.vocabulary import LETTERS
+from signbind_jax.data_pipelines import found_in_split
 from signbind_jax.data_pipelines import spelling_discovery as discovery
-from signbind_jax.data_pipelines import truth
 from signbind_jax.data_pipelines.readers import token_streams
 from signbind_jax.data_pipelines.spelling_discovery import DiscoveryConfig
 from signbind_jax.errors import SignBindError
@@ -29,9 +29,7 @@ _OPTIONS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `signbind data spellings`."""
-    parser.add_argument(
-        "dataset", type=Path, metavar="DIR", help="a dataset that `signbind data build` wrote"
-    )
+    found_in_split.add_arguments(parser, "spelled")
     parser.add_argument(
         "--streams",
         type=Path,
@@ -47,9 +45,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="which stream of the files holds letters (default: %(default)s)",
     )
-    parser.add_argument(
-        "--split", default="train", metavar="NAME", help="of the dataset (default: %(default)s)"
-    )
     hints = hints_of(DiscoveryConfig)
     for field in dataclasses.fields(DiscoveryConfig):
         parser.add_argument(
@@ -59,16 +54,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             metavar="N",
             help=f"{_OPTIONS[field.name]} (default: %(default)s)",
         )
-    parser.add_argument(
-        "--truth",
-        type=Path,
-        metavar="FILE",
-        help=f"token streams whose `spelled` is true, to score what was found {truth.HELP}",
-    )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the counts here")
-    parser.add_argument(
-        "--out", type=Path, required=True, metavar="FILE", help="the file to write, JSON"
-    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -81,18 +66,14 @@ def run(arguments: argparse.Namespace) -> int:
     config = DiscoveryConfig(**{name: getattr(arguments, name) for name in names})
     dataset = open_dataset(arguments.dataset)
     clips = dataset.split(arguments.split)
-    true = truth.read_truth(arguments.truth, arguments.dataset, clips)
+    truth = found_in_split.read_truth(arguments, clips)
     read = _read(arguments.streams, arguments.stream, clips)
     found, counts = discover(clips.labels, read, clips.digest, config)
-    if true is not None:
-        counts |= score(found, true)
+    if truth is not None:
+        counts |= score(found, truth)
     settings = dataclasses.asdict(config) | {"stream": arguments.stream}
     write_spellings(arguments.out, found, settings=settings, counts=counts)
-    for name, value in counts.items():
-        print(f"  {name:30s} {f'{value:.1f}' if isinstance(value, float) else value}")
-    print(f"written to {arguments.out}")
-    if arguments.json:
-        files.write_json(arguments.json, counts)
+    found_in_split.tell(arguments, counts)
     return 0
 
 

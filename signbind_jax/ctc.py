@@ -199,9 +199,10 @@ def greedy_stream(log_probs_bsv, hidden_bsd, clip_bs, seconds_per_step_bg, unrea
     mean_bsn = (weight_bsn / jnp.maximum(weight_bn, 1e-9)[:, None]).astype(hidden_bsd.dtype)
     mask_bn = clip_bn >= 0
     # A long token behind a short one can have its middle so early that it would begin before it.
-    start_bn = jnp.maximum(middle_bn - n_steps_bn / 2, _of_clip(first_bg, clip_bn))
-    start_bn = jax.lax.cummax(jnp.where(mask_bn, start_bn, 0.0), axis=1)
-    start_bn, middle_bn = (x - _of_clip(first_bg, clip_bn) for x in (start_bn, middle_bn))
+    first_bn = _of_clip(first_bg, clip_bn)
+    start_bn = jnp.maximum(middle_bn - n_steps_bn / 2, first_bn)
+    start_bn = jax.lax.cummax(jnp.where(mask_bn, start_bn, 0.0), axis=1) - first_bn
+    middle_bn = middle_bn - first_bn
     return TokenStream(
         ids_bn=ids_bn,
         hidden_bnd=jnp.einsum("bsn,bsd->bnd", mean_bsn, hidden_bsd),

@@ -7,7 +7,7 @@ they are, `ELEMENTS` what is added alone and, where it pays, to the final recipe
 import dataclasses
 import functools
 import operator
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NamedTuple
@@ -73,18 +73,21 @@ class Recipe:
             name: {**getattr(self, name), **getattr(other, name)}
             for name in ("size", "parts", "folds", "end_to_end", "writing")
         }
-        before, after = (
-            {
-                name: (*mine.get(name, ()), *its.get(name, ()))
-                for name in dict.fromkeys([*mine, *its])
-            }
-            for mine, its in ((self.before, other.before), (self.after, other.after))
-        )
+        before = _in_a_row(self.before, other.before)
+        after = _in_a_row(self.after, other.after)
         flags = {
             name: getattr(self, name) or getattr(other, name)
             for name in ("matched_noise", "spellings")
         }
         return Recipe(given=given, before=before, after=after, **merged, **flags)
+
+
+def _in_a_row(
+    first: Mapping[str, tuple[Run, ...]], second: Mapping[str, tuple[Run, ...]]
+) -> dict[str, tuple[Run, ...]]:
+    """By expert, the runs of both."""
+    names = dict.fromkeys([*first, *second])
+    return {name: (*first.get(name, ()), *second.get(name, ())) for name in names}
 
 
 @dataclass(frozen=True)
@@ -240,6 +243,14 @@ ELEMENTS = {
     ),
 }
 
+
+def adding(names: Collection[str]) -> Recipe:
+    """What several elements add, always in the same order: they may set the same field."""
+    return functools.reduce(
+        operator.or_, (element.adds for name, element in ELEMENTS.items() if name in names)
+    )
+
+
 # What is no element: what is expected of several, upper bounds, and pairs of their own.
 OTHERS = {
     "together": Element(
@@ -247,19 +258,15 @@ OTHERS = {
         "signing on all parts and half of them again in the order of the signs, lips from the "
         "labelled part, rare tokens left out, spelled words found, read letters in the prompt, "
         "beams",
-        functools.reduce(
-            operator.or_,
+        adding(
             (
-                ELEMENTS[name].adds
-                for name in (
-                    "labelled_first",
-                    "labelled_lips",
-                    "min_count",
-                    "spellings",
-                    "spelled_text",
-                    "beams",
-                )
-            ),
+                "labelled_first",
+                "labelled_lips",
+                "min_count",
+                "spellings",
+                "spelled_text",
+                "beams",
+            )
         )
         | Recipe(parts={"signing": ("main", "weak", "spotted", "labelled")})
         | of_stages(("signing",), data__weights="1,1,1,4", steps=6000)

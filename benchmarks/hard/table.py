@@ -21,7 +21,7 @@ from pathlib import Path
 
 from benchmarks import harness
 from benchmarks.hard.plan import Job, Plan, System
-from benchmarks.hard.recipe import ELEMENTS, OTHERS, PLAIN, Recipe
+from benchmarks.hard.recipe import ELEMENTS, OTHERS, PLAIN, Recipe, adding
 from benchmarks.real.work import Work, run_benchmark
 from signbind_jax import files
 from signbind_jax.errors import SignBindError
@@ -171,7 +171,7 @@ class Table:
             seconds = files.read_json(self.work.record(name))["processor_seconds"]
             self._measured[name] = {"minutes": round(seconds / 60, 2)}
             if (scores := self.directory / f"{name}.json").exists():
-                here = scores.read_text().replace(f"{self.directory}/", "")
+                here = scores.read_text(encoding="utf-8").replace(f"{self.directory}/", "")
                 self._measured[name]["scores"] = json.loads(here)
         files.write_json(self._kept, self._measured)
 
@@ -245,15 +245,10 @@ def pays(rows: Mapping[str, list[Scores]], names: Iterable[str]) -> list[str]:
 def final_recipes(chosen: list[str]) -> dict[str, Recipe]:
     """The recipe of all chosen elements, and that without each of the first ones."""
 
-    def of(names: Iterable[str]) -> Recipe:
-        recipe = PLAIN
-        for name in ELEMENTS:  # always in the same order: they may set the same field
-            if name in names:
-                recipe |= ELEMENTS[name].adds
-        return recipe
-
-    without = {f"final without {name}": of({*chosen} - {name}) for name in chosen[:LARGEST]}
-    return {"final": of(chosen)} | (without if len(chosen) > 1 else {})
+    without = {
+        f"final without {name}": PLAIN | adding({*chosen} - {name}) for name in chosen[:LARGEST]
+    }
+    return {"final": PLAIN | adding(chosen)} | (without if len(chosen) > 1 else {})
 
 
 def markdown(rows: Mapping[str, list[Scores]], minutes: Mapping[str, float]) -> str:

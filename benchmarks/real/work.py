@@ -104,7 +104,7 @@ class Work:
         run_all(
             {name: [str(self.record(name)), *given[name]] for name in left},
             self.directory / "logs",
-            {name: [x for x in (after or {}).get(name, ()) if x in left] for name in left},
+            after,
             lambda name: self.is_done(name, given[name]),
             module="benchmarks.once",
         )

@@ -340,14 +340,8 @@ class ClipDataset(Sequence):
         from signbind_jax.data.labels import targets
 
         labelled = self.info.labelled - self.info.withheld(self.name)
-        found = [targets(clip, labelled) for clip in self.labels]
-        order: SignOrder | None = self.info.found.get("sign_order", {}).get(self.digest)
-        if order is None or "gloss" in labelled:  # an order that the corpus says is left alone
-            return found
-        return [
-            own | {"gloss": order.ordered(clip.id, own["gloss"])}
-            for clip, own in zip(self.labels, found, strict=True)
-        ]
+        order = self.info.found.get("sign_order", {}).get(self.digest)
+        return [targets(clip, labelled, order) for clip in self.labels]
 
     @cached_property
     def lip_size(self) -> tuple[int, int] | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from signbind_jax import streams
 from signbind_jax.data.clip import FINGERSPELLED_PREFIX, Clip
 from signbind_jax.data.data_config import DataConfig
+from signbind_jax.data.sign_order import SignOrder
 from signbind_jax.data.vocabulary import LETTERS, Vocabulary, read_vocabulary
 from signbind_jax.errors import SignBindError, from_extra, missing_extra
 from signbind_jax.files import shorten
@@ -219,14 +220,17 @@ def chosen_vocabulary(
         raise SignBindError(f"config.data.vocabulary: {error}") from error
 
 
-def targets(clip: Clip, labelled: frozenset[str] = frozenset()) -> dict[str, tuple[str, ...]]:
+def targets(
+    clip: Clip, labelled: frozenset[str] = frozenset(), order: SignOrder | None = None
+) -> dict[str, tuple[str, ...]]:
     """The target sequence of each stage; empty where the clip has and allows none.
 
     What a corpus labels (`labelled`) is never derived: a clip without mouthing in a corpus
     that labels mouthing is a clip in which nothing is mouthed.
 
     `gloss` (signing) and `phonemes` (lipreading) are the corpus's labels, else derived from
-    the text. `letters` (fingerspelling) come from the spelled words. `fusion_targets` (fusion) are
+    the text, glosses in `order` where there is one.
+    `letters` (fingerspelling) come from the spelled words. `fusion_targets` (fusion) are
     the corpus's, else pseudo-glosses and spelled words in the order of the text; behind the
     corpus's own glosses, of whose order the text does not tell, stand the spelled words; see
     `fusion_tokens`. Pseudo-glosses leave out the words that are spelled.
@@ -247,6 +251,7 @@ def targets(clip: Clip, labelled: frozenset[str] = frozenset()) -> dict[str, tup
             for word, gloss in _glossed(clip.text, clip.text_language)
         ]
         gloss = tuple(gloss for _, gloss in glossed if gloss)
+        gloss = order.ordered(clip.id, gloss) if order else gloss
     fusion_targets = clip.fusion_targets
     if not fusion_targets and "fusion_targets" not in labelled:
         behind = tuple(FINGERSPELLED_PREFIX + word for word in clip.spelled)

@@ -32,6 +32,8 @@ def open_data(data: DataConfig) -> "DatasetInfo | Mixture":
     datasets = [open_dataset(directory) for directory in data.directories]
     for option, (read, what, command) in FOUND.items():
         found = {path: read(path) for path in data.files_of(option)}
+        if not found:  # nor are splits opened for it
+            continue
         datasets = [dataset.with_found(option, found.values()) for dataset in datasets]
         used = {split for dataset in datasets for split in dataset.found.get(option, ())}
         for path, one in found.items():

@@ -35,8 +35,8 @@ def run_all(
     too, after the run's name where that is not the stage's.
 
     Args:
-      after: run -> those before it in the order that it has to wait for. It does not start where
-        one of them failed or was not `finished`.
+      after: run -> those before it in the order that it has to wait for; what is no run here is
+        done. It does not start where one of them failed or was not `finished`.
       module: see `start`.
 
     Raises:
@@ -46,7 +46,7 @@ def run_all(
     n = min(len(commands), len(cores))
     shares = [cores[i::n] for i in range(n)]
     log_dir.mkdir(parents=True, exist_ok=True)
-    waits_for = {name: (after or {}).get(name, ()) for name in commands}
+    waits_for = {name: commands.keys() & (after or {}).get(name, ()) for name in commands}
     ended: dict[str, tuple[int | None, str]] = {}  # exit code, last line
     running: dict[concurrent.futures.Future, tuple[str, list[int]]] = {}
     left = list(commands)
@@ -54,7 +54,7 @@ def run_all(
     with concurrent.futures.ThreadPoolExecutor(max(n, 1)) as pool:
         while left or running:
             # What waits for another run does not hold a share that a later run could have.
-            for name in [name for name in left if ended.keys() >= {*waits_for[name]}]:
+            for name in [name for name in left if ended.keys() >= waits_for[name]]:
                 if not all(ended[one][0] == 0 and finished(one) for one in waits_for[name]):
                     ended[name] = (None, "not started")
                 elif shares:

@@ -104,7 +104,7 @@ class ExpertSource(BatchSource):
             return
         fps = [
             clip.modalities[modality].fps if clip.n_frames(modality) else 0.0
-            for clip in train.read_labels()
+            for clip in train.labels
         ]
         is_long = self.lengths > longest_s * np.array(fps)
         n_present = np.count_nonzero(self.lengths)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from signbind_jax import progress, streams
+from signbind_jax import progress
 from signbind_jax.checkpoint.artefact import Artefact
 from signbind_jax.data.batch import RowBatch
 from signbind_jax.data.clip import TimedToken, exact
@@ -16,7 +16,8 @@ from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.data.loader import clip_batches
 from signbind_jax.data.row_plan import reading_plan
 from signbind_jax.models.expert import Expert
-from signbind_jax.stages.expert import check_crops, modality_lengths, prepare
+from signbind_jax.stages.expert import check_crops, prepare
+from signbind_jax.stages.read_streams import ExpertReader
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -47,20 +48,19 @@ def likeliest_steps(
     Raises:
       SignBindError: crops of another size than the expert was trained on.
     """
-    config = expert.model_config
-    check_crops(config, clips, f"{expert.workdir}: model.lip_size")
-    vocabulary = expert.vocabularies[streams.get(expert.stage).vocabulary]
-    known = [[token for token in row if token in vocabulary] for row in tokens]
-    lengths = np.where([bool(row) for row in known], modality_lengths(clips, config.frontend), 0)
+    reader = ExpertReader.of(expert)
+    check_crops(reader.config, clips, f"{expert.workdir}: model.lip_size")
+    known = [[token for token in row if token in reader.vocabulary] for row in tokens]
+    lengths = np.where([bool(row) for row in known], reader.lengths(clips), 0)
     if not lengths.any():
         return {}
-    plan = reading_plan(lengths, expert.config.data.row_frames)
-    ids = [vocabulary.encode(row) for row in known]
+    plan = reading_plan(lengths, reader.row_frames)
+    ids = [reader.vocabulary.encode(row) for row in known]
     room = -(-max(map(len, ids)) // 8) * 8
-    graphdef, params = expert.load_params()
+    graphdef, params = reader.weights()
     found = {}
-    batches = clip_batches(clips, plan, config.frontend, ids, room)
-    for batch in progress.shown(batches, f"reading {expert.stage}", plan.n_steps, "batch"):
+    batches = clip_batches(clips, plan, reader.config.frontend, ids, room)
+    for batch in progress.shown(batches, f"reading {reader.name}", plan.n_steps, "batch"):
         start_bgn, p_bgn, seconds_bg = jax.device_get(_likeliest(graphdef, params, batch))
         for at in zip(*np.nonzero(np.asarray(batch.valid_bg)), strict=True):
             clip = int(batch.index_bg[at])

@@ -245,7 +245,7 @@ def test_tokens_stand_in_order_of_their_starts():
     log_probs[4] = posteriors([2], 3, 1 - 1e-6)
     rows = np.float32([[*log_probs, *log_probs]])  # two clips of a row
     clip = np.repeat([0, 1], 10)[None]
-    stream = ctc.greedy_stream(rows, np.ones((1, 20, 2)), clip, np.ones((1, 2)))
+    stream = ctc.greedy_stream(rows, np.ones((1, 20, 2), np.float32), clip, np.ones((1, 2)))
     kept = np.asarray(stream.mask_bn[0])
     start, end = (np.asarray(x[0])[kept].reshape(2, 2) for x in (stream.start_bn, stream.end_bn))
     assert (start[:, 0] <= start[:, 1]).all() and (start < end).all()

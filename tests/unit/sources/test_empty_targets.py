@@ -14,6 +14,7 @@ from signbind_jax.errors import SignBindError
 from signbind_jax.sources import open_source
 from signbind_jax.stages.fusion import ctc_sums
 from tests.audit_datasets import clean_clips, write
+from tests.plans import drawn
 
 
 @pytest.fixture
@@ -44,11 +45,6 @@ def test_fingerspelling_is_refused_where_nobody_says_what_is_spelled(tmp_path):
     data = write(tmp_path / "data", clips)
     with pytest.raises(SignBindError, match="no letters label, wanted some to train fingerspell"):
         open_source(load_config("fingerspelling:size=tiny", {"data.directory": str(data)}))
-
-
-def drawn(source) -> set[int]:
-    steps = (source.plan.step(i) for i in range(source.plan.steps_per_epoch))
-    return {int(i) for step in steps for i in step.ids.ravel() if i >= 0}
 
 
 def test_fusion_leaves_them_out_as_experts_do_and_tells_it(source):

@@ -7,6 +7,7 @@ from signbind_jax.errors import SignBindError
 from signbind_jax.sources import open_source
 from signbind_jax.stages.sections import check_sections
 from tests.audit_datasets import FPS, clean_clips, moving_pose, pose_alone, write
+from tests.plans import drawn
 
 
 @pytest.fixture(scope="module")
@@ -23,11 +24,6 @@ def data(tmp_path_factory):
 def opened(data, **overrides):
     given = {"data.directory": str(data), "data.validation": ""} | overrides
     return open_source(load_config("signing:size=tiny", given))
-
-
-def drawn(source) -> set[int]:
-    steps = (source.plan.step(i) for i in range(source.plan.steps_per_epoch))
-    return {int(i) for step in steps for i in step.ids.ravel() if i >= 0}
 
 
 def test_long_clips_are_left_out_and_their_tokens_stay(data):
