@@ -2,6 +2,7 @@
 stage in common share its command, and what it leaves."""
 
 import hashlib
+import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,11 @@ HELD_OUT = ("validation", "test")
 LETTERS = ("labelled",)  # the parts whose letters somebody told
 TOLD = ("labelled", "gold")  # those whose glosses somebody did
 _BUILT_ON = {"alignment": "fusion", "translation": "alignment"}
+
+
+def untold(parts: Iterable[str]) -> list[str]:
+    """Those of some parts whose glosses nobody told."""
+    return [part for part in parts if part not in TOLD]
 
 
 @dataclass(frozen=True)
@@ -128,7 +134,9 @@ class _SystemPlan:
     """The jobs of one recipe and seed.
 
     Attributes:
-      spellings: the words that were found in the main part, once they are looked for.
+      spellings: part -> the spelled words that were found in it; empty: none are looked for.
+      orders: part -> the order in which the signing expert sees its pseudo-glosses, where what is
+        behind the experts learns them so.
       folds: stream -> the directory of the experts that each leave out some signers.
       fold_runs: the names of all these.
       noise: options of what is behind the experts.
@@ -136,7 +144,8 @@ class _SystemPlan:
 
     def __init__(self, plan: Plan, recipe: Recipe, seed: int):
         self.plan, self.recipe, self.seed = plan, recipe, seed
-        self.spellings = ""
+        self.spellings: dict[str, str] = {}
+        self.orders: dict[str, str] = {}
         self.folds: dict[str, str] = {}
         self.fold_runs: list[str] = []
         self.noise: list[str] = []
@@ -144,11 +153,14 @@ class _SystemPlan:
     def make(self) -> System | None:
         """Adds all jobs; None where those behind the experts have to wait for these."""
         if self.recipe.spellings:
-            self.spellings = self._find_spellings()
+            self._find_spellings()
         trained = {name: self._expert(name) for name in EXPERTS}
         scored = {name: self._score(name, run) for name, run in trained.items()}
         if self.recipe.matched_noise and not self._fit_noise(scored):
             return None
+        if self.recipe.ordered:
+            parts = untold(self.recipe.parts["fusion"])
+            self.orders = {part: self._order(part, trained["signing"]) for part in parts}
         trained["language_model"] = self._train("language_model")
         for stage in BEHIND:
             names = EXPERTS if stage == "fusion" else (*EXPERTS, "language_model", _BUILT_ON[stage])
@@ -157,7 +169,7 @@ class _SystemPlan:
             self._tune_end_to_end(trained, scored)
         for stage in ("fusion", "translation"):
             scored[stage] = self._score(stage, trained[stage])
-        return System(trained, scored, self.spellings)
+        return System(trained, scored, self.spellings.get("main", ""))
 
     def _tune_end_to_end(self, trained: dict[str, str], scored: dict[str, dict[str, str]]) -> None:
         """Experts learn from the translator's sentence loss, and it goes on with them."""
@@ -188,14 +200,18 @@ class _SystemPlan:
             self.noise += fitted_noise(name, *counts).split()
         return True
 
-    def _find_spellings(self) -> str:
-        """What an expert of the labelled part reads in the main one, and the words found in it."""
-        run, main = self._train("fingerspelling", parts=LETTERS), self.plan.data("main")
-        command = ("evaluate", f"--checkpoint={self._at(run)}", f"--data={self._at(main)}")
-        out = "--streams={}.jsonl.gz"
-        read = self.plan.add("read_main", (*command, "--split=train"), (run, main), out)
-        command = ("data", "spellings", self._at(main), f"--streams={self._at(read)}.jsonl.gz")
-        return self.plan.add("spellings", command, (read, main), "--out={}", "--json={}.json")
+    def _find_spellings(self) -> None:
+        """What an expert of the labelled part reads in the others, and the words found in them."""
+        run = self._train("fingerspelling", parts=LETTERS)
+        learnt = [self.recipe.parts[stage] for stage in ("fingerspelling", "fusion")]
+        for part in dict.fromkeys(itertools.chain(*map(untold, learnt))):
+            data, out = self.plan.data(part), "--streams={}.jsonl.gz"
+            command = ("evaluate", f"--checkpoint={self._at(run)}", f"--data={self._at(data)}")
+            read = self.plan.add(f"read_{part}", (*command, "--split=train"), (run, data), out)
+            command = ("data", "spellings", self._at(data), f"--streams={self._at(read)}.jsonl.gz")
+            name = "spellings" if part == "main" else f"spellings_{part}"
+            given = command, (read, data), "--out={}", "--json={}.json"
+            self.spellings[part] = self.plan.add(name, *given)
 
     def _expert(self, name: str) -> str:
         """Adds all runs of an expert, and gives the last one."""
@@ -205,7 +221,7 @@ class _SystemPlan:
         for i, run in enumerate(runs):
             parts, more, orders = run.parts or self.recipe.parts[name], {**run.values}, []
             if run.ordered:
-                orders = [self._order(p, start["init.from"]) for p in parts if p not in TOLD]
+                orders = [self._order(part, start["init.from"]) for part in untold(parts)]
                 more["data.sign_order"] = ",".join(map(self._at, orders))
             if i == len(runs) - 1:
                 self._fold(name, unseen, run.parts, more, orders)
@@ -274,9 +290,16 @@ class _SystemPlan:
         if stage in BEHIND:
             own |= {f"crossfit.{name}": self._at(run) for name, run in self.folds.items()}
             needs += self.fold_runs
-        if self.spellings and "main" in parts and stage not in ("signing", "lipreading"):
-            own["data.spellings"] = self._at(self.spellings)
-            needs.append(self.spellings)
+        found = {}
+        if stage not in ("signing", "lipreading"):
+            found["data.spellings"] = self.spellings
+        if stage not in EXPERTS:
+            found["data.sign_order"] = self.orders
+        for path, by_part in found.items():
+            files_of = [by_part[part] for part in parts if part in by_part]
+            if files_of:
+                own[path] = ",".join(map(self._at, files_of))
+                needs += files_of
         spec = f"{stage}:size={recipe.size[stage]}" if stage in recipe.size else stage
         options = [f"--config.{path}={value}" for path, value in own.items()]
         if stage in BEHIND:

@@ -47,6 +47,8 @@ class Recipe:
         have more errors on validation than in training.
       spellings: spelled words are looked for with what an expert of the labelled part reads;
         fingerspelling and what is behind it are trained with those that were found.
+      ordered: the decoder and what is behind the experts learn pseudo-glosses and spelled words in
+        the order in which the signing expert sees them.
       end_to_end: expert -> path in its config -> value, where it is tuned by the sentence loss of
         the translator that was trained on it; of `translation`, which goes on from that translator
         with the tuned experts.
@@ -61,6 +63,7 @@ class Recipe:
     folds: Mapping[str, int] = field(default_factory=dict)
     matched_noise: bool = False
     spellings: bool = False
+    ordered: bool = False
     end_to_end: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     writing: Mapping[str, object] = field(default_factory=dict)
 
@@ -77,7 +80,7 @@ class Recipe:
         after = _in_a_row(self.after, other.after)
         flags = {
             name: getattr(self, name) or getattr(other, name)
-            for name in ("matched_noise", "spellings")
+            for name in ("matched_noise", "spellings", "ordered")
         }
         return Recipe(given=given, before=before, after=after, **merged, **flags)
 
@@ -196,6 +199,20 @@ ELEMENTS = {
     "spellings": Element(
         "spelled words found in the sentences, fingerspelling and all behind it trained with them",
         Recipe(spellings=True, parts={"fingerspelling": ("main", "labelled")}),
+    ),
+    "ordered_targets": Element(
+        "the decoder and fusion learn pseudo-glosses in the order of the signs",
+        Recipe(ordered=True),
+    ),
+    "more_text": Element(
+        "the decoder and all behind the experts learn the weakly labelled and spotted part too",
+        Recipe(
+            parts=dict.fromkeys(("language_model", *BEHIND), ("main", "weak", "spotted")),
+        ),
+    ),
+    "noisy_prompts": Element(
+        "the decoder learns from prompts that lack a third of their lemmas, a sixth is wrong",
+        of_stages(("language_model",), options__drop=0.33, options__substitute=0.17),
     ),
     "spelled_text": Element(
         "runs of surely read letters as text in the prompt",

@@ -55,7 +55,7 @@ class DataConfig(Checked):
       spellings: files that `signbind data spellings` wrote, separated by commas: words found to be
         spelled in splits of the datasets, which stand for the labels of clips that have none.
       sign_order: files that `signbind data order` wrote, separated by commas: where an expert sees
-        the pseudo-glosses of clips, in whose order they are the targets of another signing expert.
+        the pseudo-glosses of clips, in whose order they are targets of the stages that read it.
       min_count: without a file, tokens that occur less often in the training split are left out.
     """
 

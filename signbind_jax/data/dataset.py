@@ -341,6 +341,8 @@ class ClipDataset(Sequence):
 
         labelled = self.info.labelled - self.info.withheld(self.name)
         order = self.info.found.get("sign_order", {}).get(self.digest)
+        if order and self.spellings:
+            order = order.with_spelled(self.spellings)
         return [targets(clip, labelled, order) for clip in self.labels]
 
     @cached_property

@@ -229,11 +229,11 @@ def targets(
     that labels mouthing is a clip in which nothing is mouthed.
 
     `gloss` (signing) and `phonemes` (lipreading) are the corpus's labels, else derived from
-    the text, glosses in `order` where there is one.
-    `letters` (fingerspelling) come from the spelled words. `fusion_targets` (fusion) are
-    the corpus's, else pseudo-glosses and spelled words in the order of the text; behind the
-    corpus's own glosses, of whose order the text does not tell, stand the spelled words; see
-    `fusion_tokens`. Pseudo-glosses leave out the words that are spelled.
+    the text. `letters` (fingerspelling) come from the spelled words. `fusion_targets` (fusion) are
+    the corpus's, else pseudo-glosses and spelled words; behind the corpus's own glosses, of whose
+    order the text does not tell, stand the spelled words; see `fusion_tokens`. Pseudo-glosses leave
+    out the words that are spelled. They stand in `order` where there is one, else in that of the
+    text.
 
     A clip whose text is nothing but its spelled words is one of a fingerspelling corpus. Its
     letters keep the spaces between the words, which published letter accuracies count, and its
@@ -256,6 +256,8 @@ def targets(
     if not fusion_targets and "fusion_targets" not in labelled:
         behind = tuple(FINGERSPELLED_PREFIX + word for word in clip.spelled)
         fusion_targets = _in_order_of_text(clip, glossed) if glossed else gloss + behind
+        if order and glossed:
+            fusion_targets = order.ordered(clip.id, fusion_targets)
     spoken = clip.phonemes
     if not spoken and "phonemes" not in labelled and not only_spelled:
         spoken = phonemes(clip.text, clip.text_language)[0]

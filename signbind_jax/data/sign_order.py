@@ -1,17 +1,17 @@
 """When an expert sees the pseudo-glosses of a training split's clips, as `signbind data order`
-found it: a file by which the signing expert's targets stand in the order of the signs.
+found it: a file by which derived targets stand in the order of the signs.
 
 A text has its words in another order than its signs, and CTC can only learn what comes in order.
 """
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from signbind_jax import files, sealed
-from signbind_jax.data.clip import TimedToken
-from signbind_jax.data.spellings import timed_tokens, write_found
+from signbind_jax.data.clip import FINGERSPELLED_PREFIX, TimedToken
+from signbind_jax.data.spellings import Spellings, timed_tokens, write_found
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,14 @@ class SignOrder:
     seen: Mapping[str, tuple[TimedToken, ...]]
     digest: str = ""
 
+    def with_spelled(self, found: Spellings) -> "SignOrder":
+        """The same with what was found to be spelled, as tokens that begin with "fs-"."""
+        seen = {
+            clip: (*self.seen.get(clip, ()), *(_as_token(word) for word in words))
+            for clip, words in found.spelled.items()
+        }
+        return replace(self, seen={**self.seen, **seen})
+
     def ordered(self, clip_id: str, gloss: Sequence[str]) -> tuple[str, ...]:
         """The pseudo-glosses of a clip in the order in which they were seen.
 
@@ -42,6 +50,10 @@ class SignOrder:
             last = starts[one].pop(0) if starts[one] else last
             times.append(last)
         return tuple(gloss[i] for i in sorted(range(len(gloss)), key=times.__getitem__))
+
+
+def _as_token(word: TimedToken) -> TimedToken:
+    return word._replace(token=FINGERSPELLED_PREFIX + word.token)
 
 
 def write_sign_order(path: Path, found: SignOrder, **about) -> None:

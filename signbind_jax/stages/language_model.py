@@ -5,7 +5,7 @@ as a prompt and the sentence behind it. Spelled words are replaced by fresh ones
 samples, so that the model learns to copy letters instead of remembering names.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -13,8 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from signbind_jax.config import RunConfig, from_mapping
-from signbind_jax.data.clip import FINGERSPELLED_PREFIX, Clip
-from signbind_jax.data.labels import targets
+from signbind_jax.data.clip import FINGERSPELLED_PREFIX
 from signbind_jax.data.sentences import Sentences, empty_row
 from signbind_jax.generation.config import GenerationConfig, read_options
 from signbind_jax.generation.sentences import generate_sentences, lower_writing
@@ -34,6 +33,8 @@ class LanguageModelOptions(Checked):
     Attributes:
       bpe_vocabulary: the most tokens of the byte-level BPE fitted to the corpus.
       fresh_names: share of the samples whose spelled words are replaced by fresh ones.
+      drop, substitute: shares of a prompt's lemmas that are left out and replaced by others of the
+        corpus, as they will be where experts are often wrong; anew in each epoch.
       smoothing: share of each token of a sentence that the loss spreads evenly over all tokens
         (label smoothing: Szegedy et al., 2016).
       close_up: whether the padding between prompt and sentence is taken out before the layers run,
@@ -43,24 +44,39 @@ class LanguageModelOptions(Checked):
 
     bpe_vocabulary: Annotated[int, Range(len(SPECIAL_TOKENS) + _BYTES, 2**20)] = 1024
     fresh_names: Share = 0.9
+    drop: Share = 0.0
+    substitute: Share = 0.0
     smoothing: Rate = 0.0
     close_up: bool = False
     generation: GenerationConfig = GenerationConfig()
 
-
-def stream_text(clip: Clip) -> str:
-    """The true streams as words, in order of time: lemmas and spelled words."""
-    if clip.fusion_targets:
-        words = [word.removeprefix(FINGERSPELLED_PREFIX) for word in clip.fusion_targets]
-    else:
-        words = [*targets(clip)["gloss"], *clip.spelled]
-    return " ".join(words)
+    def conflicts(self):
+        if self.drop + self.substitute > 1:
+            yield "substitute", f"at most {1 - self.drop:g} beside drop={self.drop:g}"
 
 
-def encode_prompt(tokenizer: TextTokenizer, text: str, spelled=()) -> list[int]:
-    """Ids of a prompt: its text, a space before every word as in `fused_text`, then the
-    token that begins a sentence."""
-    return [*tokenizer.encode(" " + text, spelled), tokenizer.bos_id]
+def stream_words(fusion_targets: Iterable[str]) -> list[str]:
+    """Tokens of fusion as the words that `fused_text` makes of them; spelled ones begin with "fs-".
+
+    fusion_targets: see `labels.fusion_tokens`.
+    """
+    words: list[str] = []
+    for token in fusion_targets:
+        if len(token) == 1 and words:  # a letter
+            words[-1] += token
+        else:
+            words.append(token[0] if token[1:] == "_" else token)
+    return words
+
+
+def encode_prompt(tokenizer: TextTokenizer, words: Iterable[str]) -> list[int]:
+    """Ids of a prompt: its words, a space before each as in `fused_text`, those that are spelled
+    letter by letter, then the token that begins a sentence."""
+    ids = []
+    for word in words:
+        bare = word.removeprefix(FINGERSPELLED_PREFIX)
+        ids += tokenizer.encode(" " + bare, (bare,) if bare not in ("", word) else ())
+    return [*ids, tokenizer.bos_id]
 
 
 def encode_sentence(tokenizer: TextTokenizer, text: str, spelled=()) -> list[int]:
@@ -131,8 +147,8 @@ class LanguageModelStage(Stage):
 
 def write_from_text(graphdef, params, tokenizer, clips, config: GenerationConfig) -> list[str]:
     """Sentences a decoder writes for the true streams of each clip, given as text."""
-    labels = clips.labels
-    prompts = [encode_prompt(tokenizer, stream_text(c), c.spelled) for c in labels]
+    words = [stream_words(labels["fusion_targets"]) for labels in clips.targets]
+    prompts = [encode_prompt(tokenizer, own) for own in words]
     lengths = np.array([len(p) for p in prompts])
     sentences = Sentences(lengths, None, [()] * len(prompts), prompts, [()] * len(prompts))
     return generate_sentences(

@@ -133,7 +133,7 @@ def _why_unread(config: RunConfig) -> dict[str, str]:
     return {
         "data.fold": "" if expert else does_not,
         "data.longest_s": "" if expert else does_not,
-        "data.sign_order": "" if expert and streams.get(stage).target == "gloss" else does_not,
+        "data.sign_order": does_not if expert and streams.get(stage).target != "gloss" else "",
         "parents.translation": "" if expert else does_not,
         "crossfit": behind_experts,
         "data.unread_s": behind_experts,

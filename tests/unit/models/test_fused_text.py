@@ -9,7 +9,7 @@ from signbind_jax.data.labels import fusion_tokens
 from signbind_jax.data.vocabulary import FUSION_TARGETS, Vocabulary
 from signbind_jax.hf.tokenizer import train_bpe
 from signbind_jax.models.fused_text import NONE, fused_text, piece_table
-from signbind_jax.stages.language_model import encode_prompt
+from signbind_jax.stages.language_model import encode_prompt, stream_words
 
 SENTENCES = [
     (("house", "fs-anna", "visit"), ("anna",)),
@@ -42,10 +42,11 @@ def test_text_is_the_prompt_the_decoder_was_trained_on(tokenizer, fusion_targets
     ids, mask, place, lost = jax.jit(fused_text, static_argnums=3)(
         *batch(fusion_targets), pieces, 40
     )
-    for row, (words, spelled) in enumerate(SENTENCES):
+    for row, (words, _) in enumerate(SENTENCES):
         text = " ".join(word.removeprefix("fs-") for word in words)
         found = np.asarray(ids[row])[np.asarray(mask[row])].tolist()
-        assert found == encode_prompt(tokenizer, text, spelled)[:-1]
+        prompt = encode_prompt(tokenizer, stream_words(fusion_tokens(words)))
+        assert found == prompt[:-1]
         assert tokenizer.decode(found) == " " + text
         places = np.asarray(place[row])[np.asarray(mask[row])].tolist()
         own = fusion_targets.encode(fusion_tokens(words))
