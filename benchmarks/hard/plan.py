@@ -140,6 +140,7 @@ class _SystemPlan:
       folds: stream -> the directory of the experts that each leave out some signers.
       fold_runs: the names of all these.
       noise: options of what is behind the experts.
+      start: stage -> the run that it starts from.
     """
 
     def __init__(self, plan: Plan, recipe: Recipe, seed: int):
@@ -149,9 +150,15 @@ class _SystemPlan:
         self.folds: dict[str, str] = {}
         self.fold_runs: list[str] = []
         self.noise: list[str] = []
+        self.start: dict[str, str] = {}
 
     def make(self) -> System | None:
         """Adds all jobs; None where those behind the experts have to wait for these."""
+        if self.recipe.start:
+            first = self.plan.system(self.recipe.start, self.seed)
+            if first is None:
+                return None
+            self.start = first.trained
         if self.recipe.spellings:
             self._find_spellings()
         trained = {name: self._expert(name) for name in EXPERTS}
@@ -161,15 +168,21 @@ class _SystemPlan:
         if self.recipe.ordered:
             parts = untold(self.recipe.parts["fusion"])
             self.orders = {part: self._order(part, trained["signing"]) for part in parts}
-        trained["language_model"] = self._train("language_model")
+        trained["language_model"] = self.start.get("language_model") or self._train(
+            "language_model"
+        )
         for stage in BEHIND:
             names = EXPERTS if stage == "fusion" else (*EXPERTS, "language_model", _BUILT_ON[stage])
-            trained[stage] = self._train(stage, {name: trained[name] for name in names})
+            parents = {name: trained[name] for name in names}
+            trained[stage] = self._train(stage, parents | self._starting(stage))
         if self.recipe.end_to_end:
             self._tune_end_to_end(trained, scored)
         for stage in ("fusion", "translation"):
             scored[stage] = self._score(stage, trained[stage])
         return System(trained, scored, self.spellings.get("main", ""))
+
+    def _starting(self, stage: str) -> dict[str, str]:
+        return {"init.from": self.start[stage]} if self.start else {}
 
     def _tune_end_to_end(self, trained: dict[str, str], scored: dict[str, dict[str, str]]) -> None:
         """Experts learn from the translator's sentence loss, and it goes on with them."""
@@ -215,7 +228,7 @@ class _SystemPlan:
 
     def _expert(self, name: str) -> str:
         """Adds all runs of an expert, and gives the last one."""
-        start: dict[str, str] = {}
+        start = self._starting(name)
         unseen: dict[str, str] = {}  # where folds start: it may not have seen what they leave out
         runs = [*self.recipe.before.get(name, ()), Run(), *self.recipe.after.get(name, ())]
         for i, run in enumerate(runs):

@@ -53,6 +53,7 @@ class Recipe:
         the translator that was trained on it; of `translation`, which goes on from that translator
         with the tuned experts.
       writing: option of `signbind evaluate` -> value, of sentences.
+      start: every stage starts from that of another recipe (`init.from`) and keeps its decoder.
     """
 
     given: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
@@ -66,6 +67,7 @@ class Recipe:
     ordered: bool = False
     end_to_end: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     writing: Mapping[str, object] = field(default_factory=dict)
+    start: "Recipe | None" = None
 
     def __or__(self, other: "Recipe") -> "Recipe":
         """Both; where they say different things, what `other` says. Runs before and after follow
@@ -82,7 +84,8 @@ class Recipe:
             name: getattr(self, name) or getattr(other, name)
             for name in ("matched_noise", "spellings", "ordered")
         }
-        return Recipe(given=given, before=before, after=after, **merged, **flags)
+        start = other.start or self.start
+        return Recipe(given=given, before=before, after=after, start=start, **merged, **flags)
 
 
 def _in_a_row(
@@ -268,6 +271,14 @@ def adding(names: Collection[str]) -> Recipe:
     )
 
 
+# Signing begins on the labelled clips there too: nothing is read of weak ones before.
+_WEAK = (
+    PLAIN
+    | Recipe(parts=dict.fromkeys(("signing", "language_model", *BEHIND), ("weak",)))
+    | adding(("labelled_first", "ordered", "labelled_lips", "min_count", "ordered_targets"))
+    | Recipe(spellings=True, parts={"fingerspelling": ("weak", "labelled")})
+)
+
 # What is no element: what is expected of several, upper bounds, and pairs of their own.
 OTHERS = {
     "together": Element(
@@ -298,18 +309,8 @@ OTHERS = {
         Recipe(parts=dict.fromkeys(STAGES, ("labelled",))),
     ),
     "labelled_after_weak": Element(
-        "all stages on the 500 labelled clips, signing from the weak part: with an expert of the "
-        "labelled one on its text, then in the order of the signs",
-        Recipe(
-            parts=dict.fromkeys(STAGES, ("labelled",)),
-            before={
-                "signing": (
-                    _briefly(("labelled",), 1200),
-                    _briefly(("weak",), 3000),
-                    _briefly(("weak",), 2000, ordered=True),
-                )
-            },
-        ),
+        "all stages on the 500 labelled clips, each from that of the weakly labelled ones",
+        Recipe(parts=dict.fromkeys(STAGES, ("labelled",)), start=_WEAK),
     ),
 }
 

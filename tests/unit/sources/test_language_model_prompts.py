@@ -55,9 +55,11 @@ def test_found_names_stand_where_the_text_has_them_and_in_the_order_of_the_signs
     seen = {clip: tuple(TimedToken(x, i / 2, i / 2 + 0.1) for i, x in enumerate(signs))}
     write_sign_order(tmp_path / "order.json", SignOrder(split.digest, seen))
     names = {"data.spellings": str(tmp_path / "spelled.json")}
-    assert prompts(opened(data, **names))[0] == "old teacher see anna happy cook".split()
+    text_order = ["old", "teacher", "see", "anna", "happy", "cook"]
+    assert prompts(opened(data, **names))[0] == text_order
     names["data.sign_order"] = str(tmp_path / "order.json")
-    assert prompts(opened(data, **names))[0] == "cook anna old teacher see happy".split()
+    sign_order = ["cook", "anna", "old", "teacher", "see", "happy"]
+    assert prompts(opened(data, **names))[0] == sign_order
 
 
 def test_lemmas_are_left_out_and_replaced_as_often_as_asked(data, tmp_path):
