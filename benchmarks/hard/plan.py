@@ -215,8 +215,9 @@ class _SystemPlan:
 
     def _find_spellings(self) -> None:
         """What an expert of the labelled part reads in the others, and the words found in them."""
-        run = self._train("fingerspelling", parts=LETTERS)
-        learnt = [self.recipe.parts[stage] for stage in ("fingerspelling", "fusion")]
+        recipe, run = self.recipe, self._train("fingerspelling", parts=LETTERS)
+        learnt = [recipe.parts[stage] for stage in ("fingerspelling", "fusion")]
+        learnt += [own.parts for own in recipe.after.get("fingerspelling", ())]
         for part in dict.fromkeys(itertools.chain(*map(untold, learnt))):
             data, out = self.plan.data(part), "--streams={}.jsonl.gz"
             command = ("evaluate", f"--checkpoint={self._at(run)}", f"--data={self._at(data)}")
