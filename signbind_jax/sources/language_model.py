@@ -1,6 +1,8 @@
 """What the decoder learns from: the true streams of clips as text, with fresh names and noise."""
 
 import itertools
+import re
+from collections.abc import Mapping
 
 import jax
 import numpy as np
@@ -24,6 +26,8 @@ from signbind_jax.stages.language_model import (
     stream_words,
 )
 
+_WORD = re.compile(r"\w+")
+
 
 class LanguageModelSource(BatchSource):
     """Prompts and sentences of the clips that have a text, and the tokenizer fitted to them."""
@@ -36,15 +40,15 @@ class LanguageModelSource(BatchSource):
         self.clips = [train.labels[i] for i in with_text]
         self.words = [stream_words(train.targets[i]["fusion_targets"]) for i in with_text]
         self.lemmas = [w for words in self.words for w in words if _is_lemma(w)]
-        spelled = [word for clip in self.clips for word in clip.spelled]
+        self.spelled = [word for clip in self.clips for word in clip.spelled]
         texts = [clip.text for clip in self.clips]
         prompts = [" ".join(words).replace(FINGERSPELLED_PREFIX, "") for words in self.words]
         self.tokenizer = train_bpe(
             itertools.chain(*zip(texts, prompts, strict=True)),
             self.options.bpe_vocabulary,
-            spelled,
+            self.spelled,
         )
-        self.names = NameMaker(spelled)
+        self.names = NameMaker(self.spelled)
         self.sentences = self._sentences()
         times = None if train.times is None else train.times[with_text]
         self.plan = training_plan(
@@ -66,29 +70,58 @@ class LanguageModelSource(BatchSource):
     def batch(self, i):
         step = self.plan.step(i)
         rng = np.random.Generator(np.random.Philox(key=[self.config.seed, i]))
-        drawn = self._drawn(step.ids[:, 0], rng)
+        drawn = self._drawn(step.ids[:, 0], step.bucket_length, rng)
         own = step.for_process(jax.process_index(), jax.process_count())
         return drawn.batch(own, self.shapes.capacities[step.bucket_length])
 
-    def _drawn(self, ids, rng) -> Sentences:
-        """The sentences of a batch with fresh names of the old lengths and with noise in their
-        prompts; those that would not fit into their place of the batch plan stay as they are."""
+    def _drawn(self, ids, length: int, rng) -> Sentences:
+        """The sentences of a batch of a length with fresh names, and with noise in their prompts;
+        those for which the batch has no room stay as they are."""
         prompts, texts = list(self.sentences.prompts), list(self.sentences.texts)
+        _, prompt_room, text_room = self.shapes.capacities[length]
         for i in (int(i) for i in ids if i >= 0):
-            words, text = self.words[i], texts[i]
-            clip = self.clips[i]
-            if clip.spelled and rng.random() < self.options.fresh_names:
-                fresh = {w: self.names.make(len(w), rng) for w in clip.spelled if w.isascii()}
-                spelled = [*fresh.values(), *clip.spelled]
-                renamed = {_letters(old): _letters(new) for old, new in fresh.items()}
-                words = [renamed.get(word, word) for word in words]
-                text = encode_sentence(self.tokenizer, replace_words(clip.text, fresh), spelled)
-            words = self._noisy(words, rng)
-            prompt = encode_prompt(self.tokenizer, words)
-            # A fresh name may equal an ordinary word of the sentence and so spell it out.
-            if len(prompt) <= len(prompts[i]) and len(text) == len(texts[i]):
-                prompts[i], texts[i] = prompt, text
+            fresh, made_up = self._fresh(i, rng), self._made_up(i, rng)
+            for names in (fresh | made_up, fresh) if made_up else (fresh,):
+                words, text = self._renamed(i, names)
+                prompt = encode_prompt(self.tokenizer, self._noisy(words, rng))
+                n, m = len(prompt), len(text)
+                if n <= prompt_room and m <= text_room and n + m <= length:
+                    prompts[i], texts[i] = prompt, text
+                    break
         return Sentences(self.sentences.lengths, None, self.sentences.targets, prompts, texts)
+
+    def _fresh(self, i: int, rng) -> dict[str, str]:
+        """Spelled words of a clip -> others of their length; mostly."""
+        spelled = self.clips[i].spelled
+        if not spelled or rng.random() >= self.options.fresh_names:
+            return {}
+        return {w: self.names.make(len(w), rng) for w in spelled if w.isascii()}
+
+    def _made_up(self, i: int, rng) -> dict[str, str]:
+        """A word that prompt and sentence of a clip share -> a made-up name; now and then."""
+        made_up, clip = self.options.made_up_names, self.clips[i]
+        if not made_up or rng.random() >= made_up:
+            return {}
+        said = {*_WORD.findall(clip.text.casefold())}
+        shared = [w for w in self.words[i] if len(w) > 1 and w.isascii() and w in said]
+        if not shared or not self.spelled:
+            return {}
+        usual = self.spelled[rng.integers(len(self.spelled))]
+        name = self.names.make(len(usual), rng)
+        in_cases = clip.text != clip.text.lower()
+        return {shared[rng.integers(len(shared))]: name.capitalize() if in_cases else name}
+
+    def _renamed(self, i: int, names: Mapping[str, str]) -> tuple[list[str], list[int]]:
+        """The words of a clip's prompt and the ids of its sentence, words replaced by names."""
+        clip, words = self.clips[i], self.words[i]
+        if not names:
+            return words, self.sentences.texts[i]
+        spelled = [*names.values(), *clip.spelled]
+        text = encode_sentence(self.tokenizer, replace_words(clip.text, names), spelled)
+        in_prompt = {}
+        for old, new in names.items():
+            in_prompt |= dict.fromkeys((old, _letters(old)), _letters(new))
+        return [in_prompt.get(word, word) for word in words], text
 
     def _noisy(self, words: list[str], rng) -> list[str]:
         """The words of a prompt as experts may read them."""

@@ -33,6 +33,9 @@ class LanguageModelOptions(Checked):
     Attributes:
       bpe_vocabulary: the most tokens of the byte-level BPE fitted to the corpus.
       fresh_names: share of the samples whose spelled words are replaced by fresh ones.
+      made_up_names: share of the samples in which a word that prompt and sentence share becomes a
+        name nobody has, spelled letter by letter, as far as there is room: names to copy for
+        sentences without one. It needs some spelled words, whose letters it imitates.
       drop, substitute: shares of a prompt's lemmas that are left out and replaced by others of the
         corpus, as they will be where experts are often wrong; anew in each epoch.
       smoothing: share of each token of a sentence that the loss spreads evenly over all tokens
@@ -44,6 +47,7 @@ class LanguageModelOptions(Checked):
 
     bpe_vocabulary: Annotated[int, Range(len(SPECIAL_TOKENS) + _BYTES, 2**20)] = 1024
     fresh_names: Share = 0.9
+    made_up_names: Share = 0.0
     drop: Share = 0.0
     substitute: Share = 0.0
     smoothing: Rate = 0.0

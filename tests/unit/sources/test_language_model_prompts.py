@@ -81,3 +81,28 @@ def test_more_noise_than_words_is_refused():
     given = {"options.drop": "0.7", "options.substitute": "0.4"}
     with pytest.raises(SignBindError, match=r"substitute: found 0.4, wanted at most 0.3 beside"):
         check_sections(load_config("language_model:size=tiny", given))
+
+
+def test_made_up_names_stand_in_prompt_and_sentence_alike(data, tmp_path):
+    split = open_dataset(data).split("train")
+    spelled = {split.ids[0]: (TimedToken("anna", 0.4, 0.9),)}
+    write_spellings(tmp_path / "spelled.json", Spellings(split.digest, spelled, frozenset()))
+    names = {"data.spellings": str(tmp_path / "spelled.json")}
+    plain = opened(data, **names)
+    source = opened(data, **names, **{"options.made_up_names": "1", "data.n_buckets": "1"})
+    made_up = set()
+    for step in range(20):
+        batch, asked = source.batch(step), prompts(source, step)
+        for row, clip in enumerate(batch.index_b):
+            if clip < 0:
+                continue
+            text = source.tokenizer.decode(batch.text_ids_bl[row][batch.text_mask_bl[row]])
+            new = {word.strip(".").lower() for word in text.split()} - words_of(plain, clip)
+            assert new <= {*asked[int(clip)]} and len(new) <= 1
+            assert all(name.capitalize() in text for name in new)
+            made_up |= new
+    assert len(made_up) > 20
+
+
+def words_of(source, clip):
+    return {word.strip(".").lower() for word in source.clips[clip].text.split()}
