@@ -318,7 +318,8 @@ class _SystemPlan:
         options = [f"--config.{path}={value}" for path, value in own.items()]
         if stage in BEHIND:
             options += self.noise
-        return ["train", f"--config={spec}", *options], needs
+        # In one order: recipes that come to the same are the same command.
+        return ["train", f"--config={spec}", *sorted(options)], needs
 
     def _score(self, stage: str, run: str) -> dict[str, str]:
         more = []

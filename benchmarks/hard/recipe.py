@@ -156,9 +156,16 @@ ELEMENTS = {
         Recipe(parts={"signing": ("main", "labelled")})
         | of_stages(("signing",), data__weights="1,4"),
     ),
+    "all_parts": Element(
+        "6,000 steps of signing, which learns all parts, each labelled clip four times an epoch",
+        Recipe(parts={"signing": ("main", "weak", "spotted", "labelled")})
+        | of_stages(("signing",), data__weights="1,1,1,4", steps=6000),
+        instead_of=("weak", "mixture", "labelled"),
+    ),
     "ordered": Element(
-        "another 2,000 steps of signing, pseudo-glosses in the order in which it sees them",
-        Recipe(after={"signing": (_briefly((), 2000, ordered=True),)}),
+        "another 3,000 and 9,000 steps of signing, before each of which pseudo-glosses are put in "
+        "the order in which it sees them",
+        Recipe(after={"signing": tuple(_briefly((), n, ordered=True) for n in (3000, 9000))}),
     ),
     "labelled_lips": Element(
         "lipreading learns the labelled part alone, where it is told which words are mouthed",
@@ -203,6 +210,14 @@ ELEMENTS = {
         "spelled words found in the sentences, fingerspelling and all behind it trained with them",
         Recipe(spellings=True, parts={"fingerspelling": ("main", "labelled")}),
     ),
+    "more_letters": Element(
+        "another 5,400 steps of fingerspelling, with words found in the weak and spotted part too",
+        Recipe(
+            after={
+                "fingerspelling": (_briefly(("main", "weak", "spotted", "labelled"), 5400),),
+            }
+        ),
+    ),
     "ordered_targets": Element(
         "the decoder and fusion learn pseudo-glosses in the order of the signs",
         Recipe(ordered=True),
@@ -211,7 +226,13 @@ ELEMENTS = {
         "the decoder and all behind the experts learn the weakly labelled and spotted part too",
         Recipe(
             parts=dict.fromkeys(("language_model", *BEHIND), ("main", "weak", "spotted")),
-        ),
+        )
+        | of_stages(("language_model",), steps=3200)
+        | of_stages(("fusion",), steps=2400),
+    ),
+    "made_up_names": Element(
+        "in seven prompts and sentences of ten of the decoder a word becomes a made-up name",
+        of_stages(("language_model",), options__made_up_names=0.7),
     ),
     "noisy_prompts": Element(
         "the decoder learns from prompts that lack a third of their lemmas, a sixth is wrong",
@@ -220,6 +241,12 @@ ELEMENTS = {
     "spelled_text": Element(
         "runs of surely read letters as text in the prompt",
         of_stages(("alignment", "translation"), options__spelled_text=0.7),
+    ),
+    "regularised": Element(
+        "decoder and what tunes it: dropout 0.2, label smoothing 0.1, averaged weights",
+        of_stages(WRITERS, options__smoothing=0.1, optim__average=0.1, model__dropout=0.2)
+        | of_stages(("language_model",), options__close_up=True),
+        instead_of=("smoothing", "average"),
     ),
     "smoothing": Element(
         "label smoothing of sentences, 0.1", of_stages(WRITERS, options__smoothing=0.1)
@@ -264,6 +291,26 @@ ELEMENTS = {
 }
 
 
+# What the final recipe is made of; those that brought most first.
+FINAL = (
+    "labelled_first",
+    "all_parts",
+    "ordered",
+    "labelled_lips",
+    "min_count",
+    "spellings",
+    "more_letters",
+    "more_text",
+    "ordered_targets",
+    "made_up_names",
+    "noisy_prompts",
+    "spelled_text",
+    "read_alone",
+    "regularised",
+    "beams",
+)
+
+
 def adding(names: Collection[str]) -> Recipe:
     """What several elements add, always in the same order: they may set the same field."""
     return functools.reduce(
@@ -271,35 +318,22 @@ def adding(names: Collection[str]) -> Recipe:
     )
 
 
+def final(without: str = "") -> Recipe:
+    """The final recipe, or what is left of it without an element."""
+    return PLAIN | adding({*FINAL} - {without})
+
+
 # Signing begins on the labelled clips there too: nothing is read of weak ones before.
 _WEAK = (
     PLAIN
     | Recipe(parts=dict.fromkeys(("signing", "language_model", *BEHIND), ("weak",)))
-    | adding(("labelled_first", "ordered", "labelled_lips", "min_count", "ordered_targets"))
+    | Recipe(after={"signing": (_briefly((), 3000, ordered=True),)})
+    | adding(("labelled_first", "labelled_lips", "min_count", "ordered_targets"))
     | Recipe(spellings=True, parts={"fingerspelling": ("weak", "labelled")})
 )
 
-# What is no element: what is expected of several, upper bounds, and pairs of their own.
+# What is no element: an upper bound, and a pair of its own.
 OTHERS = {
-    "together": Element(
-        "what is expected to pay: the labelled part first, then three times as many steps of "
-        "signing on all parts and half of them again in the order of the signs, lips from the "
-        "labelled part, rare tokens left out, spelled words found, read letters in the prompt, "
-        "beams",
-        adding(
-            (
-                "labelled_first",
-                "labelled_lips",
-                "min_count",
-                "spellings",
-                "spelled_text",
-                "beams",
-            )
-        )
-        | Recipe(parts={"signing": ("main", "weak", "spotted", "labelled")})
-        | of_stages(("signing",), data__weights="1,1,1,4", steps=6000)
-        | Recipe(after={"signing": (_briefly((), 3000, ordered=True),)}),
-    ),
     "gold": Element(
         "nothing withheld: what labels of the main part would give",
         Recipe(parts=dict.fromkeys(STAGES, ("gold",))),

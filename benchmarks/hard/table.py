@@ -1,12 +1,12 @@
-"""The hard preset's table: today's recipe, what is added to it, and the recipe of what pays.
+"""The hard preset's table: today's recipe, what is added to it, and the final recipe.
 
-    python -m benchmarks.hard.table --workdir=DIR [--elements=NAME,...] [--seeds=N] [--smoke]
+    python -m benchmarks.hard.table --workdir=DIR [--rows=NAME,...] [--seeds=N] [--smoke]
 
-`plain` is the shipped configs as they are, with every seed. Each element is added to it alone, with
-the first seed; what it does not touch is not trained again. Those that pay make `final`, which is
-trained with every seed, and once more without each of the three that brought most. An element pays
-where BLEU-4 or name recall of the validation split grows by more than the seeds of `plain` lie
-apart, and the other does not fall by more. All that is finished in DIR is passed over, what was
+`plain` is the shipped configs as they are, `final` these with all elements of `recipe.FINAL`, both
+with every seed; what follows has the first one. `-NAME` is the final recipe without an element,
+`NAME` is plain with it. What a row does not touch is not trained again. An element pays where
+without it BLEU-4 or name recall of the validation split falls by more than the seeds of `final` lie
+apart, and the other does not rise by more. All that is finished in DIR is passed over, what was
 interrupted goes on. docs/hard_results.md says what the elements are and what was measured.
 
 DIR/measured.json keeps scores and minutes by the digests of their commands. Given to another
@@ -21,14 +21,14 @@ from pathlib import Path
 
 from benchmarks import harness
 from benchmarks.hard.plan import Job, Plan, System
-from benchmarks.hard.recipe import ELEMENTS, OTHERS, PLAIN, Recipe, adding
+from benchmarks.hard.recipe import ELEMENTS, FINAL, OTHERS, PLAIN, Recipe, final
 from benchmarks.real.work import Work, run_benchmark
 from signbind_jax import files
 from signbind_jax.errors import SignBindError
 from signbind_jax.overrides import unknown_name
 
 MEASURED = "measured.json"
-LARGEST = 3  # elements that the final recipe is also made without
+ROWS = ("plain", "final", *(f"-{name}" for name in FINAL))
 # Column -> stage, its score, how it is called in the table.
 COLUMNS = {
     "gloss_wer": ("signing", "gloss WER"),
@@ -47,8 +47,7 @@ def main() -> None:
     """Trains, scores, writes table.md and results.json, and prints the results as one line."""
     arguments = _parse()
     table = Table(arguments.workdir, arguments.seeds, arguments.smoke, arguments.measured)
-    names = arguments.elements or [*ELEMENTS]
-    recipes = {"plain": PLAIN} | {name: PLAIN | _element(name).adds for name in names}
+    recipes = {name: recipe_of(name) for name in arguments.rows}
     if arguments.plan:
         for name, system in table.plan_rows(recipes).items():
             told = system[0].trained.values() if system[0] else ["once its experts are scored"]
@@ -56,23 +55,19 @@ def main() -> None:
         print(f"{len(table.plan.jobs)} commands, {len(table.left(recipes))} left")
         return
     table.run(recipes)
-    table.show()
-    chosen = pays(table.rows, [name for name in names if name in ELEMENTS])
-    if chosen:
-        table.run(final_recipes(chosen))
-        table.show()
-    table.finish(chosen)
+    table.finish()
 
 
 def _parse() -> argparse.Namespace:
     parser = harness.make_parser(__doc__)
     parser.add_argument("--workdir", type=Path, required=True, metavar="DIR")
     parser.add_argument(
-        "--elements",
+        "--rows",
         type=lambda text: [name for name in text.split(",") if name],
-        default=[],
+        default=ROWS,
         metavar="NAME,...",
-        help=f"of {', '.join([*ELEMENTS, *OTHERS])} (default: all but the last {len(OTHERS)})",
+        help=f"plain, final, of these with - in front: {', '.join(FINAL)}; of these without: "
+        f"{', '.join([*ELEMENTS, *OTHERS])} (default: the first three kinds)",
     )
     parser.add_argument(
         "--seeds", type=int, default=2, metavar="N", help="of plain and final (default: 2)"
@@ -87,11 +82,20 @@ def _parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _element(name: str):
+def recipe_of(row: str) -> Recipe:
+    """The recipe of a row.
+
+    Raises:
+      SignBindError: there is no such row.
+    """
     known = ELEMENTS | OTHERS
-    if name not in known:
-        raise SignBindError(unknown_name("--elements", name, known))
-    return known[name]
+    if row in ("plain", "final"):
+        return final() if row == "final" else PLAIN
+    if row.startswith("-") and row[1:] in FINAL:
+        return final(without=row[1:])
+    if row not in known:
+        raise SignBindError(unknown_name("--rows", row, [*ROWS, *known]))
+    return PLAIN | known[row].adds
 
 
 class Table:
@@ -121,7 +125,7 @@ class Table:
                 files.write_json(self.directory / f"{job}.json", found["scores"])
 
     def plan_rows(self, recipes: Mapping[str, Recipe]) -> dict[str, list[System | None]]:
-        """Adds the jobs of rows; `plain` and those of `final` have every seed."""
+        """Adds the jobs of rows; `plain` and `final` have every seed."""
         return {
             name: [self.plan.system(recipe, seed) for seed in range(self._seeds_of(name))]
             for name, recipe in recipes.items()
@@ -179,21 +183,22 @@ class Table:
         """Writes table.md."""
         files.write(self.directory / "table.md", markdown(self.rows, self.minutes))
 
-    def finish(self, chosen: Iterable[str]) -> None:
-        """Writes results.json and prints it as one line, BLEU-4 of the test split first."""
-        best = "final" if "final" in self.rows else "plain"
+    def finish(self) -> None:
+        """Writes table.md and results.json and prints this as one line, BLEU-4 of the test split
+        first."""
+        self.show()
+        best = "final" if "final" in self.rows else next(iter(self.rows))
         self.work.finish(
             {
                 "bleu4": mean(self.rows[best], "bleu4", "test"),
                 "row": best,
-                "chosen": list(chosen),
                 "rows": self.rows,
                 "minutes": self.minutes,
             }
         )
 
     def _seeds_of(self, name: str) -> int:
-        return self.seeds if name == "plain" or name.startswith("final") else 1
+        return self.seeds if name in ("plain", "final") else 1
 
     def _scores(self, system: System) -> Scores:
         found: dict[str, dict[str, float | None]] = {}
@@ -220,46 +225,29 @@ def spread(row: list[Scores], score: str) -> float:
     return max(values) - min(values)
 
 
-def pays(rows: Mapping[str, list[Scores]], names: Iterable[str]) -> list[str]:
-    """The elements that pay, those that brought most BLEU-4 first; of several that serve the same
-    end the one that brought most."""
-    plain = rows["plain"]
+def pays(rows: Mapping[str, list[Scores]], row: str) -> bool:
+    """Whether the element pays that a row lacks, by its first seed."""
+    final = rows["final"]
 
-    def gain(name: str, score: str) -> float:
-        with_it, without = (mean(rows[row], score, "validation") for row in (name, "plain"))
-        return (with_it or 0.0) - (without or 0.0)
+    def loss(score: str) -> float:
+        with_it, without = (rows[name][0][score]["validation"] or 0.0 for name in ("final", row))
+        return with_it - without
 
-    found = [
-        name
-        for name in names
-        if any(gain(name, s) > spread(plain, s) for s in DECISIVE)
-        and all(gain(name, s) >= -spread(plain, s) for s in DECISIVE)
-    ]
-    kept: list[str] = []
-    for name in sorted(found, key=lambda name: -gain(name, "bleu4")):
-        if not any(name in ELEMENTS[k].instead_of or k in ELEMENTS[name].instead_of for k in kept):
-            kept.append(name)
-    return kept
-
-
-def final_recipes(chosen: list[str]) -> dict[str, Recipe]:
-    """The recipe of all chosen elements, and that without each of the first ones."""
-
-    without = {
-        f"final without {name}": PLAIN | adding({*chosen} - {name}) for name in chosen[:LARGEST]
-    }
-    return {"final": PLAIN | adding(chosen)} | (without if len(chosen) > 1 else {})
+    apart = {score: spread(final, score) for score in DECISIVE}
+    return any(loss(s) > apart[s] for s in DECISIVE) and all(loss(s) >= -apart[s] for s in DECISIVE)
 
 
 def markdown(rows: Mapping[str, list[Scores]], minutes: Mapping[str, float]) -> str:
-    """A line a row: each score on training and on test signers, means of the seeds; minutes of a
-    core of what no row above has."""
-    titles = ["row", "seeds", *(title for _, title in COLUMNS.values()), "core-minutes"]
+    """A line a row: each score on training and on test signers, means of the seeds; whether the
+    element pays that the final recipe lacks there; minutes of a core of what no row above has."""
+    titles = ["row", "seeds", *(title for _, title in COLUMNS.values()), "pays", "core-minutes"]
     lines = [titles, ["---", *["---:"] * (len(titles) - 1)]]
     for name, row in rows.items():
         cells = [
             " / ".join(_shown(mean(row, s, split)) for split in ("train", "test")) for s in COLUMNS
         ]
+        judged = name.startswith("-") and "final" in rows
+        cells.append(("yes" if pays(rows, name) else "no") if judged else "")
         lines.append([name, str(len(row)), *cells, f"{minutes[name]:.0f}"])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 

@@ -29,6 +29,10 @@ TOUCHES = {
     "crossfit": BEHIND,
     "unread": BEHIND,
     "spellings": {"fingerspelling", "language_model"} | BEHIND,
+    "more_letters": {"fingerspelling"} | BEHIND,
+    "all_parts": {"signing"} | BEHIND,
+    "made_up_names": {"language_model"} | SENTENCES,
+    "regularised": {"language_model"} | SENTENCES,
     "ordered_targets": {"language_model"} | BEHIND,
     "more_text": {"language_model"} | BEHIND,
     "noisy_prompts": {"language_model"} | SENTENCES,
@@ -109,9 +113,9 @@ def test_the_order_of_the_signs_is_found_by_the_run_before(plan):
     signing = plan.jobs[system.trained["signing"]]
     (order,) = [plan.jobs[name] for name in signing.needs if name.startswith("order")]
     assert f"--config.data.sign_order={plan.at(order.name)}" in signing.command
-    first = plan.system(PLAIN, 0).trained["signing"]
-    assert f"--checkpoint={plan.at(first)}" in order.command
-    assert f"--config.init.from={plan.at(first)}" in signing.command
+    (start,) = [a for a in signing.command if a.startswith("--config.init.from=")]
+    before = start.partition("=")[2]
+    assert f"--checkpoint={before}" in order.command
 
 
 @pytest.mark.parametrize(
@@ -229,37 +233,40 @@ def rows(**bleu_and_names):
     }
 
 
-def test_an_element_pays_by_more_than_the_seeds_lie_apart():
-    found = rows(
-        plain=[(10.0, 2.0), (12.0, 3.0)],
-        smoothing=[(12.9, 2.5)],
-        average=[(13.1, 2.5)],
-        spellings=[(10.5, 30.0)],
-        unread=[(15.0, None)],
-        beams=[(14.0, 2.5)],
-    )
-    assert table.pays(found, ["smoothing", "average", "spellings", "beams"]) == [
-        "beams",
-        "average",
-        "spellings",
-    ]
-    # More BLEU-4 that costs the names does not pay.
-    assert table.pays(found, ["unread"]) == []
+@pytest.mark.parametrize(
+    ("without", "told"),
+    [((12.9, 32.0), False), ((10.9, 32.0), True), ((14.0, 20.0), True), ((10.0, 38.0), False)],
+)
+def test_an_element_pays_by_more_than_the_seeds_lie_apart(without, told):
+    found = rows(final=[(13.0, 32.0), (15.0, 30.0)], **{"-beams": [without]})
+    assert table.pays(found, "-beams") == told
 
 
-def test_of_two_that_serve_one_end_the_better_one_is_kept():
-    found = rows(plain=[(10.0, 2.0)] * 2, crossfit=[(12.0, 2.0)], matched_noise=[(13.0, 2.0)])
-    assert table.pays(found, ["crossfit", "matched_noise"]) == ["matched_noise"]
+def test_the_final_recipe_without_an_element_is_all_the_others(plan):
+    whole, without = table.recipe_of("final"), table.recipe_of("-beams")
+    assert whole.writing == {"beam_size": 4} and without.writing == {}
+    assert without | ELEMENTS["beams"].adds == whole
+    assert table.recipe_of("plain") == PLAIN
+    assert table.recipe_of("beams") == PLAIN | ELEMENTS["beams"].adds
+    with pytest.raises(SignBindError, match="--rows: unknown name 'final-beams'"):
+        table.recipe_of("final-beams")
 
 
-def test_the_final_recipe_is_made_without_each_of_the_largest():
-    chosen = ["beams", "unread", "smoothing", "spelled_text"]
-    recipes = table.final_recipes(chosen)
-    assert [*recipes] == ["final", *(f"final without {name}" for name in chosen[:3])]
-    assert recipes["final"].writing == {"beam_size": 4}
-    without = recipes["final without beams"]
-    assert without.writing == {} and without.given == recipes["final"].given
-    assert recipes["final"] == recipes["final without beams"] | ELEMENTS["beams"].adds
+def test_the_order_in_which_elements_are_named_does_not_matter(plan):
+    names = ("min_count", "epochs", "labelled_first", "ordered")
+    one, other = PLAIN, PLAIN
+    for name in names:
+        one, other = one | ELEMENTS[name].adds, ELEMENTS[name].adds | other
+    assert plan.system(one, 0) == plan.system(other, 0)
+
+
+def test_every_stage_starts_from_that_of_another_recipe(plan):
+    system = plan.system(PLAIN | OTHERS["labelled_after_weak"].adds, 0)
+    first = plan.system(OTHERS["labelled_after_weak"].adds.start, 0)
+    assert system.trained["language_model"] == first.trained["language_model"]
+    for stage in ("signing", "fusion", "alignment", "translation"):
+        told = f"--config.init.from={plan.at(first.trained[stage])}"
+        assert told in plan.jobs[system.trained[stage]].command
 
 
 def test_a_recipe_over_another_keeps_what_it_does_not_name():
@@ -276,7 +283,7 @@ def test_a_table_shows_means_and_what_was_not_there_to_score():
         {"plain": [scored, none | {"bleu4": {"train": 2.0, "test": 4.0}}]}, {"plain": 7.4}
     )
     cells = [cell.strip() for cell in text.splitlines()[2].strip("|").split("|")]
-    assert cells[:2] == ["plain", "2"] and cells[-1] == "7"
+    assert cells[:2] == ["plain", "2"] and cells[-2:] == ["", "7"]
     assert cells[6] == "1.5 / 3.5" and cells[8] == "– / 4.0"
 
 
