@@ -227,7 +227,6 @@ ELEMENTS = {
         Recipe(
             parts=dict.fromkeys(("language_model", *BEHIND), ("main", "weak", "spotted")),
         )
-        | of_stages(("language_model",), steps=3200)
         | of_stages(("fusion",), steps=2400),
     ),
     "made_up_names": Element(
@@ -242,10 +241,25 @@ ELEMENTS = {
         "runs of surely read letters as text in the prompt",
         of_stages(("alignment", "translation"), options__spelled_text=0.7),
     ),
+    "whole_words": Element(
+        "the decoder has 4,000 tokens of BPE, so that nearly every word is one",
+        of_stages(("language_model",), options__bpe_vocabulary=4000),
+    ),
+    "longer_decoder": Element(
+        "4,800 steps of the decoder at twice the rate",
+        of_stages(("language_model",), steps=4800, optim__learning_rate=3e-3),
+    ),
     "regularised": Element(
-        "decoder and what tunes it: dropout 0.2, label smoothing 0.1, averaged weights",
-        of_stages(WRITERS, options__smoothing=0.1, optim__average=0.1, model__dropout=0.2)
-        | of_stages(("language_model",), options__close_up=True),
+        "decoder: dropout 0.1, averaged weights; what tunes it: dropout 0.2, smoothing too",
+        of_stages(
+            ("language_model",), model__dropout=0.1, optim__average=0.1, options__close_up=True
+        )
+        | of_stages(
+            ("alignment", "translation"),
+            model__dropout=0.2,
+            options__smoothing=0.1,
+            optim__average=0.1,
+        ),
         instead_of=("smoothing", "average"),
     ),
     "smoothing": Element(
@@ -302,8 +316,9 @@ FINAL = (
     "more_letters",
     "more_text",
     "ordered_targets",
+    "whole_words",
+    "longer_decoder",
     "made_up_names",
-    "noisy_prompts",
     "spelled_text",
     "read_alone",
     "regularised",

@@ -33,6 +33,8 @@ TOUCHES = {
     "all_parts": {"signing"} | BEHIND,
     "made_up_names": {"language_model"} | SENTENCES,
     "regularised": {"language_model"} | SENTENCES,
+    "whole_words": {"language_model"} | SENTENCES,
+    "longer_decoder": {"language_model"} | SENTENCES,
     "ordered_targets": {"language_model"} | BEHIND,
     "more_text": {"language_model"} | BEHIND,
     "noisy_prompts": {"language_model"} | SENTENCES,
