@@ -246,8 +246,8 @@ ELEMENTS = {
         of_stages(("language_model",), options__bpe_vocabulary=4000),
     ),
     "longer_decoder": Element(
-        "4,800 steps of the decoder at twice the rate",
-        of_stages(("language_model",), steps=4800, optim__learning_rate=3e-3),
+        "4,800 steps of the decoder in place of 1,600",
+        of_stages(("language_model",), steps=4800),
     ),
     "regularised": Element(
         "decoder: dropout 0.1, averaged weights; what tunes it: dropout 0.2, smoothing too",
