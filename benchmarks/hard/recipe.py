@@ -249,6 +249,10 @@ ELEMENTS = {
         "4,800 steps of the decoder in place of 1,600",
         of_stages(("language_model",), steps=4800),
     ),
+    "longer_translation": Element(
+        "1,200 steps of translation in place of 500",
+        of_stages(("translation",), steps=1200),
+    ),
     "regularised": Element(
         "decoder: dropout 0.1, averaged weights; what tunes it: dropout 0.2, smoothing too",
         of_stages(
@@ -319,6 +323,7 @@ FINAL = (
     "whole_words",
     "longer_decoder",
     "made_up_names",
+    "longer_translation",
     "spelled_text",
     "read_alone",
     "regularised",

@@ -34,6 +34,7 @@ TOUCHES = {
     "made_up_names": {"language_model"} | SENTENCES,
     "regularised": {"language_model"} | SENTENCES,
     "whole_words": {"language_model"} | SENTENCES,
+    "longer_translation": {"translation"},
     "longer_decoder": {"language_model"} | SENTENCES,
     "ordered_targets": {"language_model"} | BEHIND,
     "more_text": {"language_model"} | BEHIND,
