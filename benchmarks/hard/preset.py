@@ -13,6 +13,7 @@ import itertools
 import random
 
 import numpy as np
+import sacrebleu
 
 from benchmarks.harness import make_parser
 from signbind_jax import keypoints
@@ -53,20 +54,25 @@ def language(n: int) -> dict[str, float]:
         in_order += [a < b for a, b in itertools.pairwise(places)]
     signs = np.array(list(articulations().values()))
     apart_gg = (signs[:, None] != signs[None]).sum(-1)
-    return {
-        "glosses": len(lexicon().glosses),
-        "glosses seen": len(counts),
-        "Zipf: slope of log count on log rank, first 1000": slope,
-        "Zipf: R2": 1 - rest.var() / log_count.var(),
-        "signs with another that differs in one parameter, %": 100 * (apart_gg == 1).any(1).mean(),
-        "such neighbours of a sign": (apart_gg == 1).sum(1).mean(),
-        "signs and spelled words a clip": n_signs / n,
-        "clips with a spelled word, %": 100
-        * np.mean([any(w.name for w in one.words) for one in drawn]),
-        "pseudo-glosses of the text without a sign, %": 100 * told / n_words,
-        "signs without a pseudo-gloss, %": 100 * untold / n_signs,
-        "neighbours of both in the same order, %": 100 * np.mean(in_order),
-    } | paraphrases(100)
+    return (
+        {
+            "glosses": len(lexicon().glosses),
+            "glosses seen": len(counts),
+            "Zipf: slope of log count on log rank, first 1000": slope,
+            "Zipf: R2": 1 - rest.var() / log_count.var(),
+            "signs with another that differs in one parameter, %": 100
+            * (apart_gg == 1).any(1).mean(),
+            "such neighbours of a sign": (apart_gg == 1).sum(1).mean(),
+            "signs and spelled words a clip": n_signs / n,
+            "clips with a spelled word, %": 100
+            * np.mean([any(w.name for w in one.words) for one in drawn]),
+            "pseudo-glosses of the text without a sign, %": 100 * told / n_words,
+            "signs without a pseudo-gloss, %": 100 * untold / n_signs,
+            "neighbours of both in the same order, %": 100 * np.mean(in_order),
+        }
+        | paraphrases(100)
+        | likeness(1000)
+    )
 
 
 def paraphrases(n: int) -> dict[str, float]:
@@ -81,6 +87,16 @@ def paraphrases(n: int) -> dict[str, float]:
         f"English sentences in {RENDINGS} of a meaning": float(np.median(said)),
         f"signings in {RENDINGS} of a meaning": float(np.median(signed)),
     }
+
+
+def likeness(n: int) -> dict[str, float]:
+    """How alike two sentences of a meaning are."""
+    pairs = []
+    for i in range(n):
+        meaning = Draw(random.Random(f"{i}"), lexicon().topics, "train").meaning()
+        pairs.append([english.write(meaning, random.Random(f"{i}/{j}")) for j in range(2)])
+    one, other = zip(*pairs, strict=True)
+    return {"BLEU-4 of two sentences of a meaning": sacrebleu.corpus_bleu(one, [other]).score}
 
 
 def timing(n: int) -> dict[str, float]:
