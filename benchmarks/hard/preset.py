@@ -54,25 +54,20 @@ def language(n: int) -> dict[str, float]:
         in_order += [a < b for a, b in itertools.pairwise(places)]
     signs = np.array(list(articulations().values()))
     apart_gg = (signs[:, None] != signs[None]).sum(-1)
-    return (
-        {
-            "glosses": len(lexicon().glosses),
-            "glosses seen": len(counts),
-            "Zipf: slope of log count on log rank, first 1000": slope,
-            "Zipf: R2": 1 - rest.var() / log_count.var(),
-            "signs with another that differs in one parameter, %": 100
-            * (apart_gg == 1).any(1).mean(),
-            "such neighbours of a sign": (apart_gg == 1).sum(1).mean(),
-            "signs and spelled words a clip": n_signs / n,
-            "clips with a spelled word, %": 100
-            * np.mean([any(w.name for w in one.words) for one in drawn]),
-            "pseudo-glosses of the text without a sign, %": 100 * told / n_words,
-            "signs without a pseudo-gloss, %": 100 * untold / n_signs,
-            "neighbours of both in the same order, %": 100 * np.mean(in_order),
-        }
-        | paraphrases(100)
-        | likeness(1000)
-    )
+    return {
+        "glosses": len(lexicon().glosses),
+        "glosses seen": len(counts),
+        "Zipf: slope of log count on log rank, first 1000": slope,
+        "Zipf: R2": 1 - rest.var() / log_count.var(),
+        "signs with another that differs in one parameter, %": 100 * (apart_gg == 1).any(1).mean(),
+        "such neighbours of a sign": (apart_gg == 1).sum(1).mean(),
+        "signs and spelled words a clip": n_signs / n,
+        "clips with a spelled word, %": 100
+        * np.mean([any(w.name for w in one.words) for one in drawn]),
+        "pseudo-glosses of the text without a sign, %": 100 * told / n_words,
+        "signs without a pseudo-gloss, %": 100 * untold / n_signs,
+        "neighbours of both in the same order, %": 100 * np.mean(in_order),
+    } | paraphrases(100)
 
 
 def paraphrases(n: int) -> dict[str, float]:
@@ -195,7 +190,7 @@ def main() -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--signers", type=int, default=5, metavar="N", help="(default: 5)")
     arguments = parser.parse_args()
-    found = language(3000) | timing(500)
+    found = language(3000) | likeness(1000) | timing(500)
     if arguments.signers:
         found |= told_apart(arguments.signers)
     print("| measured | hard preset |\n|---|---|")
