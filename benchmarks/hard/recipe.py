@@ -103,12 +103,10 @@ class Element:
     Attributes:
       says: what it is, a few words.
       adds: what is laid over a recipe.
-      instead_of: elements that serve the same end; of those that pay the final recipe has one.
     """
 
     says: str
     adds: Recipe
-    instead_of: tuple[str, ...] = ()
 
 
 def of_stages(stages: tuple[str, ...], **values: object) -> Recipe:
@@ -149,7 +147,6 @@ ELEMENTS = {
     "mixture": Element(
         "signing and lipreading learn the main, the weakly labelled and the spotted part together",
         Recipe(parts=dict.fromkeys(("signing", "lipreading"), ("main", "weak", "spotted"))),
-        instead_of=("weak", "labelled"),
     ),
     "labelled": Element(
         "the signing expert also learns the labelled part, each clip four times an epoch",
@@ -160,7 +157,6 @@ ELEMENTS = {
         "6,000 steps of signing, which learns all parts, each labelled clip four times an epoch",
         Recipe(parts={"signing": ("main", "weak", "spotted", "labelled")})
         | of_stages(("signing",), data__weights="1,1,1,4", steps=6000),
-        instead_of=("weak", "mixture", "labelled"),
     ),
     "ordered": Element(
         "another 3,000 and 9,000 steps of signing, before each of which pseudo-glosses are put in "
@@ -170,7 +166,6 @@ ELEMENTS = {
     "labelled_lips": Element(
         "lipreading learns the labelled part alone, where it is told which words are mouthed",
         Recipe(parts={"lipreading": ("labelled",)}),
-        instead_of=("mixture", "weak"),
     ),
     "min_count": Element(
         "tokens that training has less than 3 times are no targets of signing and fusion",
@@ -191,12 +186,10 @@ ELEMENTS = {
     "crossfit": Element(
         "training streams of signing and lipreading from 4 experts that have not seen the signer",
         Recipe(folds={"signing": 4, "lipreading": 4}),
-        instead_of=("matched_noise",),
     ),
     "matched_noise": Element(
         "as many stream tokens lost and replaced as unseen streams have more errors",
         Recipe(matched_noise=True),
-        instead_of=("crossfit",),
     ),
     "unread": Element(
         "runs of a third of a second in which an expert reads nothing are tokens",
@@ -264,7 +257,6 @@ ELEMENTS = {
             options__smoothing=0.1,
             optim__average=0.1,
         ),
-        instead_of=("smoothing", "average"),
     ),
     "smoothing": Element(
         "label smoothing of sentences, 0.1", of_stages(WRITERS, options__smoothing=0.1)
@@ -289,7 +281,6 @@ ELEMENTS = {
         "size=natural behind the experts: dropout, smoothing, averages, more BPE tokens, "
         "longer schedules, beams, no soft prefix",
         Recipe(size=dict.fromkeys(("language_model", *BEHIND), "natural")),
-        instead_of=("smoothing", "average", "read_alone", "beams"),
     ),
     "end_to_end": Element(
         "signing and lipreading tuned for 400 steps by the sentence loss too, then translation",
