@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from signbind_jax.generation.config import GenerationConfig
-from signbind_jax.generation.search import is_eos, prefix_slots, search
+from signbind_jax.generation.search import is_eos, prefix_slots, search, without_repeats
 from signbind_jax.models.llm.language_model import LanguageModel
 
 # What a hypothesis that must not win scores; finite, as in transformers, so that dividing
@@ -58,14 +58,14 @@ def beam_search(
         done_score_bj=jnp.full((b, j), IMPOSSIBLE),
         open_b=mask_bp.any(axis=1),
     )
-    advance = partial(
-        _advance, eos=eos, length_penalty=length_penalty, early_stopping=config.early_stopping
-    )
+    advance = partial(_advance, eos=eos, length_penalty=length_penalty, config=config)
     beams = search(model, prefix_bpd, mask_bp, start, advance, n)
     return beams.done_ids_bjl[:, 0], jnp.where(start.open_b, beams.done_score_bj[:, 0], 0.0)
 
 
-def _advance(beams: Beams, t, logits_bjv, *, eos, length_penalty, early_stopping) -> Beams:
+def _advance(
+    beams: Beams, t, logits_bjv, *, eos, length_penalty, config: GenerationConfig
+) -> Beams:
     """Chooses token t of every row: which beams run on and which are finished."""
     b, j, v = logits_bjv.shape
     n = beams.ids_bjl.shape[-1]
@@ -73,7 +73,8 @@ def _advance(beams: Beams, t, logits_bjv, *, eos, length_penalty, early_stopping
     n_candidates = max(2, 1 + eos.size) * j
     # They are among each beam's own o best tokens: only these need log-probabilities.
     own = min(n_candidates, v)
-    logits_bjo, token_bjo = jax.lax.top_k(logits_bjv, own)
+    allowed_bjv = without_repeats(logits_bjv, beams.ids_bjl, t, config.no_repeat_ngram_size)
+    logits_bjo, token_bjo = jax.lax.top_k(allowed_bjv, own)
     log_p_bjo = logits_bjo - jax.nn.logsumexp(logits_bjv, axis=-1, keepdims=True)
     log_p_bjo = log_p_bjo + beams.log_p_bj[..., None]
     log_p_ba, flat_ba = jax.lax.top_k(log_p_bjo.reshape(b, j * own), n_candidates)
@@ -95,11 +96,11 @@ def _advance(beams: Beams, t, logits_bjv, *, eos, length_penalty, early_stopping
     log_p_bj, keep_bj = jax.lax.top_k(log_p_ba + jnp.where(ended_ba, IMPOSSIBLE, 0.0), j)
     parent_bj = jnp.take_along_axis(parent_ba, keep_bj, axis=1)
     length = t + 1.0
-    if early_stopping == "never":
+    if config.early_stopping == "never":
         # The sum only falls, so that over the greatest length it is the best that can come.
         length = jnp.where(length_penalty > 0, n, length)
     open_b = beams.open_b & (log_p_bj[:, 0] / length**length_penalty > done_score_bj[:, -1])
-    if early_stopping is True:
+    if config.early_stopping is True:
         open_b &= ~(done_score_bj > IMPOSSIBLE).all(axis=1)
     return Beams(
         ids_bjl=jnp.take_along_axis(ids_bal, keep_bj[..., None], axis=1),

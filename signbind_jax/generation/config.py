@@ -40,6 +40,8 @@ class GenerationConfig(Checked):
       early_stopping: when the search ends with beam_size sentences finished. False: once no
         running beam is expected to be better at its present length; "never": once none can be
         better at any length; True: at once.
+      no_repeat_ngram_size: so many tokens in a row stand in a sentence once; 0: as often as they
+        may. What stands in the prompt does not count.
       do_sample: tokens are drawn instead of the most probable ones taken.
       temperature: of the draw: logits are divided by it.
       top_k: only the k most probable tokens can be drawn; 0: all.
@@ -52,6 +54,7 @@ class GenerationConfig(Checked):
     beam_size: Annotated[int, Range(1, 1000)] = 1
     length_penalty: Annotated[float, Range(-5, 5)] = 1.0
     early_stopping: Annotated[object, OneOf(False, True, "never")] = False
+    no_repeat_ngram_size: Whole = 0
     do_sample: bool = False
     temperature: Annotated[float, Range(1e-4, 1e4)] = 1.0
     top_k: Whole = 50
@@ -72,6 +75,8 @@ class GenerationConfig(Checked):
             names += ["length_penalty", "early_stopping"]
         if self.do_sample:
             names = ["do_sample", *SAMPLING, "seed", "max_new_tokens"]
+        if self.no_repeat_ngram_size:
+            names.append("no_repeat_ngram_size")
         return {name: getattr(self, name) for name in names}
 
     def __str__(self) -> str:
@@ -106,6 +111,7 @@ _HELP = {
     "beam_size": "beams of the search; 1 is greedy",
     "length_penalty": "with beams: above 0 favours long sentences, below 0 short ones",
     "early_stopping": "with beams, when they end: False, True or never",
+    "no_repeat_ngram_size": "no run of so many tokens twice in a sentence; 0: they may be",
     "do_sample": "True: draw tokens; implied by the next three",
     "temperature": "of the draw; below 1 draws what is probable more often",
     "top_k": "draw from the k most probable tokens; 0: from all",

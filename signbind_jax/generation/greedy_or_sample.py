@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from signbind_jax.generation.config import GenerationConfig
 from signbind_jax.generation.sampling import draw, warp
-from signbind_jax.generation.search import is_eos, prefix_slots, search
+from signbind_jax.generation.search import is_eos, prefix_slots, search, without_repeats
 from signbind_jax.models.llm.language_model import LanguageModel
 
 
@@ -40,11 +40,13 @@ def greedy_or_sample(
 
     def choose(r: Running, t, logits_bjv) -> Running:
         logits_bv = logits_bjv[:, 0]
+        ids_bjl, repeats = r.ids_bl[:, None], config.no_repeat_ngram_size
+        allowed_bv = without_repeats(logits_bjv, ids_bjl, t, repeats)[:, 0]
         if not config.do_sample:
-            token_b = jnp.argmax(logits_bv, axis=-1).astype(jnp.int32)
-            chosen_b = logits_bv.max(axis=-1)
+            token_b = jnp.argmax(allowed_bv, axis=-1).astype(jnp.int32)
+            chosen_b = allowed_bv.max(axis=-1)
         else:
-            token_b = draw(key_b, t, warp(logits_bv, config))
+            token_b = draw(key_b, t, warp(allowed_bv, config))
             chosen_b = jnp.take_along_axis(logits_bv, token_b[:, None], axis=-1)[:, 0]
         token_b = jnp.where(r.open_b, token_b, pad_id)
         # One token's log-probability needs no log-softmax over the vocabulary.

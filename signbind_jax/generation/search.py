@@ -52,6 +52,26 @@ def search(
     return jax.lax.while_loop(unfinished, body, first)[1]
 
 
+def without_repeats(logits_bjv, ids_bjl, t, n: int):
+    """Puts -inf for the tokens at place t with which a hypothesis would have n tokens in a row for
+    the second time.
+
+    n: 0 leaves all as they are.
+    """
+    (b, j, length), w = ids_bjl.shape, ids_bjl.shape[-1] - n + 1
+    if not n or w < 1:
+        return logits_bjv
+    start = jnp.maximum(t - n + 1, 0)
+    newest_bjn = jax.lax.dynamic_slice(ids_bjl, (0, 0, start), (b, j, n - 1))
+    again_bjw = jnp.broadcast_to(jnp.arange(n - 1, length) < t, (b, j, w))
+    for i in range(n - 1):
+        again_bjw &= ids_bjl[..., i : i + w] == newest_bjn[..., i : i + 1]
+    rows, own = jnp.arange(b)[:, None, None], jnp.arange(j)[None, :, None]
+    forbidden_bjv = jnp.zeros(logits_bjv.shape, bool)
+    forbidden_bjv = forbidden_bjv.at[rows, own, ids_bjl[..., n - 1 :]].max(again_bjw)
+    return jnp.where(forbidden_bjv, -jnp.inf, logits_bjv)
+
+
 def prefix_slots(mask_bp, j: int, n_tokens: int):
     """Makes the mask_bju of hypotheses that have read their prefix alone."""
     mask_bu = jnp.pad(mask_bp, ((0, 0), (0, j * (n_tokens - 1))))

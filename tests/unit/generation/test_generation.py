@@ -105,12 +105,36 @@ def test_a_beam_of_one_is_greedy(decoder, prefix_bpd):
     np.testing.assert_allclose(score_b, greedy_score_b, atol=1e-5)
 
 
-@pytest.mark.parametrize("length_penalty", [0.0, 1.0, 2.0])
-def test_a_wide_enough_beam_finds_the_best_of_all_sentences(length_penalty):
+def repeats(row, n: int) -> bool:
+    """Whether n tokens in a row stand in a sentence twice; n = 0: they do not matter."""
+    runs = [tuple(row[i : i + n]) for i in range(len(row) - n + 1)] if n else []
+    return len({*runs}) < len(runs)
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_greedy_takes_the_most_probable_token_that_repeats_nothing(prefix_bpd, n):
+    decoder, changed = tiny_decoder(vocab_size=5, seed=2), 0
+    ids_bn, _ = generate(decoder, prefix_bpd, ALL, max_new_tokens=5, no_repeat_ngram_size=n)
+    rows = [sentence(ids_n) for ids_n in ids_bn]
+    padded_bn = np.array([row + [PAD] * (5 - len(row)) for row in rows])
+    log_p_bnv = np.asarray(all_log_p(decoder, prefix_bpd, jnp.asarray(padded_bn)))
+    for i, row in enumerate(rows):
+        for t, token in enumerate(row):
+            best = [int(x) for x in np.argsort(-log_p_bnv[i, t])]
+            assert token == next(x for x in best if not repeats([*row[:t], x], n))
+            changed += token != best[0]
+    assert changed
+
+
+@pytest.mark.parametrize(
+    ("length_penalty", "n_once"), [(0.0, 0), (1.0, 0), (2.0, 0), (1.0, 1), (1.0, 2)]
+)
+def test_a_wide_enough_beam_finds_the_best_of_all_sentences(length_penalty, n_once):
     n, vocabulary = 3, 4
     decoder = tiny_decoder(vocab_size=vocabulary, seed=3)
     prefix_bpd = jax.random.normal(jax.random.key(8), (3, 4, 16))
     every = sorted({tuple(sentence(s)) for s in itertools.product(range(vocabulary), repeat=n)})
+    every = [row for row in every if not repeats(row, n_once)]
     ids_bn, score_b = generate(
         decoder,
         prefix_bpd,
@@ -118,6 +142,7 @@ def test_a_wide_enough_beam_finds_the_best_of_all_sentences(length_penalty):
         max_new_tokens=n,
         beam_size=len(every),
         length_penalty=length_penalty,
+        no_repeat_ngram_size=n_once,
     )
     for i in range(3):
         prefix = jnp.tile(prefix_bpd[i : i + 1], (len(every), 1, 1))
