@@ -242,9 +242,12 @@ ELEMENTS = {
         "4,800 steps of the decoder in place of 1,600",
         of_stages(("language_model",), steps=4800),
     ),
-    "longer_translation": Element(
-        "1,200 steps of translation in place of 500",
-        of_stages(("translation",), steps=1200),
+    "longer_alignment": Element(
+        "600 steps of alignment in place of 150", of_stages(("alignment",), steps=600)
+    ),
+    "slow_translation": Element(
+        "translation at a seventh of the rate: it unlearns to copy names",
+        of_stages(("translation",), optim__learning_rate=1e-4, steps=500),
     ),
     "regularised": Element(
         "decoder: dropout 0.1, averaged weights; what tunes it: dropout 0.2, smoothing too",
@@ -297,6 +300,10 @@ ELEMENTS = {
     "beams": Element(
         "sentences by beams of 4, nothing is trained", Recipe(writing={"beam_size": 4})
     ),
+    "no_loops": Element(
+        "no three tokens in a row stand twice in a sentence, nothing is trained",
+        Recipe(writing={"no_repeat_ngram_size": 3}),
+    ),
 }
 
 
@@ -314,11 +321,13 @@ FINAL = (
     "whole_words",
     "longer_decoder",
     "made_up_names",
-    "longer_translation",
+    "longer_alignment",
+    "slow_translation",
     "spelled_text",
     "read_alone",
     "regularised",
     "beams",
+    "no_loops",
 )
 
 

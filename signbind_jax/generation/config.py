@@ -151,7 +151,8 @@ def overridden(own: GenerationConfig, settings: Mapping[str, Any]) -> Generation
     if settings.get("do_sample") is False:
         base |= {name: DEFAULTS[name] for name in SAMPLING}
     config = from_mapping(GenerationConfig, base | settings, "generation")
-    idle = settings.keys() - config.effective().keys() - {"do_sample", "beam_size"}
+    always = {"do_sample", "beam_size", "no_repeat_ngram_size"}
+    idle = settings.keys() - config.effective().keys() - always
     for name in sorted(idle):
         wanted = "do_sample=True" if name == "seed" else "beam_size above 1"
         raise SignBindError(

@@ -34,7 +34,9 @@ TOUCHES = {
     "made_up_names": {"language_model"} | SENTENCES,
     "regularised": {"language_model"} | SENTENCES,
     "whole_words": {"language_model"} | SENTENCES,
-    "longer_translation": {"translation"},
+    "longer_alignment": SENTENCES,
+    "slow_translation": {"translation"},
+    "no_loops": set(),
     "longer_decoder": {"language_model"} | SENTENCES,
     "ordered_targets": {"language_model"} | BEHIND,
     "more_text": {"language_model"} | BEHIND,
@@ -247,7 +249,8 @@ def test_an_element_pays_by_more_than_the_seeds_lie_apart(without, told):
 
 def test_the_final_recipe_without_an_element_is_all_the_others(plan):
     whole, without = table.recipe_of("final"), table.recipe_of("-beams")
-    assert whole.writing == {"beam_size": 4} and without.writing == {}
+    once = {"no_repeat_ngram_size": 3}
+    assert whole.writing == {"beam_size": 4} | once and without.writing == once
     assert without | ELEMENTS["beams"].adds == whole
     assert table.recipe_of("plain") == PLAIN
     assert table.recipe_of("beams") == PLAIN | ELEMENTS["beams"].adds

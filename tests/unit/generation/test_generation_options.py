@@ -153,6 +153,8 @@ def test_a_bad_value_is_bad_usage(command, option, said, capsys):
 
 def test_what_the_command_line_leaves_out_is_as_the_run_has_it():
     own = GenerationConfig(beam_size=4, length_penalty=0.6, early_stopping="never")
+    once = GenerationConfig(no_repeat_ngram_size=3)
+    assert overridden(once, {"no_repeat_ngram_size": 0}) == GenerationConfig()
     assert overridden(own, {}) == own
     assert overridden(own, given(parsed(evaluate, "--early_stopping=true"))) == GenerationConfig(
         beam_size=4, length_penalty=0.6, early_stopping=True
