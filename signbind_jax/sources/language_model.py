@@ -14,6 +14,7 @@ from signbind_jax.data.fresh_names import NameMaker, replace_words
 from signbind_jax.data.labels import letters
 from signbind_jax.data.sentences import Sentences
 from signbind_jax.data.training_plan import training_plan
+from signbind_jax.errors import SignBindError
 from signbind_jax.evaluate.evaluators import LanguageModelEvaluator
 from signbind_jax.generation.config import read_options
 from signbind_jax.hf.tokenizer import train_bpe
@@ -41,13 +42,15 @@ class LanguageModelSource(BatchSource):
         self.words = [stream_words(train.targets[i]["fusion_targets"]) for i in with_text]
         self.lemmas = [w for words in self.words for w in words if _is_lemma(w)]
         self.spelled = [word for clip in self.clips for word in clip.spelled]
-        texts = [clip.text for clip in self.clips]
-        prompts = [" ".join(words).replace(FINGERSPELLED_PREFIX, "") for words in self.words]
-        self.tokenizer = train_bpe(
-            itertools.chain(*zip(texts, prompts, strict=True)),
-            self.options.bpe_vocabulary,
-            self.spelled,
-        )
+        if self.options.made_up_names and not self.spelled:
+            raise SignBindError(
+                f"config.options.made_up_names: found {self.options.made_up_names:g} and no "
+                f"spelled word in split {train.name}, wanted 0, or spelled words (data.spellings)"
+            )
+        texts = (clip.text for clip in self.clips)
+        prompts = (" ".join(map(_bare, words)) for words in self.words)
+        both = itertools.chain(*zip(texts, prompts, strict=True))
+        self.tokenizer = train_bpe(both, self.options.bpe_vocabulary, self.spelled)
         self.names = NameMaker(self.spelled)
         self.sentences = self._sentences()
         times = None if train.times is None else train.times[with_text]
@@ -104,7 +107,7 @@ class LanguageModelSource(BatchSource):
             return {}
         said = {*_WORD.findall(clip.text.casefold())}
         shared = [w for w in self.words[i] if len(w) > 1 and w.isascii() and w in said]
-        if not shared or not self.spelled:
+        if not shared:
             return {}
         usual = self.spelled[rng.integers(len(self.spelled))]
         name = self.names.make(len(usual), rng)
@@ -144,8 +147,12 @@ class LanguageModelSource(BatchSource):
         return LanguageModelEvaluator(weights, *given, self.known_words)
 
 
+def _bare(word: str) -> str:
+    return word.removeprefix(FINGERSPELLED_PREFIX)
+
+
 def _is_lemma(word: str) -> bool:
-    return not word.startswith(FINGERSPELLED_PREFIX)
+    return _bare(word) == word
 
 
 def _letters(word: str) -> str:

@@ -104,5 +104,11 @@ def test_made_up_names_stand_in_prompt_and_sentence_alike(data, tmp_path):
     assert len(made_up) > 1
 
 
+def test_names_cannot_be_made_up_where_none_is_known(data):
+    with pytest.raises(SignBindError, match="made_up_names: found 0.5 and no spelled word") as told:
+        opened(data, **{"options.made_up_names": "0.5"})
+    assert "\n" not in str(told.value)
+
+
 def words_of(source, clip):
     return {word.strip(".").lower() for word in source.clips[clip].text.split()}
