@@ -91,6 +91,19 @@ def test_a_chosen_file_becomes_a_sentence_with_skeleton_and_tokens(open_page, se
     expect(page.locator("#result")).to_be_hidden()
 
 
+def test_a_file_waits_for_what_the_server_has_to_say(open_page, runs):
+    page, held = open_page(), []
+    expect(page.locator("#limits")).not_to_be_empty()
+    page.route("**/v1/translator", lambda route: held.append(route))
+    page.reload()
+    choose(page, runs / "a.npz")
+    expect(page.locator("#problem")).to_be_hidden()
+    while not held:
+        page.wait_for_timeout(10)
+    held[0].continue_()
+    assert sentence(page)
+
+
 def test_a_file_is_dropped_anywhere(open_page, runs):
     page = open_page()
     expect(page.locator("#limits")).not_to_be_empty()

@@ -4,6 +4,7 @@
 const RATES = [1, 240]; // frames a second that are believed
 const PROBED = 12; // frames that tell the rate
 const PROBE_S = 20; // at most, to see them
+const LATE_MS = 250; // by which a picture may come after its seek is over
 const SLOWLY = [0.25, 0.0625]; // of their speed, so that few are left out; the next where many are
 
 const once = (target, name) => new Promise((resolve) => target.addEventListener(name, resolve, { once: true }));
@@ -89,10 +90,23 @@ export class Frames {
     return last;
   }
 
+  // Ends with the picture of that time on show, which may come after "seeked". Where it is the one
+  // that was on show already, none comes.
   async seek(seconds) {
-    const done = once(this.video, "seeked");
-    this.video.currentTime = seconds;
+    const { video } = this;
+    const before = this.shown;
+    const another = new Promise((resolve) => {
+      const seen = (_, { mediaTime }) => {
+        this.shown = mediaTime;
+        if (mediaTime !== before) resolve();
+        else video.requestVideoFrameCallback(seen);
+      };
+      video.requestVideoFrameCallback(seen);
+    });
+    const done = once(video, "seeked");
+    video.currentTime = seconds;
     await done;
+    await Promise.race([another, new Promise((resolve) => setTimeout(resolve, LATE_MS))]);
   }
 
   // Shows one frame after another and awaits `each(video, i)`.

@@ -19,6 +19,7 @@ const replay = new Replay(by("play"), by("time"), by("clock"), (seconds) => {
 const WAIT_S = 2; // of a question for a job
 const MOST_TRIES = 5; // to ask while the server is busy
 let about = null; // what the server says of its translator
+let begun = null; // until then it has not said
 let shown = null; // the answer on the page
 let going = null; // aborts what is under way
 
@@ -112,6 +113,8 @@ async function landmarksOf(file, name, signal) {
 
 // Uploads a recording, waits for its answer and shows it.
 async function translate(file, name) {
+  await begun; // a file may be dropped before
+  if (!about) return; // why is told
   clear();
   going = new AbortController();
   const { signal } = going;
@@ -288,4 +291,4 @@ by("delete").addEventListener("click", async () => {
   await api.forget(id).catch(tellProblem);
 });
 
-begin();
+begun = begin();
