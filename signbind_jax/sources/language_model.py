@@ -82,8 +82,11 @@ class LanguageModelSource(BatchSource):
         those for which the batch has no room stay as they are."""
         prompts, texts = list(self.sentences.prompts), list(self.sentences.texts)
         _, prompt_room, text_room = self.shapes.capacities[length]
+        noise = self.options.drop + self.options.substitute
         for i in (int(i) for i in ids if i >= 0):
             fresh, made_up = self._fresh(i, rng), self._made_up(i, rng)
+            if not (fresh or made_up or noise):
+                continue  # it is encoded already
             for names in (fresh | made_up, fresh) if made_up else (fresh,):
                 words, text = self._renamed(i, names)
                 prompt = encode_prompt(self.tokenizer, self._noisy(words, rng))
