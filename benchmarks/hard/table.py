@@ -3,8 +3,8 @@
     python -m benchmarks.hard.table --workdir=DIR [--rows=NAME,...] [--seeds=N] [--smoke]
 
 `plain` is the shipped configs as they are, `final` these with all elements of `recipe.FINAL`, both
-with every seed; what follows has the first one. `-NAME` is the final recipe without an element,
-`NAME` is plain with it. What a row does not touch is not trained again. An element pays where
+with every seed; what follows has the first one, or behind an @ another. `-NAME` is the final recipe
+without an element, `NAME` is plain with it. What a row does not touch is not trained again. An element pays where
 without it BLEU-4 or name recall of the validation split falls by more than the seeds of `final` lie
 apart, and the other does not rise by more. All that is finished in DIR is passed over, what was
 interrupted goes on. docs/hard_results.md says what the elements are and what was measured.
@@ -16,7 +16,7 @@ directory as --measured, it stands in for these: only what is not in it is train
 import argparse
 import json
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks import harness
@@ -67,7 +67,7 @@ def _parse() -> argparse.Namespace:
         default=ROWS,
         metavar="NAME,...",
         help=f"plain, final, of these with - in front: {', '.join(FINAL)}; of these without: "
-        f"{', '.join([*ELEMENTS, *OTHERS])} (default: the first three kinds)",
+        f"{', '.join([*ELEMENTS, *OTHERS])} (default: the first three kinds); NAME@1: of that seed",
     )
     parser.add_argument(
         "--seeds", type=int, default=2, metavar="N", help="of plain and final (default: 2)"
@@ -88,14 +88,26 @@ def recipe_of(row: str) -> Recipe:
     Raises:
       SignBindError: there is no such row.
     """
-    known = ELEMENTS | OTHERS
-    if row in ("plain", "final"):
-        return final() if row == "final" else PLAIN
-    if row.startswith("-") and row[1:] in FINAL:
-        return final(without=row[1:])
-    if row not in known:
-        raise SignBindError(unknown_name("--rows", row, [*ROWS, *known]))
-    return PLAIN | known[row].adds
+    known, name = ELEMENTS | OTHERS, row.partition("@")[0]
+    if name in ("plain", "final"):
+        return final() if name == "final" else PLAIN
+    if name.startswith("-") and name[1:] in FINAL:
+        return final(without=name[1:])
+    if name not in known:
+        raise SignBindError(unknown_name("--rows", name, [*ROWS, *known]))
+    return PLAIN | known[name].adds
+
+
+def seed_of(row: str) -> int:
+    """The seed of a row that has one alone.
+
+    Raises:
+      SignBindError: what stands behind the @ is no number.
+    """
+    seed = row.partition("@")[2] or "0"
+    if not seed.isdecimal():
+        raise SignBindError(f"--rows: {row}: found {seed!r}, wanted a seed behind the @")
+    return int(seed)
 
 
 class Table:
@@ -127,7 +139,7 @@ class Table:
     def plan_rows(self, recipes: Mapping[str, Recipe]) -> dict[str, list[System | None]]:
         """Adds the jobs of rows; `plain` and `final` have every seed."""
         return {
-            name: [self.plan.system(recipe, seed) for seed in range(self._seeds_of(name))]
+            name: [self.plan.system(recipe, seed) for seed in self._seeds_of(name)]
             for name, recipe in recipes.items()
         }
 
@@ -193,8 +205,8 @@ class Table:
             }
         )
 
-    def _seeds_of(self, name: str) -> int:
-        return self.seeds if name in ("plain", "final") else 1
+    def _seeds_of(self, name: str) -> Sequence[int]:
+        return range(self.seeds) if name in ("plain", "final") else (seed_of(name),)
 
     def _scores(self, system: System) -> Scores:
         found: dict[str, dict[str, float | None]] = {}
@@ -222,11 +234,11 @@ def spread(row: list[Scores], score: str) -> float:
 
 
 def pays(rows: Mapping[str, list[Scores]], row: str) -> bool:
-    """Whether the element pays that a row lacks, by its first seed."""
-    final = rows["final"]
+    """Whether the element pays that a row lacks, by the seed of that row."""
+    final, seed = rows["final"], seed_of(row)
 
     def loss(score: str) -> float:
-        with_it, without = (rows[name][0][score]["validation"] or 0.0 for name in ("final", row))
+        with_it, without = (of[score]["validation"] or 0.0 for of in (final[seed], rows[row][0]))
         return with_it - without
 
     apart = {score: spread(final, score) for score in DECISIVE}
@@ -243,7 +255,7 @@ def markdown(rows: Mapping[str, list[Scores]], minutes: Mapping[str, float]) -> 
         cells = [
             " / ".join(_shown(mean(row, s, split)) for split in ("train", "test")) for s in COLUMNS
         ]
-        judged = name.startswith("-") and len(rows.get("final", ())) > 1
+        judged = name.startswith("-") and len(rows.get("final", ())) > max(1, seed_of(name))
         cells.append(("yes" if pays(rows, name) else "no") if judged else "")
         lines.append([name, str(len(row)), *cells, f"{minutes[name]:.0f}"])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)

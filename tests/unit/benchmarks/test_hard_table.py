@@ -247,6 +247,23 @@ def test_an_element_pays_by_more_than_the_seeds_lie_apart(without, told):
     assert table.pays(found, "-beams") == told
 
 
+def test_a_row_of_another_seed_is_judged_by_that_seed():
+    found = rows(final=[(13.0, 32.0), (15.0, 30.0)], **{"-beams@1": [(12.0, 30.0)]})
+    assert table.pays(found, "-beams@1")
+    assert not table.pays(found | {"-beams": found["-beams@1"]}, "-beams")
+
+
+def test_a_row_has_the_seeds_that_it_says(tmp_path):
+    here = table.Table(tmp_path, 2)
+    recipes = {row: table.recipe_of(row) for row in ("plain", "beams@1", "beams")}
+    planned = here.plan_rows(recipes)
+    assert [len(systems) for systems in planned.values()] == [2, 1, 1]
+    trained = [systems[-1].trained for systems in planned.values()]
+    assert trained[0] == trained[1] != trained[2] == planned["plain"][0].trained
+    with pytest.raises(SignBindError, match="--rows: beams@one: found 'one'"):
+        here.plan_rows({"beams@one": PLAIN})
+
+
 def test_the_final_recipe_without_an_element_is_all_the_others(plan):
     whole, without = table.recipe_of("final"), table.recipe_of("-beams")
     once = {"no_repeat_ngram_size": 3}
