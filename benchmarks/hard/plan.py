@@ -215,7 +215,9 @@ class _SystemPlan:
 
     def _find_spellings(self) -> None:
         """What an expert of the labelled part reads in the others, and the words found in them."""
-        recipe, run = self.recipe, self._train("fingerspelling", parts=LETTERS)
+        recipe, reader = self.recipe, self.recipe.reader
+        more, argument = reader.values, reader.argument
+        run = self._train("fingerspelling", parts=LETTERS, more=more, argument=argument)
         learnt = [recipe.parts[stage] for stage in ("fingerspelling", "fusion")]
         learnt += [own.parts for own in recipe.after.get("fingerspelling", ())]
         for part in dict.fromkeys(itertools.chain(*map(untold, learnt))):
@@ -272,9 +274,10 @@ class _SystemPlan:
         parts=(),
         more: Mapping[str, object] = MappingProxyType({}),
         needs: Iterable[str] = (),
+        argument: str = "",
     ) -> str:
         """Adds a training; see `_command`. `needs`: what it reads besides."""
-        command, own = self._command(stage, parents, parts, more)
+        command, own = self._command(stage, parents, parts, more, argument)
         return self.plan.add(stage, command, [*own, *needs], "--workdir={}")
 
     def _command(
@@ -283,6 +286,7 @@ class _SystemPlan:
         parents: Mapping[str, str],
         parts=(),
         more: Mapping[str, object] = MappingProxyType({}),
+        argument: str = "",
     ):
         """A training but for its place, and what it needs.
 
@@ -290,6 +294,7 @@ class _SystemPlan:
           parents: what it builds on or starts from -> the name of its run.
           parts: in place of those that the recipe has for this stage.
           more: path in its config -> value, over those of the recipe.
+          argument: of its config, beside its size.
         """
         recipe, own = self.recipe, {**self.recipe.given.get(stage, {}), **more}
         if parts:
@@ -314,7 +319,8 @@ class _SystemPlan:
             if files_of:
                 own[path] = ",".join(map(self._at, files_of))
                 needs += files_of
-        spec = f"{stage}:size={recipe.size[stage]}" if stage in recipe.size else stage
+        size = f"size={recipe.size[stage]}" if stage in recipe.size else ""
+        spec = f"{stage}:{','.join(filter(None, (argument, size)))}".removesuffix(":")
         options = [f"--config.{path}={value}" for path, value in own.items()]
         if stage in BEHIND:
             options += self.noise

@@ -19,17 +19,19 @@ STAGES = (*EXPERTS, "language_model", *BEHIND)
 
 
 class Run(NamedTuple):
-    """One of the runs of an expert, each of which starts from the one before (`init.from`).
+    """A run of an expert; of several in a row each starts from the one before (`init.from`).
 
     Attributes:
       parts: of the preset, that it is trained on; none: those of the recipe.
       values: path in its config -> value, over those of the recipe.
       ordered: whether pseudo-glosses are in the order in which the run before sees them.
+      argument: of its config.
     """
 
     parts: tuple[str, ...] = ()
     values: Mapping[str, object] = MappingProxyType({})
     ordered: bool = False
+    argument: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Recipe:
         have more errors on validation than in training.
       spellings: spelled words are looked for with what an expert of the labelled part reads;
         fingerspelling and what is behind it are trained with those that were found.
+      reader: the expert of the labelled part that spelled words are looked for with.
       ordered: the decoder and what is behind the experts learn pseudo-glosses and spelled words in
         the order in which the signing expert sees them.
       end_to_end: expert -> path in its config -> value, where it is tuned by the sentence loss of
@@ -64,6 +67,7 @@ class Recipe:
     folds: Mapping[str, int] = field(default_factory=dict)
     matched_noise: bool = False
     spellings: bool = False
+    reader: Run = Run()
     ordered: bool = False
     end_to_end: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     writing: Mapping[str, object] = field(default_factory=dict)
@@ -84,8 +88,9 @@ class Recipe:
             name: getattr(self, name) or getattr(other, name)
             for name in ("matched_noise", "spellings", "ordered")
         }
-        start = other.start or self.start
-        return Recipe(given=given, before=before, after=after, start=start, **merged, **flags)
+        rest = {"start": other.start or self.start}
+        rest["reader"] = self.reader if other.reader == Run() else other.reader
+        return Recipe(given=given, before=before, after=after, **rest, **merged, **flags)
 
 
 def _in_a_row(
@@ -203,6 +208,20 @@ ELEMENTS = {
         "spelled words found in the sentences, fingerspelling and all behind it trained with them",
         Recipe(spellings=True, parts={"fingerspelling": ("main", "labelled")}),
     ),
+    "shape_reader": Element(
+        "spelled words are looked for in what an expert of hand shapes alone reads",
+        Recipe(
+            reader=Run(
+                argument="frontend=hand_shape",
+                values={
+                    "steps": 1200,
+                    "model.subsample": 1,
+                    "augment.speed": 0.15,
+                    "optim.average": 0.1,
+                },
+            )
+        ),
+    ),
     "more_letters": Element(
         "another 5,400 steps of fingerspelling, with words found in the weak and spotted part too",
         Recipe(
@@ -315,6 +334,7 @@ FINAL = (
     "labelled_lips",
     "min_count",
     "spellings",
+    "shape_reader",
     "more_letters",
     "more_text",
     "ordered_targets",
@@ -377,6 +397,7 @@ def tiny(recipe: Recipe) -> Recipe:
     changed = {
         "before": {stage: tuple(map(_tiny, runs)) for stage, runs in recipe.before.items()},
         "after": {stage: tuple(map(_tiny, runs)) for stage, runs in recipe.after.items()},
+        "reader": _tiny(recipe.reader),
         "folds": dict.fromkeys(recipe.folds, 2),
         "end_to_end": {stage: {"steps": 3} for stage in recipe.end_to_end},
     }

@@ -4,10 +4,11 @@
 
 `plain` is the shipped configs as they are, `final` these with all elements of `recipe.FINAL`, both
 with every seed; what follows has the first one, or behind an @ another. `-NAME` is the final recipe
-without an element, `NAME` is plain with it. What a row does not touch is not trained again. An element pays where
-without it BLEU-4 or name recall of the validation split falls by more than the seeds of `final` lie
-apart, and the other does not rise by more. All that is finished in DIR is passed over, what was
-interrupted goes on. docs/hard_results.md says what the elements are and what was measured.
+without an element, `NAME` is plain with it. What a row does not touch is not trained again. An
+element pays where without it BLEU-4 or name recall of the validation split falls by more than the
+seeds of `final` lie apart, and the other does not rise by more. All that is finished in DIR is
+passed over, what was interrupted goes on. docs/hard_results.md says what the elements are and what
+was measured.
 
 DIR/measured.json keeps scores and minutes by the digests of their commands. Given to another
 directory as --measured, it stands in for these: only what is not in it is trained.
