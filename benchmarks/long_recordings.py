@@ -43,7 +43,7 @@ from signbind_jax import keypoints
 from signbind_jax.data_pipelines.readers.long_recording import open_recording
 from signbind_jax.data_pipelines.readers.poses import SURE
 from signbind_jax.use.recording import cut_recording
-from signbind_jax.use.segments import LOWERED, Segment
+from signbind_jax.use.segments import Segment
 from signbind_jax.use.translator import LONGEST_S
 
 NEAR_S = 0.5
@@ -109,7 +109,9 @@ def _resting(clips: Sequence[np.ndarray], left: list[int], right: list[int]) -> 
     """The stillest hand that is down in a whole sentence, as a left one."""
     mirror = np.float32([-1, 1, 1])
     hands = [clip[:, side] * sign for clip in clips for side, sign in ((left, 1), (right, mirror))]
-    down = [x for x in hands if (x[..., 2] > 0).all() and (x[..., 1].mean(1) > LOWERED).all()]
+    down = [
+        x for x in hands if (x[..., 2] > 0).all() and (x[..., 1].mean(1) > keypoints.LOWERED).all()
+    ]
     if not down:
         raise SystemExit("benchmark: found no hand that rests through a sentence, wanted one")
     return min(down, key=lambda x: np.abs(np.diff(x[..., :2], axis=0)).mean())

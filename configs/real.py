@@ -112,6 +112,7 @@ MODELS = {
             "channels": (96, 192, 384, 768),
         },
     },
+    "segmentation": {size: {**_EXPERT["base"], "n_layers": 4} for size in SIZES},
     "fusion": _FUSION,
     "language_model": _DECODER,
 }
@@ -145,7 +146,7 @@ def apply_size(config: ConfigDict, size: str, corpus: str, chips: int) -> Config
     if config.stage in ("signing", "fusion"):
         config.data.min_count = MIN_COUNT
     config.data.threads = 8
-    if config.stage in streams.SHIPPED:
+    if config.stage in (*streams.SHIPPED, streams.SEGMENTATION):
         _expert(config, of)
     else:
         _tokens(config, of)

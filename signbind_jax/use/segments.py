@@ -16,9 +16,6 @@ import numpy as np
 from signbind_jax import keypoints
 from signbind_jax.errors import SignBindError
 
-# Shoulder widths below the shoulders (their middle): hands in a lap or hanging lie at 1.25 to 1.55,
-# signing hands above 1.0.
-LOWERED = 1.2
 # Shoulder widths a second of the faster hand. Signing passes MOVING in every sentence; what stays
 # below QUIET is a rest or a sign that is held.
 QUIET, MOVING = 0.3, 0.5
@@ -26,11 +23,6 @@ SHORTEST_PAUSE_S = 0.4  # signs that are held in a sentence are shorter
 SHORTEST_S = 0.4  # two signs take longer; what is shorter is a hand that was moved, not a sentence
 STEP_S = 0.08  # over which speed is measured: over single frames it would be the tracker's jitter
 SMOOTHED_S = 0.16  # over turns of movement, where a hand stands still for a moment
-
-_SIDES = (
-    (keypoints.LEFT_HAND_SLICE, keypoints.NAMES.index("left_wrist")),
-    (keypoints.RIGHT_HAND_SLICE, keypoints.NAMES.index("right_wrist")),
-)
 
 
 class Segment(NamedTuple):
@@ -78,7 +70,7 @@ def activity(pose_tkc: np.ndarray, fps: float) -> np.ndarray:
     """
     pose_tkc = np.asarray(pose_tkc, np.float32)
     step, width = _frames(STEP_S, fps), _frames(SMOOTHED_S, fps)
-    hands = (pose_tkc[:, [*range(*hand.indices(keypoints.K)), wrist]] for hand, wrist in _SIDES)
+    hands = (pose_tkc[:, points] for points in keypoints.HAND_POINTS)
     return np.maximum(*(_hand_speed(hand, step, width) * fps / step for hand in hands))
 
 
@@ -96,7 +88,7 @@ def _hand_speed(hand_tkc: np.ndarray, step: int, width: int) -> np.ndarray:
     sums_t = np.cumsum(np.concatenate([[0.0], padded_t]))
     speed_t = (sums_t[width:] - sums_t[:-width]) / width
     # Behind the smoothing: a hand on its way to the lap is fast, and would make rest look busy.
-    raised_t = _mean(hand_tkc[..., 1], seen_tk) < LOWERED
+    raised_t = _mean(hand_tkc[..., 1], seen_tk) < keypoints.LOWERED
     return np.where(raised_t, speed_t, 0).astype(np.float32)
 
 
