@@ -11,8 +11,8 @@ def get_config(arg=None):
     arg = common.parse_arg(arg, size="small", corpus="how2sign", chips=1)
     config = common.run(
         "segmentation",
-        steps=800,
-        evaluate_every=400,
+        steps=1000,
+        evaluate_every=500,
         model={"d_model": 128, "n_layers": 2, "d_part": 64, "subsample": 4, "dropout": 0.1},
         augment={"mirror": 0.3, "time_mask_frames": 4},
         data={"frames_per_batch": 4096, "row_frames": 512},

@@ -41,6 +41,8 @@ class BoundaryCounts(NamedTuple):
 def peaks(probability_t: np.ndarray, fps: float) -> list[int]:
     """Frames at which a probability is above `LIKELY` and larger than anywhere within `APART_S`, in
     order; of equal ones the middle."""
+    if not len(probability_t):
+        return []
     apart = max(1, round(APART_S * fps))
     padded_t = np.pad(probability_t, apart, constant_values=-1.0)
     largest_t = np.lib.stride_tricks.sliding_window_view(padded_t, 2 * apart + 1).max(axis=1)

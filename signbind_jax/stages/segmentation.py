@@ -1,7 +1,7 @@
 """Segmentation: a model learns where one sentence ends and the next begins, of joined clips."""
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import jax
@@ -21,6 +21,7 @@ from signbind_jax.data.preprocess import prepare_pose
 from signbind_jax.data.row_plan import reading_plan
 from signbind_jax.distributed import hosts
 from signbind_jax.metrics.boundaries import peaks
+from signbind_jax.models import random_bits
 from signbind_jax.models.segmenter import Segmenter, SegmenterConfig
 from signbind_jax.processes import interrupts
 from signbind_jax.stages.read_streams import Weights
@@ -28,9 +29,10 @@ from signbind_jax.stages.stage import Stage
 
 FRONTEND, NO_TARGET = "pose", 1  # of its batches: the modality, and room for the tokens of none
 AT_JOINT_S = 0.2  # of a step from a joint, at most, that it is taught to be a boundary
-# What a step at a boundary counts: of the steps of a row about one in fifteen is one.
-POSITIVE = 4.0
-_KEY = 0  # of the joints that are scored, in every run
+# What a step at a boundary counts where others count 1: about one step of a row in eleven is one.
+# A probability of 1/2 then says that one of three such steps is a boundary.
+POSITIVE = 2.0
+SCORED_KEY = 0  # of the joints that are scored, in every run
 
 
 @dataclass(frozen=True)
@@ -66,19 +68,34 @@ class SegmentationStage(Stage):
         return collate([], Step(length, nothing, np.zeros_like(nothing)), FRONTEND, [], NO_TARGET)
 
     def loss(self, model, batch: RowBatch, key):
-        augment_key, joint_key, dropout_key = jax.random.split(key, 3)
-        joined = _joined(batch, joint_key, augment_key, self.augment)
-        logits_bs, real_bs = model(joined.x_btkc, joined.real_bt, dropout_key)
+        augment_key, joint_key, noise_key, dropout_key = jax.random.split(key, 4)
+        joined = joined_rows(batch, joint_key, augment_key, self.augment)
+        x_btkc = _shaken(joined.x_btkc, noise_key, self.augment.keypoint_noise)
+        logits_bs, real_bs = model(x_btkc, joined.real_bt, dropout_key)
         target_bs = at_boundary(joined, batch.fps_bg, model.config.subsample, logits_bs.shape[1])
         loss_bs = optax.sigmoid_binary_cross_entropy(logits_bs, target_bs)
         loss_bs *= jnp.where(target_bs, POSITIVE, 1.0) * real_bs
         return jnp.sum(loss_bs), jnp.sum(real_bs), {"at_boundary": jnp.sum(target_bs & real_bs)}
 
 
-def _joined(batch: RowBatch, key, augment_key=None, augment=None) -> JoinedClips:
-    placed = (batch.start_bg, batch.length_bg, batch.index_bg)
+def joined_rows(batch: RowBatch, key, augment_key=None, augment=None) -> JoinedClips:
+    """The clips of each row of a batch joined, and, where a key for it is given, augmented: all
+    clips of a row alike, as one recording. Noise is left to `_shaken`."""
+    if augment is not None:
+        augment = replace(augment, keypoint_noise=0.0)
+    index_bg = jnp.broadcast_to(batch.index_bg[:, :1], batch.index_bg.shape)
+    placed = (batch.start_bg, batch.length_bg, index_bg)
     x_btkc, clip_bt = prepare_pose(batch.frames_bt, *placed, augment_key, augment)
     return join_clips(x_btkc, clip_bt, batch.fps_bg, batch.index_bg, key)
+
+
+def _shaken(x_btkc, key, noise: float):
+    """With uniform noise of a standard deviation on all points that are seen: on what is between
+    clips too, which would else be smoother than they are."""
+    bits = random_bits.bits(key, (*x_btkc.shape[:-1], 2))
+    noise_btkc = noise * 3.0**0.5 * (bits.astype(jnp.float32) / 2.0**31 - 1.0)
+    seen_btk1 = x_btkc[..., 2:] > 0
+    return x_btkc.at[..., :2].add(jnp.where(seen_btk1, noise_btkc, 0))
 
 
 def at_boundary(joined: JoinedClips, fps_bg, subsample: int, n_steps: int):
@@ -97,7 +114,7 @@ def read_joined(graphdef, params, batch: RowBatch):
     Returns:
       probability_bs, real frames n_b, joint_bp and true_bp as of `JoinedClips`.
     """
-    joined = _joined(batch, jax.random.key(_KEY))
+    joined = joined_rows(batch, jax.random.key(SCORED_KEY))
     model: Segmenter = nnx.merge(graphdef, params)
     logits_bs, _ = model(joined.x_btkc, joined.real_bt)
     n_b = joined.real_bt.sum(axis=1)

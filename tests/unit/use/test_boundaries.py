@@ -1,0 +1,55 @@
+"""A segmenter on recordings: windows agree with the whole, frame rates, what is no segmenter."""
+
+import numpy as np
+import pytest
+
+from signbind_jax.errors import SignBindError
+from signbind_jax.use import boundaries
+from signbind_jax.use.boundaries import BoundaryReader, open_segmenter
+from tests import signed_recordings
+
+FPS = 25
+
+
+@pytest.fixture(scope="module")
+def reader(segmenter):
+    return BoundaryReader.of(open_segmenter(segmenter))
+
+
+def signing(seconds: float, fps: float = FPS) -> np.ndarray:
+    spans = [(at, at + 1.7) for at in np.arange(0.5, seconds - 2, 2.3)]
+    return signed_recordings.pose(spans, seconds, fps).astype(np.float16)
+
+
+def test_windows_agree_with_the_whole(reader, monkeypatch):
+    pose = signing(50)
+    in_windows = reader.probabilities(pose, FPS)
+    monkeypatch.setattr(boundaries, "WINDOW_S", 60.0)
+    whole = reader.probabilities(pose, FPS)
+    assert in_windows.shape == whole.shape == (len(pose),)
+    # Attention sees a window, not all: a little is left of what is farther than the context.
+    assert np.abs(in_windows - whole).max() < 0.25 and np.abs(in_windows - whole).mean() < 0.03
+    assert np.ptp(whole) > 0.3
+
+
+def test_every_frame_is_said_once_whatever_the_length(reader):
+    for n in (0, 1, 3, 8, 299, 300, 301, 500, 1101):
+        found = reader.probabilities(signing(50)[:n], FPS)
+        assert found.shape == (n,) and found.dtype == np.float32
+        assert ((found >= 0) & (found <= 1)).all()
+
+
+def test_of_many_more_frames_a_second_every_so_many_are_read(reader):
+    pose = signing(12)
+    faster = np.repeat(pose, 4, axis=0)
+    found = reader.probabilities(faster, 4 * reader.fps)
+    wanted = reader.probabilities(pose, reader.fps)
+    np.testing.assert_array_equal(found, np.repeat(wanted, 4))
+
+
+def test_another_stage_is_no_segmenter(runs, tmp_path):
+    told = "--segmenter: .*signing: stage: found signing, wanted segmentation"
+    with pytest.raises(SignBindError, match=told):
+        open_segmenter(runs / "signing")
+    with pytest.raises(SignBindError, match="no such file"):
+        open_segmenter(tmp_path)
