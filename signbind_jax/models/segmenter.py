@@ -10,12 +10,27 @@ from flax import nnx
 from signbind_jax.models.frontends import PARTS, PoseFrontend
 from signbind_jax.models.layers import Linear
 from signbind_jax.models.temporal_encoder import TemporalEncoder
-from signbind_jax.ranges import Checked, DTypeName, Layers, Matching, NonEmpty, OneOf, Rate, Size
+from signbind_jax.ranges import (
+    Checked,
+    Count,
+    DTypeName,
+    Layers,
+    Matching,
+    NonEmpty,
+    OneOf,
+    Rate,
+    Size,
+)
 
 
 @dataclass(frozen=True)
 class SegmenterConfig(Checked):
-    """Shape of a segmenter; its fields mean what those of `ExpertConfig` do."""
+    """Shape of a segmenter; its fields mean what those of `ExpertConfig` do.
+
+    Attributes:
+      reach: steps before and behind a step that a layer attends to. So what is said of a moment
+        follows from what is near it, however long the recording.
+    """
 
     d_model: Size = 128
     n_layers: Layers = 2
@@ -25,6 +40,7 @@ class SegmenterConfig(Checked):
     subsample: Annotated[int, Matching(lambda n: n in (1, 2, 4), "1, 2 or 4")] = 4
     dropout: Rate = 0.1
     d_part: Size = 64
+    reach: Count = 12
     parts: Annotated[tuple[Annotated[str, OneOf(*PARTS)], ...], NonEmpty] = tuple(PARTS)
     dtype: DTypeName = "float32"
     remat: bool = False
@@ -33,6 +49,14 @@ class SegmenterConfig(Checked):
         if self.d_model % (2 * self.n_heads):
             yield "n_heads", f"a number for which d_model {self.d_model} gives heads of even size"
 
+    @property
+    def context_frames(self) -> int:
+        """Frames before and behind a frame that what is said of it depends on at most; a multiple
+        of `subsample`."""
+        steps = self.n_layers * (self.reach + self.conv_kernel // 2)
+        # Two for halvings and for how points move; one, as a frame lies between two steps.
+        return self.subsample * (steps + 3)
+
 
 class Segmenter(nnx.Module):
     """A recording to the log odds that a sentence ends and the next begins, step by step."""
@@ -40,7 +64,7 @@ class Segmenter(nnx.Module):
     def __init__(self, config: SegmenterConfig, rngs: nnx.Rngs):
         self.config = config
         self.frontend = PoseFrontend(config, rngs)
-        self.encoder = TemporalEncoder(config, rngs)
+        self.encoder = TemporalEncoder(config, rngs, config.reach)
         self.head = Linear((config.d_model,), (1,), ("model",), ("kernel",), bias=True, rngs=rngs)
 
     def __call__(self, x_btkc, real_bt, key=None) -> tuple[jax.Array, jax.Array]:
@@ -54,7 +78,7 @@ class Segmenter(nnx.Module):
           float32 log odds logits_bs of steps of `subsample` frames, and which steps are real.
         """
         keys = (None, None) if key is None else jax.random.split(key)
-        row_bt = jnp.where(real_bt, 0, -1)  # one clip: every step attends to all others
+        row_bt = jnp.where(real_bt, 0, -1)  # one clip: joints are no borders
         x_btd = self.frontend(jnp.where(real_bt[..., None, None], x_btkc, 0), keys[0], row_bt)
         hidden_bsd, row_bs = self.encoder(x_btd, row_bt, keys[1])
         return self.head(hidden_bsd)[..., 0].astype(jnp.float32), row_bs >= 0

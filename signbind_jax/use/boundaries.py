@@ -15,12 +15,8 @@ from signbind_jax.models.segmenter import SegmenterConfig
 from signbind_jax.stages.read_streams import Weights
 from signbind_jax.stages.segmentation import by_frame, read_poses
 
-WINDOW_S = 20.0  # what is read at once, about as long as the rows of training
-# What of a window is read again by the next one on either side: attention sees the window alone,
-# and next to its ends too little.
-CONTEXT_S = 4.0
-ALIGNMENT = 4  # frames that a window is a multiple of: no step holds frames of two
-AT_ONCE = 8  # windows
+WINDOW_FRAMES = 1024  # read at once, and what a window shares with its neighbours less are kept
+AT_ONCE = 4  # windows
 
 
 def open_segmenter(run: str | os.PathLike[str]) -> Artefact:
@@ -40,10 +36,12 @@ class BoundaryReader:
     """A trained segmenter.
 
     Attributes:
+      config: its model's.
       weights: what gives its graph definition and parameters.
       fps: frames a second that it was trained on; 0: not known.
     """
 
+    config: SegmenterConfig
     weights: Weights
     fps: float
 
@@ -51,11 +49,11 @@ class BoundaryReader:
     def of(cls, segmenter: Artefact) -> "BoundaryReader":
         """That of a trained segmenter, whose weights are loaded once."""
         fps = float(segmenter.manifest.extra.get("fps", 0.0))
-        return cls(functools.cache(segmenter.load_params), fps)
+        return cls(segmenter.model_config, functools.cache(segmenter.load_params), fps)
 
     def context_frames(self, fps: float) -> int:
-        """How many frames of a recording on either side of a frame are read with it."""
-        return round(CONTEXT_S * fps)
+        """How many frames of a recording on either side of a frame have to be read with it."""
+        return self.config.context_frames * one_kept_of(fps, self.fps)
 
     def probabilities(self, pose_tkc: np.ndarray, fps: float) -> np.ndarray:
         """How likely it is at each frame that one sentence ends and the next begins.
@@ -69,7 +67,8 @@ class BoundaryReader:
         """
         every = one_kept_of(fps, self.fps)
         read_tkc = np.asarray(pose_tkc[::every], np.float16)
-        window, context = (_aligned(s * fps / every) for s in (WINDOW_S, CONTEXT_S))
+        context = self.config.context_frames
+        window = max(WINDOW_FRAMES, 4 * context)
         graphdef, params = self.weights()
         step, pieces = window - 2 * context, []
         starts = range(0, len(read_tkc), step)
@@ -87,10 +86,6 @@ class BoundaryReader:
                 pieces.append(read_t[min(start, context) :][:step])
         probability_t = np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
         return np.repeat(probability_t, every)[: len(pose_tkc)]
-
-
-def _aligned(n_frames: float) -> int:
-    return max(1, round(n_frames / ALIGNMENT)) * ALIGNMENT
 
 
 def _groups(items: list[int], size: int) -> Iterator[list[int]]:

@@ -21,15 +21,19 @@ def signing(seconds: float, fps: float = FPS) -> np.ndarray:
     return signed_recordings.pose(spans, seconds, fps).astype(np.float16)
 
 
-def test_windows_agree_with_the_whole(reader, monkeypatch):
-    pose = signing(50)
-    in_windows = reader.probabilities(pose, FPS)
-    monkeypatch.setattr(boundaries, "WINDOW_S", 60.0)
+def test_windows_say_what_the_whole_says(reader, monkeypatch):
+    pose = signing(90)
+    monkeypatch.setattr(boundaries, "WINDOW_FRAMES", len(pose) // 4 * 4 + 4)
     whole = reader.probabilities(pose, FPS)
-    assert in_windows.shape == whole.shape == (len(pose),)
-    # Attention sees a window, not all: a little is left of what is farther than the context.
-    assert np.abs(in_windows - whole).max() < 0.25 and np.abs(in_windows - whole).mean() < 0.03
-    assert np.ptp(whole) > 0.3
+    monkeypatch.setattr(boundaries, "WINDOW_FRAMES", 4)  # four times the context at least
+    in_windows = reader.probabilities(pose, FPS)
+    assert whole.shape == (len(pose),) and np.ptp(whole) > 0.3
+    assert 4 * reader.config.context_frames < len(pose) / 3
+    np.testing.assert_allclose(in_windows, whole, atol=1e-4)
+    # And not less than the context decides: what is farther does not.
+    near = pose[500 - reader.context_frames(FPS) :][: 2 * reader.context_frames(FPS) + 4]
+    alone = reader.probabilities(near, FPS)[reader.context_frames(FPS)]
+    assert alone == pytest.approx(whole[500], abs=1e-4)
 
 
 def test_every_frame_is_said_once_whatever_the_length(reader):

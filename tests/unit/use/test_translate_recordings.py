@@ -166,13 +166,14 @@ def test_a_segmenter_cuts_where_no_pause_is(runs, segmenter, talk, tmp_path, cap
         translate(f"--segmenter={runs / 'alignment'}", talk)
 
 
-def test_windows_hardly_move_what_a_segmenter_says(segmenter, talk, monkeypatch):
+def test_windows_change_nothing_of_what_a_segmenter_says(segmenter, talk, monkeypatch):
     reader = BoundaryReader.of(open_segmenter(segmenter))
     whole = cut_recording(open_recording(talk), 20, reader)
     monkeypatch.setattr(recording_module, "WINDOW_FRAMES", 100)
     in_windows = cut_recording(open_recording(talk), 20, reader)
     assert whole.n_learnt == in_windows.n_learnt > 0
-    np.testing.assert_allclose(in_windows.segments, whole.segments, atol=0.2)
+    # As without one, only the scale is a window's own.
+    np.testing.assert_allclose(in_windows.segments, whole.segments, atol=0.1)
 
 
 def test_sentences_are_translated_in_groups(translator, talk, monkeypatch):
