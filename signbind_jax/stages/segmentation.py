@@ -91,7 +91,8 @@ def joined_rows(batch: RowBatch, key, augment_key=None, augment=None) -> JoinedC
 
 def _shaken(x_btkc, key, noise: float):
     """With uniform noise of a standard deviation on all points that are seen: on what is between
-    clips too, which would else be smoother than they are."""
+    clips too, which would else be smoother than they are. Drawn by place in the batch, as dropout
+    is."""
     bits = random_bits.bits(key, (*x_btkc.shape[:-1], 2))
     noise_btkc = noise * 3.0**0.5 * (bits.astype(jnp.float32) / 2.0**31 - 1.0)
     seen_btk1 = x_btkc[..., 2:] > 0
