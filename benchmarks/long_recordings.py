@@ -1,12 +1,12 @@
 """Where long recordings are cut, what is written of them, and the memory it takes.
 
-python -m benchmarks.long_recordings --data=DIR [--minutes=3] [--seeds=3] [--checkpoint=RUN]
-    [--hours=1]
+python -m benchmarks.long_recordings --data=DIR [--minutes=3] [--seeds=3] [--segmenter=RUN]
+    [--checkpoint=RUN] [--hours=1]
 
 Joins the sentences of DIR (`.pose` or `.npz`, each cut to its signing) in random order, with pauses
 of 0.7 to 2 s in between, to recordings of so many minutes, and cuts them again. A sentence is
 brought to one place and size by its shoulders; its frames are else what was recorded. The pauses
-are not recorded. Two kinds are made, and scored apart:
+are not recorded. Three kinds are made, and scored apart:
 
 - lowered: the hands go to the lap, rest there and come back, on smooth paths of at most 0.35 s.
   Where they rest and how the tracker shakes there is recorded: it is that of a hand of DIR that
@@ -14,9 +14,11 @@ are not recorded. Two kinds are made, and scored apart:
   the last frame of a sentence to the first of the next.
 - held: the hands stay where the last sign left them, with the same shaking, and go to where the
   next sentence begins in the last 0.3 s, or third, of the pause.
+- none: there is no pause; all points go evenly, in 0.2 s, to where the next sentence begins.
 
 Scored are the starts and ends of sentences: the share that have a found one of their kind within
-0.5 s, and the share of the found ones that have a true one.
+0.5 s, and the share of the found ones that have a true one. With `--segmenter`, a run of stage
+segmentation, recordings are cut once more with it.
 
 With `--checkpoint`, a system that reads such landmarks, each first recording is translated by
 `signbind translate --segment`; its subtitles have to be legal and in order, and each text that of
@@ -42,12 +44,13 @@ from benchmarks.harness import ROOT, make_parser
 from signbind_jax import keypoints
 from signbind_jax.data_pipelines.readers.long_recording import open_recording
 from signbind_jax.data_pipelines.readers.poses import SURE
+from signbind_jax.use.boundaries import BoundaryReader, open_segmenter
 from signbind_jax.use.recording import cut_recording
-from signbind_jax.use.segments import LOWERED, Segment
+from signbind_jax.use.segments import Segment
 from signbind_jax.use.translator import LONGEST_S
 
 NEAR_S = 0.5
-PAUSES_S = (0.7, 2.0)
+PAUSES_S, WITHOUT_S = (0.7, 2.0), 0.2
 LOWERING_S, REACHING_S = 0.35, 0.3
 WIDTH, CENTRE = 200.0, (640.0, 360.0)  # pixels of the shoulders, and where their middle is
 PART_S = 100.0
@@ -109,7 +112,9 @@ def _resting(clips: Sequence[np.ndarray], left: list[int], right: list[int]) -> 
     """The stillest hand that is down in a whole sentence, as a left one."""
     mirror = np.float32([-1, 1, 1])
     hands = [clip[:, side] * sign for clip in clips for side, sign in ((left, 1), (right, mirror))]
-    down = [x for x in hands if (x[..., 2] > 0).all() and (x[..., 1].mean(1) > LOWERED).all()]
+    down = [
+        x for x in hands if (x[..., 2] > 0).all() and (x[..., 1].mean(1) > keypoints.LOWERED).all()
+    ]
     if not down:
         raise SystemExit("benchmark: found no hand that rests through a sentence, wanted one")
     return min(down, key=lambda x: np.abs(np.diff(x[..., :2], axis=0)).mean())
@@ -124,7 +129,7 @@ def join(
     while n_frames < seconds * fps:
         order = order or list(random.permutation(len(sentences.clips)))
         clip = sentences.clips[order.pop()]
-        n_pause = round(random.uniform(*PAUSES_S) * fps)
+        n_pause = round((WITHOUT_S if kind == "none" else random.uniform(*PAUSES_S)) * fps)
         before = clip[0] if last is None else last
         pieces += [pause(sentences, before, clip[0], n_pause, kind, random), clip]
         start = n_frames + n_pause
@@ -146,6 +151,8 @@ def pause(
     share_t = np.arange(1, n + 1) / (n + 1)
     ends = [np.where(end[:, 2:] > 0, end, other) for end, other in ((last, first), (first, last))]
     frames_tnc = ends[0] + (ends[1] - ends[0]) * share_t[:, None, None]
+    if kind == "none":
+        return frames_tnc.astype(np.float32)
     n_moves = max(1, min(round((LOWERING_S if kind == "lowered" else REACHING_S) * sentences.fps),
                          n // 3))  # fmt: skip
     rise_m = _smooth(np.arange(1, n_moves + 1) / (n_moves + 1))
@@ -271,6 +278,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="DIR")
     parser.add_argument("--minutes", type=float, default=3.0)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--segmenter", type=Path, metavar="RUN")
     parser.add_argument("--checkpoint", type=Path, metavar="RUN")
     parser.add_argument("--hours", type=float, default=0.0)
     arguments = parser.parse_args()
@@ -278,14 +286,18 @@ def main() -> None:
     facts: dict = {"minutes": arguments.minutes, "near_s": NEAR_S}
     with tempfile.TemporaryDirectory() as temporary:
         tree = Path(temporary)
-        for kind in ("lowered", "held"):
-            scores = []
+        segmenter = arguments.segmenter and BoundaryReader.of(open_segmenter(arguments.segmenter))
+        for kind in ("lowered", "held", "none"):
+            scores: dict[str, list] = {"pauses": [], **({"segmenter": []} if segmenter else {})}
             for seed in range(arguments.seeds):
                 random = np.random.default_rng(seed)
                 points_tnc, truth = join(sentences, arguments.minutes * 60, kind, random)
                 path = write(tree / f"{kind}-{seed}.npz", sentences, points_tnc)
-                scores.append(score(cut_recording(open_recording(path), LONGEST_S).segments, truth))
-                print(kind, seed, scores[-1], flush=True)
+                for by, rows in scores.items():
+                    reader = segmenter if by == "segmenter" else None
+                    found = cut_recording(open_recording(path), LONGEST_S, reader).segments
+                    rows.append(score(found, truth))
+                    print(kind, seed, by, rows[-1], flush=True)
             facts[kind] = scores
             if arguments.checkpoint:
                 recording = tree / f"{kind}-0.npz"

@@ -116,6 +116,7 @@ def overfit(config: ConfigDict) -> ConfigDict:
         "fusion": (120, behind, trusting),
         "alignment": (80, {"dropout": 0.0}, trusting),
         "translation": (80, {"dropout": 0.0}, trusting),
+        "segmentation": (300, expert, lightly),
     }
     config.steps, model, augment = stages.get(config.stage, (300, expert, lightly))
     config.evaluate_every = 0
@@ -198,6 +199,7 @@ def tiny(config: ConfigDict) -> ConfigDict:
         "fusion": ("d_model", "n_layers", "n_heads", "d_mlp"),
         "alignment": (),
         "translation": (),
+        "segmentation": ("d_model", "n_layers", "n_heads", "d_mlp", "d_part"),
     }
     sizes["fingerspelling"] = sizes["signing"]
     sizes["lipreading"] = (*sizes["signing"], "channels")

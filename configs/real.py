@@ -112,6 +112,8 @@ MODELS = {
             "channels": (96, 192, 384, 768),
         },
     },
+    # Each layer looks 2.5 s farther, and nobody needs more than ten to tell.
+    "segmentation": {size: {**_EXPERT[size], "n_layers": 4} for size in SIZES},
     "fusion": _FUSION,
     "language_model": _DECODER,
 }
@@ -145,7 +147,7 @@ def apply_size(config: ConfigDict, size: str, corpus: str, chips: int) -> Config
     if config.stage in ("signing", "fusion"):
         config.data.min_count = MIN_COUNT
     config.data.threads = 8
-    if config.stage in streams.SHIPPED:
+    if config.stage in (*streams.SHIPPED, streams.SEGMENTATION):
         _expert(config, of)
     else:
         _tokens(config, of)

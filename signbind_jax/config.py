@@ -155,7 +155,7 @@ class RunConfig(Checked):
     optim: OptimConfig = field(default_factory=OptimConfig)
     mesh: MeshConfig = field(default_factory=MeshConfig)
     parents: dict[ParentName, Text] = field(
-        default_factory=lambda: dict.fromkeys(streams.stages(), "")
+        default_factory=lambda: dict.fromkeys(streams.parents(), "")
     )
     crossfit: dict[StreamName, Text] = field(
         default_factory=lambda: dict.fromkeys(streams.names(), "")
@@ -171,7 +171,7 @@ class RunConfig(Checked):
             yield "keep_best", "False where data.validation is empty: nothing says what is best"
         if self.patience and not (self.keep_best and self.evaluate_every):
             yield "patience", "0 without keep_best and evaluate_every"
-        if self.convention and self.stage in (*streams.names(), "fusion"):
+        if self.convention and self.stage not in streams.WRITING:
             yield "convention", f"nothing for {self.stage}, which writes no sentences"
         for name in self.data.streams:
             for section in ("parents", "crossfit"):

@@ -37,6 +37,14 @@ MOUTH_SLICE = slice(29, 49)
 LEFT_HAND_SLICE = slice(49, 70)
 RIGHT_HAND_SLICE = slice(70, 91)
 LEFT_SHOULDER, RIGHT_SHOULDER = 1, 2
+# Of each side the points of the hand and its wrist on the body.
+HAND_POINTS = tuple(
+    (*range(*hand.indices(K)), NAMES.index(f"{side}_wrist"))
+    for side, hand in (("left", LEFT_HAND_SLICE), ("right", RIGHT_HAND_SLICE))
+)
+# Shoulder widths below the shoulders (their middle): hands in a lap or hanging lie at 1.25 to 1.55,
+# signing hands above 1.0.
+LOWERED = 1.2
 
 EYE_OUTER_CORNERS = (NAMES.index("right_eye_0"), NAMES.index("left_eye_3"))
 MOUTH_CORNERS = (NAMES.index("outer_lip_0"), NAMES.index("outer_lip_6"))

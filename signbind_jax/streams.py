@@ -19,11 +19,14 @@ from signbind_jax.ranges import LARGEST, Checked, Matching, OneOf, Range, Share,
 
 STAGES_BEHIND = ("language_model", "fusion", "alignment", "translation")  # the experts
 WRITING = ("language_model", "alignment", "translation")  # the stages that write sentences
+# Finds where sentences end (`signbind translate --segmenter`); no stage is built on it.
+SEGMENTATION = "segmentation"
+NOT_EXPERTS = (*STAGES_BEHIND, SEGMENTATION)
 
 Name = Annotated[
     str,
     Matching(
-        lambda name: re.fullmatch("[a-z][a-z0-9_]{0,59}", name) and name not in STAGES_BEHIND,
+        lambda name: re.fullmatch("[a-z][a-z0-9_]{0,59}", name) and name not in NOT_EXPERTS,
         "lower-case letters, digits and _, and not the name of a stage",
     ),
 ]
@@ -186,11 +189,16 @@ def known() -> tuple[str, ...]:
 
 def stages() -> tuple[str, ...]:
     """All stages, the experts' first."""
+    return (*names(), *NOT_EXPERTS)
+
+
+def parents() -> tuple[str, ...]:
+    """The stages that others are built on."""
     return (*names(), *STAGES_BEHIND)
 
 
 StreamName = Annotated[str, OneOf(more=known)]
-ParentName = Annotated[str, OneOf(more=stages)]
+ParentName = Annotated[str, OneOf(more=parents)]
 
 
 def specs() -> tuple[StreamSpec, ...]:

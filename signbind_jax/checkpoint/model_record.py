@@ -15,15 +15,17 @@ from signbind_jax.models.expert import Expert, ExpertConfig
 from signbind_jax.models.fusion import Fusion, FusionConfig
 from signbind_jax.models.llm.config import DecoderConfig
 from signbind_jax.models.llm.decoder import Decoder
+from signbind_jax.models.segmenter import Segmenter, SegmenterConfig
 from signbind_jax.models.signbind import SignBind, SignBindConfig
 
-ModelConfig = ExpertConfig | FusionConfig | DecoderConfig | SignBindConfig
+ModelConfig = ExpertConfig | FusionConfig | DecoderConfig | SignBindConfig | SegmenterConfig
 
 _KINDS = {
     "expert": (ExpertConfig, Expert),
     "fusion": (FusionConfig, Fusion),
     "decoder": (DecoderConfig, Decoder),
     "signbind": (SignBindConfig, SignBind),
+    "segmenter": (SegmenterConfig, Segmenter),
 }
 # Fields that runs of before may have, at the value at which the model is the same without them.
 _GONE = {"prefix_sees_all": False}
@@ -80,6 +82,8 @@ def dimensions(config: ModelConfig) -> dict[str, int]:
         return {"d_model": config.d_model, "d_hidden": config.d_hidden}
     if isinstance(config, DecoderConfig):
         return {"d_model": config.d_model, "vocab_size": config.vocab_size}
+    if isinstance(config, SegmenterConfig):
+        return {"d_model": config.d_model}
     decoder = {"d_decoder": config.decoder.d_model, "vocab_size": config.decoder.vocab_size}
     return dimensions(config.fusion) | decoder
 

@@ -165,7 +165,7 @@ def _aligned(n_frames):
 
 def augment_pose(x_tkc, frames: Frames, config: AugmentConfig):
     """One row of `prepare_pose`."""
-    x_tkc = _between_poses(x_tkc[frames.low], x_tkc[frames.high], frames.share[:, None, None])
+    x_tkc = between_poses(x_tkc[frames.low], x_tkc[frames.high], frames.share[:, None, None])
     if config.mirror:
         swapped_tkc = x_tkc[:, jnp.array(keypoints.MIRROR)] * jnp.array([-1.0, 1.0, 1.0])
         swaps = (frames.u[_MIRROR] < config.mirror)[:, None, None]
@@ -207,7 +207,7 @@ def _moved(lips_fhw, frames: Frames, config: AugmentConfig):
     return lips_fhw
 
 
-def _between_poses(low_tkc, high_tkc, share_t11):
+def between_poses(low_tkc, high_tkc, share_t11):
     """Linear interpolation that never mixes a missing keypoint's zeros into a position.
 
     A keypoint is present where the nearer of the two frames has it.

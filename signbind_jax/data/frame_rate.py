@@ -35,15 +35,20 @@ def thinned(clips: ClipList, modality: str, fps: float) -> ClipList:
     return ClipList([_thinned(clip, modality, fps) for clip in clips.labels])
 
 
+def one_kept_of(found_fps: float, fps: float) -> int:
+    """Of how many frames of a recording one is kept that the rate is near `fps`; 0: not known."""
+    return round(found_fps / fps) if fps and found_fps >= FASTER * fps else 1
+
+
 def _fits(clip: Clip, modality: str, fps: float) -> bool:
-    return not clip.n_frames(modality) or clip.modalities[modality].fps < FASTER * fps
+    return not clip.n_frames(modality) or one_kept_of(clip.modalities[modality].fps, fps) == 1
 
 
 def _thinned(clip: Clip, modality: str, fps: float) -> Clip:
     if _fits(clip, modality, fps):
         return clip
     found = clip.modalities[modality]
-    every = round(found.fps / fps)
+    every = one_kept_of(found.fps, fps)
     if modality == "lips":
         kept = lip_frames(decode_mosaic(found.data, found.n)[::every], found.fps / every)
     else:

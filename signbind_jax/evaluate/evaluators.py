@@ -23,6 +23,7 @@ from signbind_jax.generation import config as generation_config
 from signbind_jax.generation.config import GenerationConfig, read_options
 from signbind_jax.hf.tokenizer import TextTokenizer
 from signbind_jax.metrics import conventions, names
+from signbind_jax.metrics.boundaries import NEAR_S, BoundaryCounts, matches
 from signbind_jax.metrics.sequence import error_counts
 from signbind_jax.metrics.translation import name_recall, translation_scores
 from signbind_jax.overrides import unknown_name
@@ -30,6 +31,7 @@ from signbind_jax.stages.fusion import read_fused
 from signbind_jax.stages.language_model import LanguageModelOptions, write_from_text
 from signbind_jax.stages.open_experts import open_reader_of
 from signbind_jax.stages.read_streams import ExpertReader, StreamReader, Weights, readable
+from signbind_jax.stages.segmentation import read_joined_split
 from signbind_jax.stages.system import System
 from signbind_jax.use.bundle import BundlePart
 from signbind_jax.use.translator import Translator
@@ -252,6 +254,35 @@ class TranslationEvaluator(Evaluator):
         ]
 
 
+class BoundaryEvaluator(Evaluator):
+    """How well a segmenter tells where sentences end, of clips that are joined as in training, in
+    one order and at the same places for every run.
+
+    row_frames: of the rows it was trained on.
+    """
+
+    def __init__(self, weights: Weights, row_frames: int):
+        self.weights, self.row_frames = weights, row_frames
+
+    def run(self, clips):
+        rows = read_joined_split(self.weights, clips, self.row_frames)
+        counts, n_false, n_taken = BoundaryCounts(), 0, 0
+        for row in rows:
+            counts = counts.plus(matches(row.found, row.true))
+            n_false += len(row.false)
+            n_taken += sum(any(abs(f - place) <= NEAR_S for f in row.found) for place in row.false)
+        scores = {
+            "boundary_f1": counts.f1,
+            "boundary_precision": counts.precision,
+            "boundary_recall": counts.recall,
+            "false_joints_taken": 100.0 * n_taken / n_false if n_false else None,
+        }
+        numbers = {"n": counts.true, "found": counts.found, "false_joints": n_false}
+        sides = ([[f"{second:.2f}" for second in row[k]] for row in rows] for k in (2, 1))
+        outputs = _outputs([row.name for row in rows], *sides)
+        return Evaluation(scores | numbers, _numbers(scores), outputs)
+
+
 def open_evaluator(run: Artefact, settings: Mapping[str, Any] | None = None) -> Evaluator:
     """What scores a finished run.
 
@@ -262,7 +293,7 @@ def open_evaluator(run: Artefact, settings: Mapping[str, Any] | None = None) -> 
         together, or of a stage that writes no sentences.
     """
     settings = settings or {}
-    if settings and run.stage in (*streams.names(), "fusion"):
+    if settings and run.stage not in streams.WRITING:
         raise SignBindError(
             f"generation.{next(iter(settings))}: found it for {run.stage}, which "
             "writes no sentences"
@@ -273,6 +304,8 @@ def open_evaluator(run: Artefact, settings: Mapping[str, Any] | None = None) -> 
         return FusionEvaluator(
             open_reader_of(run), run.load_params, run.vocabularies[FUSION_TARGETS]
         )
+    if run.stage == streams.SEGMENTATION:
+        return BoundaryEvaluator(functools.cache(run.load_params), run.config.data.row_frames)
     known = names.read_known_words(run.workdir)
     if known is None:
         logger.warning(

@@ -62,9 +62,13 @@ class FeedForward(nnx.Module):
 
 
 class SelfAttention(nnx.Module):
-    """Norm, multi-head self-attention with rotary positions counted in steps."""
+    """Norm, multi-head self-attention with rotary positions counted in steps.
 
-    def __init__(self, d: int, n_heads: int, rngs: nnx.Rngs):
+    reach: steps before and behind a step that it attends to; 0: all of its clip.
+    """
+
+    def __init__(self, d: int, n_heads: int, rngs: nnx.Rngs, reach: int = 0):
+        self.reach = reach
         self.norm = RMSNorm(d, rngs=rngs)
         e = d // n_heads
         self.qkv = Linear(
@@ -76,6 +80,9 @@ class SelfAttention(nnx.Module):
         q_bshe, k_bshe, v_bshe = jnp.moveaxis(self.qkv(self.norm(x_bsd)), 2, 0)
         position_bs = jnp.arange(x_bsd.shape[1])[None]
         mask_bqu = (clip_bs[:, None, :] == clip_bs[:, :, None]) & (clip_bs >= 0)[:, None, :]
+        if self.reach:
+            far_bqu = jnp.abs(position_bs[:, :, None] - position_bs[:, None])
+            mask_bqu &= far_bqu <= self.reach
         q_bshe, k_bshe = rotate(q_bshe, position_bs), rotate(k_bshe, position_bs)
         return self.out(attend(q_bshe, k_bshe, v_bshe, mask_bqu))
 
@@ -104,10 +111,10 @@ class ConformerBlock(nnx.Module):
     batch norms, so that neither padding nor the rest of the batch reaches a step.
     """
 
-    def __init__(self, config, rngs: nnx.Rngs):
+    def __init__(self, config, rngs: nnx.Rngs, reach: int = 0):
         d = config.d_model
         self.feed_in = FeedForward(d, config.d_mlp, rngs)
-        self.attention = SelfAttention(d, config.n_heads, rngs)
+        self.attention = SelfAttention(d, config.n_heads, rngs, reach)
         self.convolution = GatedConvolution(d, config.conv_kernel, rngs)
         self.feed_out = FeedForward(d, config.d_mlp, rngs)
         self.norm = RMSNorm(d, rngs=rngs)
@@ -123,13 +130,16 @@ class ConformerBlock(nnx.Module):
 
 
 class TemporalEncoder(nnx.Module):
-    """Frames to steps: log2(subsample) halvings, then n_layers stacked Conformer blocks."""
+    """Frames to steps: log2(subsample) halvings, then n_layers stacked Conformer blocks.
 
-    def __init__(self, config, rngs: nnx.Rngs):
+    reach: as of `SelfAttention`.
+    """
+
+    def __init__(self, config, rngs: nnx.Rngs, reach: int = 0):
         self.halvings = nnx.List(
             [ConvSubsample(config.d_model, rngs) for _ in range(config.subsample.bit_length() - 1)]
         )
-        self.blocks = stack(lambda r: ConformerBlock(config, r), config.n_layers, rngs)
+        self.blocks = stack(lambda r: ConformerBlock(config, r, reach), config.n_layers, rngs)
         self.n_layers, self.remat = config.n_layers, config.remat
 
     def __call__(self, x_btd, clip_bt, key=None):

@@ -20,6 +20,8 @@ def open_source(config: RunConfig) -> BatchSource:
         from signbind_jax.sources.translation import AlignmentSource as kind
     elif config.stage == "translation":
         from signbind_jax.sources.translation import TranslationSource as kind
+    elif config.stage == "segmentation":
+        from signbind_jax.sources.segmentation import SegmentationSource as kind
     elif config.parents["translation"]:
         from signbind_jax.sources.end_to_end_expert import EndToEndExpertSource as kind
     else:

@@ -31,6 +31,8 @@ def _stage_class(config: RunConfig) -> type[Stage]:
         from signbind_jax.stages.translation import AlignmentStage as kind
     elif config.stage == "translation":
         from signbind_jax.stages.translation import TranslationStage as kind
+    elif config.stage == "segmentation":
+        from signbind_jax.stages.segmentation import SegmentationStage as kind
     elif config.parents["translation"]:
         from signbind_jax.stages.end_to_end_expert import EndToEndExpertStage as kind
     else:

@@ -17,6 +17,7 @@ from signbind_jax.generation.config import read_options
 from signbind_jax.models.expert import ExpertConfig
 from signbind_jax.models.fusion import FusionConfig
 from signbind_jax.models.llm.config import DecoderConfig
+from signbind_jax.models.segmenter import SegmenterConfig
 from signbind_jax.models.token_noise import TokenNoiseConfig
 from signbind_jax.ranges import Checked, Rate, fit
 from signbind_jax.stages.end_to_end_expert import EndToEndOptions
@@ -30,6 +31,7 @@ _FROM_DATA = {
     DecoderConfig: {"vocab_size": 2},
 }
 _FREE = ("model", "augment", "options")
+_OF_LABELS_AND_PARENTS = ("data.spellings", "data.sign_order", "data.streams", "parents")
 _BUILT_ON = {"alignment": "fusion", "translation": "alignment"}
 _EXPERT = {"model": ExpertConfig, "augment": AugmentConfig}
 _END_TO_END = {**_EXPERT, "options": EndToEndOptions}
@@ -39,6 +41,7 @@ _SECTIONS = {
     "fusion": {"model": FusionConfig, "augment": TokenNoiseConfig},
     "alignment": _BEHIND,
     "translation": _BEHIND,
+    "segmentation": {"model": SegmenterConfig, "augment": AugmentConfig},
 }
 
 
@@ -119,8 +122,9 @@ def _why_unread(config: RunConfig) -> dict[str, str]:
     """Fields and sections that not every stage reads -> why this one does not; "" where it does."""
     stage, expert = config.stage, config.stage in streams.names()
     kinds, does_not = _kinds(config), f"{stage} does not read it"
-    behind_experts = does_not if expert or stage == "language_model" else ""
-    vocabulary = ""
+    clips_alone = does_not if stage == streams.SEGMENTATION else ""  # neither labels nor parents
+    behind_experts = does_not if clips_alone or expert or stage == "language_model" else ""
+    vocabulary = clips_alone
     if stage == "language_model":
         vocabulary = "language_model fits a tokenizer to its text"
     elif expert and streams.get(stage).alphabet:
@@ -135,6 +139,7 @@ def _why_unread(config: RunConfig) -> dict[str, str]:
         "data.longest_s": "" if expert else does_not,
         "data.sign_order": does_not if expert and streams.get(stage).target != "gloss" else "",
         "parents.translation": "" if expert else does_not,
+        **dict.fromkeys(_OF_LABELS_AND_PARENTS if clips_alone else (), clips_alone),
         "crossfit": behind_experts,
         "data.unread_s": behind_experts,
         "data.vocabulary": vocabulary,

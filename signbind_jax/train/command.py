@@ -14,7 +14,7 @@ from signbind_jax.train.loop import train
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `signbind train`; `parse` reads the overrides."""
-    shipped = ", ".join((*streams.SHIPPED, *streams.STAGES_BEHIND))
+    shipped = ", ".join((*streams.SHIPPED, *streams.NOT_EXPERTS))
     overrides.add_arguments(
         parser, f"a module of configs/ ({shipped}) or a .py file with get_config(arg)"
     )

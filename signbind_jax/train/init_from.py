@@ -30,6 +30,7 @@ from signbind_jax.errors import SignBindError
 from signbind_jax.models.expert import ExpertConfig
 from signbind_jax.models.fusion import FusionConfig
 from signbind_jax.models.llm.config import DecoderConfig
+from signbind_jax.models.segmenter import SegmenterConfig
 from signbind_jax.models.signbind import SignBindConfig
 from signbind_jax.sources.source import BatchSource
 from signbind_jax.stages.stage import Stage
@@ -237,6 +238,8 @@ def _tables(model: ModelConfig, run: Artefact | BatchSource) -> dict[tuple, Tabl
             ("embedding", "table"): Table("text tokens", 0, tokens),
             ("head", "kernel"): Table("text tokens", 1, tokens),
         }
+    if isinstance(model, SegmenterConfig):
+        return {}  # it knows no tokens
     vocabularies = list(run.vocabularies.values())
     if isinstance(model, ExpertConfig):
         (vocabulary,) = vocabularies

@@ -6,6 +6,7 @@ translator/part.json            config, model, vocabularies, what trained it
 translator/model.safetensors    fusion, projector, language model and its adapters
 translator/tokenizer/
 experts/NAME/part.json, model.safetensors
+segmenter/part.json, model.safetensors   where it was given one
 examples/                       recordings to try it with, where it was given any
 """
 
@@ -41,7 +42,7 @@ from signbind_jax.use.bundle_weights import name_of, reader_of
 
 FORMAT = 1
 MANIFEST, CARD, PART = "bundle.json", "README.md", "part.json"
-TRANSLATOR, EXPERTS = "translator", "experts"
+TRANSLATOR, EXPERTS, SEGMENTER = "translator", "experts", "segmenter"
 _IN_MEMORY = ("float32", "bfloat16")
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)*", re.ASCII)
 _MEND = "copy or download the bundle again"
@@ -181,6 +182,14 @@ class Bundle:
                 f"{self.directory}: expert: found no {name!r}, wanted one of {known}"
             )
         return self._part(f"{EXPERTS}/{name}")
+
+    def segmenter(self) -> BundlePart | None:
+        """What finds where sentences of long recordings end; None: the bundle has none.
+
+        Raises:
+          SignBindError: see `translator`.
+        """
+        return self._part(SEGMENTER) if f"{SEGMENTER}/{PART}" in self.record["files"] else None
 
     def _part(self, name: str) -> BundlePart:
         self._check_all(name)

@@ -15,6 +15,7 @@ from signbind_jax.metrics.names import KNOWN_WORDS
 from signbind_jax.models.signbind import SignBindConfig
 from signbind_jax.stages.open_experts import open_experts_of
 from signbind_jax.use import bundle, bundle_weights, model_card
+from signbind_jax.use.boundaries import open_segmenter
 from signbind_jax.use.bundle_examples import copy_examples
 
 
@@ -26,6 +27,7 @@ def export_translator(
     step: int | str = artefact.NEWEST,
     evaluated: Path | None = None,
     examples: Path | None = None,
+    segmenter: Path | None = None,
 ) -> bundle.Bundle:
     """Writes a bundle of an alignment or translation run and its experts.
 
@@ -35,6 +37,7 @@ def export_translator(
         what they are in the run.
       evaluated: what `signbind evaluate --json` wrote of this run, for the model card.
       examples: a folder corpus whose recordings go with the bundle; see `copy_examples`.
+      segmenter: a run of stage `segmentation`, by which long recordings are cut too.
 
     Raises:
       SignBindError: another stage's run; an expert that is missing or was trained again since;
@@ -46,6 +49,7 @@ def export_translator(
             f"{checkpoint}: stage: found {run.stage}, wanted alignment or translation"
         )
     experts = open_experts_of(run)
+    found = None if segmenter is None else open_segmenter(segmenter)
     facts = model_card.facts_of(run, experts, evaluated) | {"name": Path(out).absolute().name}
     parts = {name: f"{bundle.EXPERTS}/{name}" for name in experts}
     with new_directory(out) as directory:
@@ -57,6 +61,8 @@ def export_translator(
             shutil.copyfile(known, own / KNOWN_WORDS)
         for name, expert in experts.items():
             bundle.write_part(expert, directory / parts[name], dtype, {})
+        if found:
+            bundle.write_part(found, directory / bundle.SEGMENTER, dtype, {})
         card = model_card.render(facts, dtype)
         (directory / bundle.CARD).write_text(card, encoding="utf-8")
         made: dict[str, Any] = {"dtype": dtype, "versions": versions.installed()}
@@ -127,6 +133,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "offers them",
     )
     parser.add_argument(
+        "--segmenter",
+        type=Path,
+        metavar="RUN",
+        help="run directory of a segmentation stage, by which `signbind translate --segment` also "
+        "cuts recordings where no pause is",
+    )
+    parser.add_argument(
         "--push",
         type=_hub_id,
         metavar="ORG/NAME",
@@ -154,6 +167,7 @@ def run(arguments: argparse.Namespace) -> int:
         step=arguments.step,
         evaluated=arguments.scores,
         examples=arguments.examples,
+        segmenter=arguments.segmenter,
     )
     listed = made.record["files"].values()
     size = sum(file["bytes"] for file in listed) / 1e6

@@ -13,11 +13,19 @@ from signbind_jax.hf import hub
 from signbind_jax.models.fusion import FusionConfig
 from signbind_jax.models.signbind import SignBindConfig
 from signbind_jax.stages.open_experts import check_expert, open_experts_of
-from signbind_jax.use.bundle import CARD, EXPERTS, MANIFEST, TRANSLATOR, Bundle, is_bundle
+from signbind_jax.use.bundle import (
+    CARD,
+    EXPERTS,
+    MANIFEST,
+    SEGMENTER,
+    TRANSLATOR,
+    Bundle,
+    is_bundle,
+)
 from signbind_jax.use.bundle import open_bundle as open_directory
 from signbind_jax.use.bundle_examples import DIRECTORY as EXAMPLES
 
-_HUB_FILES = (MANIFEST, CARD, f"{TRANSLATOR}/*", f"{EXPERTS}/*", f"{EXAMPLES}/*")
+_HUB_FILES = (MANIFEST, CARD, *(f"{part}/*" for part in (TRANSLATOR, EXPERTS, SEGMENTER, EXAMPLES)))
 
 
 def add_translator_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,7 +1,8 @@
 """A recording of any length: cut into sentences, each translated as a clip of its own.
 
-Its landmarks are gone through twice, in windows: once for how active the hands are, of which one
-number a frame is kept, and once for the frames of the sentences. Neither grows with the recording.
+Its landmarks are gone through twice, in windows: once for how active the hands are, and how likely
+a segmenter finds that a sentence ends, of which one number a frame each is kept; and once for the
+frames of the sentences. Neither grows with the recording.
 """
 
 import itertools
@@ -18,6 +19,7 @@ from signbind_jax.data_pipelines.readers.extracted import notes_of
 from signbind_jax.data_pipelines.readers.long_recording import LongRecording, Window
 from signbind_jax.data_pipelines.readers.poses import NoPerson, pose_of_fields
 from signbind_jax.errors import SignBindError
+from signbind_jax.use.boundaries import BoundaryReader
 from signbind_jax.use.segments import SHORTEST_S, Cut, Segment, activity, context_frames, cut
 from signbind_jax.use.subtitles import TimedSentence
 from signbind_jax.use.translation import Translation
@@ -34,12 +36,14 @@ class Told:
     Attributes:
       longest_s: what sentences may last.
       cut: where it was cut; None before that.
+      learnt: whether a segmenter said where sentences end.
       repaired: what was repaired or assumed -> in how many sentences.
       no_input: stream -> sentences that lack what it is read from.
     """
 
     longest_s: float = 0.0
     cut: Cut | None = None
+    learnt: bool = False
     repaired: Counter[str] = field(default_factory=Counter)
     no_input: Counter[str] = field(default_factory=Counter)
 
@@ -50,9 +54,12 @@ class Told:
         n = len(self.cut.segments)
         found = [f"{what}: {count} of {n} sentences" for what, count in self.repaired.items()]
         found += [f"{s}: no input in {k} of {n} sentences" for s, k in self.no_input.items()]
+        if self.learnt:
+            found.append(f"cut where the segmenter found a boundary: {self.cut.n_learnt} times")
         if self.cut.n_long:
+            where = "likeliest boundaries" if self.learnt else "quietest moments"
             found.append(
-                f"longer than {self.longest_s:.1f} s, cut at their quietest moments (--longest): "
+                f"longer than {self.longest_s:.1f} s, cut at their {where} (--longest): "
                 f"{self.cut.n_long} sentences"
             )
         if self.cut.n_short:
@@ -63,7 +70,11 @@ class Told:
 
 
 def translate_recording(
-    translator: Translator, recording: LongRecording, longest_s: float | None, told: Told
+    translator: Translator,
+    recording: LongRecording,
+    longest_s: float | None,
+    told: Told,
+    segmenter: BoundaryReader | None = None,
 ) -> Iterator[TimedSentence]:
     """The sentences of a recording in order of time, as soon as each is written.
 
@@ -71,13 +82,15 @@ def translate_recording(
       longest_s: of a sentence; longer ones are cut, see `segments.cut`. None: as long as the
         longest clip that the translator was trained on.
       told: gets what a user should know; complete once the last sentence is taken.
+      segmenter: says where sentences end that no pause follows; None: it is cut at pauses alone.
 
     Raises:
       SignBindError: nobody is found in any frame, several people are found in one, a file is
         damaged.
     """
     told.longest_s = longest_s or max(translator.longest_s, 2 * SHORTEST_S)
-    told.cut = cut_recording(recording, told.longest_s)
+    told.cut = cut_recording(recording, told.longest_s, segmenter)
+    told.learnt = segmenter is not None
     found = _clips(recording, told.cut.segments, translator.reader.lip_size, told.repaired)
     name = recording.path.name
     groups = progress.seconds_shown(
@@ -90,14 +103,19 @@ def translate_recording(
             yield sentence
 
 
-def cut_recording(recording: LongRecording, longest_s: float) -> Cut:
+def cut_recording(
+    recording: LongRecording, longest_s: float, segmenter: BoundaryReader | None = None
+) -> Cut:
     """Where the sentences of a recording are; see `segments.cut`.
 
     Raises:
       SignBindError: as `translate_recording`.
     """
-    active_t = np.zeros(recording.n_frames, np.float32)
-    around, somebody = context_frames(recording.fps), False
+    active_t, somebody = np.zeros(recording.n_frames, np.float32), False
+    boundary_t = None if segmenter is None else np.zeros(recording.n_frames, np.float32)
+    around = context_frames(recording.fps)
+    if segmenter:
+        around = max(around, segmenter.context_frames(recording.fps))
     starts = range(0, recording.n_frames, WINDOW_FRAMES)
     spans = [(max(0, a - around), min(a + WINDOW_FRAMES + around, recording.n_frames))
              for a in starts]  # fmt: skip
@@ -114,11 +132,14 @@ def cut_recording(recording: LongRecording, longest_s: float) -> Cut:
         except NoPerson:
             continue
         somebody = True
-        own_t = activity(pose.points, recording.fps)[at - start :][:WINDOW_FRAMES]
-        active_t[at : at + len(own_t)] = own_t
+        own = slice(at, min(at + WINDOW_FRAMES, recording.n_frames))
+        within = slice(at - start, own.stop - start)
+        active_t[own] = activity(pose.points, recording.fps)[within]
+        if segmenter:
+            boundary_t[own] = segmenter.probabilities(pose.points, recording.fps)[within]
     if not somebody:
         raise SignBindError(f"{recording.path}: found nobody in {recording.n_frames} frames")
-    return cut(active_t, recording.fps, longest_s)
+    return cut(active_t, recording.fps, longest_s, boundary_t)
 
 
 def clip_of(window: Window, recording: LongRecording, segment: Segment, lip_size: int | None):

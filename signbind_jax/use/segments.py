@@ -1,7 +1,8 @@
-"""Where a long recording is cut into sentences: at the pauses in which no hand signs.
+"""Where a long recording is cut into sentences: at the pauses in which no hand signs, and between
+them where a trained segmenter, if there is one, finds that a sentence ends.
 
 How active the hands are is measured from the landmarks, frame by frame; what is more active than
-rest, with pauses too short to be one bridged, is a sentence. Nothing here is learnt.
+rest, with pauses too short to be one bridged, is a sentence, or several without a pause.
 
 The thresholds come from 16 recorded sentences of German Sign Language: inside them the smoothed
 speed of the faster hand hardly ever stays below `QUIET` for longer than `SHORTEST_PAUSE_S`, and
@@ -9,16 +10,15 @@ hands that rest in them, one beside a hand that signs, move at 0.03 to 0.1 shoul
 `python -m benchmarks.long_recordings` measures what comes of it.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from signbind_jax import keypoints
 from signbind_jax.errors import SignBindError
+from signbind_jax.metrics.boundaries import peaks
 
-# Shoulder widths below the shoulders (their middle): hands in a lap or hanging lie at 1.25 to 1.55,
-# signing hands above 1.0.
-LOWERED = 1.2
 # Shoulder widths a second of the faster hand. Signing passes MOVING in every sentence; what stays
 # below QUIET is a rest or a sign that is held.
 QUIET, MOVING = 0.3, 0.5
@@ -26,11 +26,6 @@ SHORTEST_PAUSE_S = 0.4  # signs that are held in a sentence are shorter
 SHORTEST_S = 0.4  # two signs take longer; what is shorter is a hand that was moved, not a sentence
 STEP_S = 0.08  # over which speed is measured: over single frames it would be the tracker's jitter
 SMOOTHED_S = 0.16  # over turns of movement, where a hand stands still for a moment
-
-_SIDES = (
-    (keypoints.LEFT_HAND_SLICE, keypoints.NAMES.index("left_wrist")),
-    (keypoints.RIGHT_HAND_SLICE, keypoints.NAMES.index("right_wrist")),
-)
 
 
 class Segment(NamedTuple):
@@ -50,12 +45,15 @@ class Cut(NamedTuple):
     Attributes:
       segments: in order of time; they do not overlap.
       n_short: movements between pauses that are too short to be a sentence.
-      n_long: sentences longer than allowed, which were cut at their quietest moments.
+      n_long: sentences longer than allowed, which were cut at their quietest moments, or at their
+        likeliest boundaries where there is a segmenter.
+      n_learnt: cuts at boundaries that the segmenter found.
     """
 
     segments: list[Segment]
     n_short: int = 0
     n_long: int = 0
+    n_learnt: int = 0
 
 
 def context_frames(fps: float) -> int:
@@ -78,7 +76,7 @@ def activity(pose_tkc: np.ndarray, fps: float) -> np.ndarray:
     """
     pose_tkc = np.asarray(pose_tkc, np.float32)
     step, width = _frames(STEP_S, fps), _frames(SMOOTHED_S, fps)
-    hands = (pose_tkc[:, [*range(*hand.indices(keypoints.K)), wrist]] for hand, wrist in _SIDES)
+    hands = (pose_tkc[:, points] for points in keypoints.HAND_POINTS)
     return np.maximum(*(_hand_speed(hand, step, width) * fps / step for hand in hands))
 
 
@@ -96,7 +94,7 @@ def _hand_speed(hand_tkc: np.ndarray, step: int, width: int) -> np.ndarray:
     sums_t = np.cumsum(np.concatenate([[0.0], padded_t]))
     speed_t = (sums_t[width:] - sums_t[:-width]) / width
     # Behind the smoothing: a hand on its way to the lap is fast, and would make rest look busy.
-    raised_t = _mean(hand_tkc[..., 1], seen_tk) < LOWERED
+    raised_t = _mean(hand_tkc[..., 1], seen_tk) < keypoints.LOWERED
     return np.where(raised_t, speed_t, 0).astype(np.float32)
 
 
@@ -105,16 +103,21 @@ def _mean(x_tk: np.ndarray, seen_tk: np.ndarray) -> np.ndarray:
     return np.where(seen_tk, x_tk, 0).sum(1) / np.maximum(seen_tk.sum(1), 1)
 
 
-def cut(activity_t: np.ndarray, fps: float, longest_s: float) -> Cut:
+def cut(
+    activity_t: np.ndarray, fps: float, longest_s: float, boundary_t: np.ndarray | None = None
+) -> Cut:
     """Where a recording of this activity is cut.
 
     A sentence is active above `QUIET` and somewhere above `MOVING`, pauses below `SHORTEST_PAUSE_S`
-    belong to it. One that is longer than `longest_s` is cut again, each time at the quietest moment
-    of the second half of what may stand in front of the cut.
+    belong to it. Where `boundary_t` peaks it is cut in two, unless one of them is shorter than
+    `SHORTEST_S`. One that is longer than `longest_s` is cut again, each time at the likeliest
+    boundary, or the quietest moment, of the second half of what may stand in front of the cut.
 
     Args:
       activity_t: as `activity` gives it.
       longest_s: of a segment, in seconds.
+      boundary_t: how likely a sentence ends at each frame, see `metrics.boundaries.peaks`; None:
+        nobody says.
 
     Raises:
       SignBindError: `longest_s` is not at least twice `SHORTEST_S`.
@@ -131,11 +134,16 @@ def cut(activity_t: np.ndarray, fps: float, longest_s: float) -> Cut:
         joined.append((start, stop))
     long_enough = [(a, b) for a, b in joined if b - a >= SHORTEST_S * fps]
     most, least = max(1, int(longest_s * fps)), max(1, int(SHORTEST_S * fps))
-    pieces = [_pieces(activity_t, a, b, most, least) for a, b in long_enough]
+    cost_t, found = activity_t, long_enough
+    if boundary_t is not None:
+        cost_t, places = 1 - boundary_t, peaks(boundary_t, fps)
+        found = [span for a, b in long_enough for span in _parted(a, b, places, least)]
+    pieces = [_pieces(cost_t, a, b, most, least) for a, b in found]
     return Cut(
         [Segment(a / fps, b / fps) for spans in pieces for a, b in spans],
         n_short=len(joined) - len(long_enough),
         n_long=sum(len(spans) > 1 for spans in pieces),
+        n_learnt=len(found) - len(long_enough),
     )
 
 
@@ -150,14 +158,24 @@ def _runs(is_active_t: np.ndarray) -> list[tuple[int, int]]:
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
+def _parted(start: int, stop: int, places: Sequence[int], least: int) -> list[tuple[int, int]]:
+    """A span, cut at those of some places that leave at least `least` frames on either side."""
+    spans = []
+    for at in places:
+        if at - start >= least and stop - at >= least:
+            spans.append((start, at))
+            start = at
+    return [*spans, (start, stop)]
+
+
 def _pieces(
-    activity_t: np.ndarray, start: int, stop: int, most: int, least: int
+    cost_t: np.ndarray, start: int, stop: int, most: int, least: int
 ) -> list[tuple[int, int]]:
-    """A span in pieces of at most `most` and at least `least` frames."""
+    """A span in pieces of at most `most` and at least `least` frames, cut where it costs least."""
     pieces = []
     while stop - start > most:
         first, last = start + most // 2, min(start + most, stop - least)
-        at = first + int(activity_t[first : last + 1].argmin())
+        at = first + int(cost_t[first : last + 1].argmin())
         pieces.append((start, at))
         start = at
     return [*pieces, (start, stop)]

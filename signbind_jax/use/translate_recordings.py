@@ -24,6 +24,7 @@ from signbind_jax.data_pipelines.readers.long_recording import open_recording, p
 from signbind_jax.data_pipelines.writing.build_report import some_of
 from signbind_jax.errors import SignBindError, printable
 from signbind_jax.ranges import Range, argument
+from signbind_jax.use.boundaries import BoundaryReader, open_segmenter
 from signbind_jax.use.recording import Told, translate_recording
 from signbind_jax.use.segments import SHORTEST_S
 from signbind_jax.use.subtitles import TimedSentence, plain, timestamp, to_elan, to_srt, to_webvtt
@@ -42,6 +43,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--segment",
         action="store_true",
         help="cuts each recording into sentences at the pauses in which no hand signs",
+    )
+    group.add_argument(
+        "--segmenter",
+        type=Path,
+        metavar="DIR",
+        help="run directory of a segmentation stage: recordings are also cut where it finds that a "
+        "sentence ends without a pause (default: what came with a bundle, if anything)",
     )
     group.add_argument(
         "--longest",
@@ -66,8 +74,9 @@ def check_unused(arguments: argparse.Namespace) -> None:
             f"--format={arguments.format}: found whole clips, wanted --segment, which gives the "
             "times of sentences"
         )
-    if arguments.out is not None:
-        raise SignBindError("--out: found whole clips, wanted --segment")
+    for option in ("out", "segmenter"):
+        if getattr(arguments, option) is not None:
+            raise SignBindError(f"--{option}: found whole clips, wanted --segment")
 
 
 def run(arguments: argparse.Namespace, translator: Translator) -> int:
@@ -77,11 +86,15 @@ def run(arguments: argparse.Namespace, translator: Translator) -> int:
     then 1.
 
     Raises:
-      SignBindError: several processes; several recordings in one format of files without `--out`.
+      SignBindError: several processes; several recordings in one format of files without `--out`;
+        no segmenter in the directory that is to hold one.
       Interrupted: a signal ended the extraction.
     """
     if jax.process_count() > 1:
         raise SignBindError(f"--segment: found {jax.process_count()} processes, wanted one")
+    segmenter = translator.segmenter
+    if arguments.segmenter:
+        segmenter = BoundaryReader.of(open_segmenter(arguments.segmenter))
     with contextlib.ExitStack() as stack:
         faults: list[str] = []
         found = sources(arguments, stack, faults)
@@ -91,7 +104,8 @@ def run(arguments: argparse.Namespace, translator: Translator) -> int:
         n_failed, n_of = len(faults), Counter(path.name for path in outputs)
         for path, out in outputs.items():
             name = path.name if n_of[path.name] == 1 else str(path)
-            written = _translate(arguments, translator, name, (path, found[path]), out)
+            source = path, found[path]
+            written = _translate(arguments, translator, segmenter, name, source, out)
             n_failed += not written
     return 1 if n_failed else 0
 
@@ -99,6 +113,7 @@ def run(arguments: argparse.Namespace, translator: Translator) -> int:
 def _translate(
     arguments: argparse.Namespace,
     translator: Translator,
+    segmenter: BoundaryReader | None,
     name: str,
     source: tuple[Path, Path],
     out: Path | None,
@@ -112,7 +127,7 @@ def _translate(
     told, (path, landmarks) = Told(), source
     try:
         recording = open_recording(landmarks)
-        sentences = translate_recording(translator, recording, arguments.longest, told)
+        sentences = translate_recording(translator, recording, arguments.longest, told, segmenter)
         media = path if path != landmarks else None
         _write(arguments.format, name, sentences, out, media, translator)
     except SignBindError as error:

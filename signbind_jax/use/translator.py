@@ -17,6 +17,7 @@ from signbind_jax.stages.open_experts import open_reader_of
 from signbind_jax.stages.read_streams import Clips, given_instead
 from signbind_jax.stages.system import System
 from signbind_jax.stages.translation import TranslationOptions, make_prompt_parts
+from signbind_jax.use.boundaries import BoundaryReader
 from signbind_jax.use.bundle import BundlePart, open_bundle
 from signbind_jax.use.clip_files import ClipSource, Reading, one_clip_each
 from signbind_jax.use.opening import open_translator
@@ -93,6 +94,19 @@ class Translator(System):
         if isinstance(clips, str | os.PathLike | Clip):
             return self([clips], **how)[0]
         return self.translate_clips(one_clip_each(clips, self.reader.lip_size, **how))
+
+    @functools.cached_property
+    def segmenter(self) -> BoundaryReader | None:
+        """What finds where sentences of long recordings end; None: it came with none.
+
+        Raises:
+          SignBindError: a file of a bundle that was changed.
+        """
+        run, _ = self._opened
+        if not isinstance(run, BundlePart):
+            return None
+        found = open_bundle(run.workdir.parent).segmenter()
+        return found and BoundaryReader.of(found)
 
     def translate_clips(
         self, clips: Sequence[Clip], one_recording: bool = False

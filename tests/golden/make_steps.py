@@ -21,11 +21,11 @@ from signbind_jax.data_pipelines.writing.writer import write_dataset
 from signbind_jax.distributed import sharding
 from signbind_jax.sources import open_source
 from signbind_jax.stages import assumed_stage, make_stage
-from signbind_jax.streams import SHIPPED, STAGES_BEHIND
+from signbind_jax.streams import NOT_EXPERTS, SEGMENTATION, SHIPPED
 from signbind_jax.train.train_step import TrainStep
 
 FILE = Path(__file__).with_name("steps.json")
-STAGES = (*SHIPPED, *STAGES_BEHIND)
+STAGES = (*SHIPPED, *NOT_EXPERTS)
 ROWS, LENGTH = 4, 16  # of the batch of a stage behind experts
 # Small, and with a learning rate above 0 from the first step on.
 SIZES = {
@@ -97,7 +97,7 @@ def stage_and_batch(name: str, directory: Path):
     """A stage at tiny size and a batch to train it on."""
     overrides = SIZES | {"data.directory": str(directory), "data.n_buckets": "1"}
     config = load_config(f"{name}:size=tiny", overrides)
-    if name in SHIPPED:
+    if name in (*SHIPPED, SEGMENTATION):
         source = open_source(config)
         return make_stage(config, source.shapes), source.batch(0)
     stage = assumed_stage(config)

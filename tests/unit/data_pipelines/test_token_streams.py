@@ -13,7 +13,7 @@ from signbind_jax.data.clip import TimedToken
 from signbind_jax.data.dataset import open_dataset
 from signbind_jax.data_pipelines.readers import token_streams
 from signbind_jax.errors import SignBindError
-from signbind_jax.streams import STAGES_BEHIND
+from signbind_jax.streams import NOT_EXPERTS
 from tests import frame_corpora
 
 LINE = {
@@ -186,7 +186,7 @@ def test_the_schema_takes_what_the_reader_takes(tmp_path):
         assert matches(line, SCHEMA, SCHEMA)
         assert len(read(write(tmp_path / f"{i}.jsonl", line))) == 1
     assert set(SCHEMA["properties"]) == set(token_streams.FIELDS)
-    assert SCHEMA["properties"]["streams"]["propertyNames"]["not"]["enum"] == list(STAGES_BEHIND)
+    assert SCHEMA["properties"]["streams"]["propertyNames"]["not"]["enum"] == list(NOT_EXPERTS)
 
 
 @pytest.mark.parametrize("told", [told for told, (_, seen) in BAD.items() if seen is not None])

@@ -8,6 +8,7 @@ from signbind_jax.checkpoint.model_record import abstract_model, make_model
 from signbind_jax.models.expert import ExpertConfig
 from signbind_jax.models.fusion import FusionConfig
 from signbind_jax.models.llm.config import DecoderConfig
+from signbind_jax.models.segmenter import SegmenterConfig
 from signbind_jax.models.signbind import SignBindConfig
 
 FUSION = FusionConfig(n_ids=(5, 4), d_hidden=8, n_targets=6)
@@ -16,6 +17,7 @@ CONFIGS = [
     *(ExpertConfig(frontend, n_tokens=5) for frontend in ("pose", "lips", "hand_shape")),
     FUSION,
     DECODER,
+    SegmenterConfig(),
     SignBindConfig(FUSION, DECODER),
 ]
 

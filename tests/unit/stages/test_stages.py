@@ -27,7 +27,7 @@ def described(batch):
     return jax.tree.map(lambda x: (x.shape, x.dtype.name), batch)
 
 
-@pytest.mark.parametrize("name", ["signing", *BEHIND])
+@pytest.mark.parametrize("name", ["signing", "segmentation", *BEHIND])
 def test_a_batch_has_the_shapes_that_are_compiled(runs, name):
     source = source_of(runs, name)
     stage = make_stage(source.config, source.shapes)
@@ -37,7 +37,7 @@ def test_a_batch_has_the_shapes_that_are_compiled(runs, name):
         assert described(source.batch(i)) == described(spec)
 
 
-@pytest.mark.parametrize("name", ["signing", "lipreading", *BEHIND, "translation"])
+@pytest.mark.parametrize("name", ["signing", "lipreading", "segmentation", *BEHIND, "translation"])
 def test_assumed_shapes_are_of_the_same_batch_as_those_of_data(name):
     stage = assumed_stage(load_config(f"{name}:size=tiny"))
     spec = stage.batch_spec(stage.config.assumed.longest, 3)

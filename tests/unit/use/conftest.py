@@ -1,10 +1,11 @@
-"""Shared by the tests of what uses a trained system: a bundle, made once."""
+"""Shared by the tests of what uses a trained system: a bundle and a segmenter, made once."""
 
 import shutil
 
 import pytest
 
 from signbind_jax import cli
+from tests import untrained_runs
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +24,11 @@ def bundle(runs, tmp_path_factory):
     for name in names:
         shutil.rmtree(place / name)
     return out
+
+
+@pytest.fixture(scope="session")
+def segmenter(runs, tmp_path_factory):
+    """An untrained run of stage segmentation, which finds boundaries here and there."""
+    return untrained_runs.write_run(
+        "segmentation", runs, workdir=tmp_path_factory.mktemp("segmenter") / "run"
+    )

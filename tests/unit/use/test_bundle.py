@@ -19,7 +19,8 @@ from signbind_jax import cli, sealed
 from signbind_jax.checkpoint.artefact import open_artefact
 from signbind_jax.errors import SignBindError
 from signbind_jax.use import export_command, model_card, opening
-from tests import untrained_runs
+from signbind_jax.use.bundle import open_bundle as open_directory
+from tests import signed_recordings, untrained_runs
 from tests.conftest import signbind_process
 from tests.hub import Hub, serving
 from tests.unit.hf.tiny_pretrained import write_pretrained
@@ -125,6 +126,24 @@ def test_int8_makes_a_quarter_of_them_and_rounds_by_half_a_step(runs, bundle, tm
     capsys.readouterr()
     assert cli.main(["translate", f"--checkpoint={out}", str(runs / "a.npz")]) == 0
     assert capsys.readouterr().out.startswith("a.npz\t")
+
+
+def test_a_segmenter_goes_with_it_and_cuts_recordings(runs, bundle, segmenter, tmp_path, capsys):
+    out, talk = tmp_path / "with", tmp_path / "talk.npz"
+    signed_recordings.write(talk, [(0.5, 3.5), (4.5, 7.5)], 8)
+    command = ["export", "translator", f"--checkpoint={runs / 'alignment'}", f"--out={out}"]
+    assert cli.main([*command, f"--segmenter={segmenter}"]) == 0
+    check_same(weights(open_directory(out).segmenter()), weights(open_artefact(segmenter)))
+    assert sb.load_translator(bundle).segmenter is None
+    written = []
+    for given in ([f"--checkpoint={out}"], [f"--checkpoint={bundle}", f"--segmenter={segmenter}"]):
+        capsys.readouterr()
+        assert cli.main(["translate", *given, "--segment", "--longest=20", str(talk)]) == 0
+        written.append(capsys.readouterr())
+    assert written[0] == written[1] and "the segmenter found a boundary" in written[0].err
+    assert cli.main([*command, f"--segmenter={runs / 'signing'}", f"--out={tmp_path / 'x'}"]) == 1
+    assert "stage: found signing, wanted segmentation" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
 
 
 def test_the_same_run_gives_the_same_bytes(runs, bundle, tmp_path):

@@ -55,6 +55,35 @@ def test_a_sentence_without_a_pause_is_cut_at_its_quietest_moments():
     assert found.segments == list(itertools.pairwise(ends)) and found.n_long == 1
 
 
+def likely(n_frames: int, at: dict[int, float]) -> np.ndarray:
+    """How likely a sentence ends, 0 but around some frames."""
+    boundary_t = np.zeros(n_frames, np.float32)
+    for frame, value in at.items():
+        boundary_t[frame - 2 : frame + 3] = value * np.array([0.3, 0.8, 1, 0.8, 0.3])
+    return boundary_t
+
+
+def test_a_sentence_is_cut_where_a_boundary_is_found():
+    active_t = np.zeros(500, np.float32)
+    active_t[50:300] = active_t[350:450] = 2.0
+    at = {55: 0.9, 120: 0.9, 125: 0.6, 200: 0.4, 290: 0.7, 320: 0.9, 400: 0.6}
+    found = cut(active_t, 25, 20, likely(500, at))
+    # Not at 55, nor beside the likelier 120, where a piece would be too short; not in a pause; 200
+    # is not likely enough.
+    wanted = [(50, 120), (120, 290), (290, 300), (350, 400), (400, 450)]
+    assert [s.frames(25) for s in found.segments] == wanted
+    assert (found.n_learnt, found.n_long, found.n_short) == (3, 0, 0)
+    assert cut(active_t, 25, 20).n_learnt == 0
+
+
+def test_what_is_still_too_long_is_cut_at_its_likeliest_boundary():
+    active_t = np.full(25 * 30, 2.0, np.float32)
+    active_t[[180, 350]] = 0.4  # quiet moments, which do not count here
+    found = cut(active_t, 25, 10, likely(750, {200: 0.4, 430: 0.9, 640: 0.3}))
+    assert [s.frames(25) for s in found.segments] == [(0, 200), (200, 430), (430, 640), (640, 750)]
+    assert found.n_learnt == 1 and found.n_long == 2
+
+
 @pytest.mark.parametrize("n_frames", [0, 1, 2, 3, 10])
 def test_recordings_of_hardly_a_frame_hold_no_sentence(n_frames):
     assert not segments(signed_recordings.pose([], 1, 25)[:n_frames], 25, 20)

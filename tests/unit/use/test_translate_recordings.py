@@ -14,6 +14,7 @@ from signbind_jax.errors import SignBindError
 from signbind_jax.use import recording as recording_module
 from signbind_jax.use import translate as translate_module
 from signbind_jax.use import translate_recordings
+from signbind_jax.use.boundaries import BoundaryReader, open_segmenter
 from signbind_jax.use.recording import Told, cut_recording, translate_recording
 from signbind_jax.use.translator import load_translator
 from tests import drawn_faces, signed_recordings
@@ -143,9 +144,36 @@ def test_usage_that_makes_no_sense_is_one_line(translate, talk, tmp_path, capsys
     code, _, err = translate(f"--out={tmp_path / 'out'}", "--longest=20", talk, other)
     assert code == 1 and [path.name for path in (tmp_path / "out").iterdir()] == ["talk.txt"]
     assert f"{other}: {tmp_path}/out/talk.txt is another recording's: rename one of them" in err[0]
-    for option in ("--format=vtt", f"--out={tmp_path}"):
+    for option in ("--format=vtt", f"--out={tmp_path}", f"--segmenter={tmp_path}"):
         assert cli.main(["translate", "--checkpoint=run", option, str(talk)]) == 1
         assert "wanted --segment" in capsys.readouterr().err
+
+
+def test_a_segmenter_cuts_where_no_pause_is(runs, segmenter, talk, tmp_path, capsys, translate):
+    command = ["translate", f"--checkpoint={runs / 'alignment'}", "--longest=20", "--segment"]
+    out = f"--out={tmp_path}"
+    assert cli.main([*command, "--format=vtt", out, f"--segmenter={segmenter}", str(talk)]) == 0
+    told = capsys.readouterr().err.splitlines()
+    (line,) = (line for line in told if "cut where the segmenter found a boundary" in line)
+    n = int(line.removesuffix(" times").rpartition(" ")[2])
+    assert n > 0
+    code, out, _ = translate("--longest=20", f"--segmenter={segmenter}", talk)
+    ends = [line.split("\t")[1:3] for line in out.splitlines()]
+    assert code == 0 and len(ends) == len(SENTENCES) + n
+    assert sum(a[1] == b[0] for a, b in itertools.pairwise(ends)) == n
+    assert (tmp_path / "talk.vtt").read_text().startswith("WEBVTT\n\n00:00:0")
+    with pytest.raises(SignBindError, match="--segmenter: .* found alignment, wanted segmentation"):
+        translate(f"--segmenter={runs / 'alignment'}", talk)
+
+
+def test_windows_change_nothing_of_what_a_segmenter_says(segmenter, talk, monkeypatch):
+    reader = BoundaryReader.of(open_segmenter(segmenter))
+    whole = cut_recording(open_recording(talk), 20, reader)
+    monkeypatch.setattr(recording_module, "WINDOW_FRAMES", 100)
+    in_windows = cut_recording(open_recording(talk), 20, reader)
+    assert whole.n_learnt == in_windows.n_learnt > 0
+    # As without one, only the scale is a window's own.
+    np.testing.assert_allclose(in_windows.segments, whole.segments, atol=0.1)
 
 
 def test_sentences_are_translated_in_groups(translator, talk, monkeypatch):
