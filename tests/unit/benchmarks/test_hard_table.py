@@ -161,6 +161,16 @@ def test_found_words_reach_all_that_writes_or_reads_letters(plan):
     assert not any("spellings" in argument for argument in plan.jobs[read.needs[0]].command)
 
 
+def test_another_expert_may_read_what_words_are_looked_for_in(plan):
+    elements = ELEMENTS["spellings"].adds | ELEMENTS["shape_reader"].adds
+    for recipe in (PLAIN | elements, PLAIN | ELEMENTS["shape_reader"].adds | elements):
+        system = plan.system(recipe, 0)
+        read = plan.jobs[plan.jobs[system.spellings].needs[0]]
+        reader, learner = plan.jobs[read.needs[0]], plan.jobs[system.trained["fingerspelling"]]
+        assert "--config=fingerspelling:frontend=hand_shape" in reader.command
+        assert "--config=fingerspelling" in learner.command
+
+
 @pytest.mark.parametrize("name", [*ELEMENTS, *OTHERS])
 @pytest.mark.parametrize("trial", [False, True])
 def test_every_training_has_a_config_that_goes(tmp_path, name, trial):
