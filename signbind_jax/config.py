@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from ml_collections import ConfigDict
 
 from signbind_jax import configs, streams
-from signbind_jax.data.data_config import DataConfig
+from signbind_jax.data.data_config import PLACES, DataConfig
 from signbind_jax.data.folds import ALL
 from signbind_jax.errors import SignBindError
 from signbind_jax.files import shorten
@@ -249,8 +249,7 @@ class RunConfig(Checked):
                     del record[section][key]
         if record["data"]["min_count"] == 1:
             del record["data"]["min_count"]
-        paths = ("directory", "stream_cache", "vocabulary", "spellings", "sign_order")
-        for key in (*paths, "threads", "validation"):
+        for key in (*PLACES, "threads", "validation"):
             del record["data"][key]
         for key, value in record["augment"].items():  # was once given by position
             if isinstance(value, dict) and value.keys() == set(streams.SHIPPED):

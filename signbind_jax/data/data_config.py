@@ -17,6 +17,9 @@ from signbind_jax.ranges import (
 )
 from signbind_jax.streams import Name
 
+# Fields that name places of one machine: what lies there counts, not what it is called.
+PLACES = ("directory", "stream_cache", "vocabulary", "spellings", "sign_order")
+
 
 @dataclass(frozen=True)
 class DataConfig(Checked):

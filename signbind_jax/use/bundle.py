@@ -32,6 +32,7 @@ from signbind_jax.checkpoint.model_record import (
     read_model_config,
 )
 from signbind_jax.config import RunConfig, from_mapping
+from signbind_jax.data.data_config import PLACES
 from signbind_jax.data.vocabulary import Vocabulary
 from signbind_jax.distributed import sharding
 from signbind_jax.errors import SignBindError
@@ -95,10 +96,9 @@ def write_part(run: Artefact, directory: Path, dtype: str, parents: Mapping[str,
       parents: what its config names in place of the directories of this machine.
     """
     directory.mkdir(parents=True)
-    none = dict.fromkeys(("directory", "stream_cache", "vocabulary", "spellings"), "")
     config = dataclasses.replace(
         run.config,
-        data=dataclasses.replace(run.config.data, weights=(), **none),
+        data=dataclasses.replace(run.config.data, weights=(), **dict.fromkeys(PLACES, "")),
         parents=dict(parents),
         crossfit={},
         init={"from": ""},

@@ -50,7 +50,8 @@ def export_translator(
         )
     experts = open_experts_of(run)
     found = None if segmenter is None else open_segmenter(segmenter)
-    facts = model_card.facts_of(run, experts, evaluated) | {"name": Path(out).absolute().name}
+    facts = model_card.facts_of(run, experts, evaluated, found)
+    facts["name"] = Path(out).absolute().name
     parts = {name: f"{bundle.EXPERTS}/{name}" for name in experts}
     with new_directory(out) as directory:
         own = directory / bundle.TRANSLATOR

@@ -20,12 +20,16 @@ _OWN_SIGNATURES = {"bleu4": "bleu_signature"}  # others are called as their scor
 
 
 def facts_of(
-    run: Artefact, experts: Mapping[str, Artefact], evaluated: Path | None = None
+    run: Artefact,
+    experts: Mapping[str, Artefact],
+    evaluated: Path | None = None,
+    segmenter: Artefact | None = None,
 ) -> dict[str, Any]:
     """What is known of a translator, JSON-ready, without a path of this machine.
 
     Args:
       evaluated: what `signbind evaluate --json` wrote of the run; None: nothing.
+      segmenter: a run of stage `segmentation` that goes with it; None: none does.
 
     Returns:
       name, digest, stage, step, streams (with the step of the expert of each), given_streams,
@@ -37,8 +41,9 @@ def facts_of(
     Raises:
       SignBindError: `evaluated` is no such file, or of another step.
     """
-    data, unknown = _data_of(run, experts)
-    scores = [row for expert in experts.values() for row in _validated(expert)]
+    beside = {**experts, **({segmenter.stage: segmenter} if segmenter else {})}
+    data, unknown = _data_of(run, beside)
+    scores = [row for stage in beside.values() for row in _validated(stage)]
     scores += _evaluated(evaluated, run) if evaluated else _validated(run)
     return {
         "name": run.workdir.resolve().name,
@@ -75,11 +80,14 @@ def _cell(value: Any) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-def _data_of(run: Artefact, experts: Mapping[str, Artefact]) -> tuple[list[dict], list[str]]:
-    """The datasets of all stages as far as they are there, and the stages of which one is not."""
+def _data_of(run: Artefact, beside: Mapping[str, Artefact]) -> tuple[list[dict], list[str]]:
+    """The datasets of all stages as far as they are there, and the stages of which one is not.
+
+    beside: experts and whatever else goes with a run, by stage.
+    """
     found: dict[str, dict[str, Any]] = {}
     unknown = []
-    stages = {run.stage: run} | _behind(run) | dict(experts)
+    stages = {run.stage: run} | _behind(run) | dict(beside)
     for stage, trained in stages.items():
         for directory in trained.config.data.directories if trained else [""]:
             if not directory:

@@ -1,5 +1,6 @@
 """Bundles: they load alone, hold what the run held, and nothing else is taken for one."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -17,9 +18,11 @@ from flax import nnx
 import signbind_jax as sb
 from signbind_jax import cli, sealed
 from signbind_jax.checkpoint.artefact import open_artefact
+from signbind_jax.data.data_config import DataConfig
 from signbind_jax.errors import SignBindError
 from signbind_jax.use import export_command, model_card, opening
 from signbind_jax.use.bundle import open_bundle as open_directory
+from signbind_jax.use.bundle import write_part
 from tests import signed_recordings, untrained_runs
 from tests.conftest import signbind_process
 from tests.hub import Hub, serving
@@ -134,6 +137,10 @@ def test_a_segmenter_goes_with_it_and_cuts_recordings(runs, bundle, segmenter, t
     command = ["export", "translator", f"--checkpoint={runs / 'alignment'}", f"--out={out}"]
     assert cli.main([*command, f"--segmenter={segmenter}"]) == 0
     check_same(weights(open_directory(out).segmenter()), weights(open_artefact(segmenter)))
+    data = str((runs / "data").resolve())
+    assert open_artefact(segmenter).config.data.directory == data
+    card = (out / "README.md").read_text()
+    assert "segmentation" in card and data not in card
     assert sb.load_translator(bundle).segmenter is None
     written = []
     for given in ([f"--checkpoint={out}"], [f"--checkpoint={bundle}", f"--segmenter={segmenter}"]):
@@ -144,6 +151,21 @@ def test_a_segmenter_goes_with_it_and_cuts_recordings(runs, bundle, segmenter, t
     assert cli.main([*command, f"--segmenter={runs / 'signing'}", f"--out={tmp_path / 'x'}"]) == 1
     assert "stage: found signing, wanted segmentation" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
+
+
+def test_no_place_that_a_config_names_goes_with_it(runs, tmp_path):
+    places = {}
+    for field in dataclasses.fields(DataConfig):
+        if field.default == "":
+            with contextlib.suppress(SignBindError):  # no place where it takes other values
+                DataConfig(**{field.name: "/home/me"})
+                places[field.name] = f"/home/me/{field.name}"
+    assert {"directory", "spellings", "sign_order"} <= places.keys()
+    run = open_artefact(runs / "fusion")
+    data = dataclasses.replace(run.config.data, **places)
+    run = dataclasses.replace(run, config=dataclasses.replace(run.config, data=data))
+    write_part(run, tmp_path / "part", "float32", {})
+    assert "/home/me" not in (tmp_path / "part" / "part.json").read_text()
 
 
 def test_the_same_run_gives_the_same_bytes(runs, bundle, tmp_path):
