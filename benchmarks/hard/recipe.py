@@ -358,9 +358,9 @@ def adding(names: Collection[str]) -> Recipe:
     )
 
 
-def final(without: str = "") -> Recipe:
-    """The final recipe, or what is left of it without an element."""
-    return PLAIN | adding({*FINAL} - {without})
+def final(without: Collection[str] = ()) -> Recipe:
+    """The final recipe, or what is left of it without some elements."""
+    return PLAIN | adding({*FINAL} - {*without})
 
 
 # Signing begins on the labelled clips there too: nothing is read of weak ones before.

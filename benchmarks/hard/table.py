@@ -4,11 +4,11 @@
 
 `plain` is the shipped configs as they are, `final` these with all elements of `recipe.FINAL`, both
 with every seed; what follows has the first one, or behind an @ another. `-NAME` is the final recipe
-without an element, `NAME` is plain with it. What a row does not touch is not trained again. An
-element pays where without it BLEU-4 or name recall of the validation split falls by more than the
-seeds of `final` lie apart, and the other does not rise by more. All that is finished in DIR is
-passed over, what was interrupted goes on. docs/hard_results.md says what the elements are and what
-was measured.
+without an element (`-NAME-NAME` without two), `NAME` is plain with it. What a row does not touch is
+not trained again. An element pays where without it BLEU-4 or name recall of the validation split
+falls by more than the seeds of `final` lie apart, and the other does not rise by more. All that is
+finished in DIR is passed over, what was interrupted goes on. docs/hard_results.md says what the
+elements are and what was measured.
 
 DIR/measured.json keeps scores and minutes by the digests of their commands. Given to another
 directory as --measured, it stands in for these: only what is not in it is trained.
@@ -68,7 +68,8 @@ def _parse() -> argparse.Namespace:
         default=ROWS,
         metavar="NAME,...",
         help=f"plain, final, of these with - in front: {', '.join(FINAL)}; of these without: "
-        f"{', '.join([*ELEMENTS, *OTHERS])} (default: the first three kinds); NAME@1: of that seed",
+        f"{', '.join([*ELEMENTS, *OTHERS])} (default: the first three kinds); -NAME-NAME: final "
+        "without both; NAME@1: of that seed",
     )
     parser.add_argument(
         "--seeds", type=int, default=2, metavar="N", help="of plain and final (default: 2)"
@@ -92,8 +93,8 @@ def recipe_of(row: str) -> Recipe:
     known, name = ELEMENTS | OTHERS, row.partition("@")[0]
     if name in ("plain", "final"):
         return final() if name == "final" else PLAIN
-    if name.startswith("-") and name[1:] in FINAL:
-        return final(without=name[1:])
+    if name.startswith("-") and {*name[1:].split("-")} <= {*FINAL}:
+        return final(without=name[1:].split("-"))
     if name not in known:
         raise SignBindError(unknown_name("--rows", name, [*ROWS, *known]))
     return PLAIN | known[name].adds
@@ -256,7 +257,7 @@ def markdown(rows: Mapping[str, list[Scores]], minutes: Mapping[str, float]) -> 
         cells = [
             " / ".join(_shown(mean(row, s, split)) for split in ("train", "test")) for s in COLUMNS
         ]
-        judged = name.startswith("-") and len(rows.get("final", ())) > max(1, seed_of(name))
+        judged = name.count("-") == 1 and len(rows.get("final", ())) > max(1, seed_of(name))
         cells.append(("yes" if pays(rows, name) else "no") if judged else "")
         lines.append([name, str(len(row)), *cells, f"{minutes[name]:.0f}"])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -279,6 +279,8 @@ def test_the_final_recipe_without_an_element_is_all_the_others(plan):
     once = {"no_repeat_ngram_size": 3}
     assert whole.writing == {"beam_size": 4} | once and without.writing == once
     assert without | ELEMENTS["beams"].adds == whole
+    two = table.recipe_of("-beams-no_loops")
+    assert not two.writing and two | ELEMENTS["no_loops"].adds == without
     assert table.recipe_of("plain") == PLAIN
     assert table.recipe_of("beams") == PLAIN | ELEMENTS["beams"].adds
     with pytest.raises(SignBindError, match="--rows: unknown name 'final-beams'"):
