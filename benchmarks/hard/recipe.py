@@ -367,8 +367,7 @@ def final(without: Collection[str] = ()) -> Recipe:
 _WEAK = (
     PLAIN
     | Recipe(parts=dict.fromkeys(("signing", "language_model", *BEHIND), ("weak",)))
-    | Recipe(after={"signing": (_briefly((), 3000, ordered=True),)})
-    | adding(("labelled_first", "labelled_lips", "min_count", "ordered_targets"))
+    | adding(("labelled_first", "ordered", "labelled_lips", "min_count", "ordered_targets"))
     | Recipe(spellings=True, parts={"fingerspelling": ("weak", "labelled")})
 )
 
