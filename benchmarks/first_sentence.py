@@ -118,7 +118,7 @@ def _write_sizes(arguments: argparse.Namespace, directory: Path) -> None:
         lips["lip_size"] -= 2 * margin
         arrays["lips"] = decode_lips(clip)[:, inside, inside]
     (directory / "spec.json").write_text(json.dumps(spec))
-    np.savez(directory / "clip.npz", **arrays)
+    np.savez(directory / "arrays.npz", **arrays)
 
 
 def _run(arguments: argparse.Namespace) -> dict:

@@ -75,7 +75,7 @@ def main(directory: str, repeats: str) -> None:
     started = time.perf_counter()
     spec = json.loads((Path(directory) / "spec.json").read_text())
     model = Translator(spec).eval()
-    arrays = np.load(Path(directory) / "clip.npz")
+    arrays = np.load(Path(directory) / "arrays.npz")
     clips = []
     for config in spec["experts"]:
         frames = arrays["lips" if config["frontend"] == "lips" else "pose"]
