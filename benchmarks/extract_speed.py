@@ -20,7 +20,7 @@ from signbind_jax.data_pipelines.extraction.environment import (
     ready_environment,
     worker_command,
 )
-from signbind_jax.data_pipelines.extraction.pool import Failure, Task, extract_all
+from signbind_jax.data_pipelines.extraction.pool import Failure, Pool, Task
 from signbind_jax.processes.parallel_runs import usable_cores
 
 
@@ -34,9 +34,12 @@ def main() -> None:
         os.sched_setaffinity(0, usable_cores()[-1:])  # the worker inherits it
     done: list[tuple[float, int]] = []  # seconds, frames
 
+    failed: list[str] = []
+
     def finished(task, outcome) -> None:
         if isinstance(outcome, Failure):
-            raise SystemExit(f"{task.id}: {outcome.reason}")
+            failed.append(f"{task.id}: {outcome.reason}")
+            return
         done.append((time.perf_counter(), outcome.frames))
         hands = outcome.found["left_hand"] + outcome.found["right_hand"]
         print(
@@ -51,7 +54,10 @@ def main() -> None:
             for clip_id, recording in clip_list_of(arguments.videos, 0.0).items()
         ]
         start = time.perf_counter()
-        extract_all(tasks, worker_command(environment), finished)
+        with Pool(worker_command(environment)) as pool:
+            pool.extract(tasks, finished)
+    if failed:
+        raise SystemExit("; ".join(failed))
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     n_frames = sum(frames for _, frames in done)
     print(

@@ -1,6 +1,9 @@
 """Clips of recordings extracted into a directory, by `signbind extract` and others."""
 
 import argparse
+import atexit
+import contextlib
+import functools
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +17,7 @@ from signbind_jax.data_pipelines.extraction.environment import (
     ready_environment,
     worker_command,
 )
-from signbind_jax.data_pipelines.extraction.pool import Failure, Interrupted, Task, extract_all
+from signbind_jax.data_pipelines.extraction.pool import Failure, Interrupted, Pool, Task
 from signbind_jax.data_pipelines.extraction.report import write_failures
 from signbind_jax.data_pipelines.extraction.result import Result, read_result
 from signbind_jax.data_pipelines.readers.extracted import file_of
@@ -31,11 +34,14 @@ class Workers:
       environment: virtual environment with MediaPipe; None: in the user's cache.
       count: processes.
       timeout_s: how long a process may give no sign of life within a clip.
+      keep: whether they wait for the clips of the next call, until this program ends: to load
+        MediaPipe takes longer than many a clip. Each takes about 0.4 GB of memory.
     """
 
     environment: Path | None = None
     count: int = field(default_factory=lambda: len(usable_cores()))
     timeout_s: float = 120.0
+    keep: bool = False
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> "Workers":
@@ -119,7 +125,8 @@ def extract_clips(
     if waiting:
         environment = ready_environment(workers.environment or default_directory(), tell)
         try:
-            _extract(waiting, worker_command(environment), workers, done)
+            with _pool(workers, environment) as pool:
+                _extract(waiting, pool, done)
         except Interrupted as signal:
             done.interrupted = signal
         finally:
@@ -173,7 +180,24 @@ def _span(video: str, start_s: float, end_s: float | None) -> str:
     return f"{video} from {start_s:g} s to " + ("its end" if end_s is None else f"{end_s:g} s")
 
 
-def _extract(tasks: list[Task], command: list[str], workers: Workers, done: Extraction) -> None:
+def _pool(workers: Workers, environment: Path) -> contextlib.AbstractContextManager[Pool]:
+    if workers.keep:
+        return contextlib.nullcontext(_kept_pool(workers, environment))
+    return _new_pool(workers, environment)
+
+
+def _new_pool(workers: Workers, environment: Path) -> Pool:
+    return Pool(worker_command(environment), workers.count, workers.timeout_s)
+
+
+@functools.cache
+def _kept_pool(workers: Workers, environment: Path) -> Pool:
+    pool = _new_pool(workers, environment)
+    atexit.register(pool.close)
+    return pool
+
+
+def _extract(tasks: list[Task], pool: Pool, done: Extraction) -> None:
     # disable=None: shown on a terminal only
     with tqdm(total=len(tasks), unit="clip", disable=None) as bar:
         start = time.monotonic()
@@ -188,4 +212,4 @@ def _extract(tasks: list[Task], command: list[str], workers: Workers, done: Extr
             bar.set_postfix_str(f"{rate:.0f} frames/s, {len(done.failures)} failed", refresh=False)
             bar.update()
 
-        extract_all(tasks, command, finished, workers=workers.count, timeout_s=workers.timeout_s)
+        pool.extract(tasks, finished)

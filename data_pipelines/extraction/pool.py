@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import os
 import signal
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,89 +45,117 @@ class Interrupted(Exception):
         self.number = number
 
 
-def extract_all(
-    tasks: Sequence[Task],
-    command: Sequence[str],
-    finished: Callable[[Task, Result | Failure], None],
-    *,
-    workers: int = 1,
-    timeout_s: float = 120.0,
-) -> None:
-    """Extracts clips in several processes.
+class Pool:
+    """Processes that extract clips. They are started as they are needed, and wait for the clips of
+    the next call until `close` or the end of a `with` statement.
 
     Args:
-      tasks: begun in this order.
       command: starts a process that serves clips (`worker/serve.py`).
-      finished: gets every clip as it is done or has failed.
-      workers: processes.
+      count: processes.
       timeout_s: how long a process may give no sign of life within a clip.
-
-    Raises:
-      SignBindError: no process can be started; there is no room for files.
-      Interrupted: SIGINT or SIGTERM came. No process and no half-written file is left.
     """
-    asyncio.run(_extract_all(tasks, command, finished, workers, timeout_s))
 
+    def __init__(self, command: Sequence[str], count: int = 1, timeout_s: float = 120.0):
+        self._command, self._count, self._timeout_s = command, count, timeout_s
+        self._idle: list[_Process] = []
+        self._turn = threading.Lock()
+        # A thread of its own: the caller's may have a loop that runs, as that of a notebook has.
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="signbind extraction", daemon=True
+        )
+        self._thread.start()
 
-async def _extract_all(tasks, command, finished, workers: int, timeout_s: float) -> None:
-    waiting = iter(tasks)
-    caught: list[int] = []
-    loops = [
-        asyncio.create_task(_work(waiting, command, finished, timeout_s))
-        for _ in range(min(workers, len(tasks)))
-    ]
+    def extract(
+        self, tasks: Sequence[Task], finished: Callable[[Task, Result | Failure], None]
+    ) -> None:
+        """Extracts clips; calls from several threads take turns.
 
-    def cancel() -> None:
-        for loop in loops:
-            if not loop.cancelling():  # a second time would disturb its tidying up
-                loop.cancel()
+        Args:
+          tasks: begun in this order.
+          finished: gets every clip as it is done or has failed, in a thread of the pool.
 
-    def stop(number: int) -> None:
-        caught.append(number)
-        cancel()
+        Raises:
+          SignBindError: no process can be started; there is no room for files.
+          Interrupted: SIGINT or SIGTERM came. No half-written file is left.
+        """
+        stopped = asyncio.Event()
+        caught: list[int] = []
 
-    with _signals_to(stop):
+        def stop(number: int, _frame) -> None:
+            caught.append(number)
+            self._loop.call_soon_threadsafe(stopped.set)
+
+        with self._turn, _signals_to(stop):
+            work = self._extract_all(tasks, finished, stopped)
+            asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        if caught:
+            raise Interrupted(caught[0])
+
+    def close(self) -> None:
+        """Ends the processes."""
+        asyncio.run_coroutine_threadsafe(self._end_idle(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def __enter__(self) -> "Pool":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    async def _extract_all(self, tasks, finished, stopped: asyncio.Event) -> None:
+        waiting = iter(tasks)
+        n = min(self._count, len(tasks))
+        working = [asyncio.create_task(self._work(waiting, finished)) for _ in range(n)]
+        asked = asyncio.create_task(stopped.wait())
         try:
-            await asyncio.gather(*loops)
-        except asyncio.CancelledError:
-            if not caught:
-                raise
+            all_done = asyncio.gather(*working)
+            await asyncio.wait([all_done, asked], return_when=asyncio.FIRST_COMPLETED)
+            if all_done.done():
+                all_done.result()
         finally:
-            cancel()
-            await asyncio.gather(*loops, return_exceptions=True)
-    if caught:
-        raise Interrupted(caught[0])
+            for task in (*working, asked):
+                task.cancel()
+            await asyncio.gather(*working, asked, return_exceptions=True)
 
-
-@contextlib.contextmanager
-def _signals_to(stop: Callable[[int], None]) -> Iterator[None]:
-    loop = asyncio.get_running_loop()
-    handled = []
-    for number in _STOPS:
-        # Elsewhere than in the main thread there are no signals to handle.
-        with contextlib.suppress(ValueError, RuntimeError):
-            loop.add_signal_handler(number, stop, number)
-            handled.append(number)
-    try:
-        yield
-    finally:
-        for number in handled:
-            loop.remove_signal_handler(number)
-
-
-async def _work(waiting: Iterator[Task], command, finished, timeout_s: float) -> None:
-    """Extracts what is waiting, one clip after another; a process that died is replaced."""
-    process = None
-    with tempfile.TemporaryFile("a+b") as errors:  # what the processes complain of
+    async def _work(self, waiting: Iterator[Task], finished) -> None:
+        """Extracts what is waiting, one clip after another; a process that died is replaced."""
+        process = None
         try:
             for task in waiting:
                 if process is None or not process.is_alive():
-                    process = await _Process.started(command, errors)
-                outcome = await process.extract(task, timeout_s)
-                finished(task, outcome)
+                    process = await self._ready_process()
+                finished(task, await process.extract(task, self._timeout_s))
         finally:
-            if process is not None:
-                await process.end()
+            if process is not None and process.is_alive():
+                self._idle.append(process)
+
+    async def _ready_process(self) -> "_Process":
+        while self._idle:
+            process = self._idle.pop()
+            if await process.answers(self._timeout_s):  # it may have died since its last clip
+                return process
+        return await _Process.started(self._command)
+
+    async def _end_idle(self) -> None:
+        while self._idle:
+            await self._idle.pop().end()
+
+
+@contextlib.contextmanager
+def _signals_to(stop: Callable) -> Iterator[None]:
+    handled = {}
+    try:
+        for number in _STOPS:
+            # Elsewhere than in the main thread there are no signals to handle.
+            with contextlib.suppress(ValueError):
+                handled[number] = signal.signal(number, stop)
+        yield
+    finally:
+        for number, handler in handled.items():
+            signal.signal(number, handler)
 
 
 class _Died(Exception):
@@ -139,9 +169,12 @@ class _Process:
         self._process, self._errors = process, errors
 
     @classmethod
-    async def started(cls, command: Sequence[str], errors: IO[bytes]) -> "_Process":
+    async def started(cls, command: Sequence[str]) -> "_Process":
         """A process that is ready for a clip."""
         quiet = {"GLOG_minloglevel": "2", "TF_CPP_MIN_LOG_LEVEL": "2"}
+        errors = tempfile.TemporaryFile()  # noqa: SIM115  what it complains of; `end` closes it
+        # Else what it writes behind an emptied file's end would follow as many zeros.
+        fcntl.fcntl(errors, fcntl.F_SETFL, os.O_APPEND)
         try:
             # A session of its own: Ctrl-C reaches this process alone, which ends the others.
             process = await asyncio.create_subprocess_exec(
@@ -153,6 +186,7 @@ class _Process:
                 env={**os.environ, **quiet},
             )
         except OSError as error:
+            errors.close()
             raise SignBindError(
                 f"{command[0]}: cannot be started ({error.strerror or error})"
             ) from error
@@ -177,8 +211,21 @@ class _Process:
         return started
 
     def is_alive(self) -> bool:
-        """Whether it can take another clip."""
+        """Whether it was alive when it was last heard of."""
         return self._process.returncode is None
+
+    async def answers(self, timeout_s: float) -> bool:
+        """Whether it can take another clip; it is ended where it cannot."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                self._ask(None)
+                return "ready" in await self._answer()
+        except (_Died, TimeoutError):
+            await self.end()
+            return False
+        except BaseException:
+            await self.end()
+            raise
 
     async def extract(self, task: Task, timeout_s: float) -> Result | Failure:
         """A clip's outcome; the process may not survive it."""
@@ -194,7 +241,7 @@ class _Process:
             "partial": str(partial),
         }
         try:
-            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._ask(request)
             while True:
                 async with asyncio.timeout(timeout_s):
                     answer = await self._answer()
@@ -215,6 +262,9 @@ class _Process:
         await self.end()
         partial.unlink(missing_ok=True)
         return outcome
+
+    def _ask(self, request: dict | None) -> None:
+        self._process.stdin.write(json.dumps(request).encode() + b"\n")
 
     async def _answer(self) -> dict:
         line = await self._process.stdout.readline()
@@ -237,3 +287,4 @@ class _Process:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         await self._process.wait()
+        self._errors.close()

@@ -131,10 +131,10 @@ def _serve(pipe: Connection, reading: Reading) -> None:
     from signbind_jax.data_pipelines.extraction.pool import Interrupted
 
     with contextlib.suppress(EOFError, OSError):  # the server is gone
+        # Ends as a process that is done does, and ends those that extract.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit())
         pipe.send(True)
         while True:
-            # Ends as a process that is done does; to extract takes the handler away.
-            signal.signal(signal.SIGTERM, lambda *_: sys.exit())
             path, name = pipe.recv()
             try:
                 answer = _read(path, reading)
@@ -161,7 +161,8 @@ def _read(path: Path, reading: Reading) -> ReadUpload:
 
     if path.suffix.lower() in VIDEOS:
         _check_duration(path, reading.most_seconds)
-    read = read_paths([str(path)], reading.lip_size, workers=Workers(reading.environment, 1))
+    workers = Workers(reading.environment, 1, keep=True)
+    read = read_paths([str(path)], reading.lip_size, workers=workers)
     notes = tuple(map(printable, read.notes))
     if read.faults:
         return ReadUpload(fault=read.faults[0], notes=notes)

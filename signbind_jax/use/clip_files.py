@@ -18,7 +18,11 @@ ClipSource = str | os.PathLike[str] | Clip
 
 
 class Reading(TypedDict, total=False):
-    """How files are read; see `clip_inputs.read_paths`."""
+    """How files are read; see `clip_inputs.read_paths`.
+
+    Where `workers` are not given, a process a core extracts from videos, and is kept for the next
+    ones; `Workers()` ends them with each call.
+    """
 
     crops: bool
     extracted: str | os.PathLike[str] | None
@@ -38,6 +42,7 @@ def one_clip_each(
       SignBindError: the first file that cannot be read, or that holds no or several clips.
     """
     from signbind_jax.data_pipelines.clip_inputs import read_paths
+    from signbind_jax.data_pipelines.extraction.extract import Workers
     from signbind_jax.data_pipelines.readers.clip_paths import place_of
 
     # A file that is named twice, in whatever way, is read once.
@@ -46,6 +51,7 @@ def one_clip_each(
     if named:
         kept = how.pop("extracted", None)
         kept = None if kept is None else Path(kept)
+        how["workers"] = how.get("workers") or Workers(keep=True)
         read = read_paths(list(map(str, named.values())), lip_size, extracted=kept, **how)
         if read.faults:
             more = len(read.faults) - 1

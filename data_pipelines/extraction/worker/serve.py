@@ -2,9 +2,10 @@
 
 Each line of standard input is a clip in JSON: `path`, `start_s`, `end_s`, `fps` (see `video.Span`),
 `out` (the file to be written) and `partial` (its name until it is whole). Each line of standard
-output is an answer in JSON: `{"ready": versions}` once; for a clip any number of `{"frames": n}`,
+output is an answer in JSON: `{"ready": versions}` first; for a clip any number of `{"frames": n}`,
 signs of life, and then either `{"done": summary}` or `{"failed": reason}`. `{"stop": reason}` says
-that no clip can be done. The end of standard input ends the process.
+that no clip can be done. The line `null` asks whether the process is alive: it answers "ready"
+again. The end of standard input ends the process.
 """
 
 import errno
@@ -83,9 +84,11 @@ def serve(make_detector) -> None:
         detector = make_detector()
     except RuntimeError as error:
         return answer({"stop": " ".join(str(error).split())})
-    answer({"ready": detector.versions})
+    ready = {"ready": detector.versions}
+    answer(ready)
     for line in sys.stdin:
-        answer(_answer_to(json.loads(line), detector, _Pulse(answer)))
+        clip = json.loads(line)
+        answer(_answer_to(clip, detector, _Pulse(answer)) if clip else ready)
 
 
 def _private_output() -> TextIO:

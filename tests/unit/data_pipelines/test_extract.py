@@ -20,10 +20,12 @@ from signbind_jax.data.dataset import open_dataset
 from signbind_jax.data.lips import decode_mosaic
 from signbind_jax.data_pipelines.corpus import Recording
 from signbind_jax.data_pipelines.extraction.environment import ready_environment, worker_command
+from signbind_jax.data_pipelines.extraction.extract import Workers
 from signbind_jax.data_pipelines.extraction.pool import Failure
 from signbind_jax.data_pipelines.extraction.report import write_failures
 from signbind_jax.data_pipelines.readers.extracted import read_extracted
 from signbind_jax.errors import SignBindError
+from signbind_jax.use.clip_files import one_clip_each
 from tests import drawn_faces
 from tests.conftest import ROOT
 
@@ -266,6 +268,54 @@ def test_a_signal_ends_it_cleanly(environment, videos, tmp_path, number, code):
         child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children
     )
     assert sorted(path.name for path in out.iterdir()) == ["short.npz", "talk.npz"]
+
+
+def workers_of(process: psutil.Process) -> set[int]:
+    return {p.pid for p in process.children() if "drawn_face_worker.py" in " ".join(p.cmdline())}
+
+
+def test_in_python_a_process_that_extracts_is_kept_and_replaced_when_it_died(environment, videos):
+    workers = Workers(environment, keep=True)
+    here = psutil.Process()
+    before = workers_of(here)
+
+    def n_frames(name: str) -> int:
+        (clip,) = one_clip_each([videos / f"{name}.mp4"], None, workers=workers)
+        return clip.n_frames("pose")
+
+    assert n_frames("talk") == 40
+    (kept,) = workers_of(here) - before
+    assert n_frames("short") == 5
+    assert workers_of(here) - before == {kept}
+    psutil.Process(kept).kill()
+    assert n_frames("talk") == 40
+    (other,) = workers_of(here) - before
+    assert other != kept
+    with pytest.raises(SignBindError, match="the process died .SIGSEGV.: dying now"):
+        n_frames("crash")
+    assert n_frames("talk") == 40
+
+
+def test_kept_processes_work_where_a_loop_runs_and_end_with_the_program(environment, videos):
+    """In a notebook a loop runs where cells do."""
+    script = f"""
+import asyncio, psutil
+from signbind_jax.data_pipelines.extraction.extract import Workers
+from signbind_jax.use.clip_files import one_clip_each
+
+async def cell():
+    workers = Workers({str(environment)!r}, keep=True)
+    (clip,) = one_clip_each([{str(videos / "short.mp4")!r}], None, workers=workers)
+    print(clip.n_frames("pose"), *(p.pid for p in psutil.Process().children()))
+
+asyncio.run(cell())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    n_frames, pid = map(int, done.stdout.split())
+    assert n_frames == 5 and not psutil.pid_exists(pid)
 
 
 def test_a_contact_sheet_shows_the_crops(environment, videos, tmp_path):
