@@ -46,6 +46,16 @@ HAND_POINTS = tuple(
 # signing hands above 1.0.
 LOWERED = 1.2
 
+
+def is_raised(hand_tkc):
+    """bool (t,), whether the seen points of a hand lie above `LOWERED` on average; False where none
+    is seen. hand_tkc: (t, points, 3) x, y in shoulder widths about the mid-shoulder point,
+    confidence; of NumPy or JAX."""
+    seen_tk = hand_tkc[..., 2] > 0
+    n_t = seen_tk.sum(1)
+    return (n_t > 0) & ((hand_tkc[..., 1] * seen_tk).sum(1) < LOWERED * n_t)
+
+
 EYE_OUTER_CORNERS = (NAMES.index("right_eye_0"), NAMES.index("left_eye_3"))
 MOUTH_CORNERS = (NAMES.index("outer_lip_0"), NAMES.index("outer_lip_6"))
 

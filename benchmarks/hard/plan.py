@@ -188,11 +188,12 @@ class _SystemPlan:
         """Experts learn from the translator's sentence loss, and it goes on with them."""
         given, first = self.recipe.end_to_end, trained["translation"]
         for name in (name for name in EXPERTS if name in given):
-            trained[name] = self._train(name, {"translation": first}, more=given[name])
+            trained[name] = self._train(name, {"translation": first}, Run(values=given[name]))
             scored[name] = self._score(name, trained[name])
         parents = {name: trained[name] for name in (*EXPERTS, "language_model")}
         parents["init.from"] = first
-        trained["translation"] = self._train("translation", parents, more=given["translation"])
+        more = Run(values=given["translation"])
+        trained["translation"] = self._train("translation", parents, more)
 
     def _fit_noise(self, scored: Mapping[str, Mapping[str, str]]) -> bool:
         """Fits noise to the errors of the experts that were trained on the clips of fusion.
@@ -215,9 +216,8 @@ class _SystemPlan:
 
     def _find_spellings(self) -> None:
         """What an expert of the labelled part reads in the others, and the words found in them."""
-        recipe, reader = self.recipe, self.recipe.reader
-        more, argument = reader.values, reader.argument
-        run = self._train("fingerspelling", parts=LETTERS, more=more, argument=argument)
+        recipe = self.recipe
+        run = self._train("fingerspelling", run=recipe.reader._replace(parts=LETTERS))
         learnt = [recipe.parts[stage] for stage in ("fingerspelling", "fusion")]
         learnt += [own.parts for own in recipe.after.get("fingerspelling", ())]
         for part in dict.fromkeys(itertools.chain(*map(untold, learnt))):
@@ -235,31 +235,32 @@ class _SystemPlan:
         unseen: dict[str, str] = {}  # where folds start: it may not have seen what they leave out
         runs = [*self.recipe.before.get(name, ()), Run(), *self.recipe.after.get(name, ())]
         for i, run in enumerate(runs):
-            parts, more, orders = run.parts or self.recipe.parts[name], {**run.values}, []
+            parts, orders = run.parts or self.recipe.parts[name], []
             if run.ordered:
                 orders = [self._order(part, start["init.from"]) for part in untold(parts)]
-                more["data.sign_order"] = ",".join(map(self._at, orders))
+                order = {"data.sign_order": ",".join(map(self._at, orders))}
+                run = run._replace(values={**run.values, **order})
             if i == len(runs) - 1:
-                self._fold(name, unseen, run.parts, more, orders)
-            start = {"init.from": self._train(name, start, run.parts, more, orders)}
+                self._fold(name, unseen, run, orders)
+            start = {"init.from": self._train(name, start, run, orders)}
             if not {*parts} & {*self.recipe.parts["fusion"]}:
                 unseen = start
         return start["init.from"]
 
-    def _fold(self, name: str, start: Mapping[str, str], parts, more, orders: list[str]) -> None:
+    def _fold(self, name: str, start: Mapping[str, str], run: Run, orders: list[str]) -> None:
         """Adds the experts that each leave out some signers, if there are any."""
         n = self.recipe.folds.get(name, 0)
         if not n:
             return
-        command, needs = self._command(name, start, parts, more)
+        command, needs = self._command(name, start, run)
         command.append("--config.data.fold_by=signer")
         self.folds[name] = self.plan.name(f"folds_{name}", (*command, str(n)))
         for k in range(n):
-            run = f"{self.folds[name]}_{k}"
+            fold = f"{self.folds[name]}_{k}"
             place = f"--workdir={self._at(self.folds[name])}/fold{k}"
             own = (*command, f"--config.data.fold={k}/{n}", place)
-            self.plan.jobs.setdefault(run, Job(run, own, (*needs, *orders)))
-            self.fold_runs.append(run)
+            self.plan.jobs.setdefault(fold, Job(fold, own, (*needs, *orders)))
+            self.fold_runs.append(fold)
 
     def _order(self, part: str, run: str) -> str:
         """In which order an expert sees the pseudo-glosses of a part."""
@@ -271,43 +272,30 @@ class _SystemPlan:
         self,
         stage: str,
         parents: Mapping[str, str] = MappingProxyType({}),
-        parts=(),
-        more: Mapping[str, object] = MappingProxyType({}),
+        run: Run = Run(),  # noqa: B008  it cannot be changed
         needs: Iterable[str] = (),
-        argument: str = "",
     ) -> str:
         """Adds a training; see `_command`. `needs`: what it reads besides."""
-        command, own = self._command(stage, parents, parts, more, argument)
+        command, own = self._command(stage, parents, run)
         return self.plan.add(stage, command, [*own, *needs], "--workdir={}")
 
-    def _command(
-        self,
-        stage: str,
-        parents: Mapping[str, str],
-        parts=(),
-        more: Mapping[str, object] = MappingProxyType({}),
-        argument: str = "",
-    ):
+    def _command(self, stage: str, parents: Mapping[str, str], run: Run):
         """A training but for its place, and what it needs.
 
-        Args:
-          parents: what it builds on or starts from -> the name of its run.
-          parts: in place of those that the recipe has for this stage.
-          more: path in its config -> value, over those of the recipe.
-          argument: of its config, beside its size.
+        parents: what it builds on or starts from -> the name of its run.
         """
-        recipe, own = self.recipe, {**self.recipe.given.get(stage, {}), **more}
-        if parts:
+        recipe, own = self.recipe, {**self.recipe.given.get(stage, {}), **run.values}
+        if run.parts:
             own.pop("data.weights", None)
-        parts = parts or recipe.parts[stage]
+        parts = run.parts or recipe.parts[stage]
         data = [self.plan.data(part) for part in parts]
         needs = [*data, *parents.values()]
         own = {"seed": self.seed, "evaluate_every": 0} | own
         own["data.directory"] = ",".join(map(self._at, data))
-        for name, run in parents.items():
-            own[name if "." in name else f"parents.{name}"] = self._at(run)
+        for name, parent in parents.items():
+            own[name if "." in name else f"parents.{name}"] = self._at(parent)
         if stage in BEHIND:
-            own |= {f"crossfit.{name}": self._at(run) for name, run in self.folds.items()}
+            own |= {f"crossfit.{name}": self._at(fold) for name, fold in self.folds.items()}
             needs += self.fold_runs
         found = {}
         if stage not in ("signing", "lipreading"):
@@ -320,7 +308,7 @@ class _SystemPlan:
                 own[path] = ",".join(map(self._at, files_of))
                 needs += files_of
         size = f"size={recipe.size[stage]}" if stage in recipe.size else ""
-        spec = f"{stage}:{','.join(filter(None, (argument, size)))}".removesuffix(":")
+        spec = f"{stage}:{','.join(filter(None, (run.argument, size)))}".removesuffix(":")
         options = [f"--config.{path}={value}" for path, value in own.items()]
         if stage in BEHIND:
             options += self.noise

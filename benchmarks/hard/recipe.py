@@ -19,13 +19,14 @@ STAGES = (*EXPERTS, "language_model", *BEHIND)
 
 
 class Run(NamedTuple):
-    """A run of an expert; of several in a row each starts from the one before (`init.from`).
+    """What a run of a stage gets beside what the recipe says of the stage. Of several runs of an
+    expert in a row each starts from the one before (`init.from`).
 
     Attributes:
       parts: of the preset, that it is trained on; none: those of the recipe.
       values: path in its config -> value, over those of the recipe.
       ordered: whether pseudo-glosses are in the order in which the run before sees them.
-      argument: of its config.
+      argument: of its config, beside its size.
     """
 
     parts: tuple[str, ...] = ()
@@ -88,9 +89,15 @@ class Recipe:
             name: getattr(self, name) or getattr(other, name)
             for name in ("matched_noise", "spellings", "ordered")
         }
-        rest = {"start": other.start or self.start}
-        rest["reader"] = self.reader if other.reader == Run() else other.reader
-        return Recipe(given=given, before=before, after=after, **rest, **merged, **flags)
+        return Recipe(
+            given=given,
+            before=before,
+            after=after,
+            reader=self.reader if other.reader == Run() else other.reader,
+            start=other.start or self.start,
+            **merged,
+            **flags,
+        )
 
 
 def _in_a_row(

@@ -109,10 +109,7 @@ def _signed(x_tkc, clip_t, fps_g):
     in the lap at its ends and what they take from and to there."""
     raised_t = jnp.zeros(len(clip_t), bool)
     for points in keypoints.HAND_POINTS:
-        hand_tkc = x_tkc[:, jnp.array(points)]
-        seen_tk = hand_tkc[..., 2] > 0
-        height_t = jnp.where(seen_tk, hand_tkc[..., 1], 0).sum(1) / jnp.maximum(seen_tk.sum(1), 1)
-        raised_t |= seen_tk.any(1) & (height_t < keypoints.LOWERED)
+        raised_t |= keypoints.is_raised(x_tkc[:, jnp.array(points)])
     member_tg = clip_t[:, None] == jnp.arange(len(fps_g))
     raised_tg = member_tg & raised_t[:, None]
     (first_g, last_g), (start_g, stop_g) = _span(member_tg), _span(raised_tg)

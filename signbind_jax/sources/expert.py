@@ -1,6 +1,5 @@
 """What an expert learns from: clips that have its modality, and their CTC targets."""
 
-import jax
 import numpy as np
 
 from signbind_jax import ctc, streams
@@ -9,12 +8,11 @@ from signbind_jax.data import folds
 from signbind_jax.data.batch import MODALITIES, modality_of, reads_lips
 from signbind_jax.data.dataset import ClipDataset
 from signbind_jax.data.frame_rate import trained_fps
-from signbind_jax.data.loader import clip_batches
 from signbind_jax.data.training_plan import training_plan
 from signbind_jax.data.vocabulary import BLANK, Vocabulary
 from signbind_jax.errors import SignBindError
 from signbind_jax.evaluate.evaluators import ExpertEvaluator
-from signbind_jax.sources.source import BatchSource, without_empty
+from signbind_jax.sources.source import ClipSource, without_empty
 from signbind_jax.stages.expert import (
     ExpertShapes,
     check_crops,
@@ -26,7 +24,7 @@ from signbind_jax.stages.expert import (
 from signbind_jax.stages.read_streams import ExpertReader
 
 
-class ExpertSource(BatchSource):
+class ExpertSource(ClipSource):
     """Clips for the expert of the stream that `config.stage` names.
 
     Attributes:
@@ -63,17 +61,16 @@ class ExpertSource(BatchSource):
             self.lengths, config.data, config.seed, times=train.times, rows=self.packs
         )
         self.target_ids = [self.vocabulary.encode(target) for target in self._targets]
+        self.frontend = self.model_config.frontend
+        self.target = -(-max(map(len, self.target_ids)) // 8) * 8
         self.shapes = ExpertShapes(
             n_tokens=len(self.vocabulary),
-            target=-(-max(map(len, self.target_ids)) // 8) * 8,
+            target=self.target,
             clips_per_row=self.plan.clips_per_row if self.packs else 1,
             lip_size=lip_size,
             subsample=self.model_config.subsample,
         )
-        self.notes.append(
-            f"{self.plan.n_clips} clips, {self.plan.steps_per_epoch} steps an epoch, "
-            f"{100 * self.plan.fill:.1f} % of the frames are real"
-        )
+        self._tell_plan()
 
     def _make_vocabulary(self) -> Vocabulary:
         if not any(self._targets):
@@ -174,23 +171,6 @@ class ExpertSource(BatchSource):
             + (f"; {alone} of no known recording count as one each" if alone else "")
         )
         return [train.ids[i] for i in np.flatnonzero(held_out)]
-
-    def batch(self, i):
-        return next(self.batches(i, i + 1))
-
-    def batches(self, start, stop=None):
-        return clip_batches(
-            self.dataset.split(self.config.data.train),
-            self.plan,
-            self.model_config.frontend,
-            self.target_ids,
-            self.shapes.target,
-            start_step=start,
-            stop_step=stop,
-            threads=self.config.data.threads,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
-        )
 
     def side_files(self):
         if not self.held_out:

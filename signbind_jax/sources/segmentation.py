@@ -1,23 +1,21 @@
 """What a segmenter learns from: clips with poses, several a row; neither labels nor parents."""
 
-import jax
-
 from signbind_jax.config import RunConfig
 from signbind_jax.data.frame_rate import trained_fps
-from signbind_jax.data.loader import clip_batches
 from signbind_jax.data.training_plan import training_plan
 from signbind_jax.errors import SignBindError
 from signbind_jax.evaluate.evaluators import BoundaryEvaluator
-from signbind_jax.sources.source import BatchSource
+from signbind_jax.sources.source import ClipSource
 from signbind_jax.stages.segmentation import FRONTEND, NO_TARGET, SegmentationShapes
 
 
-class SegmentationSource(BatchSource):
+class SegmentationSource(ClipSource):
     """The clips of the training split that have a pose, in filled rows as those of experts."""
 
     def __init__(self, config: RunConfig):
         super().__init__(config)
         data, train = config.data, self.dataset.split(config.data.train)
+        self.frontend, self.target_ids, self.target = FRONTEND, [[]] * len(train), NO_TARGET
         self.lengths = train.lengths("pose")
         if not self.lengths.any():
             raise SignBindError(
@@ -32,28 +30,7 @@ class SegmentationSource(BatchSource):
                 f"rows of several: at least {2 * self.plan.row_frames} frames"
             )
         self.shapes = SegmentationShapes(self.plan.clips_per_row)
-        self.notes.append(
-            f"{self.plan.n_clips} clips, {self.plan.steps_per_epoch} steps an epoch, "
-            f"{100 * self.plan.fill:.1f} % of the frames are real"
-        )
-
-    def batch(self, i):
-        return next(self.batches(i, i + 1))
-
-    def batches(self, start, stop=None):
-        train = self.dataset.split(self.config.data.train)
-        return clip_batches(
-            train,
-            self.plan,
-            FRONTEND,
-            [[]] * len(train),
-            NO_TARGET,
-            start_step=start,
-            stop_step=stop,
-            threads=self.config.data.threads,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
-        )
+        self._tell_plan()
 
     def evaluator(self, weights):
         return BoundaryEvaluator(weights, self.config.data.row_frames)

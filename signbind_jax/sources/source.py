@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
+import jax
 import numpy as np
 from flax import nnx
 
@@ -12,8 +13,10 @@ from signbind_jax.config import RunConfig
 from signbind_jax.data.batch_plan import BatchPlan
 from signbind_jax.data.dataset import DatasetInfo
 from signbind_jax.data.labels import chosen_vocabulary
+from signbind_jax.data.loader import clip_batches
 from signbind_jax.data.mixture import Mixture, open_data
 from signbind_jax.data.read_ahead import read_ahead
+from signbind_jax.data.row_plan import RowPlan
 from signbind_jax.data.vocabulary import Coverage, Vocabulary, count
 from signbind_jax.evaluate.evaluators import Evaluator
 from signbind_jax.metrics.names import known_words
@@ -122,6 +125,44 @@ class BatchSource:
     def evaluator(self, weights: Weights) -> Evaluator:
         """What scores weights of the stage that is trained."""
         raise NotImplementedError
+
+
+class ClipSource(BatchSource):
+    """Whose batches are clips of a modality, in rows.
+
+    Attributes:
+      frontend: what reads them, see `data.batch.MODALITIES`.
+      target_ids: of each clip of the training split.
+      target: room for those of one.
+    """
+
+    plan: BatchPlan | RowPlan
+    frontend: str
+    target_ids: list[list[int]]
+    target: int
+
+    def batch(self, i):
+        return next(self.batches(i, i + 1))
+
+    def batches(self, start, stop=None):
+        return clip_batches(
+            self.dataset.split(self.config.data.train),
+            self.plan,
+            self.frontend,
+            self.target_ids,
+            self.target,
+            start_step=start,
+            stop_step=stop,
+            threads=self.config.data.threads,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+
+    def _tell_plan(self) -> None:
+        self.notes.append(
+            f"{self.plan.n_clips} clips, {self.plan.steps_per_epoch} steps an epoch, "
+            f"{100 * self.plan.fill:.1f} % of the frames are real"
+        )
 
 
 def without_empty(

@@ -94,8 +94,7 @@ def _hand_speed(hand_tkc: np.ndarray, step: int, width: int) -> np.ndarray:
     sums_t = np.cumsum(np.concatenate([[0.0], padded_t]))
     speed_t = (sums_t[width:] - sums_t[:-width]) / width
     # Behind the smoothing: a hand on its way to the lap is fast, and would make rest look busy.
-    raised_t = _mean(hand_tkc[..., 1], seen_tk) < keypoints.LOWERED
-    return np.where(raised_t, speed_t, 0).astype(np.float32)
+    return np.where(keypoints.is_raised(hand_tkc), speed_t, 0).astype(np.float32)
 
 
 def _mean(x_tk: np.ndarray, seen_tk: np.ndarray) -> np.ndarray:
