@@ -374,7 +374,16 @@ def final(without: Collection[str] = ()) -> Recipe:
 _WEAK = (
     PLAIN
     | Recipe(parts=dict.fromkeys(("signing", "language_model", *BEHIND), ("weak",)))
-    | adding(("labelled_first", "ordered", "labelled_lips", "min_count", "ordered_targets"))
+    | adding(
+        (
+            "labelled_first",
+            "ordered",
+            "labelled_lips",
+            "min_count",
+            "shape_reader",
+            "ordered_targets",
+        )
+    )
     | Recipe(spellings=True, parts={"fingerspelling": ("weak", "labelled")})
 )
 
