@@ -1,5 +1,6 @@
 """`signbind extract` with a worker that finds drawn faces (tests/drawn_face_worker.py)."""
 
+import contextlib
 import csv
 import json
 import os
@@ -271,7 +272,13 @@ def test_a_signal_ends_it_cleanly(environment, videos, tmp_path, number, code):
 
 
 def workers_of(process: psutil.Process) -> set[int]:
-    return {p.pid for p in process.children() if "drawn_face_worker.py" in " ".join(p.cmdline())}
+    found = set()
+    for child in process.children():
+        # What other tests started may end meanwhile, or be a zombie.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "drawn_face_worker.py" in " ".join(child.cmdline()):
+                found.add(child.pid)
+    return found
 
 
 def test_in_python_a_process_that_extracts_is_kept_and_replaced_when_it_died(environment, videos):
