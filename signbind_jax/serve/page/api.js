@@ -46,7 +46,7 @@ async function ask(path, options) {
 
 export const translator = () => ask("v1/translator");
 export const job = (id, wait, signal) => ask(`v1/jobs/${id}?wait=${wait}`, { signal });
-export const landmarks = (id) => ask(`v1/jobs/${id}/landmarks`);
+export const landmarks = (id, signal) => ask(`v1/jobs/${id}/landmarks`, { signal });
 export const forget = (id) => ask(`v1/jobs/${id}`, { method: "DELETE" });
 export const examples = () => ask("v1/examples");
 export const example = async (name) => (await answered(`v1/examples/${encodeURIComponent(name)}`)).blob();

@@ -129,7 +129,8 @@ async function translate(file, name) {
     tellStep(0, `Uploading ${name}`);
     id = await api.upload(file, name, (share) => tellStep(share / 4, `Uploading ${name}`), signal);
     const job = await follow(id, signal);
-    await show(job);
+    const found = job.has_landmarks ? await api.landmarks(id, signal) : null;
+    show(job, found);
   } catch (error) {
     by("take").hidden = false;
     by("file").focus();
@@ -169,14 +170,14 @@ function tellStep(share, text) {
   if (by("step").textContent !== text) by("step").textContent = text;
 }
 
-async function show(job) {
+// Shows all of an answer at once: `found` are its landmarks, null where none were kept.
+function show(job, found) {
   shown = job;
   const { result } = job;
   by("result").hidden = false;
   by("sentence").textContent = result.text || "Nothing was read.";
   by("sentence").classList.toggle("nothing", !result.text);
   by("notes").replaceChildren(...job.notes.map((note) => item("li", note)));
-  const found = job.has_landmarks ? await api.landmarks(job.id) : null;
   const titles = Object.fromEntries(about.streams.map((stream) => [stream.name, stream.title]));
   const seconds = durationOf(result.streams, found);
   by("replay").hidden = !found;
