@@ -231,11 +231,13 @@ class _SystemPlan:
 
     def _expert(self, name: str) -> str:
         """Adds all runs of an expert, and gives the last one."""
-        start = self._starting(name)
+        recipe, start = self.recipe, self._starting(name)
         unseen: dict[str, str] = {}  # where folds start: it may not have seen what they leave out
-        runs = [*self.recipe.before.get(name, ()), Run(), *self.recipe.after.get(name, ())]
+        if recipe.start and not {*recipe.start.parts[name]} & {*recipe.parts["fusion"]}:
+            unseen = start
+        runs = [*recipe.before.get(name, ()), Run(), *recipe.after.get(name, ())]
         for i, run in enumerate(runs):
-            parts, orders = run.parts or self.recipe.parts[name], []
+            parts, orders = run.parts or recipe.parts[name], []
             if run.ordered:
                 orders = [self._order(part, start["init.from"]) for part in untold(parts)]
                 order = {"data.sign_order": ",".join(map(self._at, orders))}
@@ -243,7 +245,7 @@ class _SystemPlan:
             if i == len(runs) - 1:
                 self._fold(name, unseen, run, orders)
             start = {"init.from": self._train(name, start, run, orders)}
-            if not {*parts} & {*self.recipe.parts["fusion"]}:
+            if not {*parts} & {*recipe.parts["fusion"]}:
                 unseen = start
         return start["init.from"]
 

@@ -45,7 +45,7 @@ class Recipe:
       parts: stage -> the parts of the preset that it is trained on.
       before, after: expert -> its runs before and after the one that the rest of the recipe says.
       folds: expert -> how many experts leave out a part of the signers, whose streams later stages
-        train on.
+        train on; they start where the expert has last seen nothing of these clips.
       matched_noise: stages behind the experts lose and replace as many stream tokens more as these
         have more errors on validation than in training.
       spellings: spelled words are looked for with what an expert of the labelled part reads;
@@ -370,21 +370,41 @@ def final(without: Collection[str] = ()) -> Recipe:
     return PLAIN | adding({*FINAL} - {*without})
 
 
-# Signing begins on the labelled clips there too: nothing is read of weak ones before.
+# What a pair of systems of few clips has of the final recipe: behind the experts, and before them.
+_SENTENCES = (
+    "made_up_names",
+    "longer_alignment",
+    "slow_translation",
+    "spelled_text",
+    "read_alone",
+    "regularised",
+    "beams",
+    "no_loops",
+)
 _WEAK = (
     PLAIN
     | Recipe(parts=dict.fromkeys(("signing", "language_model", *BEHIND), ("weak",)))
     | adding(
         (
-            "labelled_first",
+            "labelled_first",  # signing: nothing is read of weak clips before
             "ordered",
             "labelled_lips",
             "min_count",
             "shape_reader",
             "ordered_targets",
+            "whole_words",
+            "longer_decoder",
+            *_SENTENCES,
         )
     )
     | Recipe(spellings=True, parts={"fingerspelling": ("weak", "labelled")})
+)
+
+# Few clips are soon learnt by heart: what is behind the experts gets streams of unseen ones.
+_LABELLED = (
+    Recipe(parts=dict.fromkeys(STAGES, ("labelled",)))
+    | adding(("crossfit", "best_step", *_SENTENCES))
+    | of_stages(("fusion",), steps=1200)
 )
 
 # What is no element: an upper bound, and a pair of its own.
@@ -395,11 +415,11 @@ OTHERS = {
     ),
     "labelled_alone": Element(
         "all stages on the 500 labelled clips",
-        Recipe(parts=dict.fromkeys(STAGES, ("labelled",))),
+        _LABELLED,
     ),
     "labelled_after_weak": Element(
         "all stages on the 500 labelled clips, each from that of the weakly labelled ones",
-        Recipe(parts=dict.fromkeys(STAGES, ("labelled",)), start=_WEAK),
+        _LABELLED | Recipe(start=_WEAK),
     ),
 }
 

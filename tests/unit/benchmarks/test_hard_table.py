@@ -304,6 +304,19 @@ def test_every_stage_starts_from_that_of_another_recipe(plan):
         assert told in plan.jobs[system.trained[stage]].command
 
 
+def test_experts_of_folds_start_from_another_recipe_that_has_not_seen_their_clips(plan):
+    adds = OTHERS["labelled_after_weak"].adds
+    assert adds.start.parts["signing"] == ("weak",)
+    assert adds.start.parts["lipreading"] == ("labelled",)
+    plan.system(PLAIN | adds, 0)
+    first = plan.system(adds.start, 0)
+    told = f"--config.init.from={plan.at(first.trained['signing'])}"
+    for kind, starts in (("signing", {told}), ("lipreading", set())):
+        folds = [job for name, job in plan.jobs.items() if name.startswith(f"folds_{kind}")]
+        started = {a for job in folds for a in job.command if "init.from" in a}
+        assert len(folds) == 4 and started == starts
+
+
 def test_a_recipe_over_another_keeps_what_it_does_not_name():
     low = of_stages(("fusion",), steps=5, data__min_count=2)
     over = low | of_stages(("fusion", "signing"), steps=9) | Recipe(spellings=True)
