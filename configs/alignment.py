@@ -1,15 +1,17 @@
 """Stage 3, alignment: fusion and projector learn to speak to the frozen LLM.
 
 Arguments: `llm=pretrained` for a model of others, `llm=llama-3.2-3b,chip=v5e,chips=16` (see
-`configs/open_llm.py`) for one on so many accelerators; `size=natural` for thousands of
-sentences of natural language; `size=few` for a handful of clips, `size=tiny` for tests.
+`configs/open_llm.py`) for one on so many accelerators; `size=base` or `large` with `corpus` and
+`chips` for real corpora and the decoder of that size (`configs/real.py`); `size=natural` for
+thousands of sentences of natural language; `size=few` for a handful of clips, `size=tiny` for
+tests.
 """
 
 from signbind_jax.configs import common, fusion, language_model, open_llm
 
 
 def get_config(arg=None):
-    arg = common.parse_arg(arg, size="small", llm="scratch", chip="v5e", chips=16)
+    arg = common.parse_arg(arg, size="small", corpus="how2sign", llm="scratch", chip="v5e", chips=1)
     config = common.run(
         "alignment",
         steps=150,
@@ -22,7 +24,8 @@ def get_config(arg=None):
         config.data.frames_per_batch = 512
         config.optim.warmup_steps = 10
     if arg.llm in open_llm.RECIPES:
-        return open_llm.with_llm(config, arg.llm, arg.chip, arg.chips)
+        return open_llm.with_llm(config, arg)
+    config = common.apply_size(config, arg.size, arg.corpus, arg.chips)
     config.assumed.fusion = fusion.get_config(f"size={arg.size}").model
     config.assumed.decoder = language_model.get_config(f"size={arg.size}").model
-    return common.apply_size(config, arg.size)
+    return config

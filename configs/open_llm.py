@@ -61,12 +61,20 @@ def is_pretrained(llm: str) -> bool:
     return llm != "scratch"
 
 
-def with_llm(config: ConfigDict, llm: str, chip: str, chips: int) -> ConfigDict:
-    """The run with an open model in bfloat16, its rows and mesh fit for `chips` of a kind.
+def with_llm(config: ConfigDict, arg: ConfigDict) -> ConfigDict:
+    """The run with the open model `arg.llm` in bfloat16, its rows and mesh fit for `arg.chips`
+    of the kind `arg.chip`.
 
     Raises:
-      SignBindError: another chip, or no number of them.
+      SignBindError: another chip, no number of them, or a size or corpus beside the model.
     """
+    llm, chip, chips = arg.llm, arg.chip, arg.chips
+    for name, found, default in (("size", arg.size, "small"), ("corpus", arg.corpus, "how2sign")):
+        if found != default:
+            raise SignBindError(
+                f"--config argument {name}: found {found!r} with llm={llm}, "
+                "wanted it only with scratch or pretrained"
+            )
     if chip not in CHIPS:
         raise SignBindError(unknown_name("--config argument chip", chip, CHIPS))
     if not isinstance(chips, int) or chips < 1:

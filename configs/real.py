@@ -31,7 +31,7 @@ class Corpus:
       row_frames: frames of a row that experts train on; holds the longest clip.
       rows: rows of an expert's batch.
       sentences: sentences of a later stage's batch.
-      epochs: of an expert and of fusion; passes over the corpus's own training split.
+      epochs: of an expert, the decoder and fusion; passes over the corpus's own training split.
       clips: of the training split, as published, for estimates of the steps alone.
       seconds: mean duration of a clip, for the same.
       glosses: size of the vocabulary of glosses or pseudo-glosses, roughly, for `assumed`.
@@ -115,8 +115,22 @@ MODELS = {
     # Each layer looks 2.5 s farther, and nobody needs more than ten to tell.
     "segmentation": {size: {**_EXPERT[size], "n_layers": 4} for size in SIZES},
     "fusion": _FUSION,
-    "language_model": _DECODER,
+    "language_model": {size: {**_DECODER[size], "dropout": 0.1} for size in SIZES},
+    "alignment": dict.fromkeys(SIZES, {"dropout": 0.2}),
+    "translation": dict.fromkeys(SIZES, {"dropout": 0.2}),
 }
+# What paid behind the experts on the hard preset, `no_loops`, `beams` and `regularised`
+# (docs/hard_results.md), or on PHOENIX, `read_alone` (docs/real_results.md).
+_GENERATION = {"beam_size": 4, "no_repeat_ngram_size": 3}
+_TUNED = {"smoothing": 0.1, "soft_prefix": "read", "generation": _GENERATION}
+_OPTIONS = {
+    # As many tokens as make nearly every word one, as `whole_words`.
+    "language_model": {"bpe_vocabulary": 8192, "close_up": True, "generation": _GENERATION},
+    "alignment": _TUNED,
+    "translation": _TUNED,
+}
+# Of alignment and translation; PHOENIX and the hard preset took one to four.
+_EPOCHS_OF_TUNING = 4
 # Of real mouths, where the drawn ones of the synthetic corpus need none of it: as
 # `lipreading:recorded`, in which it was measured, a crop's width taken into account.
 _LIPS = {
@@ -128,6 +142,7 @@ _LIPS = {
 }
 LIP_SIZE = 96  # pixels, what is assumed where there is no data
 _PEAK = {"base": 5e-4, "large": 3e-4}  # learning rate
+_GENTLY = 0.2  # of it: a translation at the full rate unlearns what the decoder knew
 
 
 def apply_size(config: ConfigDict, size: str, corpus: str, chips: int) -> ConfigDict:
@@ -151,8 +166,9 @@ def apply_size(config: ConfigDict, size: str, corpus: str, chips: int) -> Config
         _expert(config, of)
     else:
         _tokens(config, of)
-    config.epochs = float(of.epochs)
     config.optim.update({"learning_rate": _PEAK[size], "weight_decay": 0.05, "warmup_share": 0.05})
+    if config.stage == "translation":
+        config.optim.learning_rate *= _GENTLY
     config.keep_best = True
     config.evaluate_every = max(config.steps // 20, 1)
     config.checkpoint_every = min(1000, config.evaluate_every)
@@ -166,6 +182,7 @@ def _expert(config: ConfigDict, of: Corpus) -> None:
     config.data.row_frames = of.row_frames
     rows = _multiple(of.rows, config.data.batch_multiple)
     config.data.frames_per_batch = rows * of.row_frames
+    config.epochs = float(of.epochs)
     config.steps = round(of.epochs * of.clips * of.seconds * FPS / config.data.frames_per_batch)
     clips_per_row = round(2 * of.row_frames / (of.seconds * FPS))
     config.assumed.update(
@@ -187,8 +204,12 @@ def _expert(config: ConfigDict, of: Corpus) -> None:
 
 def _tokens(config: ConfigDict, of: Corpus) -> None:
     config.data.n_buckets = 5
-    if config.stage == "fusion":
+    if config.stage != "language_model":
         config.data.keep_empty = of.keep_empty
+    if config.stage in _OPTIONS:
+        config.optim.average = 0.1
+        with config.options.unlocked():
+            config.options.update(_OPTIONS[config.stage])
     config.assumed.update(
         {
             "longest": 160,
@@ -202,7 +223,9 @@ def _tokens(config: ConfigDict, of: Corpus) -> None:
     )
     rows = _multiple(of.sentences, config.data.batch_multiple)
     config.data.frames_per_batch = rows * config.assumed.longest
-    config.steps = round(of.epochs * of.clips / rows)
+    tuned = config.stage in ("alignment", "translation")
+    config.epochs = float(_EPOCHS_OF_TUNING if tuned else of.epochs)
+    config.steps = round(config.epochs * of.clips / rows)
 
 
 def _multiple(n: int, of: int) -> int:

@@ -14,13 +14,10 @@ def _llm(stage: str, llm: str, kind: str, slice_: str = "", chips: int = 16) -> 
     return spec, f"{kind}:{slice_ or SLICES[kind]}"
 
 
+_STAGES = ("signing", "lipreading", "language_model", "fusion", "alignment", "translation")
 _SIZED = (("base", "v5e"), ("large", "v5p"))
 SHIPPED = (
-    *(
-        _sized(stage, size, kind)
-        for stage in ("signing", "lipreading", "language_model", "fusion")
-        for size, kind in _SIZED
-    ),
+    *(_sized(stage, size, kind) for stage in _STAGES for size, kind in _SIZED),
     *(_sized("fingerspelling", size, kind, "chicago_fswild_plus") for size, kind in _SIZED),
     *(_sized("signing", size, kind) for size, kind in (("base", "v4"), ("large", "v6e"))),
     *(_sized(stage, "large", "v5p", "bobsl") for stage in ("signing", "lipreading")),

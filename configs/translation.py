@@ -2,15 +2,16 @@
 
 Arguments: `llm=pretrained` for a model of others, `llm=llama-3.2-3b,chip=v5e,chips=16` (see
 `configs/open_llm.py`) for one on so many accelerators, which keeps its weights and gets adapters;
-`size=natural` for thousands of sentences of natural language; `size=few` for a handful of clips,
-`size=tiny` for tests.
+`size=base` or `large` with `corpus` and `chips` for real corpora and the decoder of that size
+(`configs/real.py`); `size=natural` for thousands of sentences of natural language; `size=few` for a
+handful of clips, `size=tiny` for tests.
 """
 
 from signbind_jax.configs import common, fusion, language_model, open_llm
 
 
 def get_config(arg=None):
-    arg = common.parse_arg(arg, size="small", llm="scratch", chip="v5e", chips=16)
+    arg = common.parse_arg(arg, size="small", corpus="how2sign", llm="scratch", chip="v5e", chips=1)
     config = common.run(
         "translation",
         steps=500,
@@ -24,7 +25,8 @@ def get_config(arg=None):
         config.optim.warmup_steps = 30
         config.options.update({"lora_rank": 16, "lora_alpha": 32.0, "frozen_dtype": "float32"})
     if arg.llm in open_llm.RECIPES:
-        return open_llm.with_llm(config, arg.llm, arg.chip, arg.chips)
+        return open_llm.with_llm(config, arg)
+    config = common.apply_size(config, arg.size, arg.corpus, arg.chips)
     config.assumed.fusion = fusion.get_config(f"size={arg.size}").model
     config.assumed.decoder = language_model.get_config(f"size={arg.size}").model
-    return common.apply_size(config, arg.size)
+    return config
