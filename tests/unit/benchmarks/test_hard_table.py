@@ -233,7 +233,7 @@ def test_a_command_ends_with_what_started_it(tmp_path):
         assert process.poll() is None
         time.sleep(0.1)
     process.stdin.close()
-    assert process.wait(timeout=120)
+    assert process.wait(timeout=300)
     assert not once.finished(record, build) and not out.exists()
 
 
