@@ -21,8 +21,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks import harness
+from benchmarks.hard.elements import ELEMENTS, FINAL, OTHERS, PLAIN, final
 from benchmarks.hard.plan import Job, Plan, System
-from benchmarks.hard.recipe import ELEMENTS, FINAL, OTHERS, PLAIN, Recipe, final
+from benchmarks.hard.recipe import Recipe
 from benchmarks.real.work import Work, run_benchmark
 from signbind_jax import files
 from signbind_jax.errors import SignBindError

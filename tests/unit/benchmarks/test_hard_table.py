@@ -7,8 +7,9 @@ import pytest
 
 from benchmarks import once
 from benchmarks.hard import table
+from benchmarks.hard.elements import ELEMENTS, OTHERS, PLAIN
 from benchmarks.hard.plan import Plan
-from benchmarks.hard.recipe import ELEMENTS, OTHERS, PLAIN, STAGES, Recipe, of_stages
+from benchmarks.hard.recipe import STAGES, Recipe, of_stages
 from benchmarks.real.work import Work
 from signbind_jax import files
 from signbind_jax.config import load_config
