@@ -299,10 +299,14 @@ _WEAK = (
 )
 
 # Few clips are soon learnt by heart: what is behind the experts gets streams of unseen ones.
-_LABELLED = (
-    Recipe(parts=dict.fromkeys(STAGES, ("labelled",)))
-    | adding(("crossfit", "best_step", *_SENTENCES))
-    | of_stages(("fusion",), steps=1200)
+_LABELLED = Recipe(parts=dict.fromkeys(STAGES, ("labelled",))) | adding(
+    ("crossfit", "best_step", *_SENTENCES)
+)
+# What knows already goes through them 10 to 30 times.
+_TUNING = (
+    of_stages(("fusion",), steps=300)
+    | of_stages(("alignment",), steps=100)
+    | of_stages(("translation",), steps=100, evaluate_every=25)
 )
 
 # What is no element: an upper bound, and a pair of its own.
@@ -313,10 +317,10 @@ OTHERS = {
     ),
     "labelled_alone": Element(
         "all stages on the 500 labelled clips",
-        _LABELLED,
+        _LABELLED | of_stages(("fusion",), steps=1200),
     ),
     "labelled_after_weak": Element(
         "all stages on the 500 labelled clips, each from that of the weakly labelled ones",
-        _LABELLED | Recipe(start=_WEAK),
+        _LABELLED | _TUNING | Recipe(start=_WEAK),
     ),
 }
