@@ -4,7 +4,6 @@ A row holds one clip, or several end to end; each clip has its own numbers, made
 key and its index.
 """
 
-import functools
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
@@ -198,13 +197,27 @@ def _moved(lips_fhw, frames: Frames, config: AugmentConfig):
     shift = config.lip_shift
     if shift:
         dy, dx = jnp.floor(frames.u[_SHIFT] * (2 * shift + 1)).astype(jnp.int32)
-        padded_fhw = jnp.pad(lips_fhw, ((0, 0), (shift, shift), (shift, shift)), mode="edge")
-        cut = functools.partial(jax.lax.dynamic_slice, slice_sizes=lips_fhw.shape[1:])
-        lips_fhw = jax.vmap(lambda x_hw, y, x: cut(x_hw, (y, x)))(padded_fhw, dy, dx)
+        digits = (2 * shift).bit_length()
+        sides = (shift, (1 << digits) - 1 - shift)
+        padded_fhw = jnp.pad(lips_fhw, ((0, 0), sides, sides), mode="edge")
+        lips_fhw = _cut(_cut(padded_fhw, dy, digits, 1), dx, digits, 2)
     if config.mirror:
         swaps = (frames.u[_MIRROR] < config.mirror)[:, None, None]
         lips_fhw = jnp.where(swaps, lips_fhw[:, :, ::-1], lips_fhw)
     return lips_fhw
+
+
+def _cut(x_fhw, start_f, digits: int, axis: int):
+    """Each frame from its start of so many binary digits on, by 2**digits - 1 places shorter.
+
+    A dynamic slice for each frame would be a loop over the frames on a TPU.
+    """
+    for digit in reversed(range(digits)):
+        moved = jax.lax.slice_in_dim(x_fhw, 1 << digit, None, axis=axis)
+        kept = jax.lax.slice_in_dim(x_fhw, 0, moved.shape[axis], axis=axis)
+        moves_f11 = ((start_f >> digit) & 1 == 1)[:, None, None]
+        x_fhw = jnp.where(moves_f11, moved, kept)
+    return x_fhw
 
 
 def between_poses(low_tkc, high_tkc, share_t11):
