@@ -119,12 +119,13 @@ MODELS = {
     "alignment": dict.fromkeys(SIZES, {"dropout": 0.2}),
     "translation": dict.fromkeys(SIZES, {"dropout": 0.2}),
 }
-# What paid behind the experts on the hard preset, `no_loops`, `beams` and `regularised`
-# (docs/hard_results.md), or on PHOENIX, `read_alone` (docs/real_results.md).
+# What the final recipe of the hard preset has behind the experts. `beams` and `no_loops` paid there
+# (docs/hard_results.md), `read_alone` and `whole_words` on PHOENIX (docs/real_results.md), whether
+# `regularised` does was not measured.
 _GENERATION = {"beam_size": 4, "no_repeat_ngram_size": 3}
 _TUNED = {"smoothing": 0.1, "soft_prefix": "read", "generation": _GENERATION}
 _OPTIONS = {
-    # As many tokens as make nearly every word one, as `whole_words`.
+    # As many tokens as make nearly every word one.
     "language_model": {"bpe_vocabulary": 8192, "close_up": True, "generation": _GENERATION},
     "alignment": _TUNED,
     "translation": _TUNED,
@@ -142,7 +143,7 @@ _LIPS = {
 }
 LIP_SIZE = 96  # pixels, what is assumed where there is no data
 _PEAK = {"base": 5e-4, "large": 3e-4}  # learning rate
-_GENTLY = 0.2  # of it: a translation at the full rate unlearns what the decoder knew
+_GENTLY = 0.2  # of it, a translation's; a seventh on PHOENIX and the hard preset
 
 
 def apply_size(config: ConfigDict, size: str, corpus: str, chips: int) -> ConfigDict:
