@@ -231,6 +231,18 @@ ELEMENTS = {
 }
 
 
+# What the stages behind the experts have, whatever they learn from.
+_SENTENCES = (
+    "made_up_names",
+    "longer_alignment",
+    "slow_translation",
+    "spelled_text",
+    "read_alone",
+    "regularised",
+    "beams",
+    "no_loops",
+)
+
 # What the final recipe is made of; those that brought most first.
 FINAL = (
     "labelled_first",
@@ -245,14 +257,7 @@ FINAL = (
     "ordered_targets",
     "whole_words",
     "longer_decoder",
-    "made_up_names",
-    "longer_alignment",
-    "slow_translation",
-    "spelled_text",
-    "read_alone",
-    "regularised",
-    "beams",
-    "no_loops",
+    *_SENTENCES,
 )
 
 
@@ -268,17 +273,7 @@ def final(without: Collection[str] = ()) -> Recipe:
     return PLAIN | adding({*FINAL} - {*without})
 
 
-# What a pair of systems of few clips has of the final recipe: behind the experts, and before them.
-_SENTENCES = (
-    "made_up_names",
-    "longer_alignment",
-    "slow_translation",
-    "spelled_text",
-    "read_alone",
-    "regularised",
-    "beams",
-    "no_loops",
-)
+# What a system of few clips starts from.
 _WEAK = (
     PLAIN
     | Recipe(parts=dict.fromkeys(("signing", "language_model", *BEHIND), ("weak",)))
