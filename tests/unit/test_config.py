@@ -221,7 +221,8 @@ def test_real_sizes_give_every_chip_a_row_of_the_corpus(stage, corpus):
         assert rows >= chips and rows % chips == 0 and config.data.batch_multiple == chips
         tuned = stage in ("alignment", "translation")
         assert config.epochs >= (2 if tuned else 10) and config.optim.warmup_share
-        assert 100 < config.steps < 100_000 and 10 < config.evaluate_every < config.steps / 10
+        assert (100 if tuned else 1000) < config.steps < 100_000
+        assert 10 < config.evaluate_every < config.steps / 10
         model = config.assumed.fusion if tuned else config.model
         assert model["d_model"] == (512 if size == "base" else 1024)
         check_sections(config)
