@@ -65,11 +65,11 @@ def broken(tmp_path_factory):
     return path
 
 
-def next_told(page, told) -> str:
-    """Takes out what the console was told first, which may come after what the page shows."""
-    while not told:
+def next_of(page, found: list):
+    """Takes out the first of what a page's events are gathered in; it may have still to come."""
+    while not found:
         page.wait_for_timeout(10)
-    return told.pop(0)
+    return found.pop(0)
 
 
 def choose(page, path) -> None:
@@ -98,48 +98,41 @@ def test_a_chosen_file_becomes_a_sentence_with_skeleton_and_tokens(open_page, se
     expect(page.locator("#result")).to_be_hidden()
 
 
-def hold(page, pattern):
-    """Keeps the answer to the first request of a pattern back; gives what waits for the request
-    and gives its route."""
+def hold(page, pattern) -> list:
+    """Keeps the answer to the first request of a pattern back; its route will be in the list."""
     held = []
     page.route(pattern, lambda route: held.append(route), times=1)
-
-    def wait():
-        while not held:
-            page.wait_for_timeout(10)
-        return held[0]
-
-    return wait
+    return held
 
 
 def test_a_file_waits_for_what_the_server_has_to_say(open_page, runs):
     page = open_page()
     expect(page.locator("#limits")).not_to_be_empty()
-    asked = hold(page, "**/v1/translator")
+    held = hold(page, "**/v1/translator")
     page.reload()
     choose(page, runs / "a.npz")
     expect(page.locator("#problem")).to_be_hidden()
-    asked().continue_()
+    next_of(page, held).continue_()
     assert sentence(page)
 
 
 def test_an_answer_is_shown_whole_or_not_at_all(open_page, runs, told):
     page = open_page()
-    asked = hold(page, "**/landmarks")
+    held = hold(page, "**/landmarks")
     choose(page, runs / "a.npz")
-    route = asked()
+    route = next_of(page, held)
     assert not page.locator("#result").is_visible()
     route.continue_()
     assert sentence(page)
     assert page.locator(".token").count()
     page.get_by_role("button", name="Another recording").click()
-    asked = hold(page, "**/landmarks")
+    held = hold(page, "**/landmarks")
     choose(page, runs / "a.npz")
-    asked().abort()
+    next_of(page, held).abort()
     expect(page.locator("#problem")).to_have_text("The server cannot be reached.")
     expect(page.locator("#result")).to_be_hidden()
     expect(page.locator("#take")).to_be_visible()
-    assert "ERR_FAILED" in next_told(page, told)
+    assert "ERR_FAILED" in next_of(page, told)
 
 
 def test_a_file_is_dropped_anywhere(open_page, runs):
@@ -187,7 +180,7 @@ def test_what_cannot_be_read_is_one_line_and_the_next_file_works(
     (tmp_path / "notes.txt").write_text("no recording")
     choose(page, tmp_path / "notes.txt")
     expect(problem).to_have_text(re.compile(r"notes\.txt: found that ending[^\n]*"))
-    assert "415" in next_told(page, told)  # browsers tell of every refusal
+    assert "415" in next_of(page, told)  # browsers tell of every refusal
     choose(page, runs / "a.npz")
     assert sentence(page)
     expect(problem).to_be_hidden()
@@ -292,7 +285,7 @@ def enter_token(page, told, refusals: int = 1) -> None:
     token.press("Enter")
     expect(page.locator("#limits")).not_to_be_empty()
     for _ in range(refusals):
-        assert "401" in next_told(page, told)  # browsers tell of every refusal
+        assert "401" in next_of(page, told)  # browsers tell of every refusal
 
 
 def test_a_token_is_asked_for_until_it_is_right(open_page, private, broken, told):
